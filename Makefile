@@ -1,0 +1,92 @@
+# Everything a developer or a newcomer runs. Needs Python 3.11 or newer and make; all else goes into .venv/ and
+# .cache/ inside the checkout. `make` alone lists the targets. Written for GNU make 3.81, which macOS has.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# pip, pytest and the programs under test keep their temporary files here too: nothing is left outside the checkout.
+export TMPDIR := $(CURDIR)/.cache/tmp
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# One test process a core, up to the point where starting more costs more than it saves.
+PYTEST_PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
+# Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
+FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types layers coverage unit integration soak bench picture format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make .venv/ with Taskferry and all that its tests need
+
+$(READY): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "$(PYTHON) is not installed. Taskferry needs Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is $$($(PYTHON) -V 2>&1): Taskferry needs 3.11 or newer. Try: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Setting up .venv (once, about a minute) ..."
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## broker, workers and a stream of requests on this machine, live
+	@trap : INT; $(BIN)/taskferry demo || test $$? -eq 130
+
+test: lint types layers coverage ## all that must pass before a change goes in
+
+lint: $(READY) ## ruff: rules and format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(READY) ## mypy --strict
+	@$(BIN)/mypy
+
+layers: $(READY) ## import-linter: imports point down only
+	@$(BIN)/lint-imports --no-logo
+
+coverage: $(READY) ## every test, in random order, with the two bounds on branch coverage
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest --quiet $(PYTEST_PARALLEL)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --include '$(FULLY_COVERED)' --fail-under 100
+	@$(BIN)/coverage report --fail-under 90
+
+unit: $(READY) ## the unit tests and simulations alone, without coverage
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/unit $(wildcard tests/sim)
+
+integration: $(READY) ## the tests over real sockets and processes alone, without coverage
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/integration
+
+soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/pytest --timeout 900 tests/soak
+
+bench: .venv/.bench ## measure speed; benchmarks/README.md says what and how
+	@$(BIN)/python -m benchmarks
+
+.venv/.bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+picture: $(READY) ## draw docs/demo.svg anew from a run of the demo
+	@mkdir -p docs
+	@$(BIN)/taskferry demo --export docs/demo.svg
+
+format: $(READY) ## mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format .
+
+clean: ## remove all that the other targets made
+	@rm -rf .venv .cache .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build dist taskferry.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

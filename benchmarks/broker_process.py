@@ -1,0 +1,126 @@
+"""One broker as a real process: started on its core, asked for its addresses, measured from outside, stopped.
+
+Knows processes and their clocks; knows nothing of what the broker speaks.
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from .cores import pinned_to
+
+START_TIMEOUT_S = 15.0
+# A broker with nothing in flight stops at once; SIGKILL is for one that hangs.
+STOP_TIMEOUT_S = 15.0
+POLL_INTERVAL_S = 0.02
+
+
+class BrokerFailed(Exception):
+    """The broker did not start, or never said where it listens. The text is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where requesters and workers connect: host and TCP port of each. They may be the same."""
+
+    requesters: tuple[str, int]
+    workers: tuple[str, int]
+
+
+class BrokerProcess:
+    """A running broker. Its figures are of the whole process, all of its threads."""
+
+    __slots__ = ("_pid", "_process", "addresses")
+
+    def __init__(self, pid: int, addresses: Addresses) -> None:
+        self._pid = pid
+        self._process = psutil.Process(pid)
+        self.addresses = addresses
+
+    def cpu_s(self) -> float:
+        """CPU seconds, user and system, since its start.
+
+        On Linux from the process's own CPU clock, in nanoseconds: the ticks in /proc/PID/stat are 10 ms, several
+        per cent of a short run. The clock's number is the one that clock_getcpuclockid(3) computes for a pid.
+        """
+        if sys.platform == "linux":
+            return time.clock_gettime((~self._pid << 3) | 2)
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def rss_bytes(self) -> int:
+        """Resident memory now, in bytes."""
+        return int(self._process.memory_info().rss)
+
+
+@contextmanager
+def running_broker(
+    command: Sequence[str], find_addresses: Callable[[str], Addresses | None], core: int | None
+) -> Iterator[BrokerProcess]:
+    """Runs `command` on `core` within the block and stops it after.
+
+    `find_addresses` gets all that the process has printed so far and returns None until it is ready to serve. Raises
+    BrokerFailed where it does not start, or is not ready within START_TIMEOUT_S.
+    """
+    with tempfile.TemporaryDirectory(prefix="taskferry-bench-") as folder:
+        # A file, not a pipe: a pipe that nobody reads would block a broker that logs.
+        output = Path(folder, "output")
+        with pinned_to(core), output.open("wb") as writable:
+            try:
+                process = subprocess.Popen(command, stdout=writable, stderr=subprocess.STDOUT)
+            except OSError as error:
+                raise BrokerFailed(f"{command[0]} does not start: {error.strerror}") from error
+        try:
+            addresses = _await_addresses(process, shlex.join(command), output, find_addresses)
+            yield BrokerProcess(process.pid, addresses)
+        finally:
+            _stop(process)
+
+
+def stop_brokers_on_signals() -> None:
+    """From now on SIGTERM ends the program as Ctrl-C does, so that no broker is left behind; both also in background.
+
+    Ctrl-C is what an event loop knows how to end on: an exception raised by a handler of our own would be lost in
+    whatever callback it interrupts.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+
+
+def _await_addresses(
+    process: subprocess.Popen[bytes],
+    command_line: str,
+    output: Path,
+    find_addresses: Callable[[str], Addresses | None],
+) -> Addresses:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        exit_code = process.poll()
+        printed = output.read_text(errors="replace")
+        last_line = (printed.strip().splitlines() or ["(it printed nothing)"])[-1]
+        if exit_code is not None:
+            raise BrokerFailed(f"{command_line} ended with exit code {exit_code}: {last_line}")
+        addresses = find_addresses(printed)
+        if addresses is not None:
+            return addresses
+        if time.monotonic() > deadline:
+            raise BrokerFailed(f"{command_line} named no addresses within {START_TIMEOUT_S:g} s: {last_line}")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

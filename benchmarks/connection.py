@@ -1,0 +1,107 @@
+"""A bare client connection of the load generator: bytes in without a copy, bytes out in one of the two modes.
+
+Knows the socket side only; which bytes make a message is told by its sub-classes. It is an asyncio.BufferedProtocol
+and not one of the SDKs, so that the load costs little and the same against every broker.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, cast
+
+from .load import Load
+from .request_stream import LoadFailed, RequestStream
+
+OPEN_TIMEOUT_S = 10.0
+# What uvloop reads at most in one go; a whole message must fit beside it.
+READ_BYTES_MAX = 262_144
+# Envelope and headers around the data of one message; every broker here stays far below.
+ENVELOPE_BYTES_MAX = 4_096
+
+
+class Connection(asyncio.BufferedProtocol, ABC):
+    """One connection. `send` writes at once in mode `each`, or with the rest of its read batch in mode `joined`."""
+
+    __slots__ = (
+        "_buffer",
+        "_filled_bytes",
+        "_joined",
+        "_outgoing",
+        "_settled",
+        "_stream",
+        "_transport",
+        "_view",
+        "send",
+    )
+
+    def __init__(self, load: Load, stream: RequestStream) -> None:
+        """A peer of `load`; what goes wrong with it fails `stream`. Made within a running event loop."""
+        self._stream = stream
+        self._buffer = bytearray(READ_BYTES_MAX + len(load.data) + ENVELOPE_BYTES_MAX)
+        self._view = memoryview(self._buffer)
+        self._filled_bytes = 0
+        self._joined = load.mode == "joined"
+        self._outgoing: list[bytes] = []
+        self._settled = asyncio.Event()
+        self._transport: asyncio.Transport
+        self.send: Callable[[bytes], object]
+
+    async def open(self, address: tuple[str, int]) -> None:
+        """Connects, and returns when the broker has taken this peer in. Raises LoadFailed, OSError."""
+        host, port = address
+        await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+        try:
+            await asyncio.wait_for(self._settled.wait(), OPEN_TIMEOUT_S)
+        except TimeoutError:
+            raise LoadFailed(f"no welcome from {host}:{port} within {OPEN_TIMEOUT_S:g} s") from None
+        self._stream.check()
+
+    def close(self) -> None:
+        """Ends the connection, without a goodbye."""
+        self._transport.abort()
+
+    def flush(self) -> None:
+        """Writes what mode `joined` has gathered."""
+        if self._outgoing:
+            self._transport.write(b"".join(self._outgoing))
+            self._outgoing.clear()
+
+    @abstractmethod
+    def receive(self, buffer: bytearray, end: int) -> int:
+        """Takes the whole messages of buffer[:end]; returns how many octets that were."""
+
+    @abstractmethod
+    def greet(self) -> None:
+        """The connection is up: the client's first words."""
+
+    def welcomed(self) -> None:
+        """The broker has taken this peer in."""
+        self._settled.set()
+
+    def fail(self, reason: str) -> None:
+        """The connection is of no more use to the load."""
+        self._stream.fail(reason)
+        self._settled.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # uvloop and asyncio alike: a write to an empty transport is one send to the socket, there and then.
+        self.send = self._outgoing.append if self._joined else self._transport.write
+        self.greet()
+        self.flush()
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self._view[self._filled_bytes :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        end = self._filled_bytes + nbytes
+        taken = self.receive(self._buffer, end)
+        rest = end - taken
+        if rest and taken:
+            self._view[:rest] = self._view[taken:end]
+        self._filled_bytes = rest
+        if self._outgoing:
+            self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(f"the broker closed a connection: {exc or 'end of stream'}")

@@ -1,0 +1,53 @@
+"""The data of a request: JSON of an exact size.
+
+Knows how to fill a size with JSON of two shapes; knows nothing of brokers or of the wire.
+"""
+
+import json
+from typing import Literal
+
+Shape = Literal["records", "text"]
+
+SMALLEST = b'{"message":"Hello World"}'
+SIZE_BYTES_MIN = len(SMALLEST)
+# Leaves room for an envelope below the brokers' 1 MiB message limit.
+SIZE_BYTES_MAX = 1_000_000
+
+
+def json_data(size_bytes: int, shape: Shape) -> bytes:
+    """A JSON object of exactly `size_bytes` (SIZE_BYTES_MIN .. SIZE_BYTES_MAX) octets of ASCII.
+
+    `text` is one long string, the cheapest JSON to check; `records` is a list of small objects, as programs send
+    each other. The smallest size is `{"message":"Hello World"}` in either shape. Raises ValueError out of bounds.
+    """
+    if not SIZE_BYTES_MIN <= size_bytes <= SIZE_BYTES_MAX:
+        raise ValueError(f"a size of {size_bytes} is not within {SIZE_BYTES_MIN} .. {SIZE_BYTES_MAX} bytes")
+    if shape == "records" and size_bytes >= len(_records_object(0)):
+        return _with_records(size_bytes)
+    filler = b"x" * (size_bytes - SIZE_BYTES_MIN)
+    return SMALLEST[:-2] + filler + SMALLEST[-2:]
+
+
+def _with_records(size_bytes: int) -> bytes:
+    # Each record is RECORD_BYTES or longer, so this many fit; what is left over goes to the padding.
+    count = (size_bytes - len(_records_object(0))) // len(_record(SIZE_BYTES_MAX))
+    encoded = _records_object(count)
+    padding = b"x" * (size_bytes - len(encoded))
+    return encoded[:-2] + padding + encoded[-2:]
+
+
+def _records_object(count: int) -> bytes:
+    records = b",".join(_record(index) for index in range(count))
+    return b'{"message":"Hello World","records":[%b],"padding":""}' % records
+
+
+def _record(index: int) -> bytes:
+    record = {
+        "id": index,
+        "name": f"record {index}",
+        "price": index + 0.25,
+        "active": index % 2 == 0,
+        "tags": ["red", "green", "blue"],
+        "parent": None,
+    }
+    return json.dumps(record, separators=(",", ":")).encode()

@@ -1,0 +1,96 @@
+"""The closed loop of a load: how many requests are still to be sent, which are in flight, how long each took.
+
+Knows counts and times; knows nothing of sockets or of any wire.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+
+
+class LoadFailed(Exception):
+    """The load could not be carried to its end. The text is one line for the user."""
+
+
+class RequestStream:
+    """A number of requests shared by all requester connections of a load: each answer lets one more request out."""
+
+    __slots__ = ("_failure", "_settled", "latencies_s", "unanswered_count", "unsent_count")
+
+    def __init__(self) -> None:
+        self.unsent_count = 0
+        self.unanswered_count = 0
+        self.latencies_s: list[float] = []
+        self._failure: str | None = None
+        self._settled = asyncio.Event()
+
+    def begin(self, request_count: int) -> None:
+        """Opens for `request_count` (one or more) further requests and forgets the latencies of earlier ones."""
+        self.unsent_count = request_count
+        self.unanswered_count = request_count
+        self.latencies_s = []
+        if self._failure is None:
+            self._settled.clear()
+
+    def end(self) -> None:
+        """The last answer is in."""
+        self._settled.set()
+
+    def fail(self, reason: str) -> None:
+        """No more answers will come; the first reason counts."""
+        if self._failure is None:
+            self._failure = reason
+        self._settled.set()
+
+    def check(self) -> None:
+        """Raises LoadFailed with the reason of `fail`, if there was one."""
+        if self._failure is not None:
+            raise LoadFailed(self._failure)
+
+    async def until_ended(self, timeout_s: float) -> None:
+        """Raises LoadFailed with the reason of `fail`, or when `timeout_s` passes first."""
+        try:
+            await asyncio.wait_for(self._settled.wait(), timeout_s)
+        except TimeoutError:
+            raise LoadFailed(
+                f"{self.unanswered_count} requests had no answer after {timeout_s:g} s"
+            ) from None
+        self.check()
+
+
+class Lanes:
+    """The places for in-flight requests on one connection.
+
+    A lane sends its one ready-made message again and again, each time once the last answer to it is in: so no request
+    id is ever in flight twice, and no time goes into making messages.
+    """
+
+    __slots__ = ("_messages", "_sent_at", "_stream")
+
+    def __init__(self, messages: list[bytes], stream: RequestStream) -> None:
+        self._messages = messages
+        self._sent_at = [0.0] * len(messages)
+        self._stream = stream
+
+    def start(self, send: Callable[[bytes], object]) -> None:
+        """Every lane sends its first request of the stream, as far as the stream lets it."""
+        for lane, message in enumerate(self._messages):
+            if self._stream.unsent_count == 0:
+                return
+            self._stream.unsent_count -= 1
+            self._sent_at[lane] = perf_counter()
+            send(message)
+
+    def answered(self, lane: int) -> bytes | None:
+        """Notes the answer of `lane`; returns the message to send next, None when the stream has no more to send."""
+        stream = self._stream
+        now = perf_counter()
+        stream.latencies_s.append(now - self._sent_at[lane])
+        stream.unanswered_count -= 1
+        if stream.unsent_count > 0:
+            stream.unsent_count -= 1
+            self._sent_at[lane] = now
+            return self._messages[lane]
+        if stream.unanswered_count == 0:
+            stream.end()
+        return None

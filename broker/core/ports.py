@@ -1,0 +1,60 @@
+"""What the core asks of the world: the two kinds of peer that it talks to.
+
+The shell implements these with sockets, the tests with lists. A call must not call back into the core, and must not wait.
+"""
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Raw
+
+from ...protocol.encodings import Encoding
+
+if TYPE_CHECKING:
+    from .request import Request
+
+CancelReason = Literal["timeout", "cancelled", "requester_gone", "shutting_down"]
+"""Why an assignment is given up, as its worker is told."""
+
+
+class WorkerPort(Protocol):
+    """The link to one worker."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the worker writes its results."""
+
+    @property
+    def written_count(self) -> int:
+        """Messages handed to the operating system so far; one numbered above this has never left the broker."""
+
+    def welcome(self, worker_id: str) -> None:
+        """Tell the worker that it is taken in, and under which id."""
+
+    def assign(self, msg_id: str, request: "Request", timeout_s: float) -> int:
+        """Send an assignment; the number of the message.
+
+        Raises NotRepresentable or TooLarge where `request.data` cannot be carried to this worker; nothing was sent then.
+        """
+
+    def cancel(self, msg_id: str, reason: CancelReason) -> None:
+        """Tell the worker that nobody waits for this assignment any more."""
+
+    def replaced(self) -> None:
+        """The same worker has connected anew: this link is dead."""
+
+
+class RequesterPort(Protocol):
+    """The link to one requester."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the requester writes its data."""
+
+    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
+        """Send a result, which is written in `encoding`.
+
+        Raises NotRepresentable or TooLarge where it cannot be carried to this requester; nothing was sent then.
+        """
+
+    def fail(self, request_id: str, code: str, text: str, worker_id: str | None) -> None:
+        """Send a failure."""

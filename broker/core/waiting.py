@@ -1,0 +1,79 @@
+"""The requests that wait for a free slot of one command, and who is next.
+
+Priority classes with ageing: a class is worth `PRIORITY_STEP_S` seconds of waiting, so the next request is the one that
+has waited longest once its class's seconds are added. The lowest class therefore starves behind the highest for at most
+9 steps. Within a class the requesters take turns, so that one who sends a thousand does not stand before one who sends
+one (round robin as in Nagle, RFC 970). Knows no clock: a request carries the time at which it was submitted.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from ...protocol.limits import PRIORITY_MAX
+from .request import Request
+from .requester import Requester
+
+PRIORITY_STEP_S: Final = 1.0
+"""What one priority class is worth in waiting time. Far more than a normal wait, so that classes are kept; far less than
+a normal timeout, so that the lowest class is served before it expires."""
+
+_Turns = OrderedDict[Requester, OrderedDict[Request, None]]
+
+
+class WaitingLine:
+    """All calls O(classes): at most ten."""
+
+    __slots__ = ("_classes", "count")
+
+    def __init__(self) -> None:
+        self._classes: list[_Turns | None] = [None] * (PRIORITY_MAX + 1)
+        self.count = 0
+
+    def add(self, request: Request, *, is_first: bool = False) -> None:
+        """`request` waits from now on; with `is_first`, before its requester's others of its class."""
+        turns = self._classes[request.priority]
+        if turns is None:
+            turns = self._classes[request.priority] = OrderedDict()
+        line = turns.get(request.requester)
+        if line is None:
+            line = turns[request.requester] = OrderedDict()
+        line[request] = None
+        if is_first:
+            line.move_to_end(request, last=False)
+        self.count += 1
+
+    def remove(self, request: Request) -> None:
+        """`request`, which waits, does so no more."""
+        turns = self._classes[request.priority]
+        assert turns is not None
+        line = turns[request.requester]
+        del line[request]
+        if not line:
+            del turns[request.requester]
+        self.count -= 1
+
+    def peek(self) -> Request | None:
+        """Who is next; None where nobody waits."""
+        best: Request | None = None
+        best_rank = 0.0
+        for turns in self._classes:
+            if not turns:
+                continue
+            request = next(iter(next(iter(turns.values()))))
+            rank = rank_of(request)
+            if best is None or rank < best_rank:
+                best, best_rank = request, rank
+        return best
+
+    def take(self, request: Request) -> None:
+        """`request`, which `peek` gave, is served: its requester goes to the end of its class's turns."""
+        turns = self._classes[request.priority]
+        assert turns is not None
+        self.remove(request)
+        if request.requester in turns:
+            turns.move_to_end(request.requester)
+
+
+def rank_of(request: Request) -> float:
+    """Lower is served sooner: the time of submission, earlier by `PRIORITY_STEP_S` for each priority class."""
+    return request.submitted_at - request.priority * PRIORITY_STEP_S

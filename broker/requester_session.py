@@ -1,0 +1,124 @@
+"""One requester's connection: frames to the core's calls, and the core's answers to frames.
+
+Knows the wire of the requester port and which call each message means; knows no rule of what happens to a request.
+"""
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from msgspec import Raw, UnsetType
+
+from ..protocol import errors
+from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..protocol.encodings import Encoding
+from ..protocol.errors import TaskferryError
+from ..protocol.messages import Cancel, Failure, Pong, Response, text_or_none
+from ..protocol.transcode import transcode
+from ..transport.link import Link
+from .core.requester import Requester
+
+if TYPE_CHECKING:
+    from .broker import Broker
+
+ANONYMOUS = "anonymous"
+
+
+class RequesterSession:
+    """Receives from one link and is the core's port to it."""
+
+    __slots__ = ("_broker", "_codec", "_core", "_data_size_bytes_max", "_link", "_requester", "encoding")
+
+    _link: Link
+    _requester: Requester
+    _codec: Codec
+    encoding: Encoding
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._core = broker.core
+        self._data_size_bytes_max = broker.data_size_bytes_max
+
+    # --- from the link ---
+
+    def link_opened(self, link: Link) -> None:
+        self._link = link
+        self.encoding = link.encoding
+        self._codec = CODECS[link.encoding]
+        self._requester = self._core.requester_joined(self, ANONYMOUS)
+        self._broker.requester_sessions[self] = None
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        now = time.monotonic()
+        codec = self._codec
+        decode = codec.request
+        core = self._core
+        for payload in payloads:
+            try:
+                message = decode(payload)
+            except DECODE_ERRORS as error:
+                self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+                continue
+            command = message.command
+            data = message.data
+            if isinstance(command, UnsetType):
+                self._control(payload, message.type, now)
+                continue
+            if isinstance(data, UnsetType):
+                data = codec.empty_data
+            elif len(data) > self._data_size_bytes_max:
+                text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
+                self._refuse(errors.TooLarge(text), payload)
+                continue
+            core.submit(self._requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
+        if core.deadlines.next_at < self._broker.wakes_at:
+            self._broker.wake_at(core.deadlines.next_at)
+
+    def wrong_kind_received(self) -> None:
+        kind = "text" if self.encoding is Encoding.JSON else "binary"
+        text = f"message: {self.encoding.subprotocol} takes {kind} frames only"
+        self._refuse(errors.BadRequest(text), b"")
+
+    def link_closed(self, reason: str) -> None:
+        if self not in self._broker.requester_sessions:
+            return  # the handshake never ended
+        del self._broker.requester_sessions[self]
+        self._core.requester_left(self._requester, time.monotonic())
+
+    # --- from the core ---
+
+    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
+        if encoding is not self.encoding:
+            result = transcode(result, encoding, self.encoding)
+        if len(result) > self._data_size_bytes_max:
+            raise errors.TooLarge(f"result: {len(result)} bytes, at most {self._data_size_bytes_max}")
+        self._link.send(self._codec.encode(Response(request_id, True, result, None, worker_id)))
+
+    def fail(self, request_id: str | None, code: str, text: str, worker_id: str | None) -> None:
+        self._link.send(self._codec.encode(Failure(request_id, False, None, text, worker_id, code)))
+
+    # --- inside ---
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection once all that is queued for it has gone out."""
+        self._link.close(code, reason)
+
+    def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
+        if isinstance(type_, UnsetType):
+            self._refuse(errors.BadRequest("command: missing"), payload)
+            return
+        try:
+            message = self._codec.requester_control(payload)
+        except DECODE_ERRORS as error:
+            self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+            return
+        if isinstance(message, Cancel):
+            self._core.cancel(self._requester, message.request_id, now)
+        else:
+            self._link.send(self._codec.encode(Pong(message.request_id)))
+
+    def _refuse(self, error: TaskferryError, payload: bytes) -> None:
+        """Answer a message that could not even be submitted, under its request_id where that can be read."""
+        request_id = text_or_none(self._codec.ids_in(payload).request_id)
+        self._core.refused[error.code] = self._core.refused.get(error.code, 0) + 1
+        self.fail(request_id, error.code, error.text, None)

@@ -1,0 +1,202 @@
+"""One worker's connection: frames to the core's calls, and the core's assignments to frames.
+
+Knows the wire of the worker port; knows neither why a worker was picked nor what becomes of a response.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw
+
+from ..protocol import errors, limits, messages
+from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..protocol.encodings import Encoding
+from ..protocol.errors import TaskferryError
+from ..protocol.transcode import transcode
+from ..transport.link import Link
+from .core.ports import CancelReason
+from .core.request import Request
+from .core.worker import Worker
+from .requester_session import ANONYMOUS
+
+if TYPE_CHECKING:
+    from .broker import Broker
+
+logger = logging.getLogger(__name__)
+
+POLICY_VIOLATION = 1008
+
+
+class WorkerSession:
+    """Receives from one link and is the core's port to it. Until the worker has said `connect`, `worker` is None."""
+
+    __slots__ = (
+        "_broker",
+        "_codec",
+        "_connect_timer",
+        "_core",
+        "_data_size_bytes_max",
+        "_hello_msg_id",
+        "encoding",
+        "link",
+        "worker",
+    )
+
+    link: Link
+    _codec: Codec
+    _connect_timer: asyncio.TimerHandle
+    encoding: Encoding
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._core = broker.core
+        self._data_size_bytes_max = broker.data_size_bytes_max
+        self._hello_msg_id: str | None = None
+        self.worker: Worker | None = None
+
+    # --- from the link ---
+
+    def link_opened(self, link: Link) -> None:
+        self.link = link
+        self.encoding = link.encoding
+        self._codec = CODECS[link.encoding]
+        self._broker.worker_sessions[self] = None
+        self._connect_timer = asyncio.get_running_loop().call_later(limits.HANDSHAKE_S_MAX, self._connect_overdue)
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        now = time.monotonic()
+        decode = self._codec.from_worker
+        core = self._core
+        worker = self.worker
+        for payload in payloads:
+            try:
+                message = decode(payload)
+            except DECODE_ERRORS as error:
+                self._complain(errors.BadMessage(describe(error, self.encoding)), payload)
+                continue
+            if worker is not None and type(message) is messages.WorkerResponse:
+                if not core.respond(worker, message.msg_id, message.data, now):
+                    text = f"msg_id: no assignment {message.msg_id!r} at this worker"
+                    self._complain(errors.UnknownAssignment(text), payload)
+            else:
+                self._control(message, payload, now)
+                worker = self.worker
+
+    def wrong_kind_received(self) -> None:
+        kind = "text" if self.encoding is Encoding.JSON else "binary"
+        self._complain(errors.BadMessage(f"message: {self.encoding.subprotocol} takes {kind} frames only"), b"")
+
+    def link_closed(self, reason: str) -> None:
+        if self not in self._broker.worker_sessions:
+            return  # the handshake never ended
+        del self._broker.worker_sessions[self]
+        self._connect_timer.cancel()
+        worker, self.worker = self.worker, None
+        if worker is None or self._core.roster.workers.get(worker.worker_id) is not worker:
+            return
+        logger.info("worker %s left: %s", worker.worker_id, reason)
+        self._core.worker_left(worker, time.monotonic())
+
+    # --- from the core ---
+
+    @property
+    def written_count(self) -> int:
+        return self.link.written_count
+
+    def welcome(self, worker_id: str) -> None:
+        welcome = messages.Welcome(
+            worker_id,
+            message_size_bytes_max=self._broker.settings.message_size_bytes_max,
+            broker=f"taskferry/{self._broker.version}",
+        )
+        self.link.send(self._codec.encode(messages.Connected(welcome, self._hello_msg_id, time.time())))
+
+    def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
+        data = request.data
+        source = request.requester.port.encoding
+        if source is not self.encoding:
+            data = transcode(data, source, self.encoding)
+            if len(data) > self._data_size_bytes_max:
+                raise errors.TooLarge(
+                    f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
+                )
+        trace = UNSET if request.trace is None else request.trace
+        call = messages.Call(request.command.name, data, timeout_s, request.request_id, trace)
+        return self.link.send(self._codec.encode(messages.AssignmentMessage(msg_id, time.time(), call)))
+
+    def cancel(self, msg_id: str, reason: CancelReason) -> None:
+        message = messages.CancelAssignment(msg_id, messages.Reason(reason), time.time())
+        self.link.send(self._codec.encode(message))
+
+    def replaced(self) -> None:
+        self.link.abort("the same worker has connected anew")
+
+    # --- inside ---
+
+    def say_goodbye(self, reason: str) -> None:
+        """Tell the worker that the broker goes away, and close."""
+        self.link.send(self._codec.encode(messages.Disconnect(messages.Reason(reason), timestamp=time.time())))
+        self.link.close(1012, reason)
+
+    def _control(self, message: messages.FromWorker, payload: bytes, now: float) -> None:
+        worker = self.worker
+        if worker is None and not isinstance(message, messages.WorkerConnect):
+            self._reject(errors.BadMessage("type: the first message of a worker must be connect"), payload)
+            return
+        match message:
+            case messages.WorkerConnect():
+                self._connect(message, payload, now)
+            case messages.Heartbeat():
+                self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))
+            case messages.Disconnect():
+                assert worker is not None
+                logger.info("worker %s drains: %s", worker.worker_id, message.data.reason or "no reason given")
+                self._core.worker_draining(worker, now)
+                self.link.send(self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time())))
+            case messages.ErrorMessage():
+                fault = message.data
+                logger.warning("worker %s reports %s: %s", worker and worker.worker_id, fault.code, fault.error[:200])
+            case messages.Notification() | messages.Custom():
+                pass
+            case messages.WorkerResponse():
+                raise AssertionError("a response from a worker that is taken in does not come here")
+
+    def _connect(self, message: messages.WorkerConnect, payload: bytes, now: float) -> None:
+        if self.worker is not None:
+            self._complain(errors.BadMessage("type: connect was said already on this connection"), payload)
+            return
+        hello = message.data
+        self._hello_msg_id = message.msg_id
+        worker_id = hello.name or f"worker-{uuid.uuid4().hex[:8]}"
+        try:
+            self.worker = self._core.worker_joined(worker_id, hello, self, ANONYMOUS, now)
+        except errors.WorkerIdTaken as error:
+            self._reject(error, payload)
+            return
+        self._connect_timer.cancel()
+        logger.info(
+            "worker %s joined from %s: %d commands, %d slots",
+            worker_id,
+            self.link.peer,
+            len(self.worker.commands),
+            hello.concurrency,
+        )
+
+    def _connect_overdue(self) -> None:
+        text = f"connect: not said within {limits.HANDSHAKE_S_MAX:g} s"
+        self._reject(errors.BadMessage(text), b"")
+
+    def _reject(self, error: TaskferryError, payload: bytes) -> None:
+        """Say why, and close."""
+        self._complain(error, payload)
+        self.link.close(POLICY_VIOLATION, error.text)
+
+    def _complain(self, error: TaskferryError, payload: bytes) -> None:
+        """Tell the worker what was wrong with its message; the connection lives on."""
+        msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
+        fault = messages.Fault(error.code, error.text)
+        logger.warning("worker %s: %s", self.worker.worker_id if self.worker else self.link.peer, error.text[:200])
+        self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))

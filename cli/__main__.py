@@ -1,0 +1,5 @@
+"""`python -m taskferry.cli` does what the `taskferry` command does. Knows only where that command begins."""
+
+from .main import main
+
+main()

@@ -1,0 +1,22 @@
+"""The strategies by the names that operators use. A later one is a file and a line here."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from .least_loaded import LeastLoaded
+from .random import Random
+from .round_robin import RoundRobin
+from .strategy import Chance, Strategy
+from .weighted_random import WeightedRandom
+
+StrategyFactory = Callable[[Chance], Strategy[Any]]
+"""Makes an empty strategy; each group of workers gets one of its own."""
+
+STRATEGY_DEFAULT: Final = "least_loaded"
+
+STRATEGIES: Final[dict[str, StrategyFactory]] = {
+    "least_loaded": lambda chance: LeastLoaded(),
+    "round_robin": lambda chance: RoundRobin(),
+    "random": Random,
+    "weighted_random": WeightedRandom,
+}

@@ -1,0 +1,51 @@
+"""What a strategy is: the rule that picks among the workers that could take an assignment now.
+
+Knows what a strategy may see of a worker, and the calls that it gets. Must not know of sockets, clocks, requests or the
+broker; chance is handed in.
+"""
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+Chance = Callable[[], float]
+"""Gives floats evenly spread over [0, 1), as random.Random.random does."""
+
+
+class Candidate(Protocol):
+    """What a strategy sees of a worker. Read only; compared and hashed by identity.
+
+    `in_flight_count` assignments hold a slot; `weight` is the operator's share, in [0.01, 100]; `worker_id` is unique.
+    """
+
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def in_flight_count(self) -> int: ...
+    @property
+    def weight(self) -> float: ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+class Strategy(Protocol, Generic[C]):
+    """Holds exactly the candidates that could take an assignment now.
+
+    A worker that is full, ejected or draining is removed and added again later; it is never skipped in a loop. So `pick`
+    needs no filter, and costs the same however many workers are busy. Every call costs O(1) or O(log candidates).
+    """
+
+    def add(self, candidate: C) -> None:
+        """`candidate`, not held so far, can take an assignment from now on."""
+
+    def remove(self, candidate: C) -> None:
+        """`candidate`, held so far, can take none any more."""
+
+    def changed(self, candidate: C) -> None:
+        """The in-flight count of `candidate`, which is held and stays so, is another one now."""
+
+    def pick(self, affinity: str | None) -> C | None:
+        """The candidate for the next assignment, which stays held; None where none is held.
+
+        `affinity` is the request's key for strategies that keep like to like; others ignore it.
+        """

@@ -1,0 +1,92 @@
+"""Messages to bytes and back, in each encoding.
+
+Knows how a message is written; knows neither sockets nor what a message means. Decoders and encoders are made once
+and exposed as the compiled callables that they are: a connection calls them directly, inside
+`except DECODE_ERRORS`, and turns what it caught into a text with `describe`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from .encodings import Encoding
+from .messages import AnyId, Cancel, FromBroker, FromWorker, Outcome, Ping, Request
+
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
+and values nested deeper than the interpreter's recursion limit."""
+
+
+class Codec:
+    """One encoding's decoders and encoder.
+
+    Each takes or gives the bytes of one whole message. Decoders raise only `DECODE_ERRORS`.
+    """
+
+    __slots__ = (
+        "any_id",
+        "cancel",
+        "empty_data",
+        "encode",
+        "encoding",
+        "from_broker",
+        "from_worker",
+        "null",
+        "outcome",
+        "request",
+        "requester_control",
+    )
+
+    encode: Callable[[object], bytes]
+
+    def __init__(self, encoding: Encoding) -> None:
+        library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
+        self.encoding = encoding
+        self.encode = library.Encoder().encode
+        self.request = library.Decoder(Request).decode
+        self.requester_control = library.Decoder(Cancel | Ping).decode
+        self.outcome = library.Decoder(Outcome).decode
+        self.from_worker = library.Decoder(FromWorker).decode
+        self.from_broker = library.Decoder(FromBroker).decode
+        self.any_id = library.Decoder(AnyId).decode
+        self.empty_data = Raw(library.encode({}))
+        self.null = Raw(library.encode(None))
+
+    def ids_in(self, payload: bytes) -> AnyId:
+        """What can still be read of a message that did not decode: its ids, all None where there are none."""
+        try:
+            return self.any_id(payload)
+        except DECODE_ERRORS:
+            return AnyId()
+
+
+CODECS: Final[dict[Encoding, Codec]] = {encoding: Codec(encoding) for encoding in Encoding}
+
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+
+
+def describe(error: Exception, encoding: Encoding) -> str:
+    """One line for whoever sent a message that raised `error`: the field first where there is one, then the bound.
+
+    `timeout: Expected `float` <= 3600.0`; `not valid JSON: invalid character (byte 5)`.
+    """
+    match error:
+        case msgspec.ValidationError():
+            what, _, path = str(error).partition(" - at ")
+            where = path.strip("`").removeprefix("$").removeprefix(".")
+            if (missing := _MISSING.fullmatch(what)) is not None:
+                where = f"{where}.{missing[1]}" if where else missing[1]
+                what = "missing"
+            return f"{where}: {what}" if where else f"message: {what}"
+        case msgspec.DecodeError():
+            return f"not valid {_TITLES[encoding]}: {str(error).removeprefix('JSON is malformed: ')}"
+        case UnicodeDecodeError():
+            return f"not valid {_TITLES[encoding]}: a string is not UTF-8 (byte {error.start} of it)"
+        case _:
+            return "message: nested too deeply"
+
+
+_TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}

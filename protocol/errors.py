@@ -1,0 +1,248 @@
+"""The error registry: every way in which a request, or a message, can fail.
+
+One class a code. The `code` field of the wire, the exceptions that both SDKs raise, the `outcome` label of the
+metrics and the table in PROTOCOL.md all come from here; tests compare them. Knows nothing of how an error is sent.
+"""
+
+import re
+from typing import ClassVar, Final, Literal
+
+from .limits import CODE_LENGTH_MAX
+
+Blame = Literal["requester", "worker", "broker"]
+
+
+class TaskferryError(Exception):
+    """Base of all errors of the registry.
+
+    `code` is what programs compare; `message` is the text where nothing more exact is known; `retryable` says that
+    the command certainly did not run and that sending it again may succeed; `blame` names the side that can mend it.
+    """
+
+    code: str = "internal_error"
+    message: ClassVar[str] = "Internal error"
+    retryable: bool = False
+    blame: ClassVar[Blame] = "broker"
+
+    def __init__(
+        self, text: str | None = None, *, request_id: str | None = None, processed_by: str | None = None
+    ) -> None:
+        self.text = text or self.message
+        self.request_id = request_id
+        self.processed_by = processed_by
+        super().__init__(self.text)
+
+
+class InternalError(TaskferryError):
+    """The broker itself failed on this request: a defect, logged there with its traceback."""
+
+
+class NoAvailableWorkers(TaskferryError):
+    """No connected worker serves the command."""
+
+    code = "no_available_workers"
+    message = "No available workers"
+    retryable = True
+    blame = "worker"
+
+
+class WorkerTimeout(TaskferryError):
+    """The deadline passed first. The command may have run, or still run; its worker was told to stop."""
+
+    code = "timeout"
+    message = "Worker response timeout"
+    blame = "worker"
+
+
+class WorkerLost(TaskferryError):
+    """The worker's link broke after the request had been written to it."""
+
+    code = "worker_lost"
+    message = "Worker lost: the command may have run"
+    blame = "worker"
+
+
+class HandlerError(TaskferryError):
+    """The command ran and failed. A handler may give a code of its own, which is carried as it is."""
+
+    code = "handler_error"
+    message = "Handler failed"
+    blame = "worker"
+
+
+class UnknownCommand(TaskferryError):
+    """The worker was given a command that it does not serve."""
+
+    code = "unknown_command"
+    message = "Worker does not serve this command"
+    retryable = True
+    blame = "worker"
+
+
+class BadRequest(TaskferryError):
+    """A message from a requester that breaks the protocol, or `data` that does not fit the handler's parameters."""
+
+    code = "bad_request"
+    message = "Bad request"
+    blame = "requester"
+
+
+class DuplicateRequestId(TaskferryError):
+    """A request_id that is already in flight on the same connection. The first request goes on."""
+
+    code = "duplicate_request_id"
+    message = "request_id is already in flight on this connection"
+    blame = "requester"
+
+
+class TooLarge(TaskferryError):
+    """`data` or a result over its size bound."""
+
+    code = "too_large"
+    message = "Too large"
+    blame = "requester"
+
+
+class NotRepresentable(TaskferryError):
+    """A value that the other side's encoding cannot hold, such as an integer over 64 bits in MessagePack."""
+
+    code = "not_representable"
+    message = "Value cannot be represented in the receiver's encoding"
+    blame = "requester"
+
+
+class Overloaded(TaskferryError):
+    """A bound on waiting or in-flight requests was reached."""
+
+    code = "overloaded"
+    message = "Broker overloaded"
+    retryable = True
+    blame = "broker"
+
+
+class Cancelled(TaskferryError):
+    """The requester cancelled the request. The command may have run in part."""
+
+    code = "cancelled"
+    message = "Request cancelled"
+    blame = "requester"
+
+
+class ShuttingDown(TaskferryError):
+    """The broker is draining and takes nothing new."""
+
+    code = "shutting_down"
+    message = "Broker is shutting down"
+    retryable = True
+    blame = "broker"
+
+
+class BrokerStopped(TaskferryError):
+    """The broker's drain grace ended before the worker answered. The command may have run."""
+
+    code = "broker_stopped"
+    message = "Broker stopped before the worker answered: the command may have run"
+    blame = "broker"
+
+
+class BadMessage(TaskferryError):
+    """A message from a worker that breaks the protocol."""
+
+    code = "bad_message"
+    message = "Bad message"
+    blame = "worker"
+
+
+class UnknownAssignment(TaskferryError):
+    """A worker answered a msg_id that it does not hold: finished, another worker's, or never given."""
+
+    code = "unknown_assignment"
+    message = "No such assignment at this worker"
+    blame = "worker"
+
+
+class WorkerIdTaken(TaskferryError):
+    """A worker asked for a name under which another one is connected."""
+
+    code = "worker_id_taken"
+    message = "Another worker is connected under this name"
+    blame = "worker"
+
+
+class CannotConnect(TaskferryError):
+    """Raised by an SDK alone: there was no link to a broker before the deadline. Nothing was sent."""
+
+    code = "cannot_connect"
+    message = "Cannot connect to the broker"
+    retryable = True
+    blame = "broker"
+
+
+class ConnectionLost(TaskferryError):
+    """Raised by an SDK alone: the link to the broker broke after the request was sent. The command may have run."""
+
+    code = "connection_lost"
+    message = "Connection to the broker lost: the command may have run"
+    blame = "broker"
+
+
+REGISTRY: Final[dict[str, type[TaskferryError]]] = {
+    error.code: error
+    for error in (
+        NoAvailableWorkers,
+        WorkerTimeout,
+        WorkerLost,
+        HandlerError,
+        UnknownCommand,
+        BadRequest,
+        DuplicateRequestId,
+        TooLarge,
+        NotRepresentable,
+        Overloaded,
+        Cancelled,
+        ShuttingDown,
+        BrokerStopped,
+        BadMessage,
+        UnknownAssignment,
+        WorkerIdTaken,
+        CannotConnect,
+        ConnectionLost,
+        InternalError,
+    )
+}
+"""Every code of the registry and its class, in the order of PROTOCOL.md's table."""
+
+WORKER_CODES: Final = frozenset(
+    error.code for error in (HandlerError, UnknownCommand, BadRequest, TooLarge, Cancelled, NotRepresentable)
+)
+"""The codes of the registry that a worker may give in a response. What the broker alone can know, such as
+`timeout`, it cannot claim."""
+
+_CODE_SHAPE: Final = re.compile(rf"[a-z][a-z0-9_]{{0,{CODE_LENGTH_MAX - 1}}}")
+
+
+def worker_code(code: str | None) -> str:
+    """The code that a requester is told for a failure with this `code` from a worker.
+
+    A handler's own code is carried when it is of the shape `[a-z][a-z0-9_]*`, at most 64 characters, and not one
+    that only the broker may give; anything else becomes `handler_error`.
+    """
+    if code is None:
+        return HandlerError.code
+    if code in REGISTRY:
+        return code if code in WORKER_CODES else HandlerError.code
+    return code if _CODE_SHAPE.fullmatch(code) else HandlerError.code
+
+
+def outcome_label(code: str) -> str:
+    """The metric label for an error code: itself if registered, else `handler_error`, so that labels stay few."""
+    return code if code in REGISTRY else HandlerError.code
+
+
+def error_from_wire(
+    code: str, text: str, *, request_id: str | None = None, processed_by: str | None = None
+) -> TaskferryError:
+    """The exception for a failed response: the registry's class, or HandlerError carrying a handler's own code."""
+    error = REGISTRY.get(code, HandlerError)(text, request_id=request_id, processed_by=processed_by)
+    error.code = code
+    return error

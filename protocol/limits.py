@@ -1,0 +1,73 @@
+"""The bounds of the wire, each with its name, its value and the reason for it.
+
+Knows numbers and nothing else. A bound that an operator may move is a broker setting, and its default stands here;
+every other one is part of the protocol and equal for all. PROTOCOL.md lists them, and a test compares the two.
+"""
+
+from typing import Final
+
+MESSAGE_SIZE_BYTES_MAX: Final = 1024 * 1024
+"""One WebSocket message, envelope included: the default that WebSocket libraries themselves accept."""
+
+ENVELOPE_SIZE_BYTES_MAX: Final = 4096
+"""Room for everything but `data` in one message. `data` and results may take the message bound less this, so that
+a broker's envelope never pushes a peer over the bound that it accepts."""
+
+NAME_LENGTH_MAX: Final = 128
+"""Characters of a command's or a worker's name: they become metric labels and table columns."""
+
+REQUEST_ID_LENGTH_MAX: Final = 128
+"""Characters of a request_id: a UUID takes 36, a namespaced one fits too."""
+
+TRACE_LENGTH_MAX: Final = 256
+"""Characters of `trace`: a W3C traceparent takes 55 today, later versions may take more."""
+
+AFFINITY_LENGTH_MAX: Final = 128
+"""Characters of an affinity key."""
+
+TEXT_LENGTH_MAX: Final = 4096
+"""Characters of an error text or a reason; a longer one is cut where it is made (SDK) or carried (broker)."""
+
+CODE_LENGTH_MAX: Final = 64
+"""Characters of an error code."""
+
+TIMEOUT_S_DEFAULT: Final = 30.0
+"""A request's deadline where it names none."""
+
+TIMEOUT_S_MAX: Final = 3600.0
+"""The longest deadline: what waits longer than an hour is a job, not a request."""
+
+PRIORITY_DEFAULT: Final = 5
+PRIORITY_MAX: Final = 9
+"""Priorities are 0 (lowest) to 9 (highest)."""
+
+COMMANDS_COUNT_MAX: Final = 1000
+"""Commands that one worker may serve; each costs an entry in the broker's tables."""
+
+CONCURRENCY_DEFAULT: Final = 1
+"""Slots of a worker that names no number: one at a time is what a ten-line worker can do."""
+
+CONCURRENCY_MAX: Final = 10_000
+"""Slots of one worker; each may hold an assignment in the broker's memory."""
+
+WEIGHT_MIN: Final = 0.01
+WEIGHT_DEFAULT: Final = 1.0
+WEIGHT_MAX: Final = 100.0
+"""A worker's share relative to the others; beyond a factor of 10,000 between two workers a share is a mistake."""
+
+LABELS_COUNT_MAX: Final = 32
+LABEL_LENGTH_MAX: Final = 128
+"""Labels of one worker, and the characters of a label's key or value."""
+
+IN_FLIGHT_COUNT_MAX: Final = 10_000
+"""Requests in flight on one requester connection; one more is `overloaded`."""
+
+HEARTBEAT_INTERVAL_S: Final = 4.0
+"""A side that has heard nothing for this long asks whether the other is there."""
+
+SILENCE_S_MAX: Final = 8.0
+"""A link that has been silent for this long is dead: two heartbeats missed. Looked at every half second, a worker
+that was stopped is out of rotation within 10 s."""
+
+HANDSHAKE_S_MAX: Final = 10.0
+"""From accepting a connection to its WebSocket handshake, and from there to a worker's `connect`."""

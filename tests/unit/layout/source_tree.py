@@ -1,0 +1,71 @@
+"""The source tree as the layout tests see it. Knows paths and syntax trees, and none of the rules held over them."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+UNPACKAGED = {"benchmarks", "deploy", "docs", "examples", "tests"}
+"""Folders at the root that hold Python without being part of the installed package."""
+
+
+@cache
+def pyproject() -> dict[str, Any]:
+    """The parsed pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def package_roots() -> list[str]:
+    """The names of the folders at the root that are sub-packages of `taskferry`, sorted."""
+    return sorted(
+        folder.name
+        for folder in ROOT.iterdir()
+        if folder.is_dir()
+        and not folder.name.startswith(".")
+        and folder.name not in UNPACKAGED
+        and any(folder.glob("*.py"))
+    )
+
+
+def package_folders() -> dict[str, str]:
+    """Each importable package of the tree and its folder: `{"taskferry.broker.core": "broker/core", ...}`."""
+    folders = {path.parent.relative_to(ROOT) for path in source_files()}
+    return {"taskferry." + ".".join(folder.parts): folder.as_posix() for folder in folders}
+
+
+def source_files() -> list[Path]:
+    """Every Python file that is installed, sorted."""
+    return sorted(path for name in package_roots() for path in _python_files(ROOT / name))
+
+
+def all_python_files() -> list[Path]:
+    """Every Python file of the repository, tests and examples included, sorted."""
+    unpackaged = (path for name in UNPACKAGED for path in _python_files(ROOT / name))
+    return sorted([*source_files(), *unpackaged])
+
+
+def relative(path: Path) -> str:
+    """How a failure names a file."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def syntax_tree(path: Path) -> ast.Module:
+    """The parsed file."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def absolute_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of each absolute import in the file, inside functions too."""
+    for node in ast.walk(syntax_tree(path)):
+        match node:
+            case ast.Import(names=names, lineno=line):
+                yield from ((line, alias.name) for alias in names)
+            case ast.ImportFrom(level=0, module=str(module), lineno=line):
+                yield line, module
+
+
+def _python_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]

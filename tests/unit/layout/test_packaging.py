@@ -1,0 +1,70 @@
+"""What pyproject.toml and the link tree say about the packages equals the folders that are there."""
+
+import re
+from importlib.metadata import entry_points, version
+
+from tests.unit.layout.source_tree import (
+    ROOT,
+    all_python_files,
+    package_folders,
+    package_roots,
+    pyproject,
+    relative,
+    source_files,
+)
+
+
+def test_every_folder_with_python_is_listed_as_a_package() -> None:
+    assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(package_folders())
+
+
+def test_every_package_is_mapped_to_its_folder() -> None:
+    assert pyproject()["tool"]["setuptools"]["package-dir"] == package_folders()
+
+
+def test_every_package_has_an_init_and_a_type_marker() -> None:
+    missing = [
+        f"{folder}/{name}"
+        for folder in package_folders().values()
+        for name in ("__init__.py", "py.typed")
+        if not (ROOT / folder / name).is_file()
+    ]
+    assert missing == []
+
+
+def test_no_folder_at_the_root_shadows_the_installed_namespace() -> None:
+    assert not (ROOT / "taskferry").exists()
+
+
+def test_the_link_tree_for_the_type_checker_matches_the_packages() -> None:
+    links = {link.name: link.readlink().as_posix() for link in (ROOT / ".mypy" / "taskferry").iterdir()}
+    assert links == {name: f"../../{name}" for name in package_roots()}
+
+
+def test_every_folder_with_python_is_type_checked() -> None:
+    folders = {relative(path).partition("/")[0] for path in all_python_files()} - set(package_roots())
+    assert set(pyproject()["tool"]["mypy"]["packages"]) == folders | {"taskferry"}
+
+
+def test_every_package_is_under_the_import_contracts_and_coverage() -> None:
+    tool = pyproject()["tool"]
+    assert sorted(tool["importlinter"]["root_packages"]) == [f"taskferry.{name}" for name in package_roots()]
+    assert sorted(tool["coverage"]["run"]["source_dirs"]) == package_roots()
+
+
+def test_the_version_stands_in_pyproject_alone() -> None:
+    declared = pyproject()["project"]["version"]
+    assert version("taskferry") == declared
+    copies = [
+        relative(path)
+        for path in source_files()
+        if re.search(
+            rf"__version__\s*=\s*['\"]|['\"]{re.escape(declared)}['\"]", path.read_text(encoding="utf-8")
+        )
+    ]
+    assert copies == []
+
+
+def test_the_command_is_installed_and_loads() -> None:
+    (script,) = entry_points(group="console_scripts", name="taskferry")
+    assert callable(script.load())

@@ -1,0 +1,40 @@
+"""What a file owes its reader: a first paragraph, a name that says something, one idea that fits in the head."""
+
+import ast
+
+from tests.unit.layout.source_tree import all_python_files, relative, source_files, syntax_tree
+
+LINE_COUNT_MAX = 420
+FUNCTION_LINE_COUNT_MAX = 70
+NAMES_THAT_SAY_NOTHING = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
+
+
+def test_every_module_opens_with_a_docstring() -> None:
+    silent = [relative(path) for path in all_python_files() if not ast.get_docstring(syntax_tree(path))]
+    assert silent == []
+
+
+def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
+    vague = [
+        relative(path)
+        for path in all_python_files()
+        for name in relative(path).removesuffix(".py").split("/")
+        if NAMES_THAT_SAY_NOTHING & set(name.split("_"))
+    ]
+    assert vague == []
+
+
+def test_every_source_file_is_short() -> None:
+    counts = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in source_files()}
+    assert {name: count for name, count in counts.items() if count > LINE_COUNT_MAX} == {}
+
+
+def test_every_function_is_short() -> None:
+    long = [
+        f"{relative(path)}:{node.lineno} {node.name}: {line_count} lines"
+        for path in source_files()
+        for node in ast.walk(syntax_tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (line_count := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINE_COUNT_MAX
+    ]
+    assert long == []

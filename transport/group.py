@@ -1,0 +1,56 @@
+"""What all links of one event loop share: one flush a turn, and one look at their health every half second.
+
+A link that has something to send registers here; however many do, and however much they send, one callback a loop
+turn writes it all out, one write a link (an event loop does not join writes by itself, and a system call a message
+would cost more than the message). No link has a timer of its own.
+"""
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+SWEEP_INTERVAL_S: Final = 0.5
+"""How often links are looked at. Small beside SILENCE_S_MAX, so that a dead worker is found within 10 s."""
+
+
+class Sweepable(Protocol):
+    """What the group does with a link."""
+
+    def flush(self) -> None:
+        """Write out what is queued."""
+
+    def check(self, now: float) -> None:
+        """Look at deadlines and silence; `now` is `time.monotonic()`."""
+
+
+class LinkGroup:
+    """The links of one program on one event loop. Made inside the running loop; `close` ends its timer."""
+
+    __slots__ = ("_loop", "_timer", "_unflushed", "links")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._unflushed: list[Sweepable] = []
+        self.links: set[Sweepable] = set()
+        self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def flush_soon(self, link: Sweepable) -> None:
+        """Have `link.flush` called before the loop waits for I/O again. A link asks once until it is flushed."""
+        if not self._unflushed:
+            self._loop.call_soon(self._flush)
+        self._unflushed.append(link)
+
+    def close(self) -> None:
+        """Stop the sweep. Links that are still open are the owner's to close."""
+        self._timer.cancel()
+
+    def _flush(self) -> None:
+        links, self._unflushed = self._unflushed, []
+        for link in links:
+            link.flush()
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for link in tuple(self.links):
+            link.check(now)
+        self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)

@@ -1,0 +1,387 @@
+"""One end of one WebSocket connection, in whichever program: an asyncio protocol that hands over whole messages.
+
+Joins writes, holds back what the peer cannot take yet, finds out when the other side has died. Knows bytes and
+seconds; knows nothing of what messages mean, and must not. What it learns it tells its receiver.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Final, Protocol, cast
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.frames import CloseCode, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from ..protocol.encodings import SUBPROTOCOLS, Encoding
+from .framing import Framing
+from .group import LinkGroup
+from .settings import LinkSettings
+
+logger = logging.getLogger(__name__)
+
+_OPCODES: Final = {Encoding.JSON: Opcode.TEXT, Encoding.MSGPACK: Opcode.BINARY}
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
+"""Up to here queued frames are joined into one write; above it the copy costs more than handing over a list."""
+_CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
+"""What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
+
+
+class Receiver(Protocol):
+    """Whoever owns a link. Calls come from the event loop, never two at a time."""
+
+    def link_opened(self, link: "Link") -> None:
+        """The handshake is done and `link.encoding` is known."""
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        """Whole messages, in order, at least one."""
+
+    def wrong_kind_received(self) -> None:
+        """A text message on a MessagePack link, or a binary one on a JSON link. The link lives on."""
+
+    def link_closed(self, reason: str) -> None:
+        """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
+
+
+class Link(asyncio.Protocol):
+    """A connection in the making, open, or closing.
+
+    Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no more), `peer`
+    ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, handed to the operating system; the
+    rest has certainly not left this process), `receiver` (who is told; may be exchanged).
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_deadline_reason",
+        "_framing",
+        "_group",
+        "_head",
+        "_heard",
+        "_heard_at",
+        "_is_flush_due",
+        "_is_pinged",
+        "_out",
+        "_out_size",
+        "_paused_at",
+        "_protocol",
+        "_reason",
+        "_settings",
+        "_transport",
+        "closed",
+        "encoding",
+        "opened",
+        "peer",
+        "received_bytes_count",
+        "received_count",
+        "receiver",
+        "refusal",
+        "sent_bytes_count",
+        "sent_count",
+        "written_count",
+    )
+
+    _transport: asyncio.Transport
+    _framing: Framing
+    encoding: Encoding
+
+    def __init__(
+        self,
+        protocol: ServerProtocol | ClientProtocol,
+        receiver: Receiver,
+        group: LinkGroup,
+        settings: LinkSettings,
+    ) -> None:
+        self._protocol = protocol
+        self.receiver = receiver
+        self._group = group
+        self._settings = settings
+        self._head: bytes | None = b""
+        """What there is of the handshake's head; None once it is whole."""
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._is_flush_due = False
+        self._paused_at: float | None = None
+        self._heard = False
+        self._heard_at = 0.0
+        self._is_pinged = False
+        self._deadline: float | None = None
+        self._deadline_reason = ""
+        self._reason = ""
+        self.opened = False
+        self.closed = True  # there is no connection yet
+        self.peer = "?"
+        self.refusal: str | None = None
+        """Set by a server's receiver factory before the handshake: answer it with 503 and this text."""
+        self.sent_count = 0
+        self.written_count = 0
+        self.sent_bytes_count = 0
+        self.received_count = 0
+        self.received_bytes_count = 0
+
+    # --- sending ---
+
+    def send(self, payload: bytes) -> int:
+        """Queue one message; it leaves with all others of this loop turn. Its number: see `written_count`.
+
+        On a link that is closing or closed it is dropped, and `written_count` never reaches its number. A peer that has
+        let more than `unsent_size_bytes_max` pile up is a slow reader, and its link is aborted.
+        """
+        if self.closed or self._protocol.state is not State.OPEN:
+            return self.sent_count + 1
+        self.sent_count += 1
+        header, body = self._framing.frame(payload)
+        self._out.append(header)
+        self._out.append(body)
+        self._out_size += len(body)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._group.flush_soon(self)
+        elif self._out_size > self._settings.unsent_size_bytes_max:
+            self._abort_slow_reader()
+        return self.sent_count
+
+    def flush(self) -> None:
+        """Hand all that is queued to the operating system, unless it is still busy with what it has."""
+        if self._paused_at is not None or self.closed:
+            return
+        self._is_flush_due = False
+        out, size = self._out, self._out_size
+        if not out:
+            return
+        self._out = []
+        self._out_size = 0
+        self.written_count = self.sent_count
+        self.sent_bytes_count += size
+        if size > _JOIN_SIZE_BYTES_MAX:
+            self._transport.writelines(out)
+        else:
+            self._transport.write(b"".join(out))
+
+    def pause_writing(self) -> None:
+        """The peer does not keep up. Where settings say so, take nothing more from it until it does."""
+        self._paused_at = time.monotonic()
+        if self._settings.reads_only_while_writable and not self.closed:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self._paused_at = None
+        if self._settings.reads_only_while_writable and not self.closed:
+            self._transport.resume_reading()
+        self.flush()
+
+    # --- ending ---
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Say goodbye: what is queued goes out first, then the closing handshake, bounded by `close_s_max`."""
+        if self.closed:
+            return
+        if self._protocol.state is State.OPEN:
+            self._reason = self._reason or reason or "closed here"
+            reason = reason.encode()[:_CLOSE_REASON_SIZE_BYTES_MAX].decode(errors="ignore")
+            self._protocol.send_close(code, reason)
+            self._write_protocol()
+        elif self._protocol.state is State.CONNECTING:
+            self.abort(reason or "closed here")
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once, without a word to the peer."""
+        if not self.closed:
+            self._reason = self._reason or reason
+            self._transport.abort()
+
+    # --- health ---
+
+    def check(self, now: float) -> None:
+        """Look at deadlines and at the peer's silence; ping it, or give it up. Called twice a second."""
+        settings = self._settings
+        if self._deadline is not None and now >= self._deadline:
+            self.abort(self._deadline_reason)
+            return
+        if self._paused_at is not None:
+            if now - self._paused_at >= settings.silence_s_max:
+                self.abort(f"slow reader: took nothing for {settings.silence_s_max:g} s")
+                return
+            if settings.reads_only_while_writable:
+                return
+        if self._heard:
+            self._heard = False
+            self._is_pinged = False
+            self._heard_at = now
+            return
+        silence_s = now - self._heard_at
+        if silence_s >= settings.silence_s_max and self.opened:
+            self.abort(f"silent for {settings.silence_s_max:g} s")
+        elif silence_s >= settings.heartbeat_interval_s and not self._is_pinged and self.opened:
+            self._is_pinged = True
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_ping(b"")
+                self._write_protocol()
+
+    # --- asyncio's calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP (and TLS) is there; the WebSocket handshake begins."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self.closed = False
+        address = transport.get_extra_info("peername")
+        if isinstance(address, tuple):
+            self.peer = f"{address[0]}:{address[1]}"
+        now = time.monotonic()
+        self._heard_at = now
+        self._set_deadline(now + self._settings.handshake_s_max, "handshake not finished in time")
+        self._group.links.add(self)
+        if isinstance(self._protocol, ClientProtocol):
+            self._protocol.send_request(self._protocol.connect())
+            self._write_protocol()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        self._heard = True
+        self.received_bytes_count += len(data)
+        if not self.opened:
+            rest = self._receive_handshake(data)
+            if not rest or not self.opened:
+                return
+            data = rest
+        messages = self._framing.receive(data)
+        if messages:
+            self.received_count += len(messages)
+            self.receiver.messages_received(messages)
+        if self._framing.wrong_kind_count:
+            self._framing.wrong_kind_count = 0
+            self.receiver.wrong_kind_received()
+        if self._protocol.writes:
+            self._write_protocol()
+
+    def eof_received(self) -> bool:
+        """The peer has half-closed: a WebSocket ends with it."""
+        self._protocol.receive_eof()
+        self._write_protocol()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, whoever wanted it."""
+        self.closed = True
+        self._group.links.discard(self)
+        self._out = []
+        self.receiver.link_closed(self._reason or self._describe_end(exc))
+
+    # --- inside ---
+
+    def _set_deadline(self, deadline: float, reason: str) -> None:
+        self._deadline = deadline
+        self._deadline_reason = reason
+
+    def _receive_handshake(self, data: bytes) -> bytes:
+        """Feed the handshake, and no byte more, to the protocol object; what came behind it is returned."""
+        protocol = self._protocol
+        if protocol.eof_sent:
+            return b""  # refused already: what else comes is of no interest
+        rest = b""
+        if self._head is not None:
+            head, end, rest = (self._head + data).partition(_END_OF_HEAD)
+            if len(head) > self._settings.handshake_size_bytes_max:
+                self._refuse_head()
+                return b""
+            self._head = None if end else head
+            if not end:
+                return b""
+            data = head + end
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Request):
+                self._answer_handshake(event)
+        if protocol.state is State.OPEN:
+            self._open()
+        elif rest and not protocol.eof_sent:
+            protocol.receive_data(rest)  # the body of a refusal
+        self._write_protocol()
+        return rest
+
+    def _refuse_head(self) -> None:
+        self._reason = f"handshake over {self._settings.handshake_size_bytes_max} bytes"
+        if isinstance(self._protocol, ServerProtocol):
+            self._protocol.send_response(self._protocol.reject(431, self._reason + "\n"))
+            self._write_protocol()
+        else:
+            self._transport.abort()
+
+    def _answer_handshake(self, request: Request) -> None:
+        protocol = self._protocol
+        assert isinstance(protocol, ServerProtocol)
+        if self.refusal is None:
+            response: Response = protocol.accept(request)
+        else:
+            self._reason = self.refusal
+            response = protocol.reject(503, self.refusal + "\n")
+        protocol.send_response(response)
+
+    def _open(self) -> None:
+        name = self._protocol.subprotocol
+        self.encoding = Encoding.JSON if name is None else SUBPROTOCOLS[name]
+        self._framing = Framing(
+            self._protocol, _OPCODES[self.encoding], self._settings.message_size_bytes_max
+        )
+        self.opened = True
+        self._deadline = None
+        self._write_protocol()
+        self.receiver.link_opened(self)
+
+    def _write_protocol(self) -> None:
+        """Send what the protocol object has to say, behind all that is queued, at once."""
+        is_ending = False
+        for data in self._protocol.data_to_send():
+            if data:
+                self._out.append(data)
+                self._out_size += len(data)
+            else:
+                is_ending = True
+        if not self.closed:
+            self.flush()
+            if self._out_size > self._settings.unsent_size_bytes_max:
+                self._abort_slow_reader()
+            if is_ending:
+                self._end_writing()
+        if self._protocol.close_expected() and self._deadline is None:
+            self._set_deadline(time.monotonic() + self._settings.close_s_max, "peer did not finish closing")
+
+    def _abort_slow_reader(self) -> None:
+        """More is queued than may wait. Unless the peer is still taking it, that is because it does not read."""
+        if self._paused_at is not None:
+            self.abort(f"slow reader: over {self._settings.unsent_size_bytes_max} bytes wait for it")
+
+    def _end_writing(self) -> None:
+        if self._paused_at is None and self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+        self._set_deadline(time.monotonic() + self._settings.close_s_max, "peer did not finish closing")
+
+    def _describe_end(self, exc: Exception | None) -> str:
+        protocol = self._protocol
+        if protocol.handshake_exc is not None:
+            return _describe_handshake(protocol.handshake_exc)
+        sent, received = protocol.close_sent, protocol.close_rcvd
+        if sent is not None and (received is None or protocol.parser_exc is not None):
+            return f"protocol broken: {sent}"  # our own `close` would have left a reason
+        if received is not None:
+            return f"closed by peer: {received}"
+        return f"connection lost: {exc}" if exc is not None else "connection lost"
+
+
+def _describe_handshake(error: Exception) -> str:
+    """One line; for a refusal with a body, that body's first line."""
+    if isinstance(error.__cause__, EOFError):
+        return "connection lost during the handshake"
+    text = str(error) if isinstance(error, InvalidHandshake) else f"{type(error).__name__}: {error}"
+    if isinstance(error, InvalidMessage) and error.__cause__ is not None:
+        text = f"{text}: {error.__cause__}"
+    if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
+        text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
+    return f"handshake refused: {text}"

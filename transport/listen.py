@@ -1,0 +1,80 @@
+"""Accepting links on a port: one listening socket, one receiver made for each connection."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from websockets.exceptions import NegotiationError
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from ..protocol.encodings import SUBPROTOCOLS, choose
+from .group import LinkGroup
+from .link import Link, Receiver
+from .settings import LinkSettings
+
+websocket_logger: Final = logging.getLogger("taskferry.websocket")
+websocket_logger.setLevel(logging.WARNING)
+
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted: after a broker's restart all of its clients come back at once."""
+
+_OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
+
+
+def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    encoding = choose(offered)
+    if encoding is None:
+        raise NegotiationError(f"unknown sub-protocol; expected one of {', '.join(SUBPROTOCOLS)}, or none")
+    return Subprotocol(encoding.subprotocol) if offered else None
+
+
+async def listen(
+    host: str,
+    port: int,
+    make_receiver: Callable[[], Receiver | str],
+    group: LinkGroup,
+    settings: LinkSettings,
+) -> asyncio.Server:
+    """Accept WebSocket connections on `host`:`port` (0: any free one; ask the server's sockets which).
+
+    `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503).
+    Raises OSError where the port cannot be had.
+    """
+
+    def make_link() -> Link:
+        protocol = ServerProtocol(
+            subprotocols=_OFFERED,
+            select_subprotocol=_select,
+            max_size=settings.message_size_bytes_max,
+            logger=websocket_logger,
+        )
+        receiver = make_receiver()
+        if isinstance(receiver, str):
+            link = Link(protocol, _Refused(), group, settings)
+            link.refusal = receiver
+            return link
+        return Link(protocol, receiver, group, settings)
+
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(
+        make_link, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True
+    )
+
+
+class _Refused:
+    """The receiver of a connection that is being refused."""
+
+    def link_opened(self, link: Link) -> None:
+        raise AssertionError("a refused connection does not open")
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        raise AssertionError("a refused connection does not open")
+
+    def wrong_kind_received(self) -> None:
+        raise AssertionError("a refused connection does not open")
+
+    def link_closed(self, reason: str) -> None:
+        return
