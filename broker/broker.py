@@ -57,6 +57,9 @@ class Broker:
         self.core = Core(settings.core_settings(), lambda: make_strategy(chance))
         self.worker_sessions: dict[WorkerSession, None] = {}
         self.requester_sessions: dict[RequesterSession, None] = {}
+        self.worker_connections_count = 0
+        self.requester_connections_count = 0
+        """Connections on each port, those still shaking hands included."""
         self.started_at = time.monotonic()
         self.worker_port = 0
         self.requester_port = 0
@@ -122,7 +125,9 @@ class Broker:
         if self.core.deadlines.next_at < NEVER:
             self.wake_at(self.core.deadlines.next_at)
 
-    async def _listen(self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings) -> int:
+    async def _listen(
+        self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings
+    ) -> int:
         host = self.settings.host
         try:
             server = await listen(host, port, make_receiver, self._group, settings)
@@ -132,13 +137,15 @@ class Broker:
         return int(server.sockets[0].getsockname()[1])
 
     def _make_worker_session(self) -> Receiver | str:
-        if len(self.worker_sessions) >= self.settings.connections_count_max:
+        if self.worker_connections_count >= self.settings.connections_count_max:
             return self._refusal("worker")
+        self.worker_connections_count += 1
         return WorkerSession(self)
 
     def _make_requester_session(self) -> Receiver | str:
-        if len(self.requester_sessions) >= self.settings.connections_count_max:
+        if self.requester_connections_count >= self.settings.connections_count_max:
             return self._refusal("requester")
+        self.requester_connections_count += 1
         return RequesterSession(self)
 
     def _refusal(self, port: str) -> str:

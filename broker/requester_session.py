@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from msgspec import Raw, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from ..protocol import errors
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
@@ -61,10 +61,10 @@ class RequesterSession:
                 continue
             command = message.command
             data = message.data
-            if isinstance(command, UnsetType):
+            if command is UNSET:
                 self._control(payload, message.type, now)
                 continue
-            if isinstance(data, UnsetType):
+            if data is UNSET:
                 data = codec.empty_data
             elif len(data) > self._data_size_bytes_max:
                 text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
@@ -80,6 +80,7 @@ class RequesterSession:
         self._refuse(errors.BadRequest(text), b"")
 
     def link_closed(self, reason: str) -> None:
+        self._broker.requester_connections_count -= 1
         if self not in self._broker.requester_sessions:
             return  # the handshake never ended
         del self._broker.requester_sessions[self]
@@ -87,8 +88,10 @@ class RequesterSession:
 
     # --- from the core ---
 
-    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
-        if encoding is not self.encoding:
+    def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
+        if result is UNSET:
+            result = self._codec.null
+        elif encoding is not self.encoding:
             result = transcode(result, encoding, self.encoding)
         if len(result) > self._data_size_bytes_max:
             raise errors.TooLarge(f"result: {len(result)} bytes, at most {self._data_size_bytes_max}")
@@ -104,7 +107,7 @@ class RequesterSession:
         self._link.close(code, reason)
 
     def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
-        if isinstance(type_, UnsetType):
+        if type_ is UNSET:
             self._refuse(errors.BadRequest("command: missing"), payload)
             return
         try:

@@ -32,34 +32,47 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         str, Meta(description="Address to listen on. 0.0.0.0 lets other machines in; there is no login yet.")
     ] = "127.0.0.1"
     worker_port: Annotated[Port, Meta(description="Port for workers (WebSocket). 0 picks a free one.")] = 8765
-    requester_port: Annotated[Port, Meta(description="Port for requesters (WebSocket). 0 picks a free one.")] = 8766
+    requester_port: Annotated[
+        Port, Meta(description="Port for requesters (WebSocket). 0 picks a free one.")
+    ] = 8766
     http_port: Annotated[
         Port, Meta(description="Port for /metrics, /healthz, /readyz and /api (HTTP). 0 picks a free one.")
     ] = 8767
-    strategy: Annotated[str, Meta(description=f"How a worker is picked: {', '.join(STRATEGIES)}.")] = STRATEGY_DEFAULT
+    strategy: Annotated[str, Meta(description=f"How a worker is picked: {', '.join(STRATEGIES)}.")] = (
+        STRATEGY_DEFAULT
+    )
     timeout: Annotated[
         float,
-        Meta(gt=0, le=limits.TIMEOUT_S_MAX, description="Deadline, in seconds, of a request that names none."),
+        Meta(
+            gt=0, le=limits.TIMEOUT_S_MAX, description="Deadline, in seconds, of a request that names none."
+        ),
     ] = limits.TIMEOUT_S_DEFAULT
     grace: Annotated[
         float,
-        Meta(ge=0, le=3600, description="Seconds that requests in flight are given when the broker is told to stop."),
+        Meta(
+            ge=0,
+            le=3600,
+            description="Seconds that requests in flight are given when the broker is told to stop.",
+        ),
     ] = 10.0
     message_size_bytes_max: Annotated[
         int,
         Meta(ge=16 * 1024, le=64 * 1024 * 1024, description="Largest message taken from a peer, in bytes."),
     ] = limits.MESSAGE_SIZE_BYTES_MAX
     queue_count_max: Annotated[
-        int, Meta(ge=0, le=10_000_000, description="Requests that may wait for a free slot, over all commands.")
+        int,
+        Meta(ge=0, le=10_000_000, description="Requests that may wait for a free slot, over all commands."),
     ] = CoreSettings().queue_count_max
     queue_size_bytes_max: Annotated[
-        int, Meta(ge=0, le=2**40, description="Bytes of data that may wait for a free slot, over all commands.")
+        int,
+        Meta(ge=0, le=2**40, description="Bytes of data that may wait for a free slot, over all commands."),
     ] = CoreSettings().queue_size_bytes_max
     in_flight_count_max: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Requests in flight on one requester connection.")
     ] = limits.IN_FLIGHT_COUNT_MAX
     connections_count_max: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Connections open at once on each of the two WebSocket ports.")
+        int,
+        Meta(ge=1, le=1_000_000, description="Connections open at once on each of the two WebSocket ports."),
     ] = 20_000
 
     def core_settings(self) -> CoreSettings:
@@ -94,7 +107,9 @@ def settings_from(values: Mapping[str, Any], *, source: str) -> BrokerSettings:
     except msgspec.ValidationError as error:
         raise SettingsError(f"{source}: {_describe(str(error))}") from None
     if settings.strategy not in STRATEGIES:
-        raise SettingsError(f"{source}: strategy: {settings.strategy!r} is unknown; one of {', '.join(STRATEGIES)}")
+        raise SettingsError(
+            f"{source}: strategy: {settings.strategy!r} is unknown; one of {', '.join(STRATEGIES)}"
+        )
     return settings
 
 

@@ -64,7 +64,9 @@ class WorkerSession:
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
         self._broker.worker_sessions[self] = None
-        self._connect_timer = asyncio.get_running_loop().call_later(limits.HANDSHAKE_S_MAX, self._connect_overdue)
+        self._connect_timer = asyncio.get_running_loop().call_later(
+            limits.HANDSHAKE_S_MAX, self._connect_overdue
+        )
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -87,9 +89,12 @@ class WorkerSession:
 
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"
-        self._complain(errors.BadMessage(f"message: {self.encoding.subprotocol} takes {kind} frames only"), b"")
+        self._complain(
+            errors.BadMessage(f"message: {self.encoding.subprotocol} takes {kind} frames only"), b""
+        )
 
     def link_closed(self, reason: str) -> None:
+        self._broker.worker_connections_count -= 1
         if self not in self._broker.worker_sessions:
             return  # the handshake never ended
         del self._broker.worker_sessions[self]
@@ -138,7 +143,9 @@ class WorkerSession:
 
     def say_goodbye(self, reason: str) -> None:
         """Tell the worker that the broker goes away, and close."""
-        self.link.send(self._codec.encode(messages.Disconnect(messages.Reason(reason), timestamp=time.time())))
+        self.link.send(
+            self._codec.encode(messages.Disconnect(messages.Reason(reason), timestamp=time.time()))
+        )
         self.link.close(1012, reason)
 
     def _control(self, message: messages.FromWorker, payload: bytes, now: float) -> None:
@@ -153,12 +160,18 @@ class WorkerSession:
                 self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))
             case messages.Disconnect():
                 assert worker is not None
-                logger.info("worker %s drains: %s", worker.worker_id, message.data.reason or "no reason given")
+                logger.info(
+                    "worker %s drains: %s", worker.worker_id, message.data.reason or "no reason given"
+                )
                 self._core.worker_draining(worker, now)
-                self.link.send(self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time())))
+                self.link.send(
+                    self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time()))
+                )
             case messages.ErrorMessage():
                 fault = message.data
-                logger.warning("worker %s reports %s: %s", worker and worker.worker_id, fault.code, fault.error[:200])
+                logger.warning(
+                    "worker %s reports %s: %s", worker and worker.worker_id, fault.code, fault.error[:200]
+                )
             case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
@@ -198,5 +211,7 @@ class WorkerSession:
         """Tell the worker what was wrong with its message; the connection lives on."""
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         fault = messages.Fault(error.code, error.text)
-        logger.warning("worker %s: %s", self.worker.worker_id if self.worker else self.link.peer, error.text[:200])
+        logger.warning(
+            "worker %s: %s", self.worker.worker_id if self.worker else self.link.peer, error.text[:200]
+        )
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))

@@ -10,9 +10,13 @@ have a bucket: a pick looks at its top, a change moves one candidate between two
 
 from collections import OrderedDict
 from heapq import heappop, heappush
-from typing import Generic
+from typing import Final, Generic
 
 from .strategy import C
+
+EMPTY_BUCKETS_COUNT: Final = 64
+"""Empty buckets that may stay, beside as many as there are candidates. Loads come back, so they are worth keeping; but
+workers of ever new weights leave loads behind that never do."""
 
 
 class LeastLoaded(Generic[C]):
@@ -32,8 +36,7 @@ class LeastLoaded(Generic[C]):
         load = (candidate.in_flight_count + 1) / candidate.weight
         bucket = self._buckets.get(load)
         if bucket is None:
-            bucket = self._buckets[load] = OrderedDict()
-            heappush(self._loads, load)
+            bucket = self._new_bucket(load)
         bucket[candidate] = None
         self._places[candidate] = bucket
 
@@ -41,14 +44,28 @@ class LeastLoaded(Generic[C]):
         del self._places.pop(candidate)[candidate]
 
     def changed(self, candidate: C) -> None:
-        del self._places[candidate][candidate]
-        self.add(candidate)
+        places = self._places
+        del places[candidate][candidate]
+        load = (candidate.in_flight_count + 1) / candidate.weight
+        bucket = self._buckets.get(load)
+        if bucket is None:
+            bucket = self._new_bucket(load)
+        bucket[candidate] = None
+        places[candidate] = bucket
 
     def pick(self, affinity: str | None) -> C | None:
         loads = self._loads
         while loads:
-            bucket = self._buckets[loads[0]]
-            if bucket:
-                return next(iter(bucket))
+            for candidate in self._buckets[loads[0]]:
+                return candidate
             del self._buckets[heappop(loads)]
         return None
+
+    def _new_bucket(self, load: float) -> OrderedDict[C, None]:
+        if len(self._loads) > 2 * len(self._places) + EMPTY_BUCKETS_COUNT:
+            self._buckets = {load: bucket for load, bucket in self._buckets.items() if bucket}
+            self._loads = sorted(self._buckets)  # which is a heap
+        bucket: OrderedDict[C, None] = OrderedDict()
+        self._buckets[load] = bucket
+        heappush(self._loads, load)
+        return bucket

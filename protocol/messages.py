@@ -183,9 +183,7 @@ class Custom(Struct, tag_field="type", tag="custom"):
     msg_id: MessageId | None = None
 
 
-FromWorker = (
-    WorkerConnect | Disconnect | Heartbeat | WorkerResponse | ErrorMessage | Notification | Custom
-)
+FromWorker = WorkerConnect | Disconnect | Heartbeat | WorkerResponse | ErrorMessage | Notification | Custom
 
 
 # --- worker port: from the broker -----------------------------------------------------------------------------------
@@ -250,4 +248,3 @@ class AnyId(Struct):
 def text_or_none(value: object) -> str | None:
     """`value` when it is a text that an error may be addressed with (at most 128 characters), else None."""
     return value if isinstance(value, str) and len(value) <= limits.REQUEST_ID_LENGTH_MAX else None
-

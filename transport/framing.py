@@ -33,6 +33,25 @@ _HELD_COUNT_MAX: Final = 256
 pairs cost the forty bytes of an object."""
 
 
+PREBUILT_HEADERS_COUNT: Final = 2048
+"""Headers of unmasked messages up to this size are made once: nearly all messages of a broker are smaller."""
+
+
+def _header(first_byte: int, mask_bit: int, size: int) -> bytes:
+    """RFC 6455 (5.2): the first two bytes and the extended length."""
+    if size < 126:
+        return bytes((first_byte, mask_bit | size))
+    if size < 65536:
+        return bytes((first_byte, mask_bit | 126)) + _LENGTH_16.pack(size)
+    return bytes((first_byte, mask_bit | 127)) + _LENGTH_64.pack(size)
+
+
+_PREBUILT_HEADERS: Final = {
+    opcode: tuple(_header(_FIN | opcode, 0, size) for size in range(PREBUILT_HEADERS_COUNT))
+    for opcode in (Opcode.TEXT, Opcode.BINARY)
+}
+
+
 class Framing:
     """The frames of one connection, in either role.
 
@@ -49,12 +68,14 @@ class Framing:
         "_held",
         "_held_size",
         "_is_client",
+        "_is_plain",
         "_is_text",
         "_mask_bit",
         "_mask_pool",
         "_mask_position",
         "_opcode",
         "_wanted_size",
+        "headers",
         "message_size_bytes_max",
         "protocol",
         "wrong_kind_count",
@@ -72,6 +93,9 @@ class Framing:
         self._body_offset = 2 if self._is_client else 6
         self._opcode = opcode
         self._first_byte = _FIN | opcode
+        self.headers: tuple[bytes, ...] = () if self._is_client else _PREBUILT_HEADERS[opcode]
+        """A server's ready-made headers by message size: what `frame` would give, without the call."""
+        self._is_plain = True
         self._is_text = opcode is Opcode.TEXT
         self._held: list[bytes] = []
         self._held_size = 0
@@ -81,8 +105,8 @@ class Framing:
         self._mask_pool = b""
         self._mask_position = 0
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """Take in what arrived after the handshake; the whole messages that it completes, in order.
+    def receive(self, data: bytes | memoryview) -> list[bytes]:
+        """Take in what arrived after the handshake; the whole messages that it completes, in order. Keeps no hold of `data`.
 
         Never raises: what breaks RFC 6455 fails the connection inside the protocol object, which then has a close
         frame to send.
@@ -91,7 +115,6 @@ class Framing:
             data = self._take_up(data)
         messages: list[bytes] = []
         self.wrong_kind_count = 0
-        protocol = self.protocol
         first_byte = self._first_byte
         mask_bit = self._mask_bit
         body_offset = self._body_offset
@@ -102,16 +125,19 @@ class Framing:
             length = data[start + 1] ^ mask_bit
             body = start + body_offset
             if length >= 126:
-                if length > 127:  # the mask bit is not what the role demands
+                if length == 126 and size - start >= 4:
+                    length = data[start + 2] << 8 | data[start + 3]
+                    body += 2
+                elif length > 127:  # the mask bit is not what the role demands
                     self._hand_over(data[start:], messages)
                     return messages
-                length_size = 2 if length == 126 else 8
-                body += length_size
-                if size < start + 2 + length_size:
-                    self._hold(data, start, body - start)
-                    return messages
-                layout = _LENGTH_16 if length == 126 else _LENGTH_64
-                length = layout.unpack_from(data, start + 2)[0]
+                else:
+                    length_size = 2 if length == 126 else 8
+                    body += length_size
+                    if size < start + 2 + length_size:
+                        self._hold(data, start, body - start)
+                        return messages
+                    length = _LENGTH_64.unpack_from(data, start + 2)[0]
                 if length > self.message_size_bytes_max:
                     self._hand_over(data[start:], messages)
                     return messages
@@ -119,11 +145,11 @@ class Framing:
             if end > size:
                 self._hold(data, start, end - start)
                 return messages
-            if data[start] == first_byte and protocol.current_size is None and protocol.state is State.OPEN:
+            if data[start] == first_byte and self._is_plain:
                 if mask_bit:
                     payload = apply_mask(data[body:end], data[body - 4 : body])
                 else:
-                    payload = data[body:end]
+                    payload = bytes(data[body:end])
                 if is_text and not payload.isascii() and not self._check_text(payload):
                     return messages
                 messages.append(payload)
@@ -136,14 +162,8 @@ class Framing:
 
     def frame(self, payload: bytes) -> tuple[bytes, bytes]:
         """One outgoing data message as its header and its body (masked by a client), to be sent one after the other."""
-        size = len(payload)
         mask_bit = _MASKED ^ self._mask_bit
-        if size < 126:
-            header = bytes((self._first_byte, mask_bit | size))
-        elif size < 65536:
-            header = bytes((self._first_byte, mask_bit | 126)) + _LENGTH_16.pack(size)
-        else:
-            header = bytes((self._first_byte, mask_bit | 127)) + _LENGTH_64.pack(size)
+        header = _header(self._first_byte, mask_bit, len(payload))
         if not mask_bit:
             return header, payload
         position = self._mask_position
@@ -154,10 +174,10 @@ class Framing:
         self._mask_position = position + 4
         return header + mask, apply_mask(payload, mask)
 
-    def _take_up(self, data: bytes) -> bytes:
+    def _take_up(self, data: bytes | memoryview) -> bytes:
         """What is held and `data` behind it, if that is as much as was waited for; else nothing."""
         held = self._held
-        held.append(data)
+        held.append(bytes(data))
         self._held_size += len(data)
         if self._held_size >= self._wanted_size:
             self._held = []
@@ -166,15 +186,16 @@ class Framing:
             self._held = [b"".join(held)]
         return b""
 
-    def _hold(self, data: bytes, start: int, wanted_size: int) -> None:
-        self._held.append(data[start:])
+    def _hold(self, data: bytes | memoryview, start: int, wanted_size: int) -> None:
+        self._held.append(bytes(data[start:]))
         self._held_size = len(data) - start
         self._wanted_size = wanted_size
 
-    def _hand_over(self, data: bytes, messages: list[bytes]) -> None:
+    def _hand_over(self, data: bytes | memoryview, messages: list[bytes]) -> None:
         """Let the protocol object take `data`: one whole frame, or the beginning of something that it will refuse."""
         protocol = self.protocol
-        protocol.receive_data(data)
+        protocol.receive_data(bytes(data))
+        self._is_plain = protocol.current_size is None and protocol.state is State.OPEN
         for event in protocol.events_received():
             opcode: Opcode = event.opcode  # type: ignore[union-attr]  # after the handshake, events are frames
             if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
@@ -195,6 +216,7 @@ class Framing:
         try:
             payload.decode()
         except UnicodeDecodeError as error:
+            self._is_plain = False
             self.protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
             return False
         return True

@@ -12,6 +12,10 @@ from typing import Final, Protocol
 SWEEP_INTERVAL_S: Final = 0.5
 """How often links are looked at. Small beside SILENCE_S_MAX, so that a dead worker is found within 10 s."""
 
+READ_BUFFER_SIZE_BYTES: Final = 256 * 1024
+"""What one read takes at most. Kept for good, because memory of this size, allocated anew for each read, is mapped and
+unmapped by the system each time: that costs more than the reading."""
+
 
 class Sweepable(Protocol):
     """What the group does with a link."""
@@ -26,12 +30,14 @@ class Sweepable(Protocol):
 class LinkGroup:
     """The links of one program on one event loop. Made inside the running loop; `close` ends its timer."""
 
-    __slots__ = ("_loop", "_timer", "_unflushed", "links")
+    __slots__ = ("_loop", "_timer", "_unflushed", "links", "read_buffer")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._unflushed: list[Sweepable] = []
         self.links: set[Sweepable] = set()
+        self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
+        """Every link of the loop reads into this: see `Link.get_buffer`."""
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def flush_soon(self, link: Sweepable) -> None:

@@ -29,6 +29,8 @@ _JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
 """Up to here queued frames are joined into one write; above it the copy costs more than handing over a list."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
+_COPY_SIZE_BYTES_MAX: Final = 16 * 1024
+"""Up to here a read is copied before it is cut: small frames are cut from bytes faster than from a view."""
 
 
 class Receiver(Protocol):
@@ -47,7 +49,7 @@ class Receiver(Protocol):
         """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """A connection in the making, open, or closing.
 
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no more), `peer`
@@ -56,11 +58,13 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_can_send",
         "_deadline",
         "_deadline_reason",
         "_framing",
         "_group",
         "_head",
+        "_headers",
         "_heard",
         "_heard_at",
         "_is_flush_due",
@@ -102,6 +106,8 @@ class Link(asyncio.Protocol):
         self._settings = settings
         self._head: bytes | None = b""
         """What there is of the handshake's head; None once it is whole."""
+        self._headers: tuple[bytes, ...] = ()
+        self._can_send = False
         self._out: list[bytes] = []
         self._out_size = 0
         self._is_flush_due = False
@@ -131,13 +137,16 @@ class Link(asyncio.Protocol):
         On a link that is closing or closed it is dropped, and `written_count` never reaches its number. A peer that has
         let more than `unsent_size_bytes_max` pile up is a slow reader, and its link is aborted.
         """
-        if self.closed or self._protocol.state is not State.OPEN:
+        if not self._can_send:
             return self.sent_count + 1
         self.sent_count += 1
-        header, body = self._framing.frame(payload)
-        self._out.append(header)
-        self._out.append(body)
-        self._out_size += len(body)
+        size = len(payload)
+        if size < len(self._headers):
+            self._out.append(self._headers[size])
+            self._out.append(payload)
+        else:
+            self._out += self._framing.frame(payload)
+        self._out_size += size
         if not self._is_flush_due:
             self._is_flush_due = True
             self._group.flush_soon(self)
@@ -240,19 +249,30 @@ class Link(asyncio.Protocol):
             self._protocol.send_request(self._protocol.connect())
             self._write_protocol()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where bytes from the peer are read to: one buffer for all links, as each read is taken in before the next."""
+        return self._group.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the peer."""
         self._heard = True
-        self.received_bytes_count += len(data)
+        self.received_bytes_count += nbytes
+        data: bytes | memoryview = self._group.read_buffer[:nbytes]
+        if nbytes <= _COPY_SIZE_BYTES_MAX:
+            data = bytes(data)
         if not self.opened:
-            rest = self._receive_handshake(data)
+            rest = self._receive_handshake(bytes(data))
             if not rest or not self.opened:
                 return
             data = rest
         messages = self._framing.receive(data)
         if messages:
             self.received_count += len(messages)
-            self.receiver.messages_received(messages)
+            try:
+                self.receiver.messages_received(messages)
+            except Exception:
+                logger.exception("a defect: closing the connection of %s", self.peer)
+                self.close(CloseCode.INTERNAL_ERROR, "internal error")
         if self._framing.wrong_kind_count:
             self._framing.wrong_kind_count = 0
             self.receiver.wrong_kind_received()
@@ -268,13 +288,15 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever wanted it."""
         self.closed = True
+        self._can_send = False
         self._group.links.discard(self)
         self._out = []
         self.receiver.link_closed(self._reason or self._describe_end(exc))
 
     # --- inside ---
 
-    def _set_deadline(self, deadline: float, reason: str) -> None:
+    def _set_deadline(self, deadline: float, reason: str = "") -> None:
+        """Drop the connection then. Without a `reason` of its own: that for which it is being closed."""
         self._deadline = deadline
         self._deadline_reason = reason
 
@@ -328,13 +350,16 @@ class Link(asyncio.Protocol):
         self._framing = Framing(
             self._protocol, _OPCODES[self.encoding], self._settings.message_size_bytes_max
         )
+        self._headers = self._framing.headers
         self.opened = True
+        self._can_send = True
         self._deadline = None
         self._write_protocol()
         self.receiver.link_opened(self)
 
     def _write_protocol(self) -> None:
         """Send what the protocol object has to say, behind all that is queued, at once."""
+        self._can_send = self.opened and self._protocol.state is State.OPEN
         is_ending = False
         for data in self._protocol.data_to_send():
             if data:
@@ -349,7 +374,7 @@ class Link(asyncio.Protocol):
             if is_ending:
                 self._end_writing()
         if self._protocol.close_expected() and self._deadline is None:
-            self._set_deadline(time.monotonic() + self._settings.close_s_max, "peer did not finish closing")
+            self._set_deadline(time.monotonic() + self._settings.close_s_max)
 
     def _abort_slow_reader(self) -> None:
         """More is queued than may wait. Unless the peer is still taking it, that is because it does not read."""
@@ -361,7 +386,7 @@ class Link(asyncio.Protocol):
             self._transport.write_eof()
         else:
             self._transport.close()
-        self._set_deadline(time.monotonic() + self._settings.close_s_max, "peer did not finish closing")
+        self._set_deadline(time.monotonic() + self._settings.close_s_max)
 
     def _describe_end(self, exc: Exception | None) -> str:
         protocol = self._protocol

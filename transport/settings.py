@@ -10,8 +10,8 @@ class LinkSettings:
     """Bounds in seconds and bytes.
 
     `message_size_bytes_max`: one incoming message (125 or more). `unsent_size_bytes_max`: what may wait here for a peer
-    that reads too slowly; 64 MiB hold a burst of the largest messages. `heartbeat_interval_s`: silence before the peer is
-    pinged; `silence_s_max`: silence, or refusal to read, after which it is given up. `handshake_s_max`,
+    that reads too slowly; 64 MiB hold a burst of the largest messages. `heartbeat_interval_s`: silence before the peer
+    is pinged; `silence_s_max`: silence, or refusal to read, after which it is given up. `handshake_s_max`,
     `handshake_size_bytes_max`: the opening handshake (a browser's head with cookies stays under 16 KiB).
     `close_s_max`: the closing handshake. `reads_only_while_writable`: take nothing from a peer while it does not
     take what is meant for it.

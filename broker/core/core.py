@@ -1,8 +1,8 @@
 """The life of every request: one synchronous object that is told what happened and when, and answers through ports.
 
-    submit -> _place -> _assign ...... respond -> _finish
-                 |                        ^
-                 +-> _wait ... _pull -> _assign
+    submit -> _assign ................... respond -> _finish
+       |                                   ^
+       +----> _line_up ... _pull -> _assign
 
 Each request that `submit` admits ends in `_finish`, once, whichever way it goes: a result, a handler's failure, its
 deadline (`advance`), the loss of its worker (`worker_left`), its requester's wish or disappearance (`cancel`,
@@ -13,7 +13,7 @@ draws lots; calls must not be nested, and `now` (seconds, monotonic) must not go
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from msgspec import Raw, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from ...loadbalance.strategy import Strategy
 from ...protocol import errors, messages
@@ -28,6 +28,8 @@ from .roster import Roster
 from .settings import CoreSettings
 from .waiting import rank_of
 from .worker import Worker
+
+BUDGET_S_MIN: Final = 0.001
 
 SUCCESS: Final = "success"
 REQUESTER_GONE: Final = "requester_gone"
@@ -98,13 +100,27 @@ class Core:
             self._finish(request, REQUESTER_GONE, now, cancel="requester_gone")
 
     def submit(
-        self, requester: Requester, message: messages.Request, request_id: str, command: str, data: Raw, now: float
+        self,
+        requester: Requester,
+        message: messages.Request,
+        request_id: str,
+        command: str,
+        data: Raw,
+        now: float,
     ) -> None:
         """Admit a request, and assign it, let it wait, or fail it; or refuse it.
 
         `request_id`, `command` and `data` are the message's, with what it left out filled in.
         """
-        if (refusal := self._refusal(requester, message, request_id)) is not None:
+        requests = requester.requests
+        settings = self.settings
+        if (
+            request_id in requests
+            or len(requests) >= settings.in_flight_count_max
+            or self.is_draining
+            or message.target is not UNSET
+        ):
+            refusal = self._refusal(requester, message, request_id)
             self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
             requester.port.fail(request_id, refusal.code, refusal.text, None)
             return
@@ -117,7 +133,7 @@ class Core:
                 request_id, errors.NoAvailableWorkers.code, errors.NoAvailableWorkers.message, None
             )
             return
-        timeout_s = message.timeout or self.settings.timeout_s
+        timeout_s = message.timeout or settings.timeout_s
         priority = PRIORITY_DEFAULT if message.priority is None else message.priority
         request = Request(
             request_id,
@@ -131,9 +147,13 @@ class Core:
             message.affinity,
             message.trace,
         )
-        requester.requests[request_id] = request
+        requests[request_id] = request
         self.deadlines.add(request)
-        self._place(request, timeout_s, now)
+        worker = None if known.pool is None else known.pool.strategy.pick(message.affinity)
+        if worker is not None:
+            self._assign(request, worker, timeout_s, now)
+        else:
+            self._line_up(request, now)
 
     def cancel(self, requester: Requester, request_id: str, now: float) -> None:
         """Give up a request. One that is not in flight has ended already; its response may be on its way."""
@@ -219,40 +239,37 @@ class Core:
         self.is_draining = True
         for requester in self.requesters:
             for request in tuple(requester.requests.values()):
-                error = errors.ShuttingDown() if request.assignment is None else errors.BrokerStopped()
+                may_have_run = request.assignment is not None or request.retries_count > 0
+                error = errors.BrokerStopped() if may_have_run else errors.ShuttingDown()
                 self._fail(request, error, now, cancel="shutting_down")
 
     # --- the steps of a request's life ------------------------------------------------------------------------------
 
-    def _refusal(
-        self, requester: Requester, message: messages.Request, request_id: str
-    ) -> TaskferryError | None:
-        """Why a request is not admitted; None where it is."""
+    def _refusal(self, requester: Requester, message: messages.Request, request_id: str) -> TaskferryError:
+        """Why a request is not admitted."""
         if request_id in requester.requests:
-            return errors.DuplicateRequestId(f"request_id: {request_id!r} is already in flight on this connection")
+            return errors.DuplicateRequestId(
+                f"request_id: {request_id!r} is already in flight on this connection"
+            )
         if len(requester.requests) >= self.settings.in_flight_count_max:
             return errors.Overloaded(
                 f"over {self.settings.in_flight_count_max} requests in flight on this connection (in_flight_count_max)"
             )
         if self.is_draining:
             return errors.ShuttingDown()
-        if not isinstance(message.target, UnsetType):
-            return errors.BadRequest("target: not supported by this broker, and ignoring it could run the command elsewhere")
-        return None
+        return errors.BadRequest(
+            "target: not supported by this broker, and ignoring it could run the command elsewhere"
+        )
 
-    def _place(self, request: Request, timeout_s: float, now: float) -> None:
-        """Assign an admitted request to a worker with a free slot, or let it wait for one, or fail it."""
-        pool = request.command.pool
-        if pool is None:
-            self._fail(request, errors.NoAvailableWorkers(), now)
-            return
-        worker = pool.strategy.pick(request.affinity)
-        if worker is not None:
-            self._assign(request, worker, timeout_s, now)
-            return
+    def _line_up(self, request: Request, now: float) -> None:
+        """Let an admitted request wait for a free slot, or fail it where that would be in vain or too much."""
         settings = self.settings
-        if self.waiting_count >= settings.queue_count_max:
-            self._fail(request, errors.Overloaded(f"{settings.queue_count_max} requests wait (queue_count_max)"), now)
+        if request.command.pool is None:
+            self._fail(request, errors.NoAvailableWorkers(), now)
+        elif self.waiting_count >= settings.queue_count_max:
+            self._fail(
+                request, errors.Overloaded(f"{settings.queue_count_max} requests wait (queue_count_max)"), now
+            )
         elif self.waiting_size_bytes + len(request.data) > settings.queue_size_bytes_max:
             text = f"{settings.queue_size_bytes_max} bytes of data wait (queue_size_bytes_max)"
             self._fail(request, errors.Overloaded(text), now)
@@ -274,12 +291,12 @@ class Core:
         """Give a request to a worker with a free slot. Where it cannot be carried there, it ends here."""
         self._msg_count += 1
         msg_id = str(self._msg_count)
-        assignment = Assignment(msg_id, request, worker, now)
         try:
-            assignment.message_number = worker.port.assign(msg_id, request, timeout_s)
+            message_number = worker.port.assign(msg_id, request, timeout_s)
         except (errors.NotRepresentable, errors.TooLarge) as error:
             self._fail(request, error, now)
             return
+        assignment = Assignment(msg_id, worker, now, message_number, request)
         worker.assignments[msg_id] = assignment
         request.assignment = assignment
         self.roster.occupy(worker)
@@ -297,7 +314,7 @@ class Core:
             if request.deadline <= now:
                 self._fail(request, errors.WorkerTimeout(), now)
             else:
-                self._assign(request, worker, round(request.deadline - now, 3), now)
+                self._assign(request, worker, budget_s(request, now), now)
 
     def _recover(self, request: Request, worker: Worker, was_written: bool, now: float) -> None:
         """Decide about a request whose worker was lost: what never left runs elsewhere; what may have run is told so,
@@ -317,15 +334,13 @@ class Core:
         pool = request.command.pool
         other = None if pool is None else pool.strategy.pick(request.affinity)
         if other is not None:
-            self._assign(request, other, round(request.deadline - now, 3), now)
+            self._assign(request, other, budget_s(request, now), now)
         else:
             self._wait(request, is_first=True)
 
     def _succeed(self, request: Request, result: Raw | UnsetType, worker: Worker, now: float) -> None:
         port = request.requester.port
         try:
-            if isinstance(result, UnsetType):
-                raise errors.HandlerError("worker reported success without a result")
             port.succeed(request.request_id, result, worker.port.encoding, worker.worker_id)
         except TaskferryError as error:
             self._fail(request, error, now, worker=worker)
@@ -341,7 +356,8 @@ class Core:
         """Nobody serves some of these commands any more: who waits for one is told so at once."""
         for command in commands:
             while command.pool is None and (request := command.waiting.peek()) is not None:
-                self._fail(request, errors.NoAvailableWorkers(), now)
+                error = errors.WorkerLost() if request.retries_count else errors.NoAvailableWorkers()
+                self._fail(request, error, now)
 
     def _fail(
         self,
@@ -383,3 +399,8 @@ class Core:
         self.ended_count += 1
         command.outcomes[outcome] = command.outcomes.get(outcome, 0) + 1
         command.duration.observe(now - request.submitted_at)
+
+
+def budget_s(request: Request, now: float) -> float:
+    """The time that is left for a request which has not expired, as its worker is told: to the millisecond, at least one."""
+    return max(BUDGET_S_MIN, round(request.deadline - now, 3))

@@ -44,7 +44,10 @@ class Deadlines:
 
     def remove(self, request: Request) -> None:
         """`request`, added before, has ended."""
-        del self._slots[request.deadline_tick][request]
+        slot = self._slots[request.deadline_tick]
+        del slot[request]
+        if not slot:
+            slot.clear()  # gives back the table of a dict that was large once
 
     def expired(self, now: float) -> list[Request]:
         """The requests whose time is up, oldest slot first. They stay until removed one by one."""

@@ -5,7 +5,7 @@ The shell implements these with sockets, the tests with lists. A call must not c
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, UnsetType
 
 from ...protocol.encodings import Encoding
 
@@ -50,8 +50,8 @@ class RequesterPort(Protocol):
     def encoding(self) -> Encoding:
         """How the requester writes its data."""
 
-    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
-        """Send a result, which is written in `encoding`.
+    def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
+        """Send a result, which is written in `encoding`; UNSET stands for null.
 
         Raises NotRepresentable or TooLarge where it cannot be carried to this requester; nothing was sent then.
         """

@@ -62,8 +62,8 @@ class Roster:
 
     def occupy(self, worker: Worker) -> None:
         """One more slot of a worker that the strategy picked is taken."""
-        worker.in_flight_count += 1
-        if worker.in_flight_count < worker.concurrency:
+        count = worker.in_flight_count = worker.in_flight_count + 1
+        if count < worker.concurrency:
             for pool in worker.pools:
                 pool.strategy.changed(worker)
         else:
@@ -72,8 +72,9 @@ class Roster:
 
     def release(self, worker: Worker) -> None:
         """One slot of `worker` is free again."""
-        worker.in_flight_count -= 1
-        if worker.in_flight_count + 1 < worker.concurrency:
+        count = worker.in_flight_count
+        worker.in_flight_count = count - 1
+        if count < worker.concurrency:
             for pool in worker.pools:
                 pool.strategy.changed(worker)
         else:

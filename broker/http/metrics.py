@@ -41,7 +41,9 @@ class BrokerCollector(Collector):
         yield GaugeMetricFamily(
             "taskferry_requests_in_flight", "Requests admitted and not ended.", core.in_flight_count
         )
-        yield GaugeMetricFamily("taskferry_queue_size_bytes", "Data of waiting requests.", core.waiting_size_bytes)
+        yield GaugeMetricFamily(
+            "taskferry_queue_size_bytes", "Data of waiting requests.", core.waiting_size_bytes
+        )
         yield CounterMetricFamily("taskferry_requests_submitted", "Requests admitted.", core.submitted_count)
         refused = CounterMetricFamily("taskferry_requests_refused", "Requests not admitted.", labels=["code"])
         for code, count in core.refused.items():

@@ -110,6 +110,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen()  # now, so that "ready" is true once it is said
     except OSError:
         listener.close()
         raise
