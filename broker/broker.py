@@ -97,7 +97,7 @@ class Broker:
         self.core.drain()
         self._close_ports()
         give_up_at = time.monotonic() + grace_s
-        while self.core.in_flight_count and time.monotonic() < give_up_at:
+        while self.core.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self.core.stop(time.monotonic())
         for requester_session in tuple(self.requester_sessions):
@@ -105,7 +105,7 @@ class Broker:
         for worker_session in tuple(self.worker_sessions):
             worker_session.say_goodbye("broker is going away")
         give_up_at = time.monotonic() + GOODBYE_S_MAX
-        while self._group.links and time.monotonic() < give_up_at:
+        while self._group.links and time.monotonic() < give_up_at:  # noqa: ASYNC110  nor do links
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         if self._timer is not None:
             self._timer.cancel()

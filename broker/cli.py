@@ -58,13 +58,13 @@ def _options() -> list[click.Option]:
 def broker(config: Path | None, log_level: str, **options: Any) -> None:
     """Run a broker: workers dial in on one port, requesters on another, operators look in by HTTP.
 
-    Settings come from the command line, else the environment, else the --config file, else the defaults. Stops on SIGTERM or
-    Ctrl-C once requests in flight have ended (--grace seconds at most); a second signal stops it at once.
+    Settings come from the command line, else the environment, else the --config file, else the defaults. Stops on
+    SIGTERM or Ctrl-C once requests in flight have ended (--grace seconds at most); a second signal stops it at once.
 
     Exit code 0 after an orderly stop, 2 for a setting or a port that cannot be had.
     """
-    from .broker import PortTaken  # imported late: `--help` must not wait for the network libraries
-    from .run import run
+    from .broker import PortTaken  # noqa: PLC0415  `--help` must not wait for the network libraries
+    from .run import run  # noqa: PLC0415
 
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S"

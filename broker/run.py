@@ -1,4 +1,5 @@
-"""A broker as a whole process: event loop, signals, HTTP, the line that says where it listens, and the drain at the end."""
+"""A broker as a whole process: event loop, signals, HTTP, the line that says where it listens, and the drain at the
+end."""
 
 import asyncio
 import contextlib
@@ -6,6 +7,8 @@ import gc
 import logging
 import signal
 from collections.abc import Callable
+
+import click
 
 from ..transport.loop import loop_factory
 from .broker import Broker
@@ -27,8 +30,6 @@ def run(settings: BrokerSettings) -> None:
 
 
 async def _serve(settings: BrokerSettings) -> None:
-    from .http.server import HttpServer  # not needed by those who embed a Broker alone
-
     stopping = asyncio.Event()
     hurrying = asyncio.Event()
 
@@ -37,18 +38,19 @@ async def _serve(settings: BrokerSettings) -> None:
 
     _on_signals(on_signal)
     broker = Broker(settings)
-    http = HttpServer(broker)
     await broker.start()
+    from .http.server import HttpServer  # noqa: PLC0415  workers can dial in while the HTTP libraries load
+
+    http = HttpServer(broker)
     try:
         await http.start()
     except BaseException:
         await broker.stop(0)
         raise
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(
+    click.echo(
         f"taskferry broker ready: workers ws://{host}:{broker.worker_port}  "
-        f"requesters ws://{host}:{broker.requester_port}  http http://{host}:{http.port}",
-        flush=True,
+        f"requesters ws://{host}:{broker.requester_port}  http http://{host}:{http.port}"
     )
     gc.collect()
     gc.freeze()

@@ -1,7 +1,8 @@
 """What an operator can set on a broker: names, types, bounds, defaults and help in one place.
 
-The command line's options, the environment's variables and the configuration file's keys all come from this structure, in
-rising order of precedence: default, file, environment, command line. Knows nothing of how they are used.
+The command line's options, the environment's variables and the configuration file's keys all come from this
+structure, in rising order of precedence: default, file, environment, command line. Knows nothing of how they are
+used.
 """
 
 import difflib

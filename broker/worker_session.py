@@ -9,7 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from ..protocol import errors, limits, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe

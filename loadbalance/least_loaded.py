@@ -1,8 +1,9 @@
 """Least loaded: the candidate whose load would be lowest once it had taken the assignment.
 
-Source: HAProxy `leastconn` and nginx `least_conn` divide connections by weight; ours counts the assignment about to be
-made, (in flight + 1) / weight, so that among idle workers the heavier one goes first. The broker knows every in-flight
-count, so this is exact, where balancers that see only a part must sample (Mitzenmacher, "The Power of Two Choices", 2001).
+Source: HAProxy `leastconn` and nginx `least_conn` divide connections by weight; ours counts the assignment about to
+be made, (in flight + 1) / weight, so that among idle workers the heavier one goes first. The broker knows every
+in-flight count, so this is exact, where balancers that see only a part must sample (Mitzenmacher, "The Power of Two
+Choices", 2001).
 
 Candidates stand in buckets of equal load, first in first out, so that equals take turns. A heap holds the loads that
 have a bucket: a pick looks at its top, a change moves one candidate between two buckets.

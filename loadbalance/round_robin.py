@@ -1,4 +1,5 @@
-"""Round robin: every candidate in turn, whatever its load or weight. One that comes back goes to the end of the line."""
+"""Round robin: every candidate in turn, whatever its load or weight. One that comes back goes to the end of the
+line."""
 
 from collections import OrderedDict
 from typing import Generic

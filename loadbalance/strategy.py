@@ -31,8 +31,9 @@ C = TypeVar("C", bound=Candidate)
 class Strategy(Protocol, Generic[C]):
     """Holds exactly the candidates that could take an assignment now.
 
-    A worker that is full, ejected or draining is removed and added again later; it is never skipped in a loop. So `pick`
-    needs no filter, and costs the same however many workers are busy. Every call costs O(1) or O(log candidates).
+    A worker that is full, ejected or draining is removed and added again later; it is never skipped in a loop. So
+    `pick` needs no filter, and costs the same however many workers are busy. Every call costs O(1) or O(log
+    candidates).
     """
 
     def add(self, candidate: C) -> None:

@@ -58,7 +58,8 @@ class Codec:
     def ids_in(self, payload: bytes) -> AnyId:
         """What can still be read of a message that did not decode: its ids, all None where there are none."""
         try:
-            return self.any_id(payload)
+            ids: AnyId = self.any_id(payload)
+            return ids
         except DECODE_ERRORS:
             return AnyId()
 

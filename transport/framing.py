@@ -105,8 +105,9 @@ class Framing:
         self._mask_pool = b""
         self._mask_position = 0
 
-    def receive(self, data: bytes | memoryview) -> list[bytes]:
-        """Take in what arrived after the handshake; the whole messages that it completes, in order. Keeps no hold of `data`.
+    def receive(self, data: bytes | memoryview) -> list[bytes]:  # noqa: PLR0912  the hot path calls nothing it need not
+        """Take in what arrived after the handshake; the whole messages that it completes, in order. Keeps no hold of
+        `data`.
 
         Never raises: what breaks RFC 6455 fails the connection inside the protocol object, which then has a close
         frame to send.
@@ -147,7 +148,7 @@ class Framing:
                 return messages
             if data[start] == first_byte and self._is_plain:
                 if mask_bit:
-                    payload = apply_mask(data[body:end], data[body - 4 : body])
+                    payload = apply_mask(data[body:end], data[body - 4 : body])  # type: ignore[arg-type]  # takes views
                 else:
                     payload = bytes(data[body:end])
                 if is_text and not payload.isascii() and not self._check_text(payload):

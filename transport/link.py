@@ -224,13 +224,17 @@ class Link(asyncio.BufferedProtocol):
             self._heard_at = now
             return
         silence_s = now - self._heard_at
-        if silence_s >= settings.silence_s_max and self.opened:
-            self.abort(f"silent for {settings.silence_s_max:g} s")
-        elif silence_s >= settings.heartbeat_interval_s and not self._is_pinged and self.opened:
+        if silence_s < settings.heartbeat_interval_s or not self.opened:
+            return
+        if (
+            not self._is_pinged
+        ):  # first, however long it is: it may be this process that was stopped for a while
             self._is_pinged = True
             if self._protocol.state is State.OPEN:
                 self._protocol.send_ping(b"")
                 self._write_protocol()
+        elif silence_s >= settings.silence_s_max:
+            self.abort(f"silent for {settings.silence_s_max:g} s")
 
     # --- asyncio's calls ---
 

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-try:
-    from uvloop import new_event_loop
-except ImportError:
-    from asyncio import new_event_loop
-
-loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop
+loop_factory: Callable[[], asyncio.AbstractEventLoop]
 """For `asyncio.Runner(loop_factory=...)`."""
+
+try:
+    import uvloop
+except ImportError:
+    loop_factory = asyncio.new_event_loop
+else:
+    loop_factory = uvloop.new_event_loop

@@ -6,8 +6,8 @@
 
 Each request that `submit` admits ends in `_finish`, once, whichever way it goes: a result, a handler's failure, its
 deadline (`advance`), the loss of its worker (`worker_left`), its requester's wish or disappearance (`cancel`,
-`requester_left`), the want of workers or of room, or the broker's own end (`stop`). Nothing here waits, looks at a clock or
-draws lots; calls must not be nested, and `now` (seconds, monotonic) must not go backwards.
+`requester_left`), the want of workers or of room, or the broker's own end (`stop`). Nothing here waits, looks at a
+clock or draws lots; calls must not be nested, and `now` (seconds, monotonic) must not go backwards.
 """
 
 from collections.abc import Callable, Iterable
@@ -99,7 +99,7 @@ class Core:
         for request in tuple(requester.requests.values()):
             self._finish(request, REQUESTER_GONE, now, cancel="requester_gone")
 
-    def submit(
+    def submit(  # noqa: PLR0917  names would cost the hot path
         self,
         requester: Requester,
         message: messages.Request,
@@ -168,8 +168,8 @@ class Core:
     ) -> Worker:
         """A worker has introduced itself; it is given what waits for it at once.
 
-        Raises WorkerIdTaken where another worker is connected under this id. The same one (equal `instance`) replaces its
-        old connection, which it must have given up.
+        Raises WorkerIdTaken where another worker is connected under this id. The same one (equal `instance`) replaces
+        its old connection, which it must have given up.
         """
         holder = self.roster.workers.get(worker_id)
         if holder is not None and (hello.instance is None or hello.instance != holder.instance):
@@ -383,7 +383,8 @@ class Core:
         *,
         cancel: CancelReason | None = None,
     ) -> None:
-        """The one end of every admitted request: forget it everywhere, count it, free its worker of the thought of it."""
+        """The one end of every admitted request: forget it everywhere, count it, free its worker of the thought of
+        it."""
         del request.requester.requests[request.request_id]
         self.deadlines.remove(request)
         command = request.command
@@ -402,5 +403,6 @@ class Core:
 
 
 def budget_s(request: Request, now: float) -> float:
-    """The time that is left for a request which has not expired, as its worker is told: to the millisecond, at least one."""
+    """The time that is left for a request which has not expired, as its worker is told: to the millisecond, at least
+    one."""
     return max(BUDGET_S_MIN, round(request.deadline - now, 3))

@@ -1,8 +1,8 @@
 """When requests expire: a timing wheel whose slots are made as they are needed.
 
-Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987). Adding and removing cost one dict operation each,
-whatever the number of requests; a heap with lazy deletion would keep millions of ended requests in memory at a hundred
-thousand a second with 30 s timeouts. Knows no clock: time is handed in.
+Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987). Adding and removing cost one dict
+operation each, whatever the number of requests; a heap with lazy deletion would keep millions of ended requests in
+memory at a hundred thousand a second with 30 s timeouts. Knows no clock: time is handed in.
 """
 
 from heapq import heappop, heappush

@@ -6,8 +6,8 @@ from typing import Final
 DURATION_BOUNDS_S: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-"""Upper bounds of the buckets: half a millisecond, which a local echo stays under, to a minute, past which it is slow by
-any measure. The last bucket, above these, has no bound."""
+"""Upper bounds of the buckets: half a millisecond, which a local echo stays under, to a minute, past which it is slow
+by any measure. The last bucket, above these, has no bound."""
 
 
 class Histogram:

@@ -1,8 +1,8 @@
 """Workers that serve the same commands, and the strategy that picks among those of them with a free slot.
 
-Commands that are served by exactly the same workers share one pool: what counts for a pick is a worker's load, and that is
-one number however many commands it serves. So an assignment changes as many strategies as its worker has pools, which is
-one where all workers are alike, and never more than its commands.
+Commands that are served by exactly the same workers share one pool: what counts for a pick is a worker's load, and
+that is one number however many commands it serves. So an assignment changes as many strategies as its worker has
+pools, which is one where all workers are alike, and never more than its commands.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """What the core asks of the world: the two kinds of peer that it talks to.
 
-The shell implements these with sockets, the tests with lists. A call must not call back into the core, and must not wait.
+The shell implements these with sockets, the tests with lists. A call must not call back into the core, and must not
+wait.
 """
 
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -33,7 +34,8 @@ class WorkerPort(Protocol):
     def assign(self, msg_id: str, request: "Request", timeout_s: float) -> int:
         """Send an assignment; the number of the message.
 
-        Raises NotRepresentable or TooLarge where `request.data` cannot be carried to this worker; nothing was sent then.
+        Raises NotRepresentable or TooLarge where `request.data` cannot be carried to this worker; nothing was sent
+        then.
         """
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:

@@ -12,8 +12,8 @@ from .pool import Pool
 from .worker import Worker, WorkerEvent, WorkerState
 
 COMMANDS_KNOWN_COUNT_MAX: Final = 10_000
-"""Commands kept, with their counts, after their last worker has gone; beyond it they are forgotten at once, so that workers
-that come with ever new names do not fill the memory or the metrics."""
+"""Commands kept, with their counts, after their last worker has gone; beyond it they are forgotten at once, so that
+workers that come with ever new names do not fill the memory or the metrics."""
 
 
 class Roster:
@@ -27,8 +27,8 @@ class Roster:
         self.workers: dict[str, Worker] = {}
 
     def join(self, worker: Worker, names: list[str]) -> None:
-        """Take in a worker that serves the commands `names` (repetitions count once). From now on its id is its own, also
-        where an old connection of the same worker, which is about to leave, still had it."""
+        """Take in a worker that serves the commands `names` (repetitions count once). From now on its id is its own,
+        also where an old connection of the same worker, which is about to leave, still had it."""
         self.workers[worker.worker_id] = worker
         commands = worker.commands = tuple(self._command(name) for name in dict.fromkeys(names))
         commands_by_pool: dict[Pool | None, list[Command]] = {}

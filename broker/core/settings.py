@@ -9,10 +9,11 @@ from ...protocol import limits
 class CoreSettings:
     """Seconds, counts and bytes.
 
-    `timeout_s`: a request's deadline where it names none. `queue_count_max`, `queue_size_bytes_max`: what may wait for a
-    free slot, over all commands; a hundred thousand small requests take about 100 MB of memory, and 256 MiB of `data` may
-    come with them. `in_flight_count_max`: live requests of one requester connection. `retries_count_max`: how often an
-    idempotent request is assigned anew after its worker was lost; a request that has cost three workers is suspect itself.
+    `timeout_s`: a request's deadline where it names none. `queue_count_max`, `queue_size_bytes_max`: what may wait
+    for a free slot, over all commands; a hundred thousand small requests take about 100 MB of memory, and 256 MiB of
+    `data` may come with them. `in_flight_count_max`: live requests of one requester connection. `retries_count_max`:
+    how often an idempotent request is assigned anew after its worker was lost; a request that has cost three workers
+    is suspect itself.
     """
 
     timeout_s: float = limits.TIMEOUT_S_DEFAULT

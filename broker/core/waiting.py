@@ -14,8 +14,8 @@ from .request import Request
 from .requester import Requester
 
 PRIORITY_STEP_S: Final = 1.0
-"""What one priority class is worth in waiting time. Far more than a normal wait, so that classes are kept; far less than
-a normal timeout, so that the lowest class is served before it expires."""
+"""What one priority class is worth in waiting time. Far more than a normal wait, so that classes are kept; far less
+than a normal timeout, so that the lowest class is served before it expires."""
 
 _Turns = OrderedDict[Requester, OrderedDict[Request, None]]
 

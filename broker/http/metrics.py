@@ -1,7 +1,8 @@
-"""The broker's numbers as Prometheus sees them: read when a scrape comes, so that requests pay for plain additions only.
+"""The broker's numbers as Prometheus sees them: read when a scrape comes, so that requests pay for plain additions
+only.
 
-Names follow https://prometheus.io/docs/practices/naming/. Labels come from closed sets: outcomes from the error registry,
-commands from those that workers have served, workers from those connected.
+Names follow https://prometheus.io/docs/practices/naming/. Labels come from closed sets: outcomes from the error
+registry, commands from those that workers have served, workers from those connected.
 """
 
 from collections.abc import Iterable, Iterator
