@@ -40,6 +40,7 @@ class WorkerSession:
         "_core",
         "_data_size_bytes_max",
         "_hello_msg_id",
+        "_is_rejected",
         "encoding",
         "link",
         "worker",
@@ -55,6 +56,7 @@ class WorkerSession:
         self._core = broker.core
         self._data_size_bytes_max = broker.data_size_bytes_max
         self._hello_msg_id: str | None = None
+        self._is_rejected = False
         self.worker: Worker | None = None
 
     # --- from the link ---
@@ -149,6 +151,8 @@ class WorkerSession:
         self.link.close(1012, reason)
 
     def _control(self, message: messages.FromWorker, payload: bytes, now: float) -> None:
+        if self._is_rejected:
+            return  # what was on its way before the close has gone round
         worker = self.worker
         if worker is None and not isinstance(message, messages.WorkerConnect):
             self._reject(errors.BadMessage("type: the first message of a worker must be connect"), payload)
@@ -204,6 +208,7 @@ class WorkerSession:
 
     def _reject(self, error: TaskferryError, payload: bytes) -> None:
         """Say why, and close."""
+        self._is_rejected = True
         self._complain(error, payload)
         self.link.close(POLICY_VIOLATION, error.text)
 

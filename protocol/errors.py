@@ -13,16 +13,16 @@ Blame = Literal["requester", "worker", "broker"]
 
 
 class TaskferryError(Exception):
-    """Base of all errors of the registry.
+    """Base of all errors of the registry; only its sub-classes are raised.
 
     `code` is what programs compare; `message` is the text where nothing more exact is known; `retryable` says that
     the command certainly did not run and that sending it again may succeed; `blame` names the side that can mend it.
     """
 
-    code: str = "internal_error"
-    message: ClassVar[str] = "Internal error"
+    code: str
+    message: ClassVar[str]
     retryable: bool = False
-    blame: ClassVar[Blame] = "broker"
+    blame: ClassVar[Blame]
 
     def __init__(
         self, text: str | None = None, *, request_id: str | None = None, processed_by: str | None = None
@@ -31,10 +31,6 @@ class TaskferryError(Exception):
         self.request_id = request_id
         self.processed_by = processed_by
         super().__init__(self.text)
-
-
-class InternalError(TaskferryError):
-    """The broker itself failed on this request: a defect, logged there with its traceback."""
 
 
 class NoAvailableWorkers(TaskferryError):
@@ -207,7 +203,6 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
         WorkerIdTaken,
         CannotConnect,
         ConnectionLost,
-        InternalError,
     )
 }
 """Every code of the registry and its class, in the order of PROTOCOL.md's table."""

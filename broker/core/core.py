@@ -13,7 +13,7 @@ clock or draws lots; calls must not be nested, and `now` (seconds, monotonic) mu
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from ...loadbalance.strategy import Strategy
 from ...protocol import errors, messages
@@ -97,7 +97,7 @@ class Core:
         """A requester's connection is gone: nobody waits for its requests any more."""
         del self.requesters[requester]
         for request in tuple(requester.requests.values()):
-            self._finish(request, REQUESTER_GONE, now, cancel="requester_gone")
+            self._finish(request, REQUESTER_GONE, now, "requester_gone")
 
     def submit(  # noqa: PLR0917  names would cost the hot path
         self,
@@ -214,7 +214,14 @@ class Core:
             self.late_responses_count += 1
         elif result.success:
             worker.succeeded_count += 1
-            self._succeed(request, result.result, worker, now)
+            try:
+                request.requester.port.succeed(
+                    request.request_id, result.result, worker.port.encoding, worker.worker_id
+                )
+            except TaskferryError as error:
+                self._fail(request, error, now)
+            else:
+                self._finish(request, SUCCESS, now)
         else:
             worker.failed_count += 1
             self._handler_failed(request, result, now)
@@ -338,15 +345,6 @@ class Core:
         else:
             self._wait(request, is_first=True)
 
-    def _succeed(self, request: Request, result: Raw | UnsetType, worker: Worker, now: float) -> None:
-        port = request.requester.port
-        try:
-            port.succeed(request.request_id, result, worker.port.encoding, worker.worker_id)
-        except TaskferryError as error:
-            self._fail(request, error, now, worker=worker)
-            return
-        self._finish(request, SUCCESS, now)
-
     def _handler_failed(self, request: Request, result: messages.Result, now: float) -> None:
         error = errors.HandlerError((result.error or errors.HandlerError.message)[:TEXT_LENGTH_MAX])
         error.code = errors.worker_code(result.code)
@@ -373,15 +371,10 @@ class Core:
             worker = request.assignment.worker
         worker_id = None if worker is None else worker.worker_id
         request.requester.port.fail(request.request_id, error.code, error.text, worker_id)
-        self._finish(request, errors.outcome_label(error.code), now, cancel=cancel)
+        self._finish(request, errors.outcome_label(error.code), now, cancel)
 
     def _finish(
-        self,
-        request: Request,
-        outcome: str,
-        now: float,
-        *,
-        cancel: CancelReason | None = None,
+        self, request: Request, outcome: str, now: float, cancel: CancelReason | None = None
     ) -> None:
         """The one end of every admitted request: forget it everywhere, count it, free its worker of the thought of
         it."""

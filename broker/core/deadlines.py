@@ -35,12 +35,12 @@ class Deadlines:
     def add(self, request: Request) -> None:
         """Watch over `request.deadline`."""
         tick = request.deadline_tick = int(request.deadline / TICK_S) + 1
-        slot = self._slots.get(tick)
-        if slot is None:
-            slot = self._slots[tick] = {}
-            heappush(self._ticks, tick)
-            self.next_at = self._ticks[0] * TICK_S
-        slot[request] = None
+        if tick in self._slots:
+            self._slots[tick][request] = None
+            return
+        self._slots[tick] = {request: None}
+        heappush(self._ticks, tick)
+        self.next_at = self._ticks[0] * TICK_S
 
     def remove(self, request: Request) -> None:
         """`request`, added before, has ended."""
