@@ -1,0 +1,91 @@
+"""The `taskferry` command: one group over the sub-commands, each loaded only when it is the one that runs.
+
+Knows the names of the sub-commands, and how an error ends the program. What a sub-command does is its own business.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple, NoReturn
+
+import click
+
+INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+
+class Entry(NamedTuple):
+    """Where a sub-command is found, and its line in the help: told here, so that the help loads none of them."""
+
+    module: str
+    name: str
+    help: str
+
+
+ENTRIES: Final = {
+    "demo": Entry(
+        "taskferry.cli.demo", "demo", "Show it all on this machine: broker, workers, requests, live."
+    ),
+    "broker": Entry("taskferry.broker.cli", "broker", "Run a broker."),
+    "worker": Entry("taskferry.worker.cli", "worker", "Serve commands to a broker."),
+    "request": Entry("taskferry.requester.cli", "request", "Send a request and print its result."),
+    "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
+    "status": Entry("taskferry.cli.inspection", "status", "Show what a running broker is doing."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose sub-commands are the ENTRIES."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the help."""
+        return list(ENTRIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one sub-command; None where there is none of this name."""
+        entry = ENTRIES.get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            module = importlib.import_module(entry.module)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{cmd_name} is not part of this installation: {error}") from None
+        command: click.Command = getattr(module, entry.name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The sub-commands' lines, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in ENTRIES.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="taskferry", message="%(package)s %(version)s")
+def taskferry() -> None:
+    """Taskferry carries requests to workers on many machines, through one broker.
+
+    \b
+    Try it at once:  taskferry demo
+    Or by hand:      taskferry broker
+                     taskferry worker
+                     taskferry request echo message=Hello
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line (that of the process, where `arguments` is None) and exit.
+
+    Whatever is wrong is one line on standard error; Ctrl-C is exit code 130.
+    """
+    try:
+        code = taskferry.main(arguments, prog_name="taskferry", standalone_mode=False)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx is not None else "taskferry"
+        click.echo(f"error: {error.format_message()} (try: {path} --help)", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    sys.exit(code)

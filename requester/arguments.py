@@ -1,0 +1,101 @@
+"""The DATA words of a command line, and what value they mean. Knows files and standard input, not the wire."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgpack
+import msgspec
+
+INPUT_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""How much is read of a file or of standard input. The wire takes 1 MiB of `data`, but an indented file may be many
+times what is sent of it."""
+
+_MSGPACK_SUFFIXES: Final = (".msgpack", ".mpk")
+
+
+class DataError(Exception):
+    """DATA that cannot be understood: one line that says where and why."""
+
+
+def data_from(words: Sequence[str], standard_input: BinaryIO | None = None) -> Any:
+    """The value of DATA: one JSON text, `key=value` pairs, `@FILE`, or `-`; `{}` where there is none.
+
+    The value of a pair is what it means as JSON, or else the text itself: `n=3` is a number, `name=Ann` and `n='"3"'`
+    are texts. A file's name ends in .msgpack (or .mpk) if it is MessagePack, else it is JSON. Raises DataError.
+    """
+    match list(words):
+        case []:
+            return {}
+        case ["-"]:
+            stream = sys.stdin.buffer if standard_input is None else standard_input
+            return _json_value(_read(stream, "standard input"), "standard input")
+        case [word] if word.startswith("@"):
+            return _value_of_file(Path(word[1:]))
+        case [word] if (value := _json_or_none(word)) is not None:
+            return value[0]
+        case _:
+            return _value_of_pairs(words)
+
+
+def _json_or_none(text: str) -> tuple[Any] | None:
+    try:
+        return (msgspec.json.decode(text),)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def _value_of_pairs(words: Sequence[str]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for word in words:
+        key, separator, text = word.partition("=")
+        if not separator or not key:
+            raise DataError(f"{word!r} is neither JSON, nor key=value, nor @FILE, nor - for standard input")
+        if key in data:
+            raise DataError(f"the key {key!r} is given twice")
+        value = _json_or_none(text)
+        data[key] = text if value is None else value[0]
+    return data
+
+
+def _value_of_file(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            content = _read(file, str(path))
+    except OSError as error:
+        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if path.suffix.lower() in _MSGPACK_SUFFIXES:
+        return _msgpack_value(content, str(path))
+    return _json_value(content, str(path))
+
+
+def _read(stream: BinaryIO, where: str) -> bytes:
+    content = stream.read(INPUT_SIZE_BYTES_MAX + 1)
+    if len(content) > INPUT_SIZE_BYTES_MAX:
+        raise DataError(f"{where}: over {INPUT_SIZE_BYTES_MAX} bytes")
+    return content
+
+
+def _json_value(content: bytes, where: str) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise DataError(
+            f"{where}: not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{where}: nested too deeply") from None
+
+
+def _msgpack_value(content: bytes, where: str) -> Any:
+    unpacker = msgpack.Unpacker(strict_map_key=False, timestamp=3, max_buffer_size=INPUT_SIZE_BYTES_MAX)
+    unpacker.feed(content)
+    try:
+        value = unpacker.unpack()
+    except (msgpack.UnpackException, ValueError, RecursionError) as error:
+        reason = str(error).removesuffix(".") or type(error).__name__
+        raise DataError(f"{where}: not valid MessagePack: {reason}") from None
+    if unpacker.tell() != len(content):
+        raise DataError(f"{where}: more than one MessagePack value")
+    return value

@@ -1,0 +1,174 @@
+"""An event loop in a thread of its own, and the ways into it from any other thread.
+
+Many threads that call at the same time cost one wake-up of the loop, not one each: submissions go into a deque, and
+only the first one after the loop has emptied it wakes the loop. Knows threads and where they wait; how requests
+travel is in exchange.py.
+"""
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any, Final
+
+from ..protocol.encodings import Encoding
+from ..protocol.errors import Cancelled
+from ..transport.settings import LinkSettings
+from .connection import Connection
+from .event_loop import new_event_loop
+from .exchange import Exchange
+from .in_flight import InFlight
+from .wire import OutgoingRequest
+
+STOP_S_MAX: Final = 5.0
+"""How long `stop` waits for the thread: the closing handshake takes at most half of it."""
+
+
+class Place:
+    """Where one thread waits for one request. A lock is the lightest thing that a thread can sleep on."""
+
+    __slots__ = ("_error", "_lock", "_result", "is_done", "request")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.is_done = False
+        self.request: InFlight | None = None
+
+    def done(self) -> bool:
+        """The end was told, or nobody waits for it any more."""
+        return self.is_done
+
+    def set_result(self, result: Any, /) -> None:
+        """Wake the thread with a result."""
+        self._result = result
+        self.is_done = True
+        self._lock.release()
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Wake the thread with an error."""
+        self._error = exception
+        self.is_done = True
+        self._lock.release()
+
+    def wait(self) -> Any:
+        """Sleep until the end is told, which the request's deadline bounds; then return it or raise it."""
+        self._lock.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Background:
+    """A thread, its event loop, and in it one exchange with its connection.
+
+    Used from any thread, in the process that made it. A daemon thread: it never keeps an interpreter from ending.
+    """
+
+    _exchange: Exchange
+    _connection: Connection
+
+    def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+        self.process_id = os.getpid()
+        self.is_stopped = False
+        self._loop = new_event_loop()
+        self._submissions: deque[tuple[OutgoingRequest, bool, Place]] = deque()
+        self._is_wake_due = False
+        self._is_ready = threading.Event()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(url, encoding, in_flight_count_max),
+            name=f"taskferry requester {url}",
+            daemon=True,
+        )
+        self._thread.start()
+        self._is_ready.wait()
+
+    def submit(self, message: OutgoingRequest, place: Place, *, wants_response: bool) -> None:
+        """Begin a request; `place` is told how it ends, in any case."""
+        self._submissions.append((message, wants_response, place))
+        if self.is_stopped:
+            self._refuse_submissions()
+        elif not self._is_wake_due:
+            self._is_wake_due = True
+            self._call(self._take_submissions)
+
+    def abandon(self, place: Place) -> None:
+        """Nobody waits there any more: cancel the request."""
+        self._call(self._abandon, place)
+
+    def wait_for_link(self, timeout_s: float, *, retry: bool) -> None:
+        """As Connection.wait, from another thread."""
+        waiting = asyncio.run_coroutine_threadsafe(self._connection.wait(timeout_s, retry=retry), self._loop)
+        try:
+            waiting.result()
+        except CancelledError:
+            raise Cancelled("the requester was closed") from None
+        except KeyboardInterrupt:
+            waiting.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End all requests with Cancelled, then the link and the thread. May be called twice, and from any thread."""
+        if os.getpid() != self.process_id:
+            return  # a forked child has the object, but not the thread
+        self._call(self._stopping.set)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(STOP_S_MAX)
+
+    # --- in the thread ---
+
+    def _run(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve(url, encoding, in_flight_count_max))
+        finally:
+            self.is_stopped = True
+            self._is_ready.set()
+            self._refuse_submissions()
+
+    async def _serve(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+        self._exchange = Exchange(url, encoding, in_flight_count_max)
+        self._connection = Connection(self._exchange, LinkSettings())
+        self._is_ready.set()
+        await self._stopping.wait()
+        await self._connection.close()
+
+    def _take_submissions(self) -> None:
+        self._is_wake_due = False  # before the deque is emptied, so that nothing is left lying
+        if self._stopping.is_set():
+            self._refuse_submissions()
+            return
+        begin = self._exchange.begin
+        submissions = self._submissions
+        while submissions:
+            message, wants_response, place = submissions.popleft()
+            place.request = begin(message, place, wants_response=wants_response)
+
+    def _abandon(self, place: Place) -> None:
+        self._take_submissions()  # its own may be among them: Ctrl-C may come before `submit` has woken the loop
+        place.is_done = True
+        if place.request is not None:
+            self._exchange.abandon(place.request)
+
+    # --- in any thread ---
+
+    def _call(self, callback: Callable[..., object], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the loop is closed: the thread has ended or is about to
+            self._refuse_submissions()
+
+    def _refuse_submissions(self) -> None:
+        while self._submissions:
+            try:
+                message, wants_response, place = self._submissions.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            refused = InFlight(message.request_id or "", b"", place, 0.0, 0.0, False, wants_response)
+            refused.fail(Cancelled("Request cancelled: the requester was closed; it was not sent"))

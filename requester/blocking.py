@@ -1,0 +1,121 @@
+"""The blocking requester: what users call where there is no event loop. Knows threads; the rest is in background.py."""
+
+import os
+import weakref
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec import UNSET
+
+from ..protocol.encodings import Encoding
+from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
+from .background import Background, Place
+from .client import BROKER_URL_DEFAULT, check_arguments
+from .connection import CONNECT_TIMEOUT_S_DEFAULT
+from .response import Response
+from .wire import WIRES, OutgoingRequest
+
+
+class BlockingRequester:
+    """A connection to a broker that any number of threads use at the same time.
+
+    ```python
+    with BlockingRequester("ws://broker:8766") as requester:
+        thumbnail = requester.call("resize", {"url": url}, timeout=5)
+    ```
+
+    It connects in the background, in a thread of its own, and reconnects for ever; the arguments are those of
+    Requester. Ctrl-C in a waiting call cancels the request. Left unclosed it ends with the interpreter, or with its
+    last reference.
+
+    Raises ValueError where an argument makes no sense, and RuntimeError where it is used after `close` or in a process
+    forked from the one that made it.
+    """
+
+    def __init__(
+        self,
+        url: str = BROKER_URL_DEFAULT,
+        *,
+        encoding: Encoding | str = Encoding.JSON,
+        in_flight_count_max: int = IN_FLIGHT_COUNT_MAX,
+    ) -> None:
+        self._encoding = check_arguments(url, encoding, in_flight_count_max)
+        self.url = url
+        self._background = Background(url, self._encoding, in_flight_count_max)
+        self._stop = weakref.finalize(self, self._background.stop)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._background.is_stopped else "open"
+        return f"<{type(self).__name__} {self.url} {state}>"
+
+    def __enter__(self) -> Self:
+        self._check_usable()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def connect(self, *, timeout: float = CONNECT_TIMEOUT_S_DEFAULT, retry: bool = True) -> None:
+        """As Requester.connect: wait until there is a link. Raises CannotConnect."""
+        self._check_usable()
+        self._background.wait_for_link(timeout, retry=retry)
+
+    def call(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        timeout: float = TIMEOUT_S_DEFAULT,
+        type: Any = None,
+        idempotent: bool = False,
+        priority: int | None = None,
+        affinity: str | None = None,
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> Any:
+        """Run `command` with `data` and return its result: options, bounds and errors are those of Requester.call."""
+        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        result = self._run(message, wants_response=False)
+        return result if type is None else WIRES[self._encoding].convert(result, type)
+
+    def request(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        timeout: float = TIMEOUT_S_DEFAULT,
+        idempotent: bool = False,
+        priority: int | None = None,
+        affinity: str | None = None,
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> Response:
+        """Run `command` with `data` and return the whole response, of a failure too, as Requester.request does."""
+        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        response: Response = self._run(message, wants_response=True)
+        return response
+
+    def close(self) -> None:
+        """End requests in flight, in all threads, with Cancelled; say goodbye to the broker, and stop."""
+        self._stop()
+
+    def _run(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
+        self._check_usable()
+        place = Place()
+        try:
+            self._background.submit(message, place, wants_response=wants_response)
+            return place.wait()
+        except KeyboardInterrupt:
+            self._background.abandon(place)
+            raise
+
+    def _check_usable(self) -> None:
+        if not self._stop.alive:
+            raise RuntimeError(f"this {type(self).__name__} is closed")
+        if os.getpid() != self._background.process_id:
+            raise RuntimeError(
+                f"this {type(self).__name__} belongs to process {self._background.process_id}: "
+                "after a fork, make a new one in the child"
+            )

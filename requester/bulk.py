@@ -1,0 +1,78 @@
+"""One request many times, so many at once, over one connection, and what became of them. Knows no terminal."""
+
+import asyncio
+import math
+import time
+from array import array
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from .response import Response
+
+COUNT_MAX: Final = 10_000_000
+"""Requests in one run: each one's duration is kept, eight bytes, for exact percentiles."""
+
+
+class Tally:
+    """What became of the requests so far: counts by error code (None: succeeded), and the durations in seconds."""
+
+    __slots__ = ("_ended_s", "_started_s", "counts", "durations_s", "first_error")
+
+    def __init__(self) -> None:
+        self.counts: Counter[str | None] = Counter()
+        self.durations_s = array("d")
+        self.first_error: tuple[str, str | None, str | None] | None = None
+        """Text, code and worker of the first failure: one example says more than a number."""
+        self._started_s = 0.0
+        self._ended_s: float | None = None
+
+    def start(self) -> None:
+        """The clock runs."""
+        self._started_s = time.perf_counter()
+
+    def add(self, response: Response, duration_s: float) -> None:
+        """One more has ended."""
+        self.counts[response.code] += 1
+        self.durations_s.append(duration_s)
+        if response.error is not None and self.first_error is None:
+            self.first_error = (response.error, response.code, response.processed_by)
+
+    def finish(self) -> None:
+        """The clock stops."""
+        self._ended_s = time.perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """From start to finish, or to now; 0 where it never started."""
+        return (self._ended_s or time.perf_counter()) - self._started_s if self._started_s else 0.0
+
+    def percentiles_s(self, *percents: float) -> list[float]:
+        """Durations that so many percent (over 0) of all did not exceed: nearest rank. Empty where none has ended."""
+        ordered = sorted(self.durations_s)
+        if not ordered:
+            return []
+        return [ordered[math.ceil(len(ordered) * percent / 100) - 1] for percent in percents]
+
+
+async def run_many(
+    send: Callable[[], Awaitable[Response]], count: int, concurrency: int, tally: Tally
+) -> None:
+    """Await `send()` `count` times, `concurrency` at once, and add each end to `tally`, also when this is cancelled."""
+    left = count
+
+    async def lane() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            started_s = time.perf_counter()
+            response = await send()
+            tally.add(response, time.perf_counter() - started_s)
+
+    tally.start()
+    try:
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(min(concurrency, count)):
+                lanes.create_task(lane())
+    finally:
+        tally.finish()

@@ -1,0 +1,188 @@
+"""The asynchronous requester: what users call. Knows asyncio's futures; how requests travel is in exchange.py."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Final, Self
+
+from msgspec import UNSET
+
+from ..protocol.encodings import Encoding
+from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
+from ..transport.connect import ConnectError, check_url
+from ..transport.settings import LinkSettings
+from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
+from .exchange import Exchange
+from .response import Response
+from .wire import WIRES, OutgoingRequest
+
+BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
+"""A broker on this machine, on the requester port that it has by default."""
+
+
+class Requester:
+    """A connection to a broker, over which any number of coroutines send requests at the same time.
+
+    ```python
+    async with Requester("ws://broker:8766") as requester:
+        thumbnail = await requester.call("resize", {"url": url}, timeout=5)
+    ```
+
+    It connects in the background when it is entered (or first used), reconnects for ever, and belongs to the event loop
+    in which that happened. `encoding` is what travels: `"json"` or `"msgpack"`. At most `in_flight_count_max` requests
+    (and 32 MiB of them) are with the broker at a time; a later call waits its turn within its timeout, which slows down
+    a caller that is faster than the workers.
+
+    Raises ValueError where an argument makes no sense, and RuntimeError where it is used after `close`.
+    """
+
+    def __init__(
+        self,
+        url: str = BROKER_URL_DEFAULT,
+        *,
+        encoding: Encoding | str = Encoding.JSON,
+        in_flight_count_max: int = IN_FLIGHT_COUNT_MAX,
+    ) -> None:
+        self._encoding = check_arguments(url, encoding, in_flight_count_max)
+        self.url = url
+        self._in_flight_count_max = in_flight_count_max
+        self._exchange: Exchange | None = None
+        self._connection: Connection | None = None
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        if self._is_closed:
+            state = "closed"
+        elif self._exchange is None:
+            state = "not started"
+        else:
+            state = "connecting" if self._exchange.link is None else "connected"
+        return f"<{type(self).__name__} {self.url} {state}, {self.in_flight_count} in flight>"
+
+    async def __aenter__(self) -> Self:
+        self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def in_flight_count(self) -> int:
+        """Requests that have not ended, those that wait for their turn included."""
+        return 0 if self._exchange is None else self._exchange.in_flight_count
+
+    async def connect(
+        self,
+        *,
+        timeout: float = CONNECT_TIMEOUT_S_DEFAULT,  # noqa: ASYNC109 - as in call
+        retry: bool = True,
+    ) -> None:
+        """Wait until there is a link. Never needed: calls wait for one too; good for failing early.
+
+        `retry`: keep trying for `timeout` seconds; otherwise the first failure is final. Raises CannotConnect.
+        """
+        self._start()
+        assert self._connection is not None
+        await self._connection.wait(timeout, retry=retry)
+
+    async def call(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        timeout: float = TIMEOUT_S_DEFAULT,  # noqa: ASYNC109 - the broker keeps it too
+        type: Any = None,
+        idempotent: bool = False,
+        priority: int | None = None,
+        affinity: str | None = None,
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> Any:
+        """Run `command` with `data` and return its result.
+
+        `data`: any value that the encoding can hold (JSON makes null of NaN); left out it is `{}`. `timeout`: seconds
+        for all of it, at most 3600; the call ends half a second after it at the latest. `type`: convert the result to
+        this type, as msgspec does. `idempotent`: may be run again if its worker, or the link to the broker, is lost.
+        `priority`: 0 (lowest) to 9. `affinity`: a key of up to 128 characters for the hash strategy. `trace`: a W3C
+        traceparent. `request_id`: 1 to 128 characters, never used before on this requester.
+
+        Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the class that stands for
+        the failure's code; a handler's own code comes as HandlerError.
+        """
+        exchange = self._exchange or self._start()
+        future = exchange.loop.create_future()
+        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        request = exchange.begin(message, future, wants_response=False)
+        try:
+            result = await future
+        except asyncio.CancelledError:
+            exchange.abandon(request)
+            _forget(future)
+            raise
+        return result if type is None else WIRES[self._encoding].convert(result, type)
+
+    async def request(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        timeout: float = TIMEOUT_S_DEFAULT,  # noqa: ASYNC109 - the broker keeps it too
+        idempotent: bool = False,
+        priority: int | None = None,
+        affinity: str | None = None,
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> Response:
+        """Run `command` with `data` and return the whole response, of a failure too: nothing is raised for one.
+
+        The options are those of `call`. What this side finds out by itself (no link, a bad timeout, ...) comes as a
+        response with that code as well.
+        """
+        exchange = self._exchange or self._start()
+        future: asyncio.Future[Response] = exchange.loop.create_future()
+        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        request = exchange.begin(message, future, wants_response=True)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            exchange.abandon(request)
+            _forget(future)
+            raise
+
+    async def close(self) -> None:
+        """End requests in flight with Cancelled, say goodbye to the broker, and stop. May be called twice."""
+        self._is_closed = True
+        self._exchange = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _start(self) -> Exchange:
+        if self._is_closed:
+            raise RuntimeError(f"this {type(self).__name__} is closed")
+        if self._exchange is None:
+            self._exchange = Exchange(self.url, self._encoding, self._in_flight_count_max)
+            self._connection = Connection(self._exchange, LinkSettings())
+        return self._exchange
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Where the error came in the same moment as the cancellation, asyncio shall not complain that nobody saw it."""
+    if future.done() and not future.cancelled():
+        future.exception()
+
+
+def check_arguments(url: str, encoding: Encoding | str, in_flight_count_max: int) -> Encoding:
+    """The encoding meant. Raises ValueError where a requester cannot be made with these."""
+    try:
+        check_url(url)
+    except ConnectError as error:
+        raise ValueError(str(error)) from None
+    if in_flight_count_max < 1:
+        raise ValueError(f"in_flight_count_max: {in_flight_count_max} is not at least 1")
+    if encoding not in (*Encoding, *(known.value for known in Encoding)):
+        raise ValueError(
+            f"encoding: {encoding!r} is not one of {', '.join(known.value for known in Encoding)}"
+        )
+    return Encoding(encoding)

@@ -1,0 +1,322 @@
+"""All requests in flight of one client, and how each of them ends, exactly once and never late.
+
+A request is admitted (bounds), written (now, or as soon as there is a link), answered, given up, or ended by its
+deadline; when the link breaks, it fails if it may have run, and is sent again otherwise. Knows the link that there is
+now and the clock; knows nothing of opening links (connection.py) and of who waits (in_flight.py).
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections import OrderedDict
+from typing import Final
+
+from ..protocol.codec import DECODE_ERRORS, describe
+from ..protocol.encodings import Encoding
+from ..protocol.errors import (
+    BadRequest,
+    Cancelled,
+    CannotConnect,
+    ConnectionLost,
+    DuplicateRequestId,
+    HandlerError,
+    NotRepresentable,
+    Overloaded,
+    TaskferryError,
+    WorkerTimeout,
+    error_from_wire,
+)
+from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
+from ..transport.link import Link
+from .deadline_timer import DeadlineTimer
+from .in_flight import InFlight, Waiter
+from .wire import WIRES, OutgoingRequest
+
+logger = logging.getLogger(__name__)
+
+ANSWER_GRACE_S: Final = 0.5
+"""How long after its deadline a request that was sent still waits: the broker answers at the deadline, saying which
+worker was late, and that answer takes a journey to get here. No call takes longer than its timeout and this."""
+
+IN_FLIGHT_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Bytes of all requests in flight together. Half of what a link may hold for a broker that reads slowly, so that a
+burst of large requests waits here instead of breaking the link."""
+
+
+class Exchange:
+    """The requests of one client. A link's receiver; all calls come from one event loop.
+
+    Made inside the running loop, for the broker at `url`. At most `in_flight_count_max` requests, and
+    IN_FLIGHT_SIZE_BYTES_MAX bytes of them, are in flight; later ones wait in order, within their deadlines.
+    """
+
+    __slots__ = (
+        "_deadline_timer",
+        "_id_prefix",
+        "_in_flight",
+        "_in_flight_count_max",
+        "_in_flight_size_bytes",
+        "_made_count",
+        "_waiting",
+        "_wire",
+        "encoding",
+        "is_closed",
+        "link",
+        "link_gone",
+        "loop",
+        "no_link_reason",
+        "url",
+    )
+
+    def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+        self.url = url
+        self.encoding = encoding
+        self.link: Link | None = None
+        self.link_gone = asyncio.Event()
+        self.link_gone.set()
+        self.no_link_reason = "still connecting"
+        self._wire = WIRES[encoding]
+        self.loop = asyncio.get_running_loop()
+        self._in_flight: dict[str, InFlight] = {}
+        self._in_flight_count_max = in_flight_count_max
+        self._in_flight_size_bytes = 0
+        # Ordered, as a dict finds its first entry ever more slowly when it is used as a queue.
+        self._waiting: OrderedDict[str, InFlight] = OrderedDict()
+        self._id_prefix = secrets.token_hex(6) + "-"
+        self.is_closed = False
+        self._made_count = 0
+        self._deadline_timer = DeadlineTimer(self._look)
+
+    @property
+    def in_flight_count(self) -> int:
+        """Requests that have not ended, those that wait for their turn included."""
+        return len(self._in_flight) + len(self._waiting)
+
+    # --- the life of a request ---
+
+    def begin(self, message: OutgoingRequest, waiter: Waiter, *, wants_response: bool) -> InFlight:
+        """Take in a request; `waiter` is told how it ends. A request_id is made where there is none.
+
+        What breaks a bound of this side fails at once: BadRequest (timeout, request_id, data), DuplicateRequestId,
+        TooLarge.
+        """
+        if message.request_id is None:
+            self._made_count += 1
+            message.request_id = f"{self._id_prefix}{self._made_count}"
+        request_id = message.request_id
+        try:
+            self._check(message)
+            payload = self._wire.encode_request(message)
+        except TaskferryError as error:
+            refused = InFlight(request_id, b"", waiter, 0.0, 0.0, False, wants_response)
+            refused.fail(error)
+            return refused
+        ends_s = deadline_s = time.monotonic() + message.timeout
+        request = InFlight(
+            request_id, payload, waiter, deadline_s, ends_s, message.idempotent, wants_response
+        )
+        if self._waiting or not self._has_room(request):
+            self._waiting[request_id] = request
+        else:
+            self._in_flight[request_id] = request
+            self._in_flight_size_bytes += len(payload)
+            if self.link is not None:
+                request.number = self.link.send(payload)
+                request.ends_s = ends_s = deadline_s + ANSWER_GRACE_S
+        if ends_s < self._deadline_timer.at_s:
+            self._deadline_timer.by(ends_s)
+        return request
+
+    def abandon(self, request: InFlight) -> None:
+        """Nobody waits for this request any more: forget it, and tell the broker. Harmless where it has ended."""
+        request_id = request.request_id
+        if self._waiting.get(request_id) is request:
+            del self._waiting[request_id]
+        elif self._in_flight.get(request_id) is request:
+            self._remove(request)
+            if request.number and self.link is not None:
+                self.link.send(self._wire.encode_cancel(request_id))
+            self._admit_waiting()
+
+    def close(self) -> None:
+        """End every request with Cancelled, and the link."""
+        requests = [*self._in_flight.values(), *self._waiting.values()]
+        self._in_flight.clear()
+        self._waiting.clear()
+        self._in_flight_size_bytes = 0
+        self._deadline_timer.close()
+        self.is_closed = True
+        if self.link is not None:
+            self.link.close()
+        for request in requests:
+            what = "the command may have run" if request.number or request.may_have_run else "it was not sent"
+            request.fail(Cancelled(f"Request cancelled: the requester was closed; {what}"))
+
+    # --- the link's calls ---
+
+    def link_opened(self, link: Link) -> None:
+        """There is a link: send all that waited for one, in order."""
+        if self.is_closed:
+            link.abort("closed here")  # connecting was given up too late to stop it
+            return
+        self.link = link
+        self.link_gone.clear()
+        for request in tuple(self._in_flight.values()):
+            self._send(request)
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        """Responses, in any order."""
+        decode = self._wire.decode_response
+        in_flight = self._in_flight
+        for payload in payloads:
+            try:
+                response = decode(payload)
+            except DECODE_ERRORS as error:
+                self._receive_unusual(payload, error)
+                continue
+            request = in_flight.pop(response.request_id, None)
+            if request is None:
+                continue  # cancelled here, or ended by its deadline
+            self._in_flight_size_bytes -= len(request.payload)
+            waiter = request.waiter
+            if waiter.done():
+                continue
+            if request.wants_response:
+                waiter.set_result(response)
+            elif response.success:
+                waiter.set_result(response.data)
+            else:
+                waiter.set_exception(
+                    error_from_wire(
+                        response.code or HandlerError.code,
+                        response.error or HandlerError.message,
+                        request_id=response.request_id,
+                        processed_by=response.processed_by,
+                    )
+                )
+        if self._waiting:
+            self._admit_waiting()
+
+    def wrong_kind_received(self) -> None:
+        """A message of the other encoding's kind cannot be an answer to anything."""
+        logger.warning("%s sent a message that is not in the encoding agreed on; ignored", self.url)
+
+    def link_closed(self, reason: str) -> None:
+        """The link broke. What may have been read by the broker fails now, unless it may run twice; all else waits."""
+        link, self.link = self.link, None
+        self.no_link_reason = reason
+        self.link_gone.set()
+        if link is None:
+            return
+        for request in tuple(self._in_flight.values()):
+            if 0 < request.number <= link.written_count:
+                if not request.is_idempotent:
+                    self._remove(request)
+                    request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.url}: {reason})"))
+                    continue
+                request.may_have_run = True
+            request.number = 0
+            request.ends_s = request.deadline_s
+            self._deadline_timer.by(request.ends_s)
+        self._admit_waiting()
+
+    # --- inside ---
+
+    def _check(self, message: OutgoingRequest) -> None:
+        """Raise BadRequest or DuplicateRequestId; users may pass anything."""
+        timeout_s: object = message.timeout
+        if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
+            raise BadRequest(
+                f"timeout: {timeout_s!r} is not a number of seconds over 0 and at most {TIMEOUT_S_MAX:g}"
+            )
+        request_id: object = message.request_id
+        if not isinstance(request_id, str) or not 1 <= len(request_id) <= REQUEST_ID_LENGTH_MAX:
+            raise BadRequest(f"request_id: expected text of 1 to {REQUEST_ID_LENGTH_MAX} characters")
+        if request_id in self._in_flight or request_id in self._waiting:
+            raise DuplicateRequestId
+
+    def _has_room(self, request: InFlight) -> bool:
+        return (
+            len(self._in_flight) < self._in_flight_count_max
+            and self._in_flight_size_bytes + len(request.payload) <= IN_FLIGHT_SIZE_BYTES_MAX
+        )
+
+    def _admit_waiting(self) -> None:
+        while self._waiting:
+            request = next(iter(self._waiting.values()))
+            if not self._has_room(request):
+                return
+            del self._waiting[request.request_id]
+            self._in_flight[request.request_id] = request
+            self._in_flight_size_bytes += len(request.payload)
+            if self.link is not None:
+                self._send(request)
+
+    def _send(self, request: InFlight) -> None:
+        """Send a request that had to wait, with what is left of its budget."""
+        assert self.link is not None
+        budget_s = request.deadline_s - time.monotonic()
+        if budget_s <= 0:
+            self._expire(request)
+            return
+        payload = self._wire.with_timeout(request.payload, budget_s)
+        self._in_flight_size_bytes += len(payload) - len(request.payload)
+        request.payload = payload
+        request.number = self.link.send(payload)
+        request.ends_s = request.deadline_s + ANSWER_GRACE_S
+
+    def _remove(self, request: InFlight) -> None:
+        del self._in_flight[request.request_id]
+        self._in_flight_size_bytes -= len(request.payload)
+
+    def _receive_unusual(self, payload: bytes, error: Exception) -> None:
+        """What is no response to a request, or one whose data cannot be held."""
+        try:
+            outcome = self._wire.decode_outcome(payload)
+        except DECODE_ERRORS:
+            logger.warning(
+                "%s sent what is no response: %s; ignored", self.url, describe(error, self.encoding)
+            )
+            return
+        request = self._in_flight.get(outcome.request_id or "")
+        if request is not None:
+            self._remove(request)
+            text = f"result: cannot be read: {describe(error, self.encoding)}"
+            request.fail(NotRepresentable(text, processed_by=outcome.processed_by))
+        elif outcome.request_id is None and outcome.error is not None:
+            logger.warning("%s refused a message: %s (%s)", self.url, outcome.error, outcome.code)
+
+    def _look(self, now_s: float) -> tuple[int, float]:
+        """End what is overdue: the deadline timer's call."""
+        requests = (*self._in_flight.values(), *self._waiting.values())
+        next_s = math.inf
+        for request in requests:
+            if request.ends_s <= now_s:
+                self._expire(request)
+            elif request.ends_s < next_s:
+                next_s = request.ends_s
+        self._admit_waiting()
+        return len(requests), next_s
+
+    def _expire(self, request: InFlight) -> None:
+        """End a request whose time is over, with what is known of it."""
+        if self._waiting.pop(request.request_id, None) is not None:
+            request.fail(
+                Overloaded(
+                    f"Not sent in time: {len(self._in_flight)} requests are in flight on this connection"
+                )
+            )
+            return
+        self._remove(request)
+        if request.number:
+            request.fail(
+                WorkerTimeout(f"{WorkerTimeout.message}, and no answer from the broker at {self.url}")
+            )
+        elif request.may_have_run:
+            request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.url}: {self.no_link_reason})"))
+        else:
+            request.fail(
+                CannotConnect(f"{CannotConnect.message} at {self.url} in time: {self.no_link_reason}")
+            )

@@ -1,0 +1,44 @@
+"""How `taskferry request` tells a script what happened. Knows codes of the registry and numbers, nothing else."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ..protocol.errors import CannotConnect, ConnectionLost, NoAvailableWorkers, WorkerTimeout
+
+SUCCESS: Final = 0
+COMMAND_FAILED: Final = 1
+USAGE: Final = 2
+TIMEOUT: Final = 3
+NO_WORKER: Final = 4
+NO_CONNECTION: Final = 5
+INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+MEANINGS: Final = {
+    SUCCESS: "success (with --count: all succeeded)",
+    COMMAND_FAILED: "the command failed",
+    USAGE: "wrong options or DATA",
+    TIMEOUT: "timeout",
+    NO_WORKER: "no worker serves the command",
+    NO_CONNECTION: "cannot connect to the broker, or connection lost",
+    INTERRUPTED: "interrupted with Ctrl-C",
+}
+"""The table that `--help` prints."""
+
+_EXIT_CODES: Final = {
+    WorkerTimeout.code: TIMEOUT,
+    NoAvailableWorkers.code: NO_WORKER,
+    CannotConnect.code: NO_CONNECTION,
+    ConnectionLost.code: NO_CONNECTION,
+}
+
+
+def exit_code(code: str | None) -> int:
+    """The exit code for a response with this error code (None: it succeeded)."""
+    return SUCCESS if code is None else _EXIT_CODES.get(code, COMMAND_FAILED)
+
+
+def exit_code_of_many(counts: Mapping[str | None, int]) -> int:
+    """The exit code for this many responses by error code: that of the most frequent failure, if there is any."""
+    failures = {code: count for code, count in counts.items() if code is not None and count}
+    return exit_code(max(failures, key=failures.__getitem__)) if failures else SUCCESS

@@ -1,0 +1,59 @@
+"""The lines that programs read: results, responses and summaries as JSON, and errors. Knows no terminal."""
+
+from typing import Any
+
+import msgspec
+
+from ..protocol.errors import CannotConnect, ConnectionLost, NoAvailableWorkers
+from .bulk import Tally
+from .response import Response
+
+_HINTS = {
+    CannotConnect.code: "Is a broker running there? Start one with: taskferry broker",
+    ConnectionLost.code: "If it may run twice, --idempotent sends it again",
+    NoAvailableWorkers.code: "Who serves what: taskferry workers",
+}
+
+
+def json_line(value: Any) -> str:
+    """A value as JSON on one line. What JSON cannot hold, such as a list as a key, comes as the text of its repr."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError):
+        return msgspec.json.encode(repr(value)).decode()
+
+
+def data_line(data: Any, *, raw: bool) -> str:
+    """A result as JSON on one line; with `raw`, a text as it is, without quotes."""
+    return data if raw and isinstance(data, str) else json_line(data)
+
+
+def response_line(response: Response) -> str:
+    """The whole response as JSON, with the keys that it has on the wire."""
+    keys = ("request_id", "success", "data", "error", "processed_by")
+    members = {key: getattr(response, key) for key in keys}
+    if not response.success:
+        members["code"] = response.code
+    return json_line(members)
+
+
+def error_line(text: str, code: str | None, processed_by: str | None = None) -> str:
+    """What went wrong, which code it has, who had the request, and what to do about it."""
+    line = f"{text} [{code}]" if processed_by is None else f"{text} [{code}, {processed_by}]"
+    hint = _HINTS.get(code or "")
+    return line if hint is None else f"{line}. {hint}"
+
+
+def summary(tally: Tally) -> dict[str, Any]:
+    """A tally for JSON: counts, requests per second, and durations in seconds."""
+    ended_count = len(tally.durations_s)
+    durations_s = zip(("p50", "p90", "p99", "max"), tally.percentiles_s(50, 90, 99, 100), strict=False)
+    failed = sorted((code, count) for code, count in tally.counts.items() if code is not None)
+    return {
+        "requests": ended_count,
+        "succeeded": tally.counts[None],
+        "failed": dict(failed),
+        "elapsed_s": round(tally.elapsed_s, 6),
+        "requests_per_s": round(ended_count / tally.elapsed_s, 1) if ended_count else 0.0,
+        "duration_s": {name: round(duration_s, 6) for name, duration_s in durations_s},
+    }

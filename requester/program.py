@@ -1,0 +1,141 @@
+"""`taskferry request` at work: one request or many over one connection, what is printed, and the exit code.
+
+Knows what goes to standard output and what to standard error; options are cli.py's, texts are output.py's.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+import click
+
+from ..protocol.errors import CannotConnect, TaskferryError
+from . import exit_codes, output
+from .bulk import Tally, run_many
+from .client import Requester
+from .event_loop import new_event_loop
+from .response import Response
+
+PROGRESS_INTERVAL_S: Final = 0.1
+"""How often the progress bar moves."""
+
+LEFT_S_MIN: Final = 0.001
+"""What a request has at least when connecting has used up its time: it then ends as a timeout like any other."""
+
+
+class Order(NamedTuple):
+    """What the command line asks for. `options` are those of Requester.request; `wait`: for a broker to appear."""
+
+    requester: Requester
+    command: str
+    options: dict[str, Any]
+    wait: bool
+    as_json: bool
+    raw: bool
+
+
+def send_one(order: Order) -> int:
+    """Send one request, print what came of it, and give the exit code. Raises KeyboardInterrupt."""
+    try:
+        response = asyncio.run(_send_one(order))
+    except CannotConnect as error:
+        return _fail(error)
+    if not response.success and not order.as_json:
+        _print_error(response.error or "", response.code, response.processed_by)
+    return exit_codes.exit_code(response.code)
+
+
+def send_many(order: Order, count: int, concurrency: int) -> int:
+    """Send it `count` times, `concurrency` at once, print the summary, and give the exit code.
+
+    Interrupted, it sums up what has ended by then.
+    """
+    tally = Tally()
+    is_interrupted = False
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_send_many(order, count, concurrency, tally))
+    except CannotConnect as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        is_interrupted = True
+    _print_summary(tally, as_json=order.as_json)
+    if tally.first_error is not None:
+        _print_error(*tally.first_error)
+    return exit_codes.INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
+
+
+async def _send_one(order: Order) -> Response:
+    timeout_s = order.options["timeout"]
+    async with order.requester as requester:
+        started_s = time.monotonic()
+        await requester.connect(timeout=timeout_s, retry=order.wait)
+        left_s = max(timeout_s - (time.monotonic() - started_s), LEFT_S_MIN)
+        response = await requester.request(order.command, **{**order.options, "timeout": left_s})
+        _print_response(response, order)  # before saying goodbye, which may take a moment
+    return response
+
+
+async def _send_many(order: Order, count: int, concurrency: int, tally: Tally) -> None:
+    async with order.requester as requester:
+        await requester.connect(timeout=order.options["timeout"], retry=order.wait)
+        with _progress(count, tally) as advance:
+            bar = asyncio.create_task(_advance_often(advance))
+            try:
+                await run_many(
+                    lambda: requester.request(order.command, **order.options), count, concurrency, tally
+                )
+            finally:
+                bar.cancel()
+
+
+async def _advance_often(advance: Callable[[], None]) -> None:
+    while True:
+        advance()
+        await asyncio.sleep(PROGRESS_INTERVAL_S)
+
+
+@contextmanager
+def _progress(count: int, tally: Tally) -> Iterator[Callable[[], None]]:
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from . import terminal  # noqa: PLC0415 - rich is slow to load, and a pipe needs none of it
+
+    with terminal.progress_bar(count, tally) as advance:
+        yield advance
+
+
+def _print_response(response: Response, order: Order) -> None:
+    if order.as_json:
+        click.echo(output.response_line(response))
+    elif response.success:
+        is_raw_text = order.raw and isinstance(response.data, str)
+        if sys.stdout.isatty() and not is_raw_text:
+            from . import terminal  # noqa: PLC0415 - as above
+
+            terminal.print_json(output.json_line(response.data))
+        else:
+            click.echo(output.data_line(response.data, raw=order.raw))
+
+
+def _print_summary(tally: Tally, *, as_json: bool) -> None:
+    facts = output.summary(tally)
+    if as_json:
+        click.echo(output.json_line(facts))
+        return
+    from . import terminal  # noqa: PLC0415 - as above
+
+    terminal.print_summary(facts)
+
+
+def _print_error(text: str, code: str | None, processed_by: str | None = None) -> None:
+    click.echo(f"error: {output.error_line(text, code, processed_by)}", err=True)
+
+
+def _fail(error: TaskferryError) -> int:
+    _print_error(error.text, error.code)
+    return exit_codes.exit_code(error.code)

@@ -1,0 +1,31 @@
+"""What a requester gets back: the five fields of every response, and the code of a failure.
+
+Knows the shape that users see and that the broker's responses are read into; how they arrive it must not know.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from ..protocol.errors import TaskferryError
+
+
+class Response(Struct, frozen=True):
+    """How one request ended.
+
+    `data` is the handler's result, None after a failure. `error` (a text for people) and `code` (of the error
+    registry, or a handler's own) are None after a success. `processed_by` is the worker's id, None where no worker
+    had the request.
+    """
+
+    request_id: str
+    success: bool
+    data: Any = None
+    error: str | None = None
+    processed_by: str | None = None
+    code: str | None = None
+
+
+def failed_response(request_id: str, error: TaskferryError) -> Response:
+    """The response that stands for an error which this side found itself."""
+    return Response(request_id, False, None, error.text, error.processed_by, error.code)

@@ -1,0 +1,48 @@
+"""What a person sees of results and of a run: colours, a table, a progress bar. Knows rich, which is slow to load."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.json import JSON
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .bulk import Tally
+
+
+def print_json(text: str) -> None:
+    """JSON, coloured and indented."""
+    Console().print(JSON(text, ensure_ascii=False), soft_wrap=True)
+
+
+def print_summary(facts: dict[str, Any]) -> None:
+    """What became of many requests, as output.summary tells it."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    table.add_row("requests", f"{facts['requests']:,}")
+    table.add_row("succeeded", f"{facts['succeeded']:,}", style="green" if facts["succeeded"] else None)
+    for code, count in facts["failed"].items():
+        table.add_row(f"failed: {code}", f"{count:,}", style="red")
+    table.add_row("time", f"{facts['elapsed_s']:.2f} s")
+    table.add_row("requests/s", f"{facts['requests_per_s']:,.1f}")
+    for name, duration_s in facts["duration_s"].items():
+        table.add_row(name, f"{duration_s * 1000:,.2f} ms")
+    Console().print(table)
+
+
+@contextmanager
+def progress_bar(count: int, tally: Tally) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; gives the function that moves it to where `tally` stands."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}/s"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=count, rate="0")
+
+        def advance() -> None:
+            ended_count = len(tally.durations_s)
+            rate = ended_count / tally.elapsed_s if ended_count else 0.0
+            progress.update(bar, completed=ended_count, rate=f"{rate:,.0f}")
+
+        yield advance

@@ -1,0 +1,99 @@
+"""Requests to bytes and responses to Python values, in each encoding, within the bounds of the wire.
+
+Knows what a requester writes and reads; knows neither sockets nor time. It has structures of its own beside those of
+protocol/messages.py because the two ends of a message differ: the broker leaves `data` as it is, this end decodes it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from ..protocol.codec import CODECS, DECODE_ERRORS
+from ..protocol.encodings import Encoding
+from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
+from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
+from ..protocol.messages import Cancel
+from .response import Response
+
+DATA_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX - ENVELOPE_SIZE_BYTES_MAX
+"""Encoded `data` of one request: what the broker accepts, checked here because a message over the bound of the
+WebSocket would end the connection for all other requests on it."""
+
+_ENCODE_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError)
+"""All that an encoder raises: a type that it does not know, text with lone surrogates, an integer over 64 bits, a
+cycle."""
+
+_TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
+
+
+class OutgoingRequest(Struct, omit_defaults=True):
+    """A request as it is written; `data` is any value that the encoding can hold, UNSET means `{}`."""
+
+    request_id: str | None
+    command: str
+    data: Any = UNSET
+    timeout: float = 0.0  # no valid timeout, so always written: the broker's own default may be another one
+    idempotent: bool = False
+    priority: int | None = None
+    affinity: str | None = None
+    trace: str | None = None
+
+
+class Wire:
+    """One encoding, as a requester uses it."""
+
+    __slots__ = ("_codec", "_encode", "_encoding", "decode_outcome", "decode_response")
+
+    def __init__(self, encoding: Encoding) -> None:
+        library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
+        self._encoding = encoding
+        self._codec = CODECS[encoding]
+        self._encode: Callable[[object], bytes] = self._codec.encode
+        self.decode_response: Callable[[bytes], Response] = library.Decoder(Response).decode
+        """Raises only `DECODE_ERRORS`: for what is no response, and for a response whose data Python cannot hold."""
+        self.decode_outcome = self._codec.outcome
+
+    def encode_request(self, message: OutgoingRequest) -> bytes:
+        """The message's bytes. Raises BadRequest for `data` that cannot be written, TooLarge over its bound."""
+        try:
+            payload = self._encode(message)
+        except _ENCODE_ERRORS as error:
+            raise BadRequest(f"data: cannot be written as {_TITLES[self._encoding]}: {error}") from None
+        if len(payload) > DATA_SIZE_BYTES_MAX:
+            self._check_size(message, payload)
+        return payload
+
+    def encode_cancel(self, request_id: str) -> bytes:
+        """The message that gives up a request."""
+        return self._encode(Cancel(request_id))
+
+    def with_timeout(self, payload: bytes, timeout_s: float) -> bytes:
+        """An encoded request with another budget, all else untouched.
+
+        One that breaks a bound of the wire stays as it is, for the broker to refuse.
+        """
+        try:
+            message = self._codec.request(payload)
+        except DECODE_ERRORS:
+            return payload
+        message.timeout = timeout_s
+        return self._encode(message)
+
+    def convert(self, data: object, type_: Any) -> Any:
+        """A result as `type_`. Raises NotRepresentable, naming the place and what was expected there."""
+        try:
+            return msgspec.convert(data, type_, str_keys=self._encoding is Encoding.JSON)
+        except msgspec.ValidationError as error:
+            raise NotRepresentable(f"result: {error}") from None
+
+    def _check_size(self, message: OutgoingRequest, payload: bytes) -> None:
+        data_size_bytes = 0 if message.data is UNSET else len(self._encode(message.data))
+        if data_size_bytes > DATA_SIZE_BYTES_MAX:
+            raise TooLarge(f"data: {data_size_bytes} bytes, at most {DATA_SIZE_BYTES_MAX} bytes")
+        if len(payload) > MESSAGE_SIZE_BYTES_MAX:
+            raise TooLarge(f"request: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} bytes")
+
+
+WIRES: Final[dict[Encoding, Wire]] = {encoding: Wire(encoding) for encoding in Encoding}

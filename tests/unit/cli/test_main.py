@@ -1,0 +1,136 @@
+"""The `taskferry` group: quick help, sub-commands loaded one at a time, and one line for whatever is wrong."""
+
+import importlib
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import click
+import pytest
+from taskferry.cli import main as cli
+from taskferry.cli.main import ENTRIES, Entry, main
+
+HEAVY = ("websockets", "rich", "uvicorn", "starlette", "msgspec", "asyncio", "uvloop", "prometheus_client")
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Sub-commands set it for their process, which here is that of all tests."""
+    logger = logging.getLogger("taskferry")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def run(*arguments: str) -> int:
+    """The exit code of `taskferry` with these arguments, in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_help_loads_nothing_that_a_sub_command_needs() -> None:
+    # The modules are counted rather than the milliseconds, which on a busy machine say nothing.
+    program = f"""
+import sys
+from taskferry.cli.main import main
+try:
+    main(["--help"])
+except SystemExit as ended:
+    assert ended.code == 0
+import json
+print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_help_lists_every_sub_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    printed = capsys.readouterr().out
+    for name, entry in ENTRIES.items():
+        assert f"  {name} " in printed
+        assert entry.help in printed
+
+
+def test_the_names_are_known_to_shell_completion() -> None:
+    assert cli.taskferry.list_commands(click.Context(cli.taskferry)) == list(ENTRIES)
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if name != "demo"])
+def test_every_entry_leads_to_a_command(name: str) -> None:
+    entry = ENTRIES[name]
+    assert isinstance(getattr(importlib.import_module(entry.module), entry.name), click.Command)
+
+
+@pytest.mark.parametrize("name", ["broker", "worker", "request", "workers", "status"])
+def test_every_sub_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    assert f"Usage: taskferry {name} " in capsys.readouterr().out
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"taskferry {version('taskferry')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nonsense"], "error: No such command 'nonsense'. (try: taskferry --help)"),
+        (["--nonsense"], "error: No such option '--nonsense'. (try: taskferry --help)"),
+        (["request"], "error: Missing argument 'COMMAND'. (try: taskferry request --help)"),
+        (
+            ["request", "echo", "--timeout", "-1"],
+            "error: Invalid value for '--timeout'",
+        ),
+        (["request", "echo", "--timeout", "nan"], "error: --timeout: nan is not a number of seconds"),
+        (["request", "echo", "--concurrency", "2"], "error: --concurrency needs --count"),
+        (["request", "echo", "{broken"], "error: DATA: '{broken' is neither JSON"),
+        (
+            ["request", "echo", "--broker", "localhost"],
+            "error: --broker: 'localhost' is not a URL of the form",
+        ),
+        (
+            ["status", "--http", "localhost:1"],
+            "error: --http: 'localhost:1' is not a URL of the form http://",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(line)
+    assert printed.err.count("\n") == 1
+
+
+def test_a_sub_command_that_is_not_installed_harms_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENTRIES, "absent", Entry("taskferry.cli.absent", "absent", "Not there."))
+    assert run("--help") == 0
+    assert "Not there." in capsys.readouterr().out
+    assert run("absent") == 1
+    assert capsys.readouterr().err.startswith("error: absent is not part of this installation: ")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_ctrl_c_is_130_without_a_word(
+    error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.taskferry, "invoke", interrupted)
+    assert run("status") == 130
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,243 @@
+"""A link that breaks: what fails, what is sent again, what waits, and that the client always comes back."""
+
+import asyncio
+import logging
+import time
+
+import pytest
+from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.messages import Request
+from taskferry.requester import CannotConnect, ConnectionLost, Requester
+from taskferry.requester import connection as connection_module
+from taskferry.requester.connection import Connection
+from taskferry.requester.exchange import Exchange
+from taskferry.requester.wire import OutgoingRequest
+from taskferry.transport.backoff import BACKOFF_FIRST_S
+from taskferry.transport.connect import connect
+from taskferry.transport.group import LinkGroup
+from taskferry.transport.settings import LinkSettings
+
+from tests.unit.requester.fake_broker import FakeBroker
+from tests.unit.requester.silent_peer import silent_peer
+from tests.unit.requester.waiting import until
+
+LATE_S_MAX = 1.0
+"""By how much a busy machine may be late."""
+
+
+async def test_a_request_in_flight_fails_at_once_and_says_that_it_may_have_run(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    started_s = time.monotonic()
+    with pytest.raises(
+        ConnectionLost, match=f"the command may have run.*{broker.url}: connection lost"
+    ) as caught:
+        await requester.call("hang_up", timeout=60)
+    assert time.monotonic() - started_s < 5
+    assert not caught.value.retryable
+
+
+async def test_a_closing_broker_gives_its_reason(requester: Requester) -> None:
+    with pytest.raises(ConnectionLost, match=r"closed by peer: 1012.*restart"):
+        await requester.call("say_goodbye")
+
+
+async def test_every_request_in_flight_fails_and_none_is_left(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    calls = [asyncio.create_task(requester.request("never")) for _ in range(100)]
+    await until(lambda: len(broker.requests) == 100)
+    broker.sessions[0].link.abort("fake broker crashed")
+    responses = await asyncio.gather(*calls)
+    assert {response.code for response in responses} == {"connection_lost"}
+
+
+async def test_the_client_comes_back_after_a_restart_on_the_same_port(
+    requester: Requester, broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    await broker.stop()
+    call = asyncio.create_task(requester.call("echo", "again"))
+    with caplog.at_level(logging.WARNING, "taskferry"):
+        await until(lambda: "is gone" in caplog.text)
+        await broker.start()
+        assert await call == "again"
+        await until(lambda: f"connected to {broker.url} again" in caplog.text)
+    assert broker.connection_count == 2
+
+
+async def test_an_idempotent_request_is_sent_again_with_what_is_left_of_its_time(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    call = asyncio.create_task(
+        requester.call(
+            "hold", {"big": 2**70, "float": 1.10}, timeout=20, idempotent=True, priority=3, trace="t"
+        )
+    )
+    await until(lambda: broker.requests)
+    broker.sessions[0].link.abort("fake broker crashed")
+    await until(lambda: len(broker.requests) == 2)
+    broker.release()
+    assert await call == {"big": 2**70, "float": 1.1}
+    first, second = broker.requests
+    assert first.timeout == 20
+    assert second.timeout is not None
+    assert 15 < second.timeout < 20
+    assert _but_for_timeout(first) == _but_for_timeout(second)
+
+
+async def test_an_idempotent_request_that_finds_no_broker_in_time_may_have_run(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    call = asyncio.create_task(requester.call("never", timeout=0.3, idempotent=True))
+    await until(lambda: broker.requests)
+    await broker.stop()
+    with pytest.raises(ConnectionLost, match="the command may have run"):
+        await call
+
+
+async def test_a_request_that_was_never_written_is_sent_again_silently(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    exchange = requester._exchange
+    assert exchange is not None
+    assert exchange.link is not None
+    exchange.link.abort("lost, before this turn of the loop has written anything")
+    assert await requester.call("echo", 1) == 1
+    assert broker.commands == ["echo"]
+    assert broker.connection_count == 2
+
+
+async def test_a_call_waits_for_a_broker_that_is_not_there_yet(broker: FakeBroker) -> None:
+    await broker.stop()
+    async with Requester(broker.url) as requester:
+        call = asyncio.create_task(requester.call("echo", "at last"))
+        await until(lambda: requester.in_flight_count == 1)
+        await broker.start()
+        assert await call == "at last"
+
+
+async def test_without_a_broker_a_call_ends_at_its_deadline_and_nothing_was_sent(broker: FakeBroker) -> None:
+    await broker.stop()
+    async with Requester(broker.url) as requester:
+        started_s = time.monotonic()
+        with pytest.raises(CannotConnect, match=f"{broker.url} in time: connection refused") as caught:
+            await requester.call("echo", timeout=0.2)
+        assert 0.19 < time.monotonic() - started_s < 5
+        assert caught.value.retryable
+
+
+async def test_connect_waits_for_a_broker(broker: FakeBroker) -> None:
+    await broker.stop()
+    async with Requester(broker.url) as requester:
+        connecting = asyncio.create_task(requester.connect())
+        await asyncio.sleep(0)
+        await broker.start()
+        await connecting
+        await requester.connect()  # there is a link: no wait
+
+
+async def test_connect_gives_up_after_its_timeout(broker: FakeBroker) -> None:
+    await broker.stop()
+    async with Requester(broker.url) as requester:
+        with pytest.raises(CannotConnect, match=f"{broker.url}: connection refused"):
+            await requester.connect(timeout=0.1)
+
+
+async def test_connect_without_retry_gives_up_after_one_attempt(broker: FakeBroker) -> None:
+    await broker.stop()
+    started_s = time.monotonic()
+    async with Requester(broker.url) as requester:
+        with pytest.raises(CannotConnect, match="connection refused"):
+            await requester.connect(timeout=60, retry=False)
+    assert time.monotonic() - started_s < 5
+
+
+async def test_a_broker_that_hangs_up_on_everybody_is_not_stormed(broker: FakeBroker) -> None:
+    async with Requester(broker.url) as requester:
+        give_up_at_s = time.monotonic() + 0.5
+        while time.monotonic() < give_up_at_s:
+            for session in broker.sessions:
+                session.link.abort("go away")
+            await asyncio.sleep(0.002)
+        assert broker.connection_count < 50
+        assert await requester.call("echo", 1) == 1
+
+
+async def test_a_link_that_lasted_starts_the_waits_anew(
+    requester: Requester, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "BACKOFF_MAX_S", 0.01)  # so long it must have lasted
+    started_s = time.monotonic()
+    for number in range(6):
+        await requester.call("echo", number)
+        await asyncio.sleep(0.015)
+        broker.drop_connections()
+        await until(lambda: not broker.sessions)
+    await requester.call("echo")
+    assert time.monotonic() - started_s < 6 * BACKOFF_FIRST_S + LATE_S_MAX
+
+
+async def test_cancelling_without_a_link_makes_room_too(broker: FakeBroker) -> None:
+    await broker.stop()
+    async with Requester(broker.url, in_flight_count_max=1) as requester:
+        first = asyncio.create_task(requester.call("never"))
+        second = asyncio.create_task(requester.call("echo", 2))
+        await until(lambda: requester.in_flight_count == 2)
+        first.cancel()
+        await broker.start()
+        assert await second == 2
+        assert (broker.commands, broker.cancelled) == (["echo"], [])
+
+
+async def test_a_link_that_comes_too_late_is_not_used_for_what_is_overdue(broker: FakeBroker) -> None:
+    exchange = Exchange(broker.url, Encoding.JSON, 10)
+    group = LinkGroup()
+    link = await connect(broker.url, exchange, group, LinkSettings(), Encoding.JSON)
+    exchange.link = None  # as it was a moment ago
+    future = asyncio.get_running_loop().create_future()
+    exchange.begin(OutgoingRequest(None, "echo", timeout=0.01), future, wants_response=False)
+    time.sleep(0.02)  # a loop so busy that the deadline and the link come in the same turn
+    exchange.link_opened(link)
+    with pytest.raises(CannotConnect):
+        await future
+    exchange.close()
+    await exchange.link_gone.wait()
+    group.close()
+    assert broker.requests == []
+
+
+async def test_a_broker_that_froze_is_found_by_its_silence() -> None:
+    settings = LinkSettings(heartbeat_interval_s=0.2, silence_s_max=0.5)
+    async with silent_peer() as url:
+        exchange = Exchange(url, Encoding.JSON, 10)
+        connection = Connection(exchange, settings)
+        await connection.wait(5, retry=True)
+        future = asyncio.get_running_loop().create_future()
+        exchange.begin(OutgoingRequest(None, "echo", timeout=60.0), future, wants_response=False)
+        with pytest.raises(ConnectionLost, match=r"silent for 0\.5 s"):
+            await future
+        await connection.close()
+
+
+async def test_closing_while_connecting_ends_at_once() -> None:
+    async with silent_peer(accepts=False) as url:
+        requester = Requester(url)
+        call = asyncio.create_task(requester.request("echo"))
+        await asyncio.sleep(0.02)
+        started_s = time.monotonic()
+        await requester.close()
+        assert time.monotonic() - started_s < 1
+        response = await call
+        assert response.code == "cancelled"
+        assert response.error == "Request cancelled: the requester was closed; it was not sent"
+
+
+def _but_for_timeout(request: Request) -> tuple[object, ...]:
+    return (
+        request.request_id,
+        request.command,
+        bytes(request.data),  # type: ignore[arg-type]
+        request.idempotent,
+        request.priority,
+        request.trace,
+    )
