@@ -2,3 +2,23 @@
 
 Knows how to serve commands to a broker. Must not know the broker's insides, nor the requester.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .failure import CommandError
+    from .worker import Worker
+
+__all__ = ["CommandError", "Context", "Worker"]
+
+_HOMES = {"CommandError": "failure", "Context": "context", "Worker": "worker"}
+
+
+def __getattr__(name: str) -> object:
+    """Load the SDK when it is first used (PEP 562): `taskferry --help` comes by here and needs none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # only needed here
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

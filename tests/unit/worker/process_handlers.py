@@ -1,0 +1,67 @@
+"""Handlers that tests run in processes: functions of a module, as such handlers must be."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from msgspec import Struct
+from taskferry.worker import CommandError
+
+
+class AwkwardError(Exception):
+    """Cannot be unpickled: a pool that sent it across would break."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+        self.two = two
+
+
+class Clinging(Struct):
+    """Comes out of JSON, but does not cross into another process."""
+
+    number: int
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("I stay here")
+
+
+def take(clinging: Clinging) -> int:
+    return clinging.number
+
+
+def square(number: int) -> dict[str, int]:
+    return {"square": number * number, "pid": os.getpid()}
+
+
+def fail_awkwardly() -> NoReturn:
+    raise AwkwardError(1, 2)
+
+
+def fail_on_purpose() -> NoReturn:
+    raise CommandError("not today", code="closed_today")
+
+
+def leave() -> NoReturn:
+    raise SystemExit("gone")
+
+
+def die() -> NoReturn:
+    os._exit(7)
+
+
+def return_lock() -> Any:
+    return threading.Lock()
+
+
+def return_text(size: int) -> str:
+    return "x" * size
+
+
+def sleep_until_gone(path: str) -> str:
+    """Say by a file that it runs, and end when the file is taken away."""
+    Path(path).write_text(str(os.getpid()), encoding="utf-8")
+    while Path(path).exists():
+        time.sleep(0.01)
+    return "woken"

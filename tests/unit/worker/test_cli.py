@@ -1,0 +1,206 @@
+"""`python -m taskferry.worker`: options, environment, signals, exit codes, and one clear line for each mistake."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from taskferry.worker.cli import worker as worker_command
+
+from tests.unit.worker.fake_broker import FakeBroker, refuse
+from tests.unit.worker.worker_program import run_to_end, worker_program
+
+TASKS = """
+import asyncio, os
+from taskferry.worker import Worker
+
+worker = Worker(name="from-module", concurrency=3, grace_s=5)
+
+@worker.command()
+async def pid() -> int:
+    return os.getpid()
+
+@worker.command()
+async def nap() -> str:
+    await asyncio.sleep(10)
+    return "rested"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    return tmp_path
+
+
+def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> None:
+    result = CliRunner().invoke(worker_command, ["--help"])
+    assert result.exit_code == 0
+    for parameter in worker_command.params:
+        if (
+            isinstance(parameter, click.Option)
+            and not parameter.hidden
+            and parameter.name not in {"help", "verbose"}
+        ):
+            option = parameter.opts[0].removeprefix("--").replace("-", "_").upper()
+            assert parameter.envvar == f"TASKFERRY_WORKER_{option}"
+            assert parameter.help
+    heavy = "{'asyncio', 'msgspec', 'websockets', 'concurrent.futures'} & set(sys.modules)"
+    source = f"import sys; import taskferry.worker.cli; sys.exit(str({heavy} or ''))"
+    assert (
+        subprocess.run([sys.executable, "-c", source], check=False, capture_output=True).stderr.strip() == b""
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--concurrency", "0"], "0 is not in the range 1<=x<=10000"),
+        (["--concurrency", "10001"], "10001 is not in the range 1<=x<=10000"),
+        (["--weight", "0.001"], "0.001 is not in the range 0.01<=x<=100"),
+        (["--label", "gpu"], "'gpu' is not of the form K=V"),
+        (["--label", "=yes"], "'=yes' is not of the form K=V"),
+        (["--encoding", "xml"], "'xml' is not one of 'json', 'msgpack'"),
+        (["--grace", "-1"], "-1.0 is not in the range 0<=x<=3600"),
+        (["--processes", "0"], "0 is not in the range 1<=x<=256"),
+        (["--log-level", "loud"], "'loud' is not one of"),
+        (["--unheard-of"], "No such option"),
+        (
+            ["--broker", "http://localhost"],
+            "Error: 'http://localhost' is not a URL of the form ws://HOST:PORT",
+        ),
+        (["--name", "a b"], "Error: name: only letters, digits and _ . : @ / - may be used"),
+        (["--label", f"k={'v' * 129}"], "Error: labels: Expected str of length <= 128"),
+        (["nothing:worker"], "Error: there is no module 'nothing' in "),
+        (["taskferry.worker:Worker"], "Error: taskferry.worker:Worker is a type, not a Worker"),
+    ],
+)
+def test_mistakes_are_one_clear_line_and_exit_code_2(
+    arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    result = CliRunner().invoke(worker_command, arguments)
+    assert result.exit_code == 2
+    errors = [line for line in result.output.splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert "Traceback" not in result.output
+
+
+async def test_the_command_line_comes_before_the_environment_and_both_before_the_module(
+    folder: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKFERRY_WORKER_BROKER", broker.url)
+    monkeypatch.setenv("TASKFERRY_WORKER_WEIGHT", "3")
+    monkeypatch.setenv("TASKFERRY_WORKER_LABEL", "zone=a gpu=yes")
+    monkeypatch.setenv("TASKFERRY_WORKER_CONCURRENCY", "5")
+    async with worker_program(
+        folder, "tasks:worker", "--concurrency", "7", "--encoding", "msgpack"
+    ) as program:
+        connection = await broker.connection()
+        assert connection.link.encoding.value == "msgpack"
+        hello = connection.hello["data"]
+        assert hello["name"] == "from-module"
+        assert hello["commands"] == ["pid", "nap"]
+        assert (hello["concurrency"], hello["weight"]) == (7, 3.0)
+        assert hello["labels"] == {"zone": "a", "gpu": "yes"}
+        assert await connection.result("pid") == program.process.pid
+
+
+async def test_without_a_module_it_serves_the_built_in_commands(tmp_path: Path, broker: FakeBroker) -> None:
+    async with worker_program(tmp_path, "--broker", broker.url, "--name", "plain") as program:
+        connection = await broker.connection()
+        assert connection.hello["data"]["commands"] == ["echo", "get_time", "calculate", "get_system_info"]
+        assert connection.hello["data"]["name"] == "plain"
+        assert await connection.result("echo", {"message": "Hello World"}) == "Echo: Hello World"
+        assert "connected to" in await program.line_with("as plain (commands: 4, slots: 16)")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_and_the_exit_code_is_0(
+    signum: signal.Signals, folder: Path, broker: FakeBroker
+) -> None:
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url, "--grace", "0.2") as program:
+        connection = await broker.connection()
+        msg_id = connection.send_request("nap")
+        await connection.result("pid")
+        program.process.send_signal(signum)
+        await connection.receive_type("disconnect")
+        assert await program.ended() == 0
+        assert connection.response_counts[msg_id] == 0
+    assert [line.partition(" INFO    ")[2] for line in program.lines if signum.name in line] == [
+        f"{signum.name}: finishing what runs, for 0.2 s at most; once more to stop at once"
+    ]
+    assert "1 assignments did not finish within 0.2 s" in program.lines[-1]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_a_second_signal_stops_at_once(
+    signum: signal.Signals, code: int, folder: Path, broker: FakeBroker
+) -> None:
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url) as program:
+        connection = await broker.connection()
+        connection.send_request("nap")
+        await connection.result("pid")
+        program.process.send_signal(signal.SIGTERM)
+        await connection.receive_type("disconnect")
+        program.process.send_signal(signum)
+        assert await program.ended() == code
+    assert not any("Traceback" in line for line in program.lines)
+
+
+async def test_a_signal_while_there_is_no_broker_ends_it(folder: Path, broker: FakeBroker) -> None:
+    broker.stop_listening()
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url) as program:
+        await program.line_with("connection refused; retrying")
+        program.process.send_signal(signal.SIGINT)
+        assert await program.ended() == 0
+
+
+async def test_what_the_broker_refuses_is_one_clear_line(folder: Path, broker: FakeBroker) -> None:
+    broker.answer = refuse("bad_message", "data.commands[0]: too ugly")
+    broker.closes_after_answer = True
+    code, lines = await run_to_end(folder, "tasks:worker", "--broker", broker.url)
+    assert code == 2
+    assert lines == [f"Error: the broker at {broker.url} refuses this worker: data.commands[0]: too ugly"]
+
+
+async def test_a_module_that_fails_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("import asyncio\n1/0\n")
+    code, lines = await run_to_end(tmp_path, "tasks:worker")
+    assert code == 2
+    assert lines == [f"Error: {tmp_path / 'tasks.py'}:2: ZeroDivisionError: division by zero"]
+
+
+async def test_run_serves_from_a_script_and_ends_by_signal(tmp_path: Path, broker: FakeBroker) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        TASKS + f"\nif __name__ == '__main__':\n    worker.run({broker.url!r})\n    print('after')\n"
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        connection = await broker.connection()
+        assert await connection.result("pid") == process.pid
+        process.send_signal(signal.SIGTERM)
+        await connection.receive_type("disconnect")
+        await connection.closed
+        stdout, stderr = process.communicate(timeout=10)
+        assert stdout == b"after\n"
+        assert b"INFO    connected to" in stderr
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_verbose_shows_what_a_module_logs(folder: Path, broker: FakeBroker) -> None:
+    talkative = TASKS.replace("    return os.getpid()", "    logging.debug('a word')\n    return os.getpid()")
+    (folder / "tasks.py").write_text("import logging\n" + talkative)
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url, "-v") as program:
+        connection = await broker.connection()
+        await connection.result("pid")
+        assert (await program.line_with("a word")).endswith(" DEBUG   a word")

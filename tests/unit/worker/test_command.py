@@ -1,0 +1,145 @@
+"""Registration: what can be wrong with a handler is found when it is registered, and named."""
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from taskferry.protocol.limits import COMMANDS_COUNT_MAX, NAME_LENGTH_MAX
+from taskferry.worker import Context, Worker
+from taskferry.worker.command import Execution
+
+from tests.unit.worker import process_handlers
+
+
+def plain(value: int) -> int:
+    return value
+
+
+async def coroutine(value: int) -> int:
+    return value
+
+
+class Callee:
+    async def __call__(self, value: int) -> int:
+        return value
+
+    def method(self, value: int) -> int:
+        return value
+
+
+def execution_of(handler: Callable[..., Any], **options: Any) -> Execution:
+    worker = Worker()
+    worker.command("it", **options)(handler)
+    return worker.commands["it"].execution
+
+
+def test_the_decorator_returns_the_function_itself_and_names_the_command_after_it() -> None:
+    worker = Worker()
+    assert worker.command()(plain) is plain
+    assert worker.command("other.name")(coroutine) is coroutine
+    assert list(worker.commands) == ["plain", "other.name"]
+
+
+def test_where_a_handler_runs() -> None:
+    assert execution_of(plain) is Execution.THREAD
+    assert execution_of(plain, executor="thread") is Execution.THREAD
+    assert execution_of(Callee().method) is Execution.THREAD
+    assert execution_of(coroutine) is Execution.COROUTINE
+    assert execution_of(Callee()) is Execution.COROUTINE
+    assert execution_of(functools.partial(coroutine)) is Execution.COROUTINE
+    assert execution_of(process_handlers.square, executor="process") is Execution.PROCESS
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def with_context(context: Context) -> None: ...
+
+
+def local_function() -> Callable[[], None]:
+    def inner() -> None: ...
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("name", "handler", "executor", "expected"),
+    [
+        ("x", generator, None, "command 'x': a handler returns one result; it cannot be a generator"),
+        ("x", async_generator, None, "command 'x': a handler returns one result; it cannot be a generator"),
+        ("x", coroutine, "thread", "command 'x': an async handler runs in the event loop, not in a thread"),
+        ("x", coroutine, "process", "command 'x': an async handler runs in the event loop, not in a process"),
+        ("x", plain, "greenlet", "command 'x': executor is 'thread' or 'process', not 'greenlet'"),
+        (
+            "x",
+            with_context,
+            "process",
+            "command 'x': a handler in a process of its own cannot have a Context",
+        ),
+        (
+            "x",
+            local_function(),
+            "process",
+            "command 'x': a handler in a process of its own must be a function of a",
+        ),
+        (
+            "x",
+            lambda: 1,
+            "process",
+            "command 'x': a handler in a process of its own must be a function of a module",
+        ),
+        ("x", lambda *values: values, None, r"command 'x': \*values: parameters come by name"),
+        ("a b", plain, None, "command 'a b': only letters, digits and _ . : @ / - may be used"),
+        ("_x", plain, None, "command '_x': only letters"),
+        ("", plain, None, "command '': only letters"),
+        ("x\n", plain, None, r"command 'x\\n': only letters"),
+        (
+            "x" * (NAME_LENGTH_MAX + 1),
+            plain,
+            None,
+            "command 'xxxxxxxxxxxxxxxxxxxx'...: 129 characters, at most 128",
+        ),
+        (
+            None,
+            functools.partial(plain),
+            None,
+            r"a handler without a name of its own needs one: command\(NAME\)",
+        ),
+        (7, plain, None, "a command's name is a string, not an int"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(name: Any, handler: Any, executor: Any, expected: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{expected}"):
+        Worker().command(name, executor=executor)(handler)
+
+
+def test_the_longest_name_is_served() -> None:
+    worker = Worker()
+    worker.command("x" * NAME_LENGTH_MAX)(plain)
+    assert worker.commands
+
+
+def test_a_forgotten_pair_of_parentheses_is_told() -> None:
+    with pytest.raises(TypeError, match=r"^write @worker.command\(\) with parentheses"):
+        Worker().command(plain)  # type: ignore[arg-type]
+
+
+def test_a_command_has_one_handler() -> None:
+    worker = Worker()
+    worker.command()(plain)
+    with pytest.raises(ValueError, match=r"^command 'plain': there is a handler for it already"):
+        worker.command("plain")(coroutine)
+
+
+def test_the_number_of_commands_is_bounded() -> None:
+    worker = Worker()
+    for number in range(COMMANDS_COUNT_MAX):
+        worker.command(f"c{number}")(plain)
+    with pytest.raises(ValueError, match=r"^command 'plain': a worker serves at most 1000 commands"):
+        worker.command()(plain)

@@ -1,0 +1,48 @@
+"""A handler that holds up the event loop is found out and named, while it does so."""
+
+import logging
+import time
+
+import pytest
+from taskferry.worker import Worker, loop_watch
+from taskferry.worker import limits as worker_limits
+
+from tests.unit.worker.fake_broker import FakeBroker
+
+
+async def inner_wait() -> str:
+    time.sleep(0.4)  # the mistake that is to be found out
+    return "done"
+
+
+async def holds_up() -> str:
+    return await inner_wait()
+
+
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_limits, "BLOCKED_S_MAX", 0.1)
+    monkeypatch.setattr(loop_watch, "PAUSE_S", 0.01)
+
+
+async def test_a_handler_that_blocks_the_loop_is_named_once(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker()
+    worker.command()(holds_up)
+    async with broker.serve(worker) as connection:
+        assert await connection.result("holds_up") == "done"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "blocked for over 0.1 s by holds_up (at " in warnings[0]
+    assert "test_loop_watch.py:" in warnings[0]
+
+
+async def test_other_code_that_blocks_the_loop_is_placed(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker()
+    worker.command()(holds_up)
+    async with broker.serve(worker):
+        time.sleep(0.3)
+    assert "by code that is not a handler's (at " in caplog.text

@@ -1,0 +1,108 @@
+"""Handlers in processes of their own: results, failures, deaths, and nothing left behind."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX
+from taskferry.worker import Worker
+
+from tests.unit.worker import process_handlers
+from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
+
+
+@pytest.fixture
+async def connection(broker: FakeBroker) -> AsyncIterator[Connection]:
+    broker.answer = lambda hello: welcome(hello, message_size_bytes_max=ENVELOPE_SIZE_BYTES_MAX + 1000)
+    worker = Worker(process_count=1)
+    for handler in (
+        process_handlers.square,
+        process_handlers.fail_awkwardly,
+        process_handlers.fail_on_purpose,
+        process_handlers.leave,
+        process_handlers.take,
+        process_handlers.die,
+        process_handlers.return_lock,
+        process_handlers.return_text,
+        process_handlers.sleep_until_gone,
+    ):
+        worker.command(executor="process")(handler)
+    async with broker.serve(worker) as connection:
+        yield connection
+        assert set(connection.response_counts.values()) <= {1}
+
+
+async def file_written(path: Path) -> int:
+    """The number in the file, once it is there."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (path.exists() and path.read_text(encoding="utf-8")):
+            await asyncio.sleep(0.01)
+    return int(path.read_text(encoding="utf-8"))
+
+
+async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCaptureFixture) -> None:
+    # One test, because a process takes longer to start than all of this.
+    result = await connection.result("square", {"number": 12})
+    assert result["square"] == 144
+    assert result["pid"] != os.getpid()
+    assert await connection.failure("square", {"number": "x"}) == (
+        "bad_request",
+        "number: Expected `int`, got `str`",
+    )
+    assert await connection.failure("fail_awkwardly") == ("handler_error", "AwkwardError: 1 and 2")
+    assert "in fail_awkwardly" in caplog.text
+    assert await connection.failure("fail_on_purpose") == ("closed_today", "not today")
+    assert await connection.failure("take", {"clinging": {"number": 1}}) == (
+        "handler_error",
+        "TypeError: I stay here",
+    )
+    assert await connection.failure("leave") == ("handler_error", "SystemExit: gone")
+    assert await connection.failure("return_lock") == (
+        "handler_error",
+        "result: cannot be written as JSON: Encoding objects of type _thread.lock is unsupported",
+    )
+    assert len(await connection.result("return_text", {"size": 998})) == 998
+    assert await connection.failure("return_text", {"size": 999}) == (
+        "too_large",
+        "result: 1001 bytes, at most 1000",
+    )
+    assert (await connection.result("square", {"number": 1}))["pid"] == result["pid"]
+
+
+async def test_a_process_that_dies_fails_its_assignments_and_is_replaced(connection: Connection) -> None:
+    assert await connection.failure("die") == ("handler_error", "The process that ran the handler died")
+    assert (await connection.result("square", {"number": 2}))["square"] == 4
+
+
+async def test_cancelled_while_running_it_is_answered_when_it_ends_and_while_waiting_at_once(
+    connection: Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "running"
+    running = connection.send_request("sleep_until_gone", {"path": str(file)})
+    await file_written(file)
+    waiting = [connection.send_request("square", {"number": number}) for number in range(4)]
+    connection.send_cancel(waiting[-1])
+    assert (await connection.response_to(waiting[-1]))["code"] == "cancelled"
+    connection.send_cancel(running)
+    assert connection.response_counts[running] == 0
+    file.unlink()
+    assert (await connection.response_to(running))["code"] == "cancelled"
+    for msg_id in waiting[:-1]:
+        assert (await connection.response_to(msg_id))["success"]
+
+
+async def test_processes_end_with_the_worker_whatever_they_are_doing(
+    broker: FakeBroker, tmp_path: Path
+) -> None:
+    worker = Worker(process_count=1)
+    worker.command(executor="process")(process_handlers.sleep_until_gone)
+    file = tmp_path / "running"
+    async with broker.serve(worker) as connection:
+        connection.send_request("sleep_until_gone", {"path": str(file)})
+        process = psutil.Process(await file_written(file))
+    async with asyncio.timeout(PATIENCE_S):
+        while process.is_running():
+            await asyncio.sleep(0.01)

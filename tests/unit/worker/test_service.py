@@ -1,0 +1,416 @@
+"""A worker in service: how it introduces itself, comes back, is refused, drains and stops."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from taskferry.protocol import limits as wire_limits
+from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.errors import BadMessage, CannotConnect
+from taskferry.worker import Worker
+from taskferry.worker import limits as worker_limits
+
+from tests.unit.worker.fake_broker import PATIENCE_S, FakeBroker, refuse, welcome
+
+
+class Napping:
+    """A worker whose `nap` lasts until the test says otherwise."""
+
+    def __init__(self, *, grace_s: float = 10.0, name: str | None = "napper") -> None:
+        self.worker = Worker(name=name, grace_s=grace_s, concurrency=8)
+        self.started = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.worker.command("nap")(self.nap)
+
+    async def nap(self) -> str:
+        self.started.set()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return "rested"
+
+
+@contextlib.asynccontextmanager
+async def serving(worker: Worker, url: str) -> AsyncIterator["asyncio.Task[None]"]:
+    task = asyncio.create_task(worker.serve(url))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@pytest.fixture(autouse=True)
+def _info_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.INFO, logger="taskferry.worker"):
+        yield
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("taskferry.worker")]
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: FakeBroker) -> None:
+    worker = Worker(name="w1", concurrency=3, weight=2.5, labels={"gpu": "yes"}, encoding=encoding.value)
+    worker.command("b")(lambda: None)
+    worker.command("a")(lambda: None)
+    async with broker.serve(worker) as connection:
+        assert connection.link.encoding is encoding
+        hello = connection.hello
+        assert hello["type"] == "connect"
+        data = hello["data"]
+        assert len(data.pop("instance")) == 16
+        assert data.pop("sdk").startswith("taskferry-python/")
+        assert data == {
+            "name": "w1",
+            "commands": ["b", "a"],
+            "concurrency": 3,
+            "weight": 2.5,
+            "labels": {"gpu": "yes"},
+        }
+
+
+async def test_heartbeats_come_as_often_as_the_broker_wishes(broker: FakeBroker) -> None:
+    broker.answer = lambda hello: welcome(hello, heartbeat_interval=0.05)
+    async with broker.serve(Napping().worker) as connection:
+        for _ in range(3):
+            await connection.receive_type("heartbeat")
+        connection.send({"type": "heartbeat", "msg_id": None, "timestamp": 0.0})
+
+
+async def test_messages_that_make_no_sense_are_answered_and_the_link_lives_on(broker: FakeBroker) -> None:
+    napping = Napping()
+    async with broker.serve(napping.worker) as connection:
+        connection.link.send(b"{")
+        error = await connection.receive_type("error")
+        assert error["data"]["code"] == "bad_message"
+        assert error["data"]["error"].startswith("not valid JSON")
+        connection.send({"type": "request", "msg_id": "m", "data": {"action": 1}})
+        error = await connection.receive_type("error")
+        assert error["msg_id"] == "m"
+        connection.send({"type": "unheard of"})
+        await connection.receive_type("error")
+        connection.send(welcome(connection.hello))
+        napping.may_end.set()
+        assert await connection.result("nap") == "rested"
+
+
+async def test_a_request_before_the_welcome_is_refused(broker: FakeBroker) -> None:
+    broker.answer = lambda hello: None
+    async with broker.serve(Napping().worker) as connection:
+        connection.send_cancel("m")
+        connection.send_request("nap")
+        error = await connection.receive_type("error")
+        assert error["data"]["error"] == "type: the answer to connect comes before any request"
+
+
+async def test_what_is_no_worker_port_is_left_and_told(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.answer = lambda hello: {"request_id": None, "success": False, "error": "command: missing"}
+    async with serving(Napping().worker, broker.url):
+        first = await broker.connection()
+        await broker.connection()
+    assert first.messages == []
+    assert lines(caplog)[0] == (
+        f"lost the connection to {broker.url}: "
+        "what answers there is no worker port; is it the requester port?; retrying"
+    )
+
+
+async def test_a_fault_that_the_broker_reports_is_logged(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with broker.serve(Napping().worker) as connection:
+        connection.send(refuse("unknown_assignment", "no such")(connection.hello))
+        await connection.failure("unheard of")
+    assert "the broker did not understand this worker: unknown_assignment: no such" in lines(caplog)
+
+
+async def test_a_broker_that_does_not_answer_is_left(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wire_limits, "HANDSHAKE_S_MAX", 0.05)
+    broker.answer = lambda hello: None
+    async with serving(Napping().worker, broker.url):
+        await broker.connection()
+        await broker.connection()
+    trouble = (
+        f"lost the connection to {broker.url}: the broker did not answer connect within 0.05 s; retrying"
+    )
+    assert lines(caplog)[0] == trouble
+
+
+# --- coming back ---
+
+
+async def test_it_comes_back_under_the_same_name_and_instance(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    napping = Napping(name=None)
+    async with serving(napping.worker, broker.url):
+        first = await broker.connection()
+        first.send_request("nap")
+        await napping.started.wait()
+        first.link.abort("gone")
+        second = await broker.connection()
+        await napping.cancelled.wait()
+        assert second.hello["data"] == first.hello["data"]
+        napping.may_end.set()
+        assert await second.result("nap") == "rested"
+        assert second.response_counts.total() == 1
+    name = first.hello["data"]["name"]
+    connected = f"connected to {broker.url} as {name} (commands: 1, slots: 8)"
+    assert lines(caplog) == [
+        connected,
+        f"lost the connection to {broker.url}: connection lost; retrying",
+        connected,
+    ]
+
+
+async def test_trouble_is_told_once_until_it_changes(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: asyncio.Queue[None] = asyncio.Queue()
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.put_nowait(None)
+        writer.close()
+
+    port = int(broker.url.rpartition(":")[2])
+    broker.stop_listening()
+    server = await asyncio.start_server(hang_up, "127.0.0.1", port)
+    async with serving(Napping().worker, broker.url):
+        for _ in range(3):
+            await attempts.get()
+        server.close()
+        await broker.start(port)
+        connection = await broker.connection()
+        await connection.failure("unheard of")
+    told = [line for line in lines(caplog) if "connection refused" not in line]  # between the two servers
+    assert told[0].startswith(f"cannot connect to {broker.url}: connection lost")
+    assert told[1].startswith("connected to")
+    assert len(told) == 2
+
+
+async def test_a_taken_name_is_told_and_tried_again(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.answer = refuse("worker_id_taken", "somebody has it")
+    broker.closes_after_answer = True
+    async with serving(Napping().worker, broker.url):
+        await broker.connection()
+        await broker.connection()
+        broker.answer = welcome
+        broker.closes_after_answer = False
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(line.startswith("connected") for line in lines(caplog)):
+                await broker.connection()
+                await asyncio.sleep(0.01)
+    taken = f"another worker is connected to {broker.url} under the name napper; retrying"
+    assert lines(caplog)[0] == taken
+    assert lines(caplog).count(taken) == 1
+
+
+async def test_another_refusal_is_told_and_tried_again(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.answer = refuse("shutting_down", "not now")
+    broker.closes_after_answer = True
+    async with serving(Napping().worker, broker.url):
+        await broker.connection()
+        await broker.connection()
+    assert (
+        lines(caplog)[0]
+        == f"the broker at {broker.url} refuses this worker: shutting_down: not now; retrying"
+    )
+
+
+async def test_what_cannot_be_mended_is_raised(broker: FakeBroker) -> None:
+    broker.answer = refuse("bad_message", "data.commands[0]: too ugly")
+    broker.closes_after_answer = True
+    with pytest.raises(BadMessage, match=r"refuses this worker: data.commands\[0\]: too ugly"):
+        await Napping().worker.serve(broker.url)
+    with pytest.raises(CannotConnect, match="'http://localhost' is not a URL of the form ws://HOST:PORT"):
+        await Napping().worker.serve("http://localhost")
+    with pytest.raises(ValueError, match="the worker has no commands"):
+        await Worker().serve(broker.url)
+
+
+async def test_a_worker_serves_one_broker_at_a_time(broker: FakeBroker) -> None:
+    worker = Napping().worker
+    async with broker.serve(worker):
+        with pytest.raises(RuntimeError, match="serving already"):
+            await worker.serve(broker.url)
+    async with broker.serve(worker):
+        pass
+
+
+# --- leaving ---
+
+
+async def test_drain_finishes_what_runs_takes_what_was_under_way_and_leaves(broker: FakeBroker) -> None:
+    broker.answers_disconnect = False
+    napping = Napping()
+    async with serving(napping.worker, broker.url) as task:
+        connection = await broker.connection()
+        first = connection.send_request("nap")
+        await napping.started.wait()
+        napping.worker.drain()
+        napping.worker.drain()
+        disconnect = await connection.receive_type("disconnect")
+        assert disconnect["data"] == {"reason": "worker is stopping"}
+        second = connection.send_request("nap")
+        connection.send_goodbye()
+        napping.may_end.set()
+        assert (await connection.response_to(first))["success"]
+        assert (await connection.response_to(second))["success"]
+        assert "1000" in await connection.closed
+        await task
+    assert broker.connection_count == 1
+
+
+async def test_drain_without_an_answer_from_the_broker_ends_all_the_same(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_limits, "DISCONNECT_ANSWER_S_MAX", 0.05)
+    broker.answers_disconnect = False
+    worker = Napping().worker
+    async with serving(worker, broker.url) as task:
+        await broker.connection()
+        worker.drain()
+        await task
+
+
+async def test_drain_ends_with_the_grace_and_leaves_the_rest_unanswered(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    napping = Napping(grace_s=0.1)
+    async with serving(napping.worker, broker.url) as task:
+        connection = await broker.connection()
+        msg_id = connection.send_request("nap")
+        await napping.started.wait()
+        began_at = time.monotonic()
+        napping.worker.drain()
+        await task
+        assert time.monotonic() - began_at >= 0.1
+        await connection.closed
+    assert napping.cancelled.is_set()
+    assert connection.response_counts[msg_id] == 0
+    assert "1 assignments did not finish within 0.1 s" in lines(caplog)
+
+
+async def test_drain_while_there_is_no_broker_ends_at_once(broker: FakeBroker) -> None:
+    worker = Napping().worker
+    broker.stop_listening()
+    for pause_s in (0.0, 0.05):
+        async with serving(worker, broker.url) as task:
+            await asyncio.sleep(pause_s)
+            worker.drain()
+            async with asyncio.timeout(1):
+                await task
+    worker.drain()
+
+
+async def test_drain_when_the_broker_goes_away_meanwhile_ends(broker: FakeBroker) -> None:
+    napping = Napping()
+    async with serving(napping.worker, broker.url) as task:
+        connection = await broker.connection()
+        connection.send_request("nap")
+        await napping.started.wait()
+        napping.worker.drain()
+        await connection.receive_type("disconnect")
+        connection.link.abort("gone")
+        async with asyncio.timeout(PATIENCE_S):
+            await task
+    assert broker.connection_count == 1
+
+
+async def test_when_the_broker_says_goodbye_what_runs_is_finished_and_the_worker_comes_back(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    napping = Napping()
+    async with serving(napping.worker, broker.url):
+        connection = await broker.connection()
+        msg_id = connection.send_request("nap")
+        await napping.started.wait()
+        connection.send_goodbye("restarting")
+        napping.may_end.set()
+        assert (await connection.response_to(msg_id))["success"]
+        connection.link.close(1012, "restarting")
+        await broker.connection()
+    assert "the broker says goodbye: restarting" in lines(caplog)
+
+
+async def test_cancelling_serve_stops_at_once_and_says_goodbye(broker: FakeBroker) -> None:
+    napping = Napping()
+    async with serving(napping.worker, broker.url) as task:
+        connection = await broker.connection()
+        connection.send_request("nap")
+        await napping.started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert napping.cancelled.is_set()
+        assert "1000" in await connection.closed
+        assert connection.response_counts.total() == 0
+
+
+async def test_a_handler_may_end_its_worker_and_run_needs_no_main_thread(broker: FakeBroker) -> None:
+    worker = Worker()
+
+    @worker.command()
+    async def leave() -> str:
+        worker.drain()
+        return "leaving"
+
+    thread = threading.Thread(target=worker.run, args=(broker.url,))
+    thread.start()
+    connection = await broker.connection()
+    assert await connection.result("leave") == "leaving"
+    await asyncio.to_thread(thread.join, PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_ends_after_its_worker_disturbs_nobody() -> None:
+    worker = Worker()
+    threads: list[threading.Thread] = []
+    began, may_end = threading.Event(), threading.Event()
+
+    @worker.command()
+    def block() -> None:
+        threads.append(threading.current_thread())
+        began.set()
+        may_end.wait(PATIENCE_S)
+
+    async def scenario() -> None:
+        broker = FakeBroker()
+        await broker.start()
+        async with broker.serve(worker) as connection:
+            connection.send_request("block")
+            await asyncio.to_thread(began.wait, PATIENCE_S)
+        await broker.close()
+
+    asyncio.run(scenario())
+    may_end.set()
+    threads[0].join(PATIENCE_S)  # an exception in it would fail this test
+    assert not threads[0].is_alive()
+
+
+async def test_cancelling_serve_while_it_connects_or_waits_stops_too(broker: FakeBroker) -> None:
+    broker.answer = lambda hello: None
+    async with serving(Napping().worker, broker.url):
+        await broker.connection()
+    broker.stop_listening()
+    for pause_s in (0.0, 0.02, 0.1):
+        async with serving(Napping().worker, broker.url):
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,88 @@
+"""One command that a worker serves: its name, its handler, how that is run and how its arguments are bound.
+
+Knows what a handler may look like; knows nothing of assignments. All that can be wrong with a handler is found here,
+when it is registered.
+"""
+
+import enum
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from ..protocol.limits import NAME_LENGTH_MAX
+from ..protocol.messages import NAME_PATTERN
+from .binding import Binding
+
+ExecutorName = Literal["thread", "process"]
+
+_NAME: Final = re.compile(NAME_PATTERN)
+
+
+class Execution(enum.Enum):
+    """Where a handler runs."""
+
+    COROUTINE = "coroutine"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+class Command:
+    """A name and its handler. Making one raises ValueError or TypeError, with a text that names the command."""
+
+    __slots__ = ("binding", "execution", "function", "name")
+
+    def __init__(self, name: str | None, function: Callable[..., Any], executor: ExecutorName | None) -> None:
+        self.name = _checked_name(getattr(function, "__name__", None) if name is None else name)
+        self.function = function
+        self.execution = self._execution(executor)
+        try:
+            self.binding = Binding(function)
+        except TypeError as error:
+            raise TypeError(f"command {self.name!r}: {error}") from None
+        if self.execution is Execution.PROCESS:
+            self._check_for_process()
+
+    def _execution(self, executor: ExecutorName | None) -> Execution:
+        function = self.function
+        call = getattr(function, "__call__", None)  # noqa: B004  # its kind is asked, not whether it is there
+        if any(map(inspect.isasyncgenfunction, (function, call))) or any(
+            map(inspect.isgeneratorfunction, (function, call))
+        ):
+            raise TypeError(f"command {self.name!r}: a handler returns one result; it cannot be a generator")
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+            if executor is not None:
+                raise ValueError(
+                    f"command {self.name!r}: an async handler runs in the event loop, not in a {executor}"
+                )
+            return Execution.COROUTINE
+        match executor:
+            case None | "thread":
+                return Execution.THREAD
+            case "process":
+                return Execution.PROCESS
+        raise ValueError(f"command {self.name!r}: executor is 'thread' or 'process', not {executor!r}")
+
+    def _check_for_process(self) -> None:
+        if self.binding.context_name is not None:
+            raise TypeError(f"command {self.name!r}: a handler in a process of its own cannot have a Context")
+        qualified_name = getattr(self.function, "__qualname__", "")
+        if "<" in qualified_name:
+            raise TypeError(
+                f"command {self.name!r}: a handler in a process of its own must be a function of a module, "
+                f"not {qualified_name}"
+            )
+
+
+def _checked_name(name: str | None) -> str:
+    if name is None:
+        raise TypeError("a handler without a name of its own needs one: command(NAME)")
+    if not isinstance(name, str):
+        raise TypeError(f"a command's name is a string, not an {type(name).__name__}")
+    if len(name) > NAME_LENGTH_MAX:
+        raise ValueError(f"command {name[:20]!r}...: {len(name)} characters, at most {NAME_LENGTH_MAX}")
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(
+            f"command {name!r}: only letters, digits and _ . : @ / - may be used, a letter or digit first"
+        )
+    return name

@@ -1,0 +1,58 @@
+"""What a handler may know of the assignment that it is running: a view, by which it can change nothing.
+
+Knows the assignment's record; knows neither the link nor how assignments are run.
+"""
+
+import time
+
+from .assignment import Assignment
+from .failure import ContextCancelled
+
+
+class Context:
+    """Given to a handler that has a parameter annotated `Context`, of whatever name.
+
+    Attributes: `request_id` (the requester's), `command`, `worker_id` (the name under which the broker knows this
+    worker), `trace` (W3C traceparent, or None), `deadline` (seconds, by `time.monotonic()`).
+    """
+
+    __slots__ = ("_assignment", "worker_id")
+
+    def __init__(self, assignment: Assignment, worker_id: str) -> None:
+        self._assignment = assignment
+        self.worker_id = worker_id
+
+    @property
+    def request_id(self) -> str:
+        return self._assignment.request_id
+
+    @property
+    def command(self) -> str:
+        return self._assignment.command
+
+    @property
+    def trace(self) -> str | None:
+        return self._assignment.trace
+
+    @property
+    def deadline(self) -> float:
+        return self._assignment.deadline
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline, 0.0 once it has passed."""
+        return max(0.0, self._assignment.deadline - time.monotonic())
+
+    @property
+    def cancelled(self) -> bool:
+        """Nobody waits for the result any more: cancelled, past the deadline, or the broker is lost.
+
+        A coroutine learns it by being cancelled. A handler in a thread cannot be stopped from outside: one that runs
+        for long looks here, or calls `raise_if_cancelled`, now and then.
+        """
+        return self._assignment.cancel_reason is not None
+
+    def raise_if_cancelled(self) -> None:
+        """End the handler here if it was cancelled, by an exception that passes through `except Exception`."""
+        if self._assignment.cancel_reason is not None:
+            raise ContextCancelled(self._assignment.cancel_reason)

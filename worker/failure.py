@@ -1,0 +1,68 @@
+"""How a handler's failure is told: the error that a handler raises on purpose, and the text for all others.
+
+Knows codes and texts; knows neither how they are sent nor what a requester makes of them.
+"""
+
+from typing import Final
+
+from ..protocol.encodings import Encoding
+from ..protocol.errors import HandlerError, NotRepresentable
+from ..protocol.limits import TEXT_LENGTH_MAX
+
+_CUT: Final = " ..."
+_TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
+
+
+class CommandError(Exception):
+    """Raise it in a handler to fail with your own text and code.
+
+    `text` goes to the requester as it is, at most 4096 characters of it. `code` is what a program compares: of the
+    shape `[a-z][a-z0-9_]*`, at most 64 characters, either your own or one that the protocol lets a worker give, such as
+    `bad_request`; any other becomes `handler_error`. No traceback is logged.
+    """
+
+    def __init__(self, text: str, *, code: str = HandlerError.code) -> None:
+        super().__init__(text, code)
+        self.text = text
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ContextCancelled(BaseException):
+    """What `Context.raise_if_cancelled` raises: no Exception, so that no `except Exception` in a handler holds it."""
+
+
+def wire_text(text: str) -> str:
+    """`text` as it can be sent: valid Unicode, at most TEXT_LENGTH_MAX characters."""
+    if len(text) > TEXT_LENGTH_MAX:
+        text = text[: TEXT_LENGTH_MAX - len(_CUT)] + _CUT
+    return text.encode(errors="replace").decode()
+
+
+def describe_exception(error: BaseException) -> str:
+    """`ValueError: width must be even`: one line for a requester, whatever the exception's own `__str__` does."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        return wire_text(name)
+    return wire_text(f"{name}: {text}" if text else name)
+
+
+def describe_unencodable(error: Exception, encoding: Encoding) -> CommandError:
+    """Why a handler's result could not be written in `encoding`, as the failure that is sent in its place."""
+    title = _TITLES[encoding]
+    match error:
+        case OverflowError():
+            text = f"result: {title} cannot hold an integer over 64 bits"
+            return CommandError(text, code=NotRepresentable.code)
+        case RecursionError():
+            return CommandError(f"result: nested too deeply for {title}, or contains itself")
+        case UnicodeEncodeError():
+            return CommandError("result: a string in it is not valid Unicode")
+        case TypeError() | ValueError():
+            return CommandError(f"result: cannot be written as {title}: {error}")
+        case _:
+            return CommandError(f"result: cannot be written as {title}: {describe_exception(error)}")

@@ -1,0 +1,85 @@
+"""Finds out, from a thread of its own, that the event loop does not turn, and says which handler holds it up.
+
+A handler that blocks the loop keeps heartbeats from being answered until the broker takes the worker for dead; from
+inside the loop that can be told only afterwards. The thread asks the loop for a sign of life and, where none comes,
+looks at the loop's stack. Source of the idea: the "event loop was unresponsive" warning of Dask's workers.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Iterable
+from types import CodeType, FrameType
+
+from ..protocol.limits import SILENCE_S_MAX
+from .command import Command, Execution
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 0.5
+"""Between two signs of life: a wake-up of a thread is all that it costs."""
+
+
+class LoopWatch:
+    """Watches the running loop from `start` to `stop`, and warns once for each time that it is held up for over
+    `blocked_s_max` seconds."""
+
+    __slots__ = ("_blocked_s_max", "_commands", "_loop", "_loop_thread_id", "_stopped", "_thread")
+
+    def __init__(self, commands: Iterable[Command], blocked_s_max: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread_id = threading.get_ident()
+        self._blocked_s_max = blocked_s_max
+        self._commands: dict[CodeType, str] = {
+            code: command.name
+            for command in commands
+            if command.execution is Execution.COROUTINE
+            and (code := getattr(command.function, "__code__", None)) is not None
+        }
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="loop-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns at once; the thread ends by itself."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(PAUSE_S):
+            turned = threading.Event()
+            try:
+                self._loop.call_soon_threadsafe(turned.set)
+            except RuntimeError:  # the loop is closed
+                return
+            if not turned.wait(self._blocked_s_max) and not self._stopped.is_set():
+                self._warn()
+                turned.wait()
+
+    def _warn(self) -> None:
+        frame = sys._current_frames().get(self._loop_thread_id)
+        command, place = self._find_handler(frame)
+        what = f"{command} (at {place})" if command else f"code that is not a handler's (at {place})"
+        logger.warning(
+            "the event loop has been blocked for over %g s by %s; after %g s the broker takes this worker for dead."
+            " Make the handler a plain def, which runs in a thread, or await what it waits for",
+            self._blocked_s_max,
+            what,
+            SILENCE_S_MAX,
+        )
+
+    def _find_handler(self, frame: FrameType | None) -> tuple[str | None, str]:
+        """The command whose handler is on the stack, and the line that it is at; else just the innermost line."""
+        place = _place(frame)
+        while frame is not None:
+            command = self._commands.get(frame.f_code)
+            if command is not None:
+                return command, _place(frame)
+            frame = frame.f_back
+        return None, place
+
+
+def _place(frame: FrameType | None) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown place"

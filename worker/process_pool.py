@@ -1,0 +1,137 @@
+"""Processes for handlers that keep a core busy: made when first needed, replaced when one dies.
+
+What crosses the border is the handler's name and arguments one way and finished bytes the other way, so that no
+exception and no result of a handler can fail to be pickled. Knows nothing of assignments.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import Any, Final, NamedTuple
+
+from ..protocol.codec import CODECS
+from ..protocol.encodings import Encoding
+from .failure import CommandError, describe_exception, describe_unencodable
+
+logger = logging.getLogger(__name__)
+
+_STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class ProcessReport(NamedTuple):
+    """How a handler ended in its process: `result` (encoded), or `error` and `code`, and a traceback to be logged."""
+
+    result: bytes | None
+    error: str = ""
+    code: str | None = None
+    traceback: str = ""
+
+
+class ProcessPool:
+    """At most `count_max` processes, started with `spawn`: a fork would copy the event loop and its sockets."""
+
+    __slots__ = ("_count_max", "_executor", "_lifeline")
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self._executor: ProcessPoolExecutor | None = None
+        self._lifeline: Connection | None = None
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        encoding: Encoding,
+    ) -> "Future[ProcessReport]":
+        """Run `function` in a process. The future fails with BrokenProcessPool where a process died meanwhile, and with
+        whatever pickling raises where the call cannot be sent there."""
+        try:
+            return self._submit(function, arguments, keywords, encoding)
+        except BrokenProcessPool:
+            self.close()
+            return self._submit(function, arguments, keywords, encoding)
+
+    def close(self) -> None:
+        """End the processes at once, whatever they are doing. A later `submit` makes new ones."""
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+
+    def _submit(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        encoding: Encoding,
+    ) -> "Future[ProcessReport]":
+        executor = self._executor
+        if executor is None:
+            executor = self._executor = self._make_executor()
+        with _stopping_signals_blocked():
+            return executor.submit(_run_handler, function, arguments, keywords, encoding)
+
+    def _make_executor(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        reader, self._lifeline = context.Pipe(duplex=False)
+        return ProcessPoolExecutor(
+            self._count_max, mp_context=context, initializer=_begin_process, initargs=(reader,)
+        )
+
+
+@contextlib.contextmanager
+def _stopping_signals_blocked() -> Iterator[None]:
+    """A process born in here begins with SIGINT and SIGTERM blocked: Ctrl-C goes to the whole terminal group, and would
+    print a traceback from a process that is still importing."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+
+
+def _begin_process(lifeline: Connection) -> None:
+    """In the new process: leave signals to the worker, and end with it, however it ends."""
+    for stopping_signal in _STOPPING_SIGNALS:
+        # A handler that does nothing, rather than SIG_IGN, which programs started from here would inherit.
+        signal.signal(stopping_signal, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING_SIGNALS)
+    threading.Thread(target=_end_with_worker, args=(lifeline,), name="lifeline", daemon=True).start()
+
+
+def _end_with_worker(lifeline: Connection) -> None:
+    with contextlib.suppress(OSError):
+        lifeline.poll(None)
+    os._exit(0)
+
+
+def _run_handler(
+    function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], encoding: Encoding
+) -> ProcessReport:
+    """In the process: run the handler, and put how it ended into plain values."""
+    try:
+        result = function(*arguments, **keywords)
+    except CommandError as error:
+        return ProcessReport(None, error.text, error.code)
+    except BaseException as error:
+        return ProcessReport(None, describe_exception(error), None, traceback.format_exc())
+    try:
+        return ProcessReport(CODECS[encoding].encode(result))
+    except Exception as error:
+        failure = describe_unencodable(error, encoding)
+        return ProcessReport(None, failure.text, failure.code)

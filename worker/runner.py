@@ -1,0 +1,344 @@
+"""Runs what one link brings: every assignment that is taken ends with exactly one response, or with the link.
+
+Knows how handlers of each kind are run, cancelled and reported; knows neither how the link came to be nor what the
+broker makes of a response. All calls come from the event loop; only handlers run elsewhere.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, cast
+
+from msgspec import Raw
+
+from ..protocol import errors
+from ..protocol.codec import Codec
+from ..protocol.messages import AssignmentMessage, Result, WorkerResponse
+from . import limits
+from .assignment import Assignment
+from .binding import Arguments, BindingError
+from .command import Command, Execution
+from .context import Context
+from .executors import Executors
+from .failure import CommandError, ContextCancelled, describe_exception, describe_unencodable, wire_text
+from .process_pool import ProcessReport
+
+logger = logging.getLogger(__name__)
+
+Bind = Callable[[Raw], Arguments]
+
+
+class Runner:
+    """The assignments of one link.
+
+    `commands` are those that the worker serves, with `concurrency` slots; `send` takes a whole message;
+    `result_size_bytes_max` bounds an encoded result. `in_flight` maps msg_id to assignment.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_commands",
+        "_concurrency",
+        "_deadline_timer",
+        "_deadline_timer_at",
+        "_executors",
+        "_idle",
+        "_is_abandoned",
+        "_loop",
+        "_result_size_bytes_max",
+        "_send",
+        "_worker_id",
+        "in_flight",
+    )
+
+    def __init__(
+        self,
+        commands: Mapping[str, Command],
+        executors: Executors,
+        codec: Codec,
+        send: Callable[[bytes], object],
+        *,
+        concurrency: int,
+        worker_id: str,
+        result_size_bytes_max: int,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._commands = {
+            name: (command, command.binding.binder(codec.encoding)) for name, command in commands.items()
+        }
+        self._executors = executors
+        self._codec = codec
+        self._send = send
+        self._concurrency = concurrency
+        self._worker_id = worker_id
+        self._result_size_bytes_max = result_size_bytes_max
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._deadline_timer_at = float("inf")
+        self._idle: asyncio.Future[None] | None = None
+        self._is_abandoned = False
+        self.in_flight: dict[str, Assignment] = {}
+
+    def start(self, message: AssignmentMessage, received_at: float) -> bool:
+        """Take an assignment that arrived at `received_at` (`time.monotonic()`) and run it.
+
+        False, and nothing done, where its msg_id is in flight already.
+        """
+        if message.msg_id in self.in_flight:
+            return False
+        call = message.data
+        served = self._commands.get(call.action)
+        if served is None:
+            self._fail(
+                message.msg_id, f"{call.action!r}: this worker does not serve it", errors.UnknownCommand.code
+            )
+            return True
+        if len(self.in_flight) >= self._concurrency:
+            self._fail(message.msg_id, f"no free slot: all {self._concurrency} are taken", None)
+            return True
+        command, bind = served
+        assignment = Assignment(message, received_at)
+        self.in_flight[message.msg_id] = assignment
+        try:
+            positional, keywords = bind(call.params)
+        except BindingError as error:
+            self._end(assignment, str(error), errors.BadRequest.code)
+            return True
+        except Exception as error:  # what the user's own types raise while they are made
+            self._end_with(assignment, error)
+            return True
+        if command.binding.context_name is not None:
+            keywords = {**keywords, command.binding.context_name: Context(assignment, self._worker_id)}
+        self._watch_deadline(assignment.deadline)
+        match command.execution:
+            case Execution.COROUTINE:
+                assignment.task = start_task(
+                    self._run(assignment, command.function, positional, keywords), self._loop
+                )
+            case Execution.THREAD:
+                self._run_in_thread(assignment, command.function, positional, keywords)
+            case Execution.PROCESS:
+                self._run_in_process(assignment, command.function, positional, keywords)
+        return True
+
+    def cancel(self, msg_id: str, reason: str) -> None:
+        """Nobody waits for this assignment any more. One that has ended meanwhile is of no interest."""
+        assignment = self.in_flight.get(msg_id)
+        if assignment is not None:
+            self._cancel(assignment, reason)
+
+    def abandon(self, reason: str) -> list[asyncio.Task[None]]:
+        """Cancel all: from here on no response is sent. The coroutines that are still cleaning up are returned."""
+        self._is_abandoned = True
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        assignments = list(self.in_flight.values())
+        for assignment in assignments:
+            self._cancel(assignment, reason)
+        return [
+            task for assignment in assignments if (task := assignment.task) is not None and not task.done()
+        ]
+
+    def when_idle(self) -> "asyncio.Future[None]":
+        """Done as soon as nothing is in flight."""
+        self._idle = self._loop.create_future()
+        if not self.in_flight:
+            self._idle.set_result(None)
+        return self._idle
+
+    # --- running ---
+
+    async def _run(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        """A coroutine handler, from its first step to its response. This frame is what BaseExceptions end at."""
+        assignment.is_started = True
+        if assignment.cancel_reason is not None:
+            self._end_cancelled(assignment)
+            return
+        try:
+            result = await function(*positional, **keywords)
+        except BaseException as error:
+            self._end_with(assignment, error)
+        else:
+            self._end_well(assignment, result)
+
+    def _run_in_thread(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Any],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        def job() -> None:
+            end: Callable[[Assignment, Any], None] = self._end_well
+            outcome: object = None
+            try:
+                if assignment.cancel_reason is None:
+                    outcome = function(*positional, **keywords)
+            except BaseException as error:
+                end, outcome = self._end_with, error
+            try:
+                self._loop.call_soon_threadsafe(end, assignment, outcome)
+            except RuntimeError:  # the event loop is closed: the worker has stopped and nobody waits
+                logger.debug("handler of %s ended after the worker", assignment.command)
+
+        self._executors.threads.submit(job)
+
+    def _run_in_process(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Any],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        def report(future: "Future[ProcessReport]") -> None:
+            try:
+                self._loop.call_soon_threadsafe(self._end_process, assignment, future)
+            except RuntimeError:
+                logger.debug("handler of %s ended after the worker", assignment.command)
+
+        try:
+            future = self._executors.processes.submit(function, positional, keywords, self._codec.encoding)
+        except OSError as error:
+            self._end_with(assignment, error)
+            return
+        assignment.future = future
+        future.add_done_callback(report)
+
+    def _end_process(self, assignment: Assignment, future: "Future[ProcessReport]") -> None:
+        if future.cancelled():
+            self._end_cancelled(assignment)
+            return
+        match future.exception():
+            case BrokenProcessPool():
+                logger.error(
+                    "a process that ran handlers died; %s was in it, or in one beside it", assignment.command
+                )
+                self._end(assignment, "The process that ran the handler died", None)
+                return
+            case None:
+                pass
+            case error:
+                self._end_with(assignment, error)
+                return
+        report = future.result()
+        if report.result is not None:
+            self._end_well(assignment, Raw(report.result))
+            return
+        if report.traceback:
+            logger.error(
+                "%s failed (request %s)\n%s", assignment.command, assignment.request_id, report.traceback
+            )
+        self._end(assignment, report.error, report.code)
+
+    # --- cancelling ---
+
+    def _cancel(self, assignment: Assignment, reason: str) -> None:
+        if assignment.cancel_reason is not None:
+            return
+        assignment.cancel_reason = reason
+        if assignment.task is not None and assignment.is_started:
+            # A task that has not begun must not be cancelled: its coroutine would end before it could respond.
+            assignment.task.cancel(reason)
+        elif assignment.future is not None:
+            assignment.future.cancel()
+
+    def _watch_deadline(self, deadline: float) -> None:
+        """See to it that the sweep comes no later than this deadline.
+
+        One timer serves all assignments. It goes off at the earliest deadline of those that were in flight when it
+        was set: seldom, if most of them end well before.
+        """
+        if deadline + limits.DEADLINE_ALLOWANCE_S >= self._deadline_timer_at:
+            return
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        now = time.monotonic()
+        wait_s = max(deadline + limits.DEADLINE_ALLOWANCE_S - now, limits.DEADLINE_SWEEP_S_MIN)
+        self._deadline_timer_at = now + wait_s
+        self._deadline_timer = self._loop.call_later(wait_s, self._sweep_deadlines)
+
+    def _sweep_deadlines(self) -> None:
+        self._deadline_timer = None
+        self._deadline_timer_at = float("inf")
+        horizon = time.monotonic() - limits.DEADLINE_ALLOWANCE_S
+        earliest = float("inf")
+        for assignment in tuple(self.in_flight.values()):
+            if assignment.deadline <= horizon:
+                self._cancel(assignment, "deadline passed")
+            elif assignment.deadline < earliest:
+                earliest = assignment.deadline
+        if earliest < float("inf"):
+            self._watch_deadline(earliest)
+
+    # --- ending: each assignment comes by here once ---
+
+    def _end_well(self, assignment: Assignment, result: object) -> None:
+        if assignment.cancel_reason is not None:
+            self._end_cancelled(assignment)
+            return
+        try:
+            payload = self._codec.encode(
+                WorkerResponse(assignment.msg_id, Result(True, cast(Raw, result)), time.time())
+            )
+        except Exception as error:
+            failure = describe_unencodable(error, self._codec.encoding)
+            logger.error("%s: %s (request %s)", assignment.command, failure.text, assignment.request_id)
+            self._end(assignment, failure.text, failure.code)
+            return
+        if len(payload) > self._result_size_bytes_max:
+            size_bytes = len(self._codec.encode(result))
+            if size_bytes > self._result_size_bytes_max:
+                text = f"result: {size_bytes} bytes, at most {self._result_size_bytes_max}"
+                self._end(assignment, text, errors.TooLarge.code)
+                return
+        self._respond(assignment, payload)
+
+    def _end_with(self, assignment: Assignment, error: BaseException) -> None:
+        """The handler ended with an exception."""
+        if assignment.cancel_reason is not None:
+            if not isinstance(error, asyncio.CancelledError | ContextCancelled):
+                logger.warning("%s failed while it was cancelled", assignment.command, exc_info=error)
+            self._end_cancelled(assignment)
+        elif isinstance(error, CommandError):
+            self._end(assignment, error.text, error.code)
+        else:
+            logger.error("%s failed (request %s)", assignment.command, assignment.request_id, exc_info=error)
+            self._end(assignment, describe_exception(error), None)
+
+    def _end_cancelled(self, assignment: Assignment) -> None:
+        self._end(assignment, f"Cancelled: {assignment.cancel_reason}", errors.Cancelled.code)
+
+    def _end(self, assignment: Assignment, text: str, code: str | None) -> None:
+        self._respond(assignment, self._failure(assignment.msg_id, text, code))
+
+    def _respond(self, assignment: Assignment, payload: bytes) -> None:
+        if self._is_abandoned:
+            return
+        del self.in_flight[assignment.msg_id]
+        self._send(payload)
+        if self._idle is not None and not self.in_flight and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _fail(self, msg_id: str, text: str, code: str | None) -> None:
+        self._send(self._failure(msg_id, text, code))
+
+    def _failure(self, msg_id: str, text: str, code: str | None) -> bytes:
+        result = Result(False, error=wire_text(text), code=errors.worker_code(code))
+        return self._codec.encode(WorkerResponse(msg_id, result, time.time()))
+
+
+def start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    """A task for `coroutine` that, where Python can, has taken its first step when this returns: a handler that waits
+    for nothing then never goes through the event loop at all."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+    return loop.create_task(coroutine)

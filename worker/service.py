@@ -1,0 +1,172 @@
+"""A worker in service: connects, connects again for ever, and leaves in an orderly way.
+
+Knows when to try again and what to say about it; knows neither what a message means (session.py) nor where settings
+come from. One instance serves once.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ..protocol.encodings import Encoding
+from ..protocol.errors import BadMessage, CannotConnect, WorkerIdTaken
+from ..protocol.messages import Fault, Hello, Welcome
+from ..transport.backoff import Backoff
+from ..transport.connect import ConnectError, connect
+from ..transport.group import LinkGroup
+from . import limits
+from .command import Command
+from .executors import Executors
+from .loop_watch import LoopWatch
+from .name import default_name
+from .session import Session
+from .settings import LINK_SETTINGS, WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """One worker, for as long as it serves one broker's `url`. Made inside the running loop."""
+
+    __slots__ = (
+        "_backoff",
+        "_commands",
+        "_draining",
+        "_encoding",
+        "_executors",
+        "_grace_s",
+        "_hello",
+        "_last_trouble",
+        "_session",
+        "_url",
+    )
+
+    def __init__(self, url: str, commands: Mapping[str, Command], settings: WorkerSettings) -> None:
+        self._url = url
+        self._commands = commands
+        self._encoding = Encoding(settings.encoding)
+        self._grace_s = settings.grace_s
+        self._executors = Executors(settings)
+        self._hello = Hello(
+            commands=list(commands),
+            name=settings.name or default_name(),
+            instance=secrets.token_hex(8),
+            concurrency=settings.concurrency,
+            weight=settings.weight,
+            labels=settings.labels,
+            sdk=f"taskferry-python/{_version()}",
+        )
+        self._backoff = Backoff(random.random)
+        self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._last_trouble: str | None = None
+        self._session: Session | None = None
+
+    def drain(self) -> None:
+        """Have `run` take nothing new, finish what runs within the grace, and return."""
+        if not self._draining.done():
+            self._draining.set_result(None)
+
+    async def run(self) -> None:
+        """Serve until `drain`, or until cancelled, which stops all handlers at once.
+
+        Raises CannotConnect where the URL is none, BadMessage where the broker refuses what the worker says of itself.
+        """
+        group = LinkGroup()
+        watch = LoopWatch(self._commands.values(), limits.BLOCKED_S_MAX)
+        watch.start()
+        try:
+            while not self._draining.done():
+                await self._serve_once(group)
+                if not self._draining.done():
+                    await asyncio.wait({self._draining}, timeout=self._backoff.next_wait_s())
+        finally:
+            watch.stop()
+            try:
+                if self._session is not None:
+                    await self._session.stop()
+            finally:
+                group.close()
+                self._executors.close()
+
+    async def _serve_once(self, group: LinkGroup) -> None:
+        """One link, from its opening to its end."""
+        session = self._session = Session(self._hello, self._commands, self._executors, self._welcomed)
+        if not await self._open(session, group):
+            return
+        await self._unless_draining(session.closed)
+        if not session.closed.done():
+            unfinished_count = await session.drain(self._grace_s)
+            if unfinished_count:
+                logger.warning("%d assignments did not finish within %g s", unfinished_count, self._grace_s)
+        self._session = None
+        if self._draining.done():
+            return
+        if session.refusal is not None:
+            self._refused(session.refusal)
+        else:
+            self._report_trouble(f"lost the connection to {self._url}: {session.closed.result()}")
+
+    async def _open(self, session: Session, group: LinkGroup) -> bool:
+        """Open the session's link. False where that failed, or where the worker is to stop."""
+        connecting = asyncio.ensure_future(connect(self._url, session, group, LINK_SETTINGS, self._encoding))
+        try:
+            await self._unless_draining(connecting)
+        finally:
+            connecting.cancel()
+        try:
+            await connecting
+        except asyncio.CancelledError:
+            if not self._draining.done():
+                raise
+            return False
+        except ConnectError as error:
+            if error.is_permanent:
+                raise CannotConnect(str(error)) from None
+            self._report_trouble(f"cannot connect to {self._url}: {error}")
+            return False
+        return True
+
+    async def _unless_draining(self, awaited: "asyncio.Future[Any]") -> None:
+        """Until it is done, or the worker is to stop."""
+        futures: set[asyncio.Future[Any]] = {awaited, self._draining}
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        self._backoff.reset()
+        self._last_trouble = None
+        logger.info(
+            "connected to %s as %s (commands: %d, slots: %d)",
+            self._url,
+            welcome.worker_id,
+            len(self._commands),
+            self._hello.concurrency,
+        )
+
+    def _refused(self, fault: Fault) -> None:
+        if fault.code == BadMessage.code:
+            raise BadMessage(f"the broker at {self._url} refuses this worker: {fault.error}")
+        if fault.code == WorkerIdTaken.code:
+            self._report_trouble(
+                f"another worker is connected to {self._url} under the name {self._hello.name}"
+            )
+        else:
+            self._report_trouble(
+                f"the broker at {self._url} refuses this worker: {fault.code}: {fault.error}"
+            )
+
+    def _report_trouble(self, trouble: str) -> None:
+        """Once, however often it repeats."""
+        if trouble != self._last_trouble:
+            self._last_trouble = trouble
+            logger.warning("%s; retrying", trouble)
+
+
+def _version() -> str:
+    try:
+        return version("taskferry")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"

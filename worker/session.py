@@ -1,0 +1,217 @@
+"""One link to a broker, from the worker's `connect` to the end: what comes in is sorted, what is due is sent.
+
+Knows the messages of the worker port; knows neither how handlers are run (runner.py) nor when to connect again
+(service.py). Calls come from the event loop, never two at a time.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ..protocol import errors, messages
+from ..protocol import limits as wire
+from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..transport.link import Link
+from . import limits
+from .command import Command
+from .executors import Executors
+from .runner import Runner
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_ID: Final = "connect"
+
+
+class Session:
+    """The receiver of one link.
+
+    `welcomed` is called with the Welcome once the broker has taken the worker in. `closed` is done, with the reason,
+    when the link is gone; by then all handlers are cancelled. `refusal` is what the broker said where it refused the
+    worker.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_commands",
+        "_disconnected",
+        "_executors",
+        "_heartbeat_interval_s",
+        "_hello",
+        "_link",
+        "_loop",
+        "_runner",
+        "_timer",
+        "_welcomed",
+        "closed",
+        "refusal",
+    )
+
+    _codec: Codec
+
+    def __init__(
+        self,
+        hello: messages.Hello,
+        commands: Mapping[str, Command],
+        executors: Executors,
+        welcomed: Callable[[messages.Welcome], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hello = hello
+        self._commands = commands
+        self._executors = executors
+        self._welcomed = welcomed
+        self._link: Link | None = None
+        self._runner: Runner | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heartbeat_interval_s = 0.0
+        self._disconnected: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[str] = self._loop.create_future()
+        self.refusal: messages.Fault | None = None
+
+    # --- from the link ---
+
+    def link_opened(self, link: Link) -> None:
+        self._link = link
+        self._codec = CODECS[link.encoding]
+        self._send(messages.WorkerConnect(self._hello, _CONNECT_ID, time.time()))
+        self._timer = self._loop.call_later(wire.HANDSHAKE_S_MAX, self._welcome_overdue)
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        now = time.monotonic()
+        decode = self._codec.from_broker
+        for payload in payloads:
+            try:
+                message = decode(payload)
+            except DECODE_ERRORS as error:
+                if self._runner is None:
+                    self._abort("what answers there is no worker port; is it the requester port?")
+                    return
+                self._complain(describe(error, self._codec.encoding), payload)
+                continue
+            if type(message) is not messages.AssignmentMessage:
+                self._control(message)
+            elif self._runner is None:
+                self._complain("type: the answer to connect comes before any request", payload)
+            elif not self._runner.start(message, now):
+                self._complain(f"msg_id: assignment {message.msg_id[:128]!r} runs already", payload)
+
+    def wrong_kind_received(self) -> None:
+        self._complain("message: wrong kind of frame: JSON is text, MessagePack is binary", b"")
+
+    def link_closed(self, reason: str) -> None:
+        self._cancel_timer()
+        if self._runner is not None:
+            self._runner.abandon("the connection to the broker is lost")
+        if not self.closed.done():
+            self.closed.set_result(reason)
+
+    # --- ending it ---
+
+    async def drain(self, grace_s: float) -> int:
+        """Take nothing new, finish what runs within `grace_s` seconds, close. How many were left unfinished.
+
+        Those are not answered: the broker settles them by its rule for lost workers, which may run them elsewhere.
+        """
+        ends_at = self._loop.time() + grace_s
+        if self._runner is not None:
+            self._send(messages.Disconnect(messages.Reason("worker is stopping"), timestamp=time.time()))
+            await self._wait(self._disconnected, min(grace_s, limits.DISCONNECT_ANSWER_S_MAX))
+            await self._wait(self._runner.when_idle(), ends_at - self._loop.time())
+        unfinished_count = len(self._runner.in_flight) if self._runner is not None else 0
+        await self.stop()
+        return unfinished_count
+
+    async def stop(self) -> None:
+        """End all at once: handlers are cancelled and given a moment to clean up, the link is closed."""
+        if self._link is None:
+            return
+        tasks = self._runner.abandon("the worker is stopping") if self._runner is not None else []
+        self._cancel_timer()
+        self._link.close(1000, "worker stopped")
+        if tasks:
+            await asyncio.wait(tasks, timeout=limits.STOP_S_MAX)
+        await asyncio.wait({self.closed}, timeout=limits.STOP_S_MAX)
+        self._abort("worker stopped")
+
+    async def _wait(self, awaited: "asyncio.Future[None]", timeout_s: float) -> None:
+        """Until it is done, the link is gone, or the time is up."""
+        futures: set[asyncio.Future[Any]] = {awaited, self.closed}
+        await asyncio.wait(futures, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
+
+    # --- inside ---
+
+    def _control(self, message: messages.FromBroker) -> None:
+        match message:
+            case messages.CancelAssignment():
+                if self._runner is not None:
+                    self._runner.cancel(message.msg_id, message.data.reason or "by the broker")
+            case messages.Heartbeat():
+                pass  # the link has noticed that the broker is there
+            case messages.Connected():
+                self._begin(message.data)
+            case messages.Disconnect():
+                self._disconnect(message.data.reason)
+            case messages.ErrorMessage():
+                self._fault(message.data)
+            case messages.AssignmentMessage():
+                raise AssertionError("an assignment does not come here")
+
+    def _begin(self, welcome: messages.Welcome) -> None:
+        if self._runner is not None or self._link is None:
+            return
+        self._cancel_timer()
+        self._runner = Runner(
+            self._commands,
+            self._executors,
+            self._codec,
+            self._link.send,
+            concurrency=self._hello.concurrency,
+            worker_id=welcome.worker_id,
+            result_size_bytes_max=max(1, welcome.message_size_bytes_max - wire.ENVELOPE_SIZE_BYTES_MAX),
+        )
+        self._heartbeat_interval_s = max(welcome.heartbeat_interval, limits.HEARTBEAT_INTERVAL_S_MIN)
+        self._timer = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat)
+        self._welcomed(welcome)
+
+    def _heartbeat(self) -> None:
+        self._send(messages.Heartbeat(timestamp=time.time()))
+        self._timer = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat)
+
+    def _disconnect(self, reason: str | None) -> None:
+        """The answer to ours, or the broker goes away: then what runs is finished for as long as the link stays."""
+        if not self._disconnected.done():
+            self._disconnected.set_result(None)
+        if reason is not None:
+            logger.info("the broker says goodbye: %s", reason[:200])
+
+    def _fault(self, fault: messages.Fault) -> None:
+        if self._runner is None:
+            self.refusal = fault
+        else:
+            logger.warning(
+                "the broker did not understand this worker: %s: %s", fault.code[:64], fault.error[:200]
+            )
+
+    def _welcome_overdue(self) -> None:
+        self._abort(f"the broker did not answer connect within {wire.HANDSHAKE_S_MAX:g} s")
+
+    def _abort(self, reason: str) -> None:
+        if self._link is not None:
+            self._link.abort(reason)
+
+    def _complain(self, text: str, payload: bytes) -> None:
+        """Tell the broker that a message of its was not understood; the link lives on."""
+        logger.warning("a message from the broker was not understood: %s", text[:200])
+        msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
+        self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
+
+    def _send(self, message: object) -> None:
+        if self._link is not None:
+            self._link.send(self._codec.encode(message))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,128 @@
+"""Several worker processes, or one that is started anew when its source changes, under one parent.
+
+Knows processes and exit codes; knows nothing of what a worker does, and never imports the user's module. Each child
+holds the reading end of a pipe as its standard input: closing the other end asks it to drain, and if this process dies,
+however it dies, the children drain too.
+"""
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from typing import Final
+
+from ..transport.backoff import Backoff
+from .program import EXIT_RELOAD, EXIT_USAGE, signals_handled
+
+logger = logging.getLogger(__name__)
+
+STEADY_S: Final = 10.0
+"""A child that lived this long was in order: its end is answered at once, not with a growing wait."""
+
+
+class Supervisor:
+    """Keeps `process_count` children alive. `arguments` gives a child's command line (behind the interpreter) for its
+    number, from 1, and whether this is its first start."""
+
+    __slots__ = ("_arguments", "_children", "_exit_code", "_process_count", "_received_count", "_stopping")
+
+    def __init__(self, process_count: int, arguments: Callable[[int, bool], list[str]]) -> None:
+        self._process_count = process_count
+        self._arguments = arguments
+        self._children: dict[int, Process] = {}
+        self._exit_code = 0
+        self._received_count = 0
+        self._stopping: asyncio.Event
+
+    def run(self) -> int:
+        """Until told to stop and all children have ended; the exit code.
+
+        The first SIGINT or SIGTERM drains the children, the second kills them (exit code 128 + the signal). A child
+        that cannot start for good (EXIT_USAGE at the first start of number 1) ends the others and gives its exit code.
+        """
+        # Not on uvloop: nothing here is hot, and asyncio's processes are the better tested ones.
+        return asyncio.run(self._run())
+
+    async def _run(self) -> int:
+        self._stopping = asyncio.Event()
+        with signals_handled(self._receive):
+            await asyncio.gather(*(self._keep(number) for number in range(1, self._process_count + 1)))
+        return self._exit_code
+
+    async def _keep(self, number: int) -> None:
+        """One child after the other in the place of this number."""
+        backoff = Backoff(random.random)
+        is_first_start = True
+        while not self._stopping.is_set():
+            began_at = time.monotonic()
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self._arguments(number, is_first_start),
+                stdin=PIPE,
+                # Ctrl-C goes to the terminal's whole group, and a child that is still importing would make a traceback of
+                # it. This process tells its children by the pipe.
+                process_group=0,
+            )
+            self._children[number] = child
+            if self._stopping.is_set():
+                _ask_to_drain(child)
+            code = await child.wait()
+            del self._children[number]
+            if self._stopping.is_set():
+                return
+            if code == EXIT_USAGE and is_first_start:
+                if number == 1:
+                    self._exit_code = EXIT_USAGE
+                    self._stop()
+                    return
+                # For the same reason as the first child, which is about to say so for all.
+                is_first_start = False
+                await self._wait(STEADY_S)
+                continue
+            is_first_start = False
+            if code == EXIT_RELOAD:
+                continue
+            if time.monotonic() - began_at >= STEADY_S:
+                backoff.reset()
+            logger.warning("worker process %d %s; starting another", number, _describe_end(code))
+            await self._wait(backoff.next_wait_s())
+
+    async def _wait(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    def _receive(self, signum: signal.Signals) -> None:
+        self._received_count += 1
+        if self._received_count == 1:
+            logger.info("%s: stopping the worker processes; once more to kill them", signum.name)
+            self._stop()
+            return
+        self._exit_code = 128 + signum
+        for child in self._children.values():
+            child.kill()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for child in self._children.values():
+            _ask_to_drain(child)
+
+
+def _ask_to_drain(child: Process) -> None:
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def _describe_end(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

@@ -1,0 +1,128 @@
+"""What a user holds: a set of commands with their handlers, and the ways to put it into service.
+
+Knows registration; serving is service.py's business, signals are program.py's.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+from ..protocol.limits import COMMANDS_COUNT_MAX, WEIGHT_DEFAULT
+from .command import Command, ExecutorName
+from .limits import CONCURRENCY_DEFAULT, GRACE_S_DEFAULT
+from .program import run_program, set_up_logging
+from .service import Service
+from .settings import WorkerSettings, settings_from
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class Worker:
+    """Commands and their handlers.
+
+    `name`: under which the broker knows it (1 to 128 characters, unique at the broker); by default one is made of host,
+    process id and chance. `concurrency`: assignments at a time, 1 to 10,000. `weight`: share relative to other workers,
+    0.01 to 100. `labels`: at most 32. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers are
+    given when the worker stops, 0 to 3600. `thread_count`, `process_count`: places for handlers that run in threads (by
+    default one a slot, at most 128) and in processes (by default one a slot, at most one a core).
+
+    Raises ValueError, which names the option and its bound.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        weight: float = WEIGHT_DEFAULT,
+        labels: Mapping[str, str] | None = None,
+        encoding: Literal["json", "msgpack"] = "json",
+        grace_s: float = GRACE_S_DEFAULT,
+        thread_count: int | None = None,
+        process_count: int | None = None,
+    ) -> None:
+        self.settings: WorkerSettings = settings_from(
+            {
+                "name": name,
+                "concurrency": concurrency,
+                "weight": weight,
+                "labels": dict(labels or {}),
+                "encoding": encoding,
+                "grace_s": grace_s,
+                "thread_count": thread_count,
+                "process_count": process_count,
+            }
+        )
+        self._commands: dict[str, Command] = {}
+        self._service: Service | None = None
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        """The registered commands by name; a view."""
+        return MappingProxyType(self._commands)
+
+    def command(
+        self, name: str | None = None, *, executor: ExecutorName | None = None
+    ) -> Callable[[Handler], Handler]:
+        """Serve `name`, by default the function's own name, with the decorated handler.
+
+        The keys of `data` become the handler's parameters, converted to their annotations (strictly: "1" is no int; 1
+        is a float). What is missing, unexpected or of another type is answered `bad_request`. `**kwargs` takes what no
+        parameter names. A parameter annotated `Context` receives the context. A handler whose only parameter is named
+        `data` receives `data` whole, object or not.
+
+        An `async def` runs in the event loop. A plain `def` runs in a thread, or with `executor="process"` in a process
+        of its own, to keep a core busy. The result is whatever msgspec can write: plain values, dataclasses,
+        structures, dates; a float that is not finite becomes null in JSON.
+
+        Raises ValueError or TypeError for a handler that cannot be served. The function itself is returned unchanged.
+        """
+        if callable(name):
+            raise TypeError("write @worker.command() with parentheses, or @worker.command(NAME)")
+
+        def register(handler: Handler) -> Handler:
+            command = Command(name, handler, executor)
+            if command.name in self._commands:
+                raise ValueError(f"command {command.name!r}: there is a handler for it already")
+            if len(self._commands) >= COMMANDS_COUNT_MAX:
+                raise ValueError(
+                    f"command {command.name!r}: a worker serves at most {COMMANDS_COUNT_MAX} commands"
+                )
+            self._commands[command.name] = command
+            return handler
+
+        return register
+
+    def run(self, url: str = "ws://localhost:8765") -> None:
+        """Serve the broker at `url` until SIGTERM or SIGINT, which drain; a second one stops at once.
+
+        Blocks. Raises CannotConnect where `url` is no WebSocket URL, BadMessage where the broker refuses what the
+        worker says of itself, ValueError where it has no commands, and SystemExit (128 + the signal) when stopped at
+        once. Logs to stderr, unless logging has been set up.
+        """
+        set_up_logging(logging.INFO)
+        code = run_program(self, url)
+        if code:
+            raise SystemExit(code)
+
+    async def serve(self, url: str = "ws://localhost:8765") -> None:
+        """Serve the broker at `url` in the running event loop, until `drain` or until cancelled. Raises as `run` does.
+
+        Cancelling stops at once: handlers are cancelled, and the broker settles what they were doing.
+        """
+        if not self._commands:
+            raise ValueError("the worker has no commands: register a handler with @worker.command()")
+        if self._service is not None:
+            raise RuntimeError("the worker is serving already")
+        self._service = Service(url, self._commands, self.settings)
+        try:
+            await self._service.run()
+        finally:
+            self._service = None
+
+    def drain(self) -> None:
+        """Have `serve` take nothing new, finish what runs within the grace, and return. Called in its event loop;
+        without effect where the worker is not serving."""
+        if self._service is not None:
+            self._service.drain()
