@@ -1,0 +1,251 @@
+"""Programs under test as real processes: started, listened to, signalled, measured and ended.
+
+Knows processes, what they print, and the line with which a broker says where it listens; knows nothing of the wire.
+Everything here blocks: in a coroutine that must go on meanwhile, call it by `asyncio.to_thread`.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psutil
+
+PATIENCE_S: Final = 20.0
+"""How long anything is waited for before it counts as hanging: far more than it takes on a busy machine."""
+LOOK_INTERVAL_S: Final = 0.01
+ENDING_S: Final = (0.5, 4.0)
+"""How long a program is waited for that a test has left running, after a first and after a second SIGTERM."""
+
+_READY: Final = re.compile(
+    r"taskferry broker ready: workers (?P<workers>ws://\S+)  requesters (?P<requesters>ws://\S+)  http (?P<http>http://\S+)"
+)
+
+
+class Hangs(AssertionError):
+    """Something that was waited for did not happen in time."""
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+    """Return once `condition` is true; Hangs, naming `what`, where that takes over `timeout_s` seconds."""
+    give_up_at = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise Hangs(f"not within {timeout_s:g} s: {what}")
+        time.sleep(LOOK_INTERVAL_S)
+
+
+class Program:
+    """A Python program in a process of its own, its output kept in two files. A context manager: it is gone after.
+
+    `arguments` follow the interpreter: `"-m", "taskferry.broker", "--http-port", "0"`, or a script. `environment` comes
+    on top of this process's own.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self.arguments = arguments
+        number = len(list(folder.glob("*.stdout")))
+        self._stdout_path = folder / f"{number}.stdout"
+        self._stderr_path = folder / f"{number}.stderr"
+        with self._stdout_path.open("wb") as stdout, self._stderr_path.open("wb") as stderr:
+            self._popen = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **(environment or {})},
+                # A Ctrl-C on the developer's terminal is for pytest, which ends this process in an orderly way.
+                start_new_session=True,
+            )
+        self._process = psutil.Process(self._popen.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Make sure that it is gone: asked twice (the second time it may hurry), then killed. One that ends by itself
+        also hands in what it knows of the coverage."""
+        for patience_s in ENDING_S:
+            if self.exit_code is not None:
+                return
+            self.terminate()
+            self.thaw()  # one that is frozen hears nothing
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(patience_s)
+        if self.exit_code is None:
+            self.kill()
+            self._popen.wait(PATIENCE_S)
+
+    # --- what it says ---
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def stdout(self) -> str:
+        """All that it has printed so far."""
+        return self._stdout_path.read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """All that it has printed to standard error so far: logs, and what went wrong."""
+        return self._stderr_path.read_text(errors="replace")
+
+    def wait_for_stdout(self, pattern: str | re.Pattern[str], timeout_s: float = PATIENCE_S) -> re.Match[str]:
+        """The first match of `pattern` in what it prints; AssertionError where it ends, or lets wait, without it."""
+        return self._wait_for(pattern, lambda: self.stdout, timeout_s)
+
+    def wait_for_stderr(self, pattern: str | re.Pattern[str], timeout_s: float = PATIENCE_S) -> re.Match[str]:
+        """The same for standard error."""
+        return self._wait_for(pattern, lambda: self.stderr, timeout_s)
+
+    def _wait_for(
+        self, pattern: str | re.Pattern[str], printed: Callable[[], str], timeout_s: float
+    ) -> re.Match[str]:
+        give_up_at = time.monotonic() + timeout_s
+        while True:
+            has_ended = self.exit_code is not None
+            found = re.search(pattern, printed())
+            if found is not None:
+                return found
+            if has_ended or time.monotonic() > give_up_at:
+                what = (
+                    f"ended with exit code {self.exit_code}" if has_ended else f"let wait for {timeout_s:g} s"
+                )
+                raise Hangs(
+                    f"{' '.join(self.arguments)}: {what} without {pattern!r}; "
+                    f"it printed {self.stdout[-2000:]!r} and {self.stderr[-2000:]!r}"
+                )
+            time.sleep(LOOK_INTERVAL_S)
+
+    # --- signals and the end ---
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal's number where one ended it."""
+        return self._popen.poll()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._popen.send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye; its kernel closes its sockets."""
+        self._popen.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: alive and silent, its sockets open, as a machine that hangs."""
+        self._popen.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._popen.send_signal(signal.SIGCONT)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """Its exit code, once it has ended."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise Hangs(
+                f"{' '.join(self.arguments)}: still running after {timeout_s:g} s; {self.stderr[-2000:]!r}"
+            ) from None
+
+    # --- what it costs ---
+
+    def cpu_s(self) -> float:
+        """CPU seconds, user and system, since its start."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def rss_bytes(self) -> int:
+        """Resident memory now, in bytes."""
+        return int(self._process.memory_info().rss)
+
+    def open_files_count(self) -> int:
+        """File descriptors open now, sockets included."""
+        return int(self._process.num_fds())
+
+
+class Broker(Program):
+    """A broker on free ports, ready to serve. `options` as on its command line; they may name ports of their own."""
+
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+        super().__init__(folder, "-m", "taskferry.broker", *free_ports, *options, environment=environment)
+        try:
+            ready = self.wait_for_stdout(_READY)
+        except AssertionError:
+            self.end()
+            raise
+        self.worker_url = ready["workers"]
+        self.requester_url = ready["requesters"]
+        self.http_url = ready["http"]
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """HTTP status and body of `path` on its HTTP port. Raises OSError where nobody listens there."""
+        request = urllib.request.Request(self.http_url + path, headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def status(self) -> dict[str, Any]:
+        """`/api/status`."""
+        view: dict[str, Any] = json.loads(self.get("/api/status")[1])
+        return view
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """The rows of `/api/workers` by worker_id."""
+        return {row["worker_id"]: row for row in json.loads(self.get("/api/workers")[1])["workers"]}
+
+
+class Programs:
+    """Starts programs that are all gone at the end of a test, whatever happens in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._stack = ExitStack()
+
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Program:
+        """A program; `arguments` follow the Python interpreter."""
+        return self._stack.enter_context(Program(self.folder, *arguments, environment=environment))
+
+    def start_broker(self, *options: str, environment: Mapping[str, str] | None = None) -> Broker:
+        """A broker of the test's own, ready to serve."""
+        return self._stack.enter_context(Broker(self.folder, *options, environment=environment))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@contextmanager
+def programs_in(folder: Path) -> Iterator[Programs]:
+    """Programs whose output is kept in `folder`."""
+    programs = Programs(folder)
+    try:
+        yield programs
+    finally:
+        programs.close()

@@ -1,0 +1,100 @@
+"""One seed, one run of the whole system on simulated wires, and the law that it is held to."""
+
+import random
+from typing import Final
+
+from taskferry.broker.core.deadlines import TICK_S
+from taskferry.broker.core.settings import CoreSettings
+from taskferry.loadbalance.registry import STRATEGIES
+from taskferry.protocol.errors import REGISTRY
+
+from tests.sim.broker import TIMER_LATE_S_MAX, SimulatedBroker
+from tests.sim.network import LATENCY_S, SILENCE_S, Clock
+from tests.sim.peers import Records, SimulatedRequester, SimulatedWorker
+
+TRAFFIC_S: Final = 6.0
+REQUESTS_COUNT: Final = 30
+"""Of each requester."""
+ANSWER_LATE_S_MAX: Final = 2 * LATENCY_S[1] + TICK_S + TIMER_LATE_S_MAX + 1e-6
+"""An answer comes at most this much after its deadline, as the requester's own clock sees it: the way there, the tick
+of the deadline, the lateness of the timer, the way back."""
+
+
+class LawBroken(AssertionError):
+    """What the run of this seed did wrong, and how to see it again."""
+
+    def __init__(self, seed: int, what: object) -> None:
+        super().__init__(f"seed {seed}: {what}\nreplay it: python -m tests.sim.replay {seed}")
+
+
+class Simulation:
+    """`run` it once; `records.trace` then tells what happened."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.records = Records()
+        chance = random.Random(seed)
+        self._clock = Clock()
+        self._settings = CoreSettings(
+            queue_count_max=chance.choice([2, 10, 1000]),
+            queue_size_bytes_max=chance.choice([10, 1000]),
+            in_flight_count_max=chance.choice([5, 1000]),
+            retries_count_max=chance.randint(0, 2),
+        )
+        self._broker = SimulatedBroker(self._clock, chance, chance.choice(list(STRATEGIES)), self._settings)
+        ends_at = self._clock.now + TRAFFIC_S + 25.0
+        for number in range(chance.randint(2, 6)):
+            SimulatedWorker(number, self._broker, self.records, chance, ends_at)
+        self._requesters = [
+            SimulatedRequester(number, self._broker, self.records, chance, REQUESTS_COUNT)
+            for number in range(chance.randint(1, 4))
+        ]
+        # Later than any deadline: by now every request must have been answered.
+        self._clock.call_at(ends_at + SILENCE_S[1], self._retire)
+        if chance.random() < 0.15:
+            self._clock.call_later(chance.uniform(1, TRAFFIC_S), self._stop_broker)
+
+    def run(self) -> None:
+        """Raises LawBroken."""
+        try:
+            self._clock.run()
+            self._hold_to_the_law()
+        except AssertionError as error:
+            raise LawBroken(self.seed, error) from error
+
+    def _retire(self) -> None:
+        for requester in self._requesters:
+            requester.retire()
+
+    def _stop_broker(self) -> None:
+        self.records.note(self._clock.now, "the broker stops")
+        self._broker.core.stop(self._clock.now)
+        self._broker.called()
+
+    def _hold_to_the_law(self) -> None:
+        for sent in self.records.sent.values():
+            assert len(sent.answers) == 1, f"{sent.request_id} was answered {len(sent.answers)} times"
+            at, outcome, data, worker_id = sent.answers[0]
+            runs = self.records.runs.get(sent.request_id, [])
+            what = f"{sent} ran at {runs}"
+            assert at <= sent.sent_at + sent.timeout_s + ANSWER_LATE_S_MAX, f"late: {what}"
+            if outcome == "timeout":
+                assert at >= sent.sent_at + sent.timeout_s, f"early: {what}"
+            if outcome == "success":
+                assert data == f'"{sent.request_id} by {worker_id}"', f"a wrong result: {what}"
+                assert worker_id in runs
+            if outcome == "cancelled":
+                assert sent.is_cancelled
+            if outcome in REGISTRY and REGISTRY[outcome].retryable:
+                assert not runs, f"{outcome} says that it certainly did not run: {what}"
+        requests = self.records.sent
+        for request_id, runs in self.records.runs.items():
+            is_idempotent = request_id not in requests or requests[request_id].is_idempotent
+            bound = 1 + self._settings.retries_count_max if is_idempotent else 1
+            assert len(runs) <= bound, f"{request_id} ran at {runs}"
+        core = self._broker.core
+        assert core.in_flight_count == core.waiting_count == core.waiting_size_bytes == 0
+        assert not core.requesters
+        assert not core.roster.workers
+        assert core.deadlines.is_empty
+        assert all(command.pool is None for command in core.roster.commands.values())

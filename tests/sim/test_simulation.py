@@ -1,0 +1,21 @@
+"""Hundreds of seeds; thousands more in tests/soak. A failure names its seed and how to replay it."""
+
+import pytest
+
+from tests.sim.simulation import Simulation
+
+BLOCK_SIZE = 25
+
+
+@pytest.mark.parametrize("first_seed", range(0, 400, BLOCK_SIZE))
+def test_every_request_ends_once_and_honestly_whatever_the_network_does(first_seed: int) -> None:
+    for seed in range(first_seed, first_seed + BLOCK_SIZE):
+        Simulation(seed).run()
+
+
+def test_a_seed_always_gives_the_same_run() -> None:
+    first, second = Simulation(7), Simulation(7)
+    first.run()
+    second.run()
+    assert first.records.trace == second.records.trace
+    assert len(first.records.trace) > 50

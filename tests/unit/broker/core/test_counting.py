@@ -1,0 +1,76 @@
+"""The counts that operators read: outcomes, durations, and the books that must balance."""
+
+import pytest
+from taskferry.broker.core.histogram import DURATION_BOUNDS_S, Histogram
+from taskferry.broker.core.invariants import check_invariants
+
+from tests.unit.broker.core.world import World
+
+
+def test_each_outcome_is_counted_under_its_command() -> None:
+    world = World()
+    worker, requester = world.worker("w", "a", "b", concurrency=10), world.requester()
+    for command, answers in (("a", 3), ("b", 2)):
+        for _ in range(answers):
+            worker.succeed(requester.submit(command))
+    worker.fail(requester.submit("a"), "no", "own_code")
+    requester.cancel(requester.submit("b"))
+    requester.submit("a", timeout=1.0)
+    world.sleep(2.0)
+    commands = world.core.roster.commands
+    assert commands["a"].outcomes == {"success": 3, "handler_error": 1, "timeout": 1}
+    assert commands["b"].outcomes == {"success": 2, "cancelled": 1}
+    assert world.core.submitted_count == world.core.ended_count == 8
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "index"),
+    [(0.0, 0), (0.0005, 0), (0.00051, 1), (1.0, 10), (60.0, 15), (60.1, 16), (1e9, 16)],
+)
+def test_a_duration_is_counted_in_the_bucket_whose_bound_it_does_not_exceed(
+    duration_s: float, index: int
+) -> None:
+    histogram = Histogram()
+    histogram.observe(duration_s)
+    assert histogram.counts.index(1) == index
+    assert len(histogram.counts) == len(DURATION_BOUNDS_S) + 1
+    assert histogram.sum_s == duration_s
+
+
+def test_the_bounds_of_the_buckets_rise() -> None:
+    assert list(DURATION_BOUNDS_S) == sorted(set(DURATION_BOUNDS_S))
+
+
+def test_durations_run_from_admission_to_outcome() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    first, second = requester.submit(), requester.submit()
+    world.sleep(0.5)
+    worker.succeed(first)
+    world.sleep(0.25)
+    worker.succeed(second)
+    assert world.core.roster.commands["echo"].duration.sum_s == pytest.approx(0.5 + 0.75)
+
+
+def test_books_that_do_not_balance_are_found() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    requester.submit()
+    requester.submit()
+    core = world.core
+    check_invariants(core)
+    core.ended_count += 1
+    with pytest.raises(AssertionError, match="submitted = ended"):
+        check_invariants(core)
+    core.ended_count -= 1
+    worker.session.in_flight_count -= 1
+    with pytest.raises(AssertionError, match="slots"):
+        check_invariants(core)
+    worker.session.in_flight_count += 1
+    core.waiting_count += 1
+    with pytest.raises(AssertionError):
+        check_invariants(core)
+    core.waiting_count -= 1
+    requester.session.requests["r2"].is_waiting = False
+    with pytest.raises(AssertionError):
+        check_invariants(core)

@@ -1,0 +1,100 @@
+"""The ends that come from outside: a cancel, a requester that goes, and the broker's own end."""
+
+from tests.unit.broker.core.world import World
+
+
+def test_a_cancelled_request_is_answered_and_its_worker_told() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    request_id = requester.submit()
+    msg_id = worker.msg_id(request_id)
+    requester.cancel(request_id)
+    answer = requester.answer(request_id)
+    assert (answer.outcome, answer.text, answer.worker_id) == ("cancelled", "Request cancelled", "w")
+    assert worker.cancels == [(msg_id, "cancelled")]
+    assert worker.session.in_flight_count == 1
+    worker.fail(request_id, "cancelled", "cancelled")
+    assert world.core.late_responses_count == 1
+    assert worker.session.in_flight_count == 0
+    assert len(requester.answers) == 1
+
+
+def test_a_request_that_waits_can_be_cancelled() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    requester.submit()
+    waiting = requester.submit()
+    requester.cancel(waiting)
+    answer = requester.answer(waiting)
+    assert (answer.outcome, answer.worker_id) == ("cancelled", None)
+    assert worker.cancels == []
+    assert world.core.waiting_count == 0
+
+
+def test_cancelling_what_is_not_in_flight_does_nothing() -> None:
+    world = World()
+    worker, requester, other = world.worker(), world.requester(), world.requester()
+    request_id = requester.submit()
+    requester.cancel("never-sent")
+    other.cancel(request_id)
+    assert worker.cancels == []
+    worker.succeed(request_id)
+    requester.cancel(request_id)
+    assert [answer.outcome for answer in requester.answers] == ["success"]
+
+
+def test_the_requests_of_a_requester_that_goes_are_cancelled_everywhere() -> None:
+    world = World()
+    worker, requester, other = world.worker("w"), world.requester(), world.requester()
+    running = requester.submit()
+    msg_id = worker.msg_id(running)
+    requester.submit()
+    waiting = other.submit()
+    requester.leave()
+    assert worker.cancels == [(msg_id, "requester_gone")]
+    assert world.core.waiting_count == 1
+    assert world.core.roster.commands["echo"].outcomes == {"requester_gone": 2}
+    worker.succeed(running)
+    assert world.core.late_responses_count == 1
+    assert worker.holds == [waiting]
+    other.leave()
+    worker.leave()
+    world.check_nothing_is_left()
+
+
+def test_the_end_of_the_broker_answers_all_that_is_in_flight() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    running, waiting = requester.submit(), requester.submit()
+    msg_id = worker.msg_id(running)
+    world.drain()
+    assert requester.answers == []
+    world.stop()
+    answer = requester.answer(running)
+    assert (answer.outcome, answer.worker_id) == ("broker_stopped", "w")
+    assert answer.text == "Broker stopped before the worker answered: the command may have run"
+    assert requester.outcome(waiting) == "shutting_down", "it certainly did not run"
+    assert worker.cancels == [(msg_id, "shutting_down")]
+    assert requester.outcome(requester.submit()) == "shutting_down"
+
+
+def test_what_is_in_flight_goes_on_while_the_broker_drains() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    running, waiting = requester.submit(), requester.submit()
+    world.drain()
+    worker.succeed(running)
+    assert worker.holds == [waiting]
+    worker.succeed(waiting)
+    assert requester.outcome(waiting) == "success"
+    world.stop()
+    assert world.core.in_flight_count == 0
+
+
+def test_an_idle_broker_that_has_stopped_takes_nothing() -> None:
+    world = World()
+    world.worker()
+    requester = world.requester()
+    world.stop()
+    assert requester.answers == []
+    assert requester.outcome(requester.submit()) == "shutting_down"

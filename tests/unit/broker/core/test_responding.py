@@ -1,0 +1,161 @@
+"""What a worker reports, and what becomes of it: results, failures, and reports that nobody waits for."""
+
+import pytest
+from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.errors import NotRepresentable, TooLarge
+from taskferry.protocol.limits import TEXT_LENGTH_MAX
+from taskferry.protocol.messages import Result
+
+from tests.unit.broker.core.world import World
+
+
+def test_a_handlers_failure_comes_back_with_its_text_and_code() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    request_id = requester.submit()
+    worker.fail(request_id, "no such image", "image_missing")
+    answer = requester.answer(request_id)
+    assert (answer.outcome, answer.text, answer.worker_id) == ("image_missing", "no such image", "w")
+    assert world.core.roster.commands["echo"].outcomes == {"handler_error": 1}, "labels are a closed set"
+    assert (worker.session.succeeded_count, worker.session.failed_count) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (None, "handler_error"),
+        ("timeout", "handler_error"),
+        ("Not A Code", "handler_error"),
+        ("bad_request", "bad_request"),
+    ],
+)
+def test_a_worker_cannot_claim_what_only_the_broker_knows(code: str | None, expected: str) -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    request_id = requester.submit()
+    worker.fail(request_id, "x", code)
+    assert requester.outcome(request_id) == expected
+
+
+def test_a_failure_without_a_text_gets_one() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    request_id = requester.submit()
+    worker.fail(request_id)
+    assert requester.answer(request_id).text == "Handler failed"
+
+
+def test_a_long_error_text_is_cut() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    request_id = requester.submit()
+    worker.fail(request_id, "x" * (TEXT_LENGTH_MAX + 1))
+    assert requester.answer(request_id).text == "x" * TEXT_LENGTH_MAX
+
+
+def test_success_without_a_result_is_success_with_null() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    request_id = requester.submit()
+    worker.succeed(request_id, None)
+    answer = requester.answer(request_id)
+    assert (answer.outcome, answer.data) == ("success", b"null")
+
+
+@pytest.mark.parametrize("error", [NotRepresentable("data: too odd"), TooLarge("result: too long")])
+def test_a_result_that_cannot_be_carried_to_the_requester_is_an_error(
+    error: NotRepresentable | TooLarge,
+) -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    requester.refuses = error
+    request_id = requester.submit()
+    worker.succeed(request_id)
+    answer = requester.answer(request_id)
+    assert (answer.outcome, answer.text, answer.worker_id) == (error.code, error.text, "w")
+
+
+@pytest.mark.parametrize("error", [NotRepresentable("data: too odd"), TooLarge("data: too long")])
+def test_data_that_cannot_be_carried_to_the_worker_is_an_error_and_takes_no_slot(
+    error: NotRepresentable | TooLarge,
+) -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    worker.refuses = error
+    answer = requester.answer(requester.submit())
+    assert (answer.outcome, answer.text, answer.worker_id) == (error.code, error.text, None)
+    worker.refuses = None
+    assert worker.holds == []
+    requester.submit()
+    assert worker.holds == ["r2"]
+
+
+def test_what_cannot_be_carried_does_not_hold_up_who_waits_behind_it() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    first, second, third = (requester.submit() for _ in range(3))
+    worker.refuses = NotRepresentable("data: too odd")
+    worker.succeed(first)
+    assert requester.outcome(second) == requester.outcome(third) == "not_representable"
+    assert worker.session.in_flight_count == 0
+
+
+def test_the_requester_is_told_how_the_result_is_written() -> None:
+    world = World()
+    requester = world.requester()
+    for encoding in Encoding:
+        worker = world.worker(encoding=encoding)
+        worker.succeed(requester.submit())
+        worker.leave()
+    assert requester.encodings == list(Encoding)
+
+
+def test_an_unknown_msg_id_changes_nothing() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    request_id = requester.submit()
+    assert worker.respond("never-given", Result(True)) is False
+    assert worker.holds == [request_id]
+    assert worker.session.in_flight_count == 1
+    assert world.core.unknown_assignments_count == 1
+
+
+def test_a_worker_cannot_answer_for_another() -> None:
+    world = World("round_robin")
+    honest, liar = world.worker("honest"), world.worker("liar")
+    requester = world.requester()
+    request_id = requester.submit()
+    assert honest.holds == [request_id]
+    assert liar.respond(honest.msg_id(request_id), Result(True)) is False
+    assert requester.outcome(request_id) is None
+    honest.succeed(request_id)
+    assert requester.answer(request_id).worker_id == "honest"
+
+
+def test_an_assignment_can_be_answered_once() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    request_id = requester.submit()
+    msg_id = worker.msg_id(request_id)
+    worker.succeed(request_id)
+    assert worker.respond(msg_id, Result(True)) is False
+    assert [answer.outcome for answer in requester.answers] == ["success"]
+    assert worker.session.in_flight_count == 0
+
+
+def test_a_freed_slot_takes_the_next_request() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    first, second = requester.submit(), requester.submit()
+    assert worker.holds == [first]
+    worker.succeed(first)
+    assert worker.holds == [second]
+
+
+def test_responses_may_come_in_any_order() -> None:
+    world = World()
+    worker, requester = world.worker(concurrency=3), world.requester()
+    first, second, third = (requester.submit() for _ in range(3))
+    for request_id in (third, first, second):
+        worker.succeed(request_id)
+    assert [answer.request_id for answer in requester.answers] == [third, first, second]

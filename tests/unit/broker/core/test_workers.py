@@ -1,0 +1,236 @@
+"""Workers come, drain, come back under their name, and go; pools follow them."""
+
+import pytest
+from taskferry.broker.core import roster
+from taskferry.broker.core.worker import TRANSITIONS, WorkerEvent, WorkerState
+from taskferry.protocol.errors import WorkerIdTaken
+
+from tests.unit.broker.core.world import FakeWorker, World
+
+
+def test_a_draining_worker_gets_nothing_more_and_finishes_what_it_has() -> None:
+    world = World("round_robin")
+    leaving, staying = world.worker("leaving", concurrency=2), world.worker("staying", concurrency=2)
+    requester = world.requester()
+    first, second = requester.submit(), requester.submit()
+    leaving.drain()
+    third, fourth = requester.submit(), requester.submit()
+    assert leaving.state == "draining"
+    assert (leaving.holds, staying.holds) == ([first], [second, third])
+    leaving.succeed(first)
+    assert leaving.holds == [], "a freed slot of a draining worker pulls nothing"
+    assert requester.outcome(fourth) is None
+    assert requester.answer(first).worker_id == "leaving"
+    leaving.leave()
+    assert leaving.state == "gone"
+
+
+def test_a_worker_may_say_twice_that_it_leaves() -> None:
+    world = World()
+    worker = world.worker()
+    worker.drain()
+    worker.drain()
+    assert worker.session.state is WorkerState.DRAINING
+
+
+def test_who_waits_for_a_draining_worker_alone_is_told_at_once() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    running, waiting = requester.submit(), requester.submit()
+    worker.drain()
+    assert requester.outcome(waiting) == "no_available_workers"
+    assert requester.outcome(requester.submit()) == "no_available_workers"
+    worker.succeed(running)
+    assert requester.outcome(running) == "success"
+
+
+def test_what_a_draining_worker_holds_is_settled_when_it_goes_too_soon() -> None:
+    world = World("round_robin")
+    leaving, staying = world.worker("leaving", concurrency=2), world.worker("staying", concurrency=2)
+    requester = world.requester()
+    lost, _, again = requester.submit(), requester.submit(), requester.submit(idempotent=True)
+    leaving.drain()
+    leaving.leave()
+    assert requester.outcome(lost) == "worker_lost"
+    assert again in staying.holds
+
+
+def test_another_worker_cannot_take_a_worker_id() -> None:
+    world = World()
+    worker = world.worker("w", instance="one")
+    for instance in ("two", None):
+        with pytest.raises(WorkerIdTaken) as taken:
+            world.worker("w", instance=instance)
+        assert taken.value.text == "name: another worker is connected as 'w'"
+    world.check()
+    assert not worker.is_replaced
+    requester = world.requester()
+    requester.submit()
+    assert worker.holds == ["r1"]
+
+
+def test_workers_that_tell_no_instance_never_replace_each_other() -> None:
+    world = World()
+    world.worker("w")
+    with pytest.raises(WorkerIdTaken):
+        world.worker("w")
+
+
+def test_a_worker_that_comes_back_replaces_its_old_connection() -> None:
+    world = World()
+    old = world.worker("w", instance="one", concurrency=3)
+    requester = world.requester()
+    written, again = requester.submit(), requester.submit(idempotent=True)
+    old.is_stuck = True
+    unwritten = requester.submit()
+    new = world.worker("w", instance="one", concurrency=3)
+    assert old.is_replaced
+    assert old.session.state is WorkerState.GONE
+    assert requester.outcome(written) == "worker_lost"
+    assert sorted(new.holds) == sorted([again, unwritten])
+    assert world.core.roster.workers["w"] is new.session
+    for request_id in (again, unwritten):
+        new.succeed(request_id)
+        assert requester.answer(request_id).worker_id == "w"
+
+
+def test_a_worker_id_is_free_again_once_its_worker_has_gone() -> None:
+    world = World()
+    world.worker("w", instance="one").leave()
+    worker = world.worker("w", instance="two")
+    requester = world.requester()
+    requester.submit()
+    assert worker.holds == ["r1"]
+
+
+def test_the_table_of_states_is_complete_and_nothing_leaves_the_last() -> None:
+    assert set(TRANSITIONS) == {(state, event) for state in WorkerState for event in WorkerEvent} - {
+        (WorkerState.GONE, event) for event in WorkerEvent
+    }
+    assert {TRANSITIONS[state, WorkerEvent.LEAVING] for state, _ in TRANSITIONS} == {WorkerState.DRAINING}
+    assert {TRANSITIONS[state, WorkerEvent.LOST] for state, _ in TRANSITIONS} == {WorkerState.GONE}
+
+
+@pytest.mark.parametrize("event", WorkerEvent)
+def test_a_worker_that_is_gone_cannot_change(event: WorkerEvent) -> None:
+    world = World()
+    worker = world.worker()
+    worker.leave()
+    with pytest.raises(KeyError):
+        worker.session.move(event)
+
+
+def pools_of(world: World) -> set[tuple[frozenset[str], frozenset[str]]]:
+    """Commands and members of each pool."""
+    pools = {command.pool for command in world.core.roster.commands.values() if command.pool is not None}
+    return {
+        (
+            frozenset(command.name for command in pool.commands),
+            frozenset(member.worker_id for member in pool.members),
+        )
+        for pool in pools
+    }
+
+
+def named(*pools: tuple[str, str]) -> set[tuple[frozenset[str], frozenset[str]]]:
+    return {(frozenset(commands.split()), frozenset(workers.split())) for commands, workers in pools}
+
+
+def test_equal_workers_share_one_pool_whatever_the_number_of_commands() -> None:
+    world = World()
+    commands = [f"c{number}" for number in range(100)]
+    for number in range(3):
+        worker = world.worker(f"w{number}", *commands)
+        assert len(worker.session.pools) == 1
+    world.worker("twice", "a", "a")
+    assert pools_of(world) == named((" ".join(commands), "w0 w1 w2"), ("a", "twice"))
+
+
+def test_pools_split_where_sets_of_commands_overlap() -> None:
+    world = World()
+    first = world.worker("1", "a", "b", "c")
+    assert pools_of(world) == named(("a b c", "1"))
+    second = world.worker("2", "b", "c", "d")
+    assert pools_of(world) == named(("a", "1"), ("b c", "1 2"), ("d", "2"))
+    third = world.worker("3", "c")
+    assert pools_of(world) == named(("a", "1"), ("b", "1 2"), ("c", "1 2 3"), ("d", "2"))
+    fourth = world.worker("4", "a", "b", "c", "d")
+    assert pools_of(world) == named(("a", "1 4"), ("b", "1 2 4"), ("c", "1 2 3 4"), ("d", "2 4"))
+    first.leave()
+    second.drain()
+    assert pools_of(world) == named(("a", "4"), ("b", "4"), ("c", "3 4"), ("d", "4"))
+    for worker in (second, third, fourth):
+        worker.leave()
+    assert pools_of(world) == set()
+    world.check_nothing_is_left()
+
+
+def test_load_counts_over_all_of_a_workers_commands() -> None:
+    world = World()
+    both, only_b, requester = (
+        world.worker("both", "a", "b", concurrency=5),
+        world.worker("only", "b"),
+        world.requester(),
+    )
+    requester.submit("a")
+    requester.submit("b")
+    assert (both.holds, only_b.holds) == (["r1"], ["r2"])
+
+
+def test_a_full_worker_that_is_split_into_another_pool_is_not_picked_there() -> None:
+    world = World()
+    full, requester = world.worker("full", "a", "b"), world.requester()
+    requester.submit("a")
+    world.worker("other", "b")
+    requester.submit("b")
+    requester.submit("b")
+    assert full.holds == ["r1"]
+    assert world.core.waiting_count == 1
+
+
+def join_and_leave(world: World, *commands: str) -> FakeWorker:
+    worker = world.worker("w", *commands)
+    worker.leave()
+    return worker
+
+
+def test_commands_are_known_after_their_last_worker_has_gone() -> None:
+    world = World()
+    join_and_leave(world, "a", "b")
+    assert set(world.core.roster.commands) == {"a", "b"}
+
+
+def test_how_many_commands_are_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
+    world = World()
+    staying = world.worker("staying", "kept")
+    join_and_leave(world, "a", "b")
+    assert set(world.core.roster.commands) == {"kept", "a", "b"}, "up to the bound all are known"
+    join_and_leave(world, "c", "kept")
+    assert set(world.core.roster.commands) == {"kept", "a", "b"}, (
+        "beyond it those without a worker are forgotten"
+    )
+    requester = world.requester()
+    assert requester.outcome(requester.submit("c")) == "no_available_workers"
+    staying.succeed(requester.submit("kept"))
+    assert requester.outcome("r2") == "success"
+
+
+def test_requests_for_a_command_that_is_forgotten_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    world = World()
+    worker, requester = world.worker("w", concurrency=2), world.requester()
+    written = requester.submit()
+    worker.is_stuck = True
+    unwritten, waiting = requester.submit(), requester.submit()
+    worker.leave()
+    assert [requester.outcome(request_id) for request_id in (written, unwritten, waiting)] == [
+        "worker_lost",
+        "no_available_workers",
+        "no_available_workers",
+    ]
+    assert world.core.roster.commands == {}
+
+
+def test_the_bound_on_known_commands_has_a_default() -> None:
+    assert roster.COMMANDS_KNOWN_COUNT_MAX == 10_000

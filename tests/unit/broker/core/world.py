@@ -1,0 +1,322 @@
+"""The core alone in a world made of lists: fake links to workers and requesters, and a clock that the test moves.
+
+After every call to the core its invariants are checked, and that each request submitted here was answered once or still
+is in flight. Fake links keep what the core sent; they decide nothing.
+"""
+
+import random
+from collections import Counter
+from typing import Any, Final, NamedTuple
+
+from msgspec import UNSET, Raw, UnsetType
+from taskferry.broker.core.core import SUCCESS, Core
+from taskferry.broker.core.invariants import check_invariants
+from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.request import Request
+from taskferry.broker.core.settings import CoreSettings
+from taskferry.broker.core.worker import Worker
+from taskferry.loadbalance.registry import STRATEGIES
+from taskferry.loadbalance.strategy import Strategy
+from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.errors import TaskferryError
+from taskferry.protocol.messages import Hello, Result
+from taskferry.protocol.messages import Request as RequestMessage
+
+START_S: Final = 1000.0
+"""What the clock says when the world begins."""
+
+
+class Answer(NamedTuple):
+    """What a requester was told: when, of which request, and how it ended; `outcome` is `success` or a code."""
+
+    at: float
+    request_id: str
+    outcome: str
+    data: bytes = b""
+    text: str = ""
+    worker_id: str | None = None
+
+
+class Delivery(NamedTuple):
+    """An assignment as its worker got it."""
+
+    msg_id: str
+    request_id: str
+    command: str
+    timeout_s: float
+    number: int
+
+
+class WatchedStrategy:
+    """A strategy that holds its callers to the contract, and tells whom it holds."""
+
+    def __init__(self, strategy: Strategy[Worker]) -> None:
+        self._strategy = strategy
+        self.held: set[Worker] = set()
+
+    def add(self, candidate: Worker) -> None:
+        assert candidate not in self.held
+        self.held.add(candidate)
+        self._strategy.add(candidate)
+
+    def remove(self, candidate: Worker) -> None:
+        self.held.remove(candidate)
+        self._strategy.remove(candidate)
+
+    def changed(self, candidate: Worker) -> None:
+        assert candidate in self.held
+        self._strategy.changed(candidate)
+
+    def pick(self, affinity: str | None) -> Worker | None:
+        picked = self._strategy.pick(affinity)
+        assert picked in self.held if self.held else picked is None
+        return picked
+
+
+class World:
+    """One core, the peers around it, and the time."""
+
+    def __init__(self, strategy: str = "least_loaded", *, seed: int = 1, **settings: Any) -> None:
+        make_strategy = STRATEGIES[strategy]
+        chance = random.Random(seed).random
+        self.core = Core(CoreSettings(**settings), lambda: WatchedStrategy(make_strategy(chance)))
+        self.now = START_S
+        self.submitted: list[tuple[FakeRequester, str]] = []
+        self.answers: list[Answer] = []
+        self.abandoned_count = 0
+        """Requests that were in flight when their requester went."""
+
+    def requester(self) -> "FakeRequester":
+        return FakeRequester(self)
+
+    def worker(self, worker_id: str = "w", *commands: str, **hello: Any) -> "FakeWorker":
+        """A worker of `commands`, by default `echo`, that has joined."""
+        worker = FakeWorker(self, worker_id, commands or ("echo",), **hello)
+        worker.join()
+        return worker
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; deadlines are looked at when the core asks for it, as the shell's timer does."""
+        end = self.now + seconds
+        while self.core.deadlines.next_at <= end:
+            self.now = max(self.now, self.core.deadlines.next_at)
+            self.core.advance(self.now)
+            self.check()
+        self.now = end
+
+    def drain(self) -> None:
+        self.core.drain()
+        self.check()
+
+    def stop(self) -> None:
+        self.core.stop(self.now)
+        self.check()
+
+    def check(self) -> None:
+        """The books of the core agree with each other, and with what went over the links."""
+        check_invariants(self.core)
+        for worker in self.core.roster.workers.values():
+            is_free = worker.in_flight_count < worker.concurrency
+            for pool in worker.pools:
+                assert isinstance(pool.strategy, WatchedStrategy)
+                assert pool.strategy.held <= set(pool.members)
+                assert (worker in pool.strategy.held) == is_free, "a strategy holds those with a free slot"
+        assert len(self.submitted) == len(self.answers) + self.abandoned_count + self.core.in_flight_count
+        refused_count = sum(self.core.refused.values())
+        assert self.core.submitted_count == len(self.submitted) - refused_count
+
+    def check_nothing_is_left(self) -> None:
+        """All peers have gone: so must all that the core held for them."""
+        self.check()
+        core = self.core
+        assert core.in_flight_count == core.waiting_count == core.waiting_size_bytes == 0
+        assert not core.requesters
+        assert not core.roster.workers
+        assert core.deadlines.is_empty
+        for command in core.roster.commands.values():
+            assert command.pool is None
+            assert command.waiting.count == 0
+            assert command.waiting.peek() is None
+
+    def outcomes(self) -> Counter[str]:
+        """How the requests ended that were answered."""
+        return Counter(answer.outcome for answer in self.answers)
+
+
+class FakeRequester:
+    """A requester's link; connected from the start."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.encoding = Encoding.JSON
+        self.answers: list[Answer] = []
+        self.encodings: list[Encoding] = []
+        """How each result was said to be written."""
+        self.refuses: TaskferryError | None = None
+        """Raised instead of taking a result: it cannot be carried here."""
+        self.session = world.core.requester_joined(self, "anonymous")
+        self.is_connected = True
+        self._count = 0
+
+    # --- what the core calls ---
+
+    def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        data = b"null" if isinstance(result, UnsetType) else bytes(result)
+        self.encodings.append(encoding)
+        self._answered(Answer(self.world.now, request_id, SUCCESS, data, "", worker_id))
+
+    def fail(self, request_id: str, code: str, text: str, worker_id: str | None) -> None:
+        self._answered(Answer(self.world.now, request_id, code, b"", text, worker_id))
+
+    def _answered(self, answer: Answer) -> None:
+        assert self.is_connected, "nobody is there to be answered"
+        self.answers.append(answer)
+        self.world.answers.append(answer)
+
+    # --- what the test calls ---
+
+    def submit(
+        self, command: str = "echo", *, request_id: str | None = None, data: bytes = b"{}", **fields: Any
+    ) -> str:
+        """Send a request; its id, by default `r1`, `r2` and so on."""
+        self._count += 1
+        request_id = request_id or f"r{self._count}"
+        message = RequestMessage(command=command, request_id=request_id, data=Raw(data), **fields)
+        self.world.submitted.append((self, request_id))
+        self.world.core.submit(self.session, message, request_id, command, Raw(data), self.world.now)
+        self.world.check()
+        return request_id
+
+    def cancel(self, request_id: str) -> None:
+        self.world.core.cancel(self.session, request_id, self.world.now)
+        self.world.check()
+
+    def leave(self) -> None:
+        self.is_connected = False
+        self.world.abandoned_count += len(self.session.requests)
+        self.world.core.requester_left(self.session, self.world.now)
+        self.world.check()
+
+    def answer(self, request_id: str) -> Answer:
+        """The one answer to a request."""
+        (answer,) = (answer for answer in self.answers if answer.request_id == request_id)
+        return answer
+
+    def outcome(self, request_id: str) -> str | None:
+        """How a request ended; None while it is in flight."""
+        outcomes = [answer.outcome for answer in self.answers if answer.request_id == request_id]
+        assert len(outcomes) <= 1
+        return outcomes[0] if outcomes else None
+
+
+class FakeWorker:
+    """A worker's link. `written_count` follows what is sent at once, unless `is_stuck`: then it stays where it is."""
+
+    def __init__(
+        self,
+        world: World,
+        worker_id: str,
+        commands: tuple[str, ...],
+        *,
+        encoding: Encoding = Encoding.JSON,
+        is_stuck: bool = False,
+        **hello: Any,
+    ) -> None:
+        self.world = world
+        self.worker_id = worker_id
+        self.hello = Hello(commands=list(commands), name=worker_id, **hello)
+        self.encoding = encoding
+        self.is_stuck = is_stuck
+        self.written_count = 0
+        self.sent_count = 0
+        self.is_welcome = False
+        self.is_replaced = False
+        self.deliveries: dict[str, Delivery] = {}
+        """Assignments that were sent and not answered, by msg_id, oldest first."""
+        self.delivered: list[Delivery] = []
+        self.cancels: list[tuple[str, CancelReason]] = []
+        self.refuses: TaskferryError | None = None
+        """Raised instead of taking an assignment: it cannot be carried here."""
+
+    # --- what the core calls ---
+
+    def welcome(self, worker_id: str) -> None:
+        assert not self.is_welcome
+        assert worker_id == self.worker_id
+        self.is_welcome = True
+        self._send()
+
+    def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
+        assert self.is_welcome, "a worker must know its id before it is given work"
+        assert msg_id not in self.deliveries
+        assert 0 < timeout_s <= max(0.001, request.deadline - self.world.now + 0.0005)
+        if self.refuses is not None:
+            raise self.refuses
+        number = self._send()
+        delivery = Delivery(msg_id, request.request_id, request.command.name, timeout_s, number)
+        self.deliveries[msg_id] = delivery
+        self.delivered.append(delivery)
+        assert len(self.deliveries) <= self.hello.concurrency, "more assignments than slots"
+        return number
+
+    def cancel(self, msg_id: str, reason: CancelReason) -> None:
+        assert msg_id in self.deliveries, "a cancel for what this worker does not hold"
+        self.cancels.append((msg_id, reason))
+        self._send()
+
+    def replaced(self) -> None:
+        self.is_replaced = True
+
+    def _send(self) -> int:
+        self.sent_count += 1
+        if not self.is_stuck:
+            self.written_count = self.sent_count
+        return self.sent_count
+
+    # --- what the test calls ---
+
+    def join(self) -> None:
+        """Say `connect`. Raises WorkerIdTaken."""
+        world = self.world
+        self.session = world.core.worker_joined(self.worker_id, self.hello, self, "anonymous", world.now)
+        world.check()
+
+    @property
+    def state(self) -> str:
+        return self.session.state.value
+
+    @property
+    def holds(self) -> list[str]:
+        """The request_ids that it was given and has not answered, oldest first."""
+        return [delivery.request_id for delivery in self.deliveries.values()]
+
+    def msg_id(self, request_id: str) -> str:
+        """Under which msg_id it holds a request."""
+        (msg_id,) = (held.msg_id for held in self.deliveries.values() if held.request_id == request_id)
+        return msg_id
+
+    def succeed(self, request_id: str, result: bytes | None = b'"done"') -> None:
+        """Answer what it holds; with None the answer has no result at all."""
+        self.respond(self.msg_id(request_id), Result(True, UNSET if result is None else Raw(result)))
+
+    def fail(self, request_id: str, error: str | None = None, code: str | None = None) -> None:
+        self.respond(self.msg_id(request_id), Result(False, error=error, code=code))
+
+    def respond(self, msg_id: str, result: Result) -> bool:
+        """Answer under any msg_id; False where the core knows of no such assignment."""
+        self.deliveries.pop(msg_id, None)
+        is_known = self.world.core.respond(self.session, msg_id, result, self.world.now)
+        self.world.check()
+        return is_known
+
+    def drain(self) -> None:
+        """Say `disconnect`."""
+        self.world.core.worker_draining(self.session, self.world.now)
+        self.world.check()
+
+    def leave(self) -> None:
+        """The link is gone."""
+        self.world.core.worker_left(self.session, self.world.now)
+        self.world.check()
