@@ -1,0 +1,235 @@
+"""The ends of connections that tests hold: a receiver that remembers, a listening port, a peer of a bare socket."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from taskferry.protocol.encodings import Encoding
+from taskferry.transport.connect import connect
+from taskferry.transport.group import LinkGroup
+from taskferry.transport.link import Link, Receiver
+from taskferry.transport.listen import listen
+from taskferry.transport.settings import LinkSettings
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from tests.unit.transport.waiting import WITHIN_S, until
+
+
+class Recorder:
+    """Remembers all that its link tells it."""
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+        self.messages: list[bytes] = []
+        self.wrong_kind_count = 0
+        self.reasons: list[str] = []
+
+    @property
+    def link(self) -> Link:
+        (link,) = self.links
+        return link
+
+    def link_opened(self, link: Link) -> None:
+        self.links.append(link)
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        assert payloads
+        self.messages += payloads
+
+    def wrong_kind_received(self) -> None:
+        self.wrong_kind_count += 1
+
+    def link_closed(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    async def opened(self) -> Link:
+        await until(lambda: self.links)
+        return self.link
+
+    async def closed(self) -> str:
+        """Why the link is gone; that is told once."""
+        await until(lambda: self.reasons)
+        (reason,) = self.reasons
+        return reason
+
+
+class Echo(Recorder):
+    """Sends every message back as it is, and says what it thinks of one of the wrong kind."""
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        super().messages_received(payloads)
+        for payload in payloads:
+            self.link.send(payload)
+
+    def wrong_kind_received(self) -> None:
+        super().wrong_kind_received()
+        self.link.send(b"wrong kind")
+
+
+class Port:
+    """A listening port and the receivers of the connections that it has accepted."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.receivers: list[Recorder] = []
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.number}"
+
+    async def receiver(self) -> Recorder:
+        """That of the only connection so far."""
+        await until(lambda: self.receivers)
+        (receiver,) = self.receivers
+        return receiver
+
+
+@asynccontextmanager
+async def open_port(
+    group: LinkGroup,
+    settings: LinkSettings | None = None,
+    make_receiver: Callable[[], Recorder] = Recorder,
+    refusal: str | None = None,
+) -> AsyncIterator[Port]:
+    def make() -> Receiver | str:
+        port.receivers.append(make_receiver())
+        return refusal or port.receivers[-1]
+
+    server = await listen("127.0.0.1", 0, make, group, settings or LinkSettings())
+    port = Port(server.sockets[0].getsockname()[1])
+    try:
+        yield port
+    finally:
+        server.close()
+
+
+async def open_link(
+    url: str, group: LinkGroup, settings: LinkSettings | None = None, encoding: Encoding = Encoding.JSON
+) -> tuple[Recorder, Link]:
+    recorder = Recorder()
+    link = await connect(url, recorder, group, settings or LinkSettings(), encoding)
+    return recorder, link
+
+
+def handshake(*lines: str, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
+    """The head of a WebSocket client's request, with these lines added."""
+    head = [
+        f"{method} / {version}",
+        "Host: broker",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        *lines,
+    ]
+    return "\r\n".join([*head, "", ""]).encode()
+
+
+class RawPeer:
+    """A bare socket: writes what it is told to, reads only when it is told to, and never answers by itself."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self._loop = asyncio.get_running_loop()
+        self._stream = StreamReader()
+
+    async def write(self, data: bytes) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            await self._loop.sock_sendall(self.socket, data)
+
+    async def read(self, size_max: int = 65536) -> bytes:
+        """What has arrived, up to `size_max` bytes; none at the end of the stream."""
+        async with asyncio.timeout(WITHIN_S):
+            return await self._loop.sock_recv(self.socket, size_max)
+
+    async def read_head(self) -> str:
+        """The head of the answer to a handshake."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = await self.read(1)
+            if not byte:
+                break
+            head += byte
+        return head.decode()
+
+    async def read_all(self) -> bytes:
+        """Everything up to the end of the stream."""
+        data = b""
+        while chunk := await self.read():
+            data += chunk
+        return data
+
+    async def read_frames(self, count: int = 1) -> list[Frame]:
+        """The next frames of a server. Raises EOFError where the stream ends before."""
+        frames: list[Frame] = []
+        while len(frames) < count:
+            parser = Frame.parse(self._stream.read_exact, mask=False)
+            while True:
+                try:
+                    next(parser)
+                except StopIteration as stop:
+                    frames.append(stop.value)
+                    break
+                chunk = await self.read()
+                if not chunk:
+                    raise EOFError(f"{len(frames)} frames of {count}: {frames}")
+                self._stream.feed_data(chunk)
+        return frames
+
+    async def read_messages(self, count: int) -> list[bytes]:
+        frames = await self.read_frames(count)
+        assert all(frame.opcode in (Opcode.TEXT, Opcode.BINARY) for frame in frames), frames
+        return [bytes(frame.data) for frame in frames]
+
+    def end_writing(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@asynccontextmanager
+async def raw_peer(port: Port, request: bytes | None = None) -> AsyncIterator[RawPeer]:
+    """A bare socket connected to `port`, its handshake (`request`, or a plain one) done unless that is empty."""
+    sock = socket.socket()
+    # Small, so that a peer that does not read is felt soon.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    peer = RawPeer(sock)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port.number))
+        if request is None:
+            await peer.write(handshake())
+            assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
+        elif request:
+            await peer.write(request)
+        yield peer
+    finally:
+        peer.close()
+
+
+@asynccontextmanager
+async def raw_server(serve: Callable[[RawPeer], object]) -> AsyncIterator[str]:
+    """The URL of a port whose every connection is handed to the coroutine function `serve`, then closed."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+
+    async def accept() -> None:
+        while True:
+            sock, _ = await loop.sock_accept(listener)
+            peer = RawPeer(sock)
+            try:
+                await serve(peer)  # type: ignore[misc]
+            finally:
+                peer.close()
+
+    task = asyncio.create_task(accept())
+    try:
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        listener.close()

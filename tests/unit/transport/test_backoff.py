@@ -1,0 +1,28 @@
+"""The waits between attempts: growing, bounded, spread over the whole interval by chance."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S, Backoff
+
+
+def test_the_longest_waits_double_up_to_the_bound() -> None:
+    backoff = Backoff(lambda: 1.0)
+    waits_s = [backoff.next_wait_s() for _ in range(7)]
+    assert waits_s == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0])
+    assert backoff.attempt_count == 7
+
+
+def test_the_first_wait_after_a_success_is_short_again() -> None:
+    backoff = Backoff(lambda: 1.0)
+    for _ in range(5):
+        backoff.next_wait_s()
+    backoff.reset()
+    assert backoff.next_wait_s() == BACKOFF_FIRST_S
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 10**9))
+def test_no_wait_is_negative_or_over_the_bound(chance: float, attempt_count: int) -> None:
+    backoff = Backoff(lambda: chance)
+    backoff.attempt_count = attempt_count
+    assert backoff.next_wait_s() == chance * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(attempt_count, 20))

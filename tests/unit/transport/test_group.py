@@ -1,0 +1,48 @@
+"""What links share: one flush a loop turn, one look every half second, and nothing after the end."""
+
+import asyncio
+import time
+
+from taskferry.transport.group import SWEEP_INTERVAL_S, LinkGroup
+
+from tests.unit.transport.waiting import until
+
+
+class Counted:
+    """Stands where a link stands, and counts."""
+
+    def __init__(self) -> None:
+        self.flush_count = 0
+        self.checked_at: list[float] = []
+
+    def flush(self) -> None:
+        self.flush_count += 1
+
+    def check(self, now: float) -> None:
+        self.checked_at.append(now)
+
+
+async def test_every_link_that_asked_is_flushed_at_the_end_of_the_turn(group: LinkGroup) -> None:
+    links = [Counted() for _ in range(3)]
+    for link in links:
+        group.flush_soon(link)
+    assert [link.flush_count for link in links] == [0, 0, 0]
+    await asyncio.sleep(0)
+    assert [link.flush_count for link in links] == [1, 1, 1]
+    await asyncio.sleep(0)
+    group.flush_soon(links[1])
+    await asyncio.sleep(0)
+    assert [link.flush_count for link in links] == [1, 2, 1]
+
+
+async def test_links_are_looked_at_until_the_group_is_closed(group: LinkGroup) -> None:
+    link = Counted()
+    group.links.add(link)
+    start = time.monotonic()
+    await until(lambda: link.checked_at)
+    (checked_at,) = link.checked_at
+    assert checked_at >= start + SWEEP_INTERVAL_S - 0.1
+    group.close()
+    await asyncio.sleep(SWEEP_INTERVAL_S + 0.1)
+    assert len(link.checked_at) == 1
+    group.links.clear()

@@ -1,0 +1,116 @@
+"""Handshakes that do not end in a link: each is answered, or dropped, in bounded time and bounded memory."""
+
+import time
+
+import pytest
+from taskferry.transport.group import LinkGroup
+from taskferry.transport.settings import LinkSettings
+
+from tests.unit.transport import frames
+from tests.unit.transport.ends import handshake, open_port, raw_peer
+from tests.unit.transport.waiting import until
+
+PLAIN_HTTP = b"GET /metrics HTTP/1.1\r\nHost: broker\r\n\r\n"
+REFUSED = {
+    "plain HTTP": (PLAIN_HTTP, 426, "You need a WebSocket client"),
+    "another method": (handshake(method="POST"), 405, "POST"),
+    "HTTP/1.0": (handshake(version="HTTP/1.0"), 505, "HTTP/1.0"),
+    "no key": (
+        handshake().replace(b"Sec-WebSocket-Key", b"X-Key"),
+        400,
+        "missing Sec-WebSocket-Key header",
+    ),
+    "another version": (
+        handshake().replace(b"Version: 13", b"Version: 8"),
+        400,
+        "invalid Sec-WebSocket-Version header: 8",
+    ),
+    "unknown sub-protocols": (
+        handshake("Sec-WebSocket-Protocol: taskferry.v2.json, chat"),
+        400,
+        "unknown sub-protocol; expected one of taskferry.v1.json, taskferry.v1.msgpack, or none",
+    ),
+    "a long path": (
+        handshake().replace(b"GET /", b"GET /" + b"x" * 8192),
+        414,
+        "8192 bytes",
+    ),
+    "a long line": (handshake("X: " + "x" * 8192), 431, "8192 bytes"),
+    "many lines": (handshake(*["X: x"] * 200), 431, "128"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_handshake_that_cannot_be_accepted_is_answered(group: LinkGroup, name: str) -> None:
+    request, status, text = REFUSED[name]
+    async with open_port(group) as port, raw_peer(port, request + frames.text(b"never read")) as peer:
+        answer = (await peer.read_all()).decode()
+        assert answer.startswith(f"HTTP/1.1 {status} ")
+        assert text in answer
+        peer.close()
+        reason = await port.receivers[0].closed()
+        assert reason.startswith("handshake refused: ")
+        assert port.receivers[0].links == []
+
+
+async def test_a_refusal_is_answered_with_503_and_its_text(group: LinkGroup) -> None:
+    refusal = "over 2 connections on the worker port"
+    async with open_port(group, refusal=refusal) as port, raw_peer(port, handshake()) as peer:
+        answer = (await peer.read_all()).decode()
+        assert answer.startswith("HTTP/1.1 503 Service Unavailable\r\n")
+        assert answer.endswith(f"\r\n\r\n{refusal}\n")
+        await peer.write(b"more, which is of no interest")
+
+
+async def test_what_is_no_http_at_all_is_dropped(group: LinkGroup) -> None:
+    async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
+        assert await peer.read_all() == b""
+        peer.close()
+        reason = await port.receivers[0].closed()
+        assert reason.startswith("handshake refused: did not receive a valid HTTP request: ")
+
+
+SMALL_HEAD = LinkSettings(handshake_size_bytes_max=len(handshake()) - len(b"\r\n\r\n"))
+
+
+async def test_a_head_at_the_bound_is_accepted(group: LinkGroup) -> None:
+    async with open_port(group, SMALL_HEAD) as port, raw_peer(port, handshake()) as peer:
+        assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+async def test_a_head_over_the_bound_is_refused(group: LinkGroup, is_finished: bool) -> None:
+    request = handshake("X: ")
+    if not is_finished:
+        request = request.rstrip(b"\r\n")
+    async with open_port(group, SMALL_HEAD) as port, raw_peer(port, request) as peer:
+        assert (await peer.read_all()).startswith(b"HTTP/1.1 431 ")
+        peer.close()
+        bound = SMALL_HEAD.handshake_size_bytes_max
+        assert await port.receivers[0].closed() == f"handshake over {bound} bytes"
+
+
+async def test_a_handshake_that_is_never_finished_is_dropped(still_group: LinkGroup) -> None:
+    async with open_port(still_group) as port, raw_peer(port, b"GET / HTTP/1.1\r\n") as peer:
+        receiver = await port.receiver()
+        await until(lambda: still_group.links)
+        (link,) = still_group.links
+        link.check(time.monotonic() + LinkSettings().handshake_s_max - 1)
+        await peer.write(b"Host: broker\r\n")  # a sign of life is not enough
+        link.check(time.monotonic() + LinkSettings().handshake_s_max)
+        assert await receiver.closed() == "handshake not finished in time"
+
+
+async def test_a_refused_client_that_stays_is_dropped(still_group: LinkGroup) -> None:
+    async with open_port(still_group) as port, raw_peer(port, PLAIN_HTTP) as peer:
+        await peer.read_all()
+        (link,) = still_group.links
+        link.check(time.monotonic() + LinkSettings().close_s_max)
+        assert (await port.receivers[0].closed()).startswith(("peer did not finish", "handshake refused"))
+
+
+async def test_a_client_that_leaves_before_its_handshake_is_forgotten(group: LinkGroup) -> None:
+    async with open_port(group) as port, raw_peer(port, b"GET / HTTP/1.1\r\n") as peer:
+        await until(lambda: group.links)
+        peer.end_writing()
+        assert await port.receivers[0].closed() == "connection lost during the handshake"
