@@ -2,4 +2,5 @@
 
 from .cli import broker
 
-broker(prog_name="taskferry broker")
+if __name__ == "__main__":
+    broker(prog_name="taskferry broker")

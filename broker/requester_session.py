@@ -13,6 +13,7 @@ from ..protocol import errors
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
+from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..protocol.messages import Cancel, Failure, Pong, Response, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import Link
@@ -70,6 +71,9 @@ class RequesterSession:
                 text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
                 self._refuse(errors.TooLarge(text), payload)
                 continue
+            elif len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
+                # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
+                data = data.copy()
             core.submit(self._requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
         if core.deadlines.next_at < self._broker.wakes_at:
             self._broker.wake_at(core.deadlines.next_at)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import click
 
-from ..transport.loop import loop_factory
+from ..transport.loop import new_event_loop
 from .broker import Broker
 from .settings import BrokerSettings
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def run(settings: BrokerSettings) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain. A second signal ends it at once. Raises PortTaken."""
     _raise_file_limit()
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(settings))
 
 

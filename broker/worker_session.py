@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POLICY_VIOLATION = 1008
+POLICY_VIOLATION: Final = 1008
+
+LOGGED_LENGTH_MAX: Final = 200
+"""Characters of a worker's own words that a log line takes; they are logged quoted, so that they stay one line."""
 
 
 class WorkerSession:
@@ -143,6 +146,10 @@ class WorkerSession:
 
     # --- inside ---
 
+    @property
+    def _who(self) -> str:
+        return self.link.peer if self.worker is None else self.worker.worker_id
+
     def say_goodbye(self, reason: str) -> None:
         """Tell the worker that the broker goes away, and close."""
         self.link.send(
@@ -165,17 +172,15 @@ class WorkerSession:
             case messages.Disconnect():
                 assert worker is not None
                 logger.info(
-                    "worker %s drains: %s", worker.worker_id, message.data.reason or "no reason given"
+                    "worker %s drains: %r", self._who, (message.data.reason or "")[:LOGGED_LENGTH_MAX]
                 )
                 self._core.worker_draining(worker, now)
                 self.link.send(
                     self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time()))
                 )
             case messages.ErrorMessage():
-                fault = message.data
-                logger.warning(
-                    "worker %s reports %s: %s", worker and worker.worker_id, fault.code, fault.error[:200]
-                )
+                words = f"{message.data.code}: {message.data.error}"[:LOGGED_LENGTH_MAX]
+                logger.warning("worker %s did not understand: %r", self._who, words)
             case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
@@ -216,7 +221,5 @@ class WorkerSession:
         """Tell the worker what was wrong with its message; the connection lives on."""
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         fault = messages.Fault(error.code, error.text)
-        logger.warning(
-            "worker %s: %s", self.worker.worker_id if self.worker else self.link.peer, error.text[:200]
-        )
+        logger.warning("worker %s: %s", self._who, error.text[:LOGGED_LENGTH_MAX])
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))

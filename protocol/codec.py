@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from .encodings import Encoding
-from .messages import AnyId, Cancel, FromBroker, FromWorker, Outcome, Ping, Request
+from .messages import NAME_RULE, AnyId, Cancel, FromBroker, FromWorker, Outcome, Ping, Request
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
@@ -66,6 +66,7 @@ class Codec:
 
 CODECS: Final[dict[Encoding, Codec]] = {encoding: Codec(encoding) for encoding in Encoding}
 
+_MALFORMED = re.compile(r"^(JSON|MessagePack data) is malformed: ")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
@@ -77,13 +78,17 @@ def describe(error: Exception, encoding: Encoding) -> str:
     match error:
         case msgspec.ValidationError():
             what, _, path = str(error).partition(" - at ")
-            where = path.strip("`").removeprefix("$").removeprefix(".")
+            where = path.removeprefix("`key` in ").strip("`").removeprefix("$").removeprefix(".")
+            if path.startswith("`key` in "):
+                what = f"a key: {what}"
+            if "matching regex" in what:
+                what = NAME_RULE
             if (missing := _MISSING.fullmatch(what)) is not None:
                 where = f"{where}.{missing[1]}" if where else missing[1]
                 what = "missing"
             return f"{where}: {what}" if where else f"message: {what}"
         case msgspec.DecodeError():
-            return f"not valid {_TITLES[encoding]}: {str(error).removeprefix('JSON is malformed: ')}"
+            return f"not valid {_TITLES[encoding]}: {_MALFORMED.sub('', str(error))}"
         case UnicodeDecodeError():
             return f"not valid {_TITLES[encoding]}: a string is not UTF-8 (byte {error.start} of it)"
         case _:

@@ -11,7 +11,9 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from . import limits
 
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]*$"
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]*\Z"
+NAME_RULE: Final = "only letters, digits and _ . : @ / - may be used, a letter or digit first"
+"""NAME_PATTERN for people."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=NAME_PATTERN)]
 CommandName = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
@@ -139,7 +141,7 @@ class Heartbeat(Struct, tag_field="type", tag="heartbeat"):
     timestamp: float | None = None
 
 
-class Result(Struct, gc=False):
+class Result(Struct, gc=False, omit_defaults=True):
     """How an assignment ended: `result` when it succeeded, else `error` and perhaps `code`."""
 
     success: bool
@@ -148,7 +150,7 @@ class Result(Struct, gc=False):
     code: str | None = None
 
 
-class WorkerResponse(Struct, tag_field="type", tag="response", gc=False):
+class WorkerResponse(Struct, tag_field="type", tag="response", gc=False, omit_defaults=True):
     """Worker to broker: the end of the assignment with this msg_id."""
 
     msg_id: MessageId

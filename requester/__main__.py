@@ -2,4 +2,5 @@
 
 from .cli import request
 
-request(prog_name="taskferry request")
+if __name__ == "__main__":
+    request(prog_name="taskferry request")

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from ..protocol.encodings import Encoding
 from ..protocol.errors import Cancelled
+from ..transport.loop import new_event_loop
 from ..transport.settings import LinkSettings
 from .connection import Connection
-from .event_loop import new_event_loop
 from .exchange import Exchange
 from .in_flight import InFlight
 from .wire import OutgoingRequest

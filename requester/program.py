@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ..protocol.errors import CannotConnect, TaskferryError
+from ..transport.loop import new_event_loop
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester
-from .event_loop import new_event_loop
 from .response import Response
 
 PROGRESS_INTERVAL_S: Final = 0.1

@@ -101,6 +101,9 @@ async def connect(
         raise ConnectError(_describe(error)) from None
     except asyncio.CancelledError:
         link.abort("cancelled")
+        group.links.discard(
+            link
+        )  # uvloop forgets a connection whose opening is cancelled: nobody hears of its end
         raise
     return link
 

@@ -226,9 +226,8 @@ class Link(asyncio.BufferedProtocol):
         silence_s = now - self._heard_at
         if silence_s < settings.heartbeat_interval_s or not self.opened:
             return
-        if (
-            not self._is_pinged
-        ):  # first, however long it is: it may be this process that was stopped for a while
+        if not self._is_pinged:
+            # However long the silence is: it may be this process that was stopped for a while.
             self._is_pinged = True
             if self._protocol.state is State.OPEN:
                 self._protocol.send_ping(b"")
@@ -277,8 +276,8 @@ class Link(asyncio.BufferedProtocol):
             except Exception:
                 logger.exception("a defect: closing the connection of %s", self.peer)
                 self.close(CloseCode.INTERNAL_ERROR, "internal error")
-        if self._framing.wrong_kind_count:
-            self._framing.wrong_kind_count = 0
+        while self._framing.wrong_kind_count:
+            self._framing.wrong_kind_count -= 1
             self.receiver.wrong_kind_received()
         if self._protocol.writes:
             self._write_protocol()

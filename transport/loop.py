@@ -1,14 +1,15 @@
 """The event loop that programs run on: uvloop where it is installed, asyncio's own elsewhere (Windows)."""
 
 import asyncio
-from collections.abc import Callable
 
-loop_factory: Callable[[], asyncio.AbstractEventLoop]
-"""For `asyncio.Runner(loop_factory=...)`."""
 
-try:
-    import uvloop
-except ImportError:
-    loop_factory = asyncio.new_event_loop
-else:
-    loop_factory = uvloop.new_event_loop
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop that is not running yet, as `asyncio.Runner(loop_factory=...)` takes it.
+
+    uvloop is loaded only here: its import takes longer than a single request.
+    """
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ..transport.loop import loop_factory
+from ..transport.loop import new_event_loop
 from .source_watch import POLL_INTERVAL_S, SourceWatch
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run_program(
     because a terminal and a service manager send each signal to the whole group. `sources`: drain when one changes.
     Raises as `Worker.serve` does.
     """
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(worker, url, is_supervised=is_supervised, sources=sources))
 
 

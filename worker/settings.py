@@ -17,7 +17,7 @@ from ..protocol.limits import (
     WEIGHT_MAX,
     WEIGHT_MIN,
 )
-from ..protocol.messages import NAME_PATTERN, Labels, Name
+from ..protocol.messages import NAME_RULE, Labels, Name
 from ..transport.settings import LinkSettings
 from . import limits
 
@@ -56,6 +56,6 @@ def settings_from(values: Mapping[str, object]) -> WorkerSettings:
         return msgspec.convert(values, WorkerSettings)
     except msgspec.ValidationError as error:
         what, _, path = str(error).replace("`", "").partition(" - at ")
-        if NAME_PATTERN in what:
-            what = "only letters, digits and _ . : @ / - may be used, a letter or digit first"
+        if "matching regex" in what:
+            what = NAME_RULE
         raise ValueError(f"{path.removeprefix('$.').removesuffix('[...]')}: {what}") from None

@@ -63,8 +63,8 @@ class Supervisor:
                 sys.executable,
                 *self._arguments(number, is_first_start),
                 stdin=PIPE,
-                # Ctrl-C goes to the terminal's whole group, and a child that is still importing would make a traceback of
-                # it. This process tells its children by the pipe.
+                # Ctrl-C goes to the terminal's whole group, and a child that is still importing would make a traceback
+                # of it. This process tells its children by the pipe.
                 process_group=0,
             )
             self._children[number] = child

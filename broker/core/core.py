@@ -373,9 +373,7 @@ class Core:
         request.requester.port.fail(request.request_id, error.code, error.text, worker_id)
         self._finish(request, errors.outcome_label(error.code), now, cancel)
 
-    def _finish(
-        self, request: Request, outcome: str, now: float, cancel: CancelReason | None = None
-    ) -> None:
+    def _finish(self, request: Request, outcome: str, now: float, cancel: CancelReason | None = None) -> None:
         """The one end of every admitted request: forget it everywhere, count it, free its worker of the thought of
         it."""
         del request.requester.requests[request.request_id]

@@ -23,8 +23,8 @@ from taskferry.requester import (
     WorkerTimeout,
 )
 from taskferry.requester.background import Place
-from taskferry.requester.event_loop import new_event_loop
 from taskferry.requester.wire import OutgoingRequest
+from taskferry.transport.loop import new_event_loop
 
 from tests.processes import wait_until
 from tests.unit.requester.fake_broker import FakeBrokerThread

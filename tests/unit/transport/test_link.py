@@ -114,11 +114,11 @@ async def test_a_link_knows_where_its_peer_is(group: LinkGroup) -> None:
 
 async def test_a_message_of_the_wrong_kind_is_told_and_the_link_lives(group: LinkGroup) -> None:
     async with open_port(group, make_receiver=Echo) as port, raw_peer(port) as peer:
-        await peer.write(frames.binary(b"\x80") + frames.text(b"fine"))
-        assert sorted(await peer.read_messages(2)) == [b"fine", b"wrong kind"]
+        await peer.write(frames.binary(b"\x80") + frames.text(b"fine") + frames.binary(b""))
+        assert sorted(await peer.read_messages(3)) == [b"fine", b"wrong kind", b"wrong kind"]
         await peer.write(frames.binary(b"a", fin=False) + frames.continuation(b"b"))
         assert await peer.read_messages(1) == [b"wrong kind"]
-        assert port.receivers[0].wrong_kind_count == 2
+        assert port.receivers[0].wrong_kind_count == 3
         await peer.write(frames.text(b"still here"))
         assert await peer.read_messages(1) == [b"still here"]
 

@@ -1,0 +1,360 @@
+"""PROTOCOL.md is true: its examples are test vectors, its tables are the code's, its numbers too."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import UNSET, Struct, inspect
+from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SILENCE_S_MAX
+from taskferry.broker.core.settings import CoreSettings
+from taskferry.protocol import errors, limits, messages
+from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding
+from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
+from taskferry.transport.settings import LinkSettings
+
+from tests.unit.layout.source_tree import ROOT
+from tests.unit.protocol.vectors import Vector, load
+
+TEXT = (ROOT / "PROTOCOL.md").read_text(encoding="utf-8")
+VECTORS = load()
+
+
+def sections(level: int) -> dict[str, str]:
+    """What stands under each heading of this level, up to the next one of the same or a higher level."""
+    parts = re.split(rf"^(#{{1,{level}}}) (.+)$", TEXT, flags=re.MULTILINE)
+    return {
+        title: body for marks, title, body in zip(*[iter(parts[1:])] * 3, strict=True) if len(marks) == level
+    }
+
+
+PORTS = sections(2)
+MESSAGES = sections(3)
+
+
+def tables(text: str) -> Iterator[list[dict[str, str]]]:
+    """Each table as a list of rows, a row as `{heading: cell}`."""
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in block.splitlines()]
+        heading, _, *rows = lines
+        yield [dict(zip(heading, row, strict=True)) for row in rows]
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return next(tables(text))
+
+
+def unquoted(cell: str) -> str:
+    return cell.strip("`")
+
+
+# --- examples -------------------------------------------------------------------------------------------------------
+
+
+def examples() -> Iterator[tuple[str, str, str]]:
+    """The port, the direction and the text of each message in a fenced block, in order."""
+    for title, text in PORTS.items():
+        for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            for line in block.splitlines():
+                arrow, _, message = line.partition(" ")
+                port = "worker" if "worker" in title else "requester"
+                yield port, {"->": "to_broker", "<-": "from_broker"}[arrow], message
+
+
+EXAMPLES = list(examples())
+
+
+def vector_of(port: str, direction: str, text: str) -> Vector:
+    found = [
+        vector
+        for vector in VECTORS
+        if (vector.port, vector.direction, vector.text) == (port, direction, text)
+        and vector.encoding is Encoding.JSON
+    ]
+    assert found, f"no test vector for {text}"
+    return found[0]
+
+
+def test_there_is_an_example_of_every_message() -> None:
+    shown = {vector_of(*example).message for example in EXAMPLES}
+    assert shown >= {vector.message for vector in VECTORS if vector.message}
+
+
+@pytest.mark.parametrize("position", range(len(EXAMPLES)))
+def test_every_example_is_a_test_vector(position: int) -> None:
+    error = vector_of(*EXAMPLES[position]).error
+    if error is not None:  # a bad message stands before the answer to it
+        _, direction, answer = EXAMPLES[position + 1]
+        assert (direction, json.loads(answer)["error"]) == ("from_broker", error)
+
+
+def test_the_example_in_messagepack_is_a_test_vector() -> None:
+    (digits,) = re.findall(r"`([0-9a-f]{40,})`", TEXT)
+    (vector,) = (vector for vector in VECTORS if vector.text == digits)
+    _, _, first = EXAMPLES[0]
+    (same,) = (vector for vector in VECTORS if vector.text == first)
+    assert vector.name == same.name
+
+
+# --- fields ---------------------------------------------------------------------------------------------------------
+
+NAME = "a [name](#names)"
+DATA_BOUND = "up to 1 MiB less 4 KiB"
+
+TABLES: dict[str, type[Struct]] = {
+    "Request": messages.Request,
+    "Cancel": messages.Cancel,
+    "Ping": messages.Ping,
+    "Pong": messages.Pong,
+    "connect (from the worker)": messages.Hello,
+    "connect (from the broker)": messages.Welcome,
+    "request": messages.Call,
+    "response": messages.Result,
+    "cancel": messages.Reason,
+    "disconnect": messages.Reason,
+    "error": messages.Fault,
+}
+"""The heading of a message, and the structure whose fields its first table lists."""
+
+BOUNDS: dict[tuple[type[Struct], str], str] = {
+    (messages.Request, "data"): DATA_BOUND,
+    (messages.Result, "result"): DATA_BOUND,
+    (messages.Result, "error"): f"cut at {limits.TEXT_LENGTH_MAX:,} characters",
+    (messages.Result, "code"): f"1 to {limits.CODE_LENGTH_MAX} of `a-z 0-9 _`, the first a letter",
+}
+"""Bounds that are kept by other code than the decoder."""
+
+DEFAULTS: dict[tuple[type[Struct], str], str] = {
+    (messages.Request, "command"): "required",  # or it is one of the other messages
+    (messages.Request, "request_id"): "a UUID made by the broker",
+    (messages.Request, "data"): "`{}`",
+    (messages.Request, "timeout"): f"{limits.TIMEOUT_S_DEFAULT:g}",
+    (messages.Request, "priority"): f"{limits.PRIORITY_DEFAULT}",
+    (messages.Hello, "name"): "made by the broker",
+    (messages.Result, "result"): "null",
+    (messages.Result, "error"): f"`{errors.HandlerError.message}`",
+    (messages.Result, "code"): f"`{errors.HandlerError.code}`",
+}
+"""Defaults that are filled in by other code than the decoder."""
+
+
+def type_text(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.UnionType(types=types):
+            parts = [part for part in types if not isinstance(part, inspect.NoneType)]
+            (part,) = (part for part in parts if not is_unset(part))
+            return type_text(part) + " or null" * (len(parts) < len(types))
+        case inspect.StrType():
+            return "string"
+        case inspect.IntType():
+            return "integer"
+        case inspect.FloatType():
+            return "number"
+        case inspect.BoolType():
+            return "boolean"
+        case inspect.ListType(item_type=inspect.StrType()):
+            return "array of strings"
+        case inspect.DictType(key_type=inspect.StrType(), value_type=inspect.StrType()):
+            return "object of strings"
+        case inspect.RawType():
+            return "any"
+        case _:
+            raise AssertionError(f"no word for {kind}")
+
+
+def is_unset(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.CustomType) and kind.cls is msgspec.UnsetType
+
+
+def bound_text(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.UnionType(types=types):
+            return "".join(map(bound_text, types))
+        case inspect.StrType(pattern=str()):
+            return NAME
+        case inspect.StrType(max_length=int()):
+            return span(kind.min_length, kind.max_length) + " characters"
+        case inspect.IntType(le=int()) | inspect.FloatType(le=float()):
+            return span(kind.ge, kind.le) if kind.gt is None else f"over {kind.gt:g}, up to {kind.le:,g}"
+        case inspect.ListType(max_length=int(), item_type=item):
+            return f"{span(kind.min_length, kind.max_length)} items, each {bound_text(item)}"
+        case inspect.DictType(max_length=int(), key_type=key, value_type=value):
+            assert bound_text(key) == bound_text(value)
+            return f"{span(None, kind.max_length)} entries, keys and values {bound_text(key)}"
+        case _:
+            return ""
+
+
+def span(least: float | None, most: float | None) -> str:
+    return f"{least:g} to {most:,g}" if least is not None else f"up to {most:,g}"
+
+
+def default_text(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    default: Any = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        default = field.default_factory()
+    if default is None or default is UNSET:
+        return "none"
+    return f"`{json.dumps(default)}`" if isinstance(default, bool | dict) else f"{default:g}"
+
+
+@pytest.mark.parametrize("title", TABLES)
+def test_every_field_is_told_and_no_other(title: str) -> None:
+    kind = TABLES[title]
+    told = [unquoted(row["field"]) for row in table(MESSAGES[title])]
+    tag = kind.__struct_config__.tag_field
+    assert sorted(told) == sorted([*kind.__struct_fields__, *([tag] if tag else [])])
+
+
+FIELDS = [
+    pytest.param(title, field, id=f"{title}: {field.encode_name}")
+    for title, kind in TABLES.items()
+    for field in msgspec.structs.fields(kind)
+]
+
+
+@pytest.mark.parametrize(("title", "field"), FIELDS)
+def test_type_bound_and_default_of_each_field_are_the_codes(
+    title: str, field: msgspec.structs.FieldInfo
+) -> None:
+    kind = TABLES[title]
+    (row,) = (row for row in table(MESSAGES[title]) if unquoted(row["field"]) == field.encode_name)
+    information = inspect.type_info(kind)
+    assert isinstance(information, inspect.StructType)
+    (type_,) = (one.type for one in information.fields if one.name == field.name)
+    told, _, unit = row["type"].partition(", ")
+    assert told == type_text(type_)
+    assert unit in ("", "seconds", "bytes")
+    if "bound" in row:
+        assert row["bound"] == BOUNDS.get((kind, field.name), bound_text(type_))
+        assert row["default"] == DEFAULTS.get((kind, field.name), default_text(field))
+
+
+@pytest.mark.parametrize("kind", [messages.Cancel, messages.Ping, messages.Pong])
+def test_the_type_of_each_message_of_the_requester_port_is_told(kind: type[Struct]) -> None:
+    (row,) = (row for row in table(MESSAGES[kind.__name__]) if unquoted(row["field"]) == "type")
+    assert f"`{kind.__struct_config__.tag}`" in (row.get("bound"), row["meaning"])
+
+
+def test_a_response_has_the_fields_that_are_told() -> None:
+    names = [unquoted(row["field"]) for row in table(MESSAGES["Response"])]
+    assert names == list(messages.Failure.__struct_fields__)
+    assert names[:-1] == list(messages.Response.__struct_fields__)
+    assert "five keys" in MESSAGES["Response"]
+
+
+def test_the_envelope_of_the_worker_port_is_told() -> None:
+    told = {unquoted(row["field"]): row for row in table(MESSAGES["Envelope"])}
+    assert list(told) == ["type", "msg_id", "timestamp", "data"]
+    kinds: list[type[Struct]] = [messages.WorkerConnect, messages.Disconnect, messages.Heartbeat]
+    kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
+    kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment]
+    for kind in kinds:
+        assert set(kind.__struct_fields__) <= told.keys()
+        tag = str(kind.__struct_config__.tag)
+        for field in msgspec.structs.fields(kind):
+            if field.required and field.name != "timestamp":
+                assert f"`{tag}`" in told[field.name]["meaning"], (tag, field.name)
+    assert told["msg_id"]["bound"] == f"up to {limits.REQUEST_ID_LENGTH_MAX} characters"
+
+
+def test_every_message_of_the_worker_port_has_its_part() -> None:
+    titles = " ".join(MESSAGES)
+    for kind in (messages.FromWorker, messages.FromBroker):
+        for message in kind.__args__:
+            assert re.search(rf"\b{message.__struct_config__.tag}\b", titles)
+
+
+def test_what_a_name_may_be_made_of_is_the_pattern() -> None:
+    (paragraph,) = re.findall(r"^#### Names\n\n(.+)$", TEXT, re.MULTILINE)
+    length, _, letters = paragraph.partition(" characters of ")
+    assert length == f"1 to {limits.NAME_LENGTH_MAX}"
+    (letters,) = re.findall("`(.+)`", letters)
+    told = "".join(
+        "".join(map(chr, range(ord(part[0]), ord(part[2]) + 1))) if len(part) == 3 else part
+        for part in letters.split()
+    )
+    every = [chr(number) for number in range(32, 0x250)]
+    assert {one for one in every if re.search(messages.NAME_PATTERN, "a" + one)} == set(told)
+    firsts = {one for one in every if re.search(messages.NAME_PATTERN, one)}
+    assert firsts == {one for one in told if one.isalnum()}
+    assert paragraph.endswith(", the first a letter or a digit.")
+
+
+# --- tables and numbers ---------------------------------------------------------------------------------------------
+
+
+def test_the_error_table_is_the_registry() -> None:
+    told = [
+        (unquoted(row["code"]), row["message"], row["retryable"], row["blame"])
+        for row in table(PORTS["Errors"])
+    ]
+    assert told == [
+        (code, error.message, "yes" if error.retryable else "no", error.blame)
+        for code, error in errors.REGISTRY.items()
+    ]
+
+
+def test_the_codes_that_a_worker_may_give_are_told() -> None:
+    (sentence,) = re.findall(r"^`code` is one of (.+), or one of your$", TEXT, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", sentence)) == errors.WORKER_CODES
+
+
+def test_the_limits_table_is_that_of_the_code() -> None:
+    told = [(unquoted(row["name"]), float(row["value"])) for row in table(PORTS["Limits"])]
+    assert told == [(name, value) for name, value in vars(limits).items() if name.isupper()]
+
+
+def test_the_sub_protocols_are_told() -> None:
+    offered = {
+        unquoted(row["offered"])
+        for rows in tables(PORTS["Ports and handshake"])
+        for row in rows
+        if "offered" in row
+    }
+    assert offered == {*SUBPROTOCOLS, "nothing"}
+
+
+LINK, CORE = LinkSettings(), CoreSettings()
+NUMBERS = [
+    ("Ports and handshake", f"{limits.HANDSHAKE_S_MAX:g} s (`HANDSHAKE_S_MAX`)"),
+    ("Ports and handshake", f"over {LINK.handshake_size_bytes_max // 1024} KiB"),
+    ("Frames", f"over {limits.MESSAGE_SIZE_BYTES_MAX // 2**20} MiB (`MESSAGE_SIZE_BYTES_MAX`;"),
+    ("Frames", f"until {LINK.unsent_size_bytes_max // 2**20} MiB wait"),
+    (
+        "Staying alive",
+        f"| {LINK.heartbeat_interval_s:g} s (`HEARTBEAT_INTERVAL_S`) | {LINK.silence_s_max:g} s",
+    ),
+    ("Staying alive", f"| {REQUESTER_HEARTBEAT_INTERVAL_S:g} s | {REQUESTER_SILENCE_S_MAX:g} s |"),
+    ("Staying alive", f"up to {BACKOFF_FIRST_S:g} s, doubling to at most {BACKOFF_MAX_S:g} s"),
+    ("The requester port", f"{limits.IN_FLIGHT_COUNT_MAX:,} requests (`IN_FLIGHT_COUNT_MAX`;"),
+    ("The requester port", DATA_BOUND),
+    ("The worker port", f"{limits.HANDSHAKE_S_MAX:g} s (`HANDSHAKE_S_MAX`)"),
+    ("What becomes of a request", f"(`queue_count_max`, {CORE.queue_count_max:,})"),
+    ("What becomes of a request", f"(`queue_size_bytes_max`, {CORE.queue_size_bytes_max // 2**20} MiB)"),
+    ("What becomes of a request", f"at most {CORE.retries_count_max} more times"),
+    ("Close codes", f"waits {LINK.close_s_max:g} s"),
+]
+
+
+@pytest.mark.parametrize(("title", "text"), NUMBERS)
+def test_a_number_in_the_text_is_the_codes(title: str, text: str) -> None:
+    assert text in " ".join(PORTS[title].split())
+
+
+def test_the_bound_of_data_is_that_of_a_message_less_an_envelope() -> None:
+    assert limits.MESSAGE_SIZE_BYTES_MAX == 2**20
+    assert limits.ENVELOPE_SIZE_BYTES_MAX == 4 * 2**10
+
+
+def test_every_link_inside_leads_to_a_heading() -> None:
+    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings
+
+
+def test_there_are_two_diagrams_of_states() -> None:
+    assert len(re.findall(r"^```mermaid\nstateDiagram-v2$", TEXT, re.MULTILINE)) == 2

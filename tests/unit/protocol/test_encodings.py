@@ -1,0 +1,27 @@
+"""The names of the encodings, and which one a handshake settles on."""
+
+import pytest
+from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding, choose
+
+JSON, MSGPACK = "taskferry.v1.json", "taskferry.v1.msgpack"
+
+
+def test_the_names_are_those_of_the_contract() -> None:
+    assert SUBPROTOCOLS == {JSON: Encoding.JSON, MSGPACK: Encoding.MSGPACK}
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ([], Encoding.JSON),
+        ([JSON], Encoding.JSON),
+        ([MSGPACK], Encoding.MSGPACK),
+        ([MSGPACK, JSON], Encoding.MSGPACK),
+        ([JSON, MSGPACK], Encoding.JSON),
+        (["chat", "taskferry.v2.json", MSGPACK], Encoding.MSGPACK),
+        (["chat"], None),
+        (["taskferry.v1.JSON", "json"], None),
+    ],
+)
+def test_the_first_offer_that_is_known_is_taken(offered: list[str], chosen: Encoding | None) -> None:
+    assert choose(offered) is chosen

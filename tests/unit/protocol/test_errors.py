@@ -1,0 +1,119 @@
+"""The registry and the classes are the same list, and what a worker may claim is bounded."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from taskferry.protocol import errors
+from taskferry.protocol.errors import (
+    REGISTRY,
+    WORKER_CODES,
+    HandlerError,
+    NoAvailableWorkers,
+    TaskferryError,
+    WorkerTimeout,
+    error_from_wire,
+    outcome_label,
+    worker_code,
+)
+from taskferry.protocol.limits import CODE_LENGTH_MAX
+
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, TaskferryError) and value is not TaskferryError
+]
+
+
+def test_the_registry_holds_every_class_under_its_code_and_nothing_else() -> None:
+    assert list(REGISTRY.values()) == CLASSES  # in the order in which they are written, too
+    assert {error.code: error for error in CLASSES} == REGISTRY
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda error: str(error.code))
+def test_every_class_says_all_that_the_contract_tells_of_it(error: type[TaskferryError]) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", error.code)
+    assert len(error.code) <= CODE_LENGTH_MAX
+    assert {"code", "message", "blame"} <= vars(error).keys()
+    assert error.message
+    assert error.__doc__
+    assert isinstance(error.retryable, bool)
+    assert error.blame in ("requester", "worker", "broker")
+    # Whoever may send again must know that nothing ran.
+    assert not (error.retryable and "may have run" in error.message)
+
+
+def test_the_texts_that_clients_know_stay() -> None:
+    assert NoAvailableWorkers().text == "No available workers"
+    assert WorkerTimeout().text == "Worker response timeout"
+
+
+def test_an_error_carries_its_text_and_whom_it_is_about() -> None:
+    error = WorkerTimeout("too late", request_id="r", processed_by="worker-1")
+    assert (str(error), error.text, error.request_id, error.processed_by) == (
+        "too late",
+        "too late",
+        "r",
+        "worker-1",
+    )
+    assert str(WorkerTimeout()) == WorkerTimeout.message
+
+
+@pytest.mark.parametrize("code", sorted(REGISTRY))
+def test_a_worker_may_give_only_the_codes_that_it_can_know(code: str) -> None:
+    assert worker_code(code) == (code if code in WORKER_CODES else "handler_error")
+
+
+def test_the_codes_that_a_worker_may_give_are_few() -> None:
+    assert {
+        "handler_error",
+        "unknown_command",
+        "bad_request",
+        "too_large",
+        "cancelled",
+        "not_representable",
+    } == WORKER_CODES
+
+
+@pytest.mark.parametrize("code", ["customer_unknown", "e404", "x", "x" * CODE_LENGTH_MAX])
+def test_a_handlers_own_code_is_carried(code: str) -> None:
+    assert worker_code(code) == code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [None, "", "Customer", "4xx", "_x", "no-dash", "no space", "größe", "x\n", "x" * (CODE_LENGTH_MAX + 1)],
+)
+def test_what_is_no_code_becomes_a_handlers_error(code: str | None) -> None:
+    assert worker_code(code) == "handler_error"
+
+
+@given(st.text() | st.from_regex(r"[a-z][a-z0-9_]{0,70}"))
+def test_whatever_a_worker_says_becomes_a_code(code: str) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]{0,63}", worker_code(code))
+
+
+@given(st.text() | st.sampled_from(sorted(REGISTRY)))
+def test_labels_are_few(code: str) -> None:
+    assert outcome_label(code) == (code if code in REGISTRY else "handler_error")
+
+
+@pytest.mark.parametrize("code", sorted(REGISTRY))
+def test_an_error_from_the_wire_is_of_its_class(code: str) -> None:
+    error = error_from_wire(code, "what happened", request_id="r", processed_by="worker-1")
+    assert type(error) is REGISTRY[code]
+    assert (error.code, error.text, error.request_id, error.processed_by) == (
+        code,
+        "what happened",
+        "r",
+        "worker-1",
+    )
+
+
+def test_an_unknown_code_from_the_wire_is_a_handlers_own() -> None:
+    error = error_from_wire("customer_unknown", "no such customer: 42")
+    assert type(error) is HandlerError
+    assert error.code == "customer_unknown"
+    assert HandlerError().code == "handler_error"  # the class is as it was
+    assert (error.request_id, error.processed_by) == (None, None)

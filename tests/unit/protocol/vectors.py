@@ -1,0 +1,105 @@
+"""The test vectors as the tests see them."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+from taskferry.protocol import messages
+from taskferry.protocol.codec import CODECS, DECODE_ERRORS, describe
+from taskferry.protocol.encodings import Encoding
+
+from tests.unit.layout.source_tree import ROOT
+
+FOLDER = ROOT / "tests" / "vectors"
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One line of a file; either `message` and `fields` or `error` is given. `text` is what the file calls `bytes`."""
+
+    file: str
+    name: str
+    port: str
+    direction: str
+    encoding: Encoding
+    text: str
+    message: str | None = None
+    fields: dict[str, Any] | None = None
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.encoding.value}: {self.name}"
+
+    @property
+    def payload(self) -> bytes:
+        return self.text.encode() if self.encoding is Encoding.JSON else bytes.fromhex(self.text)
+
+
+def load() -> list[Vector]:
+    """Every vector of every file."""
+    return [
+        Vector(file.stem, encoding=Encoding(line.pop("encoding")), text=line.pop("bytes"), **line)
+        for file in sorted(FOLDER.glob("*.json"))
+        for line in json.loads(file.read_text(encoding="utf-8"))
+    ]
+
+
+def read(vector: Vector) -> Struct | str:
+    """The message as its receiver reads it, or what the receiver answers to it."""
+    codec = CODECS[vector.encoding]
+    try:
+        message: Struct
+        match vector.port, vector.direction:
+            case "requester", "to_broker":
+                message = codec.request(vector.payload)
+                assert isinstance(message, messages.Request)
+                if message.command is UNSET:
+                    # A requester says either what is to be run or which other message this is.
+                    return (
+                        "command: missing"
+                        if message.type is UNSET
+                        else codec.requester_control(vector.payload)
+                    )
+            case "requester", "from_broker":
+                message = read_as(vector, kind_of(codec.outcome(vector.payload)))
+            case "worker", "to_broker":
+                message = codec.from_worker(vector.payload)
+            case _:
+                message = codec.from_broker(vector.payload)
+    except DECODE_ERRORS as error:
+        return describe(error, vector.encoding)
+    return message
+
+
+def kind_of(outcome: messages.Outcome) -> type[Struct]:
+    """What a requester makes of an answer when it has read all that an answer can have."""
+    if outcome.type == "pong":
+        return messages.Pong
+    return messages.Response if outcome.success else messages.Failure
+
+
+def read_as(vector: Vector, kind: type[Struct]) -> Struct:
+    """The message as the structure that its sender wrote."""
+    library = msgspec.json if vector.encoding is Encoding.JSON else msgspec.msgpack
+    message: Struct = library.decode(vector.payload, type=kind)
+    return message
+
+
+def fields_of(message: Struct, encoding: Encoding) -> dict[str, Any]:
+    """The fields of a message that differ from their defaults, in the notation of the vectors."""
+    fields: dict[str, Any] = {}
+    for field in msgspec.structs.fields(message):
+        value = getattr(message, field.name)
+        if value is UNSET or (type(value) is type(field.default) and value == field.default):
+            continue
+        if field.default_factory is not msgspec.NODEFAULT and value == field.default_factory():
+            continue
+        match value:
+            case Raw():
+                value = {"raw": bytes(value).decode() if encoding is Encoding.JSON else bytes(value).hex()}
+            case Struct():
+                value = fields_of(value, encoding)
+        fields[field.name] = value
+    return fields
