@@ -51,9 +51,9 @@ class RequesterSession:
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
-        codec = self._codec
-        decode = codec.request
+        decode = self._codec.request
         core = self._core
+        requester = self._requester
         for payload in payloads:
             try:
                 message = decode(payload)
@@ -66,15 +66,16 @@ class RequesterSession:
                 self._control(payload, message.type, now)
                 continue
             if data is UNSET:
-                data = codec.empty_data
-            elif len(data) > self._data_size_bytes_max:
-                text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
-                self._refuse(errors.TooLarge(text), payload)
-                continue
-            elif len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
-                # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
-                data = data.copy()
-            core.submit(self._requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
+                data = self._codec.empty_data
+            elif len(payload) > ENVELOPE_SIZE_BYTES_MAX:
+                if len(data) > self._data_size_bytes_max:
+                    text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
+                    self._refuse(errors.TooLarge(text), payload)
+                    continue
+                if len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
+                    # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
+                    data = data.copy()
+            core.submit(requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
         if core.deadlines.next_at < self._broker.wakes_at:
             self._broker.wake_at(core.deadlines.next_at)
 

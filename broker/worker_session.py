@@ -9,12 +9,11 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
-
 from ..protocol import errors, limits, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
+from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import Link
 from .core.ports import CancelReason
@@ -84,7 +83,7 @@ class WorkerSession:
             except DECODE_ERRORS as error:
                 self._complain(errors.BadMessage(describe(error, self.encoding)), payload)
                 continue
-            if worker is not None and type(message) is messages.WorkerResponse:
+            if type(message) is WorkerResponse and worker is not None:
                 if not core.respond(worker, message.msg_id, message.data, now):
                     text = f"msg_id: no assignment {message.msg_id!r} at this worker"
                     self._complain(errors.UnknownAssignment(text), payload)
@@ -133,9 +132,8 @@ class WorkerSession:
                 raise errors.TooLarge(
                     f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
                 )
-        trace = UNSET if request.trace is None else request.trace
-        call = messages.Call(request.command.name, data, timeout_s, request.request_id, trace)
-        return self.link.send(self._codec.encode(messages.AssignmentMessage(msg_id, time.time(), call)))
+        call = Call(request.command.name, data, timeout_s, request.request_id, request.trace)
+        return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         message = messages.CancelAssignment(msg_id, messages.Reason(reason), time.time())

@@ -209,14 +209,14 @@ class Connected(Struct, tag_field="type", tag="connect"):
     timestamp: float | None = None
 
 
-class Call(Struct, gc=False):
+class Call(Struct, gc=False, omit_defaults=True):
     """What is to be run, and the seconds that are left for it."""
 
     action: str
     params: Raw
     timeout: float
     request_id: str
-    trace: str | UnsetType = UNSET
+    trace: str | None = None
 
 
 class AssignmentMessage(Struct, tag_field="type", tag="request", gc=False):

@@ -3,8 +3,6 @@
 import asyncio
 from concurrent.futures import Future
 
-from msgspec import UNSET
-
 from ..protocol.messages import AssignmentMessage
 from .process_pool import ProcessReport
 
@@ -34,7 +32,7 @@ class Assignment:
         self.msg_id = message.msg_id
         self.request_id = call.request_id
         self.command = call.action
-        self.trace = None if call.trace is UNSET else call.trace
+        self.trace = call.trace
         self.deadline = received_at + call.timeout
         self.cancel_reason: str | None = None
         self.is_started = False

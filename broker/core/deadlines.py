@@ -15,42 +15,55 @@ TICK_S: Final = 0.01
 
 NEVER: Final = float("inf")
 
+LOOK_INTERVAL_S: Final = 0.5
+"""How long a request may live before it is put on the wheel. Nearly all have ended by then and cost it nothing."""
+
 
 class Deadlines:
-    """The deadlines of all live requests."""
+    """The deadlines of all live requests.
 
-    __slots__ = ("_slots", "_ticks", "next_at")
+    A request is young until the next look, unless it expires before that; what is still there then goes on the wheel.
+    """
+
+    __slots__ = ("_look_at", "_slots", "_ticks", "_young", "next_at")
 
     def __init__(self) -> None:
         self._slots: dict[int, dict[Request, None]] = {}
         self._ticks: list[int] = []
+        self._young: dict[Request, None] = {}
+        self._look_at = 0.0
         self.next_at = NEVER
-        """No request expires before this time (seconds); it may be one at which nothing does."""
+        """`expired` need not be called before this time (seconds); it may be one at which nothing expires."""
 
     @property
     def is_empty(self) -> bool:
         """No request is watched over."""
-        return not any(self._slots.values())
+        return not self._young and not any(self._slots.values())
 
     def add(self, request: Request) -> None:
         """Watch over `request.deadline`."""
-        tick = request.deadline_tick = int(request.deadline / TICK_S) + 1
-        if tick in self._slots:
-            self._slots[tick][request] = None
-            return
-        self._slots[tick] = {request: None}
-        heappush(self._ticks, tick)
-        self.next_at = self._ticks[0] * TICK_S
+        look_at = self._look_at
+        if request.deadline <= look_at:
+            self._put_on_wheel(request)
+        else:
+            self._young[request] = None
+            if look_at < self.next_at:  # noqa: PLR1730  the hot path: a call of min() costs more
+                self.next_at = look_at
 
     def remove(self, request: Request) -> None:
         """`request`, added before, has ended."""
-        slot = self._slots[request.deadline_tick]
-        del slot[request]
-        if not slot:
-            slot.clear()  # gives back the table of a dict that was large once
+        if request.deadline_tick:
+            del self._slots[request.deadline_tick][request]
+        else:
+            del self._young[request]
 
     def expired(self, now: float) -> list[Request]:
-        """The requests whose time is up, oldest slot first. They stay until removed one by one."""
+        """The requests whose time is up, earliest slot first. They stay until removed one by one."""
+        if now >= self._look_at:
+            for request in self._young:
+                self._put_on_wheel(request)
+            self._young = {}
+            self._look_at = now + LOOK_INTERVAL_S
         expired: list[Request] = []
         ticks = self._ticks
         while ticks and ticks[0] * TICK_S <= now:
@@ -60,4 +73,15 @@ class Deadlines:
                 break
             del self._slots[heappop(ticks)]
         self.next_at = ticks[0] * TICK_S if ticks else NEVER
+        if self._young and self._look_at < self.next_at:
+            self.next_at = self._look_at
         return expired
+
+    def _put_on_wheel(self, request: Request) -> None:
+        tick = request.deadline_tick = int(request.deadline / TICK_S) + 1
+        if tick in self._slots:
+            self._slots[tick][request] = None
+            return
+        self._slots[tick] = {request: None}
+        heappush(self._ticks, tick)
+        self.next_at = min(self.next_at, tick * TICK_S)

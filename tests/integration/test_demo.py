@@ -268,8 +268,8 @@ def test_ctrl_c_at_any_moment_is_clean(moment: str) -> None:
 
 
 async def test_the_killed_worker_comes_back_and_no_request_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_run, "CUT_OFF_SHARE", 0.3 / 600)
-    monkeypatch.setattr(demo_run, "RETURN_SHARE", 0.5 / 600)
+    monkeypatch.setattr(demo_run, "CUT_OFF_S_MAX", 0.3)
+    monkeypatch.setattr(demo_run, "RETURN_S_MAX", 0.5)
     run = DemoRun(seconds=600, worker_count=3, concurrency=24)
     try:
         await run.start()
@@ -282,6 +282,9 @@ async def test_the_killed_worker_comes_back_and_no_request_is_lost(monkeypatch: 
             assert "worker-2 was just killed" in run.look().headline
             while len(run.look().incidents) < 2:
                 await asyncio.sleep(0.005)
+        await run.count_in_flight()
+        assert run.look().in_flight_count == 24
+        assert all(0 <= row.in_flight_count <= 16 for row in run.look().workers)
         done_count = run.tally.done_by_worker["worker-2"]
         async with asyncio.timeout(PATIENCE_S):
             while run.tally.done_by_worker["worker-2"] == done_count:
@@ -299,6 +302,7 @@ async def test_the_killed_worker_comes_back_and_no_request_is_lost(monkeypatch: 
     assert back.text.startswith("worker-2 is back")
     assert killed.at_s < back.at_s
     assert {name for name in before if before[name].process_id != after[name].process_id} == {"worker-2"}
+    assert [row.in_flight_count for row in after.values()] == [0, 0, 0]
     assert outcome.failures == {}
     assert outcome.unanswered_count == 0
     assert all(row.done_count > 0 for row in after.values())

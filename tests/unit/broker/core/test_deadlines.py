@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from taskferry.broker.core.commands import Command
-from taskferry.broker.core.deadlines import NEVER, TICK_S, Deadlines
+from taskferry.broker.core.deadlines import LOOK_INTERVAL_S, NEVER, TICK_S, Deadlines
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.requester import Requester
 
@@ -127,6 +127,24 @@ def test_an_empty_wheel_never_wakes_anybody() -> None:
     assert deadlines.next_at == NEVER
 
 
+def test_what_outlives_the_first_look_is_put_on_the_wheel_and_the_rest_leaves_nothing_there() -> None:
+    deadlines = Deadlines()
+    deadlines.expired(START_S)
+    short, long, ended = (make_request(START_S + after_s) for after_s in (0.1, 30, 30))
+    for request in (short, long, ended):
+        deadlines.add(request)
+    assert deadlines.next_at == pytest.approx(START_S + 0.1, abs=TICK_S)
+    deadlines.remove(ended)
+    assert deadlines.expired(START_S + 0.12) == [short]
+    deadlines.remove(short)
+    assert deadlines.expired(START_S + 0.12) == []
+    assert deadlines.next_at == START_S + LOOK_INTERVAL_S, "the look at what is still young"
+    assert deadlines.expired(START_S + LOOK_INTERVAL_S) == []
+    assert deadlines.next_at == pytest.approx(START_S + 30, abs=TICK_S)
+    deadlines.remove(long)
+    assert deadlines.is_empty
+
+
 def test_the_wheel_wakes_for_the_earliest() -> None:
     deadlines = Deadlines()
     late, early, same_tick = (
@@ -134,10 +152,10 @@ def test_the_wheel_wakes_for_the_earliest() -> None:
         make_request(START_S + 1),
         make_request(START_S + 1.001),
     )
-    deadlines.add(late)
-    assert deadlines.next_at == pytest.approx(START_S + 5, abs=TICK_S)
-    deadlines.add(early)
-    deadlines.add(same_tick)
+    for request in (late, early, same_tick):
+        deadlines.add(request)
+    assert deadlines.next_at <= START_S
+    assert deadlines.expired(START_S) == []
     assert deadlines.next_at == pytest.approx(START_S + 1, abs=TICK_S)
     assert deadlines.expired(START_S + 0.99) == []
     assert deadlines.expired(START_S + 1.02) == [early, same_tick]
