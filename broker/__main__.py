@@ -1,6 +1,11 @@
 """`python -m taskferry.broker` does what `taskferry broker` does."""
 
-from .cli import broker
+import sys
 
 if __name__ == "__main__":
-    broker(prog_name="taskferry broker")
+    try:
+        from .cli import broker
+
+        broker(prog_name="taskferry broker")
+    except KeyboardInterrupt:  # while it was still loading
+        sys.exit(130)

@@ -31,6 +31,9 @@ POLICY_VIOLATION: Final = 1008
 LOGGED_LENGTH_MAX: Final = 200
 """Characters of a worker's own words that a log line takes; they are logged quoted, so that they stay one line."""
 
+COMPLAINTS_LOGGED_COUNT_MAX: Final = 10
+"""Bad messages of one connection that are logged: a worker that sends nothing else must not fill the disk."""
+
 
 class WorkerSession:
     """Receives from one link and is the core's port to it. Until the worker has said `connect`, `worker` is None."""
@@ -38,6 +41,7 @@ class WorkerSession:
     __slots__ = (
         "_broker",
         "_codec",
+        "_complaints_count",
         "_connect_timer",
         "_core",
         "_data_size_bytes_max",
@@ -59,6 +63,7 @@ class WorkerSession:
         self._data_size_bytes_max = broker.data_size_bytes_max
         self._hello_msg_id: str | None = None
         self._is_rejected = False
+        self._complaints_count = 0
         self.worker: Worker | None = None
 
     # --- from the link ---
@@ -219,5 +224,9 @@ class WorkerSession:
         """Tell the worker what was wrong with its message; the connection lives on."""
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         fault = messages.Fault(error.code, error.text)
-        logger.warning("worker %s: %s", self._who, error.text[:LOGGED_LENGTH_MAX])
+        self._complaints_count += 1
+        if self._complaints_count <= COMPLAINTS_LOGGED_COUNT_MAX:
+            is_last = self._complaints_count == COMPLAINTS_LOGGED_COUNT_MAX
+            more = " (further ones of this connection are not logged)" if is_last else ""
+            logger.warning("worker %s: %s%s", self._who, error.text[:LOGGED_LENGTH_MAX], more)
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))

@@ -1,6 +1,11 @@
 """`python -m taskferry.requester` does what `taskferry request` does."""
 
-from .cli import request
+import sys
 
 if __name__ == "__main__":
-    request(prog_name="taskferry request")
+    try:
+        from .cli import request
+
+        request(prog_name="taskferry request")
+    except KeyboardInterrupt:  # while it was still loading
+        sys.exit(130)

@@ -41,6 +41,7 @@ class Core:
 
     __slots__ = (
         "_msg_count",
+        "_waiting_commands",
         "deadlines",
         "ended_count",
         "is_draining",
@@ -65,6 +66,7 @@ class Core:
         self.deadlines = Deadlines()
         self.is_draining = False
         self._msg_count = 0
+        self._waiting_commands: dict[Command, None] = {}
         self.waiting_count = 0
         self.waiting_size_bytes = 0
         self.submitted_count = 0
@@ -193,13 +195,19 @@ class Core:
         self.roster.leave(worker)
         written_count = worker.port.written_count
         assignments, worker.assignments = worker.assignments, {}
+        unplaced: list[Request] = []
         for assignment in assignments.values():
             request = assignment.request
             if request is None:
                 continue
             assignment.request = None
             request.assignment = None
-            self._recover(request, worker, assignment.message_number <= written_count, now)
+            if not self._recover(request, worker, assignment.message_number <= written_count, now):
+                unplaced.append(request)
+        for request in reversed(
+            unplaced
+        ):  # each goes to the head of the line: the oldest, last, will stand first
+            self._wait(request, is_first=True)
         self._fail_stranded(worker.commands, now)
 
     def respond(self, worker: Worker, msg_id: str, result: messages.Result, now: float) -> bool:
@@ -285,11 +293,15 @@ class Core:
 
     def _wait(self, request: Request, *, is_first: bool = False) -> None:
         request.command.waiting.add(request, is_first=is_first)
+        self._waiting_commands[request.command] = None
         request.is_waiting = True
         self.waiting_count += 1
         self.waiting_size_bytes += len(request.data)
 
     def _stop_waiting(self, request: Request) -> None:
+        """The line has let it go."""
+        if not request.command.waiting.count:
+            del self._waiting_commands[request.command]
         request.is_waiting = False
         self.waiting_count -= 1
         self.waiting_size_bytes -= len(request.data)
@@ -311,10 +323,10 @@ class Core:
     def _pull(self, worker: Worker, now: float) -> None:
         """Fill the free slots of `worker` with what waits for the commands that it serves."""
         while self.waiting_count and worker.pools and worker.in_flight_count < worker.concurrency:
-            heads = [head for command in worker.commands if (head := command.waiting.peek()) is not None]
-            if not heads:
+            heads = [command.waiting.peek() for command in self._waited_for(worker)]
+            request = min((head for head in heads if head is not None), key=rank_of, default=None)
+            if request is None:
                 return
-            request = min(heads, key=rank_of)
             request.command.waiting.take(request)
             self._stop_waiting(request)
             request.command.queue_wait.observe(now - request.submitted_at)
@@ -323,27 +335,33 @@ class Core:
             else:
                 self._assign(request, worker, budget_s(request, now), now)
 
-    def _recover(self, request: Request, worker: Worker, was_written: bool, now: float) -> None:
+    def _waited_for(self, worker: Worker) -> Iterable[Command]:
+        """The commands of `worker` that may have somebody waiting: found from whichever side is shorter."""
+        if len(worker.commands) <= len(self._waiting_commands):
+            return worker.commands
+        return (command for command in self._waiting_commands if command in worker.commands)
+
+    def _recover(self, request: Request, worker: Worker, was_written: bool, now: float) -> bool:
         """Decide about a request whose worker was lost: what never left runs elsewhere; what may have run is told so,
-        unless it may run twice."""
+        unless it may run twice. False where it must wait for a slot."""
         if was_written:
             may_retry = request.idempotent and request.retries_count < self.settings.retries_count_max
             if not may_retry or request.command.pool is None:
                 self._fail(request, errors.WorkerLost(), now, worker=worker)
-                return
+                return True
             request.retries_count += 1
             self.retried_count += 1
         else:
             self.reassigned_count += 1
         if request.deadline <= now:
             self._fail(request, errors.WorkerTimeout(), now, worker=worker)
-            return
+            return True
         pool = request.command.pool
         other = None if pool is None else pool.strategy.pick(request.affinity)
-        if other is not None:
-            self._assign(request, other, budget_s(request, now), now)
-        else:
-            self._wait(request, is_first=True)
+        if other is None:
+            return False
+        self._assign(request, other, budget_s(request, now), now)
+        return True
 
     def _handler_failed(self, request: Request, result: messages.Result, now: float) -> None:
         error = errors.HandlerError((result.error or errors.HandlerError.message)[:TEXT_LENGTH_MAX])

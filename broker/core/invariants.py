@@ -27,6 +27,7 @@ def check_invariants(core: Core) -> None:
         assert bool(worker.pools) == (worker.state is WorkerState.HEALTHY)
         for pool in worker.pools:
             assert worker in pool.members
+    assert set(core._waiting_commands) == {request.command for request in live if request.is_waiting}
     for command in core.roster.commands.values():
         assert command.waiting.count == sum(
             request.is_waiting and request.command is command for request in live

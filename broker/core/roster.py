@@ -30,7 +30,7 @@ class Roster:
         """Take in a worker that serves the commands `names` (repetitions count once). From now on its id is its own,
         also where an old connection of the same worker, which is about to leave, still had it."""
         self.workers[worker.worker_id] = worker
-        commands = worker.commands = tuple(self._command(name) for name in dict.fromkeys(names))
+        commands = worker.commands = {self._command(name): None for name in names}
         commands_by_pool: dict[Pool | None, list[Command]] = {}
         for command in commands:
             commands_by_pool.setdefault(command.pool, []).append(command)

@@ -73,7 +73,7 @@ class Worker:
         self.state = WorkerState.HEALTHY
         self.in_flight_count = 0
         self.assignments: dict[str, Assignment] = {}
-        self.commands: tuple[Command, ...] = ()
+        self.commands: dict[Command, None] = {}
         self.pools: list[Pool] = []
         self.succeeded_count = 0
         self.failed_count = 0

@@ -90,8 +90,9 @@ class BrokerCollector(Collector):
             for outcome, count in command.outcomes.items():
                 ended.add_metric([command.name, outcome], count)
             depth.add_metric(labels, command.waiting.count)
-            duration.add_metric(labels, *_buckets(command.duration))
-            wait.add_metric(labels, *_buckets(command.queue_wait))
+            if command.outcomes:  # a histogram takes long to write: none for what was only announced
+                duration.add_metric(labels, *_buckets(command.duration))
+                wait.add_metric(labels, *_buckets(command.queue_wait))
         yield from (ended, depth, duration, wait)
 
     def _workers(self) -> Iterator[Metric]:

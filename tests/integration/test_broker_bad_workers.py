@@ -324,3 +324,17 @@ async def test_a_message_over_the_bound_costs_the_worker_its_connection_and_nobo
         assert (response["code"], response["processed_by"]) == ("worker_lost", name)
         async with serving(shared_broker.worker_url, {command: lambda _: "another one"}):
             assert (await requester.call(command))["data"] == "another one"
+
+
+async def test_a_worker_that_sends_nothing_but_nonsense_does_not_fill_the_log(shared_broker: Broker) -> None:
+    name = unique("worker")
+    async with connected(shared_broker.worker_url) as worker:
+        await worker.join(name, unique("c"))
+        for _ in range(15):
+            await worker.send_raw("nonsense")
+            await worker.receive()
+    logged = [line for line in shared_broker.stderr.splitlines() if f"worker {name}: not valid JSON" in line]
+    assert len(logged) == 10
+    assert [line.endswith("(further ones of this connection are not logged)") for line in logged] == [
+        False
+    ] * 9 + [True]

@@ -190,3 +190,18 @@ def test_the_time_spent_waiting_is_counted_for_those_that_waited() -> None:
     worker.succeed(second)
     assert sum(command.queue_wait.counts) == 1
     assert sum(command.duration.counts) == 2
+
+
+def test_who_waits_is_found_however_many_commands_a_worker_serves() -> None:
+    world = World()
+    few = world.worker("few", "a", "b")
+    many = world.worker("many", *(f"c{number}" for number in range(100)))
+    requester = world.requester()
+    running = [requester.submit("a"), requester.submit("c0")]
+    waiting = [requester.submit(command) for command in ("b", "c1", "c2")]
+    many.succeed(running[1])
+    assert many.holds == [waiting[1]]
+    few.succeed(running[0])
+    assert few.holds == [waiting[0]]
+    many.succeed(waiting[1])
+    assert many.holds == [waiting[2]]

@@ -236,3 +236,19 @@ def test_a_worker_is_always_told_that_some_time_is_left() -> None:
     world.now += 1.0 - 1e-6
     worker.succeed(first)
     assert worker.delivered[-1].timeout_s == 0.001
+
+
+def test_unwritten_assignments_of_one_requester_keep_their_order_when_they_wait() -> None:
+    world = World()
+    stuck = world.worker("stuck", concurrency=3, is_stuck=True)
+    busy, requester = world.worker("busy", "echo", "other"), world.requester()
+    requester.submit("other")
+    first, second, third = (requester.submit() for _ in range(3))
+    stuck.leave()
+    assert world.core.waiting_count == 3
+    served = []
+    while busy.holds:
+        (held,) = busy.holds
+        served.append(held)
+        busy.succeed(held)
+    assert served[1:] == [first, second, third]
