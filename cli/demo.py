@@ -1,0 +1,219 @@
+"""`taskferry demo`: the main job on one machine, without set-up, live; it ends by itself.
+
+Knows options, signals and exit codes; the run is in demo_run.py, its looks in demo_display.py. Those are loaded once
+signals are handled, not before: a Ctrl-C in the midst of an import would be a traceback.
+"""
+
+import asyncio
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from .demo_display import Display
+    from .demo_run import DemoRun
+    from .demo_table import Outcome, Snapshot
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SECONDS_DEFAULT: Final = 10.0
+SECONDS_MIN: Final = 0.5
+SECONDS_MAX: Final = 86_400.0
+
+WORKERS_DEFAULT: Final = 3
+WORKERS_MAX: Final = 16
+"""Each is a process of this machine, and a row of the table."""
+
+CONCURRENCY_DEFAULT: Final = 24
+"""Half of the slots of three workers: all of them are busy, and nothing waits."""
+CONCURRENCY_MAX: Final = 1000
+"""What one requester may have in flight is a little more."""
+
+REDRAW_INTERVAL_S: Final = 0.25
+"""Often enough to look alive; drawing a table takes a few milliseconds from the requests."""
+
+FAILED: Final = 1
+
+
+class Interruption:
+    """SIGINT and SIGTERM while the demo is alive: counted, passed on, never an exception in the midst of something."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._run: DemoRun | None = None
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """From here on. After it SIGINT is ignored: only the way out is left, and it is short."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    @contextmanager
+    def passed_on_to(self, run: "DemoRun") -> Iterator[None]:
+        """Tell `run`, in the running loop, of every signal, earlier ones included."""
+        self._loop, self._run = asyncio.get_running_loop(), run
+        for _ in range(self._count):
+            run.interrupt()
+        try:
+            yield
+        finally:
+            self._run = None
+
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._run is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._run.interrupt)
+
+
+def _option(name: str, **attributes: Any) -> Callable[[Function], Function]:
+    """An option that may also be given by environment: `--seconds` by TASKFERRY_DEMO_SECONDS, and so on."""
+    variable = "TASKFERRY_DEMO_" + name.removeprefix("--").upper()
+    return click.option(name, envvar=variable, show_envvar=True, **attributes)
+
+
+def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
+    if math.isnan(seconds):  # which is in every range
+        raise click.BadParameter("nan is not a number of seconds")
+    return seconds
+
+
+def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Found out before the run, not after it."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r}")
+    return path
+
+
+@click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
+@_option(
+    "--seconds",
+    type=click.FloatRange(SECONDS_MIN, SECONDS_MAX),
+    default=SECONDS_DEFAULT,
+    show_default=True,
+    callback=_finite,
+    help="How long requests are sent.",
+)
+@_option(
+    "--workers",
+    type=click.IntRange(1, WORKERS_MAX),
+    default=WORKERS_DEFAULT,
+    show_default=True,
+    help="Worker processes. From two on, one is killed on the way.",
+)
+@_option(
+    "--concurrency",
+    type=click.IntRange(1, CONCURRENCY_MAX),
+    default=CONCURRENCY_DEFAULT,
+    show_default=True,
+    help="Requests in flight at once.",
+)
+@_option(
+    "--export",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_path_to_write,
+    help="Write the final table here, as SVG.",
+)
+@click.pass_context
+def demo(context: click.Context, seconds: float, workers: int, concurrency: int, export: Path | None) -> None:
+    """See it all at work on this machine: a broker, workers, a stream of requests, and a live table.
+
+    Everything is real: sockets, processes, the built-in commands, and every answer is checked. On the way one worker is
+    killed (kill -9) and comes back. Ports are free ones on the loopback address and are shown, so that you can look in
+    meanwhile; --seconds 600 gives you the time. Ctrl-C ends it at once. In a pipe there are plain lines and no table.
+
+    Exit codes: 0 every request was answered right, 1 one was not, 2 wrong options.
+    """
+    interruption = Interruption()
+    with interruption.handled():
+        code = _carry_out(interruption, seconds, workers, concurrency, export)
+    context.exit(code)
+
+
+def _carry_out(
+    interruption: Interruption, seconds: float, worker_count: int, concurrency: int, export: Path | None
+) -> int:
+    """Run, show, and give the exit code."""
+    from ..transport.loop import new_event_loop  # noqa: PLC0415 - here and below: see the module's docstring
+    from .demo_display import choose_display  # noqa: PLC0415
+    from .demo_run import DemoRun  # noqa: PLC0415
+    from .demo_worker import DemoFailed  # noqa: PLC0415
+
+    logging.getLogger("taskferry").setLevel(logging.ERROR)  # that a worker is lost is part of the show
+    display = choose_display()
+
+    async def main() -> int:
+        run = DemoRun(seconds=seconds, worker_count=worker_count, concurrency=concurrency)
+        with interruption.passed_on_to(run):
+            try:
+                return await _show(run, display, export)
+            finally:
+                await run.stop()
+
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(main())
+    except BrokenPipeError:
+        raise  # whoever read has seen enough: click ends quietly
+    except (DemoFailed, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        return FAILED
+
+
+async def _show(run: "DemoRun", display: "Display", export: Path | None) -> int:
+    """The run from its start to its summary, and the exit code."""
+    looking = asyncio.create_task(_look_often(run, display))
+    try:
+        await run.start()
+        await run.stream()
+    except BaseException:
+        display.drop()
+        raise
+    finally:
+        looking.cancel()
+        await asyncio.wait({looking})
+    if not looking.cancelled():
+        looking.result()  # raises: nobody reads any more
+    snapshot, outcome = run.look(), run.outcome()
+    display.finish(snapshot, outcome)
+    if export is not None and not _export(export, snapshot, outcome):
+        return FAILED
+    return 0 if outcome.is_good else FAILED
+
+
+async def _look_often(run: "DemoRun", display: "Display") -> None:
+    while not run.stopping.is_set():
+        await run.count_in_flight()
+        try:
+            display.show(run.look())
+        except OSError:
+            run.interrupt()
+            raise
+        await asyncio.sleep(REDRAW_INTERVAL_S)
+
+
+def _export(path: Path, snapshot: "Snapshot", outcome: "Outcome") -> bool:
+    """Whether the picture was written, or rightly was not."""
+    from .demo_display import write_picture  # noqa: PLC0415
+
+    if outcome.is_cut_short:
+        click.echo(f"{path} is left as it was: the demo was stopped early.")
+        return True
+    try:
+        write_picture(path, snapshot, outcome)
+    except OSError as error:
+        click.echo(f"error: {path}: {error.strerror}", err=True)
+        return False
+    click.echo(f"{path} is written.")
+    return True

@@ -1,0 +1,320 @@
+"""One run of the demo: a broker, its workers, a stream of requests, a worker that is killed on the way and comes back.
+
+The broker and the requester live in this process, the workers in processes of their own, and all speak over real
+sockets. So a worker can be killed for real (kill -9), and whatever ends this process, however hard, ends all: a worker
+whose standard input closes drains. Processes take a third of a second to start; workers inside this process would save
+most of that, but their death would be play-acting. A broker in a process of its own would outlive a killed demo.
+
+Knows broker, requester and time; knows nothing of screens.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..broker.broker import Broker, PortTaken
+from ..broker.http.views import workers_view
+from ..broker.settings import BrokerSettings
+from ..requester import Requester, TaskferryError
+from .demo_table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
+from .demo_tally import Pace, Tally
+from .demo_worker import DemoFailed, WorkerProcess
+
+if TYPE_CHECKING:
+    from ..broker.http.server import HttpServer
+
+HOST: Final = "127.0.0.1"
+START_S_MAX: Final = 30.0
+"""For workers to connect: a tenth of a second each where all goes well, much more on a busy or a cold machine."""
+
+REQUEST_TIMEOUT_S: Final = 5.0
+"""A thousand times what a request takes; the largest --concurrency queues for less."""
+
+LAST_ANSWERS_S_MAX: Final = REQUEST_TIMEOUT_S + 1.0
+INTERRUPTED_ANSWERS_S_MAX: Final = 0.5
+"""How long answers are waited for once nothing more is sent: after Ctrl-C not longer than "at once" means."""
+
+STOP_S_MAX: Final = 3.0
+"""For workers to say goodbye; what has not ended by then is killed."""
+
+CUT_OFF_S_MAX: Final = 4.0
+RETURN_S_MAX: Final = 6.0
+"""When one worker is killed, and when it is started again; in a run under 10 s earlier, in proportion."""
+
+FAILURE_PAUSE_S: Final = 0.05
+"""What a lane waits after a failure: where all workers are gone, each request fails at once."""
+
+LOOK_INTERVAL_S: Final = 0.005
+TURNS_COUNT: Final = 32
+"""Turns of the event loop over which assignments are counted: some milliseconds."""
+
+
+class DemoRun:
+    """A run of `seconds` with `worker_count` workers and `concurrency` requests in flight. Made in the running loop.
+
+    `start`, `stream`, `stop`, each once and in this order; `stop` in any case. `look` at any time.
+    """
+
+    def __init__(self, *, seconds: float, worker_count: int, concurrency: int) -> None:
+        self.tally = Tally()
+        self.stopping = asyncio.Event()
+        """Set by `interrupt`: end early."""
+        self._hurrying = asyncio.Event()
+        self._seconds = seconds
+        self._concurrency = concurrency
+        self._headline = f"Starting a broker and {_count(worker_count, 'worker')} on this machine ..."
+        self._addresses: Addresses | None = None
+        self._processes = [WorkerProcess(f"worker-{number}") for number in range(1, worker_count + 1)]
+        self._in_flight_counts: dict[str, int] = {}
+        self._incidents: list[Incident] = []
+        self._pace = Pace()
+        self._began_at: float | None = None
+        self._ended_at: float | None = None
+        self._is_sending = False
+        self._http: HttpServer | None = None
+        self._broker = Broker(BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0))
+
+    def interrupt(self) -> None:
+        """End early: what is in flight is still waited for a moment. Once more: wait for nothing."""
+        (self._hurrying if self.stopping.is_set() else self.stopping).set()
+
+    async def start(self) -> None:
+        """Until all workers are connected, or `interrupt`. Raises DemoFailed."""
+        try:
+            await self._broker.start()
+            if self.stopping.is_set():
+                return
+            worker_url = f"ws://{HOST}:{self._broker.worker_port}"
+            for process in self._processes:
+                process.start(worker_url)
+            # Loaded only now: it takes as long as the workers take to start.
+            from ..broker.http.server import HttpServer  # noqa: PLC0415
+
+            http = HttpServer(self._broker)
+            await http.start()
+        except PortTaken as error:
+            raise DemoFailed(str(error)) from None
+        self._http = http
+        requester_url = f"ws://{HOST}:{self._broker.requester_port}"
+        self._addresses = Addresses(worker_url, requester_url, f"http://{HOST}:{http.port}")
+        if not await self._until(self._are_workers_there, START_S_MAX) and not self.stopping.is_set():
+            raise DemoFailed(f"not all workers have connected within {START_S_MAX:g} s")
+
+    async def stream(self) -> None:
+        """Send requests until the time is over, or `interrupt`: `concurrency` at once. Raises DemoFailed."""
+        if self.stopping.is_set():
+            return
+        assert self._addresses is not None
+        async with Requester(self._addresses.requesters) as requester:
+            try:
+                await requester.connect()
+            except TaskferryError as error:
+                raise DemoFailed(error.text) from None
+            self._headline = self._describe_stream()
+            self._began_at = time.perf_counter()
+            self._is_sending = True
+            lanes = [asyncio.create_task(self._lane(requester)) for _ in range(self._concurrency)]
+            incident = asyncio.create_task(self._cut_one_off_and_bring_it_back())
+            await self._pause_until(self._seconds)
+            self._is_sending = False
+            wait_s = INTERRUPTED_ANSWERS_S_MAX if self.stopping.is_set() else LAST_ANSWERS_S_MAX
+            await asyncio.wait(lanes, timeout=wait_s)
+            self._ended_at = time.perf_counter()
+            self._headline = self._describe_stream()
+            for task in (incident, *lanes):
+                task.cancel()
+            await asyncio.wait((incident, *lanes))
+            for task in (incident, *lanes):
+                if not task.cancelled():
+                    task.result()  # raises what it raised
+
+    async def stop(self) -> None:
+        """End workers and broker, whatever state they are in. Takes STOP_S_MAX at most; with `interrupt`, nothing."""
+        http_gone = None if self._http is None else asyncio.create_task(self._http.stop())
+        connected = [
+            process for process in self._processes if process.name in self._broker.core.roster.workers
+        ]
+        for process in connected:
+            process.ask_to_stop()
+        give_up_at = time.monotonic() + STOP_S_MAX
+        while not all(process.has_ended for process in connected):
+            if time.monotonic() > give_up_at or self._hurrying.is_set():
+                break
+            await asyncio.sleep(LOOK_INTERVAL_S)
+        for process in self._processes:
+            process.close()
+        await self._broker.stop(0)
+        if http_gone is not None:
+            await http_gone
+
+    async def count_in_flight(self) -> None:
+        """Before `look`: how many assignments each worker holds, as the mean over TURNS_COUNT turns of the loop.
+
+        Broker and requester take turns in this one loop: at one single moment of it a worker may just hold none.
+        """
+        counts: Counter[str] = Counter()
+        for _ in range(TURNS_COUNT):
+            for name, worker in self._broker.core.roster.workers.items():
+                counts[name] += worker.in_flight_count
+            await asyncio.sleep(0)
+        self._in_flight_counts = {name: round(count / TURNS_COUNT) for name, count in counts.items()}
+
+    def look(self) -> Snapshot:
+        """How things stand. `per_second` and `course` are about the time between calls, which come regularly; once all
+        is over, `per_second` is about the whole time."""
+        tally = self.tally
+        elapsed_s = self._elapsed_s()
+        is_over = self._ended_at is not None
+        if not is_over:
+            self._pace.look(elapsed_s, tally.done_by_worker)
+        workers = self._worker_rows(elapsed_s, is_over=is_over)
+        return Snapshot(
+            headline=self._headline,
+            elapsed_s=elapsed_s,
+            seconds=self._seconds,
+            addresses=self._addresses,
+            workers=workers,
+            commands=[
+                CommandRow(
+                    name,
+                    command.done_count,
+                    command.latencies.percentile_s(50),
+                    command.latencies.percentile_s(99),
+                    command.example,
+                )
+                for name, command in tally.by_command.items()
+            ],
+            done_count=tally.done_count,
+            failed_count=tally.failed_count,
+            in_flight_count=tally.unanswered_count,
+            rate_title="average/s" if is_over else "now/s",
+            per_second=sum(row.per_second for row in workers),
+            course=tuple(self._pace.course),
+            p50_s=tally.latencies.percentile_s(50),
+            p99_s=tally.latencies.percentile_s(99),
+            incidents=tuple(self._incidents),
+        )
+
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        tally = self.tally
+        return Outcome(tally.failures, tally.first_failure, tally.unanswered_count, self.stopping.is_set())
+
+    # --- inside ---
+
+    async def _lane(self, requester: Requester) -> None:
+        """One request after the other, each with its answer checked."""
+        tally = self.tally
+        while self._is_sending:
+            probe = tally.next_probe()
+            began_at = time.perf_counter()
+            response = await requester.request(
+                probe.command, probe.data, timeout=REQUEST_TIMEOUT_S, idempotent=True
+            )
+            duration_s = time.perf_counter() - began_at
+            worker = response.processed_by
+            if response.success and worker is not None:
+                tally.succeeded(probe, response.data, worker, duration_s)
+            else:
+                tally.failed(probe, response.code or "", response.error or "", worker)
+                await asyncio.sleep(FAILURE_PAUSE_S)
+
+    async def _cut_one_off_and_bring_it_back(self) -> None:
+        """Kill a worker in the midst of its work, and start it again later; with one worker alone, do not."""
+        if not await self._pause_until(min(CUT_OFF_S_MAX, 0.4 * self._seconds)):
+            return
+        core = self._broker.core
+        victim = self._processes[min(1, len(self._processes) - 1)]
+        if victim.name not in core.roster.workers or len(core.roster.workers) < 2:
+            return
+        moved_count = core.retried_count + core.reassigned_count
+        victim.kill()
+        self._headline = f"{victim.name} was just killed (kill -9); the others carry on."
+        killed_at_s = self._elapsed_s()
+        if not await self._until(lambda: victim.name not in core.roster.workers, START_S_MAX):
+            return
+        moved_count = core.retried_count + core.reassigned_count - moved_count
+        went = (
+            f"its {_count(moved_count, 'request')} went to other workers"
+            if moved_count
+            else "it had no request"
+        )
+        self._incidents.append(Incident(killed_at_s, f"{victim.name} was killed (kill -9); {went}"))
+        if not await self._pause_until(min(RETURN_S_MAX, 0.6 * self._seconds)):
+            return
+        assert self._addresses is not None
+        victim.start(self._addresses.workers)
+        if await self._until(lambda: victim.name in core.roster.workers, START_S_MAX):
+            text = f"{victim.name} is back, a new process, and gets its share again"
+            self._incidents.append(Incident(self._elapsed_s(), text))
+            self._headline = self._describe_stream()
+
+    async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether `condition` came true in time, and before `interrupt`.
+
+        A Ctrl-C may hit a worker too, in the moment between fork and exec: `interrupt` is to be heard of first.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        while time.monotonic() < give_up_at:
+            await asyncio.sleep(LOOK_INTERVAL_S)
+            if self.stopping.is_set():
+                return False
+            if condition():
+                return True
+        return False
+
+    async def _pause_until(self, elapsed_s: float) -> bool:
+        """True once so much time has passed, False at once with `interrupt`."""
+        try:
+            await asyncio.wait_for(self.stopping.wait(), max(0.0, elapsed_s - self._elapsed_s()))
+        except TimeoutError:
+            return True
+        return False
+
+    def _are_workers_there(self) -> bool:
+        for process in self._processes:
+            if process.has_ended:
+                raise DemoFailed(process.describe_end())
+        return all(process.name in self._broker.core.roster.workers for process in self._processes)
+
+    def _elapsed_s(self) -> float:
+        if self._began_at is None:
+            return 0.0
+        return (self._ended_at or time.perf_counter()) - self._began_at
+
+    def _describe_stream(self) -> str:
+        workers = _count(len(self._processes), "worker")
+        return f"A broker, {workers}, {_count(self._concurrency, 'request')} at a time, each answer checked."
+
+    def _worker_rows(self, elapsed_s: float, *, is_over: bool) -> list[WorkerRow]:
+        tally = self.tally
+        connected = {row["worker_id"]: row for row in workers_view(self._broker)["workers"]}
+        processes = {process.name: process for process in self._processes}
+        rows = []
+        for name in dict.fromkeys((*processes, *connected, *tally.done_by_worker)):
+            process = processes.get(name)
+            seen = connected.get(name)
+            if seen is not None:
+                state = seen["state"]
+            else:
+                state = "gone" if process is None else process.state
+            done_count = tally.done_by_worker[name]
+            average = done_count / elapsed_s if elapsed_s else 0.0
+            rows.append(
+                WorkerRow(
+                    name,
+                    None if process is None else process.process_id,
+                    state,
+                    done_count,
+                    tally.failed_by_worker[name],
+                    0 if seen is None or is_over else self._in_flight_counts.get(name, 0),
+                    average if is_over else self._pace.per_second(name),
+                )
+            )
+        return rows
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,332 @@
+"""What the demo shows, as a pure function of numbers: on a terminal, in a pipe, and as a picture.
+
+Knows columns, colours and sentences; knows nothing of where the numbers come from, nor of time.
+"""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+WIDE: Final = 100
+"""From so many columns on, process ids are shown and the bars are longer."""
+
+WORKER_ROWS_COUNT_MAX: Final = 24
+"""Workers shown: the demo's own, and those that a curious person connects to its broker meanwhile."""
+
+PICTURE_WIDTH: Final = 92
+"""Columns of the picture: always the same, so that it keeps its size in a README."""
+
+_STATE_STYLES: Final = {"healthy": "green", "starting": "yellow", "killed": "bold red", "gone": "bold red"}
+_BLOCKS: Final = "▁▂▃▄▅▆▇█"
+
+
+class WorkerRow(NamedTuple):
+    """One worker. `process_id` is None for one that the demo did not start."""
+
+    name: str
+    process_id: int | None
+    state: str
+    done_count: int
+    failed_count: int
+    in_flight_count: int
+    per_second: float
+
+
+class CommandRow(NamedTuple):
+    """One command. `example`: the data that was sent last, and the answer."""
+
+    name: str
+    done_count: int
+    p50_s: float | None
+    p99_s: float | None
+    example: tuple[Mapping[str, Any], Any] | None
+
+
+class Incident(NamedTuple):
+    """Something that happened on the way, `at_s` seconds after the first request."""
+
+    at_s: float
+    text: str
+
+
+class Addresses(NamedTuple):
+    """Where the demo's broker listens, as URLs."""
+
+    workers: str
+    requesters: str
+    http: str
+
+
+class Snapshot(NamedTuple):
+    """All that is shown, at one moment.
+
+    `rate_title` says which time `per_second` is about; `course` is the total's, oldest first.
+    """
+
+    headline: str
+    elapsed_s: float
+    seconds: float
+    addresses: Addresses | None
+    workers: Sequence[WorkerRow]
+    commands: Sequence[CommandRow]
+    done_count: int
+    failed_count: int
+    in_flight_count: int
+    rate_title: str
+    per_second: float
+    course: Sequence[float]
+    p50_s: float | None
+    p99_s: float | None
+    incidents: Sequence[Incident]
+
+
+class Outcome(NamedTuple):
+    """How a run ended. `failures`: requests by error code; `is_cut_short`: by Ctrl-C, say."""
+
+    failures: Mapping[str, int]
+    first_failure: str | None
+    unanswered_count: int
+    is_cut_short: bool
+
+    @property
+    def is_good(self) -> bool:
+        """Nothing failed, and nothing was lost. What Ctrl-C did not wait for is neither."""
+        return not self.failures and (self.is_cut_short or not self.unanswered_count)
+
+
+def screen(snapshot: Snapshot, width: int) -> RenderableType:
+    """The whole picture, for `width` columns. With three workers it fits into 80 x 24.
+
+    Its last line is empty, so that the ^C that a terminal writes behind it moves nothing into the next line.
+    """
+    if snapshot.addresses is None:
+        return Group(_headline(snapshot), Text())
+    parts: list[RenderableType] = [_headline(snapshot), Text(), _invitations(snapshot.addresses), Text()]
+    parts += [worker_table(snapshot, width), Text(), command_table(snapshot)]
+    if snapshot.incidents:
+        parts += [Text(), *map(_incident, snapshot.incidents)]
+    parts.append(Text())
+    return Group(*parts)
+
+
+def worker_table(snapshot: Snapshot, width: int) -> Table:
+    """Who did how many. The last row is the sum, with the course of its requests a second."""
+    table = _table()
+    table.add_column("worker", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("process", justify="right")
+    table.add_column("state", min_width=8)
+    table.add_column("done", justify="right", min_width=9)
+    table.add_column("share", justify="right", min_width=6)
+    table.add_column("", ratio=1)
+    table.add_column("in flight", justify="right", no_wrap=True)
+    table.add_column("failed", justify="right", no_wrap=True)
+    table.add_column(snapshot.rate_title, justify="right", no_wrap=True, min_width=9)
+    for row in snapshot.workers[:WORKER_ROWS_COUNT_MAX]:
+        share = row.done_count / snapshot.done_count if snapshot.done_count else 0.0
+        process = [] if width < WIDE else [Text("" if row.process_id is None else str(row.process_id))]
+        table.add_row(
+            Text(row.name),
+            *process,
+            Text(row.state, _STATE_STYLES.get(row.state, "yellow")),
+            f"{row.done_count:,}",
+            f"{share:.1%}",
+            ProgressBar(1.0, share, complete_style="cyan", finished_style="cyan", style="dim bright_black"),
+            str(row.in_flight_count),
+            _failed(row.failed_count),
+            f"{row.per_second:,.0f}",
+        )
+    table.add_row(
+        "all",
+        *([] if width < WIDE else [""]),
+        "",
+        f"{snapshot.done_count:,}",
+        "",
+        _Course(snapshot.course),
+        str(snapshot.in_flight_count),
+        _failed(snapshot.failed_count),
+        f"{snapshot.per_second:,.0f}",
+        style="bold",
+    )
+    return table
+
+
+def command_table(snapshot: Snapshot) -> Table:
+    """What was asked, what was answered, and how long that took."""
+    table = _table()
+    table.add_column("command", no_wrap=True, min_width=26)
+    table.add_column("answer", no_wrap=True, ratio=1)
+    for title in ("done", "p50 ms", "p99 ms"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=8)
+    for row in snapshot.commands:
+        data, answer = row.example or ({}, None)
+        call = Text(row.name, "cyan")
+        call.append("".join(f" {key}={value}" for key, value in data.items()), "default")
+        told = "" if row.example is None else msgspec.json.encode(answer).decode()
+        table.add_row(
+            call, Text(told, "dim"), f"{row.done_count:,}", _milliseconds(row.p50_s), _milliseconds(row.p99_s)
+        )
+    table.add_row(
+        "all",
+        "",
+        f"{snapshot.done_count:,}",
+        _milliseconds(snapshot.p50_s),
+        _milliseconds(snapshot.p99_s),
+        style="bold",
+    )
+    return table
+
+
+def verdict(snapshot: Snapshot, outcome: Outcome) -> list[Text]:
+    """The summary in words: one line, and more where something failed."""
+    early = "Stopped early: " if outcome.is_cut_short else ""
+    done = f"{early}{snapshot.done_count:,} requests in {snapshot.elapsed_s:.1f} s"
+    if outcome.is_good and not snapshot.done_count:
+        return [Text("Stopped before the first request.", "bold")]
+    if outcome.is_good:
+        rest = (
+            f"{outcome.unanswered_count:,} more not waited for" if outcome.unanswered_count else "none lost"
+        )
+        return [Text(f"{done}: each answered once, every answer right, {rest}.", "bold green")]
+    lines = [Text(f"{done} were answered right; others were not.", "bold red")]
+    if outcome.failures:
+        counts = ", ".join(f"{count:,} {code}" for code, count in sorted(outcome.failures.items()))
+        lines.append(Text(f"Failed: {counts}. The first: {outcome.first_failure}", "red"))
+    if outcome.unanswered_count and not outcome.is_cut_short:
+        lines.append(Text(f"Lost: {outcome.unanswered_count:,} requests were never answered.", "red"))
+    return lines
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """The state on one line, for a pipe."""
+    shares = "  ".join(f"{row.name} {row.done_count:,}" for row in snapshot.workers[:WORKER_ROWS_COUNT_MAX])
+    return (
+        f"{snapshot.elapsed_s:5.1f} s  {snapshot.per_second:,.0f} requests/s  "
+        f"p50 {_milliseconds(snapshot.p50_s)} ms  p99 {_milliseconds(snapshot.p99_s)} ms  "
+        f"in flight {snapshot.in_flight_count}  failed {snapshot.failed_count}  {shares}"
+    )
+
+
+def incident_line(incident: Incident) -> str:
+    """The same for something that happened."""
+    return f"{incident.at_s:5.1f} s  {incident.text}"
+
+
+def invitation_lines(addresses: Addresses) -> list[str]:
+    """What a curious person can do with the broker while it runs."""
+    return [
+        f"look in  {addresses.http}/metrics",
+        f"         taskferry status --http {addresses.http}",
+        f"join in  taskferry request echo message=Hello --broker {addresses.requesters}",
+        f"         taskferry worker --broker {addresses.workers}",
+    ]
+
+
+def picture(snapshot: Snapshot, outcome: Outcome) -> str:
+    """The last screen as SVG, PICTURE_WIDTH columns wide. It loads nothing: fonts are those of who looks at it."""
+    console = Console(
+        record=True,
+        width=PICTURE_WIDTH,
+        file=StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        legacy_windows=False,
+    )
+    console.print(screen(snapshot, PICTURE_WIDTH), *verdict(snapshot, outcome), sep="\n")
+    return console.export_svg(
+        title="taskferry demo",
+        code_format=_SVG_TEMPLATE,
+        font_aspect_ratio=0.6,
+        unique_id="taskferry-demo",
+    )
+
+
+class _Course:
+    """Numbers as a row of blocks, the newest at the right end; nothing where only ASCII can be shown."""
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self._numbers = numbers
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.ascii_only:
+            return
+        numbers = self._numbers[-options.max_width :]
+        highest = max(numbers, default=0.0) or 1.0
+        top = len(_BLOCKS) - 1
+        yield Text("".join(_BLOCKS[round(number / highest * top)] for number in numbers), "cyan")
+
+
+def _headline(snapshot: Snapshot) -> RenderableType:
+    row = Table.grid(expand=True, padding=(0, 2, 0, 0), pad_edge=False)
+    row.add_column(ratio=1)
+    row.add_column(justify="right", no_wrap=True)
+    clock = f"{snapshot.elapsed_s:.1f} of {snapshot.seconds:g} s"
+    row.add_row(Text(snapshot.headline, "bold"), Text(clock, "bold cyan"))
+    return row
+
+
+def _invitations(addresses: Addresses) -> RenderableType:
+    texts = [Text(line, "dim") for line in invitation_lines(addresses)]
+    for text in texts:
+        text.highlight_regex(r"taskferry .* --\w+", "not dim")
+        text.highlight_regex(r"(http|ws)://\S+", "not dim cyan")
+    return Group(*texts)
+
+
+def _incident(incident: Incident) -> Text:
+    text = Text(f"{incident.at_s:5.1f} s  ", "dim")
+    return text.append(incident.text, "not dim yellow")
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+
+
+def _failed(count: int) -> Text:
+    return Text(f"{count:,}", "bold red" if count else "dim")
+
+
+def _milliseconds(duration_s: float | None) -> str:
+    if duration_s is None:
+        return "-"
+    duration_ms = duration_s * 1000
+    return f"{duration_ms:,.2f}" if duration_ms < 100 else f"{duration_ms:,.0f}"
+
+
+_SVG_TEMPLATE: Final = """\
+<svg class="taskferry-demo" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+    <style>
+    .{unique_id}-matrix {{
+        font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace;
+        font-size: {char_height}px;
+        line-height: {line_height}px;
+    }}
+    .{unique_id}-title {{
+        font-family: "DejaVu Sans", Helvetica, Arial, sans-serif;
+        font-size: 18px;
+        font-weight: bold;
+    }}
+    {styles}
+    </style>
+    <defs>
+    <clipPath id="{unique_id}-clip-terminal">
+      <rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+    </clipPath>
+    {lines}
+    </defs>
+    {chrome}
+    <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+    {backgrounds}
+    <g class="{unique_id}-matrix">
+    {matrix}
+    </g>
+    </g>
+</svg>
+"""
+"""rich's own, without the web font that its template loads: a picture in a README may load nothing."""
