@@ -1,5 +1,6 @@
 """One command as the core knows it: who serves it, who waits for it, and what became of its requests."""
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from .histogram import Histogram
@@ -21,6 +22,6 @@ class Command:
         self.name = name
         self.pool: Pool | None = None
         self.waiting = WaitingLine()
-        self.outcomes: dict[str, int] = {}
+        self.outcomes: defaultdict[str, int] = defaultdict(int)
         self.duration = Histogram()
         self.queue_wait = Histogram()

@@ -407,7 +407,7 @@ class Core:
             if cancel is not None:
                 assignment.worker.port.cancel(assignment.msg_id, cancel)
         self.ended_count += 1
-        command.outcomes[outcome] = command.outcomes.get(outcome, 0) + 1
+        command.outcomes[outcome] += 1
         command.duration.observe(now - request.submitted_at)
 
 
