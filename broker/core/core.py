@@ -313,6 +313,7 @@ class Core:
         try:
             message_number = worker.port.assign(msg_id, request, timeout_s)
         except (errors.NotRepresentable, errors.TooLarge) as error:
+            self.roster.pass_over(worker)
             self._fail(request, error, now)
             return
         assignment = Assignment(msg_id, worker, now, message_number, request)

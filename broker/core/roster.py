@@ -70,6 +70,12 @@ class Roster:
             for pool in worker.pools:
                 pool.strategy.remove(worker)
 
+    def pass_over(self, worker: Worker) -> None:
+        """A worker that the strategy picked takes nothing after all. Its equals go first now: one that stayed at the
+        head of the line would draw in, and fail, every request that it cannot be sent."""
+        for pool in worker.pools:
+            pool.strategy.changed(worker)
+
     def release(self, worker: Worker) -> None:
         """One slot of `worker` is free again."""
         count = worker.in_flight_count

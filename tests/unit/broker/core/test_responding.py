@@ -159,3 +159,12 @@ def test_responses_may_come_in_any_order() -> None:
     for request_id in (third, first, second):
         worker.succeed(request_id)
     assert [answer.request_id for answer in requester.answers] == [third, first, second]
+
+
+def test_a_worker_that_cannot_be_sent_a_request_does_not_draw_in_the_next_one() -> None:
+    world = World()
+    world.worker("odd").refuses = NotRepresentable("data: too odd")
+    plain, requester = world.worker("plain", concurrency=2), world.requester()
+    first, second = requester.submit(), requester.submit()
+    assert requester.outcome(first) == "not_representable"
+    assert plain.holds == [second]
