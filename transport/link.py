@@ -67,6 +67,7 @@ class Link(asyncio.BufferedProtocol):
         "_headers",
         "_heard",
         "_heard_at",
+        "_is_end_due",
         "_is_flush_due",
         "_is_pinged",
         "_out",
@@ -110,6 +111,7 @@ class Link(asyncio.BufferedProtocol):
         self._can_send = False
         self._out: list[bytes] = []
         self._out_size = 0
+        self._is_end_due = False
         self._is_flush_due = False
         self._paused_at: float | None = None
         self._heard = False
@@ -183,6 +185,8 @@ class Link(asyncio.BufferedProtocol):
         if self._settings.reads_only_while_writable and not self.closed:
             self._transport.resume_reading()
         self.flush()
+        if self._is_end_due and not self.closed:
+            self._end_writing()
 
     # --- ending ---
 
@@ -385,11 +389,15 @@ class Link(asyncio.BufferedProtocol):
             self.abort(f"slow reader: over {self._settings.unsent_size_bytes_max} bytes wait for it")
 
     def _end_writing(self) -> None:
-        if self._paused_at is None and self._transport.can_write_eof():
+        """Half-close, behind all that is queued; where the peer does not take that yet, once it does."""
+        self._set_deadline(time.monotonic() + self._settings.close_s_max)
+        self._is_end_due = self._paused_at is not None
+        if self._is_end_due:
+            return
+        if self._transport.can_write_eof():
             self._transport.write_eof()
         else:
             self._transport.close()
-        self._set_deadline(time.monotonic() + self._settings.close_s_max)
 
     def _describe_end(self, exc: Exception | None) -> str:
         protocol = self._protocol
