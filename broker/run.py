@@ -54,7 +54,7 @@ async def _serve(settings: BrokerSettings) -> None:
     )
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # requests leave no cycles behind: looking for them is work for nothing
+    gc.set_threshold(20_000, 10, 10)  # connections leave cycles behind, requests do not
     await stopping.wait()
     logger.info("draining: %d requests in flight, %g s at most", broker.core.in_flight_count, settings.grace)
     drain = asyncio.create_task(broker.stop(settings.grace))
