@@ -10,21 +10,19 @@ import time
 from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
 from websockets.frames import CloseCode, Opcode
-from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..protocol.encodings import SUBPROTOCOLS, Encoding
 from .framing import Framing
 from .group import LinkGroup
+from .handshake import Handshake, describe_handshake
 from .settings import LinkSettings
 
 logger = logging.getLogger(__name__)
 
 _OPCODES: Final = {Encoding.JSON: Opcode.TEXT, Encoding.MSGPACK: Opcode.BINARY}
-_END_OF_HEAD: Final = b"\r\n\r\n"
 _JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
 """Up to here queued frames are joined into one write; above it the copy costs more than handing over a list."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
@@ -63,7 +61,7 @@ class Link(asyncio.BufferedProtocol):
         "_deadline_reason",
         "_framing",
         "_group",
-        "_head",
+        "_handshake",
         "_headers",
         "_heard",
         "_heard_at",
@@ -84,8 +82,6 @@ class Link(asyncio.BufferedProtocol):
         "received_bytes_count",
         "received_count",
         "receiver",
-        "refusal",
-        "sent_bytes_count",
         "sent_count",
         "written_count",
     )
@@ -100,13 +96,13 @@ class Link(asyncio.BufferedProtocol):
         receiver: Receiver,
         group: LinkGroup,
         settings: LinkSettings,
+        refusal: str | None = None,
     ) -> None:
         self._protocol = protocol
         self.receiver = receiver
         self._group = group
         self._settings = settings
-        self._head: bytes | None = b""
-        """What there is of the handshake's head; None once it is whole."""
+        self._handshake = Handshake(protocol, settings.handshake_size_bytes_max, refusal)
         self._headers: tuple[bytes, ...] = ()
         self._can_send = False
         self._out: list[bytes] = []
@@ -123,11 +119,8 @@ class Link(asyncio.BufferedProtocol):
         self.opened = False
         self.closed = True  # there is no connection yet
         self.peer = "?"
-        self.refusal: str | None = None
-        """Set by a server's receiver factory before the handshake: answer it with 503 and this text."""
         self.sent_count = 0
         self.written_count = 0
-        self.sent_bytes_count = 0
         self.received_count = 0
         self.received_bytes_count = 0
 
@@ -167,7 +160,6 @@ class Link(asyncio.BufferedProtocol):
         self._out = []
         self._out_size = 0
         self.written_count = self.sent_count
-        self.sent_bytes_count += size
         if size > _JOIN_SIZE_BYTES_MAX:
             self._transport.writelines(out)
         else:
@@ -308,48 +300,15 @@ class Link(asyncio.BufferedProtocol):
         self._deadline_reason = reason
 
     def _receive_handshake(self, data: bytes) -> bytes:
-        """Feed the handshake, and no byte more, to the protocol object; what came behind it is returned."""
-        protocol = self._protocol
-        if protocol.eof_sent:
-            return b""  # refused already: what else comes is of no interest
-        rest = b""
-        if self._head is not None:
-            head, end, rest = (self._head + data).partition(_END_OF_HEAD)
-            if len(head) > self._settings.handshake_size_bytes_max:
-                self._refuse_head()
-                return b""
-            self._head = None if end else head
-            if not end:
-                return b""
-            data = head + end
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            if isinstance(event, Request):
-                self._answer_handshake(event)
-        if protocol.state is State.OPEN:
+        """Take in what came before the connection is open; what is behind the handshake is returned."""
+        rest = self._handshake.receive(data)
+        self._reason = self._reason or self._handshake.reason
+        if self._protocol.state is State.OPEN:
             self._open()
-        elif rest and not protocol.eof_sent:
-            protocol.receive_data(rest)  # the body of a refusal
         self._write_protocol()
-        return rest
-
-    def _refuse_head(self) -> None:
-        self._reason = f"handshake over {self._settings.handshake_size_bytes_max} bytes"
-        if isinstance(self._protocol, ServerProtocol):
-            self._protocol.send_response(self._protocol.reject(431, self._reason + "\n"))
-            self._write_protocol()
-        else:
+        if self._handshake.is_hopeless:
             self._transport.abort()
-
-    def _answer_handshake(self, request: Request) -> None:
-        protocol = self._protocol
-        assert isinstance(protocol, ServerProtocol)
-        if self.refusal is None:
-            response: Response = protocol.accept(request)
-        else:
-            self._reason = self.refusal
-            response = protocol.reject(503, self.refusal + "\n")
-        protocol.send_response(response)
+        return rest
 
     def _open(self) -> None:
         name = self._protocol.subprotocol
@@ -402,22 +361,10 @@ class Link(asyncio.BufferedProtocol):
     def _describe_end(self, exc: Exception | None) -> str:
         protocol = self._protocol
         if protocol.handshake_exc is not None:
-            return _describe_handshake(protocol.handshake_exc)
+            return describe_handshake(protocol.handshake_exc)
         sent, received = protocol.close_sent, protocol.close_rcvd
         if sent is not None and (received is None or protocol.parser_exc is not None):
             return f"protocol broken: {sent}"  # our own `close` would have left a reason
         if received is not None:
             return f"closed by peer: {received}"
         return f"connection lost: {exc}" if exc is not None else "connection lost"
-
-
-def _describe_handshake(error: Exception) -> str:
-    """One line; for a refusal with a body, that body's first line."""
-    if isinstance(error.__cause__, EOFError):
-        return "connection lost during the handshake"
-    text = str(error) if isinstance(error, InvalidHandshake) else f"{type(error).__name__}: {error}"
-    if isinstance(error, InvalidMessage) and error.__cause__ is not None:
-        text = f"{text}: {error.__cause__}"
-    if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
-        text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
-    return f"handshake refused: {text}"

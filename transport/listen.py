@@ -53,9 +53,7 @@ async def listen(
         )
         receiver = make_receiver()
         if isinstance(receiver, str):
-            link = Link(protocol, _Refused(), group, settings)
-            link.refusal = receiver
-            return link
+            return Link(protocol, _Refused(), group, settings, refusal=receiver)
         return Link(protocol, receiver, group, settings)
 
     loop = asyncio.get_running_loop()

@@ -31,7 +31,6 @@ async def test_messages_of_every_size_go_both_ways(group: LinkGroup, encoding: E
         assert (
             other.received_count == other.sent_count == link.received_count == link.sent_count == len(SIZES)
         )
-        assert link.sent_bytes_count >= sum(SIZES)
         assert link.received_bytes_count > sum(SIZES)
         link.close()
         await recorder.closed()

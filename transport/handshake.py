@@ -1,0 +1,87 @@
+"""The opening handshake of one connection, in either role, without I/O.
+
+Feeds the protocol object the handshake's bytes and no byte more, so that frames which come right behind it are left to
+framing.py; keeps the bound on its size; says why it failed. Knows HTTP's outline, and nothing of sockets or time.
+"""
+
+from typing import Final
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
+
+
+class Handshake:
+    """One handshake. After `receive`, the owner sends what `protocol.data_to_send()` gives and looks at its state.
+
+    `refusal`: a server answers 503 with this text instead of opening. `reason`: why it failed, where this side decided
+    so. `is_hopeless`: there is nothing to send that the peer would understand, so the connection is to be dropped.
+    """
+
+    __slots__ = ("_head", "_head_size_bytes_max", "_protocol", "_refusal", "is_hopeless", "reason")
+
+    def __init__(
+        self, protocol: ServerProtocol | ClientProtocol, head_size_bytes_max: int, refusal: str | None
+    ) -> None:
+        self._protocol = protocol
+        self._head_size_bytes_max = head_size_bytes_max
+        self._head: bytes | None = b""
+        """What there is of the head; None once it is whole."""
+        self._refusal = refusal
+        self.reason = ""
+        self.is_hopeless = False
+
+    def receive(self, data: bytes) -> bytes:
+        """Take in bytes from the peer; what came behind the handshake is returned."""
+        protocol = self._protocol
+        if protocol.eof_sent:
+            return b""  # refused already: what else comes is of no interest
+        rest = b""
+        if self._head is not None:
+            head, end, rest = (self._head + data).partition(_END_OF_HEAD)
+            if len(head) > self._head_size_bytes_max:
+                self._refuse_head()
+                return b""
+            self._head = None if end else head
+            if not end:
+                return b""
+            data = head + end
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Request):
+                self._answer(event)
+        if rest and protocol.state is not State.OPEN and not protocol.eof_sent:
+            protocol.receive_data(rest)  # the body of a refusal
+        return rest
+
+    def _refuse_head(self) -> None:
+        self.reason = f"handshake over {self._head_size_bytes_max} bytes"
+        if isinstance(self._protocol, ServerProtocol):
+            self._protocol.send_response(self._protocol.reject(431, self.reason + "\n"))
+        else:
+            self.is_hopeless = True
+
+    def _answer(self, request: Request) -> None:
+        protocol = self._protocol
+        assert isinstance(protocol, ServerProtocol)
+        if self._refusal is None:
+            protocol.send_response(protocol.accept(request))
+        else:
+            self.reason = self._refusal
+            protocol.send_response(protocol.reject(503, self._refusal + "\n"))
+
+
+def describe_handshake(error: Exception) -> str:
+    """Why the protocol object refused a handshake: one line; for a refusal with a body, that body's first line."""
+    if isinstance(error.__cause__, EOFError):
+        return "connection lost during the handshake"
+    text = str(error) if isinstance(error, InvalidHandshake) else f"{type(error).__name__}: {error}"
+    if isinstance(error, InvalidMessage) and error.__cause__ is not None:
+        text = f"{text}: {error.__cause__}"
+    if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
+        text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
+    return f"handshake refused: {text}"
