@@ -16,9 +16,12 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 def _options() -> list[click.Option]:
     """One option for each setting, named after it, with its environment variable, its bounds and its default."""
     options = []
-    for field in msgspec.inspect.type_info(BrokerSettings).fields:  # type: ignore[attr-defined]
+    information = msgspec.inspect.type_info(BrokerSettings)
+    assert isinstance(information, msgspec.inspect.StructType)
+    for field in information.fields:
         described = field.type
-        help_text = described.extra_json_schema["description"]
+        assert isinstance(described, msgspec.inspect.Metadata), f"{field.name} has a description"
+        help_text = (described.extra_json_schema or {})["description"]
         match described.type:
             case msgspec.inspect.IntType(ge=low, le=high):
                 kind: click.ParamType[Any] = click.IntRange(low, high)

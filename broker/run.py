@@ -17,7 +17,7 @@ from .settings import BrokerSettings
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module or nothing: asked for below
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _on_signals(call: Callable[[], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, call)
-        except NotImplementedError:  # Windows
+        except NotImplementedError:  # Windows' event loops know no signals
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))
 
 

@@ -4,7 +4,6 @@ Trying again, and when, is the caller's business (backoff.py has the times).
 """
 
 import asyncio
-import logging
 import os
 import re
 import socket
@@ -20,9 +19,7 @@ from ..protocol.encodings import Encoding
 from .group import LinkGroup
 from .link import Link, Receiver
 from .settings import LinkSettings
-
-websocket_logger: Final = logging.getLogger("taskferry.websocket")
-websocket_logger.setLevel(logging.WARNING)
+from .websocket_log import websocket_logger
 
 _ERROR_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 """Where a host has several addresses, asyncio raises one OSError without a number and with all of them in its text."""

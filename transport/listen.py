@@ -1,7 +1,6 @@
 """Accepting links on a port: one listening socket, one receiver made for each connection."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,9 +13,7 @@ from ..protocol.encodings import SUBPROTOCOLS, choose
 from .group import LinkGroup
 from .link import Link, Receiver
 from .settings import LinkSettings
-
-websocket_logger: Final = logging.getLogger("taskferry.websocket")
-websocket_logger.setLevel(logging.WARNING)
+from .websocket_log import websocket_logger
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: after a broker's restart all of its clients come back at once."""

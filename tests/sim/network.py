@@ -5,6 +5,7 @@ One seed gives one run: all chance comes from the `random.Random` that is handed
 
 import random
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
@@ -126,7 +127,7 @@ class Wire:
         """A cable is pulled: nothing arrives any more, and each end finds out by itself."""
         self._is_silent = True
         for end in ("peer", "broker"):
-            self._clock.call_later(self._random.uniform(*SILENCE_S), lambda end=end: self._lose(end))  # type: ignore[misc]
+            self._clock.call_later(self._random.uniform(*SILENCE_S), partial(self._lose, end))
 
     def _lose(self, end: str) -> None:
         if self._is_open[end]:

@@ -60,10 +60,13 @@ def test_a_timeout_is_more_than_nothing_and_an_hour_at_most() -> None:
 
 
 def test_every_number_is_bounded() -> None:
+    information = msgspec.inspect.type_info(BrokerSettings)
+    assert isinstance(information, msgspec.inspect.StructType)
     numbers = {
         field.name
-        for field in msgspec.inspect.type_info(BrokerSettings).fields  # type: ignore[attr-defined]
-        if isinstance(field.type.type, msgspec.inspect.IntType | msgspec.inspect.FloatType)
+        for field in information.fields
+        if isinstance(field.type, msgspec.inspect.Metadata)
+        and isinstance(field.type.type, msgspec.inspect.IntType | msgspec.inspect.FloatType)
     }
     assert numbers == set(BOUNDS) | {"timeout"}
 

@@ -195,10 +195,10 @@ def test_ctrl_c_before_the_loop_was_woken_loses_nothing(requester: BlockingReque
     # KeyboardInterrupt may be raised between any two instructions: here, after the submission, before the wake-up.
     background = requester._background
     wake = background._call
-    background._call = _interrupt  # type: ignore[method-assign,assignment]
+    background._call = _interrupt  # type: ignore[method-assign,assignment]  # the interrupt's moment
     with pytest.raises(KeyboardInterrupt):
         background.submit(OutgoingRequest(None, "echo", 1, 5.0), Place(), wants_response=False)
-    background._call = wake  # type: ignore[method-assign]
+    background._call = wake  # type: ignore[method-assign]  # as it was
     background.abandon(Place())
     assert requester.call("echo", 2) == 2
 

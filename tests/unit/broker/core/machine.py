@@ -57,7 +57,7 @@ class CoreMachine(RuleBasedStateMachine):
         commands_known_count_max=st.sampled_from([0, 2, 100]),
     )
     def begin(self, strategy: str, commands_known_count_max: int, **settings: int) -> None:
-        roster.COMMANDS_KNOWN_COUNT_MAX = commands_known_count_max  # type: ignore[misc]
+        roster.COMMANDS_KNOWN_COUNT_MAX = commands_known_count_max  # type: ignore[misc]  # Final, and made small for the walk
         self.world = World(strategy, **settings)
         self.retries_count_max = settings["retries_count_max"]
         self.requesters = [self.world.requester(), self.world.requester()]
@@ -246,7 +246,7 @@ class CoreMachine(RuleBasedStateMachine):
                 assert is_awaited or delivery.msg_id in told, "nobody waits, and the worker is not told"
 
     def teardown(self) -> None:
-        roster.COMMANDS_KNOWN_COUNT_MAX = self.commands_known_count_max  # type: ignore[misc]
+        roster.COMMANDS_KNOWN_COUNT_MAX = self.commands_known_count_max  # type: ignore[misc]  # Final, and made small for the walk
         if not self.requesters:
             return  # it never began
         for requester in self.requesters:
