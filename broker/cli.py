@@ -21,6 +21,8 @@ def _options() -> list[click.Option]:
     for field in information.fields:
         described = field.type
         assert isinstance(described, msgspec.inspect.Metadata), f"{field.name} has a description"
+        if isinstance(described.type, msgspec.inspect.DictType):
+            continue  # a table stands in the file alone
         help_text = (described.extra_json_schema or {})["description"]
         match described.type:
             case msgspec.inspect.IntType(ge=low, le=high):
@@ -47,7 +49,8 @@ def _options() -> list[click.Option]:
     type=click.Path(path_type=Path),
     envvar="TASKFERRY_BROKER_CONFIG",
     show_envvar=True,
-    help="TOML file with a table [broker]; its keys are the options below, with _ for -.",
+    help="TOML file with a table [broker]; its keys are the options below, with _ for -, and "
+    "a table [broker.strategies] of command patterns.",
 )
 @click.option(
     "--log-level",

@@ -1,8 +1,8 @@
 """What an operator can set on a broker: names, types, bounds, defaults and help in one place.
 
 The command line's options, the environment's variables and the configuration file's keys all come from this
-structure, in rising order of precedence: default, file, environment, command line. Knows nothing of how they are
-used.
+structure, in rising order of precedence: default, file, environment, command line. A table stands in the file alone.
+Knows nothing of how they are used.
 """
 
 import difflib
@@ -10,14 +10,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ..loadbalance.choice import StrategyChoice
 from ..loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
+from ..loadbalance.strategy import Chance
 from ..protocol import limits
 from .core.settings import CoreSettings
+from .strategies import StrategyError, strategy_factories
+
+STRATEGY_PATTERNS_COUNT_MAX: Final = 100
+"""Patterns in the table of strategies. Each command that is new to the broker is compared with all of them."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -39,9 +45,17 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     http_port: Annotated[
         Port, Meta(description="Port for /metrics, /healthz, /readyz and /api (HTTP). 0 picks a free one.")
     ] = 8767
-    strategy: Annotated[str, Meta(description=f"How a worker is picked: {', '.join(STRATEGIES)}.")] = (
-        STRATEGY_DEFAULT
-    )
+    strategy: Annotated[
+        str,
+        Meta(description=f"How a worker is picked: {', '.join(STRATEGIES)}, or one that a plugin registers."),
+    ] = STRATEGY_DEFAULT
+    strategies: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)], str],
+        Meta(
+            max_length=STRATEGY_PATTERNS_COUNT_MAX,
+            description="Command pattern (*, ?, [abc]) to strategy; the first that fits counts. In the file alone.",
+        ),
+    ] = {}
     timeout: Annotated[
         float,
         Meta(
@@ -76,6 +90,11 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Meta(ge=1, le=1_000_000, description="Connections open at once on each of the two WebSocket ports."),
     ] = 20_000
 
+    def strategy_choice(self, chance: Chance) -> StrategyChoice:
+        """Which strategy picks the workers of which command. Raises StrategyError."""
+        factories = strategy_factories({self.strategy, *self.strategies.values()})
+        return StrategyChoice(self.strategy, self.strategies, factories, chance)
+
     def core_settings(self) -> CoreSettings:
         """The part that governs the core."""
         return CoreSettings(
@@ -107,10 +126,13 @@ def settings_from(values: Mapping[str, Any], *, source: str) -> BrokerSettings:
         settings = msgspec.convert(values, BrokerSettings)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{source}: {_describe(str(error))}") from None
-    if settings.strategy not in STRATEGIES:
-        raise SettingsError(
-            f"{source}: strategy: {settings.strategy!r} is unknown; one of {', '.join(STRATEGIES)}"
-        )
+    named = {"strategy": settings.strategy}
+    named |= {f'strategies: "{pattern}"': name for pattern, name in settings.strategies.items()}
+    try:
+        strategy_factories(named.values())
+    except StrategyError as error:
+        where = next((where for where, name in named.items() if name == error.name), "strategy")
+        raise SettingsError(f"{source}: {where}: {error}") from None
     return settings
 
 
@@ -118,6 +140,8 @@ def _describe(text: str) -> str:
     what, _, path = text.partition(" - at ")
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
     if unknown is None:
-        return f"{path.strip('`').removeprefix('$.')}: {what}"
+        # msgspec points to `$.timeout`, `key` in `$.strategies` or `$.strategies[...]`.
+        where = path.replace("key` in `", "a key of ").replace("[...]", ": a value").replace("$.", "")
+        return f"{where.strip('`')}: {what}"
     near = difflib.get_close_matches(unknown[1], BrokerSettings.__struct_fields__, n=1)
     return f"{unknown[1]}: no such setting" + (f"; did you mean {near[0]}?" if near else "")

@@ -1,30 +1,13 @@
 """Random: any candidate, each as likely as the other."""
 
-from typing import Generic
+from .strategy import C
+from .urn import Urn
 
-from .strategy import C, Chance
 
+class Random(Urn[C]):
+    """All calls O(1)."""
 
-class Random(Generic[C]):
-    """All calls O(1): a list to draw from, and each candidate's index in it. The last one fills a gap."""
-
-    __slots__ = ("_candidates", "_chance", "_indexes")
-
-    def __init__(self, chance: Chance) -> None:
-        self._chance = chance
-        self._candidates: list[C] = []
-        self._indexes: dict[C, int] = {}
-
-    def add(self, candidate: C) -> None:
-        self._indexes[candidate] = len(self._candidates)
-        self._candidates.append(candidate)
-
-    def remove(self, candidate: C) -> None:
-        index = self._indexes.pop(candidate)
-        last = self._candidates.pop()
-        if last is not candidate:
-            self._candidates[index] = last
-            self._indexes[last] = index
+    __slots__ = ()
 
     def changed(self, candidate: C) -> None:
         """Load does not matter here."""

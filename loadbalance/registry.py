@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from .consistent_hash import ConsistentHash
+from .latency_aware import LatencyAware
 from .least_loaded import LeastLoaded
+from .power_of_two import PowerOfTwo
 from .random import Random
 from .round_robin import RoundRobin
 from .strategy import Chance, Strategy
 from .weighted_random import WeightedRandom
+from .weighted_round_robin import WeightedRoundRobin
 
 StrategyFactory = Callable[[Chance], Strategy[Any]]
 """Makes an empty strategy; each group of workers gets one of its own."""
@@ -19,4 +23,8 @@ STRATEGIES: Final[dict[str, StrategyFactory]] = {
     "round_robin": lambda chance: RoundRobin(),
     "random": Random,
     "weighted_random": WeightedRandom,
+    "weighted_round_robin": lambda chance: WeightedRoundRobin(),
+    "power_of_two": PowerOfTwo,
+    "latency_aware": LatencyAware,
+    "consistent_hash": lambda chance: ConsistentHash(),
 }

@@ -14,7 +14,10 @@ Chance = Callable[[], float]
 class Candidate(Protocol):
     """What a strategy sees of a worker. Read only; compared and hashed by identity.
 
-    `in_flight_count` assignments hold a slot; `weight` is the operator's share, in [0.01, 100]; `worker_id` is unique.
+    `worker_id` is unique; `in_flight_count` assignments hold a slot; `weight` is its share, above 0 and up to 100: the
+    operator's, less while the worker is eased in. `speed`, in [0.25, 4], is learned: 1 is as fast as its peers, and it
+    moves in steps. `latency` is learned too: how long its successes take, relative to what their commands take on
+    average (1 is as long), and it moves with every success.
     """
 
     @property
@@ -23,6 +26,10 @@ class Candidate(Protocol):
     def in_flight_count(self) -> int: ...
     @property
     def weight(self) -> float: ...
+    @property
+    def speed(self) -> float: ...
+    @property
+    def latency(self) -> float: ...
 
 
 C = TypeVar("C", bound=Candidate)
@@ -43,7 +50,7 @@ class Strategy(Protocol, Generic[C]):
         """`candidate`, held so far, can take none any more."""
 
     def changed(self, candidate: C) -> None:
-        """The in-flight count of `candidate`, which is held and stays so, is another one now."""
+        """The in-flight count, weight or speed of `candidate`, which is held and stays so, is another one now."""
 
     def pick(self, affinity: str | None) -> C | None:
         """The candidate for the next assignment, which stays held; None where none is held.

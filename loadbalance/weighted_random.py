@@ -1,15 +1,13 @@
 """Weighted random: any candidate, as likely as its weight says.
 
 Source of the structure: Fenwick, "A New Data Structure for Cumulative Frequency Tables" (1994): prefix sums that can be
-changed and searched in O(log n). Weights are held as integers, so that no rounding error builds up over years.
+changed and searched in O(log n).
 """
 
-from typing import Final, Generic
+from typing import Generic
 
 from .strategy import C, Chance
-
-WEIGHT_SCALE: Final = 10_000
-"""Integer units of weight 1. The lightest weight allowed, 0.01, is 100 of them, so steps of 1 % can be told apart."""
+from .weight import units_of
 
 
 class WeightedRandom(Generic[C]):
@@ -27,7 +25,7 @@ class WeightedRandom(Generic[C]):
         self._total = 0
 
     def add(self, candidate: C) -> None:
-        units = max(1, round(candidate.weight * WEIGHT_SCALE))
+        units = units_of(candidate.weight)
         self._indexes[candidate] = len(self._candidates)
         self._candidates.append(candidate)
         self._units.append(units)
@@ -48,18 +46,13 @@ class WeightedRandom(Generic[C]):
         if last is candidate:
             self._total -= last_units
             return
-        removed_units = self._units[index]
-        self._total -= removed_units
         self._candidates[index] = last
         self._indexes[last] = index
-        self._units[index] = last_units
-        end = index + 1
-        while end < len(self._sums):
-            self._sums[end] += last_units - removed_units
-            end += end & -end
+        self._total -= last_units
+        self._set(index, last_units)
 
     def changed(self, candidate: C) -> None:
-        """Load does not matter here."""
+        self._set(self._indexes[candidate], units_of(candidate.weight))
 
     def pick(self, affinity: str | None) -> C | None:
         count = len(self._candidates)
@@ -75,3 +68,14 @@ class WeightedRandom(Generic[C]):
                 rest -= self._sums[ahead]
             step >>= 1
         return self._candidates[position]
+
+    def _set(self, index: int, units: int) -> None:
+        more = units - self._units[index]
+        if not more:
+            return
+        self._units[index] = units
+        self._total += more
+        end = index + 1
+        while end < len(self._sums):
+            self._sums[end] += more
+            end += end & -end

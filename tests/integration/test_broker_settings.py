@@ -50,7 +50,8 @@ def test_an_unknown_strategy_is_one_clear_line(programs: Programs) -> None:
     line = last_words(programs, "--strategy", "fastest")
     assert line == (
         "error: broker: strategy: 'fastest' is unknown; "
-        "one of least_loaded, round_robin, random, weighted_random"
+        "one of least_loaded, round_robin, random, weighted_random, weighted_round_robin, power_of_two, "
+        "latency_aware, consistent_hash"
     )
 
 

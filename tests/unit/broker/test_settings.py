@@ -7,7 +7,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from taskferry.broker.cli import broker
-from taskferry.broker.settings import BrokerSettings, SettingsError, read_file, settings_from
+from taskferry.broker.settings import (
+    STRATEGY_PATTERNS_COUNT_MAX,
+    BrokerSettings,
+    SettingsError,
+    read_file,
+    settings_from,
+)
+from taskferry.loadbalance.consistent_hash import ConsistentHash
 from taskferry.loadbalance.registry import STRATEGIES
 
 BOUNDS = {
@@ -21,6 +28,9 @@ BOUNDS = {
     "in_flight_count_max": (1, 1_000_000),
     "connections_count_max": (1, 1_000_000),
 }
+
+TABLES = {"strategies"}
+"""Settings that stand in the file alone."""
 
 
 def complaint(**values: Any) -> str:
@@ -82,6 +92,25 @@ def test_every_number_is_bounded() -> None:
         ({"worker_prot": 1}, "here: worker_prot: no such setting; did you mean worker_port?"),
         ({"zzz": 1}, "here: zzz: no such setting"),
         ({"strategy": "best"}, f"here: strategy: 'best' is unknown; one of {', '.join(STRATEGIES)}"),
+        (
+            {"strategy": "randm"},
+            f"here: strategy: 'randm' is unknown; one of {', '.join(STRATEGIES)}; did you mean random?",
+        ),
+        (
+            {"strategies": {"a": "random", "b*": "best"}},
+            f"here: strategies: \"b*\": 'best' is unknown; one of {', '.join(STRATEGIES)}",
+        ),
+        ({"strategies": "random"}, "here: strategies: Expected `object`, got `str`"),
+        ({"strategies": {"a": 1}}, "here: strategies: a value: Expected `str`, got `int`"),
+        ({"strategies": {"": "random"}}, "here: a key of strategies: Expected `str` of length >= 1"),
+        (
+            {"strategies": {"x" * 129: "random"}},
+            "here: a key of strategies: Expected `str` of length <= 128",
+        ),
+        (
+            {"strategies": {f"x{number}": "random" for number in range(STRATEGY_PATTERNS_COUNT_MAX + 1)}},
+            "here: strategies: Expected `object` of length <= 100",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(values: dict[str, Any], text: str) -> None:
@@ -93,6 +122,27 @@ def test_every_strategy_of_the_registry_can_be_set(strategy: str) -> None:
     assert settings_from({"strategy": strategy}, source="here").strategy == strategy
 
 
+def test_a_hundred_patterns_are_allowed_and_the_longest() -> None:
+    table = {f"x{number}": "random" for number in range(STRATEGY_PATTERNS_COUNT_MAX - 1)} | {
+        "y" * 128: "random"
+    }
+    assert settings_from({"strategies": table}, source="here").strategies == table
+
+
+def test_the_choice_of_strategy_is_by_the_first_pattern_that_fits() -> None:
+    settings = settings_from(
+        {"strategy": "random", "strategies": {"resize-*": "consistent_hash", "*": "round_robin"}},
+        source="here",
+    )
+    choice = settings.strategy_choice(lambda: 0.0)
+    assert [choice.name_for(command) for command in ("resize-image", "echo")] == [
+        "consistent_hash",
+        "round_robin",
+    ]
+    assert isinstance(choice.make("consistent_hash"), ConsistentHash)
+    assert settings_from({}, source="here").strategy_choice(lambda: 0.0).name_for("echo") == "least_loaded"
+
+
 def test_what_governs_the_core_reaches_it() -> None:
     values = {"timeout": 1.5, "queue_count_max": 2, "queue_size_bytes_max": 3, "in_flight_count_max": 4}
     core_settings = settings_from(values, source="here").core_settings()
@@ -102,8 +152,15 @@ def test_what_governs_the_core_reaches_it() -> None:
 
 def test_a_file_gives_its_table(tmp_path: Path) -> None:
     path = tmp_path / "taskferry.toml"
-    path.write_text('[broker]\ntimeout = 5\nstrategy = "random"\n\n[worker]\nanything = "is not ours"\n')
-    assert read_file(path) == {"timeout": 5, "strategy": "random"}
+    path.write_text(
+        '[broker]\ntimeout = 5\nstrategy = "random"\n\n[broker.strategies]\n"a*" = "power_of_two"\n\n'
+        '[worker]\nanything = "is not ours"\n'
+    )
+    assert read_file(path) == {
+        "timeout": 5,
+        "strategy": "random",
+        "strategies": {"a*": "power_of_two"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -119,6 +176,7 @@ def test_a_file_gives_its_table(tmp_path: Path) -> None:
         (b"[broker]\ntimeout = nan\n", "timeout: Expected `float` > 0.0"),
         (b"[broker]\nhttp_port = 65536\n", "http_port: Expected `int` <= 65535"),
         (b'[broker]\nstrategy = "best"\n', "strategy: 'best' is unknown; one of "),
+        (b'[broker.strategies]\n"a*" = "best"\n', "strategies: \"a*\": 'best' is unknown; one of "),
     ],
 )
 def test_a_bad_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, content: bytes, text: str) -> None:
@@ -140,9 +198,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_every_setting_is_an_option_with_its_variable_its_bounds_and_its_default() -> None:
     result = CliRunner().invoke(broker, ["--help"], terminal_width=1000)
     assert result.exit_code == 0
-    for name in BrokerSettings.__struct_fields__:
+    for name in set(BrokerSettings.__struct_fields__) - TABLES:
         assert f"--{name.replace('_', '-')} " in result.output
         assert f"env var: TASKFERRY_BROKER_{name.upper()}" in result.output
+    for name in TABLES:
+        assert f"--{name}" not in result.output
+        assert f"[broker.{name}]" in result.output
     for name, (low, high) in BOUNDS.items():
         (line,) = (line for line in result.output.splitlines() if f"TASKFERRY_BROKER_{name.upper()}" in line)
         assert f"{low}<=x<={high}" in line.replace(".0", "")

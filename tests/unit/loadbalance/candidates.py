@@ -2,21 +2,31 @@
 
 
 class Worker:
-    """A candidate whose load the test sets, and which counts how often a strategy looks at it.
+    """A candidate whose load, weight, speed and latency the test sets, and which counts how often a strategy looks.
 
     `looks_count`: reads of a property, hashes and comparisons, which is all that a strategy can do with a candidate.
     """
 
-    def __init__(self, name: str = "worker", *, in_flight_count: int = 0, weight: float = 1.0) -> None:
-        self._name = name
-        self._weight = weight
+    def __init__(
+        self,
+        name: str = "worker",
+        *,
+        in_flight_count: int = 0,
+        weight: float = 1.0,
+        speed: float = 1.0,
+        latency: float = 1.0,
+    ) -> None:
+        self.name = name
         self.load = in_flight_count
+        self.share = weight
+        self.pace = speed
+        self.duration = latency
         self.looks_count = 0
 
     @property
     def worker_id(self) -> str:
         self.looks_count += 1
-        return self._name
+        return self.name
 
     @property
     def in_flight_count(self) -> int:
@@ -26,7 +36,17 @@ class Worker:
     @property
     def weight(self) -> float:
         self.looks_count += 1
-        return self._weight
+        return self.share
+
+    @property
+    def speed(self) -> float:
+        self.looks_count += 1
+        return self.pace
+
+    @property
+    def latency(self) -> float:
+        self.looks_count += 1
+        return self.duration
 
     def __hash__(self) -> int:
         self.looks_count += 1
@@ -37,4 +57,4 @@ class Worker:
         return self is other
 
     def __repr__(self) -> str:
-        return f"{self._name}({self.load}/{self._weight:g})"
+        return f"{self.name}({self.load}/{self.share:g}x{self.pace:g})"

@@ -1,52 +1,40 @@
-"""Least loaded against brute force: after any sequence of calls the pick has the lowest (in flight + 1) / weight of all
-that are held, and among equals it is the one that has stood at that load for the longest time."""
+"""Least loaded against brute force: after any sequence of calls the pick has the lowest (in flight + 1) / (weight x
+speed) of all that are held, and among equals it is the one that has stood at that load for the longest time."""
 
 import tracemalloc
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from taskferry.loadbalance.least_loaded import LeastLoaded
 
 from tests.unit.loadbalance.candidates import Worker
-
-WEIGHTS = st.sampled_from([0.01, 0.1, 0.5, 1.0, 2.0, 3.0, 7.5, 100.0])
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["add", "remove", "change", "pick"]), st.integers(0, 30), st.integers(0, 5), WEIGHTS
-    ),
-    max_size=60,
-)
+from tests.unit.loadbalance.steps import STEPS, Fleet, Step
 
 
+def load_of(worker: Worker) -> float:
+    return (worker.load + 1) / (worker.share * worker.pace)
+
+
+@settings(max_examples=300)
 @given(STEPS)
-def test_every_pick_is_the_minimum_and_the_first_of_its_equals(
-    steps: list[tuple[str, int, int, float]],
-) -> None:
+def test_every_pick_is_the_minimum_and_the_first_of_its_equals(steps: list[Step]) -> None:
     strategy: LeastLoaded[Worker] = LeastLoaded()
-    held: dict[Worker, tuple[float, int]] = {}
-    for number, (step, which, load, weight) in enumerate(steps):
-        workers = list(held)
-        match step:
-            case "add":
-                worker = Worker(f"w{number}", in_flight_count=load, weight=weight)
-                strategy.add(worker)
-                held[worker] = ((load + 1) / weight, number)
-            case "remove" if workers:
-                worker = workers[which % len(workers)]
-                strategy.remove(worker)
-                del held[worker]
-            case "change" if workers:
-                worker = workers[which % len(workers)]
-                worker.load = load
-                strategy.changed(worker)
-                held[worker] = ((load + 1) / worker.weight, number)
-            case "pick" if workers:
-                picked = strategy.pick(None)
-                assert picked is not None
-                picked.load += 1
-                strategy.changed(picked)
-                held[picked] = ((picked.load + 1) / picked.weight, number)
-        assert strategy.pick(None) is min(held, key=lambda worker: held[worker], default=None)
+    fleet = Fleet(strategy)
+    for step in steps:
+        fleet.perform(step, lambda: strategy.pick(None))
+        expected = min(fleet.held, key=lambda worker: (load_of(worker), fleet.held[worker]), default=None)
+        assert strategy.pick(None) is expected
+
+
+def picks_of(strategy: LeastLoaded[Worker], count: int) -> list[Worker]:
+    """Pick so many times, and have each picked one take the assignment."""
+    picks = []
+    for _ in range(count):
+        picked = strategy.pick(None)
+        assert picked is not None
+        picked.load += 1
+        strategy.changed(picked)
+        picks.append(picked)
+    return picks
 
 
 def test_equal_workers_take_turns() -> None:
@@ -54,14 +42,7 @@ def test_equal_workers_take_turns() -> None:
     workers = [Worker(f"w{number}") for number in range(3)]
     for worker in workers:
         strategy.add(worker)
-    picks = []
-    for _ in range(6):
-        picked = strategy.pick(None)
-        assert picked is not None
-        picked.load += 1
-        strategy.changed(picked)
-        picks.append(picked)
-    assert picks == workers * 2
+    assert picks_of(strategy, 6) == workers * 2
 
 
 def test_a_worker_of_twice_the_weight_gets_twice_the_assignments() -> None:
@@ -70,12 +51,27 @@ def test_a_worker_of_twice_the_weight_gets_twice_the_assignments() -> None:
     strategy.add(light)
     strategy.add(heavy)
     assert strategy.pick(None) is heavy, "among idle workers the heavier one goes first"
-    for _ in range(30):
-        picked = strategy.pick(None)
-        assert picked is not None
-        picked.load += 1
-        strategy.changed(picked)
+    picks_of(strategy, 30)
     assert (light.load, heavy.load) == (10, 20)
+
+
+def test_an_idle_slow_worker_waits_until_a_busy_fast_one_would_be_done_later() -> None:
+    strategy: LeastLoaded[Worker] = LeastLoaded()
+    slow, fast = Worker("slow", speed=0.5), Worker("fast", speed=2.0)
+    strategy.add(slow)
+    strategy.add(fast)
+    # Alone, the slow one takes as long as four in turn on the fast one.
+    assert picks_of(strategy, 5) == [fast, fast, fast, slow, fast]
+
+
+def test_no_worker_waits_for_ever_while_work_piles_up() -> None:
+    strategy: LeastLoaded[Worker] = LeastLoaded()
+    slowest = Worker("slowest", weight=0.1, speed=0.25)
+    workers = [Worker("fastest", weight=1.0, speed=4.0), slowest]
+    for worker in workers:
+        strategy.add(worker)
+    # By the time that the other holds as much more as it is heavier and faster.
+    assert picks_of(strategy, 160).index(slowest) == 159
 
 
 def test_what_is_kept_does_not_grow_with_the_loads_that_have_been() -> None:

@@ -7,7 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.loadbalance.random import Random
-from taskferry.loadbalance.weighted_random import WEIGHT_SCALE, WeightedRandom
+from taskferry.loadbalance.weight import WEIGHT_SCALE
+from taskferry.loadbalance.weighted_random import WeightedRandom
 
 from tests.unit.loadbalance.candidates import Worker
 
@@ -29,12 +30,15 @@ class Dice:
 def comings_and_goings(
     strategy: Random[Worker] | WeightedRandom[Worker], steps: list[tuple[int, float]]
 ) -> list[Worker]:
-    """Add a worker of the weight for each step, and remove one where its number points at one; those that stay."""
+    """Add a worker of the weight for each step, and remove one where its number points at one; those that stay. Every
+    second one begins with another weight."""
     held: list[Worker] = []
     for number, (which, weight) in enumerate(steps):
-        worker = Worker(f"w{number}", weight=weight)
+        worker = Worker(f"w{number}", weight=weight if number % 2 else 0.5)
         strategy.add(worker)
         held.append(worker)
+        worker.share = weight
+        strategy.changed(worker)
         if which < len(held):
             strategy.remove(held.pop(which))
     return held

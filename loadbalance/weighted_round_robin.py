@@ -1,0 +1,209 @@
+"""Weighted round robin: turns in proportion to weight, spread out as evenly as they go.
+
+Source: nginx's smooth weighted round robin (2012): with weights {5, 1, 1} the turns are a a b a c a a, and not
+a a a a a b c. At each pick nginx credits every peer with its weight, picks the one with the most credit and charges it
+the sum of all weights; that looks at every peer. Here virtual time takes the place of the credits, as in stride
+scheduling (Waldspurger and Weihl, 1995): a turn moves its candidate's start by 1 / weight, and so the average of the
+starts, weighted, by 1 / (sum of weights). How far a start is behind that average is its lag; nginx's credit is weight x
+lag.
+
+The order of candidates of equal weight is the order of their starts, so a heap holds them. Weights between two powers
+of two share a heap, a band, whose lags are all multiplied by the same rate: so only the heads of some twenty bands are
+compared at a pick. Where weights are powers of two times each other, as 4, 2 and 1, the turns are exactly nginx's;
+others get the same shares, spread out nearly as evenly.
+
+A candidate that is full leaves and comes back; it keeps its lag meanwhile, as a peer that is down does in nginx.
+"""
+
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import islice
+from typing import Final, Generic
+
+from .strategy import C
+from .weight import WEIGHT_SCALE, units_of
+
+STRIDE: Final = 720_720 * 25 * WEIGHT_SCALE * 2**12
+"""What a turn moves the start of a candidate of one unit of weight. Starts are integers, so that they add up exactly
+for years. 720,720 is the least common multiple of 1 to 16: with that and 25 the turns of the usual weights are exact
+too, and equal lags come out equal; of any other weight they are exact to one in a hundred million."""
+
+AWAY_COUNT_MAX: Final = 10_000
+"""Places kept of candidates that are away, which costs about 3 MB. Past it the half that left first is forgotten: one
+that comes back all the same begins like a new one, which is worth a part of one turn."""
+
+SLACK_TURNS_COUNT: Final = 2
+"""Turns of an average candidate, beside one of its own, that one may be ahead or behind when it comes back: as far as
+turns spread. Those left may have drifted further while it was away; that is no debt of this one's."""
+
+STALE_COUNT_MIN: Final = 64
+"""Entries that a band may hold beside twice as many as there are places, before those out of use are cleared away."""
+
+
+class Place(Generic[C]):
+    """Where a candidate stands, kept while it is away."""
+
+    __slots__ = ("band", "behind", "candidate", "charge", "entry", "move", "start", "turn", "units", "weight")
+
+    def __init__(self, candidate: C) -> None:
+        self.candidate: C | None = candidate
+        self.weight = 0.0
+        self.units = 0
+        self.turn = 0
+        self.charge = 0
+        """What a turn adds to the sum of the starts."""
+        self.band: list[Entry[C]] = []
+        self.start = 0
+        self.behind = 0
+        """While it is away: the clock less its start, as they were when it left."""
+        self.move = 0
+        """The number of its last move: of equal starts the one that moved there first is the first. 0 while away."""
+        self.entry: Entry[C] | None = None
+        """Its entry in a heap. Where it has moved on since, that is put right when it comes to the top."""
+
+
+Entry = tuple[int, int, Place[C]]
+"""What a heap holds: a start, the number of the move that led there, and the place."""
+
+
+class WeightedRoundRobin(Generic[C]):
+    """All calls O(log candidates), and a pick looks at one candidate for each power of two between the weights."""
+
+    __slots__ = ("_away", "_bands", "_clock", "_moves_count", "_places", "_starts_sum", "_units_sum")
+
+    def __init__(self) -> None:
+        self._bands: list[tuple[int, list[Entry[C]]]] = []
+        """Rates, the highest first, and their heaps."""
+        self._places: dict[C, Place[C]] = {}
+        self._away: dict[str, Place[C]] = {}
+        """By worker_id, the longest away first."""
+        self._clock = 0
+        """Moves as the average does at a pick, but stands still where the average jumps since somebody left."""
+        self._moves_count = 0
+        self._units_sum = 0
+        self._starts_sum = 0
+        """Sum of units x start; divided by the sum of units it is the average start."""
+
+    def add(self, candidate: C) -> None:
+        weight = candidate.weight
+        place = self._away.pop(candidate.worker_id, None)
+        is_new = place is None
+        if place is None:
+            place = Place(candidate)
+        place.candidate = candidate
+        self._places[candidate] = place
+        if weight != place.weight:
+            self._weigh(place, weight)
+        start = self._clock - place.behind
+        if self._units_sum:
+            ahead = start - self._starts_sum // self._units_sum
+            if is_new:
+                start -= ahead
+            elif not -place.turn <= ahead <= place.turn:
+                start -= self._excess(ahead, place.turn)
+        self._move(place, start)
+
+    def remove(self, candidate: C) -> None:
+        place = self._places.pop(candidate)
+        start = place.start
+        self._units_sum -= place.units
+        self._starts_sum -= place.units * start
+        place.behind = self._clock - start
+        place.candidate = None
+        place.move = 0
+        away = self._away
+        away[candidate.worker_id] = place
+        if len(away) > AWAY_COUNT_MAX:
+            for worker_id in tuple(islice(away, AWAY_COUNT_MAX // 2)):
+                away.pop(worker_id).entry = None
+
+    def changed(self, candidate: C) -> None:
+        place = self._places[candidate]
+        weight = candidate.weight
+        if weight == place.weight:
+            return
+        average = self._starts_sum // self._units_sum
+        credit = (average - place.start) * place.units
+        self._units_sum -= place.units
+        self._starts_sum -= place.units * place.start
+        self._weigh(place, weight)
+        # The same credit, so that nobody gains a turn by being changed.
+        self._move(place, average - credit // place.units)
+
+    def pick(self, affinity: str | None) -> C | None:
+        if not self._places:
+            return None
+        units_sum = self._units_sum
+        self._clock += STRIDE // units_sum
+        # Rounded up, so that of equal lags, which rounding could tell apart, the one with the highest rate is longest.
+        now = -(-(self._starts_sum + STRIDE) // units_sum)
+        first: Entry[C] | None = None
+        lag_max = 0
+        for rate, band in self._bands:
+            # An entry that is out of date stands too early, so one that does not win need not be put right.
+            if band and (lag := rate * (now - band[0][0])) > lag_max:
+                if band[0][1] != band[0][2].move:
+                    settle(band)
+                    if not band or (lag := rate * (now - band[0][0])) <= lag_max:
+                        continue
+                first = band[0]
+                lag_max = lag
+        assert first is not None, "somebody is behind the average, and so has a lag"
+        place = first[2]
+        place.start += place.turn
+        self._starts_sum += place.charge
+        place.move = self._moves_count = self._moves_count + 1
+        return place.candidate
+
+    def _excess(self, ahead: int, turn: int) -> int:
+        """What one that comes back is ahead of the average, or behind it where negative, and will not be let keep."""
+        slack = turn + SLACK_TURNS_COUNT * len(self._places) * STRIDE // self._units_sum
+        return ahead - min(max(ahead, -slack), slack)
+
+    def _weigh(self, place: Place[C], weight: float) -> None:
+        place.weight = weight
+        place.units = units_of(weight)
+        place.turn = STRIDE // place.units
+        place.charge = place.units * place.turn
+        place.band = self._band_of(place.units)
+        place.entry = None
+
+    def _move(self, place: Place[C], start: int) -> None:
+        self._units_sum += place.units
+        self._starts_sum += place.units * start
+        self._moves_count += 1
+        place.start = start
+        place.move = self._moves_count
+        if place.entry is not None and place.entry[0] <= start:
+            return
+        band = place.band
+        if len(band) > 2 * (len(self._places) + len(self._away)) + STALE_COUNT_MIN:
+            band[:] = [entry for entry in band if entry is entry[2].entry]
+            heapify(band)
+        place.entry = (start, place.move, place)
+        heappush(band, place.entry)
+
+    def _band_of(self, units: int) -> list[Entry[C]]:
+        rate = 1 << units.bit_length()
+        for other, band in self._bands:
+            if other == rate:
+                return band
+        self._bands.append((rate, []))
+        self._bands.sort(reverse=True)
+        return self._band_of(units)
+
+
+def settle(band: list[Entry[C]]) -> None:
+    """Put right what is at the top of `band`, until that is a place as it stands or nothing is left."""
+    while band:
+        entry = band[0]
+        place = entry[2]
+        if entry[1] == place.move:
+            return
+        if entry is not place.entry:
+            heappop(band)
+        elif place.move:
+            place.entry = (place.start, place.move, place)
+            heapreplace(band, place.entry)
+        else:
+            place.entry = None
+            heappop(band)

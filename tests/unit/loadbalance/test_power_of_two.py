@@ -1,0 +1,74 @@
+"""Power of two choices: the rule given the same draws, and Mitzenmacher's balls and bins in small."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from taskferry.loadbalance.power_of_two import PowerOfTwo
+from taskferry.loadbalance.urn import Urn
+
+from tests.unit.loadbalance.candidates import Worker
+from tests.unit.loadbalance.steps import STEPS, Fleet, Step
+
+
+def load_of(worker: Worker) -> float:
+    return (worker.load + 1) / (worker.share * worker.pace)
+
+
+class Twin(PowerOfTwo[Worker]):
+    """Keeps an urn that does all that its own does, with the same chance: what it draws is what was compared."""
+
+    def __init__(self, seed: int, choices_count: int) -> None:
+        super().__init__(random.Random(seed).random, choices_count)
+        self.urn: Urn[Worker] = Urn(random.Random(seed).random)
+        self.count = choices_count
+
+    def add(self, candidate: Worker) -> None:
+        super().add(candidate)
+        self.urn.add(candidate)
+
+    def remove(self, candidate: Worker) -> None:
+        super().remove(candidate)
+        self.urn.remove(candidate)
+
+
+@given(STEPS, st.integers(0, 999), st.integers(1, 4))
+def test_the_pick_is_the_least_loaded_of_those_drawn_and_the_first_of_its_equals(
+    steps: list[Step], seed: int, choices_count: int
+) -> None:
+    strategy = Twin(seed, choices_count)
+    fleet = Fleet(strategy)
+
+    def pick() -> Worker | None:
+        picked = strategy.pick(None)
+        assert picked is min(strategy.urn.draw(strategy.count), key=load_of, default=None)
+        return picked
+
+    for step in steps:
+        fleet.perform(step, pick)
+
+
+# Expected for 10,000 balls in as many bins: 7 or so with one choice, 3 with two, 3 or 2 with three.
+@pytest.mark.parametrize(
+    ("choices_count", "fullest"), [(1, range(6, 10)), (2, range(3, 5)), (3, range(2, 4))]
+)
+def test_the_fullest_of_many_bins(choices_count: int, fullest: range) -> None:
+    strategy: PowerOfTwo[Worker] = PowerOfTwo(random.Random(7).random, choices_count)
+    bins = [Worker() for _ in range(10_000)]
+    for one in bins:
+        strategy.add(one)
+    for _ in bins:
+        picked = strategy.pick(None)
+        assert picked is not None
+        picked.load += 1
+        strategy.changed(picked)
+    assert max(one.load for one in bins) in fullest
+
+
+def test_the_busiest_of_all_is_never_picked_while_another_is_there() -> None:
+    strategy: PowerOfTwo[Worker] = PowerOfTwo(random.Random(7).random)
+    busiest = Worker("busiest", in_flight_count=9)
+    for worker in (Worker("a"), busiest, Worker("b")):
+        strategy.add(worker)
+    assert busiest not in {strategy.pick(None) for _ in range(200)}

@@ -1,0 +1,52 @@
+"""A running quantile against a sorted list."""
+
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+from taskferry.loadbalance.quantile import RunningQuantile
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "add", "remove", "change", "look"]),
+        st.integers(0, 40),
+        st.one_of(st.integers(0, 4), st.integers(0, 10_000)),
+    ),
+    max_size=120,
+)
+
+
+@given(STEPS, st.sampled_from([0.0, 0.3, 0.5, 0.84, 0.999]))
+def test_it_is_the_number_at_that_share_of_the_sorted_list(
+    steps: list[tuple[str, int, int]], share: float
+) -> None:
+    quantile = RunningQuantile(share)
+    numbers: list[int] = []
+    for step, which, number in steps:
+        match step:
+            case "add":
+                quantile.add(number)
+                numbers.append(number)
+            case "remove" if numbers:
+                quantile.remove(numbers.pop(which % len(numbers)))
+            case "change" if numbers:
+                quantile.change(numbers.pop(which % len(numbers)), number)
+                numbers.append(number)
+            case "look" if numbers:
+                assert quantile.value() == sorted(numbers)[int(share * len(numbers))]
+    if numbers:
+        assert quantile.value() == sorted(numbers)[int(share * len(numbers))]
+
+
+def test_numbers_that_nobody_has_any_more_are_forgotten() -> None:
+    quantile = RunningQuantile(0.0)
+    quantile.add(0)
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            quantile.change(number, number + 1)
+            assert quantile.value() == number + 1
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 30_000
