@@ -31,6 +31,8 @@ ENTRIES: Final = {
     "request": Entry("taskferry.requester.cli", "request", "Send a request and print its result."),
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
     "status": Entry("taskferry.cli.inspection", "status", "Show what a running broker is doing."),
+    "explain": Entry("taskferry.cli.inspection", "explain", "Say why a request is still waiting."),
+    "drain": Entry("taskferry.cli.drain", "drain", "Have a worker finish what it has, and get nothing more."),
 }
 
 

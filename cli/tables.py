@@ -1,36 +1,48 @@
-"""What `taskferry workers` and `taskferry status` show to people. Knows the fields of the answers, and rich."""
+"""What `taskferry workers` and `taskferry status` show to people, and what all such tables look like.
+
+Knows the fields of the answers, and rich.
+"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH: Final = 1000
 """Columns where no terminal says how many there are: nothing is cut."""
 
-_STATE_STYLES: Final = {"healthy": "green", "serving": "green", "joining": "cyan", "probing": "cyan"}
+_STATE_STYLES: Final = {
+    "healthy": "green",
+    "serving": "green",
+    "joining": "cyan",
+    "probing": "cyan",
+    "ejected": "red",
+}
 
 
 def workers(answer: dict[str, Any]) -> list[Table]:
     """The answer of /api/workers: one row a worker. Raises KeyError or TypeError where it is none."""
-    table = _table("worker", "state", "commands", numbers=("in flight", "succeeded", "failed", "weight"))
+    numbers = ("in flight", "succeeded", "failed", "weight", "speed", "ejections")
+    table = rows_table("worker", "state", "commands", numbers=numbers)
     for name in ("labels", "peer", "connected"):
         table.add_column(name)
     for worker in answer["workers"]:
         labels = " ".join(f"{key}={value}" for key, value in worker["labels"].items())
         table.add_row(
             Text(worker["worker_id"]),
-            _state(worker["state"]),
+            state_text(worker["state"], worker.get("reason")),
             Text(", ".join(worker["commands"])),
             f"{worker['in_flight']}/{worker['concurrency']}",
             f"{worker['succeeded_count']:,}",
             f"{worker['failed_count']:,}",
             f"{worker['weight']:g}",
+            f"{worker.get('speed', 1.0):g}",
+            f"{worker.get('ejections_count', 0):,}",
             Text(labels),
-            Text(worker["peer"]),
+            Text(worker["peer"] or ""),
             _duration(worker["connected_s"]),
         )
     if not answer["workers"]:
@@ -40,28 +52,30 @@ def workers(answer: dict[str, Any]) -> list[Table]:
 
 def status(answer: dict[str, Any]) -> list[Table]:
     """The answer of /api/status: the broker, and its commands. Raises KeyError or TypeError where it is none."""
-    facts = Table(show_header=False, box=None, pad_edge=False)
-    facts.add_column(style="dim")
-    facts.add_column()
-    facts.add_row("version", Text(answer["version"]))
-    facts.add_row("state", _state(answer["state"]))
-    facts.add_row("up", _duration(answer["uptime_s"]))
-    facts.add_row("strategy", Text(answer["strategy"]))
+    facts: dict[str, str | Text] = {
+        "version": answer["version"],
+        "state": state_text(answer["state"]),
+        "up": _duration(answer["uptime_s"]),
+        "strategy": answer["strategy"],
+    }
     for name in ("worker", "requester", "submitted", "in_flight", "queued"):
         title = {"worker": "workers", "requester": "requesters"}.get(name, name.replace("_", " "))
-        facts.add_row(title, f"{answer[f'{name}_count']:,}")
+        facts[title] = f"{answer[f'{name}_count']:,}"
     for outcome, count in answer["outcomes"].items():
         if count:
-            facts.add_row(f"  {outcome}", f"{count:,}")
-    commands = _table("command", numbers=("workers", "queued"))
+            facts[f"  {outcome}"] = f"{count:,}"
+    for name, count in answer.get("counts", {}).items():
+        if count:
+            facts[name.replace("_", " ")] = f"{count:,}"
+    commands = rows_table("command", numbers=("workers", "queued"))
     for command in answer["commands"]:
         commands.add_row(
             Text(command["command"]), f"{command['worker_count']:,}", f"{command['queued_count']:,}"
         )
-    return [facts, commands] if answer["commands"] else [facts]
+    return [facts_table(facts), commands] if answer["commands"] else [facts_table(facts)]
 
 
-def show(tables: Sequence[Table]) -> None:
+def show(tables: Sequence[RenderableType]) -> None:
     """Print them, in the terminal's width and colours or, in a pipe, in plain text."""
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     for number, table in enumerate(tables):
@@ -70,15 +84,27 @@ def show(tables: Sequence[Table]) -> None:
         console.print(table)
 
 
-def _table(*texts: str, numbers: Sequence[str]) -> Table:
+def facts_table(facts: Mapping[str, str | Text]) -> Table:
+    """Names and what is known of each."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, fact in facts.items():
+        table.add_row(name, fact if isinstance(fact, Text) else Text(fact))
+    return table
+
+
+def rows_table(*texts: str, numbers: Sequence[str]) -> Table:
+    """Columns of texts, then columns of numbers, and no rows yet."""
     table = Table(*texts, box=None, pad_edge=False, header_style="bold")
     for name in numbers:
         table.add_column(name, justify="right")
     return table
 
 
-def _state(state: str) -> Text:
-    return Text(state, style=_STATE_STYLES.get(state, "yellow"))
+def state_text(state: str, reason: str | None = None) -> Text:
+    """A state in its colour, and why it is so."""
+    return Text(f"{state}: {reason}" if reason else state, style=_STATE_STYLES.get(state, "yellow"))
 
 
 def _duration(seconds: float) -> str:

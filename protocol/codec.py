@@ -13,7 +13,19 @@ import msgspec
 from msgspec import Raw
 
 from .encodings import Encoding
-from .messages import NAME_RULE, AnyId, Cancel, FromBroker, FromWorker, Outcome, Ping, Request
+from .messages import (
+    HEDGE_PATTERN,
+    HEDGE_RULE,
+    NAME_PATTERN,
+    NAME_RULE,
+    AnyId,
+    Cancel,
+    FromBroker,
+    FromWorker,
+    Outcome,
+    Ping,
+    Request,
+)
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
@@ -68,6 +80,8 @@ CODECS: Final[dict[Encoding, Codec]] = {encoding: Codec(encoding) for encoding i
 
 _MALFORMED = re.compile(r"^(JSON|MessagePack data) is malformed: ")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+_PATTERN = re.compile(r"Expected `str` matching regex (.+)")
+_RULES: Final = {repr(NAME_PATTERN): NAME_RULE, repr(HEDGE_PATTERN): f"expected {HEDGE_RULE}"}
 
 
 def describe(error: Exception, encoding: Encoding) -> str:
@@ -81,8 +95,8 @@ def describe(error: Exception, encoding: Encoding) -> str:
             where = path.removeprefix("`key` in ").strip("`").removeprefix("$").removeprefix(".")
             if path.startswith("`key` in "):
                 what = f"a key: {what}"
-            if "matching regex" in what:
-                what = NAME_RULE
+            if (pattern := _PATTERN.fullmatch(what)) is not None:
+                what = _RULES[pattern[1]]
             if (missing := _MISSING.fullmatch(what)) is not None:
                 where = f"{where}.{missing[1]}" if where else missing[1]
                 what = "missing"

@@ -11,18 +11,29 @@ from .limits import CODE_LENGTH_MAX
 
 Blame = Literal["requester", "worker", "broker"]
 
+NOT_DELIVERED: Final = "not_delivered"
+MAY_HAVE_RUN: Final = "may_have_run"
+"""What `delivery` says."""
+
 
 class TaskferryError(Exception):
     """Base of all errors of the registry; only its sub-classes are raised.
 
     `code` is what programs compare; `message` is the text where nothing more exact is known; `retryable` says that
     the command certainly did not run and that sending it again may succeed; `blame` names the side that can mend it.
+
+    Of one failure: `delivery` is `not_delivered` where no worker can have begun it, `may_have_run` where one may have,
+    None where its handler answered or nobody knows. `queue_wait_s` is how long it waited for a free slot,
+    `retry_after_s` when it is worth sending again; both None where not known.
     """
 
     code: str
     message: ClassVar[str]
     retryable: bool = False
     blame: ClassVar[Blame]
+    delivery: str | None = None
+    queue_wait_s: float | None = None
+    retry_after_s: float | None = None
 
     def __init__(
         self, text: str | None = None, *, request_id: str | None = None, processed_by: str | None = None
@@ -34,7 +45,7 @@ class TaskferryError(Exception):
 
 
 class NoAvailableWorkers(TaskferryError):
-    """No connected worker serves the command."""
+    """No connected worker serves the command, or none of those whom the request's target names."""
 
     code = "no_available_workers"
     message = "No available workers"
@@ -172,6 +183,7 @@ class CannotConnect(TaskferryError):
     message = "Cannot connect to the broker"
     retryable = True
     blame = "broker"
+    delivery = NOT_DELIVERED
 
 
 class ConnectionLost(TaskferryError):
@@ -180,6 +192,7 @@ class ConnectionLost(TaskferryError):
     code = "connection_lost"
     message = "Connection to the broker lost: the command may have run"
     blame = "broker"
+    delivery = MAY_HAVE_RUN
 
 
 REGISTRY: Final[dict[str, type[TaskferryError]]] = {
@@ -213,6 +226,9 @@ WORKER_CODES: Final = frozenset(
 """The codes of the registry that a worker may give in a response. What the broker alone can know, such as
 `timeout`, it cannot claim."""
 
+REQUESTER_CODES: Final = frozenset(code for code in WORKER_CODES if REGISTRY[code].blame == "requester")
+"""Those of them that say nothing against the worker."""
+
 _CODE_SHAPE: Final = re.compile(rf"[a-z][a-z0-9_]{{0,{CODE_LENGTH_MAX - 1}}}")
 
 
@@ -235,9 +251,23 @@ def outcome_label(code: str) -> str:
 
 
 def error_from_wire(
-    code: str, text: str, *, request_id: str | None = None, processed_by: str | None = None
+    code: str,
+    text: str,
+    *,
+    request_id: str | None = None,
+    processed_by: str | None = None,
+    delivery: str | None = None,
+    queue_wait_s: float | None = None,
+    retry_after_s: float | None = None,
 ) -> TaskferryError:
-    """The exception for a failed response: the registry's class, or HandlerError carrying a handler's own code."""
+    """The exception for a failed response: the registry's class, or HandlerError carrying a handler's own code.
+
+    `delivery` is what the response says: where it says nothing, nobody knows. What may have run is never `retryable`.
+    """
     error = REGISTRY.get(code, HandlerError)(text, request_id=request_id, processed_by=processed_by)
     error.code = code
+    error.delivery = delivery
+    error.retryable = error.retryable and delivery != MAY_HAVE_RUN
+    error.queue_wait_s = queue_wait_s
+    error.retry_after_s = retry_after_s
     return error

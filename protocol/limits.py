@@ -59,6 +59,12 @@ LABELS_COUNT_MAX: Final = 32
 LABEL_LENGTH_MAX: Final = 128
 """Labels of one worker, and the characters of a label's key or value."""
 
+LABEL_VALUES_COUNT_MAX: Final = 32
+"""Values of one label of a target, any of which will do."""
+
+HEDGE_S_MIN: Final = 0.001
+"""The shortest wait before a second copy of a request is sent: the resolution of the broker's clock work."""
+
 IN_FLIGHT_COUNT_MAX: Final = 10_000
 """Requests in flight on one requester connection; one more is `overloaded`."""
 

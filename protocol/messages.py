@@ -25,6 +25,19 @@ Affinity = Annotated[str, Meta(max_length=limits.AFFINITY_LENGTH_MAX)]
 Trace = Annotated[str, Meta(max_length=limits.TRACE_LENGTH_MAX)]
 Label = Annotated[str, Meta(max_length=limits.LABEL_LENGTH_MAX)]
 Labels = Annotated[dict[Label, Label], Meta(max_length=limits.LABELS_COUNT_MAX)]
+LabelValues = Annotated[list[Label], Meta(min_length=1, max_length=limits.LABEL_VALUES_COUNT_MAX)]
+Target = Annotated[dict[Label, Label | LabelValues], Meta(min_length=1, max_length=limits.LABELS_COUNT_MAX)]
+"""Labels that a worker must have: every key, with the value or any one of the values."""
+HEDGE_PATTERN: Final = r"^p[1-9][0-9]?\Z"
+HEDGE_RULE: Final = "a number of seconds, or a percentile: p1 to p99"
+"""HEDGE_PATTERN for people."""
+
+Hedge = (
+    Annotated[float, Meta(ge=limits.HEDGE_S_MIN, le=limits.TIMEOUT_S_MAX)]
+    | Annotated[str, Meta(pattern=HEDGE_PATTERN)]
+)
+"""When a second copy is sent: after so many seconds, or once a request has taken longer than that percentile of the
+command's (`p1` to `p99`)."""
 
 
 # --- requester port -------------------------------------------------------------------------------------------------
@@ -41,7 +54,8 @@ class Request(Struct, gc=False):
     priority: Priority | None = None
     affinity: Affinity | None = None
     trace: Trace | None = None
-    target: Raw | UnsetType = UNSET
+    target: Label | Target | None = None
+    hedge: Hedge | None = None
     type: str | UnsetType = UNSET
 
 
@@ -82,6 +96,9 @@ class Failure(Struct, gc=False):
     error: str
     processed_by: str | None
     code: str
+    delivery: str | UnsetType = UNSET
+    queue_wait: float | UnsetType = UNSET
+    retry_after: float | UnsetType = UNSET
 
 
 class Outcome(Struct, gc=False):
@@ -93,6 +110,9 @@ class Outcome(Struct, gc=False):
     error: str | None = None
     processed_by: str | None = None
     code: str | None = None
+    delivery: str | None = None
+    queue_wait: float | None = None
+    retry_after: float | None = None
     type: str | UnsetType = UNSET
 
 
@@ -108,6 +128,7 @@ class Hello(Struct, gc=False):
     concurrency: Annotated[int, Meta(ge=1, le=limits.CONCURRENCY_MAX)] = limits.CONCURRENCY_DEFAULT
     weight: Annotated[float, Meta(ge=limits.WEIGHT_MIN, le=limits.WEIGHT_MAX)] = limits.WEIGHT_DEFAULT
     labels: Labels = {}
+    canary: Name | None = None
     sdk: Annotated[str, Meta(max_length=limits.NAME_LENGTH_MAX)] | None = None
 
 

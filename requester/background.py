@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError
 from typing import Any, Final
 
 from ..protocol.encodings import Encoding
-from ..protocol.errors import Cancelled
+from ..protocol.errors import NOT_DELIVERED, Cancelled
 from ..transport.loop import new_event_loop
 from ..transport.settings import LinkSettings
 from .connection import Connection
@@ -171,4 +171,6 @@ class Background:
             except IndexError:  # another thread was quicker
                 return
             refused = InFlight(message.request_id or "", b"", place, 0.0, 0.0, False, wants_response)
-            refused.fail(Cancelled("Request cancelled: the requester was closed; it was not sent"))
+            error = Cancelled("Request cancelled: the requester was closed; it was not sent")
+            error.delivery = NOT_DELIVERED
+            refused.fail(error)

@@ -13,7 +13,7 @@ from .background import Background, Place
 from .client import BROKER_URL_DEFAULT, check_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .response import Response
-from .wire import WIRES, OutgoingRequest
+from .wire import WIRES, OutgoingRequest, Target
 
 
 class BlockingRequester:
@@ -73,10 +73,14 @@ class BlockingRequester:
         priority: int | None = None,
         affinity: str | None = None,
         trace: str | None = None,
+        target: Target | None = None,
+        hedge: float | str | None = None,
         request_id: str | None = None,
     ) -> Any:
         """Run `command` with `data` and return its result: options, bounds and errors are those of Requester.call."""
-        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        message = OutgoingRequest(
+            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+        )
         result = self._run(message, wants_response=False)
         return result if type is None else WIRES[self._encoding].convert(result, type)
 
@@ -90,10 +94,14 @@ class BlockingRequester:
         priority: int | None = None,
         affinity: str | None = None,
         trace: str | None = None,
+        target: Target | None = None,
+        hedge: float | str | None = None,
         request_id: str | None = None,
     ) -> Response:
         """Run `command` with `data` and return the whole response, of a failure too, as Requester.request does."""
-        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        message = OutgoingRequest(
+            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+        )
         response: Response = self._run(message, wants_response=True)
         return response
 

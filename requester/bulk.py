@@ -17,13 +17,13 @@ COUNT_MAX: Final = 10_000_000
 class Tally:
     """What became of the requests so far: counts by error code (None: succeeded), and the durations in seconds."""
 
-    __slots__ = ("_ended_s", "_started_s", "counts", "durations_s", "first_error")
+    __slots__ = ("_ended_s", "_started_s", "counts", "durations_s", "first_failure")
 
     def __init__(self) -> None:
         self.counts: Counter[str | None] = Counter()
         self.durations_s = array("d")
-        self.first_error: tuple[str, str | None, str | None] | None = None
-        """Text, code and worker of the first failure: one example says more than a number."""
+        self.first_failure: Response | None = None
+        """One example says more than a number."""
         self._started_s = 0.0
         self._ended_s: float | None = None
 
@@ -35,8 +35,8 @@ class Tally:
         """One more has ended."""
         self.counts[response.code] += 1
         self.durations_s.append(duration_s)
-        if response.error is not None and self.first_error is None:
-            self.first_error = (response.error, response.code, response.processed_by)
+        if not response.success and self.first_failure is None:
+            self.first_failure = response
 
     def finish(self) -> None:
         """The clock stops."""

@@ -17,6 +17,7 @@ from .arguments import DataError, data_from
 from .bulk import COUNT_MAX
 from .client import BROKER_URL_DEFAULT, Requester
 from .program import Order, send_many, send_one
+from .routing_arguments import RoutingError, routing_from
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -55,12 +56,32 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
     "--wait", is_flag=True, help="Keep trying to connect, within the timeout, if there is no broker yet."
 )
 @_option(
-    "--idempotent", is_flag=True, help="The command may be run again if a worker or a connection is lost."
+    "--idempotent",
+    is_flag=True,
+    help="The command may run more than once, as when a worker or a connection is lost.",
 )
 @_option(
     "--priority",
     type=click.IntRange(0, limits.PRIORITY_MAX),
     help=f"0 (lowest) to {limits.PRIORITY_MAX}.  [default: {limits.PRIORITY_DEFAULT}]",
+)
+@_option(
+    "--affinity",
+    metavar="KEY",
+    help="Requests with the same key go to the same worker, where the broker's strategy knows how.",
+)
+@_option("--target", metavar="WORKER", help="The only worker that may run it.")
+@_option(
+    "--label",
+    "labels",
+    metavar="K=V",
+    multiple=True,
+    help="What its worker must have. May be repeated; the same K again: any one of the values.",
+)
+@_option(
+    "--hedge",
+    metavar="SECONDS|p95",
+    help="Send a second copy to another worker after so long, or at this percentile; the first answer counts.",
 )
 @_option(
     "--encoding",
@@ -94,6 +115,10 @@ def request(  # noqa: PLR0917 - click hands them over by name
     wait: bool,
     idempotent: bool,
     priority: int | None,
+    affinity: str | None,
+    target: str | None,
+    labels: tuple[str, ...],
+    hedge: str | None,
     encoding: str,
     as_json: bool,
     raw: bool,
@@ -118,13 +143,17 @@ def request(  # noqa: PLR0917 - click hands them over by name
     if concurrency is not None and count is None:
         raise click.UsageError("--concurrency needs --count")
     try:
+        routing = routing_from(target, labels, hedge, idempotent=idempotent)
         data = data_from(words)
         requester = Requester(broker, encoding=encoding)
+    except RoutingError as error:
+        raise click.UsageError(str(error)) from None
     except DataError as error:
         raise click.UsageError(f"DATA: {error}") from None
     except ValueError as error:
         raise click.UsageError(f"--broker: {error}") from None
     options = {"data": data, "timeout": timeout, "idempotent": idempotent, "priority": priority}
+    options |= {"affinity": affinity, **routing}
     order = Order(requester, command, options, wait, as_json, raw)
     try:
         code = send_one(order) if count is None else send_many(order, count, concurrency or 1)

@@ -13,7 +13,7 @@ from ..transport.settings import LinkSettings
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange
 from .response import Response
-from .wire import WIRES, OutgoingRequest
+from .wire import WIRES, OutgoingRequest, Target
 
 BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
 """A broker on this machine, on the requester port that it has by default."""
@@ -97,6 +97,8 @@ class Requester:
         priority: int | None = None,
         affinity: str | None = None,
         trace: str | None = None,
+        target: Target | None = None,
+        hedge: float | str | None = None,
         request_id: str | None = None,
     ) -> Any:
         """Run `command` with `data` and return its result.
@@ -107,12 +109,20 @@ class Requester:
         `priority`: 0 (lowest) to 9. `affinity`: a key of up to 128 characters for the hash strategy. `trace`: a W3C
         traceparent. `request_id`: 1 to 128 characters, never used before on this requester.
 
+        `target`: where it may run: a worker_id, or labels such as `{"gpu": "yes", "zone": ["eu-1", "eu-2"]}`, all of
+        which its worker must have, of several values any one. `hedge`: when a second copy goes to another worker, whose
+        answer counts if it comes first: after so many seconds (0.001 to 3600), or a percentile of the command's usual
+        duration (`"p95"`); needs `idempotent`, and the broker spends at most 5 % on it.
+
         Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the class that stands for
-        the failure's code; a handler's own code comes as HandlerError.
+        the failure's code; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and
+        `retry_after_s` say how far the request came and when to send it again, which this client never does by itself.
         """
         exchange = self._exchange or self._start()
         future = exchange.loop.create_future()
-        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        message = OutgoingRequest(
+            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+        )
         request = exchange.begin(message, future, wants_response=False)
         try:
             result = await future
@@ -132,6 +142,8 @@ class Requester:
         priority: int | None = None,
         affinity: str | None = None,
         trace: str | None = None,
+        target: Target | None = None,
+        hedge: float | str | None = None,
         request_id: str | None = None,
     ) -> Response:
         """Run `command` with `data` and return the whole response, of a failure too: nothing is raised for one.
@@ -141,7 +153,9 @@ class Requester:
         """
         exchange = self._exchange or self._start()
         future: asyncio.Future[Response] = exchange.loop.create_future()
-        message = OutgoingRequest(request_id, command, data, timeout, idempotent, priority, affinity, trace)
+        message = OutgoingRequest(
+            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+        )
         request = exchange.begin(message, future, wants_response=True)
         try:
             return await future

@@ -13,9 +13,13 @@ import time
 from collections import OrderedDict
 from typing import Final
 
+import msgspec
+
 from ..protocol.codec import DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import (
+    MAY_HAVE_RUN,
+    NOT_DELIVERED,
     BadRequest,
     Cancelled,
     CannotConnect,
@@ -32,7 +36,7 @@ from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
 from ..transport.link import Link
 from .deadline_timer import DeadlineTimer
 from .in_flight import InFlight, Waiter
-from .wire import WIRES, OutgoingRequest
+from .wire import WIRES, OutgoingRequest, check_routing
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +103,8 @@ class Exchange:
     def begin(self, message: OutgoingRequest, waiter: Waiter, *, wants_response: bool) -> InFlight:
         """Take in a request; `waiter` is told how it ends. A request_id is made where there is none.
 
-        What breaks a bound of this side fails at once: BadRequest (timeout, request_id, data), DuplicateRequestId,
-        TooLarge.
+        What breaks a bound of this side fails at once: BadRequest (timeout, request_id, target, hedge, data),
+        DuplicateRequestId, TooLarge.
         """
         if message.request_id is None:
             self._made_count += 1
@@ -110,6 +114,7 @@ class Exchange:
             self._check(message)
             payload = self._wire.encode_request(message)
         except TaskferryError as error:
+            error.delivery = NOT_DELIVERED
             refused = InFlight(request_id, b"", waiter, 0.0, 0.0, False, wants_response)
             refused.fail(error)
             return refused
@@ -151,8 +156,11 @@ class Exchange:
         if self.link is not None:
             self.link.close()
         for request in requests:
-            what = "the command may have run" if request.number or request.may_have_run else "it was not sent"
-            request.fail(Cancelled(f"Request cancelled: the requester was closed; {what}"))
+            may_have_run = bool(request.number) or request.may_have_run
+            what = "the command may have run" if may_have_run else "it was not sent"
+            error = Cancelled(f"Request cancelled: the requester was closed; {what}")
+            error.delivery = MAY_HAVE_RUN if may_have_run else NOT_DELIVERED
+            request.fail(error)
 
     # --- the link's calls ---
 
@@ -183,6 +191,9 @@ class Exchange:
             waiter = request.waiter
             if waiter.done():
                 continue
+            if request.may_have_run and response.delivery == NOT_DELIVERED:
+                # That is true of this link; over an earlier one a broker may have had it too.
+                response = msgspec.structs.replace(response, delivery=MAY_HAVE_RUN)
             if request.wants_response:
                 waiter.set_result(response)
             elif response.success:
@@ -194,6 +205,9 @@ class Exchange:
                         response.error or HandlerError.message,
                         request_id=response.request_id,
                         processed_by=response.processed_by,
+                        delivery=response.delivery,
+                        queue_wait_s=response.queue_wait_s,
+                        retry_after_s=response.retry_after_s,
                     )
                 )
         if self._waiting:
@@ -236,6 +250,8 @@ class Exchange:
             raise BadRequest(f"request_id: expected text of 1 to {REQUEST_ID_LENGTH_MAX} characters")
         if request_id in self._in_flight or request_id in self._waiting:
             raise DuplicateRequestId
+        if message.target is not None or message.hedge is not None:
+            check_routing(message)
 
     def _has_room(self, request: InFlight) -> bool:
         return (
@@ -303,17 +319,16 @@ class Exchange:
     def _expire(self, request: InFlight) -> None:
         """End a request whose time is over, with what is known of it."""
         if self._waiting.pop(request.request_id, None) is not None:
-            request.fail(
-                Overloaded(
-                    f"Not sent in time: {len(self._in_flight)} requests are in flight on this connection"
-                )
-            )
+            count = len(self._in_flight)
+            overloaded = Overloaded(f"Not sent in time: {count} requests are in flight on this connection")
+            overloaded.delivery = NOT_DELIVERED
+            request.fail(overloaded)
             return
         self._remove(request)
         if request.number:
-            request.fail(
-                WorkerTimeout(f"{WorkerTimeout.message}, and no answer from the broker at {self.url}")
-            )
+            error = WorkerTimeout(f"{WorkerTimeout.message}, and no answer from the broker at {self.url}")
+            error.delivery = MAY_HAVE_RUN  # what the link still holds may yet go out
+            request.fail(error)
         elif request.may_have_run:
             request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.url}: {self.no_link_reason})"))
         else:

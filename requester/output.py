@@ -34,13 +34,28 @@ def response_line(response: Response) -> str:
     members = {key: getattr(response, key) for key in keys}
     if not response.success:
         members["code"] = response.code
-    return json_line(members)
+    known = {
+        "delivery": response.delivery,
+        "queue_wait": response.queue_wait_s,
+        "retry_after": response.retry_after_s,
+    }
+    return json_line(members | {key: value for key, value in known.items() if value is not None})
 
 
-def error_line(text: str, code: str | None, processed_by: str | None = None) -> str:
-    """What went wrong, which code it has, who had the request, and what to do about it."""
-    line = f"{text} [{code}]" if processed_by is None else f"{text} [{code}, {processed_by}]"
-    hint = _HINTS.get(code or "")
+def error_line(failure: Response) -> str:
+    """What went wrong, which code it has, who had the request, how far it came, and what to do about it."""
+    text = failure.error or ""
+    facts = [str(failure.code)]
+    if failure.processed_by is not None:
+        facts.append(failure.processed_by)
+    if failure.delivery is not None and (delivery := failure.delivery.replace("_", " ")) not in text:
+        facts.append(delivery)
+    if failure.queue_wait_s:
+        facts.append(f"waited {failure.queue_wait_s:.3g} s")
+    if failure.retry_after_s is not None:
+        facts.append(f"try again in {failure.retry_after_s:.3g} s")
+    line = f"{text} [{', '.join(facts)}]"
+    hint = _HINTS.get(failure.code or "")
     return line if hint is None else f"{line}. {hint}"
 
 

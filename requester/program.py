@@ -17,7 +17,7 @@ from ..transport.loop import new_event_loop
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester
-from .response import Response
+from .response import Response, failed_response
 
 PROGRESS_INTERVAL_S: Final = 0.1
 """How often the progress bar moves."""
@@ -44,7 +44,7 @@ def send_one(order: Order) -> int:
     except CannotConnect as error:
         return _fail(error)
     if not response.success and not order.as_json:
-        _print_error(response.error or "", response.code, response.processed_by)
+        _print_failure(response)
     return exit_codes.exit_code(response.code)
 
 
@@ -63,8 +63,8 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     except KeyboardInterrupt:
         is_interrupted = True
     _print_summary(tally, as_json=order.as_json)
-    if tally.first_error is not None:
-        _print_error(*tally.first_error)
+    if tally.first_failure is not None:
+        _print_failure(tally.first_failure)
     return exit_codes.INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
 
 
@@ -132,10 +132,10 @@ def _print_summary(tally: Tally, *, as_json: bool) -> None:
     terminal.print_summary(facts)
 
 
-def _print_error(text: str, code: str | None, processed_by: str | None = None) -> None:
-    click.echo(f"error: {output.error_line(text, code, processed_by)}", err=True)
+def _print_failure(failure: Response) -> None:
+    click.echo(f"error: {output.error_line(failure)}", err=True)
 
 
 def _fail(error: TaskferryError) -> int:
-    _print_error(error.text, error.code)
+    _print_failure(failed_response("", error))
     return exit_codes.exit_code(error.code)

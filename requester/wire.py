@@ -4,17 +4,18 @@ Knows what a requester writes and reads; knows neither sockets nor time. It has 
 protocol/messages.py because the two ends of a message differ: the broker leaves `data` as it is, this end decodes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from ..protocol.codec import CODECS, DECODE_ERRORS
+from ..protocol.codec import CODECS, DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
-from ..protocol.messages import Cancel
+from ..protocol.messages import Cancel, Hedge, Label
+from ..protocol.messages import Target as Labels
 from .response import Response
 
 DATA_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX - ENVELOPE_SIZE_BYTES_MAX
@@ -28,6 +29,10 @@ cycle."""
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 
 
+Target = str | Mapping[str, str | Sequence[str]]
+"""Where a request may run: a worker_id, or labels that its worker must have, each with its value or any of several."""
+
+
 class OutgoingRequest(Struct, omit_defaults=True):
     """A request as it is written; `data` is any value that the encoding can hold, UNSET means `{}`."""
 
@@ -39,6 +44,30 @@ class OutgoingRequest(Struct, omit_defaults=True):
     priority: int | None = None
     affinity: str | None = None
     trace: str | None = None
+    target: Target | None = None
+    hedge: float | str | None = None
+
+
+class _Routing(Struct):
+    """The fields of a request that say where it may run, within the bounds of the wire."""
+
+    target: Label | Labels | None
+    hedge: Hedge | None
+
+
+def check_routing(message: OutgoingRequest) -> None:
+    """Put `target` into plain values. Raises BadRequest where it or `hedge` breaks a bound.
+
+    Here, because no broker can see a NaN in JSON, and because users may pass any mapping and any sequence.
+    """
+    try:
+        routing = msgspec.convert({"target": message.target, "hedge": message.hedge}, _Routing)
+    except msgspec.ValidationError as error:
+        raise BadRequest(describe(error, Encoding.JSON)) from None
+    if routing.hedge is not None and not message.idempotent:
+        raise BadRequest("hedge: needs idempotent=True, because the command may run twice")
+    message.target = routing.target
+    message.hedge = routing.hedge
 
 
 class Wire:

@@ -1,6 +1,7 @@
 """The record of one assignment while it runs. Knows when it must end; knows nothing of how it is run."""
 
 import asyncio
+import time
 from concurrent.futures import Future
 
 from ..protocol.messages import AssignmentMessage
@@ -38,3 +39,7 @@ class Assignment:
         self.is_started = False
         self.task: asyncio.Task[None] | None = None
         self.future: Future[ProcessReport] | None = None
+
+    def is_wanted(self) -> bool:
+        """Somebody may still wait for it: it is not cancelled, and its deadline has not passed. From any thread."""
+        return self.cancel_reason is None and time.monotonic() < self.deadline

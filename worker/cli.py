@@ -78,6 +78,11 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
     help="What requests may be targeted by. May be repeated.",
 )
 @_option(
+    "--canary",
+    metavar="COMMAND",
+    help="The command that the broker may call, without data, to see that the worker works.",
+)
+@_option(
     "--encoding",
     type=click.Choice(["json", "msgpack"]),
     help="How messages are written.  [default: the module's, else json]",
@@ -116,6 +121,7 @@ def worker(
     concurrency: int | None,
     weight: float | None,
     labels: tuple[tuple[str, str], ...],
+    canary: str | None,
     encoding: str | None,
     grace: float | None,
     processes: int,
@@ -139,6 +145,7 @@ def worker(
         "concurrency": concurrency,
         "weight": weight,
         "labels": dict(labels) or None,
+        "canary": canary,
         "encoding": encoding,
         "grace_s": grace,
     }
@@ -170,7 +177,7 @@ def _supervise(context: click.Context, target: str | None, process_count: int, l
     options = context.params
     # -P: what lies in the current directory must not pass for a module of Python's or of ours.
     arguments = ["-P", "-m", "taskferry.worker", *([target] if target else [])]
-    for name in ("broker", "name", "concurrency", "weight", "encoding", "grace"):
+    for name in ("broker", "name", "concurrency", "weight", "canary", "encoding", "grace"):
         if options[name] is not None:
             arguments += [f"--{name}", str(options[name])]
     for key, text in options["labels"]:

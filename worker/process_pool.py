@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,12 +28,15 @@ _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class ProcessReport(NamedTuple):
-    """How a handler ended in its process: `result` (encoded), or `error` and `code`, and a traceback to be logged."""
+    """How a handler ended in its process: `result` (encoded), or `error` and `code`, and a traceback to be logged.
+
+    `is_expired`: it did not run, because its deadline had passed before a process was free."""
 
     result: bytes | None
     error: str = ""
     code: str | None = None
     traceback: str = ""
+    is_expired: bool = False
 
 
 class ProcessPool:
@@ -51,14 +55,18 @@ class ProcessPool:
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
         encoding: Encoding,
+        deadline: float,
     ) -> "Future[ProcessReport]":
-        """Run `function` in a process. The future fails with BrokenProcessPool where a process died meanwhile, and with
-        whatever pickling raises where the call cannot be sent there."""
+        """Run `function` in a process, unless `deadline` (`time.monotonic()`) has passed before it can begin.
+
+        The future fails with BrokenProcessPool where a process died meanwhile, and with whatever pickling raises where
+        the call cannot be sent there.
+        """
         try:
-            return self._submit(function, arguments, keywords, encoding)
+            return self._submit(function, arguments, keywords, encoding, deadline)
         except BrokenProcessPool:
             self.close()
-            return self._submit(function, arguments, keywords, encoding)
+            return self._submit(function, arguments, keywords, encoding, deadline)
 
     def close(self) -> None:
         """End the processes at once, whatever they are doing. A later `submit` makes new ones."""
@@ -75,12 +83,13 @@ class ProcessPool:
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
         encoding: Encoding,
+        deadline: float,
     ) -> "Future[ProcessReport]":
         executor = self._executor
         if executor is None:
             executor = self._executor = self._make_executor()
         with _stopping_signals_blocked():
-            return executor.submit(_run_handler, function, arguments, keywords, encoding)
+            return executor.submit(_run_handler, function, arguments, keywords, encoding, deadline)
 
     def _make_executor(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
@@ -121,9 +130,17 @@ def _end_with_worker(lifeline: Connection) -> None:
 
 
 def _run_handler(
-    function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], encoding: Encoding
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+    encoding: Encoding,
+    deadline: float,
 ) -> ProcessReport:
     """In the process: run the handler, and put how it ended into plain values."""
+    # Here too, as the pool hands over one call more than it has processes, and that one cannot be taken back. All
+    # processes of a machine read the same monotonic clock.
+    if time.monotonic() >= deadline:
+        return ProcessReport(None, is_expired=True)
     try:
         result = function(*arguments, **keywords)
     except CommandError as error:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from msgspec import Raw
 
@@ -30,6 +30,9 @@ from .process_pool import ProcessReport
 logger = logging.getLogger(__name__)
 
 Bind = Callable[[Raw], Arguments]
+
+DEADLINE_PASSED: Final = "deadline passed"
+"""Why an assignment is cancelled by this side."""
 
 
 class Runner:
@@ -160,8 +163,8 @@ class Runner:
     ) -> None:
         """A coroutine handler, from its first step to its response. This frame is what BaseExceptions end at."""
         assignment.is_started = True
-        if assignment.cancel_reason is not None:
-            self._end_cancelled(assignment)
+        if not assignment.is_wanted():
+            self._end_unwanted(assignment)
             return
         try:
             result = await function(*positional, **keywords)
@@ -178,11 +181,12 @@ class Runner:
         keywords: dict[str, Any],
     ) -> None:
         def job() -> None:
-            end: Callable[[Assignment, Any], None] = self._end_well
+            end: Callable[[Assignment, Any], None] = self._end_unwanted
             outcome: object = None
             try:
-                if assignment.cancel_reason is None:
+                if assignment.is_wanted():
                     outcome = function(*positional, **keywords)
+                    end = self._end_well
             except BaseException as error:
                 end, outcome = self._end_with, error
             try:
@@ -206,7 +210,9 @@ class Runner:
                 logger.debug("handler of %s ended after the worker", assignment.command)
 
         try:
-            future = self._executors.processes.submit(function, positional, keywords, self._codec.encoding)
+            future = self._executors.processes.submit(
+                function, positional, keywords, self._codec.encoding, assignment.deadline
+            )
         except OSError as error:
             self._end_with(assignment, error)
             return
@@ -230,6 +236,9 @@ class Runner:
                 self._end_with(assignment, error)
                 return
         report = future.result()
+        if report.is_expired:
+            self._end_unwanted(assignment)
+            return
         if report.result is not None:
             self._end_well(assignment, Raw(report.result))
             return
@@ -273,7 +282,7 @@ class Runner:
         earliest = float("inf")
         for assignment in tuple(self.in_flight.values()):
             if assignment.deadline <= horizon:
-                self._cancel(assignment, "deadline passed")
+                self._cancel(assignment, DEADLINE_PASSED)
             elif assignment.deadline < earliest:
                 earliest = assignment.deadline
         if earliest < float("inf"):
@@ -313,6 +322,11 @@ class Runner:
         else:
             logger.error("%s failed (request %s)", assignment.command, assignment.request_id, exc_info=error)
             self._end(assignment, describe_exception(error), None)
+
+    def _end_unwanted(self, assignment: Assignment, _: object = None) -> None:
+        """It was cancelled, or its deadline passed, before its handler began."""
+        assignment.cancel_reason = assignment.cancel_reason or DEADLINE_PASSED
+        self._end_cancelled(assignment)
 
     def _end_cancelled(self, assignment: Assignment) -> None:
         self._end(assignment, f"Cancelled: {assignment.cancel_reason}", errors.Cancelled.code)

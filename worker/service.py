@@ -58,6 +58,7 @@ class Service:
             concurrency=settings.concurrency,
             weight=settings.weight,
             labels=settings.labels,
+            canary=settings.canary,
             sdk=f"taskferry-python/{_version()}",
         )
         self._backoff = Backoff(random.random)

@@ -26,8 +26,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The settings of one worker.
 
     `name`: under which the broker knows it; None: one is made of host, process id and chance. `concurrency`: slots.
-    `weight`: its share relative to other workers. `labels`: what requests may be targeted by. `encoding`: JSON by
-    default, because most requesters speak it, and between equals the broker passes `data` byte for byte.
+    `weight`: its share relative to other workers. `labels`: what requests may be targeted by. `canary`: the one
+    of its commands that the broker may call to see that it works. `encoding`: JSON by default, because most requesters
+    speak it, and between equals the broker passes `data` byte for byte.
     `grace_s`: seconds that running handlers are given when it stops. `thread_count`, `process_count`: places for
     handlers that run in threads and processes; None: one for each slot, at most 128 threads and a process a core.
     """
@@ -36,6 +37,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)] = limits.CONCURRENCY_DEFAULT
     weight: Annotated[float, Meta(ge=WEIGHT_MIN, le=WEIGHT_MAX)] = WEIGHT_DEFAULT
     labels: Labels = {}
+    canary: Name | None = None
     encoding: Literal["json", "msgpack"] = "json"
     grace_s: Annotated[float, Meta(ge=0, le=limits.GRACE_S_MAX)] = limits.GRACE_S_DEFAULT
     thread_count: Annotated[int, Meta(ge=1, le=limits.THREAD_COUNT_MAX)] | None = None

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from ..protocol.limits import COMMANDS_COUNT_MAX, WEIGHT_DEFAULT
+from .canary import check_canary
 from .command import Command, ExecutorName
 from .limits import CONCURRENCY_DEFAULT, GRACE_S_DEFAULT
 from .program import run_program, set_up_logging
@@ -23,9 +24,11 @@ class Worker:
 
     `name`: under which the broker knows it (1 to 128 characters, unique at the broker); by default one is made of host,
     process id and chance. `concurrency`: assignments at a time, 1 to 10,000. `weight`: share relative to other workers,
-    0.01 to 100. `labels`: at most 32. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers are
-    given when the worker stops, 0 to 3600. `thread_count`, `process_count`: places for handlers that run in threads (by
-    default one a slot, at most 128) and in processes (by default one a slot, at most one a core).
+    0.01 to 100. `labels`: what requests may be targeted by, at most 32. `canary`: the one of its commands that the
+    broker may call, without data, to see that the worker works and does not just answer pings: one that is quick and
+    needs what the others need. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers are given when
+    the worker stops, 0 to 3600. `thread_count`, `process_count`: places for handlers that run in threads (by default
+    one a slot, at most 128) and in processes (by default one a slot, at most one a core).
 
     Raises ValueError, which names the option and its bound.
     """
@@ -37,6 +40,7 @@ class Worker:
         concurrency: int = CONCURRENCY_DEFAULT,
         weight: float = WEIGHT_DEFAULT,
         labels: Mapping[str, str] | None = None,
+        canary: str | None = None,
         encoding: Literal["json", "msgpack"] = "json",
         grace_s: float = GRACE_S_DEFAULT,
         thread_count: int | None = None,
@@ -48,6 +52,7 @@ class Worker:
                 "concurrency": concurrency,
                 "weight": weight,
                 "labels": dict(labels or {}),
+                "canary": canary,
                 "encoding": encoding,
                 "grace_s": grace_s,
                 "thread_count": thread_count,
@@ -98,8 +103,8 @@ class Worker:
         """Serve the broker at `url` until SIGTERM or SIGINT, which drain; a second one stops at once.
 
         Blocks. Raises CannotConnect where `url` is no WebSocket URL, BadMessage where the broker refuses what the
-        worker says of itself, ValueError where it has no commands, and SystemExit (128 + the signal) when stopped at
-        once. Logs to stderr, unless logging has been set up.
+        worker says of itself, ValueError where it has no commands or its canary cannot be one, and SystemExit (128 +
+        the signal) when stopped at once. Logs to stderr, unless logging has been set up.
         """
         set_up_logging(logging.INFO)
         code = run_program(self, url)
@@ -113,6 +118,8 @@ class Worker:
         """
         if not self._commands:
             raise ValueError("the worker has no commands: register a handler with @worker.command()")
+        if self.settings.canary is not None:
+            check_canary(self.settings.canary, self._commands)
         if self._service is not None:
             raise RuntimeError("the worker is serving already")
         self._service = Service(url, self._commands, self.settings)

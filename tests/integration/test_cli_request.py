@@ -190,7 +190,8 @@ def test_no_worker_is_4(served: Broker) -> None:
     code, stdout, stderr = request(served, "nobody_serves_this")
     assert (code, stdout) == (4, "")
     assert (
-        stderr == "error: No available workers [no_available_workers]. Who serves what: taskferry workers\n"
+        stderr
+        == "error: No available workers [no_available_workers, not delivered]. Who serves what: taskferry workers\n"
     )
 
 
@@ -200,7 +201,7 @@ def test_no_broker_is_5_and_the_line_says_what_to_do(options: list[str]) -> None
     code, stdout, stderr = taskferry("request", "echo", "--broker", url, *options)
     assert (code, stdout) == (5, "")
     assert stderr == (
-        f"error: Cannot connect to the broker at {url}: connection refused [cannot_connect]. "
+        f"error: Cannot connect to the broker at {url}: connection refused [cannot_connect, not delivered]. "
         "Is a broker running there? Start one with: taskferry broker\n"
     )
 

@@ -1,22 +1,23 @@
-"""`taskferry workers` and `taskferry status` against an HTTP server that answers what a broker would, or nonsense."""
+"""`taskferry workers`, `status` and `explain` against an HTTP server that answers what a broker would, or nonsense."""
 
 import json
 import socket
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from taskferry.cli import inspection
-from taskferry.cli.inspection import status, workers
+from taskferry.cli import http_port
+from taskferry.cli.inspection import explain, status, workers
 
-WORKERS = {
+from tests.unit.cli.fake_http_port import HttpPort
+
+WORKERS: dict[str, Any] = {
     "workers": [
         {
             "worker_id": "vm-1",
             "state": "healthy",
+            "reason": None,
             "commands": ["echo", "get_time"],
             "concurrency": 16,
             "in_flight": 3,
@@ -28,21 +29,26 @@ WORKERS = {
             "sdk": "python 0.1.0",
             "succeeded_count": 12345,
             "failed_count": 6,
+            "speed": 1.25,
+            "ejections_count": 0,
         },
         {
             "worker_id": "[red]vm-2[/red]",
-            "state": "suspect",
+            "state": "ejected",
+            "reason": "5 failures in a row: [bold]no database",
             "commands": [],
             "concurrency": 1,
             "in_flight": 0,
             "weight": 2.5,
             "labels": {},
-            "peer": "10.0.0.8:4711",
+            "peer": None,
             "encoding": "msgpack",
             "connected_s": 3.0,
             "sdk": None,
             "succeeded_count": 0,
-            "failed_count": 0,
+            "failed_count": 5,
+            "speed": 0.25,
+            "ejections_count": 3,
         },
     ]
 }
@@ -57,40 +63,12 @@ STATUS = {
     "in_flight_count": 7,
     "queued_count": 4,
     "outcomes": {"success": 980, "timeout": 13, "cancelled": 0},
+    "counts": {"retried": 2, "hedged": 1200, "hedges_won": 31, "shed": 0, "ejected": 4},
     "commands": [{"command": "echo", "worker_count": 2, "queued_count": 4}],
 }
 
-
-class HttpPort:
-    """An HTTP server on a free port; `answers` are the bodies by path, anything else is 404."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, bytes] = {}
-        port = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = port.answers.get(self.path)
-                self.send_response(404 if body is None else 200)
-                self.end_headers()
-                self.wfile.write(body or b"")
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
-@pytest.fixture
-def port() -> Iterator[HttpPort]:
-    port = HttpPort()
-    thread = threading.Thread(target=port.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield port
-    port.server.shutdown()
-    thread.join()
-    port.server.server_close()
+LATER = {"reason", "speed", "ejections_count"}
+"""What a row did not have in earlier versions."""
 
 
 def run(command: Any, *arguments: str) -> Result:
@@ -102,9 +80,13 @@ def test_workers_as_a_table(port: HttpPort) -> None:
     result = run(workers, "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     header, first, second = (" ".join(line.split()) for line in result.stdout.splitlines())
-    assert header == "worker state commands in flight succeeded failed weight labels peer connected"
-    assert first == "vm-1 healthy echo, get_time 3/16 12,345 6 1 gpu=yes 10.0.0.7:4711 2.0 h"
-    assert second == "[red]vm-2[/red] suspect 0/1 0 0 2.5 10.0.0.8:4711 3 s"
+    assert header == (
+        "worker state commands in flight succeeded failed weight speed ejections labels peer connected"
+    )
+    assert first == "vm-1 healthy echo, get_time 3/16 12,345 6 1 1.25 0 gpu=yes 10.0.0.7:4711 2.0 h"
+    assert second == (
+        "[red]vm-2[/red] ejected: 5 failures in a row: [bold]no database 0/1 0 5 2.5 0.25 3 3 s"
+    )
 
 
 def test_no_workers(port: HttpPort) -> None:
@@ -129,23 +111,195 @@ def test_status_as_a_table(port: HttpPort) -> None:
         "queued 4",
         "success 980",
         "timeout 13",
+        "retried 2",
+        "hedged 1,200",
+        "hedges won 31",
+        "ejected 4",
         "",
         "command workers queued",
         "echo 2 4",
     ]
 
 
+def test_a_broker_of_an_earlier_version_is_shown_too(port: HttpPort) -> None:
+    earlier = {key: value for key, value in WORKERS["workers"][0].items() if key not in LATER}
+    port.answers["/api/workers"] = json.dumps({"workers": [earlier]}).encode()
+    assert "vm-1" in run(workers, "--http", port.url).stdout
+    earlier = {key: value for key, value in STATUS.items() if key != "counts"}
+    port.answers["/api/status"] = json.dumps(earlier).encode()
+    assert "least_loaded" in run(status, "--http", port.url).stdout
+
+
 @pytest.mark.parametrize(
-    ("command", "path", "answer"), [(workers, "workers", WORKERS), (status, "status", STATUS)]
+    ("command", "arguments", "path", "answer"),
+    [
+        (workers, [], "workers", WORKERS),
+        (status, [], "status", STATUS),
+        (explain, ["r1"], "requests/r1", {"requests": []}),
+    ],
 )
 def test_json_is_what_the_broker_answers(
-    port: HttpPort, command: Any, path: str, answer: dict[str, Any]
+    port: HttpPort, command: Any, arguments: list[str], path: str, answer: dict[str, Any]
 ) -> None:
     port.answers[f"/api/{path}"] = json.dumps(answer).encode()
-    result = run(command, "--http", port.url, "--json")
+    result = run(command, *arguments, "--http", port.url, "--json")
     assert result.exit_code == 0
     assert result.stdout.count("\n") == 1
     assert json.loads(result.stdout) == answer
+
+
+# --- explain ---
+
+WAITING = {
+    "request_id": "r1",
+    "command": "resize-image",
+    "state": "waiting",
+    "priority": 5,
+    "age_s": 3.21,
+    "remaining_s": 26.79,
+    "position": 1234,
+    "position_is_exact": True,
+    "queued_count": 2000,
+    "target": {"gpu": "yes", "zone": ["a", "b"]},
+    "is_overloaded": True,
+    "waits_for": "for a free slot at one of its 2 workers",
+    "retries_count": 0,
+    "assignments": [],
+    "workers_count": 103,
+    "workers": [
+        {
+            "worker_id": "vm-1",
+            "state": "healthy",
+            "in_flight": 4,
+            "concurrency": 4,
+            "reason": "4 of 4 slots taken",
+        },
+        {
+            "worker_id": "vm-2",
+            "state": "ejected",
+            "in_flight": 0,
+            "concurrency": 4,
+            "reason": "ejected for 12 s more: 5 failures in a row",
+        },
+        {
+            "worker_id": "vm-3",
+            "state": "healthy",
+            "in_flight": 1,
+            "concurrency": 4,
+            "reason": "labels do not match: gpu is no",
+        },
+    ],
+}
+ASSIGNED = WAITING | {
+    "state": "assigned",
+    "remaining_s": -0.004,
+    "position": None,
+    "position_is_exact": False,
+    "target": "vm-1",
+    "is_overloaded": False,
+    "waits_for": "for the answer of vm-1",
+    "assignments": [
+        {"worker_id": "vm-1", "assigned_s": 2.0, "is_hedge": False},
+        {"worker_id": "vm-2", "assigned_s": 0.25, "is_hedge": True},
+    ],
+    "workers_count": 0,
+    "workers": [],
+}
+
+
+def test_the_longest_waiting_are_listed_where_no_request_is_named(port: HttpPort) -> None:
+    rows = [WAITING | {"request_id": f"r{number}"} for number in range(2)]
+    port.answers["/api/requests"] = json.dumps({"requests": rows, "queued_count": 1200}).encode()
+    result = run(explain, "--http", port.url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line]
+    assert lines[0] == "1,200 requests wait for a free slot, the 2 longest:"
+    assert lines[1] == "request command waiting time left priority what for"
+    assert [line.split()[0] for line in lines[2:]] == ["r0", "r1"]
+    port.answers["/api/requests"] = b'{"requests":[],"queued_count":0}'
+    assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
+
+
+def explained(port: HttpPort, *requests: dict[str, Any]) -> list[str]:
+    """The lines of `taskferry explain r1`, where these requests are in flight under that id."""
+    port.answers["/api/requests/r1"] = json.dumps({"requests": requests}).encode()
+    result = run(explain, "r1", "--http", port.url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return [" ".join(line.split()) for line in result.stdout.splitlines()]
+
+
+def test_a_waiting_request_is_explained(port: HttpPort) -> None:
+    assert explained(port, WAITING) == [
+        "Request r1 (resize-image) waits for a free slot at one of its 2 workers.",
+        "",
+        "since 3.2 s",
+        "time left 26.8 s",
+        "priority 5",
+        "place in line 1,234",
+        "target gpu=yes zone=a|b",
+        "overloaded yes: more comes than its workers can do, and the newest are served first",
+        "",
+        "worker state in flight can it take the request?",
+        "vm-1 healthy 4/4 4 of 4 slots taken",
+        "vm-2 ejected 0/4 ejected for 12 s more: 5 failures in a row",
+        "vm-3 healthy 1/4 labels do not match: gpu is no",
+        "and 100 more",
+    ]
+
+
+def test_a_place_that_is_far_behind_is_not_counted_out(port: HttpPort) -> None:
+    lines = explained(port, WAITING | {"position": 10001, "position_is_exact": False, "target": None})
+    assert "place in line 10,001 or later" in lines
+    assert not any(line.startswith("target") for line in lines)
+
+
+def test_a_request_that_a_worker_has_is_explained(port: HttpPort) -> None:
+    assert explained(port, ASSIGNED) == [
+        "Request r1 (resize-image) is under way and waits for the answer of vm-1.",
+        "",
+        "since 3.2 s",
+        "time left 0.0 s",
+        "priority 5",
+        "target vm-1",
+        "at vm-1, for 2.0 s",
+        "second copy at vm-2, for 0.2 s",
+    ]
+
+
+def test_requests_of_several_requesters_under_one_id_are_all_explained(port: HttpPort) -> None:
+    headlines = [line for line in explained(port, WAITING, ASSIGNED) if line.startswith("Request ")]
+    assert len(headlines) == 2
+
+
+def test_any_request_id_can_be_asked_for(port: HttpPort) -> None:
+    port.answers["/api/requests/a%2Fb%3Fc%20d%C3%A9%25"] = json.dumps({"requests": [ASSIGNED]}).encode()
+    assert run(explain, "a/b?c d\u00e9%", "--http", port.url).exit_code == 0
+
+
+def test_a_request_that_is_not_in_flight_is_one_line(port: HttpPort) -> None:
+    text = "no request 'r1' is in flight: it has ended, or was never sent here"
+    port.refusals["/api/requests/r1"] = (404, json.dumps({"error": text}).encode())
+    result = run(explain, "r1", "--http", port.url)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"error: {text}\n")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error"', b'{"fault":1}', b"\xff"])
+def test_a_refusal_without_words_is_told_by_its_status(port: HttpPort, body: bytes) -> None:
+    port.refusals["/api/requests/r1"] = (404, body)
+    result = run(explain, "r1", "--http", port.url)
+    line = f"error: {port.url}/api/requests/r1 answered 404 Not Found\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"requests":[{}]}', b'{"requests":[null]}', b'{"requests":7}'])
+def test_what_explains_nothing_is_one_line(port: HttpPort, body: bytes) -> None:
+    port.answers["/api/requests/r1"] = body
+    result = run(explain, "r1", "--http", port.url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be read" in result.stderr
+
+
+# --- the address, and what may be found there ---
 
 
 def test_the_address_may_come_by_environment(port: HttpPort, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +333,7 @@ def test_nobody_there_is_one_line_with_what_to_do() -> None:
 
 
 def test_a_broker_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection, "ANSWER_S_MAX", 0.1)
+    monkeypatch.setattr(http_port, "ANSWER_S_MAX", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         result = run(status, "--http", url)

@@ -70,7 +70,7 @@ def test_every_entry_leads_to_a_command(name: str) -> None:
     assert isinstance(getattr(importlib.import_module(entry.module), entry.name), click.Command)
 
 
-@pytest.mark.parametrize("name", ["broker", "worker", "request", "workers", "status"])
+@pytest.mark.parametrize("name", ["broker", "worker", "request", "workers", "status", "explain", "drain"])
 def test_every_sub_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--help") == 0
     assert f"Usage: taskferry {name} " in capsys.readouterr().out
@@ -93,6 +93,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["request", "echo", "--timeout", "nan"], "error: --timeout: nan is not a number of seconds"),
         (["request", "echo", "--concurrency", "2"], "error: --concurrency needs --count"),
+        (
+            ["request", "echo", "--hedge", "p95"],
+            "error: --hedge needs --idempotent: the command may run twice",
+        ),
+        (["request", "echo", "--label", "gpu"], "error: --label: 'gpu' is not of the form K=V"),
+        (["drain"], "error: Missing argument 'WORKER'. (try: taskferry drain --help)"),
+        (["drain", "vm-1", "--wait", "nan"], "error: --wait: nan is not a number of seconds"),
         (["request", "echo", "{broken"], "error: DATA: '{broken' is neither JSON"),
         (
             ["request", "echo", "--broker", "localhost"],

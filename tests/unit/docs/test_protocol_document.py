@@ -3,13 +3,17 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from msgspec import UNSET, Struct, inspect
 from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SILENCE_S_MAX
+from taskferry.broker.core import ejection, hedging, outliers, overload, pool
+from taskferry.broker.core.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
+from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.settings import CoreSettings
+from taskferry.broker.core.worker import TRANSITIONS
 from taskferry.protocol import errors, limits, messages
 from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
@@ -120,11 +124,13 @@ TABLES: dict[str, type[Struct]] = {
 
 BOUNDS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): DATA_BOUND,
+    (messages.Request, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels",
+    (messages.Request, "hedge"): f"{limits.HEDGE_S_MIN:g} to {limits.TIMEOUT_S_MAX:,.0f}, or `p1` to `p99`",
     (messages.Result, "result"): DATA_BOUND,
     (messages.Result, "error"): f"cut at {limits.TEXT_LENGTH_MAX:,} characters",
     (messages.Result, "code"): f"1 to {limits.CODE_LENGTH_MAX} of `a-z 0-9 _`, the first a letter",
 }
-"""Bounds that are kept by other code than the decoder."""
+"""Bounds that are kept by other code than the decoder, or that need more words than the code."""
 
 DEFAULTS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "command"): "required",  # or it is one of the other messages
@@ -144,8 +150,8 @@ def type_text(kind: inspect.Type) -> str:
     match kind:
         case inspect.UnionType(types=types):
             parts = [part for part in types if not isinstance(part, inspect.NoneType)]
-            (part,) = (part for part in parts if not is_unset(part))
-            return type_text(part) + " or null" * (len(parts) < len(types))
+            told = " or ".join(type_text(part) for part in parts if not is_unset(part))
+            return told + " or null" * (len(parts) < len(types))
         case inspect.StrType():
             return "string"
         case inspect.IntType():
@@ -158,6 +164,8 @@ def type_text(kind: inspect.Type) -> str:
             return "array of strings"
         case inspect.DictType(key_type=inspect.StrType(), value_type=inspect.StrType()):
             return "object of strings"
+        case inspect.DictType():
+            return "object"
         case inspect.RawType():
             return "any"
         case _:
@@ -230,7 +238,7 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
     assert told == type_text(type_)
     assert unit in ("", "seconds", "bytes")
     if "bound" in row:
-        assert row["bound"] == BOUNDS.get((kind, field.name), bound_text(type_))
+        assert row["bound"] == (BOUNDS.get((kind, field.name)) or bound_text(type_))
         assert row["default"] == DEFAULTS.get((kind, field.name), default_text(field))
 
 
@@ -241,10 +249,27 @@ def test_the_type_of_each_message_of_the_requester_port_is_told(kind: type[Struc
 
 
 def test_a_response_has_the_fields_that_are_told() -> None:
-    names = [unquoted(row["field"]) for row in table(MESSAGES["Response"])]
+    rows = table(MESSAGES["Response"])
+    names = [unquoted(row["field"]) for row in rows]
     assert names == list(messages.Failure.__struct_fields__)
-    assert names[:-1] == list(messages.Response.__struct_fields__)
+    assert names[:5] == list(messages.Response.__struct_fields__)
+    assert all("ailures" in row["meaning"] or "overloaded" in row["meaning"] for row in rows[5:])
     assert "five keys" in MESSAGES["Response"]
+
+
+def test_what_is_told_of_a_delivery_is_all_that_there_is() -> None:
+    (row,) = (row for row in table(MESSAGES["Response"]) if unquoted(row["field"]) == "delivery")
+    assert re.findall(r"`(\w+)`:", row["meaning"]) == [errors.NOT_DELIVERED, errors.MAY_HAVE_RUN]
+
+
+def test_the_reasons_of_a_cancel_are_told() -> None:
+    (row,) = table(MESSAGES["cancel"])
+    assert re.findall(r"`(\w+)`", row["meaning"]) == list(get_args(CancelReason))
+
+
+def test_the_percentiles_of_a_hedge_are_told() -> None:
+    fitting = [text for number in range(200) if re.search(messages.HEDGE_PATTERN, text := f"p{number}")]
+    assert (fitting[0], fitting[-1], len(fitting)) == ("p1", "p99", 99)
 
 
 def test_the_envelope_of_the_worker_port_is_told() -> None:
@@ -333,10 +358,36 @@ NUMBERS = [
     ("Staying alive", f"up to {BACKOFF_FIRST_S:g} s, doubling to at most {BACKOFF_MAX_S:g} s"),
     ("The requester port", f"{limits.IN_FLIGHT_COUNT_MAX:,} requests (`IN_FLIGHT_COUNT_MAX`;"),
     ("The requester port", DATA_BOUND),
+    (
+        "The requester port",
+        f"labels, 1 to {limits.LABELS_COUNT_MAX} of them, keys and values up to {limits.LABEL_LENGTH_MAX} characters",
+    ),
+    ("The requester port", f"an array of 1 to {limits.LABEL_VALUES_COUNT_MAX} values"),
+    ("The requester port", f"once there are {hedging.DURATIONS_COUNT_MIN} to judge by"),
+    ("The requester port", f"({CORE.hedges_share_max * 100:g} % of its requests of the last seconds"),
     ("The worker port", f"{limits.HANDSHAKE_S_MAX:g} s (`HANDSHAKE_S_MAX`)"),
+    ("The worker port", f"the request_id `canary` and {CANARY_TIMEOUT_S:g} s to answer"),
+    ("The worker port", f"whenever it has ended nothing for {CANARY_INTERVAL_S:g} s"),
+    ("The worker port", f"or nothing comes for another {CANARY_TIMEOUT_S:g} s"),
+    ("The worker port", f"({ejection.FAILURES_COUNT_MIN} where those hardly ever fail, more where they do)"),
+    ("The worker port", f"more than {outliers.DEVIATIONS:g} standard deviations"),
+    ("The worker port", f"at least {outliers.GAP_MIN * 100:g} percentage points"),
+    ("The worker port", f"An ejection lasts {ejection.EJECTION_S:g} s the first time"),
+    ("The worker port", f"{ejection.EJECTION_S_MAX:g} s at most"),
+    ("The worker port", f"to the whole within {ejection.SLOW_START_S:g} s"),
+    ("The worker port", f"At most {pool.EJECTED_SHARE_MAX * 100:g} % of a command's workers"),
+    ("The worker port", f"where fewer than {pool.PANIC_SHARE * 100:g} % are well"),
     ("What becomes of a request", f"(`queue_count_max`, {CORE.queue_count_max:,})"),
     ("What becomes of a request", f"(`queue_size_bytes_max`, {CORE.queue_size_bytes_max // 2**20} MiB)"),
     ("What becomes of a request", f"at most {CORE.retries_count_max} more times"),
+    (
+        "What becomes of a request",
+        f"no more than {CORE.retries_share_max * 100:g} % of the requests of the last seconds",
+    ),
+    (
+        "What becomes of a request",
+        f"Where for {overload.INTERVAL_S:g} s and {overload.SERVED_COUNT_MIN} requests everybody who was served",
+    ),
     ("Close codes", f"waits {LINK.close_s_max:g} s"),
 ]
 
@@ -356,5 +407,16 @@ def test_every_link_inside_leads_to_a_heading() -> None:
     assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings
 
 
+def diagrams() -> list[set[tuple[str, str]]]:
+    """The steps of each diagram of states."""
+    blocks = re.findall(r"^```mermaid\nstateDiagram-v2\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    return [set(re.findall(r"^ +(\S+) --> (\w+|\[\*\])", block, re.MULTILINE)) for block in blocks]
+
+
 def test_there_are_two_diagrams_of_states() -> None:
-    assert len(re.findall(r"^```mermaid\nstateDiagram-v2$", TEXT, re.MULTILINE)) == 2
+    assert len(diagrams()) == 2
+
+
+def test_the_life_of_a_worker_is_the_cores_table() -> None:
+    steps = {(before.value, after.value) for (before, _), after in TRANSITIONS.items() if before is not after}
+    assert diagrams()[0] == steps | {("[*]", "joining"), ("gone", "[*]")}

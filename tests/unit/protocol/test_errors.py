@@ -40,8 +40,12 @@ def test_every_class_says_all_that_the_contract_tells_of_it(error: type[Taskferr
     assert error.__doc__
     assert isinstance(error.retryable, bool)
     assert error.blame in ("requester", "worker", "broker")
+    assert error.delivery in (None, "not_delivered", "may_have_run")
     # Whoever may send again must know that nothing ran.
     assert not (error.retryable and "may have run" in error.message)
+    assert not (error.retryable and error.delivery == "may_have_run")
+    # A worker's own answer never says by its code alone how far a request came.
+    assert error.delivery is None or error.code not in WORKER_CODES
 
 
 def test_the_texts_that_clients_know_stay() -> None:
@@ -109,6 +113,23 @@ def test_an_error_from_the_wire_is_of_its_class(code: str) -> None:
         "r",
         "worker-1",
     )
+
+
+@pytest.mark.parametrize("delivery", ["not_delivered", "may_have_run", None])
+@pytest.mark.parametrize("code", ["timeout", "overloaded", "customer_unknown"])
+def test_an_error_from_the_wire_says_how_far_the_request_came_and_when_to_try_again(
+    code: str, delivery: str | None
+) -> None:
+    error = error_from_wire(code, "what happened", delivery=delivery, queue_wait_s=0.5, retry_after_s=2.0)
+    assert (error.delivery, error.queue_wait_s, error.retry_after_s) == (delivery, 0.5, 2.0)
+    plain = error_from_wire(code, "what happened")
+    assert (plain.delivery, plain.queue_wait_s, plain.retry_after_s) == (None, None, None)
+
+
+def test_what_may_have_run_is_not_retryable_whatever_its_code() -> None:
+    assert error_from_wire("overloaded", "x", delivery="not_delivered").retryable
+    assert error_from_wire("overloaded", "x").retryable
+    assert not error_from_wire("overloaded", "x", delivery="may_have_run").retryable
 
 
 def test_an_unknown_code_from_the_wire_is_a_handlers_own() -> None:

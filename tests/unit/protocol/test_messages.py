@@ -15,6 +15,9 @@ from taskferry.protocol.messages import text_or_none
 Edge = tuple[str, Any, Any]
 """A bound in words, the last value that is good, and the first that is not."""
 
+PATTERNS = {messages.NAME_PATTERN: ("x-1", "-x1"), messages.HEDGE_PATTERN: ("p95", "p100")}
+"""A text that fits and one that does not."""
+
 SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Request: {"command": "c"},
     messages.Cancel: {"type": "cancel", "request_id": "r"},
@@ -57,7 +60,7 @@ def edges(kind: inspect.Type) -> Iterator[Edge]:
         case inspect.StrType():
             yield from lengths(kind, "x".__mul__)
             if kind.pattern is not None:
-                yield "pattern", "x-1", "-x1"
+                yield "pattern", *PATTERNS[kind.pattern]
         case inspect.IntType() | inspect.FloatType():
             yield from numbers(kind)
         case inspect.ListType(item_type=item):
@@ -128,6 +131,10 @@ def test_the_bounds_of_the_contract_are_among_those_tried() -> None:
         ("Request", "priority", "ge"),
         ("Request", "affinity", "max_length"),
         ("Request", "trace", "max_length"),
+        ("Request", "target", "max_length"),
+        ("Request", "target", "value item max_length"),
+        ("Request", "hedge", "ge"),
+        ("Request", "hedge", "pattern"),
         ("Cancel", "request_id", "min_length"),
         ("WorkerConnect", "msg_id", "max_length"),
         ("WorkerConnect", "data.commands", "max_length"),
@@ -135,6 +142,7 @@ def test_the_bounds_of_the_contract_are_among_those_tried() -> None:
         ("WorkerConnect", "data.concurrency", "le"),
         ("WorkerConnect", "data.weight", "ge"),
         ("WorkerConnect", "data.labels", "value max_length"),
+        ("WorkerConnect", "data.canary", "pattern"),
         ("WorkerResponse", "msg_id", "max_length"),
     } <= tried
 

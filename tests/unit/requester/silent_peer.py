@@ -30,6 +30,8 @@ async def silent_peer(*, accepts: bool = True) -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for _ in range(4):
+            await asyncio.sleep(0)  # what has just been accepted comes to `serve`
         for writer in writers:
             writer.transport.abort()
         await server.wait_closed()

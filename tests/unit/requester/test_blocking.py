@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
@@ -64,15 +65,21 @@ def test_a_failed_command_raises_in_the_calling_thread(requester: BlockingReques
 
 def test_request_returns_the_whole_response(requester: BlockingRequester) -> None:
     assert requester.request("echo", 1, request_id="r1") == Response("r1", True, 1, None, "worker-1")
-    assert requester.request("fail", {"code": "too_blue", "error": "too blue"}).code == "too_blue"
+    failure = {"code": "too_blue", "error": "too blue", "queue_wait": 0.5}
+    response = requester.request("fail", failure)
+    assert (response.code, response.delivery, response.queue_wait_s) == ("too_blue", None, 0.5)
 
 
 def test_options_travel_with_the_request(requester: BlockingRequester, broker: FakeBrokerThread) -> None:
     requester.connect()
-    requester.call("echo", timeout=7.5, idempotent=True, priority=1, affinity="a", trace="t", request_id="r")
-    (sent,) = broker.broker.requests
-    assert (sent.timeout, sent.idempotent, sent.priority, sent.affinity) == (7.5, True, 1, "a")
-    assert (sent.trace, sent.request_id) == ("t", "r")
+    options: dict[str, Any] = {"timeout": 7.5, "idempotent": True, "priority": 1, "affinity": "a"}
+    options |= {"trace": "t", "target": {"gpu": ("yes", "new")}, "hedge": "p95"}
+    requester.call("echo", **options, request_id="r1")
+    requester.request("echo", **options, request_id="r2")
+    for sent, request_id in zip(broker.broker.requests, ("r1", "r2"), strict=True):
+        assert (sent.timeout, sent.idempotent, sent.priority, sent.affinity) == (7.5, True, 1, "a")
+        assert (sent.trace, sent.request_id) == ("t", request_id)
+        assert (sent.target, sent.hedge) == ({"gpu": ["yes", "new"]}, "p95")
 
 
 def test_both_encodings(broker: FakeBrokerThread) -> None:
@@ -186,8 +193,9 @@ def test_a_call_after_the_thread_has_ended_is_told(broker: FakeBrokerThread) -> 
     # Another thread may pass the check for `closed` and submit after everything is over.
     requester = BlockingRequester(broker.url)
     requester._background.stop()
-    with pytest.raises(Cancelled, match="it was not sent"):
+    with pytest.raises(Cancelled, match="it was not sent") as caught:
         requester.call("echo")
+    assert caught.value.delivery == "not_delivered"
     requester.close()
 
 

@@ -68,7 +68,7 @@ async def test_the_summary_tells_counts_rate_and_percentiles() -> None:
     assert (facts["requests"], facts["succeeded"], facts["failed"]) == (100, 90, {"timeout": 10})
     assert facts["duration_s"] == {"p50": 0.05, "p90": 0.09, "p99": 0.099, "max": 0.1}
     assert facts["requests_per_s"] > 0
-    assert tally.first_error == ("late", "timeout", "w")
+    assert tally.first_failure == Response("r", False, None, "late", "w", "timeout")
     json.dumps(facts)
 
 
@@ -146,9 +146,40 @@ def test_a_response_has_the_keys_of_the_wire() -> None:
         "error",
         "processed_by",
     ]
-    assert json.loads(response_line(Response("r", False, None, "e", None, "c")))["code"] == "c"
+    failure = json.loads(response_line(Response("r", False, None, "e", None, "c")))
+    assert (list(failure)[5:], failure["code"]) == (["code"], "c")
+    failure = json.loads(response_line(Response("r", False, None, "e", None, "c", "not_delivered", 0.0, 1.5)))
+    assert list(failure.items())[6:] == [
+        ("delivery", "not_delivered"),
+        ("queue_wait", 0.0),
+        ("retry_after", 1.5),
+    ]
 
 
 def test_an_error_line_tells_who_and_what_to_do() -> None:
-    assert error_line("too blue", "too_blue", "w") == "too blue [too_blue, w]"
-    assert error_line("no link", "cannot_connect").endswith("Start one with: taskferry broker")
+    assert error_line(Response("r", False, None, "too blue", "w", "too_blue")) == "too blue [too_blue, w]"
+    line = error_line(Response("r", False, None, "no link", None, "cannot_connect", "not_delivered"))
+    assert line == (
+        "no link [cannot_connect, not delivered]. Is a broker running there? Start one with: taskferry broker"
+    )
+
+
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        (
+            Response("r", False, None, "full", None, "overloaded", "not_delivered", 1.2345, 0.5),
+            "full [overloaded, not delivered, waited 1.23 s, try again in 0.5 s]",
+        ),
+        (
+            Response("r", False, None, "late", "w", "timeout", "may_have_run", 0.0),
+            "late [timeout, w, may have run]",
+        ),
+        (
+            Response("r", False, None, "lost: the command may have run", "w", "worker_lost", "may_have_run"),
+            "lost: the command may have run [worker_lost, w]",
+        ),
+    ],
+)
+def test_an_error_line_tells_how_far_it_came_and_when_to_try_again(failure: Response, line: str) -> None:
+    assert error_line(failure) == line

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from taskferry.requester import (
     HandlerError,
     NoAvailableWorkers,
     NotRepresentable,
+    Overloaded,
     Requester,
     Response,
     TooLarge,
@@ -73,6 +76,34 @@ async def test_options_travel_with_the_request(any_requester: Requester, broker:
     )
 
 
+@pytest.mark.parametrize(
+    ("target", "sent"),
+    [
+        ("worker-1", "worker-1"),
+        ({"gpu": "yes"}, {"gpu": "yes"}),
+        ({"gpu": "yes", "zone": ["a", "b"]}, {"gpu": "yes", "zone": ["a", "b"]}),
+        (MappingProxyType({"zone": ("a", "b")}), {"zone": ["a", "b"]}),
+        (OrderedDict(zone={"a"}), {"zone": ["a"]}),
+        (None, None),
+    ],
+)
+async def test_a_target_travels_with_the_request(
+    any_requester: Requester, broker: FakeBroker, target: Any, sent: object
+) -> None:
+    await any_requester.call("echo", target=target)
+    await any_requester.request("echo", target=target)
+    assert [request.target for request in broker.requests] == [sent, sent]
+
+
+@pytest.mark.parametrize("hedge", [0.001, 0.05, 1, 3600, "p1", "p95", "p99", None])
+async def test_a_hedge_travels_with_the_request(
+    any_requester: Requester, broker: FakeBroker, hedge: float | str | None
+) -> None:
+    await any_requester.call("echo", idempotent=True, hedge=hedge)
+    await any_requester.request("echo", idempotent=True, hedge=hedge)
+    assert [request.hedge for request in broker.requests] == [hedge, hedge]
+
+
 async def test_the_timeout_is_sent_even_when_it_is_the_default(
     requester: Requester, broker: FakeBroker
 ) -> None:
@@ -113,6 +144,34 @@ async def test_a_handlers_own_code_is_carried(requester: Requester) -> None:
     with pytest.raises(HandlerError) as caught:
         await requester.call("fail", {"code": "no_such_image", "error": "no image at this address"})
     assert (caught.value.code, caught.value.text) == ("no_such_image", "no image at this address")
+
+
+FAILURE = {
+    "code": "overloaded",
+    "error": "too much",
+    "delivery": "not_delivered",
+    "queue_wait": 0.5,
+    "retry_after": 2.0,
+}
+
+
+async def test_a_failure_says_how_far_the_request_came_and_when_to_send_it_again(
+    any_requester: Requester, broker: FakeBroker
+) -> None:
+    with pytest.raises(Overloaded) as caught:
+        await any_requester.call("fail", FAILURE)
+    error = caught.value
+    assert (error.delivery, error.queue_wait_s, error.retry_after_s) == ("not_delivered", 0.5, 2.0)
+    response = await any_requester.request("fail", FAILURE)
+    assert (response.delivery, response.queue_wait_s, response.retry_after_s) == ("not_delivered", 0.5, 2.0)
+    assert len(broker.requests) == 2  # sent again by nobody but the user
+
+
+async def test_a_failure_that_says_nothing_of_it_leaves_it_open(any_requester: Requester) -> None:
+    with pytest.raises(HandlerError) as caught:
+        await any_requester.call("fail", {"code": "handler_error", "error": "x"})
+    error = caught.value
+    assert (error.delivery, error.queue_wait_s, error.retry_after_s) == (None, None, None)
 
 
 async def test_request_returns_the_whole_response(any_requester: Requester) -> None:
@@ -210,6 +269,64 @@ async def test_a_message_that_is_too_large_without_its_data_is_refused(requester
         await requester.call("echo", trace="x" * MESSAGE_SIZE_BYTES_MAX)
 
 
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (5, "target: Expected `str | object | null`, got `int`"),
+        (["worker-1"], "target: Expected `str | object | null`, got `array`"),
+        ("x" * 129, "target: Expected `str` of length <= 128"),
+        ({}, "target: Expected `object` of length >= 1"),
+        ({str(number): "v" for number in range(33)}, "target: Expected `object` of length <= 32"),
+        ({"gpu": []}, "target[...]: Expected `array` of length >= 1"),
+        ({"gpu": ["v"] * 33}, "target[...]: Expected `array` of length <= 32"),
+        ({"gpu": True}, "target[...]: Expected `str | array`, got `bool`"),
+        ({"gpu": None}, "target[...]: Expected `str | array`, got `null`"),
+    ],
+)
+async def test_a_senseless_target_is_refused_and_nothing_sent(
+    requester: Requester, broker: FakeBroker, target: Any, why: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        await requester.call("echo", target=target)
+    assert (caught.value.text, caught.value.delivery) == (why, "not_delivered")
+    assert (await requester.request("echo", target=target)).delivery == "not_delivered"
+    assert broker.requests == []
+
+
+@pytest.mark.parametrize(
+    ("hedge", "why"),
+    [
+        (float("nan"), "hedge: Expected `float` >= 0.001"),
+        (float("inf"), "hedge: Expected `float` <= 3600.0"),
+        (0, "hedge: Expected `float` >= 0.001"),
+        (3600.1, "hedge: Expected `float` <= 3600.0"),
+        (True, "hedge: Expected `float | str | null`, got `bool`"),
+        ("p100", "hedge: expected a number of seconds, or a percentile: p1 to p99"),
+        ("0.5", "hedge: expected a number of seconds, or a percentile: p1 to p99"),
+    ],
+)
+async def test_a_senseless_hedge_is_refused_and_nothing_sent(
+    any_requester: Requester, broker: FakeBroker, hedge: Any, why: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        await any_requester.call("echo", idempotent=True, hedge=hedge)
+    assert caught.value.text == why
+    assert broker.requests == []
+
+
+async def test_a_hedge_of_what_may_not_run_twice_is_refused(requester: Requester, broker: FakeBroker) -> None:
+    with pytest.raises(BadRequest, match="hedge: needs idempotent=True, because the command may run twice"):
+        await requester.call("echo", hedge=0.05)
+    assert broker.requests == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout": -1}, {"data": object()}, {"data": "x" * DATA_SIZE_BYTES_MAX}]
+)
+async def test_what_is_refused_here_was_not_delivered(requester: Requester, options: dict[str, Any]) -> None:
+    assert (await requester.request("echo", **options)).delivery == "not_delivered"
+
+
 @pytest.mark.parametrize("request_id", ["", "x" * (REQUEST_ID_LENGTH_MAX + 1), 5])
 async def test_a_request_id_out_of_bounds_is_refused(requester: Requester, request_id: Any) -> None:
     with pytest.raises(BadRequest, match="request_id: expected text of 1 to 128 characters"):
@@ -221,8 +338,9 @@ async def test_a_request_id_in_flight_is_refused_and_the_first_goes_on(
 ) -> None:
     first = asyncio.create_task(requester.call("hold", 1, request_id="one"))
     await until(lambda: broker.requests)
-    with pytest.raises(DuplicateRequestId):
+    with pytest.raises(DuplicateRequestId) as caught:
         await requester.call("echo", request_id="one")
+    assert caught.value.delivery == "not_delivered"
     broker.release()
     assert await first == 1
 
@@ -358,10 +476,22 @@ async def test_closing_ends_calls_with_cancelled(broker: FakeBroker) -> None:
     response = asyncio.create_task(requester.request("never"))
     await until(lambda: len(broker.requests) == 2)
     await requester.close()
-    with pytest.raises(Cancelled, match="was closed; the command may have run"):
+    with pytest.raises(Cancelled, match="was closed; the command may have run") as caught:
         await call
-    assert (await response).code == "cancelled"
+    assert caught.value.delivery == "may_have_run"
+    assert ((await response).code, (await response).delivery) == ("cancelled", "may_have_run")
     await until(lambda: not broker.sessions)
+
+
+async def test_closing_tells_a_call_that_was_never_sent_so(broker: FakeBroker) -> None:
+    await broker.stop()
+    requester = Requester(broker.url)
+    call = asyncio.create_task(requester.call("echo"))
+    await until(lambda: requester.in_flight_count == 1)
+    await requester.close()
+    with pytest.raises(Cancelled, match="it was not sent") as caught:
+        await call
+    assert caught.value.delivery == "not_delivered"
 
 
 async def test_a_closed_requester_says_so(broker: FakeBroker) -> None:

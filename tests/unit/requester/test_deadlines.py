@@ -26,7 +26,7 @@ async def test_without_an_answer_a_call_ends_by_its_deadline_and_the_grace(reque
         await requester.call("never", timeout=0.1, request_id="one")
     took_s = time.monotonic() - started_s
     assert 0.1 + ANSWER_GRACE_S - 0.01 < took_s < 0.1 + ANSWER_GRACE_S + LATE_S_MAX
-    assert caught.value.request_id == "one"
+    assert (caught.value.request_id, caught.value.delivery) == ("one", "may_have_run")
 
 
 async def test_an_answer_within_the_grace_is_taken(requester: Requester, broker: FakeBroker) -> None:
@@ -90,6 +90,7 @@ async def test_one_that_never_gets_its_turn_was_not_sent(broker: FakeBroker) -> 
         with pytest.raises(Overloaded, match="Not sent in time: 1 requests are in flight") as caught:
             await requester.call("echo", timeout=0.1)
         assert caught.value.retryable
+        assert caught.value.delivery == "not_delivered"
         broker.release()
         assert await first == 1
         assert len(broker.requests) == 1
@@ -129,8 +130,10 @@ async def test_closing_ends_those_that_wait(broker: FakeBroker) -> None:
     sent, waiting = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(sent, Cancelled)
     assert "may have run" in sent.text
+    assert sent.delivery == "may_have_run"
     assert isinstance(waiting, Cancelled)
     assert "it was not sent" in waiting.text
+    assert waiting.delivery == "not_delivered"
 
 
 async def test_bytes_in_flight_are_bounded_too(

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
+from functools import partial
 
 import pytest
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import Request
-from taskferry.requester import CannotConnect, ConnectionLost, Requester
+from taskferry.requester import CannotConnect, ConnectionLost, Overloaded, Requester
 from taskferry.requester import connection as connection_module
 from taskferry.requester.connection import Connection
 from taskferry.requester.exchange import Exchange
@@ -35,6 +36,7 @@ async def test_a_request_in_flight_fails_at_once_and_says_that_it_may_have_run(
         await requester.call("hang_up", timeout=60)
     assert time.monotonic() - started_s < 5
     assert not caught.value.retryable
+    assert caught.value.delivery == "may_have_run"
 
 
 async def test_a_closing_broker_gives_its_reason(requester: Requester) -> None:
@@ -91,8 +93,33 @@ async def test_an_idempotent_request_that_finds_no_broker_in_time_may_have_run(
     call = asyncio.create_task(requester.call("never", timeout=0.3, idempotent=True))
     await until(lambda: broker.requests)
     await broker.stop()
-    with pytest.raises(ConnectionLost, match="the command may have run"):
+    with pytest.raises(ConnectionLost, match="the command may have run") as caught:
         await call
+    assert caught.value.delivery == "may_have_run"
+
+
+@pytest.mark.parametrize("wants_response", [True, False])
+async def test_what_was_sent_twice_may_have_run_whatever_the_second_broker_knows(
+    requester: Requester, broker: FakeBroker, wants_response: bool
+) -> None:
+    refusal = (
+        '{"request_id":"ID","success":false,"error":"full","code":"overloaded","delivery":"not_delivered"}'
+    )
+    send = requester.request if wants_response else requester.call
+    first_session = broker.sessions[0]
+    first_session.messages_received = broker.requests.extend  # type: ignore[method-assign,assignment]
+    call = asyncio.create_task(send("verbatim", refusal, idempotent=True))
+    await until(lambda: broker.requests)
+    first_session.link.abort("fake broker crashed")
+    if wants_response:
+        outcome = await call
+    else:
+        with pytest.raises(Overloaded) as caught:
+            await call
+        outcome = caught.value
+        assert not outcome.retryable
+    assert outcome.delivery == "may_have_run"
+    assert len(broker.requests) == 2
 
 
 async def test_a_request_that_was_never_written_is_sent_again_silently(
@@ -171,8 +198,9 @@ async def test_a_link_that_lasted_starts_the_waits_anew(
     for number in range(6):
         await requester.call("echo", number)
         await asyncio.sleep(0.015)
+        dropped = tuple(broker.sessions)
         broker.drop_connections()
-        await until(lambda: not broker.sessions)
+        await until(partial(set(dropped).isdisjoint, broker.sessions))  # the next may be there already
     await requester.call("echo")
     assert time.monotonic() - started_s < 6 * BACKOFF_FIRST_S + LATE_S_MAX
 
@@ -240,4 +268,6 @@ def _but_for_timeout(request: Request) -> tuple[object, ...]:
         request.idempotent,
         request.priority,
         request.trace,
+        request.target,
+        request.hedge,
     )

@@ -17,7 +17,9 @@ def test_only_what_differs_from_the_default_is_written() -> None:
         b'{"request_id":"r","command":"echo","timeout":5.0}'
     )
     assert msgpack.unpackb(
-        MSGPACK.encode_request(OutgoingRequest("r", "echo", None, 5.0, True, 0, "a", "t"))
+        MSGPACK.encode_request(
+            OutgoingRequest("r", "echo", None, 5.0, True, 0, "a", "t", {"gpu": ["yes"]}, "p95")
+        )
     ) == {
         "request_id": "r",
         "command": "echo",
@@ -27,6 +29,8 @@ def test_only_what_differs_from_the_default_is_written() -> None:
         "priority": 0,
         "affinity": "a",
         "trace": "t",
+        "target": {"gpu": ["yes"]},
+        "hedge": "p95",
     }
 
 
@@ -43,6 +47,13 @@ def test_a_new_budget_leaves_all_else_untouched() -> None:
         1.25,
         True,
     )
+
+
+def test_a_new_budget_leaves_the_target_and_the_hedge() -> None:
+    for target in ("worker-1", {"gpu": "yes", "zone": ["a", "b"]}):
+        message = OutgoingRequest("r", "echo", timeout=5.0, idempotent=True, target=target, hedge=0.25)
+        again = msgspec.json.decode(JSON.with_timeout(JSON.encode_request(message), 1.25))
+        assert (again["timeout"], again["target"], again["hedge"]) == (1.25, target, 0.25)
 
 
 def test_a_new_budget_works_in_msgpack() -> None:
@@ -83,6 +94,11 @@ def test_responses_of_both_kinds(wire: object) -> None:
         "code": "c",
     }
     assert decode(encode(failure)) == Response("r", False, None, "e", None, "c")
+    more = {"delivery": "not_delivered", "queue_wait": 0.5, "retry_after": 2}
+    assert decode(encode(failure | more)) == Response(
+        "r", False, None, "e", None, "c", delivery="not_delivered", queue_wait_s=0.5, retry_after_s=2.0
+    )
+    assert decode(encode(failure | {"delivery": "a word of a later broker"})).success is False
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX, TEXT_LENGTH_MAX
-from taskferry.worker import CommandError, Context, Worker
+from taskferry.worker import CommandError, Context, Worker, limits
 
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
 
@@ -369,6 +369,72 @@ async def test_a_thread_learns_that_its_deadline_has_passed(stage: Stage, connec
     response = await connection.request("polls", timeout=0.05)
     assert response["error"] == "Cancelled: deadline passed"
     assert stage.contexts[0].remaining_s == 0.0
+
+
+@pytest.fixture
+def _no_deadline_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's own watch cancels what is overdue a moment later; here it is the start itself that must look."""
+    monkeypatch.setattr(limits, "DEADLINE_ALLOWANCE_S", 60.0)
+
+
+@pytest.mark.usefixtures("_no_deadline_sweep")
+async def test_what_has_expired_before_a_thread_is_free_is_not_begun(
+    stage: Stage, connection: Connection
+) -> None:
+    running = [connection.send_request("blocks") for _ in range(2)]
+    await wait_for(lambda: len(stage.contexts) == 2)
+    expired = connection.send_request("blocks", timeout=0.02)
+    in_time = connection.send_request("thread_told")
+    assert "no free slot" in (await connection.failure("told"))[1]  # so both are in line
+    expires_at = time.monotonic() + 0.05
+    await wait_for(lambda: time.monotonic() >= expires_at)
+    assert connection.response_counts[expired] == 0
+    stage.thread_may_end.set()
+    response = await connection.response_to(expired)
+    assert (response["code"], response["error"]) == ("cancelled", "Cancelled: deadline passed")
+    for msg_id in running:
+        assert (await connection.response_to(msg_id))["result"] == "unblocked"
+    assert len(stage.contexts) == 2
+    # And whoever begins late has less time left.
+    assert 0 < (await connection.response_to(in_time))["result"]["remaining_s"] < 5.0 - 0.05
+
+
+@pytest.mark.usefixtures("_no_deadline_sweep")
+async def test_what_has_expired_while_the_event_loop_was_busy_is_not_begun(broker: FakeBroker) -> None:
+    worker = Worker()
+    begun: list[str] = []
+
+    @worker.command()
+    async def holds_up() -> None:
+        begun.append("holds_up")
+        time.sleep(0.1)
+
+    @worker.command()
+    async def next_one() -> None:
+        begun.append("next_one")
+
+    async with broker.serve(worker) as connection:
+        connection.send_request("holds_up")
+        expired = connection.send_request("next_one", timeout=0.05)
+        assert (await connection.response_to(expired))["error"] == "Cancelled: deadline passed"
+        assert begun == ["holds_up"]
+        assert (await connection.request("next_one"))["success"]
+
+
+async def test_the_budget_shrinks_while_the_handler_runs(broker: FakeBroker) -> None:
+    worker = Worker()
+
+    @worker.command()
+    async def watch(context: Context) -> list[float]:
+        before_s = context.remaining_s
+        await asyncio.sleep(0.02)
+        return [before_s, context.remaining_s, context.deadline - time.monotonic()]
+
+    async with broker.serve(worker) as connection:
+        before_s, after_s, until_deadline_s = await connection.result("watch")
+    assert after_s <= before_s - 0.019
+    assert before_s <= 5.0
+    assert after_s == pytest.approx(until_deadline_s, abs=0.01)
 
 
 async def test_no_more_than_the_declared_concurrency_is_taken(stage: Stage, connection: Connection) -> None:

@@ -74,6 +74,7 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
         ),
         (["--name", "a b"], "Error: name: only letters, digits and _ . : @ / - may be used"),
         (["--label", f"k={'v' * 129}"], "Error: labels: Expected str of length <= 128"),
+        (["--canary", "a b"], "Error: canary: only letters, digits and _ . : @ / - may be used"),
         (["nothing:worker"], "Error: there is no module 'nothing' in "),
         (["taskferry.worker:Worker"], "Error: taskferry.worker:Worker is a type, not a Worker"),
     ],
@@ -91,6 +92,21 @@ def test_mistakes_are_one_clear_line_and_exit_code_2(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("canary", "expected"),
+    [
+        ("ping", "'ping' is not one of the worker's commands: echo, get_time, calculate, get_system_info"),
+        ("echo", "'echo' cannot be called without data: message: missing parameter"),
+    ],
+)
+async def test_a_canary_that_cannot_be_one_is_one_clear_line(
+    canary: str, expected: str, tmp_path: Path, broker: FakeBroker
+) -> None:
+    code, lines = await run_to_end(tmp_path, "--broker", broker.url, "--canary", canary)
+    assert (code, lines) == (2, [f"Error: canary: {expected}"])
+    assert broker.connection_count == 0
+
+
 async def test_the_command_line_comes_before_the_environment_and_both_before_the_module(
     folder: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +115,7 @@ async def test_the_command_line_comes_before_the_environment_and_both_before_the
     monkeypatch.setenv("TASKFERRY_WORKER_LABEL", "zone=a gpu=yes")
     monkeypatch.setenv("TASKFERRY_WORKER_CONCURRENCY", "5")
     async with worker_program(
-        folder, "tasks:worker", "--concurrency", "7", "--encoding", "msgpack"
+        folder, "tasks:worker", "--concurrency", "7", "--canary", "pid", "--encoding", "msgpack"
     ) as program:
         connection = await broker.connection()
         assert connection.link.encoding.value == "msgpack"
@@ -107,7 +123,7 @@ async def test_the_command_line_comes_before_the_environment_and_both_before_the
         assert hello["name"] == "from-module"
         assert hello["commands"] == ["pid", "nap"]
         assert (hello["concurrency"], hello["weight"]) == (7, 3.0)
-        assert hello["labels"] == {"zone": "a", "gpu": "yes"}
+        assert (hello["labels"], hello["canary"]) == ({"zone": "a", "gpu": "yes"}, "pid")
         assert await connection.result("pid") == program.process.pid
 
 

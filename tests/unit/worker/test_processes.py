@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX
-from taskferry.worker import Worker
+from taskferry.worker import Worker, limits
 
 from tests.unit.worker import process_handlers
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
@@ -92,6 +92,31 @@ async def test_cancelled_while_running_it_is_answered_when_it_ends_and_while_wai
     assert (await connection.response_to(running))["code"] == "cancelled"
     for msg_id in waiting[:-1]:
         assert (await connection.response_to(msg_id))["success"]
+
+
+async def test_what_has_expired_before_a_process_is_free_is_not_begun(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        limits, "DEADLINE_ALLOWANCE_S", 60.0
+    )  # else what is overdue is cancelled a moment later
+    file = tmp_path / "running"
+    running = connection.send_request("sleep_until_gone", {"path": str(file)})
+    await file_written(file)
+    paths = [tmp_path / f"expired-{number}" for number in range(3)]
+    expired = [
+        connection.send_request("sleep_until_gone", {"path": str(path)}, timeout=0.05) for path in paths
+    ]
+    in_time = connection.send_request("square", {"number": 3})
+    await connection.failure("square", {"number": "x"})  # all are in line
+    await asyncio.sleep(0.1)
+    file.unlink()
+    for msg_id in expired:
+        response = await connection.response_to(msg_id)
+        assert (response["code"], response["error"]) == ("cancelled", "Cancelled: deadline passed")
+    assert (await connection.response_to(in_time))["result"]["square"] == 9
+    assert (await connection.response_to(running))["success"]
+    assert not any(path.exists() for path in paths)
 
 
 async def test_processes_end_with_the_worker_whatever_they_are_doing(

@@ -60,7 +60,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: FakeBroker) -> None:
-    worker = Worker(name="w1", concurrency=3, weight=2.5, labels={"gpu": "yes"}, encoding=encoding.value)
+    worker = Worker(
+        name="w1", concurrency=3, weight=2.5, labels={"gpu": "yes"}, canary="a", encoding=encoding.value
+    )
     worker.command("b")(lambda: None)
     worker.command("a")(lambda: None)
     async with broker.serve(worker) as connection:
@@ -76,6 +78,7 @@ async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: Fake
             "concurrency": 3,
             "weight": 2.5,
             "labels": {"gpu": "yes"},
+            "canary": "a",
         }
 
 

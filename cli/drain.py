@@ -1,0 +1,97 @@
+"""`taskferry drain`: have a worker finish what it has and be given nothing more, and wait until that is so.
+
+Knows when a worker is drained, and what is said about it; how a broker is asked is in http_port.py.
+"""
+
+import math
+import sys
+import time
+import urllib.parse
+from typing import Any, Final
+
+import click
+
+from ..protocol.limits import TIMEOUT_S_MAX
+from .http_port import FAILED, TIMEOUT, HttpPortError, ask, fail, http_options, not_understood, print_json
+
+POLL_INTERVAL_S: Final = 0.5
+"""How often the broker is asked whether the worker has finished."""
+
+DRAINING: Final = "draining"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("worker")
+@click.option("--undo", is_flag=True, help="Give it requests again.")
+@click.option(
+    "--wait",
+    "wait_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0, TIMEOUT_S_MAX),
+    default=TIMEOUT_S_MAX,
+    show_default=True,
+    help="How long to wait until it has finished what it has; 0: not at all.",
+)
+@http_options
+@click.pass_context
+def drain(context: click.Context, *, worker: str, undo: bool, wait_s: float, url: str, as_json: bool) -> None:
+    """Give WORKER no more requests, and wait until it has finished those that it has.
+
+    It stays connected, and drained also when it reconnects, until it is told otherwise with --undo.
+
+    Exit codes: 0 drained (or given requests again), 1 no such worker, or no answer that can be read, 2 wrong options,
+    3 not finished in time, 5 cannot connect.
+    """
+    if math.isnan(wait_s):
+        raise click.UsageError("--wait: nan is not a number of seconds")
+    try:
+        row = ask(url, f"/api/workers/{urllib.parse.quote(worker, safe='')}/drain", {"undo": undo})
+        try:
+            text = _taken_back(row) if undo else _followed(url, row, wait_s)
+        except (LookupError, TypeError, AttributeError):
+            raise not_understood(url) from None
+        if as_json:
+            print_json(row)
+        else:
+            click.echo(text)
+    except HttpPortError as error:
+        fail(context, error)
+
+
+def _taken_back(row: dict[str, Any]) -> str:
+    """What became of `--undo`."""
+    if row["state"] == DRAINING:
+        raise HttpPortError(f"{row['worker_id']} is about to leave by itself: {row['reason']}", FAILED)
+    return f"{row['worker_id']} is given requests again ({row['state']})"
+
+
+def _followed(url: str, row: dict[str, Any], wait_s: float) -> str:
+    """Wait until the worker has nothing in flight, at most so long; what to say then. `row` is kept up to date."""
+    worker_id = row["worker_id"]
+    ends_at = time.monotonic() + wait_s
+    try:
+        while row["in_flight"] and time.monotonic() < ends_at:
+            _show_progress(f"{worker_id} drains: {row['in_flight']} in flight")
+            time.sleep(max(0.0, min(POLL_INTERVAL_S, ends_at - time.monotonic())))
+            rows = ask(url, "/api/workers")["workers"]
+            now = next((other for other in rows if other["worker_id"] == worker_id), None)
+            if now is None:
+                return f"{worker_id} has left"
+            row.update(now)
+            if row["state"] != DRAINING:
+                raise HttpPortError(f"{worker_id} drains no more: somebody has taken it back", FAILED)
+    finally:
+        _show_progress("")
+    if not row["in_flight"]:
+        return f"{worker_id} is drained: nothing in flight, and nothing new"
+    if not wait_s:
+        return f"{worker_id} drains: {row['in_flight']} in flight, and nothing new"
+    text = f"{worker_id} still has {row['in_flight']} in flight after {wait_s:g} s; it is given nothing new"
+    raise HttpPortError(text, TIMEOUT)
+
+
+def _show_progress(text: str) -> None:
+    """In place of what was shown before, on a terminal only."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()

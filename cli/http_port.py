@@ -1,0 +1,122 @@
+"""Asking a running broker over its HTTP port: the option that says where it is, one question, and what can go wrong.
+
+Knows HTTP, exit codes and how a failure is told; must not know what is asked, and what an answer looks like. Uses what
+Python brings along: this is no hot path.
+"""
+
+import http.client
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+HTTP_URL_DEFAULT: Final = "http://localhost:8767"
+ANSWER_S_MAX: Final = 5.0
+"""How long a broker may take to answer: it does so between two requests."""
+
+ANSWER_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""What is read at most: 10,000 workers with many commands stay far below."""
+
+FAILED: Final = 1
+USAGE: Final = 2
+TIMEOUT: Final = 3
+NO_CONNECTION: Final = 5
+"""Exit codes, the same as those of `taskferry request`."""
+
+
+class HttpPortError(Exception):
+    """No answer, a refusal, or nothing that can be read: one line for people, and the exit code."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def http_options(function: Function) -> Function:
+    """`--http URL` and `--json`, which every command that asks a broker has."""
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, help="Print what the broker answers, on one line."
+    )
+    url = click.option(
+        "--http",
+        "url",
+        metavar="URL",
+        default=HTTP_URL_DEFAULT,
+        show_default=True,
+        envvar="TASKFERRY_HTTP",
+        show_envvar=True,
+        help="The broker's HTTP port.",
+    )
+    return url(as_json(function))
+
+
+def ask(url: str, path: str, body: object = None) -> Any:
+    """What the broker at `url` answers there, decoded; with a `body`, to a POST of it. Raises HttpPortError."""
+    if not _is_http_url(url):
+        raise HttpPortError(f"--http: {url!r} is not a URL of the form http://HOST:PORT", USAGE)
+    request = urllib.request.Request(url.rstrip("/") + path)
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    # No proxy: a broker's HTTP port is for the network that it is in.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=ANSWER_S_MAX) as response:
+            return json.loads(response.read(ANSWER_SIZE_BYTES_MAX))
+    except urllib.error.HTTPError as error:
+        raise HttpPortError(_refusal(error), FAILED) from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = _describe(error.reason if isinstance(error, urllib.error.URLError) else error)
+        hint = "Is a broker running there? Start one with: taskferry broker"
+        raise HttpPortError(f"cannot connect to {url}: {reason}. {hint}", NO_CONNECTION) from None
+    except ValueError:
+        raise not_understood(url) from None
+
+
+def not_understood(url: str) -> HttpPortError:
+    """An answer came, but not one of a broker."""
+    text = f"the answer of {url} cannot be read: is that a Taskferry broker's HTTP port?"
+    return HttpPortError(text, FAILED)
+
+
+def print_json(answer: Any) -> None:
+    """What `--json` prints."""
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def fail(context: click.Context, error: HttpPortError) -> None:
+    """Print the error, and exit by its code."""
+    click.echo(f"error: {error}", err=True)
+    context.exit(error.exit_code)
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    """The broker's own words where it has some, else the status."""
+    with error:
+        try:
+            return " ".join(str(json.loads(error.read(ANSWER_SIZE_BYTES_MAX))["error"]).split())
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+            return f"{error.url} answered {error.code} {error.reason}"
+
+
+def _describe(reason: object) -> str:
+    if isinstance(reason, TimeoutError):
+        return f"no answer within {ANSWER_S_MAX:g} s"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror.lower()
+    return " ".join(str(reason).split())  # what a strange port said may have line ends in it

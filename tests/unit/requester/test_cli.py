@@ -1,0 +1,145 @@
+"""`taskferry request`: what its options make of a request, and what a failure looks like."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from taskferry.requester.cli import request
+from taskferry.requester.routing_arguments import RoutingError, routing_from
+
+from tests.unit.requester.fake_broker import FakeBrokerThread
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """The command sets it for its process, which here is that of all tests."""
+    logger = logging.getLogger("taskferry")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def broker() -> Iterator[FakeBrokerThread]:
+    with FakeBrokerThread() as broker:
+        yield broker
+
+
+def run(broker: FakeBrokerThread, *arguments: str, environment: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(request, [*arguments, "--broker", broker.url], env=environment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ([], {"target": None, "hedge": None, "idempotent": False, "priority": None, "affinity": None}),
+        (["--target", "vm-1"], {"target": "vm-1"}),
+        (["--label", "gpu=yes"], {"target": {"gpu": "yes"}}),
+        (["--label", "gpu="], {"target": {"gpu": ""}}),
+        (["--label", "path=a=b"], {"target": {"path": "a=b"}}),
+        (
+            ["--label", "zone=a", "--label", "gpu=yes", "--label", "zone=b"],
+            {"target": {"zone": ["a", "b"], "gpu": "yes"}},
+        ),
+        (["--idempotent", "--hedge", "0.05"], {"hedge": 0.05, "idempotent": True}),
+        (["--idempotent", "--hedge", "1"], {"hedge": 1.0}),
+        (["--idempotent", "--hedge", "p95"], {"hedge": "p95"}),
+        (["--priority", "9", "--affinity", "customer-1"], {"priority": 9, "affinity": "customer-1"}),
+    ],
+)
+@pytest.mark.parametrize("count", [[], ["--count", "1"]])
+def test_options_travel_with_the_request(
+    broker: FakeBrokerThread, arguments: list[str], sent: dict[str, Any], count: list[str]
+) -> None:
+    assert run(broker, "echo", *arguments, *count).exit_code == 0
+    (message,) = broker.broker.requests
+    assert {name: getattr(message, name) for name in sent} == sent
+
+
+def test_each_may_come_by_environment(broker: FakeBrokerThread) -> None:
+    environment = {"TASKFERRY_REQUEST_IDEMPOTENT": "1", "TASKFERRY_REQUEST_HEDGE": "p99"}
+    environment |= {"TASKFERRY_REQUEST_LABEL": "zone=a zone=b", "TASKFERRY_REQUEST_AFFINITY": "k"}
+    assert run(broker, "echo", environment=environment).exit_code == 0
+    (message,) = broker.broker.requests
+    assert (message.idempotent, message.hedge) == (True, "p99")
+    assert (message.target, message.affinity) == ({"zone": ["a", "b"]}, "k")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--target", "vm-1", "--label", "gpu=yes"],
+            "--target names one worker, and --label any worker that has it: give one of them",
+        ),
+        (["--label", "gpu"], "--label: 'gpu' is not of the form K=V"),
+        (["--label", "=yes"], "--label: '=yes' is not of the form K=V"),
+        (["--label", f"gpu={'x' * 129}"], "--label: Expected `str` of length <= 128"),
+        (["--label", f"{'x' * 129}=yes"], "--label: a key: Expected `str` of length <= 128"),
+        (
+            [word for n in range(33) for word in ("--label", f"k{n}=v")],
+            "--label: Expected `object` of length <= 32",
+        ),
+        (
+            [word for n in range(33) for word in ("--label", f"k=v{n}")],
+            "--label: Expected `array` of length <= 32",
+        ),
+        (["--target", "x" * 129], "--target: Expected `str` of length <= 128"),
+        (["--hedge", "p95"], "--hedge needs --idempotent: the command may run twice"),
+        (["--idempotent", "--hedge", "nan"], "--hedge: Expected `float` >= 0.001"),
+        (["--idempotent", "--hedge", "0"], "--hedge: Expected `float` >= 0.001"),
+        (["--idempotent", "--hedge", "inf"], "--hedge: Expected `float` <= 3600.0"),
+        (
+            ["--idempotent", "--hedge", "p100"],
+            "--hedge: expected a number of seconds, or a percentile: p1 to p99",
+        ),
+        (
+            ["--idempotent", "--hedge", "soon"],
+            "--hedge: expected a number of seconds, or a percentile: p1 to p99",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_nothing_is_sent(
+    broker: FakeBrokerThread, arguments: list[str], line: str
+) -> None:
+    result = run(broker, "echo", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"Error: {line}"
+    assert broker.broker.connection_count == 0
+
+
+def test_a_target_of_an_empty_worker_id_is_not_the_same_as_none() -> None:
+    assert routing_from("", [], None, idempotent=False)["target"] == ""
+    with pytest.raises(RoutingError, match="give one of them"):
+        routing_from("", ["gpu=yes"], None, idempotent=False)
+
+
+FAILURE = {
+    "code": "overloaded",
+    "error": "Broker overloaded",
+    "delivery": "not_delivered",
+    "queue_wait": 0.25,
+    "retry_after": 2.0,
+}
+FAILURE_LINE = (
+    "error: Broker overloaded [overloaded, worker-1, not delivered, waited 0.25 s, try again in 2 s]\n"
+)
+
+
+def test_a_failure_is_one_line_with_all_that_is_known(broker: FakeBrokerThread) -> None:
+    result = run(broker, "fail", json.dumps(FAILURE))
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", FAILURE_LINE)
+
+
+def test_the_first_failure_of_many_is_shown_whole(broker: FakeBrokerThread) -> None:
+    result = run(broker, "fail", json.dumps(FAILURE), "--count", "3")
+    assert (result.exit_code, result.stderr) == (1, FAILURE_LINE)
+
+
+def test_a_failure_as_json_has_all_that_is_known(broker: FakeBrokerThread) -> None:
+    result = run(broker, "fail", json.dumps(FAILURE), "--json")
+    assert FAILURE.items() <= json.loads(result.stdout).items()
+    assert (result.exit_code, result.stderr) == (1, "")
