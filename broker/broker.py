@@ -11,7 +11,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
-from ..loadbalance.registry import STRATEGIES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..transport.group import LinkGroup
 from ..transport.link import Receiver
@@ -19,6 +18,7 @@ from ..transport.listen import listen
 from ..transport.settings import LinkSettings
 from .core.core import Core
 from .core.deadlines import NEVER
+from .event_log import EventLog
 from .requester_session import RequesterSession
 from .settings import BrokerSettings
 from .worker_session import WorkerSession
@@ -29,6 +29,9 @@ REQUESTER_HEARTBEAT_INTERVAL_S: Final = 15.0
 REQUESTER_SILENCE_S_MAX: Final = 45.0
 """The requester port is more patient than the worker port: a half-open requester costs a little memory, while a client
 that is slow to read (its library then answers no ping) may still come back for its responses."""
+
+LISTEN_INTERVAL_S: Final = 0.5
+"""How often workers' links are asked whether they are silent: as often as links find that out."""
 
 DRAIN_LOOK_INTERVAL_S: Final = 0.02
 GOODBYE_S_MAX: Final = 2.5
@@ -52,9 +55,7 @@ class Broker:
         self.settings = settings
         self.version = version("taskferry")
         self.data_size_bytes_max = settings.message_size_bytes_max - ENVELOPE_SIZE_BYTES_MAX
-        chance = random.random
-        make_strategy = STRATEGIES[settings.strategy]
-        self.core = Core(settings.core_settings(), lambda: make_strategy(chance))
+        self.core = Core(settings.core_settings(), settings.strategy_choice(random.random), EventLog())
         self.worker_sessions: dict[WorkerSession, None] = {}
         self.requester_sessions: dict[RequesterSession, None] = {}
         self.worker_connections_count = 0
@@ -66,6 +67,7 @@ class Broker:
         self.wakes_at = NEVER
         """When the one timer goes off, on the monotonic clock."""
         self._timer: asyncio.TimerHandle | None = None
+        self._listen_at = 0.0
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
@@ -81,10 +83,10 @@ class Broker:
             reads_only_while_writable=True,
         )
         try:
-            self.worker_port = await self._listen(
+            self.worker_port = await self._open_port(
                 "worker", self.settings.worker_port, self._make_worker_session, worker_links
             )
-            self.requester_port = await self._listen(
+            self.requester_port = await self._open_port(
                 "requester", self.settings.requester_port, self._make_requester_session, requester_links
             )
         except PortTaken:
@@ -121,11 +123,16 @@ class Broker:
     def _wake(self) -> None:
         self._timer = None
         self.wakes_at = NEVER
-        self.core.advance(time.monotonic())
-        if self.core.deadlines.next_at < NEVER:
-            self.wake_at(self.core.deadlines.next_at)
+        now = time.monotonic()
+        self.core.advance(now)
+        if now >= self._listen_at:
+            self._listen_at = now + LISTEN_INTERVAL_S
+            for session in self.worker_sessions:
+                session.listen(now)
+        if self.core.next_at < NEVER:
+            self.wake_at(self.core.next_at)
 
-    async def _listen(
+    async def _open_port(
         self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings
     ) -> int:
         host = self.settings.host

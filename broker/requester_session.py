@@ -76,8 +76,8 @@ class RequesterSession:
                     # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
                     data = data.copy()
             core.submit(requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
-        if core.deadlines.next_at < self._broker.wakes_at:
-            self._broker.wake_at(core.deadlines.next_at)
+        if core.next_at < self._broker.wakes_at:
+            self._broker.wake_at(core.next_at)
 
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"
@@ -102,8 +102,15 @@ class RequesterSession:
             raise errors.TooLarge(f"result: {len(result)} bytes, at most {self._data_size_bytes_max}")
         self._link.send(self._codec.encode(Response(request_id, True, result, None, worker_id)))
 
-    def fail(self, request_id: str | None, code: str, text: str, worker_id: str | None) -> None:
-        self._link.send(self._codec.encode(Failure(request_id, False, None, text, worker_id, code)))
+    def fail(self, request_id: str | None, error: TaskferryError, worker_id: str | None) -> None:
+        failure = Failure(request_id, False, None, error.text, worker_id, error.code)
+        if error.delivery is not None:
+            failure.delivery = error.delivery
+        if error.queue_wait_s is not None:
+            failure.queue_wait = error.queue_wait_s
+        if error.retry_after_s is not None:
+            failure.retry_after = error.retry_after_s
+        self._link.send(self._codec.encode(failure))
 
     # --- inside ---
 
@@ -129,4 +136,4 @@ class RequesterSession:
         """Answer a message that could not even be submitted, under its request_id where that can be read."""
         request_id = text_or_none(self._codec.ids_in(payload).request_id)
         self._core.refused[error.code] = self._core.refused.get(error.code, 0) + 1
-        self.fail(request_id, error.code, error.text, None)
+        self.fail(request_id, error, None)

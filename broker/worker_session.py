@@ -31,6 +31,9 @@ POLICY_VIOLATION: Final = 1008
 LOGGED_LENGTH_MAX: Final = 200
 """Characters of a worker's own words that a log line takes; they are logged quoted, so that they stay one line."""
 
+CANARY_REQUEST_ID: Final = "canary"
+"""What stands where an assignment carries its requester's id."""
+
 COMPLAINTS_LOGGED_COUNT_MAX: Final = 10
 """Bad messages of one connection that are logged: a worker that sends nothing else must not fill the disk."""
 
@@ -47,6 +50,7 @@ class WorkerSession:
         "_data_size_bytes_max",
         "_hello_msg_id",
         "_is_rejected",
+        "_is_silent",
         "encoding",
         "link",
         "worker",
@@ -63,6 +67,7 @@ class WorkerSession:
         self._data_size_bytes_max = broker.data_size_bytes_max
         self._hello_msg_id: str | None = None
         self._is_rejected = False
+        self._is_silent = False
         self._complaints_count = 0
         self.worker: Worker | None = None
 
@@ -140,6 +145,10 @@ class WorkerSession:
         call = Call(request.command.name, data, timeout_s, request.request_id, request.trace)
         return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
 
+    def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
+        call = Call(command, self._codec.empty_data, timeout_s, CANARY_REQUEST_ID)
+        return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
+
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         message = messages.CancelAssignment(msg_id, messages.Reason(reason), time.time())
         self.link.send(self._codec.encode(message))
@@ -147,11 +156,18 @@ class WorkerSession:
     def replaced(self) -> None:
         self.link.abort("the same worker has connected anew")
 
-    # --- inside ---
+    # --- from the broker ---
 
-    @property
-    def _who(self) -> str:
-        return self.link.peer if self.worker is None else self.worker.worker_id
+    def listen(self, now: float) -> None:
+        """Tell the core where the link has fallen silent, or speaks again."""
+        worker = self.worker
+        if worker is None or self._is_silent is self.link.is_silent:
+            return
+        self._is_silent = self.link.is_silent
+        if self._is_silent:
+            self._core.worker_silent(worker, now)
+        else:
+            self._core.worker_heard(worker, now)
 
     def say_goodbye(self, reason: str) -> None:
         """Tell the worker that the broker goes away, and close."""
@@ -159,6 +175,12 @@ class WorkerSession:
             self._codec.encode(messages.Disconnect(messages.Reason(reason), timestamp=time.time()))
         )
         self.link.close(1012, reason)
+
+    # --- inside ---
+
+    @property
+    def _who(self) -> str:
+        return self.link.peer if self.worker is None else self.worker.worker_id
 
     def _control(self, message: messages.FromWorker, payload: bytes, now: float) -> None:
         if self._is_rejected:
@@ -194,6 +216,10 @@ class WorkerSession:
             self._complain(errors.BadMessage("type: connect was said already on this connection"), payload)
             return
         hello = message.data
+        if hello.canary is not None and hello.canary not in hello.commands:
+            text = f"data.canary: {hello.canary!r} is not among its commands"
+            self._complain(errors.BadMessage(text), payload)
+            return
         self._hello_msg_id = message.msg_id
         worker_id = hello.name or f"worker-{uuid.uuid4().hex[:8]}"
         try:
@@ -202,6 +228,8 @@ class WorkerSession:
             self._reject(error, payload)
             return
         self._connect_timer.cancel()
+        if self._core.next_at < self._broker.wakes_at:
+            self._broker.wake_at(self._core.next_at)
         logger.info(
             "worker %s joined from %s: %d commands, %d slots",
             worker_id,

@@ -31,6 +31,10 @@ _COPY_SIZE_BYTES_MAX: Final = 16 * 1024
 """Up to here a read is copied before it is cut: small frames are cut from bytes faster than from a view."""
 
 
+SUSPICION_S: Final = 1.0
+"""A peer that has not answered a ping by then may be gone: a round trip around the earth takes a third of it."""
+
+
 class Receiver(Protocol):
     """Whoever owns a link. Calls come from the event loop, never two at a time."""
 
@@ -52,7 +56,8 @@ class Link(asyncio.BufferedProtocol):
 
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no more), `peer`
     ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, handed to the operating system; the
-    rest has certainly not left this process), `receiver` (who is told; may be exchanged).
+    rest has certainly not left this process), `is_silent` (a ping has gone unanswered for `SUSPICION_S`), `receiver`
+    (who is told; may be exchanged).
     """
 
     __slots__ = (
@@ -71,12 +76,14 @@ class Link(asyncio.BufferedProtocol):
         "_out",
         "_out_size",
         "_paused_at",
+        "_pinged_at",
         "_protocol",
         "_reason",
         "_settings",
         "_transport",
         "closed",
         "encoding",
+        "is_silent",
         "opened",
         "peer",
         "received_bytes_count",
@@ -113,6 +120,8 @@ class Link(asyncio.BufferedProtocol):
         self._heard = False
         self._heard_at = 0.0
         self._is_pinged = False
+        self._pinged_at = 0.0
+        self.is_silent = False
         self._deadline: float | None = None
         self._deadline_reason = ""
         self._reason = ""
@@ -217,6 +226,7 @@ class Link(asyncio.BufferedProtocol):
         if self._heard:
             self._heard = False
             self._is_pinged = False
+            self.is_silent = False
             self._heard_at = now
             return
         silence_s = now - self._heard_at
@@ -225,11 +235,14 @@ class Link(asyncio.BufferedProtocol):
         if not self._is_pinged:
             # However long the silence is: it may be this process that was stopped for a while.
             self._is_pinged = True
+            self._pinged_at = now
             if self._protocol.state is State.OPEN:
                 self._protocol.send_ping(b"")
                 self._write_protocol()
         elif silence_s >= settings.silence_s_max:
             self.abort(f"silent for {settings.silence_s_max:g} s")
+        elif now - self._pinged_at >= SUSPICION_S:
+            self.is_silent = True
 
     # --- asyncio's calls ---
 

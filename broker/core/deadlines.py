@@ -1,4 +1,4 @@
-"""When requests expire: a timing wheel whose slots are made as they are needed.
+"""When requests are to be looked at, mostly because they expire: a timing wheel whose slots are made as needed.
 
 Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987). Adding and removing cost one dict
 operation each, whatever the number of requests; a heap with lazy deletion would keep millions of ended requests in
@@ -11,7 +11,7 @@ from typing import Final
 from .request import Request
 
 TICK_S: Final = 0.01
-"""Width of a slot. A request expires at the end of its slot: never early, at most this much late."""
+"""Width of a slot. A request is due at the end of its slot: never early, at most this much late."""
 
 NEVER: Final = float("inf")
 
@@ -20,9 +20,9 @@ LOOK_INTERVAL_S: Final = 0.5
 
 
 class Deadlines:
-    """The deadlines of all live requests.
+    """The `due_at` of all live requests.
 
-    A request is young until the next look, unless it expires before that; what is still there then goes on the wheel.
+    A request is young until the next look, unless it is due before that; what is still there then goes on the wheel.
     """
 
     __slots__ = ("_look_at", "_slots", "_ticks", "_young", "next_at")
@@ -33,7 +33,7 @@ class Deadlines:
         self._young: dict[Request, None] = {}
         self._look_at = 0.0
         self.next_at = NEVER
-        """`expired` need not be called before this time (seconds); it may be one at which nothing expires."""
+        """`due` need not be called before this time (seconds); it may be one at which nothing is due."""
 
     @property
     def is_empty(self) -> bool:
@@ -41,44 +41,45 @@ class Deadlines:
         return not self._young and not any(self._slots.values())
 
     def add(self, request: Request) -> None:
-        """Watch over `request.deadline`."""
+        """Watch over `request.due_at`."""
         look_at = self._look_at
-        if request.deadline <= look_at:
+        if request.due_at <= look_at:
             self._put_on_wheel(request)
         else:
+            request.due_tick = 0
             self._young[request] = None
             if look_at < self.next_at:  # noqa: PLR1730  the hot path: a call of min() costs more
                 self.next_at = look_at
 
     def remove(self, request: Request) -> None:
         """`request`, added before, has ended."""
-        if request.deadline_tick:
-            del self._slots[request.deadline_tick][request]
+        if request.due_tick:
+            del self._slots[request.due_tick][request]
         else:
             del self._young[request]
 
-    def expired(self, now: float) -> list[Request]:
-        """The requests whose time is up, earliest slot first. They stay until removed one by one."""
+    def due(self, now: float) -> list[Request]:
+        """The requests that are due, earliest slot first. They stay until removed one by one."""
         if now >= self._look_at:
             for request in self._young:
                 self._put_on_wheel(request)
             self._young = {}
             self._look_at = now + LOOK_INTERVAL_S
-        expired: list[Request] = []
+        due: list[Request] = []
         ticks = self._ticks
         while ticks and ticks[0] * TICK_S <= now:
             slot = self._slots[ticks[0]]
             if slot:
-                expired.extend(slot)
+                due.extend(slot)
                 break
             del self._slots[heappop(ticks)]
         self.next_at = ticks[0] * TICK_S if ticks else NEVER
         if self._young and self._look_at < self.next_at:
             self.next_at = self._look_at
-        return expired
+        return due
 
     def _put_on_wheel(self, request: Request) -> None:
-        tick = request.deadline_tick = int(request.deadline / TICK_S) + 1
+        tick = request.due_tick = int(request.due_at / TICK_S) + 1
         if tick in self._slots:
             self._slots[tick][request] = None
             return

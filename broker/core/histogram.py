@@ -23,3 +23,41 @@ class Histogram:
         """Count one duration, in seconds."""
         self.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += 1
         self.sum_s += duration_s
+
+    def window(self) -> "Window":
+        """What is observed from now on."""
+        return Window(self)
+
+
+TURN_S: Final = 10.0
+"""How long a window's turn lasts at least: a window holds this turn and the one before."""
+
+
+class Window:
+    """The latest observations of a histogram. Costs nothing until it is asked."""
+
+    __slots__ = ("_before", "_histogram", "_long_before", "_turned_at")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._before = self._long_before = list(histogram.counts)
+        self._turned_at = 0.0
+
+    def percentile_s(self, percent: int, count_min: int, now: float) -> float | None:
+        """The duration that `percent` of the observations stay under, interpolated within its bucket; None where there
+        are fewer than `count_min`. Above the highest bound it is that bound."""
+        if now >= self._turned_at + TURN_S:
+            self._turned_at = now
+            self._long_before, self._before = self._before, list(self._histogram.counts)
+        counts = [now - then for now, then in zip(self._histogram.counts, self._long_before, strict=True)]
+        total = sum(counts)
+        if total < max(1, count_min):
+            return None
+        rest = total * percent / 100
+        lower_s = 0.0
+        for count, upper_s in zip(counts, DURATION_BOUNDS_S, strict=False):
+            if rest <= count:
+                return lower_s + (upper_s - lower_s) * rest / count
+            rest -= count
+            lower_s = upper_s
+        return lower_s

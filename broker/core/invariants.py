@@ -1,7 +1,9 @@
 """What must be true of the core between any two calls. Tests ask after every step; production never does."""
 
 from .core import Core
-from .worker import WorkerState
+from .request import Request
+from .route import Route, mismatch
+from .worker import SERVING, TRUSTED, WorkerState
 
 
 def check_invariants(core: Core) -> None:
@@ -11,39 +13,72 @@ def check_invariants(core: Core) -> None:
     """
     live = [request for requester in core.requesters for request in requester.requests.values()]
     assert core.in_flight_count == len(live), "submitted = ended + in flight"
-    assert core.waiting_count == sum(request.is_waiting for request in live)
-    assert core.waiting_size_bytes == sum(len(request.data) for request in live if request.is_waiting)
+    _check_requests(core, live)
+    _check_workers(core)
+    routes = [
+        route
+        for command in core.roster.commands.values()
+        for route in (command.route, *command.targeted.values())
+    ]
+    for route in routes:
+        _check_route(core, route, live)
+    assert set(core.queue.routes) == {request.route for request in live if request.is_waiting} <= set(routes)
+    if not live:
+        assert core.deadlines.is_empty
+
+
+def _check_requests(core: Core, live: list[Request]) -> None:
+    waiting = [request for request in live if request.is_waiting]
+    assert core.queue.count == len(waiting)
+    assert core.queue.size_bytes == sum(len(request.data) for request in waiting)
     for request in live:
         assert request.is_waiting != (request.assignment is not None), (
             "waiting or assigned, never both or neither"
         )
-        assert request.deadline >= request.submitted_at
-        if request.assignment is not None:
-            assert request.assignment.request is request
-            assert request.assignment.worker.assignments[request.assignment.msg_id] is request.assignment
+        assert request.deadline >= request.due_at >= request.submitted_at
+        assert request.hedge is None or request.assignment is not None
+        copies = [copy for copy in (request.assignment, request.hedge) if copy is not None]
+        assert len({copy.worker for copy in copies}) == len(copies), "two copies, two workers"
+        for copy in copies:
+            assert copy.request is request
+            assert copy.worker.assignments[copy.msg_id] is copy
+
+
+def _check_workers(core: Core) -> None:
     for worker in core.roster.workers.values():
         assert worker.in_flight_count == len(worker.assignments) <= worker.concurrency, "slots"
+        assert worker.in_flight_count <= worker.capacity <= worker.concurrency
         assert worker.state is not WorkerState.GONE
-        assert bool(worker.pools) == (worker.state is WorkerState.HEALTHY)
-        for pool in worker.pools:
+        assert bool(worker.memberships) == (worker.state in SERVING)
+        for pool in worker.memberships:
             assert worker in pool.members
-    assert set(core._waiting_commands) == {request.command for request in live if request.is_waiting}
-    for command in core.roster.commands.values():
-        assert command.waiting.count == sum(
-            request.is_waiting and request.command is command for request in live
-        )
-        if command.pool is None:
-            assert not command.waiting.count, "nobody waits for a command that nobody serves"
-            continue
-        assert command in command.pool.commands
-        members = command.pool.members
-        servers = [
-            w
-            for w in core.roster.workers.values()
-            if w.state is WorkerState.HEALTHY and command in w.commands
-        ]
-        assert set(members) == set(servers)
-        has_free = any(worker.in_flight_count < worker.concurrency for worker in members)
-        assert not (has_free and command.waiting.count), "nobody waits while a slot is free"
-    if not live:
-        assert core.deadlines.is_empty
+            assert (pool in worker.pools) == pool.takes(worker)
+        assert set(worker.pools) <= set(worker.memberships)
+        for assignment in worker.assignments.values():
+            request = assignment.request
+            assert request is None or assignment in (request.assignment, request.hedge)
+
+
+def _check_route(core: Core, route: Route, live: list[Request]) -> None:
+    waiting_count = sum(request.is_waiting and request.route is route for request in live)
+    assert route.waiting.count == waiting_count
+    servers = {
+        worker
+        for worker in core.roster.workers.values()
+        if worker.state in SERVING
+        and route.command in worker.commands
+        and mismatch(worker, route.target) is None
+    }
+    if route.pool is None:
+        assert not servers
+        assert not waiting_count, "nobody waits for what nobody serves"
+        return
+    assert route in route.pool.routes
+    assert set(route.pool.members) == servers
+    known = [worker for worker in servers if worker.state is not WorkerState.JOINING]
+    trusted = [worker for worker in servers if worker.state in TRUSTED]
+    assert route.pool.is_panicking == (len(trusted) < len(known) / 2)
+    has_free = any(
+        route.pool in worker.pools and worker.in_flight_count < worker.capacity for worker in servers
+    )
+    assert not (has_free and waiting_count), "nobody waits while a slot is free"

@@ -1,36 +1,105 @@
-"""Workers that serve the same commands, and the strategy that picks among those of them with a free slot.
+"""Workers that serve the same commands, and the strategy that picks among those of them that can take something now.
 
-Commands that are served by exactly the same workers share one pool: what counts for a pick is a worker's load, and
-that is one number however many commands it serves. So an assignment changes as many strategies as its worker has
-pools, which is one where all workers are alike, and never more than its commands.
+Commands that are served by exactly the same workers, by the same strategy, share one pool: what counts for a pick is
+a worker's load, and that is one number however many commands it serves. So an assignment changes as many strategies as
+its worker has pools, which is one where all workers are alike, and never more than its commands and targets.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from ...loadbalance.strategy import Strategy
-from .commands import Command
-from .worker import Worker
+from .route import Route
+from .worker import TRUSTED, Worker, WorkerState
+
+PANIC_SHARE: Final = 0.5
+"""Below this share of trusted members health is ignored: that many workers do not fail by themselves, so the fault
+lies elsewhere, and the few that are left would be crushed. Source: Envoy's healthy_panic_threshold, 50 % as well."""
+
+EJECTED_SHARE_MAX: Final = 0.3
+"""Members that may be ejected at a time, and always one. Envoy's max_ejection_percent is 10 %; fleets of ten workers
+are usual here, of which three may share a broken machine."""
 
 
 class Pool:
-    """`members` are the healthy workers, full or not; `strategy` holds those with a free slot."""
+    """`members` serve its routes, full or not, well or not; `strategy` holds those that can take an assignment now."""
 
-    __slots__ = ("commands", "members", "strategy")
+    __slots__ = ("_states", "is_panicking", "members", "routes", "strategy")
 
     def __init__(self, strategy: Strategy[Any]) -> None:
         self.strategy: Strategy[Worker] = strategy
-        self.commands: list[Command] = []
+        self.routes: list[Route] = []
         self.members: dict[Worker, None] = {}
+        self.is_panicking = False
+        self._states = dict.fromkeys(WorkerState, 0)
 
-    def add(self, worker: Worker) -> None:
-        """A healthy worker belongs to the pool from now on."""
+    @property
+    def may_eject(self) -> bool:
+        """Another member may be ejected."""
+        count = len(self.members)
+        ejected_count = self._states[WorkerState.EJECTED]
+        return count > 1 and ejected_count < max(1, int(EJECTED_SHARE_MAX * count))
+
+    def takes(self, worker: Worker) -> bool:
+        """Whether a member is reckoned with, apart from its slots."""
+        return worker.state in TRUSTED or (self.is_panicking and worker.state is not WorkerState.JOINING)
+
+    def add(self, worker: Worker) -> list[Worker]:
+        """A worker belongs to the pool from now on. Those that are reckoned with from now on, too."""
         self.members[worker] = None
-        worker.pools.append(self)
-        if worker.in_flight_count < worker.concurrency:
-            self.strategy.add(worker)
+        worker.memberships.append(self)
+        self._states[worker.state] += 1
+        return self._settle(worker)
 
-    def remove(self, worker: Worker) -> None:
-        """A member belongs to it no more. The caller forgets the pool on the worker's side."""
+    def remove(self, worker: Worker) -> list[Worker]:
+        """A member belongs to it no more. Those that are reckoned with from now on."""
+        if self in worker.pools:
+            self.retire(worker)
         del self.members[worker]
-        if worker.in_flight_count < worker.concurrency:
+        worker.memberships.remove(self)
+        self._states[worker.state] -= 1
+        return self._settle(None)
+
+    def moved(self, worker: Worker, before: WorkerState) -> list[Worker]:
+        """A member, retired before, is in another state now. Those that are reckoned with from now on."""
+        self._states[before] -= 1
+        self._states[worker.state] += 1
+        return self._settle(worker)
+
+    def retire(self, worker: Worker) -> None:
+        """Reckon with a member no more, for now."""
+        worker.pools.remove(self)
+        if worker.in_flight_count < worker.capacity:
             self.strategy.remove(worker)
+
+    def pick_avoiding(self, worker_ids: tuple[str, ...], affinity: str | None) -> Worker | None:
+        """As the strategy picks, but none of `worker_ids` while another is there."""
+        strategy = self.strategy
+        avoided: list[Worker] = []
+        while (worker := strategy.pick(affinity)) is not None and worker.worker_id in worker_ids:
+            avoided.append(worker)
+            strategy.remove(worker)
+        for other in avoided:
+            strategy.add(other)
+        return worker or next(iter(avoided), None)
+
+    def _settle(self, worker: Worker | None) -> list[Worker]:
+        """Reckon with whom the states allow, after those of one member, or the members, have changed."""
+        trusted_count = sum(self._states[state] for state in TRUSTED)
+        known_count = len(self.members) - self._states[WorkerState.JOINING]
+        is_panicking = trusted_count < PANIC_SHARE * known_count
+        if is_panicking is not self.is_panicking:
+            self.is_panicking = is_panicking
+            concerned = list(self.members)
+        else:
+            concerned = [] if worker is None else [worker]
+        entered: list[Worker] = []
+        for member in concerned:
+            is_in = self in member.pools
+            if self.takes(member) and not is_in:
+                member.pools.append(self)
+                if member.in_flight_count < member.capacity:
+                    self.strategy.add(member)
+                entered.append(member)
+            elif is_in and not self.takes(member):
+                self.retire(member)
+        return entered

@@ -1,4 +1,4 @@
-"""What the core asks of the world: the two kinds of peer that it talks to.
+"""What the core asks of the world: the two kinds of peer that it talks to, and somebody who listens.
 
 The shell implements these with sockets, the tests with lists. A call must not call back into the core, and must not
 wait.
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Raw, UnsetType
 
 from ...protocol.encodings import Encoding
+from ...protocol.errors import TaskferryError
 
 if TYPE_CHECKING:
     from .request import Request
+    from .route import Route
+    from .worker import Worker, WorkerState
 
-CancelReason = Literal["timeout", "cancelled", "requester_gone", "shutting_down"]
-"""Why an assignment is given up, as its worker is told."""
+CancelReason = Literal["timeout", "cancelled", "requester_gone", "shutting_down", "answered"]
+"""Why an assignment is given up, as its worker is told; `answered`: by another copy of the request."""
 
 
 class WorkerPort(Protocol):
@@ -38,6 +41,9 @@ class WorkerPort(Protocol):
         then.
         """
 
+    def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
+        """Send an assignment that nobody asked for, with empty data; the number of the message."""
+
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         """Tell the worker that nobody waits for this assignment any more."""
 
@@ -58,5 +64,15 @@ class RequesterPort(Protocol):
         Raises NotRepresentable or TooLarge where it cannot be carried to this requester; nothing was sent then.
         """
 
-    def fail(self, request_id: str, code: str, text: str, worker_id: str | None) -> None:
-        """Send a failure."""
+    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
+        """Send a failure; `worker_id` had the request last."""
+
+
+class Observer(Protocol):
+    """Who is told what a person may want to act on. Must not change anything."""
+
+    def worker_moved(self, worker: "Worker", before: "WorkerState") -> None:
+        """The opinion of a connected worker has changed; `worker.reason` says why."""
+
+    def overload_changed(self, route: "Route") -> None:
+        """`route.overload.is_overloaded` has changed."""

@@ -1,118 +1,201 @@
-"""The workers and commands that the broker knows: who serves what, and who has a free slot.
+"""The workers and commands that the broker knows: who serves what, and who can take something now.
 
-Keeps pools right as workers come, fill up, free up and go. Knows nothing of requests, deadlines or requesters.
+Keeps pools right as workers come, fill up, free up, fall ill and go. Knows nothing of requests, deadlines or
+requesters, nor why a worker's state changes.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
 
-from ...loadbalance.strategy import Strategy
+from ...loadbalance.choice import StrategyChoice
+from ...protocol.errors import Overloaded
 from .commands import Command
 from .pool import Pool
-from .worker import Worker, WorkerEvent, WorkerState
+from .record import Records
+from .route import Route, Target, mismatch, target_key
+from .tally import Tally
+from .worker import SERVING, TRANSITIONS, Worker, WorkerEvent, WorkerState
 
 COMMANDS_KNOWN_COUNT_MAX: Final = 10_000
 """Commands kept, with their counts, after their last worker has gone; beyond it they are forgotten at once, so that
 workers that come with ever new names do not fill the memory or the metrics."""
 
+TARGETS_COUNT_MAX: Final = 100
+"""Targets of requests that have a pool, over all commands. Each costs its workers one more strategy to keep right at
+every assignment, so those that nobody waits for make room for new ones, the longest unused first."""
+
+
+TARGET_RETRY_AFTER_S: Final = 1.0
+"""What a requester is told whose target finds no room: any of those may be served at any moment."""
+
 
 class Roster:
-    """Workers by id and commands by name."""
+    """Workers by id and commands by name. `entered` collects workers that pools reckon with anew; the core takes them
+    from there and gives them what waits."""
 
-    __slots__ = ("_make_strategy", "commands", "workers")
+    __slots__ = ("_choice", "_targeted", "commands", "entered", "records", "workers")
 
-    def __init__(self, make_strategy: Callable[[], Strategy[Any]]) -> None:
-        self._make_strategy = make_strategy
+    def __init__(self, choice: StrategyChoice) -> None:
+        self._choice = choice
+        self._targeted: OrderedDict[Route, object] = OrderedDict()
         self.commands: dict[str, Command] = {}
         self.workers: dict[str, Worker] = {}
+        self.records = Records()
+        self.entered: list[Worker] = []
 
-    def join(self, worker: Worker, names: list[str]) -> None:
+    # --- coming and going -------------------------------------------------------------------------------------------
+
+    def join(self, worker: Worker, names: Iterable[str]) -> None:
         """Take in a worker that serves the commands `names` (repetitions count once). From now on its id is its own,
         also where an old connection of the same worker, which is about to leave, still had it."""
         self.workers[worker.worker_id] = worker
-        commands = worker.commands = {self._command(name): None for name in names}
-        commands_by_pool: dict[Pool | None, list[Command]] = {}
-        for command in commands:
-            commands_by_pool.setdefault(command.pool, []).append(command)
-        for pool, shared in commands_by_pool.items():
-            if pool is None:
-                self._new_pool(shared).add(worker)
-            elif len(shared) == len(pool.commands):
-                pool.add(worker)
-            else:
-                self._split(pool, shared).add(worker)
-
-    def drain(self, worker: Worker) -> None:
-        """Give `worker` nothing more; it keeps what it has."""
-        if worker.state is WorkerState.HEALTHY:
-            self._leave_pools(worker)
-        worker.move(WorkerEvent.LEAVING)
+        worker.commands = {self._command(name): Tally() for name in names}
+        self._join_pools(worker)
 
     def leave(self, worker: Worker) -> None:
         """Forget `worker`, which is lost or has gone."""
-        if worker.state is WorkerState.HEALTHY:
-            self._leave_pools(worker)
+        self._leave_pools(worker)
         worker.move(WorkerEvent.LOST)
         if self.workers.get(worker.worker_id) is worker:
             del self.workers[worker.worker_id]
+            self.records.keep(worker.worker_id, worker.record)
         if len(self.commands) > COMMANDS_KNOWN_COUNT_MAX:
             for command in worker.commands:
-                if command.pool is None:
-                    self.commands.pop(command.name, None)
+                # One that drains may still know a command that was forgotten, and has come anew since.
+                if command.route.pool is None and self.commands.get(command.name) is command:
+                    del self.commands[command.name]
+                    for route in command.targeted.values():
+                        del self._targeted[route]
+
+    def move(self, worker: Worker, event: WorkerEvent, reason: str = "") -> bool:
+        """Something has happened to `worker`. False where that changes nothing."""
+        before = worker.state
+        if TRANSITIONS.get((before, event), before) is before:
+            return False
+        was_serving = before in SERVING
+        for pool in tuple(worker.pools):
+            pool.retire(worker)
+        worker.move(event, reason)
+        is_probing = worker.state is WorkerState.PROBING
+        worker.capacity = (
+            min(worker.in_flight_count + 1, worker.concurrency) if is_probing else worker.concurrency
+        )
+        for pool in worker.memberships:
+            self.entered += pool.moved(worker, before)
+        if worker.state in SERVING and not was_serving:
+            self._join_pools(worker)
+        elif was_serving and worker.state not in SERVING:
+            self._leave_pools(worker)
+        return True
+
+    # --- slots: the hot path ----------------------------------------------------------------------------------------
 
     def occupy(self, worker: Worker) -> None:
         """One more slot of a worker that the strategy picked is taken."""
         count = worker.in_flight_count = worker.in_flight_count + 1
-        if count < worker.concurrency:
+        if count < worker.capacity:
             for pool in worker.pools:
                 pool.strategy.changed(worker)
         else:
             for pool in worker.pools:
                 pool.strategy.remove(worker)
 
-    def pass_over(self, worker: Worker) -> None:
-        """A worker that the strategy picked takes nothing after all. Its equals go first now: one that stayed at the
-        head of the line would draw in, and fail, every request that it cannot be sent."""
-        for pool in worker.pools:
-            pool.strategy.changed(worker)
-
     def release(self, worker: Worker) -> None:
         """One slot of `worker` is free again."""
         count = worker.in_flight_count
         worker.in_flight_count = count - 1
-        if count < worker.concurrency:
+        if count < worker.capacity:
             for pool in worker.pools:
                 pool.strategy.changed(worker)
         else:
             for pool in worker.pools:
                 pool.strategy.add(worker)
 
+    def changed(self, worker: Worker) -> None:
+        """The weight or speed of `worker` is another one now; or it was picked and takes nothing after all, so that its
+        equals go first: one that stayed at the head of the line would draw in, and fail, every request that it cannot
+        be sent."""
+        if worker.in_flight_count < worker.capacity:
+            for pool in worker.pools:
+                pool.strategy.changed(worker)
+
+    # --- routes -----------------------------------------------------------------------------------------------------
+
+    def targeted(self, command: Command, target: Target) -> Route:
+        """The route of requests for `command` with `target`. Raises Overloaded where there are too many in use."""
+        key = target_key(target)
+        route = command.targeted.get(key)
+        if route is not None:
+            self._targeted.move_to_end(route)
+            return route
+        if len(self._targeted) >= TARGETS_COUNT_MAX:
+            self._forget_a_target()
+        route = command.targeted[key] = Route(command, target)
+        self._targeted[route] = key
+        pool = command.route.pool
+        if isinstance(target, str):
+            worker = self.workers.get(target)
+            matching = [] if worker is None or pool is None or worker not in pool.members else [worker]
+        else:
+            members = () if pool is None else pool.members
+            matching = [member for member in members if mismatch(member, target) is None]
+        if matching:
+            self._new_pool([route], matching)  # nobody waits there yet, so nobody has `entered`
+        return route
+
+    def _forget_a_target(self) -> None:
+        route = next((route for route in self._targeted if not route.waiting.count), None)
+        if route is None:
+            error = Overloaded(
+                f"requests with {TARGETS_COUNT_MAX} different targets wait (TARGETS_COUNT_MAX)"
+            )
+            error.retry_after_s = TARGET_RETRY_AFTER_S
+            raise error
+        key = self._targeted.pop(route)
+        del route.command.targeted[key]
+        if route.pool is not None:
+            for member in tuple(route.pool.members):
+                route.pool.remove(member)
+            route.pool = None
+
     def _command(self, name: str) -> Command:
         command = self.commands.get(name)
         if command is None:
-            command = self.commands[name] = Command(name)
+            command = self.commands[name] = Command(name, self._choice.name_for(name))
         return command
 
-    def _new_pool(self, commands: list[Command]) -> Pool:
-        pool = Pool(self._make_strategy())
-        pool.commands = commands
-        for command in commands:
-            command.pool = pool
-        return pool
+    # --- pools ------------------------------------------------------------------------------------------------------
 
-    def _split(self, pool: Pool, commands: list[Command]) -> Pool:
-        """Move `commands`, some of the pool's, to a new pool with the same members."""
-        moved = set(commands)
-        pool.commands = [command for command in pool.commands if command not in moved]
-        new_pool = self._new_pool(commands)
-        for member in pool.members:
-            new_pool.add(member)
-        return new_pool
+    def _join_pools(self, worker: Worker) -> None:
+        routes_by_pool: dict[Pool | str, list[Route]] = {}
+        for command in worker.commands:
+            routes_by_pool.setdefault(command.route.pool or command.strategy, []).append(command.route)
+            for route in command.targeted.values():
+                if mismatch(worker, route.target) is None:
+                    routes_by_pool[route.pool or f"{command.strategy} {id(route)}"] = [route]
+        for pool, routes in routes_by_pool.items():
+            if isinstance(pool, str):
+                self.entered += self._new_pool(routes, [worker])
+            elif len(routes) == len(pool.routes):
+                self.entered += pool.add(worker)
+            else:
+                members = [*pool.members, worker]
+                moved = set(routes)
+                pool.routes = [route for route in pool.routes if route not in moved]
+                self.entered += self._new_pool(routes, members)
 
     def _leave_pools(self, worker: Worker) -> None:
-        for pool in worker.pools:
-            pool.remove(worker)
+        for pool in tuple(worker.memberships):
+            self.entered += pool.remove(worker)
             if not pool.members:
-                for command in pool.commands:
-                    command.pool = None
-        worker.pools = []
+                for route in pool.routes:
+                    route.pool = None
+
+    def _new_pool(self, routes: list[Route], members: Iterable[Worker]) -> list[Worker]:
+        """Those that are reckoned with in it."""
+        pool = Pool(self._choice.make(routes[0].command.strategy))
+        pool.routes = routes
+        for route in routes:
+            route.pool = pool
+        return [entered for member in members for entered in pool.add(member)]

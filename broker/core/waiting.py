@@ -1,12 +1,15 @@
-"""The requests that wait for a free slot of one command, and who is next.
+"""The requests that wait on one route, and who is next.
 
 Priority classes with ageing: a class is worth `PRIORITY_STEP_S` seconds of waiting, so the next request is the one that
 has waited longest once its class's seconds are added. The lowest class therefore starves behind the highest for at most
 9 steps. Within a class the requesters take turns, so that one who sends a thousand does not stand before one who sends
-one (round robin as in Nagle, RFC 970). Knows no clock: a request carries the time at which it was submitted.
+one (round robin as in Nagle, RFC 970). Of each requester's the oldest goes first, or the newest where there is overload
+(see overload.py). Knows no clock: a request carries the time at which it was submitted.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import Final
 
 from ...protocol.limits import PRIORITY_MAX
@@ -21,7 +24,7 @@ _Turns = OrderedDict[Requester, OrderedDict[Request, None]]
 
 
 class WaitingLine:
-    """All calls O(classes): at most ten."""
+    """All calls but the iterators O(classes): at most ten."""
 
     __slots__ = ("_classes", "count")
 
@@ -53,7 +56,7 @@ class WaitingLine:
         self.count -= 1
 
     def peek(self) -> Request | None:
-        """Who is next; None where nobody waits."""
+        """Whose turn it is, by the oldest request of each class; None where nobody waits."""
         best: Request | None = None
         best_rank = 0.0
         for turns in self._classes:
@@ -65,13 +68,49 @@ class WaitingLine:
                 best, best_rank = request, rank
         return best
 
-    def take(self, request: Request) -> None:
-        """`request`, which `peek` gave, is served: its requester goes to the end of its class's turns."""
+    def take(self, request: Request, *, is_newest: bool = False) -> Request:
+        """Serve the requester of `request`, which `peek` gave, with that request, or with its newest of that class. Its
+        next turn comes after everybody else's of the class. The request that is served."""
         turns = self._classes[request.priority]
         assert turns is not None
+        if is_newest:
+            request = next(reversed(turns[request.requester]))
         self.remove(request)
         if request.requester in turns:
             turns.move_to_end(request.requester)
+        return request
+
+    def oldest(self) -> Iterator[Iterator[Request]]:
+        """Of each class and requester the waiting requests, oldest first. Nothing may be removed meanwhile."""
+        for turns in self._classes:
+            for line in (turns or {}).values():
+                yield iter(line)
+
+    def in_order(self) -> Iterator[Request]:
+        """All that wait, as they would be served if nobody came and nobody left, oldest first: each O(log classes)."""
+        queues = [_in_turns(turns) for turns in self._classes if turns]
+        heads: list[tuple[float, int, Request]] = []
+        for number, queue in enumerate(queues):
+            request = next(queue)
+            heappush(heads, (rank_of(request), number, request))
+        while heads:
+            _, number, request = heappop(heads)
+            yield request
+            following = next(queues[number], None)
+            if following is not None:
+                heappush(heads, (rank_of(following), number, following))
+
+
+def _in_turns(turns: _Turns) -> Iterator[Request]:
+    lines = [iter(line) for line in turns.values()]
+    while lines:
+        remaining = []
+        for line in lines:
+            request = next(line, None)
+            if request is not None:
+                yield request
+                remaining.append(line)
+        lines = remaining
 
 
 def rank_of(request: Request) -> float:

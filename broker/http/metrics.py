@@ -43,7 +43,7 @@ class BrokerCollector(Collector):
             "taskferry_requests_in_flight", "Requests admitted and not ended.", core.in_flight_count
         )
         yield GaugeMetricFamily(
-            "taskferry_queue_size_bytes", "Data of waiting requests.", core.waiting_size_bytes
+            "taskferry_queue_size_bytes", "Data of waiting requests.", core.queue.size_bytes
         )
         yield CounterMetricFamily("taskferry_requests_submitted", "Requests admitted.", core.submitted_count)
         refused = CounterMetricFamily("taskferry_requests_refused", "Requests not admitted.", labels=["code"])
@@ -71,6 +71,26 @@ class BrokerCollector(Collector):
             "Responses that named no assignment of their worker.",
             core.unknown_assignments_count,
         )
+        yield CounterMetricFamily(
+            "taskferry_hedges", "Second copies sent of requests that took long.", core.hedged_count
+        )
+        yield CounterMetricFamily(
+            "taskferry_hedges_won", "Second copies that answered first.", core.hedges_won_count
+        )
+        yield CounterMetricFamily(
+            "taskferry_requests_shed",
+            "Requests refused because they had waited too long under overload.",
+            core.queue.shed_count,
+        )
+        ejections = CounterMetricFamily("taskferry_ejections", "Workers ejected.", labels=["cause"])
+        for cause, count in core.health.ejections.counts.items():
+            ejections.add_metric([cause], count)
+        yield ejections
+        yield CounterMetricFamily(
+            "taskferry_readmissions",
+            "Workers trusted again after an ejection.",
+            core.health.ejections.readmitted_count,
+        )
         connections = GaugeMetricFamily("taskferry_connections", "Open connections.", labels=["port"])
         connections.add_metric(["worker"], len(self._broker.worker_sessions))
         connections.add_metric(["requester"], len(self._broker.requester_sessions))
@@ -85,32 +105,44 @@ class BrokerCollector(Collector):
         wait = HistogramMetricFamily(
             "taskferry_queue_wait_seconds", "Of requests that waited for a slot.", labels=["command"]
         )
+        overloaded = GaugeMetricFamily(
+            "taskferry_queue_overloaded",
+            "1 while requests come faster than they are done.",
+            labels=["command"],
+        )
         for command in self._broker.core.roster.commands.values():
             labels = [command.name]
+            overloaded.add_metric(labels, command.route.overload.is_overloaded)
             for outcome, count in command.outcomes.items():
                 ended.add_metric([command.name, outcome], count)
-            depth.add_metric(labels, command.waiting.count)
+            depth.add_metric(labels, command.waiting_count)
             if command.outcomes:  # a histogram takes long to write: none for what was only announced
                 duration.add_metric(labels, *_buckets(command.duration))
                 wait.add_metric(labels, *_buckets(command.queue_wait))
-        yield from (ended, depth, duration, wait)
+        yield from (ended, depth, overloaded, duration, wait)
 
     def _workers(self) -> Iterator[Metric]:
         workers = self._broker.core.roster.workers.values()
         states = GaugeMetricFamily("taskferry_workers", "Connected workers.", labels=["state"])
-        for state in (WorkerState.HEALTHY, WorkerState.DRAINING):
+        for state in WorkerState:
+            if state is WorkerState.GONE:
+                continue
             states.add_metric([state.value], sum(worker.state is state for worker in workers))
         in_flight = GaugeMetricFamily("taskferry_worker_in_flight", "Slots taken.", labels=["worker"])
         slots = GaugeMetricFamily("taskferry_worker_slots", "Slots in all.", labels=["worker"])
         ended = CounterMetricFamily(
             "taskferry_assignments", "Assignments that a worker ended.", labels=["worker", "outcome"]
         )
+        speed = GaugeMetricFamily(
+            "taskferry_worker_speed", "Learned from durations: 1 is as fast as its peers.", labels=["worker"]
+        )
         for worker in workers:
+            speed.add_metric([worker.worker_id], worker.speed)
             in_flight.add_metric([worker.worker_id], worker.in_flight_count)
             slots.add_metric([worker.worker_id], worker.concurrency)
             ended.add_metric([worker.worker_id, "success"], worker.succeeded_count)
             ended.add_metric([worker.worker_id, "failure"], worker.failed_count)
-        yield from (states, in_flight, slots, ended)
+        yield from (states, in_flight, slots, speed, ended)
 
 
 def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:

@@ -6,9 +6,11 @@ One loop for all, so that a view reads the core between two of its steps and nee
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -19,15 +21,27 @@ from starlette.routing import Route
 
 from ..broker import PortTaken, describe_os_error
 from .metrics import BrokerCollector
-from .views import status_view, workers_view
+from .views import request_view, status_view, waiting_view, worker_view, workers_view
 
 if TYPE_CHECKING:
     from ..broker import Broker
 
 
+BODY_SIZE_BYTES_MAX: Final = 1024
+"""What is read of a request's body: every one that has a meaning is a short object."""
+
+
+class DrainWish(msgspec.Struct):
+    """What an operator wants of a worker."""
+
+    undo: bool = False
+
+
 def make_app(broker: "Broker") -> Starlette:
     """`/healthz`: the process answers. `/readyz`: it takes requests (503 while it drains). `/metrics`: for Prometheus.
-    `/api/workers`, `/api/status`: JSON."""
+    `/api/workers`, `/api/status`, `/api/requests` (the longest waiting), `/api/requests/{id}`:
+    JSON. `POST /api/workers/{id}/drain`: nothing more for that
+    worker, or with `{"undo": true}` work again."""
     registry = CollectorRegistry()
     registry.register(BrokerCollector(broker))
 
@@ -49,15 +63,60 @@ def make_app(broker: "Broker") -> Starlette:
     async def status(_: Request) -> Response:
         return JSONResponse(status_view(broker))
 
+    async def waiting(_: Request) -> Response:
+        return JSONResponse(waiting_view(broker))
+
+    async def request_in_flight(request: Request) -> Response:
+        request_id = request.path_params["request_id"]
+        found = request_view(broker, request_id)
+        if not found["requests"]:
+            return _error(
+                404, f"no request {request_id!r} is in flight: it has ended, or was never sent here"
+            )
+        return JSONResponse(found)
+
+    async def drain(request: Request) -> Response:
+        # A web page cannot send this type to another site without asking first, which is never granted here.
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _error(415, "content-type: application/json is needed")
+        try:
+            wish = msgspec.json.decode(await _body(request), type=DrainWish)
+        except msgspec.DecodeError as error:
+            return _error(400, f"body: {error}")
+        worker_id = request.path_params["worker_id"]
+        worker = broker.core.roster.workers.get(worker_id)
+        if worker is None:
+            return _error(404, f"no worker {worker_id!r} is connected")
+        change = broker.core.resume_worker if wish.undo else broker.core.drain_worker
+        change(worker, time.monotonic())
+        return JSONResponse(worker_view(broker, worker))
+
     return Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             Route("/api/workers", workers),
+            Route("/api/workers/{worker_id:path}/drain", drain, methods=["POST"]),
             Route("/api/status", status),
+            Route("/api/requests", waiting),
+            Route("/api/requests/{request_id:path}", request_in_flight),
         ]
     )
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, cut off where it is longer than any that has a meaning."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_SIZE_BYTES_MAX:
+            break
+    return bytes(body[:BODY_SIZE_BYTES_MAX])
+
+
+def _error(status: int, text: str) -> Response:
+    return JSONResponse({"error": text}, status_code=status)
 
 
 class _Server(uvicorn.Server):

@@ -3,35 +3,60 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..core.explain import explain, longest_waiting
+from ..core.worker import Worker
+
 if TYPE_CHECKING:
     from ..broker import Broker
 
 
 def workers_view(broker: "Broker") -> dict[str, Any]:
-    """Every connected worker. Seconds; `in_flight` counts taken slots."""
+    """Every connected worker."""
     now = time.monotonic()
-    links = {session.worker: session for session in broker.worker_sessions}
-    rows = []
-    for worker in broker.core.roster.workers.values():
-        session = links.get(worker)
-        rows.append(
-            {
-                "worker_id": worker.worker_id,
-                "state": worker.state.value,
-                "commands": [command.name for command in worker.commands],
-                "concurrency": worker.concurrency,
-                "in_flight": worker.in_flight_count,
-                "weight": worker.weight,
-                "labels": worker.labels,
-                "peer": session.link.peer if session is not None else None,
-                "encoding": worker.port.encoding.value,
-                "connected_s": round(now - worker.connected_at, 3),
-                "sdk": worker.sdk,
-                "succeeded_count": worker.succeeded_count,
-                "failed_count": worker.failed_count,
-            }
-        )
-    return {"workers": rows}
+    peers = {session.worker: session.link.peer for session in broker.worker_sessions}
+    workers = broker.core.roster.workers.values()
+    return {"workers": [_row(worker, peers.get(worker), now) for worker in workers]}
+
+
+def worker_view(broker: "Broker", worker: Worker) -> dict[str, Any]:
+    """One of them."""
+    peers = (session.link.peer for session in broker.worker_sessions if session.worker is worker)
+    return _row(worker, next(peers, None), time.monotonic())
+
+
+def request_view(broker: "Broker", request_id: str) -> dict[str, Any]:
+    """The requests in flight under an id, and why they are where they are."""
+    return {"requests": explain(broker.core, request_id, time.monotonic())}
+
+
+def waiting_view(broker: "Broker") -> dict[str, Any]:
+    """Those that have waited longest for a free slot."""
+    return {
+        "requests": longest_waiting(broker.core, time.monotonic()),
+        "queued_count": broker.core.queue.count,
+    }
+
+
+def _row(worker: Worker, peer: str | None, now: float) -> dict[str, Any]:
+    """Seconds; `in_flight` counts taken slots; `speed` is learned, 1 is as fast as its peers."""
+    return {
+        "worker_id": worker.worker_id,
+        "state": worker.state.value,
+        "reason": worker.reason or None,
+        "commands": [command.name for command in worker.commands],
+        "concurrency": worker.concurrency,
+        "in_flight": worker.in_flight_count,
+        "weight": worker.declared_weight,
+        "speed": round(worker.speed, 2),
+        "labels": worker.labels,
+        "peer": peer,
+        "encoding": worker.port.encoding.value,
+        "connected_s": round(now - worker.connected_at, 3),
+        "sdk": worker.sdk,
+        "succeeded_count": worker.succeeded_count,
+        "failed_count": worker.failed_count,
+        "ejections_count": worker.record.ejections_count,
+    }
 
 
 def status_view(broker: "Broker") -> dict[str, Any]:
@@ -45,8 +70,9 @@ def status_view(broker: "Broker") -> dict[str, Any]:
         commands.append(
             {
                 "command": command.name,
-                "worker_count": 0 if command.pool is None else len(command.pool.members),
-                "queued_count": command.waiting.count,
+                "worker_count": 0 if command.route.pool is None else len(command.route.pool.members),
+                "queued_count": command.waiting_count,
+                "strategy": command.strategy,
                 "outcomes": command.outcomes,
             }
         )
@@ -61,8 +87,18 @@ def status_view(broker: "Broker") -> dict[str, Any]:
         "requester_count": len(broker.requester_sessions),
         "submitted_count": core.submitted_count,
         "in_flight_count": core.in_flight_count,
-        "queued_count": core.waiting_count,
+        "queued_count": core.queue.count,
         "refused": core.refused,
+        "counts": {
+            "retried": core.retried_count,
+            "reassigned": core.reassigned_count,
+            "hedged": core.hedged_count,
+            "hedges_won": core.hedges_won_count,
+            "shed": core.queue.shed_count,
+            "ejected": sum(core.health.ejections.counts.values()),
+            "readmitted": core.health.ejections.readmitted_count,
+            "late_responses": core.late_responses_count,
+        },
         "outcomes": outcomes,
         "commands": commands,
     }

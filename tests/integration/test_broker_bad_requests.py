@@ -138,7 +138,8 @@ async def test_a_bad_msgpack_message_is_told_its_field_and_bound(shared_broker: 
 async def test_what_is_within_its_bound_is_taken(shared_broker: Broker, field: str, value: str) -> None:
     async with connected(shared_broker.requester_url) as requester:
         await requester.send_raw(with_field(field, value))
-        assert await requester.receive() == refusal("r", "no_available_workers", "No available workers")
+        expected = refusal("r", "no_available_workers", "No available workers")
+        assert await requester.receive() == {**expected, "delivery": "not_delivered", "queue_wait": 0.0}
 
 
 async def test_the_longest_names_are_taken(shared_broker: Broker) -> None:
@@ -237,13 +238,6 @@ async def test_text_that_is_not_utf8_closes_the_connection_with_1007(shared_brok
         assert code == 1007
 
 
-async def test_a_target_is_refused_rather_than_ignored(shared_broker: Broker) -> None:
-    async with connected(shared_broker.requester_url) as requester:
-        response = await requester.call("c", {}, target="worker-1")
-        assert response["code"] == "bad_request"
-        assert response["error"].startswith("target: ")
-
-
 async def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on(shared_broker: Broker) -> None:
     command = unique("slow")
     async with (
@@ -255,7 +249,8 @@ async def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on(s
         assignment = await worker.receive_assignment()
         await requester.send({"request_id": "same", "command": command})
         text = "request_id: 'same' is already in flight on this connection"
-        assert await requester.receive() == refusal("same", "duplicate_request_id", text)
+        expected = refusal("same", "duplicate_request_id", text)
+        assert await requester.receive() == {**expected, "delivery": "not_delivered"}
         await worker.respond(assignment, "first")
         assert (await requester.receive())["data"] == "first"
         call = asyncio.create_task(requester.call(command, request_id="same"))
@@ -270,13 +265,22 @@ async def test_requests_in_flight_are_bounded_by_a_setting(programs: Programs) -
         for number in range(3):
             await requester.send({"request_id": f"r{number}", "command": "c"})
         text = "over 2 requests in flight on this connection (in_flight_count_max)"
-        assert await requester.receive() == refusal("r2", "overloaded", text)
+        assert await requester.receive() == {
+            **refusal("r2", "overloaded", text),
+            "delivery": "not_delivered",
+            "retry_after": 1.0,
+        }
         async with connected(broker.requester_url) as second, connected(broker.requester_url) as third:
             for number in range(2):
                 await second.send({"request_id": f"s{number}", "command": "c"})
             await assert_lives(second)
             response = await third.call("c", request_id="t")
-            assert response == refusal("t", "overloaded", "3 requests wait (queue_count_max)")
+            assert response == {
+                **refusal("t", "overloaded", "3 requests wait (queue_count_max)"),
+                "delivery": "not_delivered",
+                "queue_wait": 0.0,
+                "retry_after": 1.0,
+            }
 
 
 async def test_what_is_sent_beside_data_does_not_stay_in_memory_with_it(programs: Programs) -> None:

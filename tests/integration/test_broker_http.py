@@ -48,15 +48,18 @@ async def test_workers_as_json(broker: Broker) -> None:
         assert row == {
             "worker_id": "rich",
             "state": "healthy",
+            "reason": None,
             "commands": ["a", "b"],
             "concurrency": 3,
             "in_flight": 1,
             "weight": 2.5,
+            "speed": 1.0,
             "labels": labels,
             "encoding": "msgpack",
             "sdk": "python/0.1.0",
             "succeeded_count": 0,
             "failed_count": 0,
+            "ejections_count": 0,
         }
         assert (rows["plain"]["sdk"], rows["plain"]["labels"], rows["plain"]["encoding"]) == (
             None,
@@ -90,10 +93,32 @@ async def test_status_as_json(programs: Programs) -> None:
             "in_flight_count": 2,
             "queued_count": 1,
             "refused": {},
+            "counts": {
+                "retried": 0,
+                "reassigned": 0,
+                "hedged": 0,
+                "hedges_won": 0,
+                "shed": 0,
+                "ejected": 0,
+                "readmitted": 0,
+                "late_responses": 0,
+            },
             "outcomes": {"success": 1, "no_available_workers": 1},
             "commands": [
-                {"command": "a", "worker_count": 1, "queued_count": 1, "outcomes": {"success": 1}},
-                {"command": "b", "worker_count": 1, "queued_count": 0, "outcomes": {}},
+                {
+                    "command": "a",
+                    "worker_count": 1,
+                    "queued_count": 1,
+                    "strategy": "round_robin",
+                    "outcomes": {"success": 1},
+                },
+                {
+                    "command": "b",
+                    "worker_count": 1,
+                    "queued_count": 0,
+                    "strategy": "round_robin",
+                    "outcomes": {},
+                },
             ],
         }
 
@@ -137,7 +162,9 @@ async def test_metrics_say_what_happened(broker: Broker) -> None:
     assert value("taskferry_workers", state="healthy") == 1
     assert value("taskferry_worker_slots", worker="w") == 4
     assert value("taskferry_assignments_total", worker="w", outcome="success") == 5
-    assert value("taskferry_assignments_total", worker="w", outcome="failure") == 1
+    assert value("taskferry_assignments_total", worker="w", outcome="failure") == 2
+    assert value("taskferry_worker_speed", worker="w") == 1
+    assert value("taskferry_hedges_total") == value("taskferry_ejections_total", cause="failures") == 0
     assert value("taskferry_queue_depth", command="slow") == 0
     assert "made-up-by-a-requester" not in text, "an unknown command never becomes a label"
     buckets = [

@@ -75,6 +75,8 @@ async def test_without_a_worker_the_answer_comes_at_once(shared_broker: Broker, 
             "error": "No available workers",
             "processed_by": None,
             "code": "no_available_workers",
+            "delivery": "not_delivered",
+            "queue_wait": 0.0,
         }
 
 
@@ -96,6 +98,8 @@ async def test_past_its_timeout_a_request_is_answered_and_its_worker_told(shared
             "error": "Worker response timeout",
             "processed_by": name,
             "code": "timeout",
+            "delivery": "may_have_run",
+            "queue_wait": 0.0,
         }
         assert asyncio.get_running_loop().time() - started >= 0.3
         cancel = await worker.receive()
@@ -167,7 +171,7 @@ async def test_a_handlers_failure_comes_back_with_its_text_and_code(shared_broke
         failure = {"success": False, "error": "no such image", "code": "image_missing"}
         await worker.respond_with(await worker.receive_assignment(), failure)
         response = await call
-        assert set(response) == FIVE_KEYS | {"code"}
+        assert set(response) == FIVE_KEYS | {"code", "queue_wait"}, "its handler answered: it was delivered"
         assert (response["error"], response["code"], response["processed_by"]) == (
             "no such image",
             "image_missing",

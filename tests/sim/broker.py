@@ -10,14 +10,18 @@ from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.core.worker import Worker
+from taskferry.broker.event_log import EventLog
+from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.errors import WorkerIdTaken
+from taskferry.protocol.errors import TaskferryError, WorkerIdTaken
 from taskferry.protocol.messages import Hello, Result
 from taskferry.protocol.messages import Request as RequestMessage
 
 from tests.sim.network import Clock, Endpoint, Wire
 
+CANARY = "canary"
+"""The request_id of an assignment that nobody asked for."""
 TIMER_LATE_S_MAX = 0.002
 """How late an event loop calls back."""
 
@@ -26,10 +30,10 @@ class SimulatedBroker:
     """Wakes the core when it asks to be woken, and checks its books after every call."""
 
     def __init__(self, clock: Clock, chance: random.Random, strategy: str, settings: CoreSettings) -> None:
-        make_strategy = STRATEGIES[strategy]
         self.clock = clock
         self.random = chance
-        self.core = Core(settings, lambda: make_strategy(chance.random))
+        choice = StrategyChoice(strategy, {}, STRATEGIES, chance.random)
+        self.core = Core(settings, choice, EventLog())
         self._wakes_at = float("inf")
 
     def connect_worker(self, peer: Endpoint) -> Wire:
@@ -45,10 +49,18 @@ class SimulatedBroker:
     def called(self) -> None:
         """After each call to the core."""
         check_invariants(self.core)
-        at = self.core.deadlines.next_at
+        at = self.core.next_at
         if at < self._wakes_at:
             self._wakes_at = at
             self.clock.call_at(at + self.random.uniform(0, TIMER_LATE_S_MAX), lambda: self._wake(at))
+
+    def operate(self, worker_id: str, *, undo: bool) -> None:
+        """An operator drains a worker, or takes that back, if it is connected."""
+        worker = self.core.roster.workers.get(worker_id)
+        if worker is not None:
+            change = self.core.resume_worker if undo else self.core.drain_worker
+            change(worker, self.clock.now)
+            self.called()
 
     def _wake(self, at: float) -> None:
         if at == self._wakes_at:
@@ -83,10 +95,10 @@ class RequesterEnd:
 
     def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
         assert not isinstance(result, UnsetType)
-        self.wire.send_to_peer((request_id, "success", bytes(result).decode(), worker_id))
+        self.wire.send_to_peer((request_id, "success", bytes(result).decode(), worker_id, None))
 
-    def fail(self, request_id: str, code: str, text: str, worker_id: str | None) -> None:
-        self.wire.send_to_peer((request_id, code, text, worker_id))
+    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
+        self.wire.send_to_peer((request_id, error.code, error.text, worker_id, error.delivery))
 
 
 class WorkerEnd:
@@ -115,6 +127,8 @@ class WorkerEnd:
                 core.respond(self._worker, msg_id, result, now)
             case ("disconnect",) if self._worker is not None:
                 core.worker_draining(self._worker, now)
+            case ("silence",) if self._worker is not None:
+                core.worker_silent(self._worker, now)
         self._broker.called()
 
     def lost(self) -> None:
@@ -127,6 +141,9 @@ class WorkerEnd:
 
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
         return self.wire.send_to_peer(("assign", msg_id, request.request_id, request.command.name, timeout_s))
+
+    def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
+        return self.wire.send_to_peer(("assign", msg_id, CANARY, command, timeout_s))
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         self.wire.send_to_peer(("cancel", msg_id))

@@ -15,6 +15,9 @@ different wires overtake each other."""
 SILENCE_S: Final = (8.0, 8.5)
 """When a link that has fallen silent is given up, as a real link's sweep does."""
 
+QUIET_S: Final = 4.0
+"""When a link that has fallen silent is noticed."""
+
 
 class Clock:
     """Time in seconds, and what is to happen when."""
@@ -126,8 +129,17 @@ class Wire:
     def fall_silent(self) -> None:
         """A cable is pulled: nothing arrives any more, and each end finds out by itself."""
         self._is_silent = True
+        self.find_silence(QUIET_S)
         for end in ("peer", "broker"):
             self._clock.call_later(self._random.uniform(*SILENCE_S), partial(self._lose, end))
+
+    def find_silence(self, seconds: float) -> None:
+        """Nothing has come from the peer for so long; the broker's end can tell, and tells whoever sits there."""
+        self._clock.call_later(seconds, self._tell_of_silence)
+
+    def _tell_of_silence(self) -> None:
+        if self._is_open["broker"] and self._is_silent:
+            self._ends["broker"].received(("silence",))
 
     def _lose(self, end: str) -> None:
         if self._is_open[end]:

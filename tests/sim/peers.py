@@ -7,18 +7,32 @@ from typing import Any, Final
 from msgspec import Raw
 from taskferry.protocol.messages import Hello, Result
 
-from tests.sim.broker import SimulatedBroker
+from tests.sim.broker import CANARY, SimulatedBroker
 from tests.sim.network import Clock, Wire
 
 COMMANDS: Final = ("a", "b", "c")
+TARGETS: Final[tuple[str | dict[str, str | list[str]] | None, ...]] = (
+    None,
+    None,
+    None,
+    None,
+    "w0",
+    "w1",
+    {"zone": "a"},
+    {"zone": ["b", "c"]},
+)
 
 DURATION_S: Final = {
     "fast": (0.001, 0.05),
     "slow": (0.2, 4.0),
     "restless": (0.01, 0.5),
     "lying": (0.001, 0.2),
+    "failing": (0.001, 0.01),
+    "sick": (0.001, 0.05),
 }
-"""How long a handler runs, by the kind of its worker. One more kind, the black hole, never answers anything."""
+"""How long a handler runs, by the kind of its worker. The failing one always fails, the sick one for its first seconds.
+One more kind, the black hole, never answers anything."""
+SICK_S: Final = 3.0
 KINDS: Final = (*DURATION_S, "black hole")
 
 
@@ -31,8 +45,10 @@ class Sent:
     sent_at: float
     timeout_s: float
     is_idempotent: bool
+    is_hedged: bool
+    target: str | dict[str, str | list[str]] | None
     is_cancelled: bool = False
-    answers: list[tuple[float, str, str, str | None]] = field(default_factory=list)
+    answers: list[tuple[float, str, str, str | None, str | None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -64,12 +80,15 @@ class SimulatedWorker:
         self._ends_at = ends_at
         self._connection_count = 0
         self._running: set[str] = set()
+        self._well_at = self._clock.now + SICK_S
         self._hello = Hello(
             commands=chance.sample(COMMANDS, chance.randint(1, len(COMMANDS))),
             name=self.worker_id,
             instance=chance.choice([None, "one"]),
             concurrency=chance.randint(1, 4),
             weight=chance.choice([0.5, 1.0, 2.0]),
+            labels={"zone": chance.choice("ab")},
+            canary=chance.choice([None, None, CANARY]),
         )
         self._clock.call_later(chance.uniform(0, 1), self._connect)
 
@@ -95,18 +114,29 @@ class SimulatedWorker:
     def received(self, message: Any) -> None:
         match message:
             case ("assign", msg_id, request_id, command, timeout_s):
-                assert command in self._hello.commands, f"{self.worker_id} does not serve {command}"
+                serves = [*self._hello.commands, self._hello.canary]
+                assert command in serves, f"{self.worker_id} does not serve {command}"
                 assert len(self._running) < self._hello.concurrency, (
                     f"{self.worker_id} got more than its slots"
                 )
                 assert timeout_s > 0
                 self._running.add(msg_id)
                 self._records.msg_ids.append((msg_id, self.worker_id))
-                self._records.runs.setdefault(request_id, []).append(self.worker_id)
+                if request_id != CANARY:
+                    self._look_at_target(request_id)
+                    self._records.runs.setdefault(request_id, []).append(self.worker_id)
                 self._note(f"runs {request_id} as {msg_id}")
                 self._run(msg_id, request_id)
             case ("cancel", msg_id) if self._random.random() < 0.5 and self.kind != "black hole":
                 self._respond(self._wire, msg_id, Result(False, error="cancelled", code="cancelled"))
+
+    def _look_at_target(self, request_id: str) -> None:
+        sent = self._records.sent.get(request_id)  # None where its requester has left
+        match sent and sent.target:
+            case str(worker_id):
+                assert worker_id == self.worker_id, f"{request_id} is not for {self.worker_id}"
+            case {"zone": zones}:
+                assert self._hello.labels["zone"] in zones, f"{request_id} is not for {self.worker_id}"
 
     def lost(self) -> None:
         self._note("finds its link gone")
@@ -119,7 +149,8 @@ class SimulatedWorker:
         if self.kind == "black hole":
             return
         duration_s = self._random.uniform(*DURATION_S[self.kind])
-        if self._random.random() < 0.2:
+        is_sick = self.kind == "sick" and self._clock.now < self._well_at
+        if self.kind == "failing" or is_sick or (self._random.random() < 0.2 and request_id != CANARY):
             result = Result(False, error="no", code="own_code")
         else:
             result = Result(True, Raw(f'"{request_id} by {self.worker_id}"'.encode()))
@@ -223,17 +254,23 @@ class SimulatedRequester:
         self._left_count -= 1
         self._sent_count += 1
         chance = self._random
+        is_idempotent = chance.random() < 0.5
+        hedge = chance.choice([None, 0.02, 0.2, "p50"]) if is_idempotent else None
         sent = Sent(
             f"{self.name}-{self._sent_count}",
             chance.choice([*COMMANDS, *COMMANDS, *COMMANDS, "nobody-serves-this"]),
             self._clock.now,
             chance.choice([0.05, 1.0, 5.0, 20.0]),
-            chance.random() < 0.5,
+            is_idempotent,
+            hedge is not None,
+            chance.choice(TARGETS),
         )
         self._records.sent[sent.request_id] = self._open[sent.request_id] = sent
         fields = {
             "timeout": sent.timeout_s,
             "idempotent": sent.is_idempotent,
+            "hedge": hedge,
+            "target": sent.target,
             "priority": chance.randint(0, 9),
         }
         self._note(f"sends {sent.request_id}: {sent.command} {fields}")
@@ -253,9 +290,9 @@ class SimulatedRequester:
         self._connect()
 
     def received(self, message: Any) -> None:
-        request_id, outcome, data, worker_id = message
+        request_id, outcome, data, worker_id, delivery = message
         self._note(f"is told {message}")
-        self._records.sent[request_id].answers.append((self._clock.now, outcome, data, worker_id))
+        self._records.sent[request_id].answers.append((self._clock.now, outcome, data, worker_id, delivery))
         self._open.pop(request_id, None)
 
     def lost(self) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from taskferry.broker.core.deadlines import TICK_S
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.registry import STRATEGIES
-from taskferry.protocol.errors import REGISTRY
+from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY
 
 from tests.sim.broker import TIMER_LATE_S_MAX, SimulatedBroker
 from tests.sim.network import LATENCY_S, SILENCE_S, Clock
@@ -40,11 +40,16 @@ class Simulation:
             queue_size_bytes_max=chance.choice([10, 1000]),
             in_flight_count_max=chance.choice([5, 1000]),
             retries_count_max=chance.randint(0, 2),
+            retries_share_max=chance.choice([0.0, 0.2, 1.0]),
+            hedges_share_max=chance.choice([0.0, 0.05, 1.0]),
         )
         self._broker = SimulatedBroker(self._clock, chance, chance.choice(list(STRATEGIES)), self._settings)
         ends_at = self._clock.now + TRAFFIC_S + 25.0
-        for number in range(chance.randint(2, 6)):
+        workers_count = chance.randint(2, 6)
+        for number in range(workers_count):
             SimulatedWorker(number, self._broker, self.records, chance, ends_at)
+        for _ in range(chance.randint(0, 2)):
+            self._operate(f"w{chance.randrange(workers_count)}", chance)
         self._requesters = [
             SimulatedRequester(number, self._broker, self.records, chance, REQUESTS_COUNT)
             for number in range(chance.randint(1, 4))
@@ -62,6 +67,13 @@ class Simulation:
         except AssertionError as error:
             raise LawBroken(self.seed, error) from error
 
+    def _operate(self, worker_id: str, chance: random.Random) -> None:
+        drains_in_s = chance.uniform(0, TRAFFIC_S)
+        self._clock.call_later(drains_in_s, lambda: self._broker.operate(worker_id, undo=False))
+        if chance.random() < 0.7:
+            undoes_in_s = drains_in_s + chance.uniform(0, TRAFFIC_S)
+            self._clock.call_later(undoes_in_s, lambda: self._broker.operate(worker_id, undo=True))
+
     def _retire(self) -> None:
         for requester in self._requesters:
             requester.retire()
@@ -74,7 +86,7 @@ class Simulation:
     def _hold_to_the_law(self) -> None:
         for sent in self.records.sent.values():
             assert len(sent.answers) == 1, f"{sent.request_id} was answered {len(sent.answers)} times"
-            at, outcome, data, worker_id = sent.answers[0]
+            at, outcome, data, worker_id, delivery = sent.answers[0]
             runs = self.records.runs.get(sent.request_id, [])
             what = f"{sent} ran at {runs}"
             assert at <= sent.sent_at + sent.timeout_s + ANSWER_LATE_S_MAX, f"late: {what}"
@@ -87,14 +99,20 @@ class Simulation:
                 assert sent.is_cancelled
             if outcome in REGISTRY and REGISTRY[outcome].retryable:
                 assert not runs, f"{outcome} says that it certainly did not run: {what}"
+            if delivery == NOT_DELIVERED:
+                assert not runs, f"said to be not delivered: {what}"
         requests = self.records.sent
         for request_id, runs in self.records.runs.items():
-            is_idempotent = request_id not in requests or requests[request_id].is_idempotent
-            bound = 1 + self._settings.retries_count_max if is_idempotent else 1
+            sent_or_none = requests.get(request_id)  # None where its requester has left
+            bound = 1
+            if sent_or_none is None or sent_or_none.is_idempotent:
+                bound += self._settings.retries_count_max
+            if sent_or_none is None or sent_or_none.is_hedged:
+                bound += 1
             assert len(runs) <= bound, f"{request_id} ran at {runs}"
         core = self._broker.core
-        assert core.in_flight_count == core.waiting_count == core.waiting_size_bytes == 0
+        assert core.in_flight_count == core.queue.count == core.queue.size_bytes == 0
         assert not core.requesters
         assert not core.roster.workers
         assert core.deadlines.is_empty
-        assert all(command.pool is None for command in core.roster.commands.values())
+        assert all(command.route.pool is None for command in core.roster.commands.values())

@@ -4,25 +4,42 @@ The law it holds the core to, after every step: submitted = ended + in flight, o
 slots, no request run more often than it may, none answered late, and once all peers have gone nothing is left.
 """
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from taskferry.broker.core import roster
+from taskferry.broker.core import hedging, outliers, overload, roster
 from taskferry.broker.core.deadlines import TICK_S
+from taskferry.broker.core.explain import explain
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.errors import REGISTRY, NotRepresentable, TooLarge, WorkerIdTaken
+from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY, NotRepresentable, TooLarge, WorkerIdTaken
 from taskferry.protocol.messages import Result
 
-from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
+from tests.unit.broker.core.world import CANARY, Answer, FakeRequester, FakeWorker, World
 
 COMMANDS = ("a", "b", "c")
 NEVER_SERVED = "nobody-serves-this"
+TARGETS = (None, None, None, None, None, "v", "w", {"gpu": "yes"}, {"gpu": ["yes", "no"]})
 CLOCK_STEP_S = 1e-6
 
 index = st.integers(0, 9)
 """Points at one of those that are there, whatever their number."""
+
+
+SMALL: dict[tuple[ModuleType, str], int] = {
+    (overload, "SERVED_COUNT_MIN"): 1,
+    (outliers, "RESULTS_COUNT_MIN"): 3,
+    (outliers, "WORKERS_COUNT_MIN"): 3,
+    (hedging, "DURATIONS_COUNT_MIN"): 3,
+}
+"""Bounds that are made small, so that short walks come to them."""
+
+
+def set_bounds(bounds: dict[tuple[ModuleType, str], int]) -> None:
+    for (module, name), value in bounds.items():
+        setattr(module, name, value)
 
 
 class Submitted(NamedTuple):
@@ -33,6 +50,7 @@ class Submitted(NamedTuple):
     command: str
     deadline: float
     is_idempotent: bool
+    is_hedged: bool
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -40,29 +58,41 @@ class CoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.commands_known_count_max = roster.COMMANDS_KNOWN_COUNT_MAX
+        self.bounds: dict[tuple[ModuleType, str], int] = {}
         self.requesters: list[FakeRequester] = []
         self.workers: list[FakeWorker] = []
         self.all_workers: list[FakeWorker] = []
         self.submitted: dict[str, Submitted] = {}
+        self.certain: set[str] = set()
+        """Requests of which it was said that they certainly did not run."""
         self.answers_checked_count = 0
         self.request_count = 0
 
     @initialize(
         strategy=st.sampled_from(list(STRATEGIES)),
-        queue_count_max=st.sampled_from([0, 2, 50]),
-        queue_size_bytes_max=st.sampled_from([60, 10_000]),
-        in_flight_count_max=st.sampled_from([4, 50]),
+        queue_count_max=st.sampled_from([0, 3, 50, 50]),
+        queue_size_bytes_max=st.sampled_from([60, 10_000, 10_000]),
+        in_flight_count_max=st.sampled_from([4, 50, 50]),
         retries_count_max=st.integers(0, 2),
+        retries_share_max=st.sampled_from([0.0, 0.2, 1.0]),
+        hedges_share_max=st.sampled_from([0.0, 0.05, 1.0]),
         commands_known_count_max=st.sampled_from([0, 2, 100]),
+        targets_count_max=st.sampled_from([1, 2, 100]),
     )
-    def begin(self, strategy: str, commands_known_count_max: int, **settings: int) -> None:
-        roster.COMMANDS_KNOWN_COUNT_MAX = commands_known_count_max  # type: ignore[misc]  # Final, and made small for the walk
+    def begin(
+        self, strategy: str, commands_known_count_max: int, targets_count_max: int, **settings: Any
+    ) -> None:
+        bounds = SMALL | {
+            (roster, "COMMANDS_KNOWN_COUNT_MAX"): commands_known_count_max,
+            (roster, "TARGETS_COUNT_MAX"): targets_count_max,
+        }
+        self.bounds = {(module, name): getattr(module, name) for module, name in bounds}
+        set_bounds(bounds)
         self.world = World(strategy, **settings)
         self.retries_count_max = settings["retries_count_max"]
         self.requesters = [self.world.requester(), self.world.requester()]
-        for worker_id in ("v", "w"):
-            self.worker_joins(worker_id, list(COMMANDS), concurrency=2)
+        for worker_id in ("v", "w", "x"):
+            self.worker_joins(worker_id, list(COMMANDS), concurrency=4, labels={"gpu": "yes"})
 
     # --- requesters ---
 
@@ -70,21 +100,36 @@ class CoreMachine(RuleBasedStateMachine):
         which=index,
         command=st.sampled_from([*COMMANDS, *COMMANDS, *COMMANDS, NEVER_SERVED]),
         timeout=st.sampled_from([None, None, None, 0.001, 3.0, 20.0]),
-        idempotent=st.booleans(),
+        idempotent=st.sampled_from([True, True, False]),
         priority=st.sampled_from([None, 0, 5, 9]),
         data=st.sampled_from([b"{}", b'"0123456789"']),
+        asks_for=st.sampled_from(TARGETS),
+        hedge=st.sampled_from([None, 0.001, 0.001, 0.3, "p50"]),
         count=st.integers(1, 5),
     )
     def submit(
-        self, which: int, command: str, timeout: float | None, idempotent: bool, count: int, **fields: Any
+        self,
+        which: int,
+        command: str,
+        *,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        hedge: float | str | None = None,
+        asks_for: str | dict[str, str | list[str]] | None = None,
+        count: int = 1,
+        **fields: Any,
     ) -> None:
         requester = self.requesters[which % len(self.requesters)]
+        hedge = hedge if idempotent else None
+        fields |= {"timeout": timeout, "idempotent": idempotent, "hedge": hedge, "target": asks_for}
         for _ in range(count):
             self.request_count += 1
             request_id = f"q{self.request_count}"
             deadline = self.world.now + (timeout or self.world.core.settings.timeout_s)
-            self.submitted[request_id] = Submitted(requester, request_id, command, deadline, idempotent)
-            requester.submit(command, request_id=request_id, timeout=timeout, idempotent=idempotent, **fields)
+            self.submitted[request_id] = Submitted(
+                requester, request_id, command, deadline, idempotent, hedge is not None
+            )
+            requester.submit(command, request_id=request_id, **fields)
         self.look()
 
     @rule(
@@ -129,6 +174,8 @@ class CoreMachine(RuleBasedStateMachine):
         commands=st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=6),
         concurrency=st.integers(1, 3),
         weight=st.sampled_from([0.01, 1.0, 2.0, 100.0]),
+        labels=st.sampled_from([{}, {"gpu": "yes"}, {"gpu": "no"}]),
+        canary=st.sampled_from([None, None, None, "a"]),
         is_stuck=st.booleans(),
         encoding=st.sampled_from(Encoding),
     )
@@ -145,7 +192,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.all_workers.append(worker)
         self.look()
 
-    @rule(which=index, assignment=index, count=st.integers(1, 4), succeeds=st.booleans())
+    @rule(
+        which=index, assignment=index, count=st.integers(1, 9), succeeds=st.sampled_from([True, True, False])
+    )
     def worker_responds(self, which: int, assignment: int, count: int, succeeds: bool) -> None:
         for _ in range(count):
             holding = [worker for worker in self.workers if worker.holds]
@@ -168,7 +217,7 @@ class CoreMachine(RuleBasedStateMachine):
     )
     def worker_is_bad(self, which: int, what: str) -> None:
         """It goes, drains, reads nothing for a while, answers what it does not hold, or cannot take some data."""
-        worker = sorted(self.workers, key=lambda worker: len(worker.holds))[-1 - which % len(self.workers)]
+        worker = self._busiest(which)
         match what:
             case "is lost":
                 self.workers.remove(worker)
@@ -188,18 +237,48 @@ class CoreMachine(RuleBasedStateMachine):
             case "takes none":
                 worker.refuses = NotRepresentable("data: too odd")
                 self.worker_responds(which, which, 2, True)
-                self.submit(which, "a", None, True, 1)
+                self.submit(which, "a", idempotent=True)
                 worker.refuses = None
         self.look()
 
+    @precondition(lambda self: self.workers)
+    @rule(
+        which=index,
+        what=st.sampled_from(
+            ["is drained", "is resumed", "is resumed", "falls silent", "speaks", "speaks", "fails"]
+        ),
+    )
+    def worker_is_doubted(self, which: int, what: str) -> None:
+        """By an operator, by its silence, or because it fails at all it is given."""
+        worker = self._busiest(which)
+        match what:
+            case "is drained":
+                worker.drain_by_operator()
+            case "is resumed":
+                worker.resume_by_operator()
+            case "falls silent":
+                worker.fall_silent()
+            case "speaks":
+                worker.speak_again()
+            case "fails":
+                for _ in range(5):
+                    if not worker.holds:
+                        self.submit(which, worker.hello.commands[0], asks_for=worker.worker_id)
+                    if worker.holds:
+                        worker.fail(worker.holds[-1], "broken")
+        self.look()
+
+    def _busiest(self, which: int) -> FakeWorker:
+        return sorted(self.workers, key=lambda worker: len(worker.holds))[-1 - which % len(self.workers)]
+
     # --- time and the end ---
 
-    @rule(seconds=st.sampled_from([0.0005, 0.1, 0.5, 3.0, 40.0]))
+    @rule(seconds=st.sampled_from([0.0005, 0.1, 0.1, 0.5, 0.5, 1.0, 3.0, 6.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
         self.world.sleep(seconds)
         self.look()
 
-    @precondition(lambda self: self.request_count > 60)
+    @precondition(lambda self: self.request_count > 150)
     @rule(stops=st.booleans())
     def broker_drains_or_stops(self, stops: bool) -> None:
         self.world.drain()
@@ -212,41 +291,59 @@ class CoreMachine(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Every new answer is one that may have been given, and nothing ran more often than it may."""
+        runs = self._runs()
         answers = self.world.answers
         for answer in answers[self.answers_checked_count :]:
-            submitted = self.submitted[answer.request_id]
-            assert answer.at <= submitted.deadline + TICK_S + CLOCK_STEP_S
-            if answer.outcome == "timeout":
-                assert answer.at >= submitted.deadline - CLOCK_STEP_S
-            if answer.outcome == "success":
-                assert answer.data == f'"{answer.request_id} by {answer.worker_id}"'.encode()
-        new_answers = answers[self.answers_checked_count :]
+            self._look_at(answer, runs)
         self.answers_checked_count = len(answers)
         assert len({answer.request_id for answer in answers}) == len(answers), "one answer a request"
+        for request_id, count in runs.items():
+            submitted = self.submitted[request_id]
+            bound = 1 + self.retries_count_max + submitted.is_hedged if submitted.is_idempotent else 1
+            assert count <= bound, f"{request_id} was run {count} times"
+        assert not self.certain & runs.keys(), "said to have certainly not run"
+        self._look_at_workers()
+        for requester in self.requesters:
+            for request_id in list(requester.session.requests)[:1]:
+                assert explain(self.world.core, request_id, self.world.now)
+
+    def _runs(self) -> dict[str, int]:
+        """How often each request has left the broker."""
         runs: dict[str, int] = {}
         for worker in self.all_workers:
             for delivery in worker.delivered:
                 assert delivery.command in worker.hello.commands
                 if delivery.number <= worker.written_count:
                     runs[delivery.request_id] = runs.get(delivery.request_id, 0) + 1
-        for request_id, count in runs.items():
-            bound = 1 + self.retries_count_max if self.submitted[request_id].is_idempotent else 1
-            assert count <= bound, f"{request_id} was run {count} times"
-        for answer in new_answers:
-            if answer.outcome == "worker_lost":
+        return runs
+
+    def _look_at(self, answer: Answer, runs: dict[str, int]) -> None:
+        submitted = self.submitted[answer.request_id]
+        assert answer.at <= submitted.deadline + TICK_S + CLOCK_STEP_S
+        match answer.outcome:
+            case "timeout":
+                assert answer.at >= submitted.deadline - CLOCK_STEP_S
+            case "success":
+                assert answer.data == f'"{answer.request_id} by {answer.worker_id}"'.encode()
+            case "worker_lost":
                 assert answer.request_id in runs, "what never left the broker is not lost with a worker"
-            if answer.outcome in REGISTRY and REGISTRY[answer.outcome].retryable:
-                assert answer.request_id not in runs, f"{answer.outcome} says that it certainly did not run"
+        if answer.error is not None and answer.error.delivery == NOT_DELIVERED:
+            self.certain.add(answer.request_id)
+        if answer.outcome in REGISTRY and REGISTRY[answer.outcome].retryable:
+            self.certain.add(answer.request_id)
+
+    def _look_at_workers(self) -> None:
         for worker in self.workers:
             told = {msg_id for msg_id, _ in worker.cancels}
             for delivery in worker.deliveries.values():
-                is_awaited = (
-                    delivery.request_id in self.submitted[delivery.request_id].requester.session.requests
-                )
-                assert is_awaited or delivery.msg_id in told, "nobody waits, and the worker is not told"
+                if delivery.request_id == CANARY:
+                    continue
+                requests = self.submitted[delivery.request_id].requester.session.requests
+                if delivery.request_id not in requests:
+                    assert delivery.msg_id in told, "nobody waits, and the worker is not told"
 
     def teardown(self) -> None:
-        roster.COMMANDS_KNOWN_COUNT_MAX = self.commands_known_count_max  # type: ignore[misc]  # Final, and made small for the walk
+        set_bounds(self.bounds)
         if not self.requesters:
             return  # it never began
         for requester in self.requesters:

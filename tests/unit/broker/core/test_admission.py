@@ -1,7 +1,6 @@
 """From a requester's message to an assignment, or to the refusal that names what was wrong."""
 
 import pytest
-from msgspec import Raw
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.limits import TIMEOUT_S_DEFAULT
 
@@ -122,13 +121,12 @@ def test_requests_in_flight_on_one_connection_are_bounded(bound: int) -> None:
     assert requester.outcome(requester.submit()) is None, "one has ended: there is room again"
 
 
-def test_a_target_is_refused_rather_than_ignored() -> None:
+@pytest.mark.parametrize("timeout_s", [1e-20, 0.0005, 0.001])
+def test_a_worker_is_told_to_have_a_millisecond_at_least(timeout_s: float) -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
-    answer = requester.answer(requester.submit(target=Raw(b'"w"')))
-    assert answer.outcome == "bad_request"
-    assert answer.text.startswith("target: not supported")
-    assert worker.delivered == []
+    requester.submit(timeout=timeout_s)
+    assert worker.delivered[0].timeout_s == 0.001
 
 
 def test_nothing_is_admitted_while_the_broker_drains() -> None:
@@ -158,4 +156,4 @@ def test_no_strategy_gives_a_worker_more_than_its_slots(strategy: str) -> None:
     requester = world.requester()
     for _ in range(6):
         requester.submit()
-    assert (len(small.holds), len(large.holds), world.core.waiting_count) == (1, 3, 2)
+    assert (len(small.holds), len(large.holds), world.core.queue.count) == (1, 3, 2)

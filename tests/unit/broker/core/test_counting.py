@@ -23,6 +23,16 @@ def test_each_outcome_is_counted_under_its_command() -> None:
     assert world.core.submitted_count == world.core.ended_count == 8
 
 
+def test_who_waits_is_counted_under_its_command_whatever_its_target() -> None:
+    world = World()
+    world.worker("w", "a", "b")
+    requester = world.requester()
+    for command, target in (("a", None), ("a", "w"), ("a", None), ("b", "w"), ("a", "w")):
+        requester.submit(command, target=target)
+    commands = world.core.roster.commands
+    assert (commands["a"].waiting_count, commands["b"].waiting_count, world.core.queue.count) == (3, 1, 4)
+
+
 @pytest.mark.parametrize(
     ("duration_s", "index"),
     [(0.0, 0), (0.0005, 0), (0.00051, 1), (1.0, 10), (60.0, 15), (60.1, 16), (1e9, 16)],
@@ -67,10 +77,10 @@ def test_books_that_do_not_balance_are_found() -> None:
     with pytest.raises(AssertionError, match="slots"):
         check_invariants(core)
     worker.session.in_flight_count += 1
-    core.waiting_count += 1
+    core.queue.count += 1
     with pytest.raises(AssertionError):
         check_invariants(core)
-    core.waiting_count -= 1
+    core.queue.count -= 1
     requester.session.requests["r2"].is_waiting = False
     with pytest.raises(AssertionError):
         check_invariants(core)

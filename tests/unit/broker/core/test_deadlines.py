@@ -53,7 +53,7 @@ def test_a_request_that_waits_expires_too() -> None:
     world.sleep(1.02)
     answer = requester.answer(waiting)
     assert (answer.outcome, answer.worker_id) == ("timeout", None)
-    assert world.core.waiting_count == 0
+    assert world.core.queue.count == 0
     assert worker.cancels == []
 
 
@@ -114,32 +114,34 @@ def test_no_request_ends_early_and_none_more_than_a_tick_late(
 
 
 def make_request(deadline: float) -> Request:
-    command = Command("echo")
+    command = Command("echo", "least_loaded")
     requester = Requester(None, "anonymous")  # type: ignore[arg-type]  # the wheel speaks to nobody
-    return Request("r", command, Raw(b"{}"), requester, START_S, deadline, False, 5, None, None)
+    return Request(
+        "r", command, command.route, Raw(b"{}"), requester, START_S, deadline, deadline, False, 5, None, None
+    )
 
 
 def test_an_empty_wheel_never_wakes_anybody() -> None:
     deadlines = Deadlines()
     assert deadlines.next_at == NEVER
     assert deadlines.is_empty
-    assert deadlines.expired(1e9) == []
+    assert deadlines.due(1e9) == []
     assert deadlines.next_at == NEVER
 
 
 def test_what_outlives_the_first_look_is_put_on_the_wheel_and_the_rest_leaves_nothing_there() -> None:
     deadlines = Deadlines()
-    deadlines.expired(START_S)
+    deadlines.due(START_S)
     short, long, ended = (make_request(START_S + after_s) for after_s in (0.1, 30, 30))
     for request in (short, long, ended):
         deadlines.add(request)
     assert deadlines.next_at == pytest.approx(START_S + 0.1, abs=TICK_S)
     deadlines.remove(ended)
-    assert deadlines.expired(START_S + 0.12) == [short]
+    assert deadlines.due(START_S + 0.12) == [short]
     deadlines.remove(short)
-    assert deadlines.expired(START_S + 0.12) == []
+    assert deadlines.due(START_S + 0.12) == []
     assert deadlines.next_at == START_S + LOOK_INTERVAL_S, "the look at what is still young"
-    assert deadlines.expired(START_S + LOOK_INTERVAL_S) == []
+    assert deadlines.due(START_S + LOOK_INTERVAL_S) == []
     assert deadlines.next_at == pytest.approx(START_S + 30, abs=TICK_S)
     deadlines.remove(long)
     assert deadlines.is_empty
@@ -155,13 +157,13 @@ def test_the_wheel_wakes_for_the_earliest() -> None:
     for request in (late, early, same_tick):
         deadlines.add(request)
     assert deadlines.next_at <= START_S
-    assert deadlines.expired(START_S) == []
+    assert deadlines.due(START_S) == []
     assert deadlines.next_at == pytest.approx(START_S + 1, abs=TICK_S)
-    assert deadlines.expired(START_S + 0.99) == []
-    assert deadlines.expired(START_S + 1.02) == [early, same_tick]
+    assert deadlines.due(START_S + 0.99) == []
+    assert deadlines.due(START_S + 1.02) == [early, same_tick]
     deadlines.remove(early)
     deadlines.remove(same_tick)
-    assert deadlines.expired(START_S + 1.02) == []
+    assert deadlines.due(START_S + 1.02) == []
     assert deadlines.next_at == pytest.approx(START_S + 5, abs=TICK_S)
     deadlines.remove(late)
     assert deadlines.is_empty

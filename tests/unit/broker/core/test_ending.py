@@ -28,7 +28,7 @@ def test_a_request_that_waits_can_be_cancelled() -> None:
     answer = requester.answer(waiting)
     assert (answer.outcome, answer.worker_id) == ("cancelled", None)
     assert worker.cancels == []
-    assert world.core.waiting_count == 0
+    assert world.core.queue.count == 0
 
 
 def test_cancelling_what_is_not_in_flight_does_nothing() -> None:
@@ -52,7 +52,7 @@ def test_the_requests_of_a_requester_that_goes_are_cancelled_everywhere() -> Non
     waiting = other.submit()
     requester.leave()
     assert worker.cancels == [(msg_id, "requester_gone")]
-    assert world.core.waiting_count == 1
+    assert world.core.queue.count == 1
     assert world.core.roster.commands["echo"].outcomes == {"requester_gone": 2}
     worker.succeed(running)
     assert world.core.late_responses_count == 1

@@ -1,6 +1,8 @@
 """Requests that wait for a free slot: the bounds of the queue, and who is next."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.core.waiting import PRIORITY_STEP_S
 from taskferry.protocol.limits import PRIORITY_DEFAULT, PRIORITY_MAX
@@ -23,7 +25,7 @@ def test_first_come_first_served() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_ids = [requester.submit() for _ in range(5)]
-    assert world.core.waiting_count == 4
+    assert world.core.queue.count == 4
     assert serve_all(world, worker) == request_ids
 
 
@@ -34,7 +36,7 @@ def test_a_worker_that_joins_is_given_what_waits_up_to_its_slots() -> None:
         requester.submit()
     fresh = world.worker("fresh", concurrency=3)
     assert (busy.holds, fresh.holds) == (["r1"], ["r2", "r3", "r4"])
-    assert world.core.waiting_count == 1
+    assert world.core.queue.count == 1
 
 
 @pytest.mark.parametrize("bound", [0, 1, 4])
@@ -66,10 +68,10 @@ def test_the_queue_is_bounded_in_bytes_of_data() -> None:
     answer = requester.answer(requester.submit(data=b"123"))
     assert (answer.outcome, answer.text) == ("overloaded", "10 bytes of data wait (queue_size_bytes_max)")
     assert requester.outcome(requester.submit(data=b"12")) is None, "the bound itself is allowed"
-    assert world.core.waiting_size_bytes == 10
+    assert world.core.queue.size_bytes == 10
     worker.succeed("r1")
     assert worker.holds == [fits]
-    assert world.core.waiting_size_bytes == 2
+    assert world.core.queue.size_bytes == 2
 
 
 def test_what_ends_while_it_waits_makes_room() -> None:
@@ -205,3 +207,24 @@ def test_who_waits_is_found_however_many_commands_a_worker_serves() -> None:
     assert few.holds == [waiting[0]]
     many.succeed(waiting[1])
     assert many.holds == [waiting[2]]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from([0, 4, 5, 9]), st.sampled_from([0.0, 0.3, 2.0])),
+        max_size=30,
+    )
+)
+def test_the_order_that_is_told_is_the_order_in_which_they_are_served(
+    submits: list[tuple[int, int, float]],
+) -> None:
+    world = World()
+    worker = world.worker()
+    requesters = [world.requester() for _ in range(3)]
+    requesters[0].submit(request_id="running")
+    for which, priority, pause_s in submits:
+        requesters[which].submit(request_id=f"q{len(world.submitted)}", priority=priority, timeout=1000.0)
+        world.now += pause_s
+    line = world.core.roster.commands["echo"].route.waiting
+    told = [request.request_id for request in line.in_order()]
+    assert ["running", *told] == serve_all(world, worker)

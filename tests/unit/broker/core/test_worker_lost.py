@@ -56,7 +56,7 @@ def test_an_unwritten_assignment_waits_where_all_others_are_busy_and_goes_first(
     lost, running, waiting = requester.submit(), requester.submit(), requester.submit()
     stuck.leave()
     assert requester.answers == []
-    assert world.core.waiting_count == 2
+    assert world.core.queue.count == 2
     busy.succeed(running)
     assert busy.holds == [lost], "before its requester's others"
     busy.succeed(lost)
@@ -245,7 +245,7 @@ def test_unwritten_assignments_of_one_requester_keep_their_order_when_they_wait(
     requester.submit("other")
     first, second, third = (requester.submit() for _ in range(3))
     stuck.leave()
-    assert world.core.waiting_count == 3
+    assert world.core.queue.count == 3
     served = []
     while busy.holds:
         (held,) = busy.holds

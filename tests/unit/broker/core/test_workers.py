@@ -104,11 +104,11 @@ def test_a_worker_id_is_free_again_once_its_worker_has_gone() -> None:
 
 
 def test_the_table_of_states_is_complete_and_nothing_leaves_the_last() -> None:
-    assert set(TRANSITIONS) == {(state, event) for state in WorkerState for event in WorkerEvent} - {
-        (WorkerState.GONE, event) for event in WorkerEvent
-    }
-    assert {TRANSITIONS[state, WorkerEvent.LEAVING] for state, _ in TRANSITIONS} == {WorkerState.DRAINING}
-    assert {TRANSITIONS[state, WorkerEvent.LOST] for state, _ in TRANSITIONS} == {WorkerState.GONE}
+    assert {state for state, _ in TRANSITIONS} == set(WorkerState) - {WorkerState.GONE}
+    assert set(TRANSITIONS.values()) | {WorkerState.JOINING} == set(WorkerState)
+    for state in set(WorkerState) - {WorkerState.GONE}:
+        assert TRANSITIONS[state, WorkerEvent.LEAVING] is WorkerState.DRAINING
+        assert TRANSITIONS[state, WorkerEvent.LOST] is WorkerState.GONE
 
 
 @pytest.mark.parametrize("event", WorkerEvent)
@@ -116,16 +116,16 @@ def test_a_worker_that_is_gone_cannot_change(event: WorkerEvent) -> None:
     world = World()
     worker = world.worker()
     worker.leave()
-    with pytest.raises(KeyError):
-        worker.session.move(event)
+    assert not worker.session.move(event)
+    assert worker.state == "gone"
 
 
 def pools_of(world: World) -> set[tuple[frozenset[str], frozenset[str]]]:
     """Commands and members of each pool."""
-    pools = {command.pool for command in world.core.roster.commands.values() if command.pool is not None}
+    pools = {command.route.pool for command in world.core.roster.commands.values() if command.route.pool}
     return {
         (
-            frozenset(command.name for command in pool.commands),
+            frozenset(route.command.name for route in pool.routes),
             frozenset(member.worker_id for member in pool.members),
         )
         for pool in pools
@@ -185,7 +185,7 @@ def test_a_full_worker_that_is_split_into_another_pool_is_not_picked_there() -> 
     requester.submit("b")
     requester.submit("b")
     assert full.holds == ["r1"]
-    assert world.core.waiting_count == 1
+    assert world.core.queue.count == 1
 
 
 def join_and_leave(world: World, *commands: str) -> FakeWorker:
@@ -230,6 +230,22 @@ def test_requests_for_a_command_that_is_forgotten_are_settled(monkeypatch: pytes
         "no_available_workers",
     ]
     assert world.core.roster.commands == {}
+
+
+def test_one_that_drains_takes_along_only_what_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    world = World()
+    draining, requester = world.worker("draining"), world.requester()
+    held = requester.submit(target="draining")
+    draining.drain()
+    world.worker("other").leave()
+    fresh = world.worker("fresh", concurrency=9)
+    running = [requester.submit(), requester.submit(target="fresh")]
+    draining.succeed(held)
+    draining.leave()
+    assert set(world.core.roster.commands) == {"echo"}
+    assert fresh.holds == running
+    assert requester.outcome(requester.submit()) is None
 
 
 def test_the_bound_on_known_commands_has_a_default() -> None:

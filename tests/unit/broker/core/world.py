@@ -10,12 +10,15 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
 from taskferry.broker.core.core import SUCCESS, Core
+from taskferry.broker.core.ejection import FAILURES_COUNT_MIN
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
+from taskferry.broker.core.route import Route
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.worker import Worker
-from taskferry.loadbalance.registry import STRATEGIES
+from taskferry.broker.core.worker import Worker, WorkerState
+from taskferry.loadbalance.choice import StrategyChoice
+from taskferry.loadbalance.registry import STRATEGIES, StrategyFactory
 from taskferry.loadbalance.strategy import Strategy
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import TaskferryError
@@ -24,6 +27,8 @@ from taskferry.protocol.messages import Request as RequestMessage
 
 START_S: Final = 1000.0
 """What the clock says when the world begins."""
+CANARY: Final = "canary"
+"""How a fake worker calls a canary among the requests that it holds."""
 
 
 class Answer(NamedTuple):
@@ -35,6 +40,7 @@ class Answer(NamedTuple):
     data: bytes = b""
     text: str = ""
     worker_id: str | None = None
+    error: TaskferryError | None = None
 
 
 class Delivery(NamedTuple):
@@ -73,13 +79,42 @@ class WatchedStrategy:
         return picked
 
 
+def watched(factory: StrategyFactory) -> StrategyFactory:
+    """Makes the same strategies, watched."""
+    return lambda chance: WatchedStrategy(factory(chance))
+
+
+class Events:
+    """Keeps what the core tells its observer: of workers `w: healthy -> ejected`, of routes `echo: overloaded`."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def worker_moved(self, worker: Worker, before: WorkerState) -> None:
+        self.told.append(f"{worker.worker_id}: {before.value} -> {worker.state.value}")
+
+    def overload_changed(self, route: Route) -> None:
+        state = "overloaded" if route.overload.is_overloaded else "relieved"
+        self.told.append(f"{route.command.name}: {state}")
+
+
 class World:
     """One core, the peers around it, and the time."""
 
-    def __init__(self, strategy: str = "least_loaded", *, seed: int = 1, **settings: Any) -> None:
-        make_strategy = STRATEGIES[strategy]
+    def __init__(
+        self,
+        strategy: str = "least_loaded",
+        *,
+        seed: int = 1,
+        patterns: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         chance = random.Random(seed).random
-        self.core = Core(CoreSettings(**settings), lambda: WatchedStrategy(make_strategy(chance)))
+        factories = {name: watched(factory) for name, factory in STRATEGIES.items()}
+        self.events = Events()
+        self.core = Core(
+            CoreSettings(**settings), StrategyChoice(strategy, patterns or {}, factories, chance), self.events
+        )
         self.now = START_S
         self.submitted: list[tuple[FakeRequester, str]] = []
         self.answers: list[Answer] = []
@@ -98,11 +133,32 @@ class World:
     def sleep(self, seconds: float) -> None:
         """Let time pass; deadlines are looked at when the core asks for it, as the shell's timer does."""
         end = self.now + seconds
-        while self.core.deadlines.next_at <= end:
-            self.now = max(self.now, self.core.deadlines.next_at)
+        while self.core.next_at <= end:
+            self.now = max(self.now, self.core.next_at)
             self.core.advance(self.now)
             self.check()
+            assert not self.core.roster.entered, "a look settles all that has changed"
         self.now = end
+
+    def eject(self, worker: "FakeWorker") -> None:
+        """Have `worker` fail as often in a row as it takes, where the others that serve its first command do not."""
+        requester, command = self.requester(), worker.hello.commands[0]
+        for _ in range(FAILURES_COUNT_MIN):
+            assert worker.state != "ejected"
+            request_id = f"ejecting-{len(self.submitted)}"
+            requester.submit(command, request_id=request_id, target=worker.worker_id)
+            worker.fail(request_id, "broken")
+        assert worker.state == "ejected"
+
+    def probe(self, worker: "FakeWorker", *, succeeds: bool) -> None:
+        """Give `worker`, which is to be probed, the assignment that shows what it is worth."""
+        assert worker.state == "probing"
+        request_id = f"probing-{len(self.submitted)}"
+        self.requester().submit(worker.hello.commands[0], request_id=request_id, target=worker.worker_id)
+        if succeeds:
+            worker.succeed(request_id)
+        else:
+            worker.fail(request_id, "still broken")
 
     def drain(self) -> None:
         self.core.drain()
@@ -116,7 +172,7 @@ class World:
         """The books of the core agree with each other, and with what went over the links."""
         check_invariants(self.core)
         for worker in self.core.roster.workers.values():
-            is_free = worker.in_flight_count < worker.concurrency
+            is_free = worker.in_flight_count < worker.capacity
             for pool in worker.pools:
                 assert isinstance(pool.strategy, WatchedStrategy)
                 assert pool.strategy.held <= set(pool.members)
@@ -129,14 +185,15 @@ class World:
         """All peers have gone: so must all that the core held for them."""
         self.check()
         core = self.core
-        assert core.in_flight_count == core.waiting_count == core.waiting_size_bytes == 0
+        assert core.in_flight_count == core.queue.count == core.queue.size_bytes == 0
         assert not core.requesters
         assert not core.roster.workers
         assert core.deadlines.is_empty
         for command in core.roster.commands.values():
-            assert command.pool is None
-            assert command.waiting.count == 0
-            assert command.waiting.peek() is None
+            for route in (command.route, *command.targeted.values()):
+                assert route.pool is None
+                assert route.waiting.count == 0
+                assert route.waiting.peek() is None
 
     def outcomes(self) -> Counter[str]:
         """How the requests ended that were answered."""
@@ -162,13 +219,13 @@ class FakeRequester:
 
     def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
         if self.refuses is not None:
-            raise self.refuses
+            raise type(self.refuses)(self.refuses.text)
         data = b"null" if isinstance(result, UnsetType) else bytes(result)
         self.encodings.append(encoding)
         self._answered(Answer(self.world.now, request_id, SUCCESS, data, "", worker_id))
 
-    def fail(self, request_id: str, code: str, text: str, worker_id: str | None) -> None:
-        self._answered(Answer(self.world.now, request_id, code, b"", text, worker_id))
+    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
+        self._answered(Answer(self.world.now, request_id, error.code, b"", error.text, worker_id, error))
 
     def _answered(self, answer: Answer) -> None:
         assert self.is_connected, "nobody is there to be answered"
@@ -236,6 +293,7 @@ class FakeWorker:
         self.deliveries: dict[str, Delivery] = {}
         """Assignments that were sent and not answered, by msg_id, oldest first."""
         self.delivered: list[Delivery] = []
+        self.canaries_count = 0
         self.cancels: list[tuple[str, CancelReason]] = []
         self.refuses: TaskferryError | None = None
         """Raised instead of taking an assignment: it cannot be carried here."""
@@ -253,11 +311,20 @@ class FakeWorker:
         assert msg_id not in self.deliveries
         assert 0 < timeout_s <= max(0.001, request.deadline - self.world.now + 0.0005)
         if self.refuses is not None:
-            raise self.refuses
+            raise type(self.refuses)(self.refuses.text)
         number = self._send()
         delivery = Delivery(msg_id, request.request_id, request.command.name, timeout_s, number)
         self.deliveries[msg_id] = delivery
         self.delivered.append(delivery)
+        assert len(self.deliveries) <= self.hello.concurrency, "more assignments than slots"
+        return number
+
+    def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
+        assert self.is_welcome
+        assert CANARY not in self.holds, "one canary at a time"
+        number = self._send()
+        self.deliveries[msg_id] = Delivery(msg_id, CANARY, command, timeout_s, number)
+        self.canaries_count += 1
         assert len(self.deliveries) <= self.hello.concurrency, "more assignments than slots"
         return number
 
@@ -314,6 +381,23 @@ class FakeWorker:
     def drain(self) -> None:
         """Say `disconnect`."""
         self.world.core.worker_draining(self.session, self.world.now)
+        self.world.check()
+
+    def drain_by_operator(self) -> None:
+        self.world.core.drain_worker(self.session, self.world.now)
+        self.world.check()
+
+    def resume_by_operator(self) -> None:
+        self.world.core.resume_worker(self.session, self.world.now)
+        self.world.check()
+
+    def fall_silent(self) -> None:
+        """Nothing comes over the link; it still stands."""
+        self.world.core.worker_silent(self.session, self.world.now)
+        self.world.check()
+
+    def speak_again(self) -> None:
+        self.world.core.worker_heard(self.session, self.world.now)
         self.world.check()
 
     def leave(self) -> None:

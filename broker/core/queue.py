@@ -1,0 +1,135 @@
+"""Everything that waits for a free slot: the lines of all routes, and the bounds on them together.
+
+Decides who is next for a worker and who has to go under overload. Does not answer anybody: the core does.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from ...protocol.errors import Overloaded
+from .overload import WAIT_SHARE_MAX
+from .ports import Observer
+from .request import Request
+from .route import Route
+from .settings import CoreSettings
+from .waiting import rank_of
+from .worker import Worker
+
+RETRY_AFTER_S_MIN: Final = 0.1
+RETRY_AFTER_S_MAX: Final = 60.0
+RETRY_AFTER_S_UNKNOWN: Final = 1.0
+"""What `retry_after` can be: the line's length over the speed at which it moved last, within bounds that spare the
+broker and the caller; a second where the line has not moved long enough to tell."""
+
+
+SHED_COUNT_MAX: Final = 2000
+"""Requests that go at one look, so that it stays under about 20 ms; 8,000 a second."""
+
+TIMEOUT_S_MIN: Final = 0.001
+"""What a shorter timeout counts as, beside which a wait is measured: the clock may not tell it from none."""
+
+
+class Queue:
+    """`count` requests and `size_bytes` of their data wait, on `routes` (those on which somebody does)."""
+
+    __slots__ = ("_observer", "_settings", "count", "routes", "shed_count", "size_bytes")
+
+    def __init__(self, settings: CoreSettings, observer: Observer) -> None:
+        self._settings = settings
+        self._observer = observer
+        self.count = 0
+        self.size_bytes = 0
+        self.routes: dict[Route, None] = {}
+        self.shed_count = 0
+        """Requests that had to go because they had waited too long under overload."""
+
+    def refusal(self, request: Request) -> Overloaded | None:
+        """Why there is no room for one more; None where there is."""
+        if self.count >= self._settings.queue_count_max:
+            text = f"{self._settings.queue_count_max} requests wait (queue_count_max)"
+        elif self.size_bytes + len(request.data) > self._settings.queue_size_bytes_max:
+            text = f"{self._settings.queue_size_bytes_max} bytes of data wait (queue_size_bytes_max)"
+        else:
+            return None
+        return self._overloaded(request.route, text)
+
+    def add(self, request: Request, now: float, *, is_first: bool = False) -> None:
+        """`request` waits from now on; with `is_first`, before its requester's others of its class."""
+        request.route.waiting.add(request, is_first=is_first)
+        self.routes[request.route] = None
+        request.is_waiting = True
+        request.waiting_since = now
+        self.count += 1
+        self.size_bytes += len(request.data)
+
+    def remove(self, request: Request, now: float) -> None:
+        """`request`, which waits, has ended."""
+        request.route.waiting.remove(request)
+        self._gone(request, now)
+
+    def take_for(self, worker: Worker, now: float) -> Request | None:
+        """The next request that `worker` can take, which waits no more; None where there is none."""
+        heads = [route.waiting.peek() for route in self._waited_for(worker)]
+        head = min((head for head in heads if head is not None), key=rank_of, default=None)
+        if head is None:
+            return None
+        route = head.route
+        request = route.waiting.take(head, is_newest=route.overload.is_overloaded)
+        self._gone(request, now)
+        route.overload.served(wait_share(request, now))
+        request.command.queue_wait.observe(request.waited_s)
+        return request
+
+    def overdue(self, now: float) -> list[tuple[Request, Overloaded]]:
+        """Look for overload. The requests that have to go, which wait until the caller ends them, and why."""
+        shed: list[tuple[Request, Overloaded]] = []
+        for route in tuple(self.routes):
+            overload = route.overload
+            oldest_share = 0.0
+            for line in route.waiting.oldest():
+                for request in line:
+                    share = wait_share(request, now)
+                    is_enough = len(shed) >= SHED_COUNT_MAX
+                    if not overload.is_overloaded or share < WAIT_SHARE_MAX or is_enough:
+                        oldest_share = max(oldest_share, share)
+                        break
+                    what = f"requests for {request.command.name} come faster than they are done"
+                    text = f"{what}, and this one has waited {now - request.waiting_since:.1f} s"
+                    shed.append((request, self._overloaded(route, text)))
+            if overload.look(route.waiting.count, oldest_share, now):
+                self._observer.overload_changed(route)
+        self.shed_count += len(shed)
+        return shed
+
+    def _overloaded(self, route: Route, text: str) -> Overloaded:
+        error = Overloaded(text)
+        speed_per_s = route.overload.served_per_s
+        retry_after_s = route.waiting.count / speed_per_s if speed_per_s else RETRY_AFTER_S_UNKNOWN
+        error.retry_after_s = round(min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, retry_after_s)), 3)
+        return error
+
+    def _gone(self, request: Request, now: float) -> None:
+        """The line has let it go."""
+        route = request.route
+        if not route.waiting.count:
+            del self.routes[route]
+            was_overloaded = route.overload.is_overloaded
+            route.overload.end()
+            if was_overloaded:
+                self._observer.overload_changed(route)
+        request.is_waiting = False
+        request.waited_s += now - request.waiting_since
+        self.count -= 1
+        self.size_bytes -= len(request.data)
+
+    def _waited_for(self, worker: Worker) -> Iterable[Route]:
+        """The routes of `worker` on which somebody waits: found from whichever side is shorter."""
+        if len(self.routes) <= len(worker.commands):
+            pools = worker.pools
+            return [route for route in self.routes if route.pool in pools]
+        return [route for pool in worker.pools for route in pool.routes if route.waiting.count]
+
+
+def wait_share(request: Request, now: float) -> float:
+    """Which part of its timeout a request has waited, since it began to wait this time."""
+    return (now - request.waiting_since) / max(TIMEOUT_S_MIN, request.deadline - request.submitted_at)

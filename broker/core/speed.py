@@ -1,0 +1,94 @@
+"""How fast a worker is, learned from how long its successes take beside what their commands usually take.
+
+What is learned is one number a worker, `slowness`: the mean of ln(duration / usual duration of the command), so that
+commands of different length can share it, and a heavy tail does not rule it (a logarithm grows slowly). Strategies see
+`speed`, in steps, and `latency`, unrounded. Only successes teach: whoever fails at once would look fast. Source of the
+time-weighted average: Peak EWMA (Finagle), which too forgets by the clock and not by the count. Knows no clock and no
+strategies.
+"""
+
+from math import exp, log, log2
+from typing import Final
+
+from .commands import Command
+from .worker import Worker
+
+GAIN: Final = 1 / 64
+"""What one success counts for beside the past. Exponential service times scatter by 1.28 around their ln; averaged over
+this many, by 0.11, a third of a step."""
+
+STEP: Final = log(2) / 2
+"""Speeds are powers of the square root of 2. What is learned moves a worker when it is a whole step away, three times
+what scatters, so that equals stay equal; and strategies need few buckets."""
+
+STEPS_MAX: Final = 4
+"""So speed stays in [0.25, 4]: beyond a factor of 16 between two workers the slow one would hardly ever be tried."""
+
+LEARN_INTERVAL_S: Final = 0.001
+"""A worker is learned from at most this often: a thousand samples a second tell enough, and cost nothing."""
+
+HALF_LIFE_S: Final = 15.0
+"""What is held against an idle worker fades by half in this time, so that a slow one is tried again within a minute,
+and is not starved for ever."""
+
+TRIAL_GAIN_MAX: Final = 0.25
+"""What a success counts for at most after a long idle time: a worker that has become fast again is believed after a
+handful of trials, and one lucky trial does not call a slow one fast."""
+
+DURATION_S_MIN: Final = 1e-6
+"""Shorter than this nothing is measured; it keeps the logarithm finite."""
+
+
+class Speeds:
+    """The workers whose speed is not 1, whose bad or good name fades while they are idle."""
+
+    __slots__ = ("_unusual",)
+
+    def __init__(self) -> None:
+        self._unusual: dict[Worker, None] = {}
+
+    def learn(self, worker: Worker, command: Command, duration_s: float, now: float) -> bool:
+        """A success of `worker` took `duration_s`. True where its speed has changed."""
+        logarithm = log(max(duration_s, DURATION_S_MIN))
+        usual = command.log_duration_s
+        if usual is None:
+            usual = logarithm
+        command.log_duration_s = usual + GAIN * (logarithm - usual)
+        idle_s = max(0.0, now - duration_s - worker.learned_at)
+        gain = min(max(GAIN, 1 - 0.5 ** (idle_s / HALF_LIFE_S)), TRIAL_GAIN_MAX) if idle_s > 1 else GAIN
+        limit = STEPS_MAX * STEP
+        slowness = worker.slowness + gain * (logarithm - usual - worker.slowness)
+        worker.slowness = min(limit, max(-limit, slowness))
+        worker.learned_at = now
+        worker.latency = exp(worker.slowness)
+        steps = round(-2 * log2(worker.speed))
+        if abs(worker.slowness - steps * STEP) < STEP:
+            return False
+        return self._set(worker, round(worker.slowness / STEP))
+
+    def fade(self, now: float) -> list[Worker]:
+        """Forgive the idle. The workers whose speed has changed."""
+        changed: list[Worker] = []
+        for worker in tuple(self._unusual):
+            if worker.in_flight_count:
+                continue
+            faded = worker.slowness * 0.5 ** ((now - worker.learned_at) / HALF_LIFE_S)
+            worker.latency = exp(faded)
+            if self._set(worker, round(faded / STEP)):
+                changed.append(worker)
+        return changed
+
+    def forget(self, worker: Worker) -> None:
+        """The worker has gone."""
+        self._unusual.pop(worker, None)
+
+    def _set(self, worker: Worker, steps: int) -> bool:
+        speed = 2 ** (-steps / 2)
+        if worker.speed == speed:
+            return False
+        worker.speed = speed
+        if steps:
+            self._unusual[worker] = None
+        else:
+            self._unusual.pop(worker, None)
+        return True

@@ -1,0 +1,280 @@
+"""A worker that fails where others do not is given nothing for a while, and comes back through one probe and a slow
+start."""
+
+import pytest
+from taskferry.broker.core.ejection import (
+    EJECTION_S,
+    EJECTION_S_MAX,
+    FAILURES_COUNT_MIN,
+    FORGIVENESS_S,
+    is_doubling,
+)
+from taskferry.broker.core.life import HELD_SHARE_MIN
+from taskferry.broker.core.tally import RECENT_COUNT_MIN
+
+from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
+
+LOOK_S = 0.3
+"""Longer than the core's looks are apart."""
+
+
+def fail_once(requester: FakeRequester, worker: FakeWorker, code: str | None = None) -> None:
+    worker.fail(requester.submit(target=worker.worker_id), "broken", code)
+
+
+def succeed_once(requester: FakeRequester, worker: FakeWorker) -> None:
+    worker.succeed(requester.submit(target=worker.worker_id))
+
+
+def world_of(count: int, concurrency: int = 2) -> tuple[World, list[FakeWorker], FakeRequester]:
+    world = World()
+    workers = [world.worker(f"w{number}", concurrency=concurrency) for number in range(count)]
+    return world, workers, world.requester()
+
+
+# --- out ---
+
+
+def test_five_failures_in_a_row_eject_and_four_do_not() -> None:
+    world, (worker, other), requester = world_of(2)
+    assert FAILURES_COUNT_MIN == 5
+    for _ in range(4):
+        fail_once(requester, worker)
+    assert worker.state == "healthy"
+    fail_once(requester, worker)
+    assert worker.state == "ejected"
+    assert worker.session.reason == "5 failures in a row: broken"
+    assert world.events.told == ["w0: healthy -> ejected"]
+    assert world.core.health.ejections.counts["failures"] == 1
+    for _ in range(3):
+        requester.submit()
+    assert (worker.holds, len(other.holds)) == ([], 2)
+    assert world.core.queue.count == 1
+
+
+def test_a_success_between_them_begins_the_count_anew() -> None:
+    _, (worker, _), requester = world_of(2)
+    for _ in range(3):
+        for _ in range(4):
+            fail_once(requester, worker)
+        succeed_once(requester, worker)
+    assert worker.state == "healthy"
+
+
+def test_failures_of_all_its_commands_count_together() -> None:
+    world = World()
+    worker, _, requester = world.worker("w", "a", "b"), world.worker("v", "a", "b"), world.requester()
+    for number in range(5):
+        worker.fail(requester.submit("ab"[number % 2], target="w"))
+    assert worker.state == "ejected"
+
+
+@pytest.mark.parametrize("code", ["bad_request", "too_large", "cancelled", "not_representable"])
+def test_failures_that_the_requester_is_to_blame_for_do_not_count(code: str) -> None:
+    _, (worker, _), requester = world_of(2)
+    for _ in range(20):
+        fail_once(requester, worker, code)
+    assert worker.state == "healthy"
+    assert worker.session.failed_count == 20
+
+
+def test_answers_that_do_not_come_count() -> None:
+    world, (worker, _), requester = world_of(2, concurrency=5)
+    for _ in range(5):
+        requester.submit(target="w0", timeout=1.0)
+    world.sleep(1.1)
+    assert worker.state == "ejected"
+    assert worker.session.reason == "5 failures in a row: no answer in time"
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "failed_count"), [(10 * (1 - HELD_SHARE_MIN), 1), (10 * (1 - HELD_SHARE_MIN) + 0.1, 0)]
+)
+def test_who_got_it_when_most_of_its_time_had_passed_is_not_to_blame(
+    waited_s: float, failed_count: int
+) -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    running = requester.submit()
+    late = requester.submit(timeout=10.0)
+    world.sleep(waited_s)
+    worker.succeed(running)
+    assert worker.holds == [late]
+    world.sleep(10.0 - waited_s + 0.1)
+    assert requester.outcome(late) == "timeout"
+    assert worker.session.failed_count == failed_count
+
+
+def test_a_worker_alone_is_never_ejected() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    for _ in range(50):
+        fail_once(requester, worker)
+    assert worker.state == "healthy"
+
+
+def test_an_error_that_all_share_ejects_nobody() -> None:
+    world = World("round_robin")
+    workers = [world.worker(f"w{number}") for number in range(4)]
+    requester = world.requester()
+    for _ in range(400):
+        request_id = requester.submit()
+        (worker,) = (worker for worker in workers if worker.holds)
+        worker.fail(request_id)
+    assert {worker.state for worker in workers} == {"healthy"}
+
+
+@pytest.mark.parametrize(("peer_fails", "needed"), [(0.0, 5), (0.015, 5), (0.02, 10), (0.3, 20), (0.5, 40)])
+def test_the_more_its_peers_fail_the_longer_a_streak_must_be(peer_fails: float, needed: int) -> None:
+    world, (worker, peer, silent), requester = world_of(3)
+    tally = peer.session.commands[world.core.roster.commands["echo"]]
+    tally.failed_count = round(1000 * peer_fails)
+    tally.succeeded_count = 1000 - tally.failed_count
+    for _ in range(needed - 1):
+        fail_once(requester, worker)
+    assert worker.state == "healthy"
+    fail_once(requester, worker)
+    assert worker.state == "ejected"
+    assert silent.state == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("recent_count", "state"), [(RECENT_COUNT_MIN - 1, "healthy"), (RECENT_COUNT_MIN, "ejected")]
+)
+def test_what_its_peers_did_lately_counts_where_it_is_enough(recent_count: int, state: str) -> None:
+    world, (worker, peer), requester = world_of(2)
+    tally = peer.session.commands[world.core.roster.commands["echo"]]
+    tally.failed_count = 1000
+    tally.look()
+    tally.succeeded_count = recent_count
+    for _ in range(5):
+        fail_once(requester, worker)
+    assert worker.state == state
+
+
+def test_one_that_is_probed_is_no_measure_for_others() -> None:
+    world, (first, second, _), _ = world_of(3)
+    world.eject(first)
+    world.sleep(EJECTION_S + LOOK_S)
+    assert first.state == "probing"
+    world.eject(second)
+
+
+def test_a_streak_is_looked_at_only_when_it_has_doubled() -> None:
+    assert [count for count in range(200) if is_doubling(count)] == [5, 10, 20, 40, 80, 160]
+
+
+@pytest.mark.parametrize(("count", "bound"), [(2, 1), (3, 1), (6, 1), (7, 2), (10, 3), (11, 3)])
+def test_at_most_three_in_ten_are_ejected_and_always_one(count: int, bound: int) -> None:
+    world, workers, requester = world_of(count)
+    for worker in workers[:bound]:
+        world.eject(worker)
+    for worker in workers[bound:]:
+        for _ in range(20):
+            fail_once(requester, worker)
+    assert [worker.state for worker in workers] == ["ejected"] * bound + ["healthy"] * (count - bound)
+
+
+def test_the_share_is_that_of_every_command() -> None:
+    world = World()
+    requester = world.requester()
+    first, both, second = world.worker("1", "a"), world.worker("2", "a", "b"), world.worker("3", "b")
+    world.eject(first)
+    for _ in range(20):
+        both.fail(requester.submit("b", target="2"))
+    assert both.state == "healthy", "nobody would be left for a"
+    assert second.state == "healthy"
+
+
+# --- how long ---
+
+
+def test_an_ejection_ends_in_a_probe_of_one_assignment() -> None:
+    world, (worker, other), requester = world_of(2, concurrency=3)
+    world.eject(worker)
+    world.sleep(EJECTION_S - LOOK_S)
+    assert worker.state == "ejected"
+    world.sleep(2 * LOOK_S)
+    assert worker.state == "probing"
+    assert worker.session.capacity == 1
+    for _ in range(5):
+        requester.submit()
+    assert len(worker.holds) == 1
+    assert len(other.holds) == 3
+    worker.succeed(worker.holds[0])
+    assert worker.state == "healthy"
+    assert worker.session.capacity == 3
+    assert len(worker.holds) == 1, "what waited comes at once"
+    assert world.events.told == [
+        "w0: healthy -> ejected",
+        "w0: ejected -> probing",
+        "w0: probing -> healthy",
+    ]
+    assert world.core.health.ejections.readmitted_count == 1
+
+
+def test_what_it_still_holds_leaves_room_for_one_more() -> None:
+    world, (worker, _), requester = world_of(2, concurrency=3)
+    held = requester.submit(target="w0", timeout=1000.0)
+    world.eject(worker)
+    world.sleep(EJECTION_S + LOOK_S)
+    assert (worker.state, worker.session.capacity) == ("probing", 2)
+    for _ in range(3):
+        requester.submit(target="w0", timeout=1000.0)
+    assert len(worker.holds) == 2
+    worker.succeed(held)
+    assert worker.state == "healthy"
+
+
+def test_a_failed_probe_ejects_for_longer_each_time_up_to_a_bound() -> None:
+    world, (worker, _), _ = world_of(2)
+    world.eject(worker)
+    for times in range(1, 13):
+        expected_s = min(times * EJECTION_S, EJECTION_S_MAX)
+        world.sleep(expected_s - LOOK_S)
+        assert worker.state == "ejected"
+        world.sleep(2 * LOOK_S)
+        world.probe(worker, succeeds=False)
+        assert worker.state == "ejected"
+        assert worker.session.reason == "failed its probe: still broken"
+    assert world.core.health.ejections.counts == {"failures": 1, "outlier": 0, "canary": 0, "probe": 12}
+
+
+@pytest.mark.parametrize(
+    ("calm_s", "expected_s"),
+    [
+        (0.0, 3 * EJECTION_S),
+        (FORGIVENESS_S - 1, 3 * EJECTION_S),
+        (FORGIVENESS_S, 2 * EJECTION_S),
+        (2 * FORGIVENESS_S, EJECTION_S),
+        (9 * FORGIVENESS_S, EJECTION_S),
+    ],
+)
+def test_ejections_are_forgotten_one_by_one(calm_s: float, expected_s: float) -> None:
+    world, (worker, _), _ = world_of(2)
+    for times in (1, 2):
+        world.eject(worker)
+        world.sleep(times * EJECTION_S + LOOK_S)
+        world.probe(worker, succeeds=True)
+    world.sleep(calm_s)
+    world.eject(worker)
+    assert worker.session.record.ejected_until == world.now + expected_s
+
+
+def test_a_probe_that_is_never_answered_ejects() -> None:
+    world, (worker, _), requester = world_of(2)
+    world.eject(worker)
+    world.sleep(EJECTION_S + LOOK_S)
+    requester.submit(target="w0", timeout=1.0)
+    world.sleep(1.1)
+    assert worker.state == "ejected"
+    assert worker.session.reason == "failed its probe: no answer in time"
+
+
+def test_a_failed_probe_ejects_whatever_the_share() -> None:
+    world, (first, second, _), _ = world_of(3)
+    world.eject(first)
+    world.sleep(EJECTION_S + LOOK_S)
+    world.eject(second)
+    world.probe(first, succeeds=False)
+    assert (first.state, second.state) == ("ejected", "ejected")

@@ -1,0 +1,184 @@
+"""A worker that succeeds far less often than its peers is ejected, though it never fails five times in a row."""
+
+import pytest
+from taskferry.broker.core import health
+from taskferry.broker.core.outliers import (
+    DEVIATIONS,
+    GAP_MIN,
+    INTERVAL_S,
+    RESULTS_COUNT_MIN,
+    WORKERS_COUNT_MIN,
+    outliers,
+)
+
+from tests.unit.broker.core.world import FakeWorker, World
+
+
+def world_of(count: int, *commands: str) -> tuple[World, list[FakeWorker]]:
+    world = World()
+    workers = [world.worker(f"w{number}", *commands) for number in range(count)]
+    world.sleep(0.5)  # the first comparison, of nothing
+    return world, workers
+
+
+def results(world: World, worker: FakeWorker, rate: float, count: int = 1000, command: str = "echo") -> None:
+    """As if `worker` had ended so many assignments, of which so many well."""
+    tally = worker.session.commands[world.core.roster.commands[command]]
+    succeeded_count = round(rate * count)
+    tally.succeeded_count += succeeded_count
+    tally.failed_count += count - succeeded_count
+
+
+def ejected(world: World, workers: list[FakeWorker]) -> list[str]:
+    world.sleep(INTERVAL_S)
+    return [worker.worker_id for worker in workers if worker.state == "ejected"]
+
+
+def test_one_that_fails_far_more_than_the_others_is_ejected() -> None:
+    world, workers = world_of(5)
+    for worker in workers:
+        results(world, worker, 0.5 if worker is workers[2] else 0.99)
+    assert ejected(world, workers) == ["w2"]
+    assert workers[2].session.reason == "50.0% of echo succeeded, 89.2% elsewhere"
+    assert world.core.health.ejections.counts["outlier"] == 1
+    assert world.events.told == ["w2: healthy -> ejected"]
+
+
+def test_it_is_found_by_what_really_happens() -> None:
+    world = World("round_robin")
+    workers = [world.worker(f"w{number}") for number in range(5)]
+    requester = world.requester()
+    for number in range(5 * RESULTS_COUNT_MIN):
+        requester.submit()
+        (worker,) = (worker for worker in workers if worker.holds)
+        (request_id,) = worker.holds
+        if worker is workers[0] and number % 3:
+            worker.fail(request_id)
+        else:
+            worker.succeed(request_id)
+    assert ejected(world, workers) == ["w0"]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(WORKERS_COUNT_MIN - 1, []), (WORKERS_COUNT_MIN, ["w0"])])
+def test_fewer_workers_have_no_mean_to_speak_of(count: int, expected: list[str]) -> None:
+    world, workers = world_of(count)
+    for worker in workers:
+        results(world, worker, 0.1 if worker is workers[0] else 1.0)
+    assert ejected(world, workers) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(RESULTS_COUNT_MIN - 1, []), (RESULTS_COUNT_MIN, ["w0"])])
+def test_fewer_results_are_chance(count: int, expected: list[str]) -> None:
+    world, workers = world_of(6)
+    for worker in workers:
+        results(world, worker, 0.1 if worker is workers[0] else 1.0, count)
+    assert ejected(world, workers) == expected
+
+
+def test_one_with_few_results_is_not_compared_and_does_not_count() -> None:
+    world, workers = world_of(5)
+    for worker in workers:
+        results(world, worker, 0.1 if worker is workers[0] else 1.0, 99 if worker is workers[1] else 1000)
+    assert ejected(world, workers) == []
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(GAP_MIN - 0.002, []), (GAP_MIN + 0.002, ["w0"])])
+def test_a_small_gap_is_no_trouble_however_many_deviations_it_is(gap: float, expected: list[str]) -> None:
+    world, workers = world_of(20)
+    rate = 1.0 - gap * 20 / 19  # so that it is `gap` below the mean
+    for worker in workers:
+        results(world, worker, rate if worker is workers[0] else 1.0, 100_000)
+    assert ejected(world, workers) == expected
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.105, []), (0.095, ["w0"])])
+def test_where_all_scatter_it_takes_more(spread: float, expected: list[str]) -> None:
+    # Ten alternate by `spread` around 0.75; the eleventh is 0.227 below the mean of all.
+    world, workers = world_of(11)
+    for number, worker in enumerate(workers):
+        side = spread if number % 2 else -spread
+        results(world, worker, 0.5 if worker is workers[0] else 0.75 + side, 100_000)
+    assert DEVIATIONS == 1.9
+    assert ejected(world, workers) == expected
+
+
+def test_what_all_fail_at_ejects_nobody() -> None:
+    world, workers = world_of(10)
+    for worker in workers:
+        results(world, worker, 0.0)
+    assert ejected(world, workers) == []
+
+
+def test_only_what_is_new_counts() -> None:
+    world, workers = world_of(5)
+    for worker in workers:
+        results(world, worker, 0.9)
+    assert ejected(world, workers) == []
+    for worker in workers:
+        results(world, worker, 0.5 if worker is workers[0] else 1.0)
+    assert ejected(world, workers) == ["w0"]
+
+
+def test_the_bounded_share_holds_here_too() -> None:
+    world, workers = world_of(20)
+    for worker in workers[10:15]:
+        world.eject(worker)
+    for number, worker in enumerate(workers):
+        results(world, worker, 0.0 if number < 2 else 1.0)
+    assert len(ejected(world, workers)) == 6
+
+
+def test_who_is_suspect_is_compared_and_not_ejected() -> None:
+    world, workers = world_of(6)
+    for worker in workers:
+        results(world, worker, 0.1 if worker is workers[0] else 1.0)
+    workers[0].fall_silent()
+    assert ejected(world, workers) == []
+
+
+def test_a_command_without_workers_has_no_outliers() -> None:
+    world, workers = world_of(1)
+    workers[0].leave()
+    assert outliers(world.core.roster.commands["echo"]) == []
+
+
+def test_each_command_is_compared_by_itself() -> None:
+    world, workers = world_of(5, "a", "b")
+    for worker in workers:
+        results(world, worker, 0.2, command="a")
+        results(world, worker, 0.5 if worker is workers[1] else 1.0, command="b")
+    assert ejected(world, workers) == ["w1"]
+    assert workers[1].session.reason.startswith("50.0% of b succeeded")
+
+
+def test_how_many_are_compared_at_one_look_is_bounded_and_all_get_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert health.COMPARED_COUNT_MAX == 1000
+    monkeypatch.setattr(health, "COMPARED_COUNT_MAX", 1)
+    world, workers = world_of(5, "a", "b", "c")
+    world.sleep(5.0)
+    tallies = [worker.session.commands for worker in workers]
+    for command in "abc":
+        for worker in workers:
+            results(world, worker, 1.0, command=command)
+    looked_at = []
+    for _ in range(80):
+        world.sleep(0.25)
+        recent = [tally.recent_count for commands in tallies for tally in commands.values()]
+        looked_at.append(recent.count(0))
+    assert sorted(set(looked_at)) == [0, 5, 10, 15], "one command at a look"
+
+
+def test_in_small_fleets_too_the_past_is_forgotten() -> None:
+    # All three failed for an hour; now one of them goes on doing so.
+    world, workers = world_of(3)
+    requester = world.requester()
+    for worker in workers:
+        results(world, worker, 0.0)
+    world.sleep(INTERVAL_S)
+    for worker in workers[1:]:
+        results(world, worker, 1.0, 100)
+    for _ in range(5):
+        workers[0].fail(requester.submit(target="w0"))
+    assert workers[0].state == "ejected"

@@ -1,0 +1,260 @@
+"""More comes than can be done, for longer than a burst: the newest go first, the oldest have to go, and it ends."""
+
+import pytest
+from taskferry.broker.core import queue
+from taskferry.broker.core.core import LOOK_INTERVAL_S
+from taskferry.broker.core.overload import (
+    INTERVAL_S,
+    SERVED_COUNT_MIN,
+    WAIT_SHARE_MAX,
+    WAIT_SHARE_TARGET,
+    Overload,
+)
+
+from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
+
+TIMEOUT_S = 10.0
+EACH_S = 0.1
+
+
+def flood(world: World, requester: FakeRequester, worker: FakeWorker, seconds: float) -> None:
+    """For each request that `worker` ends another one comes, which is submitted first."""
+    end = world.now + seconds
+    while world.now < end:
+        requester.submit(timeout=TIMEOUT_S)
+        world.sleep(EACH_S)
+        worker.succeed(worker.holds[0])
+
+
+def overloaded_world() -> tuple[World, FakeWorker, FakeRequester]:
+    """30 wait for a worker that does 10 a second, and as many come as go."""
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    for _ in range(31):
+        requester.submit(timeout=TIMEOUT_S)
+    while not world.events.told:
+        flood(world, requester, worker, EACH_S)
+        assert world.now < 1010.0
+    assert world.events.told == ["echo: overloaded"]
+    return world, worker, requester
+
+
+# --- the rule, look by look ---
+
+
+def begun(
+    *, count: int = 10, served: int = SERVED_COUNT_MIN, share: float = WAIT_SHARE_TARGET + 0.01
+) -> Overload:
+    overload = Overload()
+    assert not overload.look(count, 0.0, 0.0)
+    for _ in range(served):
+        overload.served(share)
+    return overload
+
+
+def test_overload_begins_when_the_shortest_wait_of_an_interval_was_too_long() -> None:
+    overload = begun()
+    assert overload.look(10, 0.5, INTERVAL_S)
+    assert overload.is_overloaded
+    assert overload.served_per_s == SERVED_COUNT_MIN / INTERVAL_S
+    assert not overload.look(10, 0.5, INTERVAL_S + 0.1), "it is told once"
+
+
+@pytest.mark.parametrize(
+    ("overload", "count", "oldest", "now"),
+    [
+        (begun(), 10, 0.5, INTERVAL_S - 0.01),
+        (begun(served=SERVED_COUNT_MIN - 1), 10, 0.5, INTERVAL_S),
+        (begun(share=WAIT_SHARE_TARGET), 10, 0.5, INTERVAL_S),
+        (begun(), 10, WAIT_SHARE_TARGET, INTERVAL_S),
+        (begun(), 9, 0.5, INTERVAL_S),
+    ],
+    ids=["too soon", "too few", "short wait", "short line", "it shrinks"],
+)
+def test_a_burst_is_no_overload(overload: Overload, count: int, oldest: float, now: float) -> None:
+    assert not overload.look(count, oldest, now)
+    assert not overload.is_overloaded
+
+
+def test_an_interval_goes_on_until_enough_were_served() -> None:
+    overload = begun(served=SERVED_COUNT_MIN - 1)
+    assert not overload.look(10, 0.5, 5 * INTERVAL_S)
+    overload.served(0.5)
+    assert overload.look(10, 0.5, 10 * INTERVAL_S)
+    assert overload.served_per_s == SERVED_COUNT_MIN / (10 * INTERVAL_S)
+
+
+def test_each_interval_is_judged_by_its_own_waits() -> None:
+    overload = begun(share=0.01)
+    assert not overload.look(10, 0.5, INTERVAL_S)
+    for _ in range(SERVED_COUNT_MIN):
+        overload.served(0.2)
+    assert overload.look(10, 0.5, 2 * INTERVAL_S)
+
+
+@pytest.mark.parametrize(("oldest", "ends"), [(WAIT_SHARE_TARGET, False), (WAIT_SHARE_TARGET - 0.01, True)])
+def test_it_ends_when_the_oldest_has_not_waited_long(oldest: float, ends: bool) -> None:
+    overload = begun()
+    overload.look(10, 0.5, INTERVAL_S)
+    assert overload.look(10, oldest, INTERVAL_S + 0.1) is ends
+    assert overload.is_overloaded is not ends
+
+
+def test_it_goes_on_through_whole_intervals() -> None:
+    overload = begun()
+    overload.look(10, 0.5, INTERVAL_S)
+    for _ in range(SERVED_COUNT_MIN):
+        overload.served(0.0)
+    assert not overload.look(10, 0.2, 2 * INTERVAL_S), "neither begun nor ended"
+    assert overload.is_overloaded
+
+
+# --- in the broker ---
+
+
+def test_under_overload_the_newest_goes_first() -> None:
+    _, worker, requester = overloaded_world()
+    newest = requester.submit(timeout=TIMEOUT_S)
+    worker.succeed(worker.holds[0])
+    assert worker.holds == [newest]
+
+
+def test_requesters_take_turns_under_overload_too() -> None:
+    world, worker, requester = overloaded_world()
+    other = world.requester()
+    older, newer = (other.submit(timeout=TIMEOUT_S) for _ in range(2))
+    newest = requester.submit(timeout=TIMEOUT_S)
+    served = []
+    for _ in range(2):
+        worker.succeed(worker.holds[0])
+        served += worker.holds
+    assert sorted(served) == sorted([newer, newest]), f"each its newest, and not {older}"
+
+
+def test_who_has_waited_for_a_quarter_of_its_timeout_has_to_go() -> None:
+    world, worker, requester = overloaded_world()
+    patient = world.requester()
+    patient.submit(request_id="patient", timeout=1000.0)
+    flood(world, requester, worker, 3.0)
+    shed = [answer for answer in requester.answers if answer.outcome == "overloaded"]
+    assert shed
+    assert len(shed) == world.core.queue.shed_count
+    for answer in shed:
+        assert answer.error is not None
+        assert answer.text.startswith(
+            "requests for echo come faster than they are done, and this one has waited "
+        )
+        assert answer.error.delivery == "not_delivered"
+        assert answer.error.retry_after_s is not None
+        waited_s = answer.error.queue_wait_s
+        assert waited_s is not None
+        assert waited_s >= WAIT_SHARE_MAX * TIMEOUT_S
+    waits_s = [answer.error.queue_wait_s for answer in shed if answer.error and answer.error.queue_wait_s]
+    assert min(waits_s) <= WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S + EACH_S
+    assert patient.outcome("patient") in {None, "success"}, "it is ready to wait"
+
+
+def test_nobody_has_to_go_before_that() -> None:
+    world = World()
+    world.worker()
+    requester = world.requester()
+    for _ in range(50):
+        requester.submit(timeout=TIMEOUT_S)
+    world.sleep(0.99 * TIMEOUT_S)
+    assert requester.answers == [], "nothing was served: it may be one long task"
+
+
+def test_overload_ends_when_the_line_is_worked_off() -> None:
+    world, worker, requester = overloaded_world()
+    while worker.holds:
+        world.sleep(EACH_S)
+        worker.succeed(worker.holds[0])
+    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+    first, second, third = (requester.submit() for _ in range(3))
+    worker.succeed(first)
+    assert worker.holds == [second], "the oldest goes first again"
+    worker.succeed(second)
+    worker.succeed(third)
+
+
+def test_overload_ends_when_the_last_that_wait_end_otherwise() -> None:
+    world, _, requester = overloaded_world()
+    requester.leave()
+    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+    assert world.core.queue.routes == {}
+
+
+def test_overload_ends_when_all_that_wait_had_to_go() -> None:
+    world, _, _ = overloaded_world()
+    world.sleep(WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
+    assert world.core.queue.count == 0
+    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+
+
+def test_overload_ends_when_the_oldest_has_not_waited_long() -> None:
+    world, worker, requester = overloaded_world()
+    while world.core.queue.count > 5:
+        worker.succeed(worker.holds[0])
+    for _ in range(5):
+        requester.cancel(next(iter(requester.session.requests)))
+    requester.submit(timeout=TIMEOUT_S)
+    flood(world, requester, worker, WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
+    assert world.core.queue.count > 0
+    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+
+
+def test_one_command_is_overloaded_by_itself() -> None:
+    world = World()
+    worker, other, requester = world.worker("w"), world.worker("other", "b"), world.requester()
+    requester.submit("b")
+    waiting, newer = requester.submit("b", timeout=TIMEOUT_S), requester.submit("b", timeout=TIMEOUT_S)
+    for _ in range(31):
+        requester.submit(timeout=TIMEOUT_S)
+    flood(world, requester, worker, 8.0)
+    assert {event.split(":")[0] for event in world.events.told} == {"echo"}
+    other.succeed("r1")
+    assert other.holds == [waiting]
+    assert requester.outcome(newer) is None
+
+
+def test_how_many_have_to_go_at_one_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert queue.SHED_COUNT_MAX == 2000
+    world, _, requester = overloaded_world()
+    for _ in range(20):
+        requester.submit(timeout=TIMEOUT_S)
+    monkeypatch.setattr(queue, "SHED_COUNT_MAX", 3)
+    shed_counts = []
+    while world.core.queue.count:
+        before = world.core.queue.shed_count
+        world.sleep(LOOK_INTERVAL_S)
+        shed_counts.append(world.core.queue.shed_count - before)
+    assert max(shed_counts) == 3
+
+
+def test_what_may_have_run_and_has_to_go_is_lost() -> None:
+    world, _, _ = overloaded_world()
+    crashing = world.worker("crashing")
+    again = world.requester()
+    crashing.succeed(crashing.holds[0])
+    request_id = again.submit(idempotent=True, timeout=TIMEOUT_S, priority=9)
+    while request_id not in crashing.holds:
+        crashing.succeed(crashing.holds[0])
+    crashing.leave()
+    assert again.outcome(request_id) is None
+    world.sleep(WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
+    assert again.outcome(request_id) == "worker_lost"
+
+
+def test_a_timeout_that_the_clock_cannot_tell_from_none_does_no_harm() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    running = requester.submit()
+    requester.submit(timeout=1e-20)
+    worker.succeed(running)
+    assert requester.outcome("r2") == "timeout"
+    requester.submit()
+    requester.submit(timeout=1e-20)
+    world.core.advance(world.now + LOOK_INTERVAL_S)
+    world.now += LOOK_INTERVAL_S
+    world.check()
+    assert requester.outcome("r4") == "timeout"

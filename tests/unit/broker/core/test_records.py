@@ -1,0 +1,68 @@
+"""What is remembered of a worker while it is away, and of how many."""
+
+import pytest
+from taskferry.broker.core import record
+from taskferry.broker.core.record import Record, Records
+
+from tests.unit.broker.core.world import World
+
+
+def test_nothing_is_kept_of_one_that_has_done_nothing_wrong() -> None:
+    records = Records()
+    records.keep("w", Record())
+    assert records.take("w") is None
+
+
+@pytest.mark.parametrize("field", ["failures_count", "ejections_count", "is_drained"])
+def test_what_is_held_against_it_is_kept_until_it_is_back(field: str) -> None:
+    records, remembered = Records(), Record()
+    setattr(remembered, field, 1)
+    records.keep("w", remembered)
+    assert records.take("other") is None
+    assert records.take("w") is remembered
+    assert records.take("w") is None
+
+
+def test_how_many_are_kept_is_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert record.RECORDS_COUNT_MAX == 10_000
+    monkeypatch.setattr(record, "RECORDS_COUNT_MAX", 2)
+    records = Records()
+    for worker_id in "abc":
+        bad = Record()
+        bad.failures_count = 1
+        records.keep(worker_id, bad)
+    assert [records.take(worker_id) is not None for worker_id in "abc"] == [False, True, True]
+
+
+def test_failures_in_a_row_go_on_where_they_were() -> None:
+    world = World()
+    world.worker("other")
+    requester = world.requester()
+    worker = world.worker("w")
+    for _ in range(3):
+        worker.fail(requester.submit(target="w"))
+    worker.leave()
+    back = world.worker("w")
+    back.fail(requester.submit(target="w"))
+    assert back.state == "healthy"
+    back.fail(requester.submit(target="w"))
+    assert back.state == "ejected"
+
+
+def test_a_success_wipes_them_out() -> None:
+    world = World()
+    requester = world.requester()
+    worker = world.worker("w")
+    worker.fail(requester.submit())
+    worker.leave()
+    back = world.worker("w")
+    back.succeed(requester.submit())
+    assert back.session.record.is_clean
+
+
+def test_each_name_has_its_own() -> None:
+    world = World()
+    worker = world.worker("w")
+    worker.drain_by_operator()
+    worker.leave()
+    assert world.worker("v").state == "healthy"

@@ -1,0 +1,328 @@
+"""Requests that ask for a worker, or for a kind of worker: who gets them, where they wait, and how many kinds there may
+be at a time."""
+
+from typing import Any
+
+import pytest
+from taskferry.broker.core import roster
+from taskferry.broker.core.route import target_key
+
+from tests.unit.broker.core.world import World
+
+
+@pytest.fixture
+def few_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "TARGETS_COUNT_MAX", 2)
+
+
+def labelled(world: World, worker_id: str, *commands: str, concurrency: int = 1, **labels: str) -> Any:
+    return world.worker(worker_id, *commands, concurrency=concurrency, labels=labels)
+
+
+def test_a_worker_asked_for_by_id_gets_the_request_whoever_else_is_free() -> None:
+    world = World()
+    busy, idle = world.worker("busy", concurrency=3), world.worker("idle", concurrency=3)
+    requester = world.requester()
+    request_ids = [requester.submit(target="busy") for _ in range(4)]
+    assert busy.holds == request_ids[:3]
+    assert idle.holds == []
+    assert world.core.queue.count == 1
+    busy.succeed(request_ids[0])
+    assert busy.holds == request_ids[1:]
+    assert requester.answer(request_ids[0]).worker_id == "busy"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ({"gpu": "yes"}, "v w"),
+        ({"gpu": "yes", "zone": "b"}, "w"),
+        ({"zone": ["a", "b"]}, "v w"),
+        ({"zone": ["b", "c"]}, "w x"),
+        ({"gpu": ["yes"], "zone": ["a", "z"]}, "v"),
+    ],
+)
+def test_labels_are_met_by_workers_that_have_every_key_with_one_of_its_values(
+    target: dict[str, str | list[str]], expected: str
+) -> None:
+    world = World()
+    workers = [
+        labelled(world, "v", gpu="yes", zone="a"),
+        labelled(world, "w", gpu="yes", zone="b"),
+        labelled(world, "x", gpu="no", zone="c"),
+        labelled(world, "y"),
+    ]
+    requester = world.requester()
+    for _ in range(5):
+        requester.submit(target=target)
+    assert " ".join(worker.worker_id for worker in workers if worker.holds) == expected
+    assert world.core.queue.count == 5 - len(expected.split())
+
+
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [
+        ("nobody", "nobody"),
+        ("other", "other"),
+        ({"gpu": "yes"}, "gpu=yes"),
+        ({"gpu": "no", "zone": ["a", "b"]}, "gpu=no zone=a|b"),
+    ],
+)
+def test_where_nobody_is_what_was_asked_for_it_fails_at_once_and_says_what_was_asked(
+    target: str | dict[str, str | list[str]], asked: str
+) -> None:
+    world = World()
+    labelled(world, "w", gpu="no", zone="c")
+    world.worker("other", "other-command", labels={"gpu": "yes"})
+    requester = world.requester()
+    answer = requester.answer(requester.submit(target=target))
+    assert (answer.outcome, answer.text) == (
+        "no_available_workers",
+        f"No available workers: none that serves echo is {asked}",
+    )
+    unserved = requester.answer(requester.submit("unheard-of", target=target))
+    assert unserved.text == f"No available workers: none that serves unheard-of is {asked}"
+
+
+def test_a_worker_that_joins_takes_what_waits_for_its_kind() -> None:
+    world = World()
+    labelled(world, "v", gpu="yes")
+    requester = world.requester()
+    for _ in range(3):
+        requester.submit(target={"gpu": "yes"})
+    assert labelled(world, "x", gpu="no", concurrency=5).holds == []
+    assert labelled(world, "w", "echo", "more", gpu="yes", concurrency=5).holds == ["r2", "r3"]
+
+
+def test_a_kind_that_has_gone_may_come_back() -> None:
+    world = World()
+    labelled(world, "v", gpu="yes").leave()
+    world.worker("plain")
+    requester = world.requester()
+    assert requester.outcome(requester.submit(target={"gpu": "yes"})) == "no_available_workers"
+    worker = labelled(world, "w", gpu="yes")
+    assert worker.holds == []
+    request_id = requester.submit(target={"gpu": "yes"})
+    assert worker.holds == [request_id]
+
+
+def test_who_waits_for_one_worker_does_not_stand_in_the_way_of_others() -> None:
+    world = World()
+    busy, other = world.worker("busy"), world.worker("other")
+    requester = world.requester()
+    running = [requester.submit(target="busy"), requester.submit(target="other")]
+    for_busy, for_any = requester.submit(target="busy"), requester.submit()
+    other.succeed(running[1])
+    assert other.holds == [for_any]
+    busy.succeed(running[0])
+    assert busy.holds == [for_busy]
+
+
+def test_a_free_slot_takes_the_oldest_of_all_that_wait_for_it() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    requester.submit()
+    for target in (None, "w", None, "w"):
+        world.sleep(0.01)
+        requester.submit(target=target)
+    served = []
+    while worker.holds:
+        served += worker.holds
+        worker.succeed(worker.holds[0])
+    assert served == ["r1", "r2", "r3", "r4", "r5"]
+
+
+@pytest.mark.parametrize("goes", ["leave", "drain"])
+def test_who_waits_for_a_kind_whose_last_worker_goes_is_told_so(goes: str) -> None:
+    world = World()
+    worker, plain = labelled(world, "w", gpu="yes"), world.worker("plain")
+    requester = world.requester()
+    requester.submit(target={"gpu": "yes"})
+    requester.submit(target="plain")
+    waiting, for_any = requester.submit(target={"gpu": "yes"}), requester.submit()
+    getattr(worker, goes)()
+    answer = requester.answer(waiting)
+    assert (answer.outcome, answer.text) == (
+        "no_available_workers",
+        "No available workers: none that serves echo is gpu=yes",
+    )
+    assert requester.outcome(for_any) is None
+    plain.succeed("r2")
+    assert plain.holds == [for_any]
+
+
+def test_targets_that_ask_for_the_same_share_a_line() -> None:
+    world = World()
+    labelled(world, "w", gpu="yes", zone="a")
+    requester = world.requester()
+    for target in ({"gpu": "yes", "zone": ["a", "b"]}, {"zone": ["b", "a", "a"], "gpu": ["yes"]}):
+        requester.submit(target=target)
+    assert len(world.core.roster.commands["echo"].targeted) == 1
+    assert target_key({"a": "b"}) != target_key({"a": "c"}) != target_key("a")
+
+
+def test_a_retry_goes_only_where_its_target_allows() -> None:
+    world = World("round_robin")
+    first, second = labelled(world, "v", gpu="yes"), labelled(world, "w", gpu="yes")
+    world.worker("plain", concurrency=9)
+    requester = world.requester()
+    request_id = requester.submit(target={"gpu": "yes"}, idempotent=True)
+    first.leave()
+    assert second.holds == [request_id]
+    second.leave()
+    assert requester.outcome(request_id) == "worker_lost"
+
+
+@pytest.mark.usefixtures("few_targets")
+def test_the_target_that_was_unused_for_longest_makes_room_for_a_new_one() -> None:
+    world = World()
+    for worker_id in ("u", "v", "w"):
+        world.worker(worker_id, concurrency=9)
+    requester = world.requester()
+    targeted = world.core.roster.commands["echo"].targeted
+    for target, known in (("u", "u"), ("v", "u v"), ("u", "u v"), ("w", "u w"), ("v", "v w")):
+        requester.submit(target=target)
+        assert " ".join(sorted(map(str, targeted))) == known
+    for worker in list(world.core.roster.workers.values()):
+        assert len(worker.memberships) <= 2
+
+
+@pytest.mark.usefixtures("few_targets")
+def test_a_target_that_somebody_waits_for_is_not_forgotten() -> None:
+    world = World()
+    workers = {worker_id: world.worker(worker_id) for worker_id in ("u", "v", "w")}
+    requester = world.requester()
+    for target in ("u", "u", "v", "v"):
+        requester.submit(target=target)
+    refused = requester.answer(requester.submit(target="w"))
+    assert refused.outcome == "overloaded"
+    assert refused.text == "requests with 2 different targets wait (TARGETS_COUNT_MAX)"
+    assert refused.error is not None
+    assert refused.error.retry_after_s == roster.TARGET_RETRY_AFTER_S
+    assert world.core.refused == {"overloaded": 1}
+    workers["u"].succeed("r1")
+    assert workers["u"].holds == ["r2"], "nobody waits for u any more"
+    assert requester.outcome(requester.submit(target="w")) is None
+
+
+@pytest.mark.usefixtures("few_targets")
+def test_targets_that_nobody_meets_are_forgotten_too() -> None:
+    world = World()
+    world.worker("w", concurrency=9)
+    requester = world.requester()
+    for target in ("nobody", "no one", "none", "w"):
+        requester.submit(target=target)
+    assert len(world.core.roster.commands["echo"].targeted) == 2
+    assert world.outcomes() == {"no_available_workers": 3}
+
+
+def test_the_bound_on_targets_has_a_default() -> None:
+    assert roster.TARGETS_COUNT_MAX == 100
+
+
+@pytest.mark.usefixtures("few_targets")
+def test_what_runs_for_a_target_that_is_forgotten_ends_as_ever() -> None:
+    world = World()
+    for worker_id in ("u", "v", "w"):
+        world.worker(worker_id, concurrency=9)
+    worker, requester = labelled(world, "x", gpu="yes", concurrency=9), world.requester()
+    answered, cancelled, late = (requester.submit(target={"gpu": "yes"}, timeout=5.0) for _ in range(3))
+    hedged = requester.submit(target={"gpu": "yes"}, timeout=5.0, hedge=0.1, idempotent=True)
+    for target in ("u", "v", "w"):
+        requester.submit(target=target)
+    worker.succeed(answered)
+    requester.cancel(cancelled)
+    world.sleep(5.1)
+    outcomes = [requester.outcome(request_id) for request_id in (answered, cancelled, late, hedged)]
+    assert outcomes == ["success", "cancelled", "timeout", "timeout"]
+
+
+@pytest.mark.usefixtures("few_targets")
+@pytest.mark.parametrize("written", [True, False])
+def test_what_was_lost_finds_a_forgotten_target_again(written: bool) -> None:
+    world = World("round_robin")
+    first = labelled(world, "v", gpu="yes", concurrency=2)
+    second = labelled(world, "w", gpu="yes")
+    world.worker("plain", concurrency=9)
+    requester = world.requester()
+    first.is_stuck = not written
+    lost, running, waiting = (requester.submit(target={"gpu": "yes"}, idempotent=True) for _ in range(3))
+    assert (first.holds, second.holds) == ([lost, waiting], [running])
+    for target in ("plain", {"gpu": ["yes", "no"]}):
+        requester.submit(target=target)
+    first.leave()
+    while second.holds:
+        second.succeed(second.holds[0])
+    assert requester.outcome(lost) == requester.outcome(waiting) == "success"
+
+
+@pytest.mark.usefixtures("few_targets")
+@pytest.mark.parametrize(
+    ("written", "outcome", "delivery"),
+    [(True, "worker_lost", "may_have_run"), (False, "overloaded", "not_delivered")],
+)
+def test_what_was_lost_while_others_took_the_place_of_its_target_ends(
+    written: bool, outcome: str, delivery: str
+) -> None:
+    world = World("round_robin")
+    lost = labelled(world, "lost", gpu="yes")
+    lost.is_stuck = not written
+    for worker_id in ("u", "v"):
+        labelled(world, worker_id, gpu="yes")
+    requester = world.requester()
+    request_id = requester.submit(target={"gpu": "yes"}, idempotent=True)
+    assert lost.holds == [request_id]
+    for target in ("u", "v", "u", "v"):
+        requester.submit(target=target)
+    lost.leave()
+    answer = requester.answer(request_id)
+    assert (answer.outcome, answer.worker_id) == (outcome, "lost")
+    assert answer.error is not None
+    assert answer.error.delivery == delivery
+
+
+def test_what_was_lost_with_the_last_worker_of_a_command_that_is_forgotten_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    monkeypatch.setattr(roster, "TARGETS_COUNT_MAX", 1)
+    world = World()
+    worker, requester = world.worker("w", concurrency=3), world.requester()
+    written = requester.submit(target="w")
+    worker.is_stuck = True
+    unwritten = requester.submit(target="w")
+    worker.leave()
+    assert requester.outcome(written) == "worker_lost"
+    assert requester.outcome(unwritten) == "no_available_workers"
+    assert world.core.roster.commands == {}
+    again = world.worker("w")
+    request_id = requester.submit(target="w")
+    assert again.holds == [request_id], "its targets were forgotten with it: there is room"
+
+
+def test_new_targets_leave_nothing_behind_in_the_list_of_those_to_be_settled() -> None:
+    world = World()
+    for number in range(3):
+        labelled(world, f"w{number}", gpu="yes", concurrency=100)
+    requester = world.requester()
+    for number in range(150):
+        requester.submit(target={"gpu": ["yes", f"{number}"]})
+    assert world.core.roster.entered == []
+
+
+def test_a_worker_of_many_commands_and_kinds_is_in_all_their_pools() -> None:
+    world = World()
+    first = labelled(world, "1", "a", "b", gpu="yes", concurrency=9)
+    requester = world.requester()
+    for command in ("a", "b"):
+        requester.submit(command, target={"gpu": "yes"})
+        requester.submit(command, target="1")
+    second = labelled(world, "2", "b", "c", gpu="yes", concurrency=9)
+    for _ in range(4):
+        requester.submit("b", target={"gpu": "yes"})
+    assert len(second.holds) == 4
+    first.leave()
+    assert requester.outcome(requester.submit("a", target={"gpu": "yes"})) == "no_available_workers"
+    second.leave()
+    requester.leave()
+    world.check_nothing_is_left()
