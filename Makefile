@@ -16,7 +16,7 @@ PYTEST_PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers coverage unit integration soak bench picture format clean
+.PHONY: help setup demo test lint types layers coverage unit integration soak bench simulate picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,13 @@ bench: .venv/.bench ## measure speed; benchmarks/README.md says what and how
 
 .venv/.bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs/simulation.md and its plots
+	@$(BIN)/python -m benchmarks.simulation
+
+.venv/.simulate: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[simulate]'
 	@touch $@
 
 picture: $(READY) ## draw docs/demo.svg anew from a run of the demo

@@ -1,0 +1,220 @@
+"""The real core in a world of its own: a heap of events for time, and workers and requesters at its ports.
+
+Knows how time passes, how long work takes and who is answered. Every decision is the core's: nothing here chooses a
+worker, waits in line, retries or sheds. No message takes time, so that what is measured is the rules and not a network.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from msgspec import Raw, UnsetType
+from taskferry.broker.core.core import SUCCESS, Core
+from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.request import Request
+from taskferry.broker.core.route import Route
+from taskferry.broker.core.settings import CoreSettings
+from taskferry.broker.core.worker import Worker, WorkerState
+from taskferry.loadbalance.choice import StrategyChoice
+from taskferry.loadbalance.registry import STRATEGIES
+from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.errors import TaskferryError
+from taskferry.protocol.messages import Hello, Result
+from taskferry.protocol.messages import Request as RequestMessage
+
+START_S: Final = 1000.0
+"""What the clock says when a world begins."""
+COMMAND: Final = "work"
+TIMEOUT_S: Final = 3600.0
+"""Of requests whose experiment is not about deadlines."""
+KEYS_COUNT: Final = 10_000
+DATA: Final = Raw(b"{}")
+DONE: Final = Result(True, Raw(b"1"))
+CANCELLED: Final = Result(False, error="cancelled", code="cancelled")
+
+
+class World:
+    """One core, the time, and what each live request demands of its worker (seconds at slowness 1)."""
+
+    def __init__(self, strategy: str, seed: object, **settings: Any) -> None:
+        chance = random.Random(f"{seed} {strategy}").random
+        self.core = Core(CoreSettings(**settings), StrategyChoice(strategy, {}, STRATEGIES, chance), self)
+        self.now = START_S
+        self.demands: dict[str, float] = {}
+        self.assigned: Callable[[Request, SimulatedWorker], None] = lambda request, worker: None
+        """Told of each assignment."""
+        self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._events_count = 0
+
+    def worker_moved(self, worker: Worker, before: WorkerState) -> None:
+        """What health does shows in the assignments."""
+
+    def overload_changed(self, route: Route) -> None:
+        """What overload does shows in the answers."""
+
+    def at(self, at: float, call: Callable[[Any], None], argument: Any = None) -> None:
+        """Events of one instant happen in the order in which they were asked for."""
+        self._events_count += 1
+        heappush(self._events, (at, self._events_count, call, argument))
+
+    def run(self, until: float = float("inf")) -> None:
+        """Let time pass, at most to `until`; without it, until all is answered and no event is left."""
+        core, events = self.core, self._events
+        while True:
+            event_at = events[0][0] if events else float("inf")
+            wake_at = core.next_at
+            if wake_at <= event_at:
+                if wake_at > until or (not events and not core.in_flight_count):
+                    break
+                self.now = max(self.now, wake_at)
+                core.advance(self.now)
+            elif event_at > until:
+                break
+            else:
+                self.now, _, call, argument = heappop(events)
+                call(argument)
+        if until < float("inf"):
+            self.now = until
+
+
+class SimulatedWorker:
+    """A worker and the core's port to it.
+
+    One that is `serial` works on one thing at a time, first in first out, whatever it was given, and cannot be
+    interrupted; any other works on all that it holds at once, and stops when it is told to. `slowness` multiplies what
+    work takes; `instant_failure`, where set, is how it answers everything at once.
+    """
+
+    encoding = Encoding.JSON
+
+    def __init__(
+        self,
+        world: World,
+        worker_id: str,
+        *,
+        concurrency: int = 1,
+        serial: bool = False,
+        slowness: float = 1.0,
+    ) -> None:
+        self.worker_id = worker_id
+        self.slowness = slowness
+        self.instant_failure: Result | None = None
+        self.written_count = 0
+        self.assigned_count = 0
+        self._world = world
+        self._serial = serial
+        self._hello = Hello(commands=[COMMAND], name=worker_id, concurrency=concurrency)
+        self._holds: set[str] = set()
+        self._free_at = 0.0
+        self.join()
+
+    def join(self) -> None:
+        """Connect, as new."""
+        self._free_at = self._world.now
+        self._holds = set()
+        core = self._world.core
+        self._session = core.worker_joined(self.worker_id, self._hello, self, "anonymous", self._world.now)
+
+    def lose(self) -> None:
+        """The link breaks, and with it goes all that the worker held."""
+        self._holds = set()
+        self._world.core.worker_left(self._session, self._world.now)
+
+    @property
+    def session(self) -> Worker:
+        """The worker as the core knows it."""
+        return self._session
+
+    # --- what the core calls ---
+
+    def welcome(self, worker_id: str) -> None:
+        self.written_count += 1
+
+    def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
+        world = self._world
+        self.written_count += 1
+        self.assigned_count += 1
+        self._holds.add(msg_id)
+        world.assigned(request, self)
+        if self.instant_failure is not None:
+            world.at(world.now, self._end, msg_id)
+            return self.written_count
+        start = self._free_at if self._serial and self._free_at > world.now else world.now
+        self._free_at = end = start + world.demands[request.request_id] * self.slowness
+        world.at(end, self._end, msg_id)
+        return self.written_count
+
+    def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
+        raise AssertionError("no worker here declares a canary")
+
+    def cancel(self, msg_id: str, reason: CancelReason) -> None:
+        self.written_count += 1
+        if not self._serial and msg_id in self._holds:
+            self._holds.remove(msg_id)
+            self._world.at(self._world.now, self._cancelled, msg_id)
+
+    def replaced(self) -> None:
+        raise AssertionError("a worker here joins after its link was lost, never before")
+
+    # --- what the clock calls ---
+
+    def _end(self, msg_id: str) -> None:
+        if msg_id in self._holds:
+            self._holds.remove(msg_id)
+            self._world.core.respond(self._session, msg_id, self.instant_failure or DONE, self._world.now)
+
+    def _cancelled(self, msg_id: str) -> None:
+        if self._session.assignments.get(msg_id) is not None:
+            self._world.core.respond(self._session, msg_id, CANCELLED, self._world.now)
+
+
+class SimulatedRequester:
+    """A requester and the core's port to it. `answered(request_id, outcome)` is told how each request ended: `success`
+    or an error code."""
+
+    encoding = Encoding.JSON
+
+    def __init__(self, world: World, answered: Callable[[str, str], None], **fields: Any) -> None:
+        self.answered = answered
+        self._world = world
+        self._message = RequestMessage(command=COMMAND, **({"timeout": TIMEOUT_S} | fields))
+        self._session = world.core.requester_joined(self, "anonymous")
+
+    def send(self, request_id: str, demand_s: float, message: RequestMessage | None = None) -> None:
+        """Submit a request that takes a worker `demand_s`; `message` where it has fields of its own."""
+        world = self._world
+        world.demands[request_id] = demand_s
+        world.core.submit(self._session, message or self._message, request_id, COMMAND, DATA, world.now)
+
+    def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
+        del self._world.demands[request_id]
+        self.answered(request_id, SUCCESS)
+
+    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
+        del self._world.demands[request_id]
+        self.answered(request_id, error.code)
+
+
+def keyed_messages(timeout_s: float) -> list[RequestMessage]:
+    """A message for each of `KEYS_COUNT` affinity keys, for consistent_hash; the other strategies ignore them."""
+    return [
+        RequestMessage(command=COMMAND, timeout=timeout_s, affinity=f"key {index}")
+        for index in range(KEYS_COUNT)
+    ]
+
+
+def arrivals(
+    world: World, gaps: Sequence[float], send: Callable[[int], None], *, start: float = START_S
+) -> None:
+    """Call `send(number)` after each of the gaps (seconds), one after the other."""
+    count = len(gaps)
+
+    def arrive(number: int) -> None:
+        following = number + 1
+        if following < count:
+            world.at(world.now + gaps[following], arrive, following)
+        send(number)
+
+    if count:
+        world.at(start + gaps[0], arrive, 0)

@@ -1,0 +1,8 @@
+"""A worker that fails at once."""
+
+from benchmarks.simulation.black_hole import EXPERIMENT
+from tests.simulation.checking import check
+
+
+def test_black_hole_is_given_next_to_nothing() -> None:
+    check(EXPERIMENT, seed=1, scale=0.08, wider={})
