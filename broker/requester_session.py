@@ -76,8 +76,8 @@ class RequesterSession:
                     # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
                     data = data.copy()
             core.submit(requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
-        if core.next_at < self._broker.wakes_at:
-            self._broker.wake_at(core.next_at)
+        if core.deadlines.next_at < self._broker.wakes_at:  # all else that the core waits for has been told
+            self._broker.wake_at(core.deadlines.next_at)
 
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"

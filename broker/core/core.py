@@ -69,11 +69,12 @@ class Core(Life):
         """
         requests = requester.requests
         settings = self.settings
+        hedge_after = message.hedge
         if (
             request_id in requests
             or len(requests) >= settings.in_flight_count_max
             or self.is_draining
-            or (not message.idempotent and message.hedge is not None)
+            or (hedge_after is not None and not message.idempotent)
         ):
             self._refuse(requester, refusal(settings, requester, message, request_id), request_id)
             return
@@ -94,9 +95,8 @@ class Core(Life):
                 self._refuse(requester, error, request_id)
                 return
         self.submitted_count += 1
-        timeout_s = message.timeout or settings.timeout_s
+        timeout_s = settings.timeout_s if message.timeout is None else max(message.timeout, BUDGET_S_MIN)
         deadline = now + timeout_s
-        hedge_after = message.hedge
         request = Request(
             request_id,
             known,
@@ -117,8 +117,6 @@ class Core(Life):
         pool = route.pool
         worker = None if pool is None else pool.strategy.pick(message.affinity)
         if worker is not None:
-            if timeout_s < BUDGET_S_MIN:  # noqa: PLR1730  the hot path: a call of max() costs more
-                timeout_s = BUDGET_S_MIN
             self._assign(request, worker, timeout_s, now)
         else:
             self._line_up(request, now)

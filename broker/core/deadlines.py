@@ -46,7 +46,6 @@ class Deadlines:
         if request.due_at <= look_at:
             self._put_on_wheel(request)
         else:
-            request.due_tick = 0
             self._young[request] = None
             if look_at < self.next_at:  # noqa: PLR1730  the hot path: a call of min() costs more
                 self.next_at = look_at
@@ -55,6 +54,7 @@ class Deadlines:
         """`request`, added before, has ended."""
         if request.due_tick:
             del self._slots[request.due_tick][request]
+            request.due_tick = 0
         else:
             del self._young[request]
 

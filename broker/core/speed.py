@@ -24,8 +24,8 @@ what scatters, so that equals stay equal; and strategies need few buckets."""
 STEPS_MAX: Final = 4
 """So speed stays in [0.25, 4]: beyond a factor of 16 between two workers the slow one would hardly ever be tried."""
 
-LEARN_INTERVAL_S: Final = 0.001
-"""A worker is learned from at most this often: a thousand samples a second tell enough, and cost nothing."""
+LEARN_INTERVAL_S: Final = 0.01
+"""A worker is learned from at most this often: a hundred samples a second tell enough, and cost nothing."""
 
 HALF_LIFE_S: Final = 15.0
 """What is held against an idle worker fades by half in this time, so that a slow one is tried again within a minute,
