@@ -25,9 +25,6 @@ broker and the caller; a second where the line has not moved long enough to tell
 SHED_COUNT_MAX: Final = 2000
 """Requests that go at one look, so that it stays under about 20 ms; 8,000 a second."""
 
-TIMEOUT_S_MIN: Final = 0.001
-"""What a shorter timeout counts as, beside which a wait is measured: the clock may not tell it from none."""
-
 
 class Queue:
     """`count` requests and `size_bytes` of their data wait, on `routes` (those on which somebody does)."""
@@ -132,4 +129,4 @@ class Queue:
 
 def wait_share(request: Request, now: float) -> float:
     """Which part of its timeout a request has waited, since it began to wait this time."""
-    return (now - request.waiting_since) / max(TIMEOUT_S_MIN, request.deadline - request.submitted_at)
+    return (now - request.waiting_since) / (request.deadline - request.submitted_at)
