@@ -528,7 +528,7 @@ async def test_what_is_sent_is_plain_json_of_the_fewest_bytes(broker: FakeBroker
             seen.extend(payloads)
             take(payloads)
 
-        session.messages_received = look  # type: ignore[method-assign]
+        session.messages_received = look  # type: ignore[method-assign]  # listens in on one session
         await requester.call("echo", {"message": "Hello"}, timeout=5, request_id="r1")
     assert json.loads(seen[0]) == {
         "request_id": "r1",

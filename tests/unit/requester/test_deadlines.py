@@ -79,7 +79,7 @@ async def test_a_call_over_the_bound_waits_for_its_turn(broker: FakeBroker) -> N
             assert sum(call.done() for call in calls) == ended_count
         broker.release()
         assert await asyncio.gather(*calls) == [0, 1, 2, 3, 4]
-        data = [bytes(request.data) for request in broker.requests]  # type: ignore[arg-type]
+        data = [bytes(request.data) for request in broker.requests]  # type: ignore[arg-type]  # all have data
         assert data == [b"0", b"1", b"2", b"3", b"4"]  # in the order of the calls
 
 

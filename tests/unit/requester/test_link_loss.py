@@ -107,7 +107,7 @@ async def test_what_was_sent_twice_may_have_run_whatever_the_second_broker_knows
     )
     send = requester.request if wants_response else requester.call
     first_session = broker.sessions[0]
-    first_session.messages_received = broker.requests.extend  # type: ignore[method-assign,assignment]
+    first_session.messages_received = broker.requests.extend  # type: ignore[method-assign,assignment]  # hears, and does not answer
     call = asyncio.create_task(send("verbatim", refusal, idempotent=True))
     await until(lambda: broker.requests)
     first_session.link.abort("fake broker crashed")
