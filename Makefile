@@ -10,8 +10,9 @@ export TMPDIR := $(CURDIR)/.cache/tmp
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# One test process a core, up to the point where starting more costs more than it saves.
-PYTEST_PARALLEL := --numprocesses logical --maxprocesses 8 --dist worksteal
+# One test process more than cores, for some tests wait, up to the point where starting more costs more than it saves.
+PYTEST_PARALLEL = --dist worksteal --numprocesses \
+	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 

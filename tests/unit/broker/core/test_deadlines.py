@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from taskferry.broker.core.commands import Command
 from taskferry.broker.core.deadlines import LOOK_INTERVAL_S, NEVER, TICK_S, Deadlines
+from taskferry.broker.core.life import BUDGET_S_MIN
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.requester import Requester
 
@@ -105,7 +106,7 @@ def test_no_request_ends_early_and_none_more_than_a_tick_late(
     deadlines = {}
     for pause_s, timeout_s in submits:
         world.sleep(pause_s)
-        deadlines[requester.submit(timeout=timeout_s)] = world.now + timeout_s
+        deadlines[requester.submit(timeout=timeout_s)] = world.now + max(timeout_s, BUDGET_S_MIN)
     world.sleep(60.0)
     assert [answer.outcome for answer in requester.answers] == ["timeout"] * len(submits)
     for answer in requester.answers:
