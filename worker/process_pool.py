@@ -5,6 +5,7 @@ exception and no result of a handler can fail to be pickled. Knows nothing of as
 """
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -85,10 +86,10 @@ class ProcessPool:
         encoding: Encoding,
         deadline: float,
     ) -> "Future[ProcessReport]":
-        executor = self._executor
-        if executor is None:
-            executor = self._executor = self._make_executor()
-        with _stopping_signals_blocked():
+        with _stopping_signals_blocked(), _garbage_left_lying():
+            executor = self._executor
+            if executor is None:
+                executor = self._executor = self._make_executor()
             return executor.submit(_run_handler, function, arguments, keywords, encoding, deadline)
 
     def _make_executor(self) -> ProcessPoolExecutor:
@@ -111,6 +112,20 @@ def _stopping_signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+
+
+@contextlib.contextmanager
+def _garbage_left_lying() -> Iterator[None]:
+    """Making semaphores and processes, multiprocessing speaks to its resource tracker. A garbage collection in the
+    middle of that which finds an earlier pool would speak to it too, which it refuses, with a warning out of nowhere.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _begin_process(lifeline: Connection) -> None:

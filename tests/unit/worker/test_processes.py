@@ -1,14 +1,19 @@
 """Handlers in processes of their own: results, failures, deaths, and nothing left behind."""
 
 import asyncio
+import gc
 import os
-from collections.abc import AsyncIterator
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from taskferry.worker import Worker, limits
+from taskferry.worker.process_pool import ProcessPool
 
 from tests.unit.worker import process_handlers
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
@@ -75,6 +80,41 @@ async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCapture
 async def test_a_process_that_dies_fails_its_assignments_and_is_replaced(connection: Connection) -> None:
     assert await connection.failure("die") == ("handler_error", "The process that ran the handler died")
     assert (await connection.result("square", {"number": 2}))["square"] == 4
+
+
+def test_no_garbage_is_collected_while_processes_are_made(collections: list[str]) -> None:
+    pool = ProcessPool(1)
+    before_count = len(collections)
+    try:
+        future = pool.submit(abs, (-1,), {}, Encoding.JSON, time.monotonic() + 60)
+        meanwhile = collections[before_count:]
+        assert future.result(PATIENCE_S).result == b"1"
+    finally:
+        pool.close()
+    assert not [file for file in meanwhile if file.endswith("resource_tracker.py")]
+    assert gc.isenabled()
+    assert len(collections) > before_count, "afterwards it is"
+
+
+@pytest.fixture
+def collections() -> Iterator[list[str]]:
+    """The source files in whose functions a collection began, which is now as often as can be."""
+    files: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        frame = sys._getframe(1)
+        while phase == "start" and frame is not None:
+            files.append(frame.f_code.co_filename)
+            frame = frame.f_back  # type: ignore[assignment]  # None at the end
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(note)
+    gc.set_threshold(1)
+    try:
+        yield files
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(note)
 
 
 async def test_cancelled_while_running_it_is_answered_when_it_ends_and_while_waiting_at_once(
