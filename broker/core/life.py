@@ -124,13 +124,26 @@ class Life:
             message_number = worker.port.assign(msg_id, request, timeout_s)
         except (errors.NotRepresentable, errors.TooLarge) as error:
             self.roster.changed(worker)
-            if request.assignment is None:
+            if request.assignment is None and not self._assign_as_written(request, worker, timeout_s, now):
                 self._fail(request, error, now)
             return
         assignment = Assignment(msg_id, worker, now, message_number, request)
         worker.assignments[msg_id] = assignment
         request.assignment = assignment
         self.roster.occupy(worker)
+
+    def _assign_as_written(self, request: Request, refused: Worker, timeout_s: float, now: float) -> bool:
+        """Give a request that cannot be carried into the encoding of `refused` to a worker that reads it as it is, lest
+        the fastest draw in, and fail, what only others can read. False where none has a free slot."""
+        encoding = request.requester.port.encoding
+        pool = request.route.pool
+        if pool is None or refused.port.encoding is encoding:
+            return False
+        other = pool.pick_reading(encoding, request.affinity)
+        if other is None:
+            return False
+        self._assign(request, other, timeout_s, now)
+        return True
 
     def _pull(self, worker: Worker, now: float) -> None:
         """Fill the free slots of `worker` with what waits for the commands that it serves."""

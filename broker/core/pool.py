@@ -5,9 +5,11 @@ a worker's load, and that is one number however many commands it serves. So an a
 its worker has pools, which is one where all workers are alike, and never more than its commands and targets.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ...loadbalance.strategy import Strategy
+from ...protocol.encodings import Encoding
 from .route import Route
 from .worker import TRUSTED, Worker, WorkerState
 
@@ -18,6 +20,11 @@ lies elsewhere, and the few that are left would be crushed. Source: Envoy's heal
 EJECTED_SHARE_MAX: Final = 0.3
 """Members that may be ejected at a time, and always one. Envoy's max_ejection_percent is 10 %; fleets of ten workers
 are usual here, of which three may share a broken machine."""
+
+
+PASSED_COUNT_MAX: Final = 32
+"""Workers that one pick may pass over: more than a request can have lost, and a bound where hundreds are of one
+kind."""
 
 
 class Pool:
@@ -73,14 +80,26 @@ class Pool:
 
     def pick_avoiding(self, worker_ids: tuple[str, ...], affinity: str | None) -> Worker | None:
         """As the strategy picks, but none of `worker_ids` while another is there."""
+        passed = self._pick_past(lambda worker: worker.worker_id in worker_ids, affinity)
+        return passed[-1] or passed[0]
+
+    def pick_reading(self, encoding: Encoding, affinity: str | None) -> Worker | None:
+        """As the strategy picks, but one that reads `encoding`; None where none is found soon."""
+        return self._pick_past(lambda worker: worker.port.encoding is not encoding, affinity)[-1]
+
+    def _pick_past(self, is_unwanted: Callable[[Worker], bool], affinity: str | None) -> list[Worker | None]:
+        """What the strategy picks one after the other, up to the first that is wanted; None last where none is."""
         strategy = self.strategy
-        avoided: list[Worker] = []
-        while (worker := strategy.pick(affinity)) is not None and worker.worker_id in worker_ids:
-            avoided.append(worker)
+        passed: list[Worker] = []
+        while (worker := strategy.pick(affinity)) is not None and is_unwanted(worker):
+            passed.append(worker)
             strategy.remove(worker)
-        for other in avoided:
+            if len(passed) == PASSED_COUNT_MAX:
+                worker = None
+                break
+        for other in passed:
             strategy.add(other)
-        return worker or next(iter(avoided), None)
+        return [*passed, worker]
 
     def _settle(self, worker: Worker | None) -> list[Worker]:
         """Reckon with whom the states allow, after those of one member, or the members, have changed."""

@@ -1,6 +1,7 @@
 """What a worker reports, and what becomes of it: results, failures, and reports that nobody waits for."""
 
 import pytest
+from taskferry.broker.core.pool import PASSED_COUNT_MAX
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable, TooLarge
 from taskferry.protocol.limits import TEXT_LENGTH_MAX
@@ -168,3 +169,33 @@ def test_a_worker_that_cannot_be_sent_a_request_does_not_draw_in_the_next_one() 
     first, second = requester.submit(), requester.submit()
     assert requester.outcome(first) == "not_representable"
     assert plain.holds == [second]
+
+
+def test_what_one_worker_cannot_be_sent_goes_to_one_that_reads_it_as_it_is_written() -> None:
+    world = World()
+    packed = world.worker("packed", encoding=Encoding.MSGPACK, weight=100.0, concurrency=100)
+    packed.refuses = NotRepresentable("data: too big an integer")
+    plain = world.worker("plain", concurrency=2)
+    requester = world.requester()
+    for request_id in ("a", "b"):
+        requester.submit(request_id=request_id)
+    assert plain.holds == ["a", "b"]
+    assert requester.outcome(requester.submit()) == "not_representable", "none that reads it has a free slot"
+    plain.succeed("a")
+    plain.refuses = NotRepresentable("data: odd for everybody")
+    assert requester.outcome(requester.submit()) == "not_representable", "and it ends with the second refusal"
+
+
+def test_one_that_reads_it_is_looked_for_among_a_few_dozen() -> None:
+    world = World()
+    fleet = [
+        world.worker(f"packed{number}", encoding=Encoding.MSGPACK, weight=100.0)
+        for number in range(PASSED_COUNT_MAX)
+    ]
+    for packed in fleet:
+        packed.refuses = NotRepresentable("data: too big an integer")
+    plain, requester = world.worker("plain"), world.requester()
+    assert requester.outcome(requester.submit()) == "not_representable"
+    world.core.drain_worker(fleet[0].session, world.now)
+    assert requester.outcome(found := requester.submit()) is None
+    assert plain.holds == [found]
