@@ -5,6 +5,7 @@ One loop for all, so that a view reads the core between two of its steps and nee
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from .views import request_view, status_view, waiting_view, worker_view, workers
 if TYPE_CHECKING:
     from ..broker import Broker
 
+
+logger = logging.getLogger(__name__)
 
 BODY_SIZE_BYTES_MAX: Final = 1024
 """What is read of a request's body: every one that has a meaning is a short object."""
@@ -89,6 +92,8 @@ def make_app(broker: "Broker") -> Starlette:
             return _error(404, f"no worker {worker_id!r} is connected")
         change = broker.core.resume_worker if wish.undo else broker.core.drain_worker
         change(worker, time.monotonic())
+        what = "is given requests again" if wish.undo else "is drained"
+        logger.info("worker %s %s, as an operator wishes; it is %s", worker_id, what, worker.state.value)
         return JSONResponse(worker_view(broker, worker))
 
     return Starlette(
