@@ -15,7 +15,7 @@ TICK_S: Final = 0.01
 
 NEVER: Final = float("inf")
 
-LOOK_INTERVAL_S: Final = 0.5
+YOUNG_S: Final = 0.5
 """How long a request may live before it is put on the wheel. Nearly all have ended by then and cost it nothing."""
 
 
@@ -64,7 +64,7 @@ class Deadlines:
             for request in self._young:
                 self._put_on_wheel(request)
             self._young = {}
-            self._look_at = now + LOOK_INTERVAL_S
+            self._look_at = now + YOUNG_S
         due: list[Request] = []
         ticks = self._ticks
         while ticks and ticks[0] * TICK_S <= now:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from taskferry.broker.core.commands import Command
-from taskferry.broker.core.deadlines import LOOK_INTERVAL_S, NEVER, TICK_S, Deadlines
+from taskferry.broker.core.deadlines import YOUNG_S, NEVER, TICK_S, Deadlines
 from taskferry.broker.core.life import BUDGET_S_MIN
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.requester import Requester
@@ -141,8 +141,8 @@ def test_what_outlives_the_first_look_is_put_on_the_wheel_and_the_rest_leaves_no
     assert deadlines.due(START_S + 0.12) == [short]
     deadlines.remove(short)
     assert deadlines.due(START_S + 0.12) == []
-    assert deadlines.next_at == START_S + LOOK_INTERVAL_S, "the look at what is still young"
-    assert deadlines.due(START_S + LOOK_INTERVAL_S) == []
+    assert deadlines.next_at == START_S + YOUNG_S, "the look at what is still young"
+    assert deadlines.due(START_S + YOUNG_S) == []
     assert deadlines.next_at == pytest.approx(START_S + 30, abs=TICK_S)
     deadlines.remove(long)
     assert deadlines.is_empty
