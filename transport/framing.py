@@ -1,14 +1,13 @@
 """WebSocket frames in and out, without I/O: a short path for the common frame, websockets' own protocol for all else.
 
 Once the handshake is done, whole frames are cut from what arrives. A complete, unfragmented, correctly masked data
-frame of the kind that this connection speaks is unmasked right here; any other frame (control, fragmented, of the
-other kind, reserved bits, wrong masking, too large) goes, whole, to the `websockets` protocol object, which keeps the
-law of RFC 6455. So the protocol object is always between two frames, and either path may take the next one. That both
+frame of the kind that this connection speaks is unmasked right here (frames.py); any other frame (control, fragmented,
+of the other kind, reserved bits, wrong masking, not UTF-8, too large) goes, whole, to the `websockets` protocol object,
+which keeps the law of RFC 6455. So the protocol object is always between two frames, and either path may take the next one. That both
 paths agree is a property test. Knows no sockets, no clock and nothing of what a message says.
 """
 
 import os
-from struct import Struct as Layout
 from typing import Final
 
 from websockets.client import ClientProtocol
@@ -16,15 +15,16 @@ from websockets.frames import CloseCode, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # a platform without websockets' C extension
-    from websockets.utils import apply_mask
+from .frames import LENGTH_16, LENGTH_64, MASKED, frame_head
 
-_LENGTH_16: Final = Layout("!H")
-_LENGTH_64: Final = Layout("!Q")
+try:
+    from ._frames import cut_frames, masked_frame
+except ImportError:  # not built: see frames.py
+    from .frames import cut_frames, masked_frame
+
 _FIN: Final = 0x80
-_MASKED: Final = 0x80
+_NO_FRAME: Final = -1
+"""A first byte that no frame has."""
 _MASK_POOL_SIZE_BYTES: Final = 4096
 """Masking keys are drawn from the system's randomness in blocks of this size: RFC 6455 (5.3) wants them
 unpredictable, and one system call a frame would cost more than the frame."""
@@ -37,17 +37,8 @@ PREBUILT_HEADERS_COUNT: Final = 2048
 """Headers of unmasked messages up to this size are made once: nearly all messages of a broker are smaller."""
 
 
-def _header(first_byte: int, mask_bit: int, size: int) -> bytes:
-    """RFC 6455 (5.2): the first two bytes and the extended length."""
-    if size < 126:
-        return bytes((first_byte, mask_bit | size))
-    if size < 65536:
-        return bytes((first_byte, mask_bit | 126)) + _LENGTH_16.pack(size)
-    return bytes((first_byte, mask_bit | 127)) + _LENGTH_64.pack(size)
-
-
 _PREBUILT_HEADERS: Final = {
-    opcode: tuple(_header(_FIN | opcode, 0, size) for size in range(PREBUILT_HEADERS_COUNT))
+    opcode: tuple(frame_head(_FIN | opcode, 0, size) for size in range(PREBUILT_HEADERS_COUNT))
     for opcode in (Opcode.TEXT, Opcode.BINARY)
 }
 
@@ -61,14 +52,12 @@ class Framing:
     """
 
     __slots__ = (
-        "_body_offset",
+        "_common_byte",
         "_first_byte",
         "_fragments",
         "_fragments_opcode",
         "_held",
         "_held_size",
-        "_is_client",
-        "_is_plain",
         "_is_text",
         "_mask_bit",
         "_mask_pool",
@@ -88,14 +77,14 @@ class Framing:
         self.message_size_bytes_max = message_size_bytes_max
         self.wrong_kind_count = 0
         """Whole messages of the other kind (text for binary or binary for text) that came in the last `receive`."""
-        self._is_client = isinstance(protocol, ClientProtocol)
-        self._mask_bit = 0 if self._is_client else _MASKED
-        self._body_offset = 2 if self._is_client else 6
+        is_client = isinstance(protocol, ClientProtocol)
+        self._mask_bit = 0 if is_client else MASKED
         self._opcode = opcode
         self._first_byte = _FIN | opcode
-        self.headers: tuple[bytes, ...] = () if self._is_client else _PREBUILT_HEADERS[opcode]
+        self._common_byte = self._first_byte
+        """What frames begin with that may be cut here; none while the protocol object is inside a message."""
+        self.headers: tuple[bytes, ...] = () if is_client else _PREBUILT_HEADERS[opcode]
         """A server's ready-made headers by message size: what `frame` would give, without the call."""
-        self._is_plain = True
         self._is_text = opcode is Opcode.TEXT
         self._held: list[bytes] = []
         self._held_size = 0
@@ -105,7 +94,7 @@ class Framing:
         self._mask_pool = b""
         self._mask_position = 0
 
-    def receive(self, data: bytes | memoryview) -> list[bytes]:  # noqa: PLR0912  the hot path calls nothing it need not
+    def receive(self, data: bytes | memoryview) -> list[bytes]:
         """Take in what arrived after the handshake; the whole messages that it completes, in order. Keeps no hold of
         `data`.
 
@@ -116,64 +105,58 @@ class Framing:
             data = self._take_up(data)
         messages: list[bytes] = []
         self.wrong_kind_count = 0
-        first_byte = self._first_byte
-        mask_bit = self._mask_bit
-        body_offset = self._body_offset
-        is_text = self._is_text
         size = len(data)
         start = 0
-        while size - start >= 2:
-            length = data[start + 1] ^ mask_bit
-            body = start + body_offset
-            if length >= 126:
-                if length == 126 and size - start >= 4:
-                    length = data[start + 2] << 8 | data[start + 3]
-                    body += 2
-                elif length > 127:  # the mask bit is not what the role demands
-                    self._hand_over(data[start:], messages)
-                    return messages
-                else:
-                    length_size = 2 if length == 126 else 8
-                    body += length_size
-                    if size < start + 2 + length_size:
-                        self._hold(data, start, body - start)
-                        return messages
-                    length = _LENGTH_64.unpack_from(data, start + 2)[0]
-                if length > self.message_size_bytes_max:
-                    self._hand_over(data[start:], messages)
-                    return messages
-            end = body + length
+        while True:
+            start = cut_frames(
+                data,
+                start,
+                self._common_byte,
+                self._mask_bit,
+                self.message_size_bytes_max,
+                self._is_text,
+                messages,
+            )
+            if start == size:
+                return messages
+            end = self._frame_end(data, start)
             if end > size:
                 self._hold(data, start, end - start)
                 return messages
-            if data[start] == first_byte and self._is_plain:
-                if mask_bit:
-                    payload = apply_mask(data[body:end], data[body - 4 : body])  # type: ignore[arg-type]  # takes views
-                else:
-                    payload = bytes(data[body:end])
-                if is_text and not payload.isascii() and not self._check_text(payload):
-                    return messages
-                messages.append(payload)
-            else:
-                self._hand_over(data[start:end], messages)
+            if end == start:
+                self._hand_over(data[start:], messages)
+                return messages
+            self._hand_over(data[start:end], messages)
             start = end
-        if start < size:
-            self._hold(data, start, 2)
-        return messages
 
-    def frame(self, payload: bytes) -> tuple[bytes, bytes]:
-        """One outgoing data message as its header and its body (masked by a client), to be sent one after the other."""
-        mask_bit = _MASKED ^ self._mask_bit
-        header = _header(self._first_byte, mask_bit, len(payload))
-        if not mask_bit:
-            return header, payload
+    def frame(self, payload: bytes) -> tuple[bytes, ...]:
+        """One outgoing data message, in pieces to be sent one after the other; a client's is masked."""
+        if self._mask_bit:
+            return frame_head(self._first_byte, 0, len(payload)), payload
         position = self._mask_position
         if position >= len(self._mask_pool):
             self._mask_pool = os.urandom(_MASK_POOL_SIZE_BYTES)
             position = 0
-        mask = self._mask_pool[position : position + 4]
         self._mask_position = position + 4
-        return header + mask, apply_mask(payload, mask)
+        return (masked_frame(self._first_byte, payload, self._mask_pool[position : position + 4]),)
+
+    def _frame_end(self, data: bytes | memoryview, start: int) -> int:
+        """Where the frame at `start` ends, or at least reaches to where too little of it is there; `start` itself for
+        one that the protocol object will refuse by its head."""
+        left = len(data) - start
+        if left < 2:
+            return start + 2
+        length = data[start + 1] ^ self._mask_bit
+        if length > 127:  # the mask bit is not what the role demands
+            return start
+        head_size = 6 if self._mask_bit else 2
+        if length >= 126:
+            length_size, layout = (2, LENGTH_16) if length == 126 else (8, LENGTH_64)
+            head_size += length_size
+            if left < 2 + length_size:
+                return start + head_size
+            length = layout.unpack_from(data, start + 2)[0]
+        return start if length > self.message_size_bytes_max else start + head_size + length
 
     def _take_up(self, data: bytes | memoryview) -> bytes:
         """What is held and `data` behind it, if that is as much as was waited for; else nothing."""
@@ -196,7 +179,8 @@ class Framing:
         """Let the protocol object take `data`: one whole frame, or the beginning of something that it will refuse."""
         protocol = self.protocol
         protocol.receive_data(bytes(data))
-        self._is_plain = protocol.current_size is None and protocol.state is State.OPEN
+        is_plain = protocol.current_size is None and protocol.state is State.OPEN
+        self._common_byte = self._first_byte if is_plain else _NO_FRAME
         for event in protocol.events_received():
             opcode: Opcode = event.opcode  # type: ignore[union-attr]  # after the handshake, events are frames
             if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
@@ -217,7 +201,7 @@ class Framing:
         try:
             payload.decode()
         except UnicodeDecodeError as error:
-            self._is_plain = False
+            self._common_byte = _NO_FRAME
             self.protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
             return False
         return True

@@ -27,8 +27,6 @@ _JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
 """Up to here queued frames are joined into one write; above it the copy costs more than handing over a list."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
-_COPY_SIZE_BYTES_MAX: Final = 16 * 1024
-"""Up to here a read is copied before it is cut: small frames are cut from bytes faster than from a view."""
 
 
 SUSPICION_S: Final = 1.0
@@ -270,8 +268,6 @@ class Link(asyncio.BufferedProtocol):
         self._heard = True
         self.received_bytes_count += nbytes
         data: bytes | memoryview = self._group.read_buffer[:nbytes]
-        if nbytes <= _COPY_SIZE_BYTES_MAX:
-            data = bytes(data)
         if not self.opened:
             rest = self._receive_handshake(bytes(data))
             if not rest or not self.opened:

@@ -1,0 +1,53 @@
+"""Builds what is written twice or worth compiling; all else about the package is in pyproject.toml.
+
+`transport/_frames.c` is built always. An editable installation runs the sources as they are; any other one compiles
+the modules of the hot path (`COMPILED` below) to C with mypyc, from the same sources. Without a C compiler, or with
+TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+COMPILED = (
+    "broker/core/*.py",
+    "broker/requester_session.py",
+    "broker/worker_session.py",
+    "loadbalance/*.py",
+    "transport/group.py",
+    "transport/link.py",
+)
+PACKAGES = ("broker", "cli", "loadbalance", "protocol", "requester", "transport", "worker")
+
+
+def extensions() -> list[Extension]:
+    """What is to be built for this installation."""
+    if os.environ.get("TASKFERRY_PURE") == "1":
+        return []
+    built = [Extension("taskferry.transport._frames", ["transport/_frames.c"], extra_compile_args=["-O3"])]
+    if "editable_wheel" not in sys.argv:
+        built += compiled_modules()
+    for extension in built:
+        extension.optional = True
+    return built
+
+
+def compiled_modules() -> list[Extension]:
+    """The hot path as C. mypyc finds modules by the folders they lie in, so it is given the tree as it is installed."""
+    from mypyc.build import mypycify
+
+    tree = ROOT / "build" / "sources"
+    shutil.rmtree(tree, ignore_errors=True)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tree / "taskferry" / package, ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+    paths = sorted(path for pattern in COMPILED for path in (tree / "taskferry").glob(pattern))
+    os.environ["MYPYPATH"] = str(tree)
+    options = ["--namespace-packages", "--explicit-package-bases", "--ignore-missing-imports"]
+    return mypycify([*options, *map(str, paths)], opt_level="3", group_name="taskferry")
+
+
+setup(ext_modules=extensions())

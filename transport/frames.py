@@ -1,0 +1,88 @@
+"""The common frame of RFC 6455 (5.2), cut and made: complete, unfragmented, of one kind, masked as the role demands.
+
+Knows bytes alone: no connection, no state, no protocol object. Whatever is not the common frame is left where it
+stands, for framing.py. `_frames.c` is the same in C and takes the place of these functions where it was built; the
+tests hold both to one behaviour.
+"""
+
+from struct import Struct as Layout
+from typing import Final
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without websockets' C extension
+    from websockets.utils import apply_mask
+
+LENGTH_16: Final = Layout("!H")
+LENGTH_64: Final = Layout("!Q")
+MASKED: Final = 0x80
+_COPY_SIZE_BYTES_MAX: Final = 16 * 1024
+"""Up to here a view is copied before it is cut: small frames are cut from bytes faster than from a view."""
+
+
+def frame_head(first_byte: int, mask_bit: int, size: int) -> bytes:
+    """The first two bytes and the extended length of a frame whose payload has `size` bytes."""
+    if size < 126:
+        return bytes((first_byte, mask_bit | size))
+    if size < 65536:
+        return bytes((first_byte, mask_bit | 126)) + LENGTH_16.pack(size)
+    return bytes((first_byte, mask_bit | 127)) + LENGTH_64.pack(size)
+
+
+def cut_frames(  # noqa: PLR0917  called for every read: names would cost
+    data: bytes | memoryview,
+    start: int,
+    first_byte: int,
+    mask_bit: int,
+    size_bytes_max: int,
+    is_text: bool,
+    messages: list[bytes],
+) -> int:
+    """Cut common frames from `data`, from `start` on, and append their payloads to `messages`.
+
+    Common are those that begin with `first_byte`, have `mask_bit` (0x80 or 0) as it is, at most `size_bytes_max` of
+    payload, all of it there, and, where `is_text`, UTF-8. Returns the position of the first that is not so, or the end
+    of `data`.
+    """
+    if len(data) <= _COPY_SIZE_BYTES_MAX:
+        data = bytes(data)
+    key_size = 4 if mask_bit else 0
+    size = len(data)
+    while size - start >= 2 and data[start] == first_byte:
+        length = data[start + 1] ^ mask_bit
+        body = start + 2 + key_size
+        if length >= 126:
+            if length == 126 and size - start >= 4:
+                length = LENGTH_16.unpack_from(data, start + 2)[0]
+                body += 2
+            elif length == 127 and size - start >= 10:
+                length = LENGTH_64.unpack_from(data, start + 2)[0]
+                body += 8
+            else:
+                return start
+        end = body + length
+        if length > size_bytes_max or end > size:
+            return start
+        if mask_bit:
+            payload = apply_mask(data[body:end], data[body - 4 : body])  # type: ignore[arg-type]  # takes views
+        else:
+            payload = bytes(data[body:end])
+        if is_text and not payload.isascii() and not is_utf8(payload):
+            return start
+        messages.append(payload)
+        start = end
+    return start
+
+
+def masked_frame(first_byte: int, payload: bytes, key: bytes) -> bytes:
+    """A whole frame as a client sends it, masked with the four bytes of `key`."""
+    return frame_head(first_byte, MASKED, len(payload)) + key + apply_mask(payload, key)
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Whether these bytes may stand in a text frame (RFC 6455, 8.1)."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
