@@ -1,7 +1,7 @@
 """Builds what is written twice or worth compiling; all else about the package is in pyproject.toml.
 
-`transport/_frames.c` is built always. An editable installation runs the sources as they are; any other one compiles
-the modules of the hot path (`COMPILED` below) to C with mypyc, from the same sources. Without a C compiler, or with
+`transport/_frames.c` is built always. A wheel, and so every installation but an editable one, has the modules of the
+hot path (`COMPILED` below) compiled to C by mypyc, from the same sources. Without a C compiler, or with
 TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same.
 """
 
@@ -18,6 +18,7 @@ COMPILED = (
     "broker/requester_session.py",
     "broker/worker_session.py",
     "loadbalance/*.py",
+    "protocol/frequent.py",
     "transport/group.py",
     "transport/link.py",
 )
@@ -29,7 +30,7 @@ def extensions() -> list[Extension]:
     if os.environ.get("TASKFERRY_PURE") == "1":
         return []
     built = [Extension("taskferry.transport._frames", ["transport/_frames.c"], extra_compile_args=["-O3"])]
-    if "editable_wheel" not in sys.argv:
+    if "bdist_wheel" in sys.argv:
         built += compiled_modules()
     for extension in built:
         extension.optional = True
@@ -38,15 +39,20 @@ def extensions() -> list[Extension]:
 
 def compiled_modules() -> list[Extension]:
     """The hot path as C. mypyc finds modules by the folders they lie in, so it is given the tree as it is installed."""
-    from mypyc.build import mypycify
+    from mypyc.build import mypycify  # noqa: PLC0415  a build without it must do
 
     tree = ROOT / "build" / "sources"
     shutil.rmtree(tree, ignore_errors=True)
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tree / "taskferry" / package, ignore=shutil.ignore_patterns("*.so", "*.pyd"))
+        shutil.copytree(
+            ROOT / package, tree / "taskferry" / package, ignore=shutil.ignore_patterns("*.so", "*.pyd")
+        )
     paths = sorted(path for pattern in COMPILED for path in (tree / "taskferry").glob(pattern))
+    # A package that is whole goes before one of the same name that happens to be installed.
+    (tree / "taskferry" / "__init__.py").touch()
     os.environ["MYPYPATH"] = str(tree)
-    options = ["--namespace-packages", "--explicit-package-bases", "--ignore-missing-imports"]
+    options = ["--config-file=", f"--cache-dir={ROOT / 'build' / 'mypy'}"]
+    options += ["--namespace-packages", "--explicit-package-bases", "--ignore-missing-imports"]
     return mypycify([*options, *map(str, paths)], opt_level="3", group_name="taskferry")
 
 

@@ -15,7 +15,7 @@ from time import process_time_ns
 from typing import Any, Final
 
 from taskferry.loadbalance.registry import STRATEGIES
-from taskferry.loadbalance.strategy import Strategy
+from taskferry.loadbalance.strategy import Candidate, Strategy
 
 WORKERS_COUNTS: Final = (100, 1_000, 5_000)
 ASSIGNMENTS_COUNT: Final = 20_000
@@ -26,10 +26,10 @@ LATENCIES: Final = (0.5, 1.0, 1.5, 3.0)
 KEYS: Final = tuple(f"key-{number}" for number in range(1_000))
 
 
-class Candidate:
+class PlainCandidate(Candidate):
     """A worker as plain as one can be, so that the strategy is what is measured."""
 
-    __slots__ = ("in_flight_count", "latency", "speed", "weight", "worker_id")
+    __slots__ = ()
 
     def __init__(self, number: int) -> None:
         self.worker_id = f"worker-{number}"
@@ -77,17 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 Pick = Callable[[str | None], Any]
 """Never None here, and a check would be measured."""
 
-Run = Callable[[Strategy[Candidate], list[Candidate], int], None]
+Run = Callable[[Strategy[PlainCandidate], list[PlainCandidate], int], None]
 """Makes so many assignments and ends as many, those of the list first and in its order."""
 
 
 def measure(name: str, run: Run, workers_count: int, assignments_count: int, rounds_count: int) -> float:
     """CPU nanoseconds for one assignment from pick to end, less what the loop around the calls takes."""
     strategy = STRATEGIES[name](random.Random(1).random)
-    candidates = [Candidate(number) for number in range(workers_count)]
+    candidates = [PlainCandidate(number) for number in range(workers_count)]
     for candidate in candidates:
         strategy.add(candidate)
-    busy: list[Candidate] = []
+    busy: list[PlainCandidate] = []
     per_worker = 1.5 if run is run_free else 0.5
     for number in range(int(per_worker * workers_count)):
         candidate = picked(strategy, number)
@@ -109,14 +109,14 @@ def measure(name: str, run: Run, workers_count: int, assignments_count: int, rou
     return max(0.0, least - least_of_nothing) / assignments_count
 
 
-def picked(strategy: Strategy[Candidate], number: int) -> Candidate:
+def picked(strategy: Strategy[PlainCandidate], number: int) -> PlainCandidate:
     """The pick for request `number`, whose key is one of a thousand."""
     candidate = strategy.pick(KEYS[number % len(KEYS)])
     assert candidate is not None, "half of the workers or more are there"
     return candidate
 
 
-def run_free(strategy: Strategy[Candidate], busy: list[Candidate], assignments_count: int) -> None:
+def run_free(strategy: Strategy[PlainCandidate], busy: list[PlainCandidate], assignments_count: int) -> None:
     """Workers with slots to spare: a strategy is told of the change, twice for each assignment."""
     pick: Pick = strategy.pick
     changed = strategy.changed
@@ -131,7 +131,7 @@ def run_free(strategy: Strategy[Candidate], busy: list[Candidate], assignments_c
         changed(ended)
 
 
-def run_full(strategy: Strategy[Candidate], busy: list[Candidate], assignments_count: int) -> None:
+def run_full(strategy: Strategy[PlainCandidate], busy: list[PlainCandidate], assignments_count: int) -> None:
     """Workers with one slot each: one leaves with every assignment, and one comes back with every end."""
     pick: Pick = strategy.pick
     add, remove = strategy.add, strategy.remove
@@ -146,7 +146,7 @@ def run_full(strategy: Strategy[Candidate], busy: list[Candidate], assignments_c
         add(ended)
 
 
-def run_nothing(busy: list[Candidate], assignments_count: int) -> None:
+def run_nothing(busy: list[PlainCandidate], assignments_count: int) -> None:
     """The same loop without the calls."""
     busy_count = len(busy)
     for number in range(assignments_count):

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
+from ..protocol.encodings import Encoding
+from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..transport.group import LinkGroup
 from ..transport.link import Receiver
@@ -56,6 +58,9 @@ class Broker:
         self.version = version("taskferry")
         self.data_size_bytes_max = settings.message_size_bytes_max - ENVELOPE_SIZE_BYTES_MAX
         self.core = Core(settings.core_settings(), settings.strategy_choice(random.random), EventLog())
+        self.frequent_messages: dict[Encoding, FrequentMessages] = {
+            encoding: FrequentMessages(encoding) for encoding in Encoding
+        }
         self.worker_sessions: dict[WorkerSession, None] = {}
         self.requester_sessions: dict[RequesterSession, None] = {}
         self.worker_connections_count = 0

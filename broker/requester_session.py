@@ -13,8 +13,9 @@ from ..protocol import errors
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
+from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
-from ..protocol.messages import Cancel, Failure, Pong, Response, text_or_none
+from ..protocol.messages import Cancel, Failure, Pong, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import Link
 from .core.requester import Requester
@@ -28,11 +29,21 @@ ANONYMOUS = "anonymous"
 class RequesterSession:
     """Receives from one link and is the core's port to it."""
 
-    __slots__ = ("_broker", "_codec", "_core", "_data_size_bytes_max", "_link", "_requester", "encoding")
+    __slots__ = (
+        "_broker",
+        "_codec",
+        "_core",
+        "_data_size_bytes_max",
+        "_frequent",
+        "_link",
+        "_requester",
+        "encoding",
+    )
 
     _link: Link
     _requester: Requester
     _codec: Codec
+    _frequent: FrequentMessages
     encoding: Encoding
 
     def __init__(self, broker: "Broker") -> None:
@@ -46,6 +57,7 @@ class RequesterSession:
         self._link = link
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
+        self._frequent = self._broker.frequent_messages[link.encoding]
         self._requester = self._core.requester_joined(self, ANONYMOUS)
         self._broker.requester_sessions[self] = None
 
@@ -100,7 +112,7 @@ class RequesterSession:
             result = transcode(result, encoding, self.encoding)
         if len(result) > self._data_size_bytes_max:
             raise errors.TooLarge(f"result: {len(result)} bytes, at most {self._data_size_bytes_max}")
-        self._link.send(self._codec.encode(Response(request_id, True, result, None, worker_id)))
+        self._link.send(self._frequent.success(request_id, result, worker_id))
 
     def fail(self, request_id: str | None, error: TaskferryError, worker_id: str | None) -> None:
         failure = Failure(request_id, False, None, error.text, worker_id, error.code)

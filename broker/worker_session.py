@@ -13,6 +13,7 @@ from ..protocol import errors, limits, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
+from ..protocol.frequent import FrequentMessages
 from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import Link
@@ -48,6 +49,7 @@ class WorkerSession:
         "_connect_timer",
         "_core",
         "_data_size_bytes_max",
+        "_frequent",
         "_hello_msg_id",
         "_is_rejected",
         "_is_silent",
@@ -58,6 +60,7 @@ class WorkerSession:
 
     link: Link
     _codec: Codec
+    _frequent: FrequentMessages
     _connect_timer: asyncio.TimerHandle
     encoding: Encoding
 
@@ -77,6 +80,7 @@ class WorkerSession:
         self.link = link
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
+        self._frequent = self._broker.frequent_messages[link.encoding]
         self._broker.worker_sessions[self] = None
         self._connect_timer = asyncio.get_running_loop().call_later(
             limits.HANDSHAKE_S_MAX, self._connect_overdue
@@ -142,8 +146,13 @@ class WorkerSession:
                 raise errors.TooLarge(
                     f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
                 )
-        call = Call(request.command.name, data, timeout_s, request.request_id, request.trace)
-        return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
+        name, request_id = request.command.name, request.request_id
+        if request.trace is None:
+            message = self._frequent.assignment(msg_id, time.time(), name, data, timeout_s, request_id)
+        else:
+            call = Call(name, data, timeout_s, request_id, request.trace)
+            message = self._codec.encode(AssignmentMessage(msg_id, time.time(), call))
+        return self.link.send(message)
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
         call = Call(command, self._codec.empty_data, timeout_s, CANARY_REQUEST_ID)

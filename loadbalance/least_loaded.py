@@ -10,8 +10,8 @@ Candidates stand in buckets of equal load, first in first out, so that equals ta
 have a bucket: a pick looks at its top, a change moves one candidate between two buckets.
 """
 
-from collections import OrderedDict
 from heapq import heappop, heappush
+from operator import itemgetter
 from typing import Final, Generic
 
 from .strategy import C
@@ -21,53 +21,90 @@ EMPTY_BUCKETS_COUNT: Final = 64
 workers of ever new weights leave loads behind that never do. Speed moves in steps, so it adds few."""
 
 
+class _Place(Generic[C]):
+    """Where a candidate stands: a link of its bucket's ring."""
+
+    __slots__ = ("after", "before", "candidate")
+
+    def __init__(self, candidate: C | None) -> None:
+        self.candidate = candidate
+        self.before: _Place[C] = self
+        self.after: _Place[C] = self
+
+
+class _Bucket(_Place[C]):
+    """All places of one load: the one without a candidate, with which their ring begins and ends."""
+
+    __slots__ = ("is_listed",)
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.is_listed = False
+        """Its load stands in the heap."""
+
+
 class LeastLoaded(Generic[C]):
     """Picks in O(1), changes in O(log loads), where `loads` is the number of different loads, not of candidates.
 
-    Buckets are OrderedDicts, because a plain dict finds its first key by stepping over all the deleted ones.
+    A change of place costs a few pointers; an OrderedDict, which finds its first key as quickly, would cost twice as
+    much. The place behind its bucket is the first to go. A bucket that has become empty leaves the heap at the next
+    pick, and stays at hand.
     """
 
     __slots__ = ("_buckets", "_loads", "_places")
 
     def __init__(self) -> None:
-        self._buckets: dict[float, OrderedDict[C, None]] = {}
-        self._loads: list[float] = []
-        self._places: dict[C, OrderedDict[C, None]] = {}
+        self._buckets: dict[float, _Bucket[C]] = {}
+        self._loads: list[tuple[float, _Bucket[C]]] = []
+        self._places: dict[C, _Place[C]] = {}
 
     def add(self, candidate: C) -> None:
-        load = (candidate.in_flight_count + 1) / (candidate.weight * candidate.speed)
-        bucket = self._buckets.get(load)
-        if bucket is None:
-            bucket = self._new_bucket(load)
-        bucket[candidate] = None
-        self._places[candidate] = bucket
+        place = self._places[candidate] = _Place(candidate)
+        self._line_up(candidate, place)
 
     def remove(self, candidate: C) -> None:
-        del self._places.pop(candidate)[candidate]
+        place = self._places.pop(candidate)
+        place.before.after = place.after
+        place.after.before = place.before
 
     def changed(self, candidate: C) -> None:
-        places = self._places
-        del places[candidate][candidate]
-        load = (candidate.in_flight_count + 1) / (candidate.weight * candidate.speed)
-        bucket = self._buckets.get(load)
-        if bucket is None:
-            bucket = self._new_bucket(load)
-        bucket[candidate] = None
-        places[candidate] = bucket
+        place = self._places[candidate]
+        place.before.after = place.after
+        place.after.before = place.before
+        self._line_up(candidate, place)
 
     def pick(self, affinity: str | None) -> C | None:
         loads = self._loads
         while loads:
-            for candidate in self._buckets[loads[0]]:
+            bucket = loads[0][1]
+            candidate = bucket.after.candidate
+            if candidate is not None:
                 return candidate
-            del self._buckets[heappop(loads)]
+            bucket.is_listed = False
+            heappop(loads)
         return None
 
-    def _new_bucket(self, load: float) -> OrderedDict[C, None]:
-        if len(self._loads) > 2 * len(self._places) + EMPTY_BUCKETS_COUNT:
-            self._buckets = {load: bucket for load, bucket in self._buckets.items() if bucket}
-            self._loads = sorted(self._buckets)  # which is a heap
-        bucket: OrderedDict[C, None] = OrderedDict()
-        self._buckets[load] = bucket
-        heappush(self._loads, load)
+    def _line_up(self, candidate: C, place: _Place[C]) -> None:
+        """Put `place` at the end of the bucket that `candidate` belongs to now."""
+        load = (candidate.in_flight_count + 1) / (candidate.weight * candidate.speed)
+        bucket = self._buckets.get(load)
+        if bucket is None:
+            bucket = self._new_bucket(load)
+        if not bucket.is_listed:
+            bucket.is_listed = True
+            heappush(self._loads, (load, bucket))
+        last = bucket.before
+        last.after = place
+        place.before = last
+        place.after = bucket
+        bucket.before = place
+
+    def _new_bucket(self, load: float) -> _Bucket[C]:
+        if len(self._buckets) > 2 * len(self._places) + EMPTY_BUCKETS_COUNT:
+            self._buckets = {
+                load: bucket for load, bucket in self._buckets.items() if bucket.after is not bucket
+            }
+            listed = [(load, bucket) for load, bucket in self._buckets.items() if bucket.is_listed]
+            self._loads = sorted(listed, key=itemgetter(0))  # which is a heap
+        bucket = self._buckets[load] = _Bucket()
         return bucket

@@ -11,7 +11,7 @@ Chance = Callable[[], float]
 """Gives floats evenly spread over [0, 1), as random.Random.random does."""
 
 
-class Candidate(Protocol):
+class Candidate:
     """What a strategy sees of a worker. Read only; compared and hashed by identity.
 
     `worker_id` is unique; `in_flight_count` assignments hold a slot; `weight` is its share, above 0 and up to 100: the
@@ -20,16 +20,13 @@ class Candidate(Protocol):
     average (1 is as long), and it moves with every success.
     """
 
-    @property
-    def worker_id(self) -> str: ...
-    @property
-    def in_flight_count(self) -> int: ...
-    @property
-    def weight(self) -> float: ...
-    @property
-    def speed(self) -> float: ...
-    @property
-    def latency(self) -> float: ...
+    __slots__ = ("in_flight_count", "latency", "speed", "weight", "worker_id")
+
+    worker_id: str
+    in_flight_count: int
+    weight: float
+    speed: float
+    latency: float
 
 
 C = TypeVar("C", bound=Candidate)

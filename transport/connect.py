@@ -18,6 +18,7 @@ from websockets.uri import WebSocketURI, parse_uri
 from ..protocol.encodings import Encoding
 from .group import LinkGroup
 from .link import Link, Receiver
+from .loop_protocol import LoopProtocol
 from .settings import LinkSettings
 from .websocket_log import websocket_logger
 
@@ -89,7 +90,7 @@ async def connect(
     context = ssl.create_default_context() if uri.secure else None
     try:
         async with asyncio.timeout(settings.handshake_s_max):
-            await loop.create_connection(lambda: link, uri.host, uri.port, ssl=context)
+            await loop.create_connection(lambda: LoopProtocol(link), uri.host, uri.port, ssl=context)
             await opening.outcome
     except TimeoutError:
         link.abort("handshake not finished in time")

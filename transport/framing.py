@@ -3,8 +3,8 @@
 Once the handshake is done, whole frames are cut from what arrives. A complete, unfragmented, correctly masked data
 frame of the kind that this connection speaks is unmasked right here (frames.py); any other frame (control, fragmented,
 of the other kind, reserved bits, wrong masking, not UTF-8, too large) goes, whole, to the `websockets` protocol object,
-which keeps the law of RFC 6455. So the protocol object is always between two frames, and either path may take the next one. That both
-paths agree is a property test. Knows no sockets, no clock and nothing of what a message says.
+which keeps the law of RFC 6455. So the protocol object is always between two frames, and either path may take the next
+one. That both paths agree is a property test. Knows no sockets, no clock and nothing of what a message says.
 """
 
 import os

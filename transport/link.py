@@ -1,4 +1,4 @@
-"""One end of one WebSocket connection, in whichever program: an asyncio protocol that hands over whole messages.
+"""One end of one WebSocket connection, in whichever program: takes asyncio's calls and hands over whole messages.
 
 Joins writes, holds back what the peer cannot take yet, finds out when the other side has died. Knows bytes and
 seconds; knows nothing of what messages mean, and must not. What it learns it tells its receiver.
@@ -49,7 +49,7 @@ class Receiver(Protocol):
         """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
 
 
-class Link(asyncio.BufferedProtocol):
+class Link:
     """A connection in the making, open, or closing.
 
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no more), `peer`
@@ -242,7 +242,7 @@ class Link(asyncio.BufferedProtocol):
         elif now - self._pinged_at >= SUSPICION_S:
             self.is_silent = True
 
-    # --- asyncio's calls ---
+    # --- asyncio's calls, see loop_protocol.py ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP (and TLS) is there; the WebSocket handshake begins."""

@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from ..protocol.encodings import SUBPROTOCOLS, choose
 from .group import LinkGroup
 from .link import Link, Receiver
+from .loop_protocol import LoopProtocol
 from .settings import LinkSettings
 from .websocket_log import websocket_logger
 
@@ -41,7 +42,7 @@ async def listen(
     Raises OSError where the port cannot be had.
     """
 
-    def make_link() -> Link:
+    def make_link() -> LoopProtocol:
         protocol = ServerProtocol(
             subprotocols=_OFFERED,
             select_subprotocol=_select,
@@ -50,8 +51,8 @@ async def listen(
         )
         receiver = make_receiver()
         if isinstance(receiver, str):
-            return Link(protocol, _Refused(), group, settings, refusal=receiver)
-        return Link(protocol, receiver, group, settings)
+            return LoopProtocol(Link(protocol, _Refused(), group, settings, refusal=receiver))
+        return LoopProtocol(Link(protocol, receiver, group, settings))
 
     loop = asyncio.get_running_loop()
     return await loop.create_server(

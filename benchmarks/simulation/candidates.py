@@ -4,13 +4,13 @@ from typing import Any
 
 from taskferry.loadbalance.power_of_two import PowerOfTwo
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
-from taskferry.loadbalance.strategy import Chance, Strategy
+from taskferry.loadbalance.strategy import Candidate, Chance, Strategy
 
 
-class SteadyCandidate:
+class SteadyCandidate(Candidate):
     """A worker as a strategy sees it, of constant weight, speed and latency. Only its in-flight count changes."""
 
-    __slots__ = ("in_flight_count", "latency", "speed", "weight", "worker_id")
+    __slots__ = ()
 
     def __init__(self, worker_id: str, weight: float = 1.0) -> None:
         self.worker_id = worker_id

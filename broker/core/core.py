@@ -13,6 +13,7 @@ at a clock or draws lots; calls must not be nested, and `now` (seconds, monotoni
 from typing import Final
 
 from msgspec import Raw
+from msgspec.structs import astuple
 
 from ...protocol import errors, messages
 from ...protocol.errors import TaskferryError
@@ -69,12 +70,13 @@ class Core(Life):
         """
         requests = requester.requests
         settings = self.settings
-        hedge_after = message.hedge
+        # One call for all fields: each read of a Struct's field costs compiled code as much.
+        _, _, _, timeout, idempotent, priority, affinity, trace, target, hedge_after, _ = astuple(message)
         if (
             request_id in requests
             or len(requests) >= settings.in_flight_count_max
             or self.is_draining
-            or (hedge_after is not None and not message.idempotent)
+            or (hedge_after is not None and not idempotent)
         ):
             self._refuse(requester, refusal(settings, requester, message, request_id), request_id)
             return
@@ -83,19 +85,19 @@ class Core(Life):
             self.submitted_count += 1
             self.ended_count += 1
             self.unserved_count += 1
-            unserved = no_workers(command, message.target)
+            unserved = no_workers(command, target)
             unserved.delivery, unserved.queue_wait_s = errors.NOT_DELIVERED, 0.0
             requester.port.fail(request_id, unserved, None)
             return
         route = known.route
-        if message.target is not None:
+        if target is not None:
             try:
-                route = self.roster.targeted(known, message.target)
+                route = self.roster.targeted(known, target)
             except errors.Overloaded as error:
                 self._refuse(requester, error, request_id)
                 return
         self.submitted_count += 1
-        timeout_s = settings.timeout_s if message.timeout is None else max(message.timeout, BUDGET_S_MIN)
+        timeout_s = settings.timeout_s if timeout is None else max(timeout, BUDGET_S_MIN)
         deadline = now + timeout_s
         request = Request(
             request_id,
@@ -106,16 +108,16 @@ class Core(Life):
             now,
             deadline,
             deadline if hedge_after is None else due_at(known, hedge_after, deadline, now),
-            message.idempotent,
-            PRIORITY_DEFAULT if message.priority is None else message.priority,
-            message.affinity,
-            message.trace,
+            idempotent,
+            PRIORITY_DEFAULT if priority is None else priority,
+            affinity,
+            trace,
             hedge_after,
         )
         requests[request_id] = request
         self.deadlines.add(request)
         pool = route.pool
-        worker = None if pool is None else pool.strategy.pick(message.affinity)
+        worker = None if pool is None else pool.strategy.pick(affinity)
         if worker is not None:
             self._assign(request, worker, timeout_s, now)
         else:

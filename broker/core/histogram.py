@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from typing import Final
 
-DURATION_BOUNDS_S: Final = (
+DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 """Upper bounds of the buckets: half a millisecond, which a local echo stays under, to a minute, past which it is slow

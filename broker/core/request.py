@@ -1,12 +1,12 @@
 """One request while it lives, and one delivery of it to a worker. Plain state; the rules are in core.py.
 
-Both are msgspec Structs, which are made several times faster than a class with an `__init__`; they compare by identity.
-They need no garbage collector: `_finish` cuts the cycles there are, between a request and its assignments.
+Plain classes, which the compiled core makes and reads fastest; they compare by identity. `_finish` cuts the cycles
+there are between a request and its assignments, so that neither has to wait for the garbage collector.
 """
 
 from typing import TYPE_CHECKING
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 if TYPE_CHECKING:
     from .commands import Command
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 
-class Request(Struct, eq=False, gc=False):
+class Request:
     """A requester's call of a command, from its admission to its one outcome.
 
     Times are seconds of the shell's monotonic clock. `due_at` is when it is to be looked at next: its deadline, or
@@ -25,30 +25,70 @@ class Request(Struct, eq=False, gc=False):
     names those workers.
     """
 
-    request_id: str
-    command: "Command"
-    route: "Route"
-    data: Raw
-    requester: "Requester"
-    submitted_at: float
-    deadline: float
-    due_at: float
-    idempotent: bool
-    priority: int
-    affinity: str | None
-    trace: str | None
-    hedge_after: "float | str | None" = None
-    due_tick: int = 0
-    assignment: "Assignment | None" = None
-    hedge: "Assignment | None" = None
-    is_waiting: bool = False
-    waiting_since: float = 0.0
-    waited_s: float = 0.0
-    retries_count: int = 0
-    failed_ids: tuple[str, ...] = ()
+    __slots__ = (
+        "affinity",
+        "assignment",
+        "command",
+        "data",
+        "deadline",
+        "due_at",
+        "due_tick",
+        "failed_ids",
+        "hedge",
+        "hedge_after",
+        "idempotent",
+        "is_waiting",
+        "priority",
+        "request_id",
+        "requester",
+        "retries_count",
+        "route",
+        "submitted_at",
+        "trace",
+        "waited_s",
+        "waiting_since",
+    )
+
+    def __init__(  # noqa: PLR0917  names would cost the hot path
+        self,
+        request_id: str,
+        command: "Command",
+        route: "Route",
+        data: Raw,
+        requester: "Requester",
+        submitted_at: float,
+        deadline: float,
+        due_at: float,
+        idempotent: bool,
+        priority: int,
+        affinity: str | None,
+        trace: str | None,
+        hedge_after: "float | str | None" = None,
+    ) -> None:
+        self.request_id = request_id
+        self.command = command
+        self.route = route
+        self.data = data
+        self.requester = requester
+        self.submitted_at = submitted_at
+        self.deadline = deadline
+        self.due_at = due_at
+        self.idempotent = idempotent
+        self.priority = priority
+        self.affinity = affinity
+        self.trace = trace
+        self.hedge_after = hedge_after
+        self.due_tick = 0
+        self.assignment: Assignment | None = None
+        self.hedge: Assignment | None = None
+        self.is_waiting = False
+        self.waiting_since = 0.0
+        self.waited_s = 0.0
+        self.retries_count = 0
+        self.failed_ids: tuple[str, ...] = ()
 
 
-class Assignment(Struct, eq=False, gc=False):
+class Assignment:
     """One delivery of a request to a worker. It holds a slot until the worker reports its end or is lost.
 
     `message_number` tells, against the port's `written_count`, whether it ever left the broker. `request` is None once
@@ -56,11 +96,16 @@ class Assignment(Struct, eq=False, gc=False):
     request from the start.
     """
 
-    msg_id: str
-    worker: "Worker"
-    assigned_at: float
-    message_number: int
-    request: Request | None
+    __slots__ = ("assigned_at", "message_number", "msg_id", "request", "worker")
+
+    def __init__(
+        self, msg_id: str, worker: "Worker", assigned_at: float, message_number: int, request: Request | None
+    ) -> None:
+        self.msg_id = msg_id
+        self.worker = worker
+        self.assigned_at = assigned_at
+        self.message_number = message_number
+        self.request = request
 
     @property
     def was_written(self) -> bool:

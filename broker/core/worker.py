@@ -3,6 +3,7 @@
 import enum
 from typing import TYPE_CHECKING, Final
 
+from ...loadbalance.strategy import Candidate
 from ...protocol.messages import Hello
 from .ports import WorkerPort
 from .record import Record
@@ -91,11 +92,11 @@ SERVING: Final = frozenset({S.JOINING, S.HEALTHY, S.SUSPECT, S.EJECTED, S.PROBIN
 del S, E
 
 
-class Worker:
+class Worker(Candidate):
     """A connected worker: what it declared, what it holds, what it has done and what is thought of it.
 
     `capacity` is how many assignments it may hold now; `pools` are those whose strategy reckons with it, `memberships`
-    all those that it belongs to. `weight`, `speed` and `latency` are a strategy's view of it (see Candidate).
+    all those that it belongs to. What a strategy sees of it is a Candidate's.
     """
 
     __slots__ = (
@@ -110,11 +111,9 @@ class Worker:
         "connected_at",
         "declared_weight",
         "identity",
-        "in_flight_count",
         "instance",
         "is_leaving",
         "labels",
-        "latency",
         "learn_at",
         "learned_at",
         "memberships",
@@ -124,10 +123,7 @@ class Worker:
         "record",
         "sdk",
         "slowness",
-        "speed",
         "state",
-        "weight",
-        "worker_id",
     )
 
     def __init__(  # noqa: PLR0917  what a worker is, all of it needed

@@ -1,10 +1,16 @@
 """Candidates for strategies under test: what the broker's workers look like from there."""
 
+from typing import Any
 
-class Worker:
+from taskferry.loadbalance.strategy import Candidate
+
+SEEN = frozenset(Candidate.__slots__)
+
+
+class Worker(Candidate):
     """A candidate whose load, weight, speed and latency the test sets, and which counts how often a strategy looks.
 
-    `looks_count`: reads of a property, hashes and comparisons, which is all that a strategy can do with a candidate.
+    `looks_count`: reads of what a strategy sees, hashes and comparisons, which is all that it can do with a candidate.
     """
 
     def __init__(
@@ -16,37 +22,17 @@ class Worker:
         speed: float = 1.0,
         latency: float = 1.0,
     ) -> None:
-        self.name = name
-        self.load = in_flight_count
-        self.share = weight
-        self.pace = speed
-        self.duration = latency
+        self.worker_id = self.name = name
+        self.in_flight_count = in_flight_count
+        self.weight = weight
+        self.speed = speed
+        self.latency = latency
         self.looks_count = 0
 
-    @property
-    def worker_id(self) -> str:
-        self.looks_count += 1
-        return self.name
-
-    @property
-    def in_flight_count(self) -> int:
-        self.looks_count += 1
-        return self.load
-
-    @property
-    def weight(self) -> float:
-        self.looks_count += 1
-        return self.share
-
-    @property
-    def speed(self) -> float:
-        self.looks_count += 1
-        return self.pace
-
-    @property
-    def latency(self) -> float:
-        self.looks_count += 1
-        return self.duration
+    def __getattribute__(self, name: str) -> Any:
+        if name in SEEN:
+            self.looks_count += 1
+        return super().__getattribute__(name)
 
     def __hash__(self) -> int:
         self.looks_count += 1
@@ -57,4 +43,4 @@ class Worker:
         return self is other
 
     def __repr__(self) -> str:
-        return f"{self.name}({self.load}/{self.share:g}x{self.pace:g})"
+        return f"{self.name}({self.in_flight_count}/{self.weight:g}x{self.speed:g})"

@@ -56,13 +56,13 @@ class Fleet:
                 self._add(Worker(name, in_flight_count=step.count, weight=step.weight, speed=step.speed))
             case "return" if self.away:
                 worker = self.away.pop(step.which % len(self.away))
-                worker.load = step.count
+                worker.in_flight_count = step.count
                 self._add(worker)
             case "pick":
                 picked = pick()
                 assert (picked in self.held) if held else picked is None
                 if picked is not None:
-                    picked.load += 1
+                    picked.in_flight_count += 1
                     self._change(picked)
             case "remove" if held:
                 worker = held[step.which % len(held)]
@@ -73,13 +73,13 @@ class Fleet:
                 worker = held[step.which % len(held)]
                 match step.kind:
                     case "occupy":
-                        worker.load += 1
+                        worker.in_flight_count += 1
                     case "release":
-                        worker.load = max(0, worker.load - 1)
+                        worker.in_flight_count = max(0, worker.in_flight_count - 1)
                     case "weigh":
-                        worker.share = step.weight
+                        worker.weight = step.weight
                     case _:
-                        worker.pace = step.speed
+                        worker.speed = step.speed
                 self._change(worker)
 
     def _add(self, worker: Worker) -> None:

@@ -41,11 +41,14 @@ def expected_of(fleet: Fleet, key: str) -> Worker | None:
     points = sorted((place, worker.name) for worker in workers for place in places_of(worker.name))
     by_name = {worker.name: worker for worker in workers}
     first = next((number for number, (place, _) in enumerate(points) if place >= place_of(key)), 0)
-    total = sum(worker.load for worker in fleet.held) + 1
-    units_sum = sum(units_of(worker.share) for worker in fleet.held)
+    total = sum(worker.in_flight_count for worker in fleet.held) + 1
+    units_sum = sum(units_of(worker.weight) for worker in fleet.held)
     for number in range(STEPS_COUNT_MAX):
         worker = by_name[points[(first + number) % len(points)][1]]
-        if worker in fleet.held and worker.load < 1.25 * total * units_of(worker.share) / units_sum:
+        if (
+            worker in fleet.held
+            and worker.in_flight_count < 1.25 * total * units_of(worker.weight) / units_sum
+        ):
             return worker
     return None
 
@@ -71,7 +74,10 @@ def test_the_pick_is_the_first_along_the_ring_that_is_below_the_bound(steps: lis
 def least_loaded_of(fleet: Fleet) -> Worker | None:
     return min(
         fleet.held,
-        key=lambda worker: ((worker.load + 1) / (worker.share * worker.pace), fleet.held[worker]),
+        key=lambda worker: (
+            (worker.in_flight_count + 1) / (worker.weight * worker.speed),
+            fleet.held[worker],
+        ),
         default=None,
     )
 
@@ -121,11 +127,11 @@ def test_nobody_gets_more_than_its_share_and_a_quarter_of_one_key(weights: list[
     for total in range(1, 400):
         picked = strategy.pick("the one key of all")
         assert picked is not None
-        picked.load += 1
+        picked.in_flight_count += 1
         strategy.changed(picked)
         for worker in workers:
-            assert worker.load <= 1.25 * total * worker.share / sum(weights) + 1
-    assert max(worker.load / worker.share for worker in workers) > 1.2 * 400 / sum(weights), (
+            assert worker.in_flight_count <= 1.25 * total * worker.weight / sum(weights) + 1
+    assert max(worker.in_flight_count / worker.weight for worker in workers) > 1.2 * 400 / sum(weights), (
         "but no less either"
     )
 
@@ -141,7 +147,7 @@ def test_where_most_are_full_a_pick_looks_at_no_more_than_a_few_and_takes_the_ot
         picked = strategy.pick(KEYS[number])
         assert picked is not None
         picks[picked.name] += 1
-        picked.load += 1
+        picked.in_flight_count += 1
         strategy.changed(picked)
     assert set(picks) == {"w0", "w1", "w2"}
     assert max(picks.values()) <= 40

@@ -31,12 +31,12 @@ def by_the_rule(drawn: list[Worker], held: list[Worker]) -> Worker | None:
     """Of those drawn, the coldest by latency, or where all are hot the least busy, and of these the quickest."""
     if not held:
         return None
-    counts = sorted(worker.load for worker in held)
+    counts = sorted(worker.in_flight_count for worker in held)
     hot_from = counts[int(HOT_QUANTILE * len(counts))]
-    cold = [worker for worker in drawn if worker.load < hot_from]
+    cold = [worker for worker in drawn if worker.in_flight_count < hot_from]
     if cold:
-        return min(cold, key=lambda worker: worker.duration)
-    return min(drawn, key=lambda worker: (worker.load, worker.duration))
+        return min(cold, key=lambda worker: worker.latency)
+    return min(drawn, key=lambda worker: (worker.in_flight_count, worker.latency))
 
 
 @given(STEPS, st.integers(0, 999), st.lists(st.sampled_from([0.2, 0.9, 1.0, 4.0]), min_size=1, max_size=9))
@@ -46,7 +46,7 @@ def test_the_pick_is_by_the_rule(steps: list[Step], seed: int, latencies: list[f
 
     def pick() -> Worker | None:
         for number, worker in enumerate(fleet.held):  # latencies move without a call
-            worker.duration = latencies[number % len(latencies)]
+            worker.latency = latencies[number % len(latencies)]
         picked = strategy.pick(None)
         assert picked is by_the_rule(strategy.urn.draw(CHOICES_COUNT), list(fleet.held))
         return picked

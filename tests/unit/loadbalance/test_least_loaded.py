@@ -11,7 +11,7 @@ from tests.unit.loadbalance.steps import STEPS, Fleet, Step
 
 
 def load_of(worker: Worker) -> float:
-    return (worker.load + 1) / (worker.share * worker.pace)
+    return (worker.in_flight_count + 1) / (worker.weight * worker.speed)
 
 
 @settings(max_examples=300)
@@ -31,7 +31,7 @@ def picks_of(strategy: LeastLoaded[Worker], count: int) -> list[Worker]:
     for _ in range(count):
         picked = strategy.pick(None)
         assert picked is not None
-        picked.load += 1
+        picked.in_flight_count += 1
         strategy.changed(picked)
         picks.append(picked)
     return picks
@@ -52,7 +52,7 @@ def test_a_worker_of_twice_the_weight_gets_twice_the_assignments() -> None:
     strategy.add(heavy)
     assert strategy.pick(None) is heavy, "among idle workers the heavier one goes first"
     picks_of(strategy, 30)
-    assert (light.load, heavy.load) == (10, 20)
+    assert (light.in_flight_count, heavy.in_flight_count) == (10, 20)
 
 
 def test_an_idle_slow_worker_waits_until_a_busy_fast_one_would_be_done_later() -> None:

@@ -13,7 +13,7 @@ from tests.unit.loadbalance.steps import STEPS, Fleet, Step
 
 
 def load_of(worker: Worker) -> float:
-    return (worker.load + 1) / (worker.share * worker.pace)
+    return (worker.in_flight_count + 1) / (worker.weight * worker.speed)
 
 
 class Twin(PowerOfTwo[Worker]):
@@ -61,9 +61,9 @@ def test_the_fullest_of_many_bins(choices_count: int, fullest: range) -> None:
     for _ in bins:
         picked = strategy.pick(None)
         assert picked is not None
-        picked.load += 1
+        picked.in_flight_count += 1
         strategy.changed(picked)
-    assert max(one.load for one in bins) in fullest
+    assert max(one.in_flight_count for one in bins) in fullest
 
 
 def test_the_busiest_of_all_is_never_picked_while_another_is_there() -> None:

@@ -37,7 +37,7 @@ def comings_and_goings(
         worker = Worker(f"w{number}", weight=weight if number % 2 else 0.5)
         strategy.add(worker)
         held.append(worker)
-        worker.share = weight
+        worker.weight = weight
         strategy.changed(worker)
         if which < len(held):
             strategy.remove(held.pop(which))

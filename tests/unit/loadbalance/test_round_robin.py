@@ -26,7 +26,7 @@ def test_the_first_in_line_is_next_and_goes_to_the_end(steps: list[tuple[str, in
                 strategy.remove(line.pop(which % len(line)))
             case "change" if line:
                 worker = line[which % len(line)]
-                worker.load += 1
+                worker.in_flight_count += 1
                 strategy.changed(worker)
             case "pick":
                 assert strategy.pick(None) is (line[0] if line else None)

@@ -67,12 +67,12 @@ def test_nobody_is_left_out_for_ever_while_work_comes_and_ends(name: str) -> Non
         picked = strategy.pick(f"key-{number}")
         assert picked is not None
         picks.add(picked)
-        picked.load += 1
+        picked.in_flight_count += 1
         strategy.changed(picked)
         busy.append(picked)
         if len(busy) > 7:
             ended = busy.pop(0)
-            ended.load -= 1
+            ended.in_flight_count -= 1
             strategy.changed(ended)
     assert picks == set(workers)
 
@@ -104,7 +104,7 @@ def looks_of_one_round(name: str, count: int) -> int:
     for worker in workers:
         worker.looks_count = 0
     picked: Worker = strategy.pick("key") or workers[0]
-    picked.load += 1
+    picked.in_flight_count += 1
     strategy.changed(picked)
     strategy.remove(workers[count // 2])
     strategy.add(workers[count // 2])

@@ -95,7 +95,7 @@ class Model:
         self.moves[worker] = self.moves_count
 
     def add(self, worker: Worker) -> None:
-        units = self.units[worker] = units_of(worker.share)
+        units = self.units[worker] = units_of(worker.weight)
         behind = self.behind.pop(worker.name, None)
         start = self.clock - (behind or 0)
         if self.starts:
@@ -108,7 +108,7 @@ class Model:
         self.behind[worker.name] = self.clock - self.starts.pop(worker)
 
     def changed(self, worker: Worker) -> None:
-        units = units_of(worker.share)
+        units = units_of(worker.weight)
         if units == self.units[worker]:
             return
         average = self.average()
@@ -261,7 +261,7 @@ def test_a_weight_that_changes_counts_from_then_on() -> None:
     strategy, (first, second) = strategy_with(1, 1)
     for _ in range(10):
         strategy.pick(None)
-    second.share = 3.0
+    second.weight = 3.0
     strategy.changed(second)
     assert Counter(strategy.pick(None) for _ in range(40)) == {first: 10, second: 30}
 
@@ -269,7 +269,7 @@ def test_a_weight_that_changes_counts_from_then_on() -> None:
 def test_a_weight_may_change_while_its_worker_is_away() -> None:
     strategy, (first, second) = strategy_with(1, 1)
     strategy.remove(second)
-    second.share = 3.0
+    second.weight = 3.0
     strategy.add(second)
     assert Counter(strategy.pick(None) for _ in range(40)) == {first: 10, second: 30}
 
@@ -299,7 +299,7 @@ def test_weights_that_change_all_the_time_leave_nothing_behind() -> None:
     tracemalloc.start()
     try:
         for number in range(3000):
-            first.share = 1.0 + number % 2 / 2
+            first.weight = 1.0 + number % 2 / 2
             strategy.changed(first)
         kept_bytes, _ = tracemalloc.get_traced_memory()
     finally:
