@@ -42,7 +42,19 @@ STALE_COUNT_MIN: Final = 64
 class Place(Generic[C]):
     """Where a candidate stands, kept while it is away."""
 
-    __slots__ = ("band", "behind", "candidate", "charge", "entry", "move", "start", "turn", "units", "weight")
+    __slots__ = (
+        "band",
+        "behind",
+        "candidate",
+        "charge",
+        "entry_move",
+        "entry_start",
+        "move",
+        "start",
+        "turn",
+        "units",
+        "weight",
+    )
 
     def __init__(self, candidate: C) -> None:
         self.candidate: C | None = candidate
@@ -57,8 +69,10 @@ class Place(Generic[C]):
         """While it is away: the clock less its start, as they were when it left."""
         self.move = 0
         """The number of its last move: of equal starts the one that moved there first is the first. 0 while away."""
-        self.entry: Entry[C] | None = None
-        """Its entry in a heap. Where it has moved on since, that is put right when it comes to the top."""
+        self.entry_start = 0
+        self.entry_move = 0
+        """What its entry in a heap says; no move where it has none. Where it has moved on since, the entry is put right
+        when it comes to the top."""
 
 
 Entry = tuple[int, int, Place[C]]
@@ -114,7 +128,7 @@ class WeightedRoundRobin(Generic[C]):
         away[candidate.worker_id] = place
         if len(away) > AWAY_COUNT_MAX:
             for worker_id in tuple(islice(away, AWAY_COUNT_MAX // 2)):
-                away.pop(worker_id).entry = None
+                away.pop(worker_id).entry_move = 0
 
     def changed(self, candidate: C) -> None:
         place = self._places[candidate]
@@ -165,7 +179,7 @@ class WeightedRoundRobin(Generic[C]):
         place.turn = STRIDE // place.units
         place.charge = place.units * place.turn
         place.band = self._band_of(place.units)
-        place.entry = None
+        place.entry_move = 0
 
     def _move(self, place: Place[C], start: int) -> None:
         self._units_sum += place.units
@@ -173,14 +187,15 @@ class WeightedRoundRobin(Generic[C]):
         self._moves_count += 1
         place.start = start
         place.move = self._moves_count
-        if place.entry is not None and place.entry[0] <= start:
+        if place.entry_move and place.entry_start <= start:
             return
         band = place.band
         if len(band) > 2 * (len(self._places) + len(self._away)) + STALE_COUNT_MIN:
-            band[:] = [entry for entry in band if entry is entry[2].entry]
+            band[:] = [entry for entry in band if entry[1] == entry[2].entry_move]
             heapify(band)
-        place.entry = (start, place.move, place)
-        heappush(band, place.entry)
+        place.entry_start = start
+        place.entry_move = place.move
+        heappush(band, (start, place.move, place))
 
     def _band_of(self, units: int) -> list[Entry[C]]:
         rate = 1 << units.bit_length()
@@ -199,11 +214,12 @@ def settle(band: list[Entry[C]]) -> None:
         place = entry[2]
         if entry[1] == place.move:
             return
-        if entry is not place.entry:
+        if entry[1] != place.entry_move:
             heappop(band)
         elif place.move:
-            place.entry = (place.start, place.move, place)
-            heapreplace(band, place.entry)
+            place.entry_start = place.start
+            place.entry_move = place.move
+            heapreplace(band, (place.start, place.move, place))
         else:
-            place.entry = None
+            place.entry_move = 0
             heappop(band)
