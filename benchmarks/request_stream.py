@@ -4,6 +4,7 @@ Knows counts and times; knows nothing of sockets or of any wire.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from time import perf_counter
 
@@ -13,7 +14,10 @@ class LoadFailed(Exception):
 
 
 class RequestStream:
-    """A number of requests shared by all requester connections of a load: each answer lets one more request out."""
+    """Requests shared by all requester connections of a load: each answer lets one more request out.
+
+    `unsent_count` more may be sent; the stream's end is awaited for `unanswered_count` more answers.
+    """
 
     __slots__ = ("_failure", "_settled", "latencies_s", "unanswered_count", "unsent_count")
 
@@ -27,13 +31,21 @@ class RequestStream:
     def begin(self, request_count: int) -> None:
         """Opens for `request_count` (one or more) further requests and forgets the latencies of earlier ones."""
         self.unsent_count = request_count
-        self.unanswered_count = request_count
+        self.await_more(request_count)
+
+    def begin_endless(self) -> None:
+        """Opens for requests without number; `await_more` says for how many answers the stream is awaited."""
+        self.begin(sys.maxsize)
+
+    def await_more(self, answer_count: int) -> None:
+        """Have `until_ended` wait for `answer_count` answers from now on, and forget the latencies of earlier ones."""
+        self.unanswered_count = answer_count
         self.latencies_s = []
         if self._failure is None:
             self._settled.clear()
 
     def end(self) -> None:
-        """The last answer is in."""
+        """The last answer that is awaited is in."""
         self._settled.set()
 
     def fail(self, reason: str) -> None:
@@ -87,10 +99,10 @@ class Lanes:
         now = perf_counter()
         stream.latencies_s.append(now - self._sent_at[lane])
         stream.unanswered_count -= 1
+        if stream.unanswered_count == 0:
+            stream.end()
         if stream.unsent_count > 0:
             stream.unsent_count -= 1
             self._sent_at[lane] = now
             return self._messages[lane]
-        if stream.unanswered_count == 0:
-            stream.end()
         return None

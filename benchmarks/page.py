@@ -1,0 +1,72 @@
+"""docs/benchmarks.md: machine, targets, and every section with its plot; ratios first, then absolute figures.
+
+Knows the form of results. Must not know any one section, and changes no figure.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from .results import Results, SectionResults
+from .sections.all import SECTIONS
+from .sections.section import Section, Table
+from .tables import markdown
+from .targets import targets_table
+
+HEAD: Final = """# What Taskferry costs, measured
+
+`make bench` writes this page; no figure on it was typed in. benchmarks/README.md says how everything is measured, and
+every figure of every round is in [benchmarks.json](benchmarks.json). Figures are medians over the rounds. Compare
+ratios, which are of one run on one machine, rather than absolute figures.
+"""
+
+
+def write_page(results: Results, folder: Path) -> None:
+    """Write benchmarks.md into `folder`, and the plots beside it where matplotlib is installed. Raises OSError."""
+    folder.mkdir(exist_ok=True)
+    shown = [(section, results[section.name]) for section in SECTIONS if section.name in results]
+    if find_spec("matplotlib") is None:
+        print("benchmarks: matplotlib is not installed: the plots are not drawn anew", file=sys.stderr)
+    else:
+        from .pictures import draw  # noqa: PLC0415  only the plots need matplotlib
+
+        for section, measured in shown:
+            draw(section, measured, folder / picture_name(section))
+    (folder / "benchmarks.md").write_text(page(results), encoding="utf-8")
+
+
+def page(results: Results) -> str:
+    """The whole page as Markdown."""
+    shown = [(section, results[section.name]) for section in SECTIONS if section.name in results]
+    contents = "\n".join(f"- [{section.title}](#{section.name})" for section, _ in shown)
+    targets = f"## Targets\n\nA missed target is told here, and fails nothing.\n\n{markdown(targets_table(results))}"
+    return "\n".join([HEAD, contents + "\n", targets, *(_section(*one) for one in shown)])
+
+
+def picture_name(section: Section) -> str:
+    """The file of a section's plot, beside the page."""
+    return f"benchmarks-{section.name}.png"
+
+
+def _section(section: Section, measured: SectionResults) -> str:
+    rounds_count = max((len(values) for row in measured.rows for values in row.figures.values()), default=0)
+    tables = "\n".join(map(markdown, section.tables(measured)))
+    return (
+        f'<a id="{section.name}"></a>\n\n## {section.title}\n\n{section.meaning}\n\n'
+        f"![{section.title}]({picture_name(section)})\n\n{tables}\n"
+        f"Medians of {rounds_count} rounds, measured on:\n\n{markdown(_about(measured.about))}"
+    )
+
+
+def _about(about: Mapping[str, Any]) -> Table:
+    return Table(
+        "", ("machine", "value"), [(name, _text(value)) for name, value in about.items()], text_columns=2
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
+    return str(value)

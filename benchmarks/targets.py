@@ -1,0 +1,96 @@
+"""What the figures are held against: every target as data, and what was measured of it.
+
+Knows which figure of which section a target speaks of; a target that is missed is told, and fails nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from .contenders import TASKFERRY
+from .formats import number
+from .results import Case, Results
+from .sections.section import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One figure of one case: its median over the rounds."""
+
+    section: str
+    figure: str
+    case: Case = field(default_factory=dict)
+
+    def value(self, results: Results) -> float | None:
+        """None where it was not measured."""
+        section = results.get(self.section)
+        return None if section is None else section.median(self.figure, **self.case)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`reading`, or as a multiple of `base` where there is one, must be at most or at least `bound`."""
+
+    text: str
+    reading: Reading
+    side: Literal["at most", "at least"]
+    bound: float
+    unit: str = "x"
+    base: Reading | None = None
+
+    def measured(self, results: Results) -> float | None:
+        """What the bound is compared with; None where it was not measured."""
+        value = self.reading.value(results)
+        if self.base is None or value is None:
+            return value
+        base = self.base.value(results)
+        return value / base if base else None
+
+    def is_met(self, measured: float) -> bool:
+        """Whether the bound is kept; on the bound it is."""
+        return measured <= self.bound if self.side == "at most" else measured >= self.bound
+
+
+def _cpu(load: str, broker: str = TASKFERRY) -> Reading:
+    return Reading("cost", "broker_cpu_us", {"load": load, "broker": broker})
+
+
+def _beside_nats(text: str, load: str, bound: float) -> Target:
+    return Target(
+        f"{text}, CPU beside nats-server's", _cpu(load), "at most", bound, base=_cpu(load, "nats-server")
+    )
+
+
+TARGETS: Final = (
+    _beside_nats("Small JSON, one send a message", "saturated-each", 1.0),
+    _beside_nats("Small JSON, sends joined", "saturated-joined", 1.25),
+    _beside_nats("16 KiB of JSON records", "16k-records", 1.0),
+    _beside_nats("16 KiB of JSON text", "16k-text", 1.0),
+    _beside_nats("256 KiB of JSON records", "256k-records", 1.0),
+    _beside_nats("256 KiB of JSON text", "256k-text", 1.0),
+    Target(
+        "MessagePack, one send a message, CPU beside JSON's",
+        _cpu("msgpack-each"),
+        "at most",
+        1.0,
+        base=_cpu("saturated-each"),
+    ),
+    Target(
+        "MessagePack, sends joined, CPU beside JSON's",
+        _cpu("msgpack-joined"),
+        "at most",
+        1.0,
+        base=_cpu("saturated-joined"),
+    ),
+)
+
+
+def targets_table(results: Results) -> Table:
+    """Every target, in order: what it asks, what was measured, and whether that meets it."""
+    rows = []
+    for target in TARGETS:
+        measured = target.measured(results)
+        verdict = "not measured" if measured is None else "met" if target.is_met(measured) else "**not met**"
+        bound = f"{target.side} {number(target.bound)} {target.unit}"
+        shown = "" if measured is None else f"{number(measured)} {target.unit}"
+        rows.append((target.text, bound, shown, verdict))
+    return Table("", ("target", "bound", "measured", "verdict"), rows, text_columns=1)
