@@ -59,14 +59,10 @@ class Connection(asyncio.BufferedProtocol, ABC):
         self._abort: Callable[[], object] = _not_connected
         self.send: Callable[[bytes], object]
 
-    async def open(self, address: tuple[str, int], source_host: str | None = None) -> None:
-        """Connects, and returns when the broker has taken this peer in. Raises LoadFailed, OSError.
-
-        `source_host` is the address to connect from; None leaves it to the system.
-        """
+    async def open(self, address: tuple[str, int]) -> None:
+        """Connects, and returns when the broker has taken this peer in. Raises LoadFailed, OSError."""
         host, port = address
-        source = None if source_host is None else (source_host, 0)
-        await asyncio.get_running_loop().create_connection(lambda: self, host, port, local_addr=source)
+        await asyncio.get_running_loop().create_connection(lambda: self, host, port)
         try:
             await asyncio.wait_for(self._settled.wait(), OPEN_TIMEOUT_S)
         except TimeoutError:

@@ -37,6 +37,12 @@ class Requester(Peer, Protocol):
     def start(self) -> None: ...
 
 
+class PacedRequester(Requester, Protocol):
+    """One that also sends single requests whenever it is told to."""
+
+    def send_next(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One broker of the comparison: `command` starts it, `find_addresses` reads what it printed."""

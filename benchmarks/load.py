@@ -22,8 +22,8 @@ class Load:
     """`request_count` requests (one or more), each carrying `data` (JSON), after a warm-up that is not measured.
 
     In mode `each` a peer writes to its socket once per message, in `joined` once per batch of messages read. Peers of
-    one kind take the `encodings` in turn, requests the `command_count` commands. `timeout_s` goes with every request;
-    None leaves it to the broker.
+    one kind take the `encodings` in turn, requests the `commands`, all of which every worker serves. `timeout_s` goes
+    with every request; None leaves it to the broker.
     """
 
     data: bytes
@@ -34,7 +34,7 @@ class Load:
     in_flight_count_per_requester: int = IN_FLIGHT_COUNT_PER_REQUESTER
     worker_count: int = WORKER_COUNT
     worker_concurrency: int = WORKER_CONCURRENCY
-    command_count: int = 1
+    commands: tuple[str, ...] = ("echo",)
     encodings: tuple[Encoding, ...] = ("json",)
     timeout_s: float | None = None
 
@@ -42,11 +42,6 @@ class Load:
     def encoding(self) -> Encoding:
         """What the first peer of a kind speaks: of a load that is `for_peer`, what that peer speaks."""
         return self.encodings[0]
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """Names of the commands, which every worker serves and which requests name in turn."""
-        return ("echo", *(f"echo-{number}" for number in range(2, self.command_count + 1)))
 
     def for_peer(self, index: int) -> "Load":
         """The same load as the requester or worker of this index, from 0, sees it: with one encoding."""

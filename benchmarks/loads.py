@@ -86,7 +86,7 @@ LOADS: Final = (
     NamedLoad(
         "20-commands",
         "saturated-each, 20 commands in turn, which every worker serves",
-        replace(_SATURATED, command_count=20),
+        replace(_SATURATED, commands=tuple(f"echo-{count}" for count in range(1, 21))),
         "saturated-each",
     ),
     _shared(

@@ -9,17 +9,18 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import TypeVar
 
 import psutil
 
-from .broker_process import BrokerProcess, running_broker
+from .broker_process import BrokerProcess
 from .contenders import Contender, Peer, Requester
-from .cores import Cores, pinned_to
+from .cores import Cores
 from .load import Load
-from .loop import new_event_loop
 from .request_stream import RequestStream
+from .running import run_beside
 
 # Far above what any broker here needs for a load; a broker that loses a request is told by it.
 STREAM_TIMEOUT_S = 120.0
@@ -79,12 +80,7 @@ class Clocks:
 
 def measure(contender: Contender, load: Load, cores: Cores) -> Measurement:
     """Runs `load` on a fresh process of `contender`. Raises BrokerFailed, LoadFailed, OSError."""
-    with (
-        running_broker(contender.command, contender.find_addresses, cores.broker) as broker,
-        pinned_to(cores.load),
-        asyncio.Runner(loop_factory=new_event_loop) as runner,
-    ):
-        return runner.run(_measure(contender, load, broker))
+    return run_beside(contender, cores, partial(_measure, contender, load))
 
 
 async def _measure(contender: Contender, load: Load, broker: BrokerProcess) -> Measurement:

@@ -77,10 +77,11 @@ class Lanes:
     id is ever in flight twice, and no time goes into making messages.
     """
 
-    __slots__ = ("_messages", "_sent_at", "_stream")
+    __slots__ = ("_messages", "_next", "_sent_at", "_stream")
 
     def __init__(self, messages: list[bytes], stream: RequestStream) -> None:
         self._messages = messages
+        self._next = 0
         self._sent_at = [0.0] * len(messages)
         self._stream = stream
 
@@ -92,6 +93,13 @@ class Lanes:
             self._stream.unsent_count -= 1
             self._sent_at[lane] = perf_counter()
             send(message)
+
+    def send_next(self, send: Callable[[bytes], object]) -> None:
+        """The next lane in turn sends its request, whatever the stream has left. Its last one must be answered."""
+        lane = self._next
+        self._next = (lane + 1) % len(self._messages)
+        self._sent_at[lane] = perf_counter()
+        send(self._messages[lane])
 
     def answered(self, lane: int) -> bytes | None:
         """Notes the answer of `lane`; returns the message to send next, None when the stream has no more to send."""

@@ -60,6 +60,26 @@ def _beside_nats(text: str, load: str, bound: float) -> Target:
     )
 
 
+def _scale(axis: str, count: int) -> Reading:
+    return Reading("scale", "broker_cpu_us", {"axis": axis, "count": count, "broker": TASKFERRY})
+
+
+def _p99_beside(text: str, beside: str, bound: float) -> Target:
+    case = {"beside": beside, "broker": TASKFERRY}
+    alone = Reading("latency", "alone_p99_ms", case)
+    return Target(text, Reading("latency", "beside_p99_ms", case), "at most", bound, base=alone)
+
+
+def _idle(figure: str, port: str) -> Reading:
+    return Reading("idle", figure, {"port": port, "connections": 10_000})
+
+
+def _start(program: str) -> Reading:
+    return Reading("start-up", "wall_ms", {"program": program})
+
+
+_UNQUEUED: Final = Reading("queue", "held_requests_per_s", {"depth": 0})
+
 TARGETS: Final = (
     _beside_nats("Small JSON, one send a message", "saturated-each", 1.0),
     _beside_nats("Small JSON, sends joined", "saturated-joined", 1.25),
@@ -81,6 +101,45 @@ TARGETS: Final = (
         1.0,
         base=_cpu("saturated-joined"),
     ),
+    Target(
+        "1,000 workers, CPU beside that with 4",
+        _scale("workers", 1_000),
+        "at most",
+        1.15,
+        base=_scale("workers", 4),
+    ),
+    Target(
+        "100,000 waiting requests, rate of the drain beside the unqueued rate",
+        Reading("queue", "drain_requests_per_s", {"depth": 100_000}),
+        "at least",
+        0.8,
+        base=_UNQUEUED,
+    ),
+    Target(
+        "100,000 waiting requests while as many come as leave, rate beside the unqueued rate",
+        Reading("queue", "held_requests_per_s", {"depth": 100_000}),
+        "at least",
+        0.8,
+        base=_UNQUEUED,
+    ),
+    _p99_beside(
+        "One worker swamped, another idle: p99 of small requests beside alone", "one worker swamped", 3.0
+    ),
+    _p99_beside("1 MiB of records in flight: p99 of small requests beside alone", "1 MiB of records", 2.0),
+    _p99_beside("1 MiB of text in flight: p99 of small requests beside alone", "1 MiB of text", 2.0),
+    *(
+        target
+        for port in ("workers", "requesters")
+        for target in (
+            Target(
+                f"Memory of an idle connection, {port}", _idle("connection_kib", port), "at most", 8.0, "KiB"
+            ),
+            Target(f"10,000 idle {port} held: dropped", _idle("dropped_count", port), "at most", 0.0, ""),
+            Target(f"10,000 idle {port} held: CPU", _idle("idle_cpu_percent", port), "at most", 3.0, "%"),
+        )
+    ),
+    Target("Start of taskferry --help", _start("taskferry --help"), "at most", 150.0, "ms"),
+    Target("Start of the broker", _start("taskferry broker, until ready"), "at most", 500.0, "ms"),
 )
 
 
@@ -90,7 +149,7 @@ def targets_table(results: Results) -> Table:
     for target in TARGETS:
         measured = target.measured(results)
         verdict = "not measured" if measured is None else "met" if target.is_met(measured) else "**not met**"
-        bound = f"{target.side} {number(target.bound)} {target.unit}"
-        shown = "" if measured is None else f"{number(measured)} {target.unit}"
+        bound = f"{target.side} {number(target.bound)} {target.unit}".rstrip()
+        shown = "" if measured is None else f"{number(measured)} {target.unit}".rstrip()
         rows.append((target.text, bound, shown, verdict))
     return Table("", ("target", "bound", "measured", "verdict"), rows, text_columns=1)

@@ -33,6 +33,11 @@ class TaskferryRequester(WebSocketConnection):
         self._lanes.start(self.send)
         self.flush()
 
+    def send_next(self) -> None:
+        """Sends one request of its own accord, outside the closed loop."""
+        self._lanes.send_next(self.send)
+        self.flush()
+
     def upgraded(self) -> None:
         self.welcomed()
 
@@ -51,7 +56,6 @@ class TaskferryRequester(WebSocketConnection):
 
     def _messages(self, load: Load) -> list[bytes]:
         id_stem = str(uuid4())[:-_LANE_DIGITS]
-        commands = load.commands
         options: dict[str, Any] = {} if load.timeout_s is None else {"timeout": load.timeout_s}
         return [
             frame(
@@ -59,7 +63,7 @@ class TaskferryRequester(WebSocketConnection):
                 self._wire.encode(
                     {
                         "request_id": f"{id_stem}{lane:0{_LANE_DIGITS}}",
-                        "command": commands[lane % len(commands)],
+                        "command": load.commands[lane % len(load.commands)],
                         **options,
                     },
                     load.data,

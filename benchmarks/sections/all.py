@@ -2,8 +2,15 @@
 
 from typing import Final
 
-from . import cost
+from . import cost, idle, latency, queue, scale, start_up
 from .section import Section
 
-SECTIONS: Final[tuple[Section, ...]] = (cost.SECTION,)
+SECTIONS: Final[tuple[Section, ...]] = (
+    cost.SECTION,
+    scale.SECTION,
+    queue.SECTION,
+    latency.SECTION,
+    idle.SECTION,
+    start_up.SECTION,
+)
 BY_NAME: Final = {section.name: section for section in SECTIONS}
