@@ -5,7 +5,6 @@ load failed; 130 after Ctrl-C or SIGTERM.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,13 +19,16 @@ from .loads import BY_NAME as LOADS_BY_NAME
 from .machine import about
 from .page import write_page
 from .request_stream import LoadFailed
-from .results import Collection, Results, ResultsUnreadable, as_json, from_json, merged
+from .results import Collection, Results, ResultsUnreadable, from_text, merged, to_text
 from .sections.all import BY_NAME, SECTIONS
 from .sections.section import FULL, QUICK, Extent, Round
+from .shown import tables, title
 from .tables import markdown
 from .targets import targets_table
 
 ROUNDS_COUNT: Final = 5
+OTHERS: Final = ("tcp", "websockets", "picows", "nats")
+"""First letters of the names of those that Taskferry is compared with."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = merged([earlier, measured])
         print(_shown(results if options.render else measured, results))
         if options.json is not None:
-            options.json.write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
+            options.json.write_text(to_text(results), encoding="utf-8")
         if options.docs is not None:
             write_page(results, options.docs)
     except (BrokerFailed, LoadFailed, ResultsUnreadable, OSError, ValueError) as error:
@@ -58,6 +60,9 @@ def _run(options: argparse.Namespace) -> Results:
         _note("no two cores to pin to: broker and load share, so only compare figures of this very run")
     extent: Extent = QUICK if options.quick else FULL
     wanted = [one for one in contenders(options.broker_python) if _is_wanted(one.name, options.contenders)]
+    for name in options.contenders or OTHERS:
+        if not any(one.name.startswith(name) for one in wanted):
+            _note(f"{name} is not installed: measuring without it")
     where = about(options.broker_python) | {"extent": extent.name}
     sections = [section for section in SECTIONS if not options.only or section.name in options.only]
     collections = {section.name: Collection(where) for section in sections}
@@ -72,24 +77,26 @@ def _run(options: argparse.Namespace) -> Results:
 
 
 def _is_wanted(contender: str, chosen: Sequence[str] | None) -> bool:
-    return chosen is None or contender == TASKFERRY or any(contender.startswith(name) for name in chosen)
+    return chosen is None or contender == TASKFERRY or contender.startswith(tuple(chosen))
 
 
 def _shown(sections: Results, results: Results) -> str:
     """The tables of `sections`, then the targets of all `results`."""
-    tables = [
-        (f"## {BY_NAME[name].title}", *map(markdown, BY_NAME[name].tables(section)))
+    parts = [
+        (f"## {title(name, section)}", *map(markdown, tables(name, section)))
         for name, section in sections.items()
-        if name in BY_NAME
     ]
-    parts = [*tables, ("## Targets", markdown(targets_table(results)))]
-    return "\n".join(line for part in parts for line in part)
+    return "\n".join(
+        line for part in (*parts, ("## Targets", markdown(targets_table(results)))) for line in part
+    )
 
 
 def _read(path: Path) -> Results:
     try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ResultsUnreadable, ValueError) as error:
+        return from_text(path.read_bytes())
+    except OSError as error:
+        raise ResultsUnreadable(f"{path}: {error.strerror}") from None
+    except ResultsUnreadable as error:
         raise ResultsUnreadable(f"{path}: {error}") from None
 
 
@@ -108,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--contenders",
         nargs="*",
+        choices=OTHERS,
         metavar="NAME",
-        help="whom to measure beside taskferry, by the first letters: tcp, websockets, picows, nats; none where no "
-        "name follows (default all)",
+        help=f"whom to measure beside taskferry: of {', '.join(OTHERS)}; nobody where no name follows (default all)",
     )
     parser.add_argument(
         "--rounds", type=_positive, default=ROUNDS_COUNT, help="their medians count (default %(default)s)"

@@ -12,9 +12,9 @@ def number(value: float | None) -> str:
         return ""
     if value == 0:
         return "0"
-    if abs(value) >= 100:
+    if abs(value) >= 99.95:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:#.3g}"
 
 
 def ratio(value: float | None, base: float | None) -> str:

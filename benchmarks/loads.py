@@ -10,7 +10,7 @@ from .load import Load
 from .payload import SIZE_BYTES_MIN, json_data
 
 _SMALL: Final = json_data(SIZE_BYTES_MIN, "records")
-_SATURATED: Final = Load(_SMALL, request_count=40_000, warm_up_count=4_000)
+_SATURATED: Final = Load(_SMALL, request_count=30_000, warm_up_count=3_000)
 _LARGE: Final = Load(b"{}", request_count=8_000, warm_up_count=800)
 _HUGE: Final = Load(b"{}", request_count=800, warm_up_count=80)
 
@@ -39,8 +39,8 @@ LOADS: Final = (
         "one request in flight",
         Load(
             _SMALL,
-            request_count=8_000,
-            warm_up_count=800,
+            request_count=4_000,
+            warm_up_count=400,
             requester_count=1,
             in_flight_count_per_requester=1,
         ),

@@ -68,6 +68,11 @@ class Clocks:
         machine_s = sum(machine) - idle_s - guests_s
         return cls(time.perf_counter(), broker.cpu_s(), time.process_time(), machine_s)
 
+    @property
+    def other_cores(self) -> float:
+        """Of a span: how many cores all other programs kept busy."""
+        return max(0.0, self.machine_s - self.broker_s - self.load_s) / self.wall_s
+
     def since(self, before: "Clocks") -> "Clocks":
         """What has passed on each clock."""
         return Clocks(
@@ -112,7 +117,7 @@ def figures(passed: Clocks, stream: RequestStream, request_count: int, broker: B
         p99_ms=percentile(latencies_s, 0.99) * 1e3,
         p999_ms=percentile(latencies_s, 0.999) * 1e3,
         rss_mib=broker.rss_bytes() / 2**20,
-        other_cores=max(0.0, passed.machine_s - passed.broker_s - passed.load_s) / passed.wall_s,
+        other_cores=passed.other_cores,
     )
 
 

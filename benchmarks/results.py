@@ -3,13 +3,19 @@
 Knows the form that all sections share, and nothing of any one of them. What the form is: README.md.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
+import msgspec
+
 FORM: Final = "taskferry-benchmarks-1"
 """Stands in every file of results, so that another file is told from one."""
+
+DIGITS_COUNT: Final = 6
+"""Of a figure that count; no clock here is better."""
 
 Case = Mapping[str, str | int]
 """What was measured: `{"load": "serial", "broker": "taskferry"}`. No two rows of a section have the same."""
@@ -75,28 +81,45 @@ class Collection:
         return SectionResults(self.about, rows)
 
 
-def as_json(results: Results) -> dict[str, Any]:
-    """The results as JSON values, every round included."""
-    return {
-        "form": FORM,
-        "sections": {
-            name: {
-                "about": dict(section.about),
-                "rows": [{"case": dict(row.case), "figures": dict(row.figures)} for row in section.rows],
+def to_text(results: Results) -> str:
+    """The results as JSON text, every round included, one line a row; figures are rounded to DIGITS_COUNT digits."""
+    sections = [
+        f'{json.dumps(name)}: {{\n"about": {json.dumps(section.about)},\n"rows": [\n{_rows_text(section.rows)}\n]}}'
+        for name, section in results.items()
+    ]
+    return f'{{\n"form": {json.dumps(FORM)},\n"sections": {{\n' + ",\n".join(sections) + "\n}}\n"
+
+
+def _rows_text(rows: Sequence[Row]) -> str:
+    return ",\n".join(
+        json.dumps(
+            {
+                "case": row.case,
+                "figures": {
+                    name: [float(f"{value:.{DIGITS_COUNT}g}") for value in values]
+                    for name, values in row.figures.items()
+                },
             }
-            for name, section in results.items()
-        },
-    }
+        )
+        for row in rows
+    )
 
 
-def from_json(document: Any) -> dict[str, SectionResults]:
-    """The results of which `as_json` made `document`. Raises ResultsUnreadable."""
-    if not isinstance(document, dict) or document.get("form") != FORM:
-        raise ResultsUnreadable(f'no results: "form" is not "{FORM}"')
-    return {
-        name: SectionResults(section["about"], [Row(row["case"], row["figures"]) for row in section["rows"]])
-        for name, section in document["sections"].items()
-    }
+def from_text(text: bytes) -> Results:
+    """The results of which `to_text` made `text`. Raises ResultsUnreadable."""
+    try:
+        document = msgspec.json.decode(text, type=_Document)
+    except msgspec.DecodeError as error:
+        raise ResultsUnreadable(f"no results of benchmarks: {error}") from None
+    if document.form != FORM:
+        raise ResultsUnreadable(f"results of another form: {document.form}, not {FORM}")
+    return document.sections
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    form: str
+    sections: dict[str, SectionResults]
 
 
 def merged(several: Iterable[Results]) -> dict[str, SectionResults]:

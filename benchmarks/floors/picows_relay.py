@@ -11,7 +11,7 @@ from .relay import HOST, Relay, serve
 from .server_frame import frame_head
 
 
-class Connection(WSListener):
+class Connection(WSListener):  # type: ignore[misc]  # mypy does not look into picows, see pyproject.toml
     """One connection."""
 
     def __init__(self, relay: Relay, is_worker: bool) -> None:
@@ -47,7 +47,8 @@ async def listen(relay: Relay, is_worker: bool) -> asyncio.Server:
     def make_connection(request: WSUpgradeRequest) -> Connection:
         return Connection(relay, is_worker)
 
-    return await ws_create_server(make_connection, HOST, 0, backlog=1_024)
+    server: asyncio.Server = await ws_create_server(make_connection, HOST, 0, backlog=1_024)
+    return server
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from ..websocket_connection import WebSocketConnection
 from .section import Report, Round, Section, Table
 
 COUNTS: Final = (1_000, 10_000)
-QUICK_COUNTS: Final = (10, 20)
-# Longer than the 15 s after which a silent requester is pinged, and five times a worker's 4 s.
-HOLD_S: Final = 20.0
+QUICK_COUNTS: Final = (5, 10)
+# Longer than the 15 s after which a silent requester is pinged, and four times a worker's 4 s.
+HOLD_S: Final = 18.0
 # What a process has open beside the connections: far fewer.
 OTHER_FILES_COUNT: Final = 200
 # One round holds two times for HOLD_S and opens 20,000 connections; memory hardly differs between rounds.

@@ -24,7 +24,7 @@ from ..taskferry_peers import TaskferryRequester, TaskferryWorker
 from .section import Report, Round, Section, Table
 
 FLOOR: Final = "tcp floor"
-PHASE_S: Final = 2.5
+PHASE_S: Final = 2.0
 TICK_S: Final = 0.001
 SMALL_PER_S: Final = 500
 SMALL_COUNT_MIN: Final = 20

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from ..broker_process import BrokerProcess
 from ..formats import number, ratio
-from ..load import Load
-from ..measurement import STREAM_TIMEOUT_S, Clocks, Measurement, figures, no_collections, opened
+from ..load import Load, Mode
+from ..measurement import STREAM_TIMEOUT_S, Clocks, no_collections, opened
 from ..payload import SIZE_BYTES_MIN, json_data
 from ..request_stream import LoadFailed, RequestStream
 from ..results import SectionResults
@@ -22,7 +22,6 @@ from ..taskferry_wire import WIRES
 from ..websocket_connection import frame
 from .section import Report, Round, Section, Table
 
-DEPTHS: Final = (10, 1_000, 10_000, 100_000)
 REQUESTS_COUNT: Final = 20_000
 # 100,000 need more than ten: a connection may have 10,000 in flight.
 REQUESTERS_COUNT: Final = 16
@@ -85,114 +84,110 @@ class AskingRequester(TaskferryRequester):
 class Line:
     """A line of `depth` requests, before workers with SLOTS_COUNT slots in all that are full."""
 
+    mode: Mode
     depth: int
-    load: Load
+
+    def load(self, requests_share: float) -> Load:
+        """Has as many in flight as fill the slots and the line; `requests_share` of the requests are measured."""
+        load = Load(
+            json_data(SIZE_BYTES_MIN, "records"),
+            mode=self.mode,
+            request_count=REQUESTS_COUNT,
+            warm_up_count=REQUESTS_COUNT // 10,
+            requester_count=REQUESTERS_COUNT,
+            in_flight_count_per_requester=-(-(self.depth + SLOTS_COUNT) // REQUESTERS_COUNT),
+            worker_count=WORKERS_COUNT,
+            worker_concurrency=SLOTS_COUNT // WORKERS_COUNT,
+            timeout_s=TIMEOUT_S,
+        )
+        return load.shortened(requests_share)
 
 
-def _line(depth: int, requests_share: float) -> Line:
-    in_flight_count = -(-(depth + SLOTS_COUNT) // REQUESTERS_COUNT)
-    load = Load(
-        json_data(SIZE_BYTES_MIN, "records"),
-        mode="joined",
-        request_count=REQUESTS_COUNT,
-        warm_up_count=REQUESTS_COUNT // 10,
-        requester_count=REQUESTERS_COUNT,
-        in_flight_count_per_requester=in_flight_count,
-        worker_count=WORKERS_COUNT,
-        worker_concurrency=SLOTS_COUNT // WORKERS_COUNT,
-        timeout_s=TIMEOUT_S,
-    )
-    return Line(in_flight_count * REQUESTERS_COUNT - SLOTS_COUNT, load.shortened(requests_share))
+LINES: Final = (
+    *(Line("each", depth) for depth in (0, 10, 1_000, 10_000, 100_000)),
+    *(Line("joined", depth) for depth in (0, 100_000)),
+)
 
 
 def _measure(a_round: Round, report: Report) -> None:
-    for depth in (0, *DEPTHS):
-        if depth > a_round.extent.count_max:
+    for line in LINES:
+        if line.depth > a_round.extent.count_max:
             continue
-        line = _line(depth, a_round.extent.requests_share)
-        held = run_beside(a_round.taskferry, a_round.cores, partial(_hold, line))
-        shown = {
-            "held_cpu_us": held.broker_cpu_us,
-            "held_requests_per_s": held.requests_per_s,
-            "other_cores": held.other_cores,
-        }
-        if depth:
-            shown |= run_beside(a_round.taskferry, a_round.cores, partial(_drain, line))
-        report({"depth": depth}, shown)
+        load = line.load(a_round.extent.requests_share)
+        shown = run_beside(a_round.taskferry, a_round.cores, partial(_hold_and_drain, load))
+        report({"mode": line.mode, "depth": line.depth}, shown)
         a_round.note(
-            f"{depth} waiting: {held.broker_cpu_us:.2f} us CPU per request, {held.other_cores:.2f} other cores busy"
+            f"{line.depth} waiting, {line.mode}: {shown['held_cpu_us']:.2f} us CPU per request, "
+            f"{shown['other_cores']:.2f} other cores busy"
         )
 
 
-async def _hold(line: Line, broker: BrokerProcess) -> Measurement:
-    """As many come as leave: the line stays as deep as it is."""
-    stream, load = RequestStream(), line.load
+async def _hold_and_drain(load: Load, broker: BrokerProcess) -> Mapping[str, float]:
+    stream = RequestStream()
     workers = [HoldingWorker(load, stream, f"w{index}") for index in range(load.worker_count)]
     requesters = [AskingRequester(load, stream) for _ in range(load.requester_count)]
+    in_flight_count = load.requester_count * load.in_flight_count_per_requester
     async with opened(workers, broker.addresses.workers), opened(requesters, broker.addresses.requesters):
-        stream.begin_endless()
-        await _fill(requesters)
-        stream.await_more(load.warm_up_count)
-        for worker in workers:
-            worker.let_go()
-        await stream.until_ended(STREAM_TIMEOUT_S)
         with no_collections():
-            before = Clocks.of(broker)
-            stream.await_more(load.request_count)
-            await stream.until_ended(STREAM_TIMEOUT_S)
-            passed = Clocks.of(broker).since(before)
-        return figures(passed, stream, load.request_count, broker)
-
-
-async def _drain(line: Line, broker: BrokerProcess) -> Mapping[str, float]:
-    """Nothing more comes: the line gets shorter until it is gone."""
-    stream, load = RequestStream(), line.load
-    workers = [HoldingWorker(load, stream, f"w{index}") for index in range(load.worker_count)]
-    requesters = [AskingRequester(load, stream) for _ in range(load.requester_count)]
-    async with opened(workers, broker.addresses.workers), opened(requesters, broker.addresses.requesters):
-        rss_bytes = broker.rss_bytes()
-        count = line.depth + SLOTS_COUNT
-        stream.begin(count)
-        with no_collections():
+            rss_bytes = broker.rss_bytes()
             empty = Clocks.of(broker)
-            await _fill(requesters)
-            full = Clocks.of(broker)
-            waiting_bytes = (broker.rss_bytes() - rss_bytes) / count
+            stream.begin_endless()
+            for requester in requesters:
+                requester.start()
+            await asyncio.gather(*(requester.until_taken() for requester in requesters))
+            filled = Clocks.of(broker).since(empty)
+            waiting_bytes = (broker.rss_bytes() - rss_bytes) / in_flight_count
+
+            # Each answer lets one more in: the line stays as deep as it is.
+            stream.await_more(load.warm_up_count)
             for worker in workers:
                 worker.let_go()
             await stream.until_ended(STREAM_TIMEOUT_S)
-            end = Clocks.of(broker)
+            before = Clocks.of(broker)
+            stream.await_more(load.request_count)
+            await stream.until_ended(STREAM_TIMEOUT_S)
+            held = Clocks.of(broker).since(before)
+
+            # Nothing more comes: what is in flight is answered, and that is all.
+            stream.unsent_count = 0
+            before = Clocks.of(broker)
+            stream.await_more(in_flight_count)
+            await stream.until_ended(STREAM_TIMEOUT_S)
+            drained = Clocks.of(broker).since(before)
     return {
-        "fill_cpu_us": full.since(empty).broker_s / count * 1e6,
-        "drain_cpu_us": end.since(full).broker_s / count * 1e6,
-        "drain_requests_per_s": count / end.since(full).wall_s,
+        "held_cpu_us": held.broker_s / load.request_count * 1e6,
+        "held_requests_per_s": load.request_count / held.wall_s,
+        "load_cpu_us": held.load_s / load.request_count * 1e6,
+        "other_cores": held.other_cores,
+        "fill_cpu_us": filled.broker_s / in_flight_count * 1e6,
+        "drain_cpu_us": drained.broker_s / in_flight_count * 1e6,
+        "drain_requests_per_s": in_flight_count / drained.wall_s,
         "waiting_bytes": waiting_bytes,
     }
 
 
-async def _fill(requesters: Sequence[AskingRequester]) -> None:
-    for requester in requesters:
-        requester.start()
-    await asyncio.gather(*(requester.until_taken() for requester in requesters))
-
-
 def _tables(results: SectionResults) -> list[Table]:
-    unqueued_cpu_us = results.median("held_cpu_us", depth=0)
-    unqueued_per_s = results.median("held_requests_per_s", depth=0)
+    return [_table(results, str(mode)) for mode in results.cases("mode")]
+
+
+def _table(results: SectionResults, mode: str) -> Table:
+    unqueued_cpu_us = results.median("held_cpu_us", mode=mode, depth=0)
+    unqueued_per_s = results.median("held_requests_per_s", mode=mode, depth=0)
     rows = []
-    for depth in results.cases("depth"):
-        row = {figure: results.median(figure, depth=depth) for figure in _FIGURES}
-        whole_cpu_us = None
-        if row["fill_cpu_us"] is not None and row["drain_cpu_us"] is not None:
-            whole_cpu_us = row["fill_cpu_us"] + row["drain_cpu_us"]
+    for row in results.rows:
+        if row.case["mode"] != mode:
+            continue
+        # Without a line there is nothing to fill and to drain but the slots.
+        figures = {
+            name: row.median(name) if row.case["depth"] or name in _HELD else None for name in _FIGURES
+        }
         rows.append(
             (
-                f"{depth:,}",
-                ratio(row["held_cpu_us"], unqueued_cpu_us),
-                ratio(row["held_requests_per_s"], unqueued_per_s),
-                ratio(row["drain_requests_per_s"], unqueued_per_s),
-                ratio(whole_cpu_us, unqueued_cpu_us),
-                *(number(row[figure]) for figure in _FIGURES),
+                f"{row.case['depth']:,}",
+                ratio(figures["held_cpu_us"], unqueued_cpu_us),
+                ratio(figures["held_requests_per_s"], unqueued_per_s),
+                ratio(figures["drain_requests_per_s"], unqueued_per_s),
+                *(number(value) for value in figures.values()),
             )
         )
     headings = (
@@ -200,15 +195,16 @@ def _tables(results: SectionResults) -> list[Table]:
         "held: CPU / unqueued",
         "held: rate / unqueued",
         "drain: rate / unqueued",
-        "fill and drain: CPU / unqueued",
         *_FIGURES.values(),
     )
-    return [Table("A line against none", headings, rows, text_columns=0)]
+    return Table(f"Client writes: {mode}", headings, rows, text_columns=0)
 
 
+_HELD: Final = ("held_cpu_us", "held_requests_per_s", "load_cpu_us")
 _FIGURES: Final = {
     "held_cpu_us": "held: CPU us",
     "held_requests_per_s": "held: requests/s",
+    "load_cpu_us": "held: load CPU us",
     "fill_cpu_us": "fill: CPU us",
     "drain_cpu_us": "drain: CPU us",
     "drain_requests_per_s": "drain: requests/s",
@@ -217,16 +213,18 @@ _FIGURES: Final = {
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """CPU per request and rates over the depth of the line."""
-    depths = [int(depth) for depth in results.cases("depth") if depth]
-    for place, figures_, label in (
+    """CPU per request and rates over the depth of the line, one send a message."""
+    depths = [
+        int(row.case["depth"]) for row in results.rows if row.case["mode"] == "each" and row.case["depth"]
+    ]
+    for place, names, label in (
         (axes[0], ("held_cpu_us",), "CPU per request, us"),
         (axes[1], ("held_requests_per_s", "drain_requests_per_s"), "requests/s"),
     ):
-        for figure in figures_:
-            values = [results.median(figure, depth=depth) or float("nan") for depth in depths]
-            place.plot(depths, values, marker="o", label=_FIGURES[figure].split(":")[0])
-        unqueued = results.median(figures_[0], depth=0)
+        for name in names:
+            values = [results.median(name, mode="each", depth=depth) or float("nan") for depth in depths]
+            place.plot(depths, values, marker="o", label=_FIGURES[name].split(":")[0])
+        unqueued = results.median(names[0], mode="each", depth=0)
         if unqueued is not None:
             place.axhline(unqueued, linestyle="--", color="gray", label="unqueued")
         place.set_xscale("log")
@@ -242,8 +240,9 @@ SECTION: Final = Section(
     meaning=(
         "Workers with 128 slots in all keep their answers back until the broker has taken every request, so that all "
         "but 128 wait. Held: each answer lets one more request in, so the line stays as deep as it is while requests "
-        "flow through it. Drain: nothing more comes. Small JSON, sends joined; the line without waiting requests is "
-        "the same load with 128 in flight."
+        "flow through it. Drain: nothing more comes. Small JSON from 16 requesters, which take turns in a line: so "
+        "answers that follow each other go to different connections, and hardly any two leave in one write. Unqueued "
+        "is the same load with 128 in flight, which is what the slots take."
     ),
     measure=_measure,
     tables=_tables,

@@ -45,7 +45,7 @@ def _load(requester_count: int, in_flight_count: int, worker_count: int) -> Load
 
 
 POINTS: Final = (
-    *(Point("workers", count, _load(8, IN_FLIGHT_COUNT, count)) for count in (1, 4, 64, 1_000, 2_000)),
+    *(Point("workers", count, _load(8, IN_FLIGHT_COUNT, count)) for count in (1, 4, 100, 1_000, 2_000)),
     *(
         Point("requesters", count, _load(count, max(IN_FLIGHT_COUNT, count), 4))
         for count in (1, 8, 128, 2_000)

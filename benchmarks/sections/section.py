@@ -26,12 +26,14 @@ class Extent:
 
 
 FULL: Final = Extent("full", 1.0, sys.maxsize, 1.0)
-QUICK: Final = Extent("quick", 0.01, 20, 0.02)
+QUICK: Final = Extent("quick", 0.01, 10, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one section. `note` tells the user how far it is; `options` are the section's own."""
+    """One round of one section. `note` tells the user how far it is; `load_names` chooses among the named loads, None
+    leaves that to the extent.
+    """
 
     index: int
     contenders: Sequence[Contender]
