@@ -19,8 +19,8 @@ from .loads import BY_NAME as LOADS_BY_NAME
 from .machine import about
 from .page import write_page
 from .request_stream import LoadFailed
-from .results import Collection, Results, ResultsUnreadable, from_text, merged, to_text
-from .sections.all import BY_NAME, SECTIONS
+from .results import Collection, Results, ResultsUnreadable, SectionResults, from_text, merged, to_text
+from .sections.all import BY_NAME
 from .sections.section import FULL, QUICK, Extent, Round
 from .shown import tables, title
 from .tables import markdown
@@ -39,45 +39,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Files first: what cannot be read must not be found out after a quarter of an hour.
         earlier = merged(_read(path) for path in options.merge)
-        measured = {} if options.render else _run(options)
+        measured, failures = ({}, []) if options.render else _run(options)
         results = merged([earlier, measured])
         print(_shown(results if options.render else measured, results))
         if options.json is not None:
             options.json.write_text(to_text(results), encoding="utf-8")
-        if options.docs is not None:
+        if options.docs is not None and not failures:
             write_page(results, options.docs)
-    except (BrokerFailed, LoadFailed, ResultsUnreadable, OSError, ValueError) as error:
+    except (BrokerFailed, ResultsUnreadable, OSError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    for failure in failures:
+        print(f"benchmarks: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
-def _run(options: argparse.Namespace) -> Results:
+def _run(options: argparse.Namespace) -> tuple[dict[str, SectionResults], list[str]]:
+    """Results by section, and why sections are not among them: what others measured outlives the failure of one."""
     cores = split_cores()
     if cores.broker is None:
         _note("no two cores to pin to: broker and load share, so only compare figures of this very run")
     extent: Extent = QUICK if options.quick else FULL
-    wanted = [one for one in contenders(options.broker_python) if _is_wanted(one.name, options.contenders)]
-    for name in options.contenders or OTHERS:
+    chosen = OTHERS if options.contenders is None else options.contenders
+    wanted = [one for one in contenders(options.broker_python) if one.name.startswith((TASKFERRY, *chosen))]
+    for name in chosen:
         if not any(one.name.startswith(name) for one in wanted):
             _note(f"{name} is not installed: measuring without it")
     where = about(options.broker_python) | {"extent": extent.name}
-    sections = [section for section in SECTIONS if not options.only or section.name in options.only]
-    collections = {section.name: Collection(where) for section in sections}
+    sections = {
+        name: section for name, section in BY_NAME.items() if not options.only or name in options.only
+    }
+    collections = {name: Collection(where) for name in sections}
+    failures: list[str] = []
     for index in range(options.rounds):
-        for section in sections:
-            if index >= section.rounds_count_max:
+        for name, section in sections.items():
+            if name not in collections or index >= section.rounds_count_max:
                 continue
-            prefix = f"{section.name} {index + 1}/{min(options.rounds, section.rounds_count_max)}"
+            prefix = f"{name} {index + 1}/{min(options.rounds, section.rounds_count_max)}"
             a_round = Round(index, wanted, cores, extent, partial(_note_of, prefix), options.loads)
-            section.measure(a_round, collections[section.name].add)
-    return {name: collection.results() for name, collection in collections.items()}
-
-
-def _is_wanted(contender: str, chosen: Sequence[str] | None) -> bool:
-    return chosen is None or contender == TASKFERRY or contender.startswith(tuple(chosen))
+            try:
+                section.measure(a_round, collections[name].add)
+            except (BrokerFailed, LoadFailed, OSError) as error:
+                del collections[name]
+                failures.append(f"{name}: {error}")
+                _note_of(prefix, f"failed: {error}")
+    return {name: collection.results() for name, collection in collections.items()}, failures
 
 
 def _shown(sections: Results, results: Results) -> str:

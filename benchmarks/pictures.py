@@ -22,6 +22,8 @@ def draw(section: Section, measured: SectionResults, path: Path) -> None:
     with mpl.rc_context({"axes.grid": True, "grid.alpha": 0.3, "font.size": 9}):
         figure = Figure(figsize=(width * max(columns, 1.5), height * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        section.plot(list(axes), measured)
+        for unused in axes[section.plots_count :]:
+            unused.remove()
+        section.plot(list(axes[: section.plots_count]), measured)
         figure.suptitle(section.title)
         figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})

@@ -144,7 +144,7 @@ def targets_table(results: Results) -> Table:
     for target in TARGETS:
         measured = target.measured(results)
         verdict = "not measured" if measured is None else "met" if target.is_met(measured) else "**not met**"
-        bound = f"{target.side} {number(target.bound)} {target.unit}".rstrip()
+        bound = f"{target.side} {target.bound:g} {target.unit}".rstrip()
         shown = "" if measured is None else f"{number(measured)} {target.unit}".rstrip()
         rows.append((target.text, bound, shown, verdict))
     return Table("", ("target", "bound", "measured", "verdict"), rows, text_columns=1)

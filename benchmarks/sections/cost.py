@@ -110,19 +110,22 @@ def _absolute(results: SectionResults, named: NamedLoad) -> Table:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """Bars of CPU per request for each load that all have run, on a scale of multiples."""
+    """Bars of CPU per request for each load that all have run, as multiples of the first floor's."""
     brokers = [TASKFERRY, *_others(results)]
+    base = brokers[min(1, len(brokers) - 1)]
     names = [named.name for named in _loads(results) if named.beside == named.name]
     height = 0.8 / len(brokers)
     for turn, broker in enumerate(brokers):
-        values = [results.median("broker_cpu_us", load=name, broker=broker) or 0.0 for name in names]
-        places = [place + turn * height for place in range(len(names))]
-        axes[0].barh(places, values, height, label=broker)
+        values = [
+            (results.median("broker_cpu_us", load=name, broker=broker) or 0.0)
+            / (results.median("broker_cpu_us", load=name, broker=base) or 1.0)
+            for name in names
+        ]
+        axes[0].barh([place + turn * height for place in range(len(names))], values, height, label=broker)
     axes[0].set_yticks([place + 0.4 - height / 2 for place in range(len(names))], names)
     axes[0].invert_yaxis()
-    axes[0].set_xscale("log")
-    axes[0].set_xlabel("CPU per request, us")
-    axes[0].legend()
+    axes[0].set_xlabel(f"CPU per request, as a multiple of that of {base}")
+    axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 SECTION: Final = Section(

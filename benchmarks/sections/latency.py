@@ -217,11 +217,10 @@ def _tables(results: SectionResults) -> list[Table]:
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
     """p99 alone and beside, by scenario."""
     labels = [f"{row.case['beside']}\n{row.case['broker']}" for row in results.rows]
-    for turn, phase in enumerate(("alone", "beside")):
-        values = [row.median(f"{phase}_p99_ms") for row in results.rows]
-        axes[0].barh([place + 0.4 * turn for place in range(len(labels))], values, 0.4, label=phase)
-    axes[0].set_yticks([place + 0.2 for place in range(len(labels))], labels)
+    for phase in ("alone", "beside"):
+        axes[0].plot([row.median(f"{phase}_p99_ms") for row in results.rows], labels, "o", label=phase)
     axes[0].invert_yaxis()
+    axes[0].margins(y=0.2)
     axes[0].set_xscale("log")
     axes[0].set_xlabel("p99 of small requests, ms")
     axes[0].legend()

@@ -100,3 +100,21 @@ def test_options_out_of_bounds_are_refused(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "usage:" in done.stderr
+
+
+def test_a_broker_that_does_not_run_is_told_and_others_figures_are_kept(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" = -m ] && echo out of order && exit 3\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o700)
+    results = tmp_path / "results.json"
+    earlier = SectionResults({}, [Row({"program": "python -c pass"}, {"wall_ms": [7.25]})])
+    results.write_text(to_text({"start-up": earlier}))
+    files = ("--merge", str(results), "--json", str(results), "--docs", str(tmp_path / "docs"))
+    done = run("--quick", "--only", "idle", "--broker-python", str(python), *files)
+    assert done.returncode == 1
+    assert re.search(r"^benchmarks: idle: .*exit code 3: out of order$", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+    assert from_text(results.read_bytes()) == {"start-up": earlier}
+    assert not (tmp_path / "docs").exists()
