@@ -91,7 +91,7 @@ def test_what_is_wrong_is_one_clear_line(arguments: tuple[str, ...], said: str, 
     (tmp_path / "other.json").write_text("{}")
     done = run(*(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
     assert done.returncode == 1
-    assert re.search(said, done.stderr)
+    assert re.search(said, done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
 
 
