@@ -4,6 +4,7 @@ import math
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def quick(section: str, folder: Path) -> Results:
     json = folder / "results.json"
-    done = run("--quick", "--rounds", "1", "--only", section, "--json", str(json), "--docs", str(folder))
+    done = run("--quick", "--rounds", "1", "--only", section, "--json", str(json))
     assert done.returncode == 0, done.stderr
     assert f"## {BY_NAME[section].title}" in done.stdout
     return from_text(json.read_bytes())
@@ -36,8 +37,8 @@ def readings() -> list[Reading]:
     return [target.reading for target in TARGETS] + bases
 
 
-def check(section: str, results: Results) -> None:
-    """The figures are numbers, and what targets are held against is among them, of cases of that kind."""
+def check(section: str, results: Results, folder: Path) -> None:
+    """The figures are numbers, what targets are held against is among them, and all can be shown and drawn."""
     rows = results[section].rows
     values = [value for row in rows for rounds in row.figures.values() for value in rounds]
     assert values
@@ -46,18 +47,22 @@ def check(section: str, results: Results) -> None:
         if reading.section == section:
             alike = [row for row in rows if row.case.keys() == reading.case.keys()]
             assert any(reading.figure in row.figures for row in alike), reading
+    assert f"## {BY_NAME[section].title}" in page(results)
+    if find_spec("matplotlib") is not None:
+        from benchmarks.pictures import draw
+
+        draw(BY_NAME[section], results[section], folder / "picture.png")
+        assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("section", [section.name for section in SECTIONS if section.name != "cost"])
 def test_a_section_runs_and_is_shown(section: str, tmp_path: Path) -> None:
-    results = quick(section, tmp_path)
-    check(section, results)
-    assert f"## {BY_NAME[section].title}" in (tmp_path / "benchmarks.md").read_text()
+    check(section, quick(section, tmp_path), tmp_path)
 
 
 def test_all_that_is_installed_runs_under_the_same_load(tmp_path: Path) -> None:
     results = quick("cost", tmp_path)
-    check("cost", results)
+    check("cost", results, tmp_path)
     names = [one.name for one in contenders()]
     assert {"taskferry", "tcp floor", "websockets floor"} <= set(names)
     assert names == [
