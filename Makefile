@@ -72,8 +72,9 @@ soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --timeout 900 tests/soak
 
-bench: .venv/.bench ## measure speed; benchmarks/README.md says what and how
-	@$(BIN)/python -m benchmarks
+bench: .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
+	@$(BIN)/python -m benchmarks --docs docs --json docs/benchmarks.json \
+		$(if $(wildcard docs/benchmarks.json),--merge docs/benchmarks.json)
 
 .venv/.bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'

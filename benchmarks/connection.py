@@ -13,20 +13,31 @@ from .load import Load
 from .request_stream import LoadFailed, RequestStream
 
 OPEN_TIMEOUT_S = 10.0
-# What uvloop reads at most in one go; a whole message must fit beside it.
+# What uvloop reads at most in one go; the rest of a message must fit beside it.
 READ_BYTES_MAX = 262_144
 # Envelope and headers around the data of one message; every broker here stays far below.
 ENVELOPE_BYTES_MAX = 4_096
 
 
+# All connections read into it, for each read is taken in before the next. One of their own each, as 10,000 idle
+# ones would have, would fill the memory.
+_SHARED_BUFFER = bytearray(READ_BYTES_MAX)
+_SHARED_VIEW = memoryview(_SHARED_BUFFER)
+
+
 class Connection(asyncio.BufferedProtocol, ABC):
-    """One connection. `send` writes at once in mode `each`, or with the rest of its read batch in mode `joined`."""
+    """One connection. `send` writes at once in mode `each`, or with the rest of its read batch in mode `joined`.
+
+    It has a buffer of its own from the first read on that ends within a message.
+    """
 
     __slots__ = (
+        "_abort",
         "_buffer",
         "_filled_bytes",
         "_joined",
         "_outgoing",
+        "_own_buffer_bytes",
         "_settled",
         "_stream",
         "_transport",
@@ -37,13 +48,15 @@ class Connection(asyncio.BufferedProtocol, ABC):
     def __init__(self, load: Load, stream: RequestStream) -> None:
         """A peer of `load`; what goes wrong with it fails `stream`. Made within a running event loop."""
         self._stream = stream
-        self._buffer = bytearray(READ_BYTES_MAX + len(load.data) + ENVELOPE_BYTES_MAX)
-        self._view = memoryview(self._buffer)
+        self._own_buffer_bytes = READ_BYTES_MAX + len(load.data) + ENVELOPE_BYTES_MAX
+        self._buffer = _SHARED_BUFFER
+        self._view = _SHARED_VIEW
         self._filled_bytes = 0
         self._joined = load.mode == "joined"
         self._outgoing: list[bytes] = []
         self._settled = asyncio.Event()
         self._transport: asyncio.Transport
+        self._abort: Callable[[], object] = _not_connected
         self.send: Callable[[bytes], object]
 
     async def open(self, address: tuple[str, int]) -> None:
@@ -58,7 +71,7 @@ class Connection(asyncio.BufferedProtocol, ABC):
 
     def close(self) -> None:
         """Ends the connection, without a goodbye."""
-        self._transport.abort()
+        self._abort()
 
     def flush(self) -> None:
         """Writes what mode `joined` has gathered."""
@@ -85,6 +98,7 @@ class Connection(asyncio.BufferedProtocol, ABC):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._abort = self._transport.abort
         # uvloop and asyncio alike: a write to an empty transport is one send to the socket, there and then.
         self.send = self._outgoing.append if self._joined else self._transport.write
         self.greet()
@@ -97,11 +111,25 @@ class Connection(asyncio.BufferedProtocol, ABC):
         end = self._filled_bytes + nbytes
         taken = self.receive(self._buffer, end)
         rest = end - taken
-        if rest and taken:
-            self._view[:rest] = self._view[taken:end]
+        if rest:
+            self._keep(taken, end)
         self._filled_bytes = rest
         if self._outgoing:
             self.flush()
 
+    def _keep(self, start: int, end: int) -> None:
+        """Bring the beginning of a message to the beginning of this connection's own buffer."""
+        beginning = self._view[start:end]
+        if self._buffer is _SHARED_BUFFER:
+            self._buffer = bytearray(self._own_buffer_bytes)
+            self._view = memoryview(self._buffer)
+        elif start == 0:
+            return
+        self._view[: end - start] = beginning
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(f"the broker closed a connection: {exc or 'end of stream'}")
+
+
+def _not_connected() -> None:
+    """There is nothing to end yet."""

@@ -8,15 +8,18 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from importlib.util import find_spec
+from typing import Final, Protocol
 
 from .broker_process import Addresses
+from .floors.peers import TcpRequester, TcpWorker, WebSocketRequester, WebSocketWorker
 from .load import Load
 from .nats_peers import NatsRequester, NatsWorker
 from .request_stream import RequestStream
 from .taskferry_peers import TaskferryRequester, TaskferryWorker
 
-HOST = "127.0.0.1"
+HOST: Final = "127.0.0.1"
+TASKFERRY: Final = "taskferry"
 # Debian puts servers where the PATH of a user does not look.
 _SERVER_FOLDERS = "/usr/local/sbin:/usr/sbin"
 
@@ -34,6 +37,12 @@ class Requester(Peer, Protocol):
     def start(self) -> None: ...
 
 
+class PacedRequester(Requester, Protocol):
+    """One that also sends single requests whenever it is told to."""
+
+    def send_next(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One broker of the comparison: `command` starts it, `find_addresses` reads what it printed."""
@@ -45,16 +54,39 @@ class Contender:
     make_worker: Callable[[Load, RequestStream, str], Peer]
 
 
-def taskferry() -> Contender:
-    """The broker of this checkout under this interpreter, all settings at their defaults but for the ports."""
+def taskferry(python: str = sys.executable) -> Contender:
+    """The broker of this checkout under the interpreter `python`, all settings at their defaults but for the ports."""
     ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
     return Contender(
-        name="taskferry",
-        command=(sys.executable, "-m", "taskferry.broker", "--host", HOST, *ports),
+        name=TASKFERRY,
+        command=(python, "-m", "taskferry.broker", "--host", HOST, *ports),
         find_addresses=_find_taskferry_addresses,
         make_requester=TaskferryRequester,
         make_worker=TaskferryWorker,
     )
+
+
+def floors() -> list[Contender]:
+    """The relays that bound from below what a broker costs; picows's only where that is installed."""
+    wires: list[
+        tuple[str, Callable[[Load, RequestStream], Requester], Callable[[Load, RequestStream, str], Peer]]
+    ]
+    wires = [
+        ("tcp", TcpRequester, TcpWorker),
+        ("websockets", WebSocketRequester, WebSocketWorker),
+    ]
+    if find_spec("picows") is not None:
+        wires.append(("picows", WebSocketRequester, WebSocketWorker))
+    return [
+        Contender(
+            name=f"{name} floor",
+            command=(sys.executable, "-m", f"benchmarks.floors.{name}_relay"),
+            find_addresses=_find_floor_addresses,
+            make_requester=make_requester,
+            make_worker=make_worker,
+        )
+        for name, make_requester, make_worker in wires
+    ]
 
 
 def nats() -> Contender | None:
@@ -72,12 +104,25 @@ def nats() -> Contender | None:
     )
 
 
+def contenders(broker_python: str = sys.executable) -> list[Contender]:
+    """Taskferry, then whoever it is compared with and is installed here."""
+    peer = nats()
+    return [taskferry(broker_python), *floors(), *([] if peer is None else [peer])]
+
+
 def _find_taskferry_addresses(printed: str) -> Addresses | None:
     workers = re.search(r"workers\s+ws://\S+?:(\d+)\b", printed)
     requesters = re.search(r"requesters\s+ws://\S+?:(\d+)\b", printed)
     if workers is None or requesters is None:
         return None
     return Addresses(requesters=(HOST, int(requesters[1])), workers=(HOST, int(workers[1])))
+
+
+def _find_floor_addresses(printed: str) -> Addresses | None:
+    ready = re.search(r"ready: workers \S+:(\d+)  requesters \S+:(\d+)\n", printed)
+    if ready is None:
+        return None
+    return Addresses(requesters=(HOST, int(ready[2])), workers=(HOST, int(ready[1])))
 
 
 def _find_nats_addresses(printed: str) -> Addresses | None:

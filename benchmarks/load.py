@@ -1,39 +1,56 @@
-"""What a load is: how much is asked, how, and of what size.
+"""What a load is: how much is asked, how, by how many, and of what size.
 
 Knows figures only; knows nothing of brokers or connections.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Mode = Literal["each", "joined"]
+Encoding = Literal["json", "msgpack"]
 
 REQUESTER_COUNT = 8
 IN_FLIGHT_COUNT_PER_REQUESTER = 16
 WORKER_COUNT = 4
 WORKER_CONCURRENCY = 64
-WARM_UP_COUNT = 4_000
-REQUEST_COUNT = 40_000
-
-# Above this size a load asks a tenth as often: at 256 KB the whole would move 40 GB through the loopback.
-FULL_COUNT_SIZE_BYTES_MAX = 65_536
+WARM_UP_COUNT = 2_000
+REQUEST_COUNT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`request_count` requests (one or more), each carrying `data`, after a warm-up that is not measured.
+    """`request_count` requests (one or more), each carrying `data` (JSON), after a warm-up that is not measured.
 
-    In mode `each` a peer writes to its socket once per message, in `joined` once per batch of messages read.
+    In mode `each` a peer writes to its socket once per message, in `joined` once per batch of messages read. Peers of
+    one kind take the `encodings` in turn, requests the `commands`, all of which every worker serves. `timeout_s` goes
+    with every request; None leaves it to the broker.
     """
 
     data: bytes
-    mode: Mode
-    request_count: int
-    warm_up_count: int
+    mode: Mode = "each"
+    request_count: int = REQUEST_COUNT
+    warm_up_count: int = WARM_UP_COUNT
+    requester_count: int = REQUESTER_COUNT
+    in_flight_count_per_requester: int = IN_FLIGHT_COUNT_PER_REQUESTER
+    worker_count: int = WORKER_COUNT
+    worker_concurrency: int = WORKER_CONCURRENCY
+    commands: tuple[str, ...] = ("echo",)
+    encodings: tuple[Encoding, ...] = ("json",)
+    timeout_s: float | None = None
 
+    @property
+    def encoding(self) -> Encoding:
+        """What the first peer of a kind speaks: of a load that is `for_peer`, what that peer speaks."""
+        return self.encodings[0]
 
-def load_of(data: bytes, mode: Mode, request_count: int) -> Load:
-    """The load for `data`, its counts cut to a tenth for large data. A warm-up is never longer than the measure."""
-    divisor = 10 if len(data) > FULL_COUNT_SIZE_BYTES_MAX else 1
-    measured_count = max(1, request_count // divisor)
-    return Load(data, mode, measured_count, min(WARM_UP_COUNT // divisor, measured_count))
+    def for_peer(self, index: int) -> "Load":
+        """The same load as the requester or worker of this index, from 0, sees it: with one encoding."""
+        return replace(self, encodings=(self.encodings[index % len(self.encodings)],))
+
+    def shortened(self, share: float) -> "Load":
+        """The same load with `share` (in (0, 1]) of its requests; never none."""
+        return replace(
+            self,
+            request_count=max(1, round(self.request_count * share)),
+            warm_up_count=max(1, round(self.warm_up_count * share)),
+        )

@@ -5,26 +5,29 @@ Knows the order of things (start, connect, warm up, measure, stop); knows nothin
 
 import asyncio
 import gc
-import sys
 import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
+from typing import TypeVar
 
 import psutil
 
-from .broker_process import BrokerProcess, running_broker
+from .broker_process import BrokerProcess
 from .contenders import Contender, Peer, Requester
-from .cores import Cores, pinned_to
-from .load import REQUESTER_COUNT, WORKER_COUNT, Load
+from .cores import Cores
+from .load import Load
 from .request_stream import RequestStream
-
-if sys.platform == "win32":
-    from asyncio import new_event_loop
-else:
-    from uvloop import new_event_loop
+from .running import run_beside
 
 # Far above what any broker here needs for a load; a broker that loses a request is told by it.
 STREAM_TIMEOUT_S = 120.0
+# Handshakes under way at a time: enough to keep a broker busy, far below any backlog.
+OPENING_COUNT_MAX = 64
+
+P = TypeVar("P", bound=Peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,84 +44,117 @@ class Measurement:
     requests_per_s: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float
     rss_mib: float
     other_cores: float
 
 
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Seconds at one moment: of the wall, and of CPU of the broker, of this process, and of the whole machine."""
+
+    wall_s: float
+    broker_s: float
+    load_s: float
+    machine_s: float
+
+    @classmethod
+    def of(cls, broker: BrokerProcess) -> "Clocks":
+        """The clocks now."""
+        machine = psutil.cpu_times()
+        idle_s = machine.idle + getattr(machine, "iowait", 0.0)
+        # Linux counts the time of guests within user and nice as well.
+        guests_s = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
+        machine_s = sum(machine) - idle_s - guests_s
+        return cls(time.perf_counter(), broker.cpu_s(), time.process_time(), machine_s)
+
+    @property
+    def other_cores(self) -> float:
+        """Of a span: how many cores all other programs kept busy."""
+        return max(0.0, self.machine_s - self.broker_s - self.load_s) / self.wall_s
+
+    def since(self, before: "Clocks") -> "Clocks":
+        """What has passed on each clock."""
+        return Clocks(
+            self.wall_s - before.wall_s,
+            self.broker_s - before.broker_s,
+            self.load_s - before.load_s,
+            self.machine_s - before.machine_s,
+        )
+
+
 def measure(contender: Contender, load: Load, cores: Cores) -> Measurement:
     """Runs `load` on a fresh process of `contender`. Raises BrokerFailed, LoadFailed, OSError."""
-    with (
-        running_broker(contender.command, contender.find_addresses, cores.broker) as broker,
-        pinned_to(cores.load),
-        asyncio.Runner(loop_factory=new_event_loop) as runner,
-    ):
-        return runner.run(_measure(contender, load, broker))
+    return run_beside(contender, cores, partial(_measure, contender, load))
 
 
 async def _measure(contender: Contender, load: Load, broker: BrokerProcess) -> Measurement:
     stream = RequestStream()
-    requesters: list[Requester] = []
-    peers: list[Peer] = []
+    workers = [
+        contender.make_worker(load.for_peer(index), stream, f"w{index + 1}")
+        for index in range(load.worker_count)
+    ]
+    requesters = [
+        contender.make_requester(load.for_peer(index), stream) for index in range(load.requester_count)
+    ]
+    async with opened(workers, broker.addresses.workers), opened(requesters, broker.addresses.requesters):
+        await run_stream(stream, requesters, load.warm_up_count)
+        with no_collections():
+            before = Clocks.of(broker)
+            await run_stream(stream, requesters, load.request_count)
+            passed = Clocks.of(broker).since(before)
+        return figures(passed, stream, load.request_count, broker)
+
+
+def figures(passed: Clocks, stream: RequestStream, request_count: int, broker: BrokerProcess) -> Measurement:
+    """What the clocks and the latencies of `request_count` requests come to."""
+    latencies_s = sorted(stream.latencies_s)
+    return Measurement(
+        broker_cpu_us=passed.broker_s / request_count * 1e6,
+        load_cpu_us=passed.load_s / request_count * 1e6,
+        requests_per_s=request_count / passed.wall_s,
+        p50_ms=percentile(latencies_s, 0.50) * 1e3,
+        p99_ms=percentile(latencies_s, 0.99) * 1e3,
+        p999_ms=percentile(latencies_s, 0.999) * 1e3,
+        rss_mib=broker.rss_bytes() / 2**20,
+        other_cores=passed.other_cores,
+    )
+
+
+@asynccontextmanager
+async def opened(peers: Sequence[P], address: tuple[str, int]) -> AsyncIterator[Sequence[P]]:
+    """Within it all `peers` are connected to `address`. Raises LoadFailed, OSError."""
+    begun: list[P] = []
     try:
-        for number in range(WORKER_COUNT):
-            worker = contender.make_worker(load, stream, f"w{number + 1}")
-            await worker.open(broker.addresses.workers)
-            peers.append(worker)
-        for _ in range(REQUESTER_COUNT):
-            requester = contender.make_requester(load, stream)
-            await requester.open(broker.addresses.requesters)
-            peers.append(requester)
-            requesters.append(requester)
-        await _run_stream(stream, requesters, load.warm_up_count)
-        return await _run_measured(stream, requesters, load.request_count, broker)
+        for start in range(0, len(peers), OPENING_COUNT_MAX):
+            some = peers[start : start + OPENING_COUNT_MAX]
+            begun += some
+            await asyncio.gather(*(peer.open(address) for peer in some))
+        yield peers
     finally:
-        for peer in peers:
+        for peer in begun:
             peer.close()
 
 
-async def _run_measured(
-    stream: RequestStream, requesters: list[Requester], request_count: int, broker: BrokerProcess
-) -> Measurement:
-    # The load makes no cycles; a collection in the middle would only show up as latency of the broker.
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """No garbage collection within: a load makes no cycles, and one would only show up as latency of the broker."""
     gc.collect()
     gc.disable()
     try:
-        before = _clocks(broker)
-        await _run_stream(stream, requesters, request_count)
-        after = _clocks(broker)
+        yield
     finally:
         gc.enable()
-    duration_s, broker_cpu_s, load_cpu_s, machine_cpu_s = (
-        end - start for start, end in zip(before, after, strict=True)
-    )
-    latencies_s = sorted(stream.latencies_s)
-    return Measurement(
-        broker_cpu_us=broker_cpu_s / request_count * 1e6,
-        load_cpu_us=load_cpu_s / request_count * 1e6,
-        requests_per_s=request_count / duration_s,
-        p50_ms=_percentile(latencies_s, 0.50) * 1e3,
-        p99_ms=_percentile(latencies_s, 0.99) * 1e3,
-        rss_mib=broker.rss_bytes() / 2**20,
-        other_cores=max(0.0, machine_cpu_s - broker_cpu_s - load_cpu_s) / duration_s,
-    )
 
 
-def _clocks(broker: BrokerProcess) -> tuple[float, float, float, float]:
-    """Seconds: of the wall, of the broker's CPU, of this process's, and of all that the machine did but idle."""
-    machine = psutil.cpu_times()
-    idle_s = machine.idle + getattr(machine, "iowait", 0.0)
-    # Linux counts the time of guests within user and nice as well.
-    guests_s = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
-    return time.perf_counter(), broker.cpu_s(), time.process_time(), sum(machine) - idle_s - guests_s
-
-
-async def _run_stream(stream: RequestStream, requesters: list[Requester], request_count: int) -> None:
+async def run_stream(stream: RequestStream, requesters: Sequence[Requester], request_count: int) -> None:
+    """Send `request_count` requests and wait for the last answer. Raises LoadFailed."""
     stream.begin(request_count)
     for requester in requesters:
         requester.start()
     await stream.until_ended(STREAM_TIMEOUT_S)
 
 
-def _percentile(ordered: list[float], share: float) -> float:
-    # Nearest rank: the smallest value that at least `share` of all do not exceed.
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Nearest rank: the smallest value that at least `share`, in (0, 1], of all do not exceed."""
     return ordered[ceil(share * len(ordered)) - 1]

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from secrets import token_hex
 
 from .connection import Connection
-from .load import IN_FLIGHT_COUNT_PER_REQUESTER, Load
+from .load import Load
 from .request_stream import Lanes, RequestStream
 
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"lang":"python","version":"0","protocol":1}\r\n'
@@ -60,7 +60,7 @@ class NatsConnection(Connection):
 
 
 class NatsRequester(NatsConnection):
-    """A requester with IN_FLIGHT_COUNT_PER_REQUESTER requests of `echo` in flight."""
+    """A requester with so many requests of `echo` in flight as the load says."""
 
     __slots__ = ("_inbox", "_lanes", "_size_word")
 
@@ -71,7 +71,7 @@ class NatsRequester(NatsConnection):
         self._size_word = b"%d" % len(load.data)
         messages = [
             b"PUB echo %b.%0*d %d\r\n%b\r\n" % (self._inbox, _LANE_DIGITS, lane, len(load.data), load.data)
-            for lane in range(IN_FLIGHT_COUNT_PER_REQUESTER)
+            for lane in range(load.in_flight_count_per_requester)
         ]
         self._lanes = Lanes(messages, stream)
 

@@ -4,6 +4,7 @@ Knows counts and times; knows nothing of sockets or of any wire.
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from time import perf_counter
 
@@ -13,7 +14,10 @@ class LoadFailed(Exception):
 
 
 class RequestStream:
-    """A number of requests shared by all requester connections of a load: each answer lets one more request out."""
+    """Requests shared by all requester connections of a load: each answer lets one more request out.
+
+    `unsent_count` more may be sent; the stream's end is awaited for `unanswered_count` more answers.
+    """
 
     __slots__ = ("_failure", "_settled", "latencies_s", "unanswered_count", "unsent_count")
 
@@ -27,13 +31,21 @@ class RequestStream:
     def begin(self, request_count: int) -> None:
         """Opens for `request_count` (one or more) further requests and forgets the latencies of earlier ones."""
         self.unsent_count = request_count
-        self.unanswered_count = request_count
+        self.await_more(request_count)
+
+    def begin_endless(self) -> None:
+        """Opens for requests without number; `await_more` says for how many answers the stream is awaited."""
+        self.begin(sys.maxsize)
+
+    def await_more(self, answer_count: int) -> None:
+        """Have `until_ended` wait for `answer_count` answers from now on, and forget the latencies of earlier ones."""
+        self.unanswered_count = answer_count
         self.latencies_s = []
         if self._failure is None:
             self._settled.clear()
 
     def end(self) -> None:
-        """The last answer is in."""
+        """The last answer that is awaited is in."""
         self._settled.set()
 
     def fail(self, reason: str) -> None:
@@ -65,10 +77,11 @@ class Lanes:
     id is ever in flight twice, and no time goes into making messages.
     """
 
-    __slots__ = ("_messages", "_sent_at", "_stream")
+    __slots__ = ("_messages", "_next", "_sent_at", "_stream")
 
     def __init__(self, messages: list[bytes], stream: RequestStream) -> None:
         self._messages = messages
+        self._next = 0
         self._sent_at = [0.0] * len(messages)
         self._stream = stream
 
@@ -81,16 +94,23 @@ class Lanes:
             self._sent_at[lane] = perf_counter()
             send(message)
 
+    def send_next(self, send: Callable[[bytes], object]) -> None:
+        """The next lane in turn sends its request, whatever the stream has left. Its last one must be answered."""
+        lane = self._next
+        self._next = (lane + 1) % len(self._messages)
+        self._sent_at[lane] = perf_counter()
+        send(self._messages[lane])
+
     def answered(self, lane: int) -> bytes | None:
         """Notes the answer of `lane`; returns the message to send next, None when the stream has no more to send."""
         stream = self._stream
         now = perf_counter()
         stream.latencies_s.append(now - self._sent_at[lane])
         stream.unanswered_count -= 1
+        if stream.unanswered_count == 0:
+            stream.end()
         if stream.unsent_count > 0:
             stream.unsent_count -= 1
             self._sent_at[lane] = now
             return self._messages[lane]
-        if stream.unanswered_count == 0:
-            stream.end()
         return None

@@ -1,6 +1,6 @@
 """WebSocket client framing for the load generator (RFC 6455), as little of it as a load on a correct broker needs.
 
-Knows the handshake, whole text frames, ping and close; fragments and extensions are never asked for and end the load.
+Knows the handshake, whole data frames, ping and close; fragments and extensions are never asked for and end the load.
 """
 
 import base64
@@ -12,6 +12,7 @@ from .load import Load
 from .request_stream import RequestStream
 
 TEXT = 0x81
+BINARY = 0x82
 CLOSE = 0x88
 PING = 0x89
 PONG = 0x8A
@@ -39,19 +40,25 @@ def frame_head(opcode_octet: int, payload_bytes: int) -> bytes:
     return bytes([opcode_octet]) + length + MASK_KEY
 
 
-def text_frame(payload: bytes) -> bytes:
-    """A whole text message."""
-    return frame_head(TEXT, len(payload)) + masked(payload)
+def frame(opcode_octet: int, payload: bytes) -> bytes:
+    """A whole client frame."""
+    return frame_head(opcode_octet, len(payload)) + masked(payload)
 
 
 class WebSocketConnection(Connection):
-    """A connection that speaks WebSocket without a sub-protocol or extensions."""
+    """A connection that speaks WebSocket without extensions, in data frames of one kind."""
 
-    __slots__ = ("_upgraded",)
+    __slots__ = ("_opcode_octet", "_subprotocol", "_upgraded", "pings_count")
 
-    def __init__(self, load: Load, stream: RequestStream) -> None:
+    def __init__(
+        self, load: Load, stream: RequestStream, opcode_octet: int = TEXT, subprotocol: str | None = None
+    ) -> None:
+        """`pings_count` are the pings that it has answered."""
         super().__init__(load, stream)
+        self._opcode_octet = opcode_octet
+        self._subprotocol = subprotocol
         self._upgraded = False
+        self.pings_count = 0
 
     @abstractmethod
     def upgraded(self) -> None:
@@ -59,19 +66,21 @@ class WebSocketConnection(Connection):
 
     @abstractmethod
     def take_message(self, buffer: bytearray, start: int, end: int) -> None:
-        """One whole text message, buffer[start:end]."""
+        """One whole message, buffer[start:end]."""
 
     def greet(self) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
+        offer = f"Sec-WebSocket-Protocol: {self._subprotocol}\r\n" if self._subprotocol else ""
         self.send(
             (
                 "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
             ).encode()
         )
 
     def receive(self, buffer: bytearray, end: int) -> int:
         position = 0 if self._upgraded else self._take_handshake(buffer, end)
+        opcode_octet = self._opcode_octet
         while end - position >= 2:
             length = buffer[position + 1]
             start = position + 2
@@ -83,7 +92,7 @@ class WebSocketConnection(Connection):
             after = start + length
             if after > end:
                 return position
-            if buffer[position] == TEXT:
+            if buffer[position] == opcode_octet:
                 self.take_message(buffer, start, after)
             else:
                 self._take_control(buffer[position], bytes(buffer[start:after]))
@@ -104,7 +113,8 @@ class WebSocketConnection(Connection):
 
     def _take_control(self, opcode_octet: int, payload: bytes) -> None:
         if opcode_octet == PING:
-            self.send(frame_head(PONG, len(payload)) + masked(payload))
+            self.pings_count += 1
+            self.send(frame(PONG, payload))
         elif opcode_octet == CLOSE:
             code = int.from_bytes(payload[:2], "big")
             self.fail(f"the broker closed with {code}: {payload[2:].decode(errors='replace')}")

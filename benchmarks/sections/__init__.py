@@ -1,0 +1,1 @@
+"""The parts of `make bench`, each of which measures and shows itself."""

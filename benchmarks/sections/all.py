@@ -1,0 +1,16 @@
+"""All sections, in the order in which they are measured and shown."""
+
+from typing import Final
+
+from . import cost, idle, latency, queue, scale, start_up
+from .section import Section
+
+SECTIONS: Final[tuple[Section, ...]] = (
+    cost.SECTION,
+    scale.SECTION,
+    queue.SECTION,
+    latency.SECTION,
+    idle.SECTION,
+    start_up.SECTION,
+)
+BY_NAME: Final = {section.name: section for section in SECTIONS}

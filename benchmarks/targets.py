@@ -1,0 +1,150 @@
+"""What the figures are held against: every target as data, and what was measured of it.
+
+Knows which figure of which section a target speaks of; a target that is missed is told, and fails nothing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from .contenders import TASKFERRY
+from .formats import number
+from .results import Case, Results
+from .sections.section import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One figure of one case: its median over the rounds."""
+
+    section: str
+    figure: str
+    case: Case = field(default_factory=dict)
+
+    def value(self, results: Results) -> float | None:
+        """None where it was not measured."""
+        section = results.get(self.section)
+        return None if section is None else section.median(self.figure, **self.case)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`reading`, or as a multiple of `base` where there is one, must be at most or at least `bound`."""
+
+    text: str
+    reading: Reading
+    side: Literal["at most", "at least"]
+    bound: float
+    unit: str = "x"
+    base: Reading | None = None
+
+    def measured(self, results: Results) -> float | None:
+        """What the bound is compared with; None where it was not measured."""
+        value = self.reading.value(results)
+        if self.base is None or value is None:
+            return value
+        base = self.base.value(results)
+        return value / base if base else None
+
+    def is_met(self, measured: float) -> bool:
+        """Whether the bound is kept; on the bound it is."""
+        return measured <= self.bound if self.side == "at most" else measured >= self.bound
+
+
+def _cpu(load: str, broker: str = TASKFERRY) -> Reading:
+    return Reading("cost", "broker_cpu_us", {"load": load, "broker": broker})
+
+
+def _beside_nats(text: str, load: str, bound: float) -> Target:
+    return Target(
+        f"{text}, CPU beside nats-server's", _cpu(load), "at most", bound, base=_cpu(load, "nats-server")
+    )
+
+
+def _scale(axis: str, count: int) -> Reading:
+    return Reading("scale", "broker_cpu_us", {"axis": axis, "count": count, "broker": TASKFERRY})
+
+
+def _p99_beside(text: str, beside: str, bound: float) -> Target:
+    case = {"beside": beside, "broker": TASKFERRY}
+    alone = Reading("latency", "alone_p99_ms", case)
+    return Target(text, Reading("latency", "beside_p99_ms", case), "at most", bound, base=alone)
+
+
+def _idle(figure: str, port: str) -> Reading:
+    return Reading("idle", figure, {"port": port, "connections": 10_000})
+
+
+def _start(program: str) -> Reading:
+    return Reading("start-up", "wall_ms", {"program": program})
+
+
+TARGETS: Final = (
+    _beside_nats("Small JSON, one send a message", "saturated-each", 1.0),
+    _beside_nats("Small JSON, sends joined", "saturated-joined", 1.25),
+    _beside_nats("16 KiB of JSON records", "16k-records", 1.0),
+    _beside_nats("16 KiB of JSON text", "16k-text", 1.0),
+    _beside_nats("256 KiB of JSON records", "256k-records", 1.0),
+    _beside_nats("256 KiB of JSON text", "256k-text", 1.0),
+    Target(
+        "MessagePack, one send a message, CPU beside JSON's",
+        _cpu("msgpack-each"),
+        "at most",
+        1.0,
+        base=_cpu("saturated-each"),
+    ),
+    Target(
+        "MessagePack, sends joined, CPU beside JSON's",
+        _cpu("msgpack-joined"),
+        "at most",
+        1.0,
+        base=_cpu("saturated-joined"),
+    ),
+    Target(
+        "1,000 workers, CPU beside that with 4",
+        _scale("workers", 1_000),
+        "at most",
+        1.15,
+        base=_scale("workers", 4),
+    ),
+    *(
+        Target(
+            f"100,000 waiting requests, {text}, client writes {mode}: rate beside the unqueued rate",
+            Reading("queue", figure, {"mode": mode, "depth": 100_000}),
+            "at least",
+            0.8,
+            base=Reading("queue", "held_requests_per_s", {"mode": mode, "depth": 0}),
+        )
+        for text, figure in (("drained", "drain_requests_per_s"), ("held", "held_requests_per_s"))
+        for mode in ("each", "joined")
+    ),
+    _p99_beside(
+        "One worker swamped, another idle: p99 of small requests beside alone", "one worker swamped", 3.0
+    ),
+    _p99_beside("1 MiB of records in flight: p99 of small requests beside alone", "1 MiB of records", 2.0),
+    _p99_beside("1 MiB of text in flight: p99 of small requests beside alone", "1 MiB of text", 2.0),
+    *(
+        target
+        for port in ("workers", "requesters")
+        for target in (
+            Target(
+                f"Memory of an idle connection, {port}", _idle("connection_kib", port), "at most", 8.0, "KiB"
+            ),
+            Target(f"10,000 idle {port} held: dropped", _idle("dropped_count", port), "at most", 0.0, ""),
+            Target(f"10,000 idle {port} held: CPU", _idle("idle_cpu_percent", port), "at most", 3.0, "%"),
+        )
+    ),
+    Target("Start of taskferry --help", _start("taskferry --help"), "at most", 150.0, "ms"),
+    Target("Start of the broker", _start("taskferry broker, until ready"), "at most", 500.0, "ms"),
+)
+
+
+def targets_table(results: Results) -> Table:
+    """Every target, in order: what it asks, what was measured, and whether that meets it."""
+    rows = []
+    for target in TARGETS:
+        measured = target.measured(results)
+        verdict = "not measured" if measured is None else "met" if target.is_met(measured) else "**not met**"
+        bound = f"{target.side} {target.bound:g} {target.unit}".rstrip()
+        shown = "" if measured is None else f"{number(measured)} {target.unit}".rstrip()
+        rows.append((target.text, bound, shown, verdict))
+    return Table("", ("target", "bound", "measured", "verdict"), rows, text_columns=1)
