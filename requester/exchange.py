@@ -33,6 +33,7 @@ from ..protocol.errors import (
     error_from_wire,
 )
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
+from ..transport.group import LinkGroup
 from ..transport.link import Link
 from .deadline_timer import DeadlineTimer
 from .in_flight import InFlight, Waiter
@@ -66,6 +67,7 @@ class Exchange:
         "_waiting",
         "_wire",
         "encoding",
+        "group",
         "is_closed",
         "link",
         "link_gone",
@@ -77,6 +79,7 @@ class Exchange:
     def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
         self.url = url
         self.encoding = encoding
+        self.group = LinkGroup()
         self.link: Link | None = None
         self.link_gone = asyncio.Event()
         self.link_gone.set()
@@ -212,6 +215,10 @@ class Exchange:
                 )
         if self._waiting:
             self._admit_waiting()
+        if self.link is not None:
+            # The callers that were just told go on in the next turn, most of them with another call. Asked for now, the
+            # flush comes behind them in that same turn; asked for by the first `send` it would take a turn of its own.
+            self.group.flush_soon(self.link)
 
     def wrong_kind_received(self) -> None:
         """A message of the other encoding's kind cannot be an answer to anything."""
