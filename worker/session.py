@@ -101,8 +101,8 @@ class Session:
             elif not self._runner.start(message, now):
                 self._complain(f"msg_id: assignment {message.msg_id[:128]!r} runs already", payload)
         if self._link is not None:
-            # Coroutine handlers begin in the next turn, if they have not begun yet, and many end in it. Asked for now, the
-            # flush comes behind them in that same turn; asked for by their `send` it would take a turn of its own.
+            # Coroutine handlers begin in the next turn, if they have not begun yet, and many end in it. Asked for now,
+            # the flush comes behind them in that same turn; asked for by their `send` it would take one of its own.
             self._group.flush_soon(self._link)
 
     def wrong_kind_received(self) -> None:
