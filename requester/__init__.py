@@ -3,6 +3,8 @@
 Knows how to send a request and to end each call by its deadline. Must not know the broker's insides, nor the worker.
 """
 
+from typing import TYPE_CHECKING
+
 from ..protocol.errors import (
     BadMessage,
     BadRequest,
@@ -24,9 +26,11 @@ from ..protocol.errors import (
     WorkerLost,
     WorkerTimeout,
 )
-from .blocking import BlockingRequester
-from .client import Requester
-from .response import Response
+
+if TYPE_CHECKING:
+    from .blocking import BlockingRequester
+    from .client import Requester
+    from .response import Response
 
 __all__ = [
     "BadMessage",
@@ -52,3 +56,14 @@ __all__ = [
     "WorkerLost",
     "WorkerTimeout",
 ]
+
+_HOMES = {"BlockingRequester": "blocking", "Requester": "client", "Response": "response"}
+
+
+def __getattr__(name: str) -> object:
+    """Load the SDK when it is first used (PEP 562): `taskferry request --help` comes by here and needs none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # only needed here
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -10,8 +10,9 @@ from msgspec import UNSET
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from .background import Background, Place
-from .client import BROKER_URL_DEFAULT, check_arguments
+from .client import check_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
+from .limits import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
 

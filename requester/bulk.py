@@ -6,12 +6,8 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from .response import Response
-
-COUNT_MAX: Final = 10_000_000
-"""Requests in one run: each one's duration is kept, eight bytes, for exact percentiles."""
 
 
 class Tally:

@@ -1,6 +1,7 @@
 """`taskferry request`: its options, and what is wrong with them. `python -m taskferry.requester` does the same.
 
-Knows names, bounds and help of the options; what they set in motion is in program.py.
+Knows names, bounds and help of the options; what they set in motion (program.py) is loaded only once it is needed, so
+that `--help` is quick.
 """
 
 import logging
@@ -13,11 +14,7 @@ import click
 from ..protocol import limits
 from ..protocol.encodings import Encoding
 from . import exit_codes
-from .arguments import DataError, data_from
-from .bulk import COUNT_MAX
-from .client import BROKER_URL_DEFAULT, Requester
-from .program import Order, send_many, send_one
-from .routing_arguments import RoutingError, routing_from
+from .limits import BROKER_URL_DEFAULT, COUNT_MAX
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -137,6 +134,11 @@ def request(  # noqa: PLR0917 - click hands them over by name
 
     The result is printed as JSON: indented and coloured on a terminal, else on one line.
     """
+    from .arguments import DataError, data_from  # noqa: PLC0415  # loaded when needed: see the module's docstring
+    from .client import Requester  # noqa: PLC0415
+    from .program import Order, send_many, send_one  # noqa: PLC0415
+    from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
+
     logging.getLogger("taskferry").setLevel(logging.CRITICAL)  # what matters of it is in the error line
     if math.isnan(timeout):
         raise click.UsageError("--timeout: nan is not a number of seconds")

@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from msgspec import UNSET
 
@@ -12,11 +12,9 @@ from ..transport.connect import ConnectError, check_url
 from ..transport.settings import LinkSettings
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange
+from .limits import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
-
-BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
-"""A broker on this machine, on the requester port that it has by default."""
 
 
 class Requester:

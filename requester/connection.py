@@ -12,7 +12,6 @@ from typing import Final
 from ..protocol.errors import Cancelled, CannotConnect
 from ..transport.backoff import BACKOFF_MAX_S, Backoff
 from ..transport.connect import ConnectError, connect
-from ..transport.group import LinkGroup
 from ..transport.settings import LinkSettings
 from .exchange import Exchange
 
@@ -25,12 +24,11 @@ CONNECT_TIMEOUT_S_DEFAULT: Final = 10.0
 class Connection:
     """The link of one exchange, opened anew whenever it breaks. Made inside the running loop; `close` ends it."""
 
-    __slots__ = ("_attempt_ended", "_exchange", "_group", "_settings", "_task")
+    __slots__ = ("_attempt_ended", "_exchange", "_settings", "_task")
 
     def __init__(self, exchange: Exchange, settings: LinkSettings) -> None:
         self._exchange = exchange
         self._settings = settings
-        self._group = LinkGroup()
         self._attempt_ended = asyncio.Event()
         self._task = asyncio.create_task(self._keep_up(), name=f"taskferry link to {exchange.url}")
 
@@ -65,7 +63,7 @@ class Connection:
             self._task.cancel()
             await asyncio.wait([self._task])
         finally:
-            self._group.close()
+            self._exchange.group.close()
 
     async def _keep_up(self) -> None:
         exchange = self._exchange
@@ -73,7 +71,7 @@ class Connection:
         is_known_down = False  # told once, not at every attempt
         while True:
             try:
-                await connect(exchange.url, exchange, self._group, self._settings, exchange.encoding)
+                await connect(exchange.url, exchange, exchange.group, self._settings, exchange.encoding)
             except ConnectError as error:
                 exchange.no_link_reason = str(error)
                 self._attempt_ended.set()

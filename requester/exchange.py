@@ -33,6 +33,7 @@ from ..protocol.errors import (
     error_from_wire,
 )
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
+from ..transport.group import LinkGroup
 from ..transport.link import Link
 from .deadline_timer import DeadlineTimer
 from .in_flight import InFlight, Waiter
@@ -66,6 +67,7 @@ class Exchange:
         "_waiting",
         "_wire",
         "encoding",
+        "group",
         "is_closed",
         "link",
         "link_gone",
@@ -77,6 +79,7 @@ class Exchange:
     def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
         self.url = url
         self.encoding = encoding
+        self.group = LinkGroup()
         self.link: Link | None = None
         self.link_gone = asyncio.Event()
         self.link_gone.set()
@@ -106,12 +109,15 @@ class Exchange:
         What breaks a bound of this side fails at once: BadRequest (timeout, request_id, target, hedge, data),
         DuplicateRequestId, TooLarge.
         """
-        if message.request_id is None:
-            self._made_count += 1
-            message.request_id = f"{self._id_prefix}{self._made_count}"
         request_id = message.request_id
+        is_own_id = request_id is None
+        if request_id is None:
+            self._made_count += 1
+            request_id = message.request_id = f"{self._id_prefix}{self._made_count}"
         try:
-            self._check(message)
+            if not is_own_id:
+                self._check_id(request_id)
+            _check(message)
             payload = self._wire.encode_request(message)
         except TaskferryError as error:
             error.delivery = NOT_DELIVERED
@@ -122,11 +128,12 @@ class Exchange:
         request = InFlight(
             request_id, payload, waiter, deadline_s, ends_s, message.idempotent, wants_response
         )
-        if self._waiting or not self._has_room(request):
+        size_bytes = len(payload)
+        if self._waiting or not self._has_room_for(size_bytes):
             self._waiting[request_id] = request
         else:
             self._in_flight[request_id] = request
-            self._in_flight_size_bytes += len(payload)
+            self._in_flight_size_bytes += size_bytes
             if self.link is not None:
                 request.number = self.link.send(payload)
                 request.ends_s = ends_s = deadline_s + ANSWER_GRACE_S
@@ -212,6 +219,10 @@ class Exchange:
                 )
         if self._waiting:
             self._admit_waiting()
+        if self.link is not None:
+            # The callers that were just told go on in the next turn, most of them with another call. Asked for now, the
+            # flush comes behind them in that same turn; asked for by the first `send` it would take a turn of its own.
+            self.group.flush_soon(self.link)
 
     def wrong_kind_received(self) -> None:
         """A message of the other encoding's kind cannot be an answer to anything."""
@@ -238,31 +249,23 @@ class Exchange:
 
     # --- inside ---
 
-    def _check(self, message: OutgoingRequest) -> None:
+    def _check_id(self, request_id: object) -> None:
         """Raise BadRequest or DuplicateRequestId; users may pass anything."""
-        timeout_s: object = message.timeout
-        if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
-            raise BadRequest(
-                f"timeout: {timeout_s!r} is not a number of seconds over 0 and at most {TIMEOUT_S_MAX:g}"
-            )
-        request_id: object = message.request_id
         if not isinstance(request_id, str) or not 1 <= len(request_id) <= REQUEST_ID_LENGTH_MAX:
             raise BadRequest(f"request_id: expected text of 1 to {REQUEST_ID_LENGTH_MAX} characters")
         if request_id in self._in_flight or request_id in self._waiting:
             raise DuplicateRequestId
-        if message.target is not None or message.hedge is not None:
-            check_routing(message)
 
-    def _has_room(self, request: InFlight) -> bool:
+    def _has_room_for(self, size_bytes: int) -> bool:
         return (
             len(self._in_flight) < self._in_flight_count_max
-            and self._in_flight_size_bytes + len(request.payload) <= IN_FLIGHT_SIZE_BYTES_MAX
+            and self._in_flight_size_bytes + size_bytes <= IN_FLIGHT_SIZE_BYTES_MAX
         )
 
     def _admit_waiting(self) -> None:
         while self._waiting:
             request = next(iter(self._waiting.values()))
-            if not self._has_room(request):
+            if not self._has_room_for(len(request.payload)):
                 return
             del self._waiting[request.request_id]
             self._in_flight[request.request_id] = request
@@ -335,3 +338,14 @@ class Exchange:
             request.fail(
                 CannotConnect(f"{CannotConnect.message} at {self.url} in time: {self.no_link_reason}")
             )
+
+
+def _check(message: OutgoingRequest) -> None:
+    """Raise BadRequest where its timeout, target or hedge breaks a bound; users may pass anything."""
+    timeout_s: object = message.timeout
+    if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise BadRequest(
+            f"timeout: {timeout_s!r} is not a number of seconds over 0 and at most {TIMEOUT_S_MAX:g}"
+        )
+    if message.target is not None or message.hedge is not None:
+        check_routing(message)

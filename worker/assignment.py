@@ -4,41 +4,28 @@ import asyncio
 import time
 from concurrent.futures import Future
 
-from ..protocol.messages import AssignmentMessage
+from msgspec import Struct
+
 from .process_pool import ProcessReport
 
 
-class Assignment:
+class Assignment(Struct, eq=False):
     """One assignment from its arrival to its response.
 
     `deadline` is in seconds by `time.monotonic()`. `cancel_reason` is set, once, when nobody waits for it any more.
     `is_started` says that the handler's own code has begun. `task` runs a coroutine handler, `future` stands for
-    one in a process.
+    one in a process. (A Struct because one is made for each request: that takes a third of the time of a class.)
     """
 
-    __slots__ = (
-        "cancel_reason",
-        "command",
-        "deadline",
-        "future",
-        "is_started",
-        "msg_id",
-        "request_id",
-        "task",
-        "trace",
-    )
-
-    def __init__(self, message: AssignmentMessage, received_at: float) -> None:
-        call = message.data
-        self.msg_id = message.msg_id
-        self.request_id = call.request_id
-        self.command = call.action
-        self.trace = call.trace
-        self.deadline = received_at + call.timeout
-        self.cancel_reason: str | None = None
-        self.is_started = False
-        self.task: asyncio.Task[None] | None = None
-        self.future: Future[ProcessReport] | None = None
+    msg_id: str
+    request_id: str
+    command: str
+    trace: str | None
+    deadline: float
+    cancel_reason: str | None = None
+    is_started: bool = False
+    task: asyncio.Task[None] | None = None
+    future: Future[ProcessReport] | None = None
 
     def is_wanted(self) -> bool:
         """Somebody may still wait for it: it is not cancelled, and its deadline has not passed. From any thread."""

@@ -29,7 +29,10 @@ from .process_pool import ProcessReport
 
 logger = logging.getLogger(__name__)
 
-Bind = Callable[[Raw], Arguments]
+Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]], None]
+Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any]]
+"""All that is needed of a command when it is assigned: its binder, its parameter for the Context, how its handler is
+run, and the handler."""
 
 DEADLINE_PASSED: Final = "deadline passed"
 """Why an assignment is cancelled by this side."""
@@ -44,7 +47,6 @@ class Runner:
 
     __slots__ = (
         "_codec",
-        "_commands",
         "_concurrency",
         "_deadline_timer",
         "_deadline_timer_at",
@@ -54,6 +56,7 @@ class Runner:
         "_loop",
         "_result_size_bytes_max",
         "_send",
+        "_served",
         "_worker_id",
         "in_flight",
     )
@@ -70,8 +73,19 @@ class Runner:
         result_size_bytes_max: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._commands = {
-            name: (command, command.binding.binder(codec.encoding)) for name, command in commands.items()
+        run: dict[Execution, Run] = {
+            Execution.COROUTINE: self._run_in_loop,
+            Execution.THREAD: self._run_in_thread,
+            Execution.PROCESS: self._run_in_process,
+        }
+        self._served: dict[str, Served] = {
+            name: (
+                command.binding.binder(codec.encoding),
+                command.binding.context_name,
+                run[command.execution],
+                command.function,
+            )
+            for name, command in commands.items()
         }
         self._executors = executors
         self._codec = codec
@@ -90,21 +104,23 @@ class Runner:
 
         False, and nothing done, where its msg_id is in flight already.
         """
-        if message.msg_id in self.in_flight:
+        msg_id = message.msg_id
+        in_flight = self.in_flight
+        if msg_id in in_flight:
             return False
         call = message.data
-        served = self._commands.get(call.action)
+        action = call.action
+        served = self._served.get(action)
         if served is None:
-            self._fail(
-                message.msg_id, f"{call.action!r}: this worker does not serve it", errors.UnknownCommand.code
-            )
+            self._fail(msg_id, f"{action!r}: this worker does not serve it", errors.UnknownCommand.code)
             return True
-        if len(self.in_flight) >= self._concurrency:
-            self._fail(message.msg_id, f"no free slot: all {self._concurrency} are taken", None)
+        if len(in_flight) >= self._concurrency:
+            self._fail(msg_id, f"no free slot: all {self._concurrency} are taken", None)
             return True
-        command, bind = served
-        assignment = Assignment(message, received_at)
-        self.in_flight[message.msg_id] = assignment
+        bind, context_name, run, function = served
+        deadline = received_at + call.timeout
+        assignment = Assignment(msg_id, call.request_id, action, call.trace, deadline)
+        in_flight[msg_id] = assignment
         try:
             positional, keywords = bind(call.params)
         except BindingError as error:
@@ -113,18 +129,11 @@ class Runner:
         except Exception as error:  # what the user's own types raise while they are made
             self._end_with(assignment, error)
             return True
-        if command.binding.context_name is not None:
-            keywords = {**keywords, command.binding.context_name: Context(assignment, self._worker_id)}
-        self._watch_deadline(assignment.deadline)
-        match command.execution:
-            case Execution.COROUTINE:
-                assignment.task = start_task(
-                    self._run(assignment, command.function, positional, keywords), self._loop
-                )
-            case Execution.THREAD:
-                self._run_in_thread(assignment, command.function, positional, keywords)
-            case Execution.PROCESS:
-                self._run_in_process(assignment, command.function, positional, keywords)
+        if context_name is not None:
+            keywords = {**keywords, context_name: Context(assignment, self._worker_id)}
+        if deadline + limits.DEADLINE_ALLOWANCE_S < self._deadline_timer_at:
+            self._watch_deadline(deadline)
+        run(assignment, function, positional, keywords)
         return True
 
     def cancel(self, msg_id: str, reason: str) -> None:
@@ -154,7 +163,16 @@ class Runner:
 
     # --- running ---
 
-    async def _run(
+    def _run_in_loop(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        assignment.task = start_task(self._await(assignment, function, positional, keywords), self._loop)
+
+    async def _await(
         self,
         assignment: Assignment,
         function: Callable[..., Coroutine[Any, Any, object]],
@@ -261,13 +279,11 @@ class Runner:
             assignment.future.cancel()
 
     def _watch_deadline(self, deadline: float) -> None:
-        """See to it that the sweep comes no later than this deadline.
+        """Have the sweep come at this deadline, which is earlier than any for which it is due.
 
         One timer serves all assignments. It goes off at the earliest deadline of those that were in flight when it
         was set: seldom, if most of them end well before.
         """
-        if deadline + limits.DEADLINE_ALLOWANCE_S >= self._deadline_timer_at:
-            return
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
         now = time.monotonic()
@@ -350,9 +366,19 @@ class Runner:
         return self._codec.encode(WorkerResponse(msg_id, result, time.time()))
 
 
-def start_task(coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-    """A task for `coroutine` that, where Python can, has taken its first step when this returns: a handler that waits
-    for nothing then never goes through the event loop at all."""
-    if sys.version_info >= (3, 12):
+if sys.version_info >= (3, 12):
+
+    def start_task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        """A task for `coroutine` that has taken its first step when this returns: a handler that waits for nothing
+        never goes through the event loop at all."""
         return asyncio.Task(coroutine, loop=loop, eager_start=True)
-    return loop.create_task(coroutine)
+
+else:
+
+    def start_task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot begin it."""
+        return loop.create_task(coroutine)

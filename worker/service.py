@@ -95,7 +95,7 @@ class Service:
 
     async def _serve_once(self, group: LinkGroup) -> None:
         """One link, from its opening to its end."""
-        session = self._session = Session(self._hello, self._commands, self._executors, self._welcomed)
+        session = self._session = Session(self._hello, self._commands, self._executors, group, self._welcomed)
         if not await self._open(session, group):
             return
         await self._unless_draining(session.closed)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..protocol import errors, messages
 from ..protocol import limits as wire
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..transport.group import LinkGroup
 from ..transport.link import Link
 from . import limits
 from .command import Command
@@ -37,6 +38,7 @@ class Session:
         "_commands",
         "_disconnected",
         "_executors",
+        "_group",
         "_heartbeat_interval_s",
         "_hello",
         "_link",
@@ -55,12 +57,14 @@ class Session:
         hello: messages.Hello,
         commands: Mapping[str, Command],
         executors: Executors,
+        group: LinkGroup,
         welcomed: Callable[[messages.Welcome], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hello = hello
         self._commands = commands
         self._executors = executors
+        self._group = group
         self._welcomed = welcomed
         self._link: Link | None = None
         self._runner: Runner | None = None
@@ -96,6 +100,10 @@ class Session:
                 self._complain("type: the answer to connect comes before any request", payload)
             elif not self._runner.start(message, now):
                 self._complain(f"msg_id: assignment {message.msg_id[:128]!r} runs already", payload)
+        if self._link is not None:
+            # Coroutine handlers begin in the next turn, if they have not begun yet, and many end in it. Asked for now,
+            # the flush comes behind them in that same turn; asked for by their `send` it would take one of its own.
+            self._group.flush_soon(self._link)
 
     def wrong_kind_received(self) -> None:
         self._complain("message: wrong kind of frame: JSON is text, MessagePack is binary", b"")

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +28,23 @@ def _log_level() -> Iterator[None]:
 def broker() -> Iterator[FakeBrokerThread]:
     with FakeBrokerThread() as broker:
         yield broker
+
+
+def test_help_loads_nothing_that_a_request_needs() -> None:
+    # The modules are counted rather than the milliseconds, which on a busy machine say nothing.
+    heavy = "{'asyncio', 'msgpack', 'msgspec', 'rich', 'websockets'}"
+    program = f"""
+import sys
+from taskferry.requester.cli import request
+try:
+    request(["--help"])
+except SystemExit as ended:
+    assert ended.code == 0
+sys.exit(str({heavy} & set(sys.modules) or ''))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert "--timeout" in done.stdout
 
 
 def run(broker: FakeBrokerThread, *arguments: str, environment: dict[str, str] | None = None) -> Result:
