@@ -12,7 +12,7 @@ from typing import Protocol
 
 from .broker_process import Addresses
 from .load import Load
-from .nats_peers import NatsRequester, NatsWorker
+from .peers.nats import NatsRequester, NatsWorker
 from .request_stream import RequestStream
 from .taskferry_peers import TaskferryRequester, TaskferryWorker
 
