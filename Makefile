@@ -17,10 +17,10 @@ PYTEST_PARALLEL = --dist worksteal --numprocesses \
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers coverage unit integration soak bench simulate picture format clean
+.PHONY: help setup demo test lint types layers coverage unit integration soak bench bench-peers simulate picture format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make .venv/ with Taskferry and all that its tests need
 
@@ -79,6 +79,11 @@ bench: .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmar
 .venv/.bench: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
+
+bench-peers: .venv/.bench ## install Taskferry's peers as far as that can be done here, and measure beside them
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/python -m benchmarks.peers.install
+	@$(BIN)/python -m benchmarks.peers --json .cache/peers.json
 
 simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs/simulation.md and its plots
 	@$(BIN)/python -m benchmarks.simulation

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from .broker_process import Addresses
 from .floors.peers import TcpRequester, TcpWorker, WebSocketRequester, WebSocketWorker
 from .load import Load
-from .nats_peers import NatsRequester, NatsWorker
+from .peers.nats import NatsRequester, NatsWorker
 from .request_stream import RequestStream
 from .taskferry_peers import TaskferryRequester, TaskferryWorker
 

@@ -7,9 +7,9 @@ listens on an inbox of its own and publishes with a reply subject, workers share
 from abc import abstractmethod
 from secrets import token_hex
 
-from .connection import Connection
-from .load import Load
-from .request_stream import Lanes, RequestStream
+from ..connection import Connection
+from ..load import Load
+from ..request_stream import Lanes, RequestStream
 
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"lang":"python","version":"0","protocol":1}\r\n'
 _LANE_DIGITS = 8

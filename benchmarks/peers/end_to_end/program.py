@@ -1,0 +1,50 @@
+"""How a program of a comparison learns what it shall do, and tells what it found.
+
+Knows environment variables, because the modules that task queues load are given nothing else, and standard output.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict
+from typing import Any
+
+from .closed_loop import Figures, Plan
+
+ADDRESS_VARIABLE = "TASKFERRY_BENCHMARK_BROKER"
+PLAN_VARIABLE = "TASKFERRY_BENCHMARK_PLAN"
+
+
+def broker_address() -> str:
+    """HOST:PORT of the broker, as this program's role sees it."""
+    return os.environ[ADDRESS_VARIABLE]
+
+
+def plan() -> Plan:
+    """What a requester shall measure."""
+    return Plan(**json.loads(os.environ[PLAN_VARIABLE]))
+
+
+def report(figures: Figures) -> None:
+    """The last line that a requester prints is what it measured."""
+    print(json.dumps(asdict(figures)), flush=True)
+
+
+def parse_report(printed: str) -> Figures:
+    """What `report` printed. Raises ValueError where it did not."""
+    lines = printed.strip().splitlines()
+    if not lines:
+        raise ValueError("it printed nothing")
+    return Figures(**json.loads(lines[-1]))
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs `main` on uvloop, which every asyncio peer here recommends for speed; on asyncio's loop on Windows."""
+    if sys.platform == "win32":
+        asyncio.run(main)
+    else:
+        import uvloop  # noqa: PLC0415  # only where a peer runs on it
+
+        uvloop.run(main)

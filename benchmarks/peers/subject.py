@@ -1,0 +1,58 @@
+"""What is measured round by round: one peer in one way, its results, and why there are none.
+
+Knows how a measurement may fail; knows nothing of what is measured.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from subprocess import SubprocessError
+from typing import Generic, TypeVar
+
+from ..broker_process import BrokerFailed
+from ..measurement import Measurement
+from ..request_stream import LoadFailed
+from .end_to_end.closed_loop import Figures
+from .end_to_end.measurement import ProgramFailed
+from .servers import Missing
+
+Round = TypeVar("Round", Measurement, Figures)
+
+
+@dataclass(slots=True)
+class Subject(Generic[Round]):
+    """A peer. `detail`: how lean clients write, or what kind of peer it is end to end.
+
+    `absent` and `broken` say, in one line, why it has no further rounds: it is not installed, or it failed.
+    """
+
+    name: str
+    detail: str
+    ask_versions: Callable[[], dict[str, str]]
+    measure: Callable[[], Round]
+    summarise: Callable[[Round], str]
+    versions: dict[str, str] = field(default_factory=dict)
+    rounds: list[Round] = field(default_factory=list)
+    absent: str | None = None
+    broken: str | None = None
+
+    def run_round(self) -> str | None:
+        """What there is to tell of it; None for a subject that has been given up before."""
+        if self.absent is not None or self.broken is not None:
+            return None
+        try:
+            if not self.versions:
+                self.versions = self.ask_versions()
+            measured = self.measure()
+        except Missing as missing:
+            self.absent = str(missing)
+            return f"left out: {self.absent}"
+        except (BrokerFailed, LoadFailed, ProgramFailed, SubprocessError, OSError) as error:
+            self.broken = str(error)
+            return f"FAILED: {self.broken}"
+        self.rounds.append(measured)
+        return self.summarise(measured)
+
+
+def measured(subjects: Sequence[Subject[Round]]) -> list[Subject[Round]]:
+    """Those that have a round to show."""
+    return [subject for subject in subjects if subject.rounds]
