@@ -15,7 +15,7 @@ from tests.deploy.tools import run
 from tests.unit.deploy.deployment import DEPLOY, parsed, read_yaml
 from tests.unit.deploy.test_chart import CHART, VALUES
 
-helm = pytest.importorskip("helm_python", reason="Helm's library has no wheel for this platform")
+helm = pytest.importorskip("helm_python", reason="make test-deploy installs it")
 kubernetes = pytest.importorskip("kubernetes_validate", reason="make test-deploy installs it")
 
 KUBERNETES: Final = ("1.29", "1.37")
