@@ -15,8 +15,9 @@ from tests.deploy.tools import needed
 from tests.processes import Broker, Program, Programs, wait_until
 from tests.unit.deploy.queries import PENDING
 
-RATE: Final = 10.0
-"""Requests a second of each command, one after another: each must have ended when the next is due."""
+RATE: Final = 9.7
+"""Requests a second of each command, one after another: each must have ended when the next is due. No whole number, or
+every scrape would come at the same moment of a request."""
 NAP_S: Final = 0.06
 """How long the slow command takes: between the buckets of 50 and 100 ms."""
 TASKS: Final = """
@@ -147,7 +148,7 @@ def _healthy(prometheus: Prometheus) -> None:
 
     assert prometheus.value('sum(taskferry_workers{state="healthy"})') == 3
     assert prometheus.value("sum(taskferry_worker_slots)") == 24
-    # By Little's law: 10 a second that take 60 ms each are 0.6 at a time.
+    # By Little's law: 9.7 a second that take 60 ms each are 0.58 at a time.
     prometheus.wait_for(
         'avg_over_time(taskferry_worker_in_flight{worker="napper"}[10s])', lambda count: 0.2 < count <= 1
     )
