@@ -17,7 +17,8 @@ PYTEST_PARALLEL = --dist worksteal --numprocesses \
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers coverage unit integration soak bench bench-peers simulate picture format clean
+.PHONY: help setup demo test lint types layers coverage unit integration test-deploy soak bench bench-peers simulate \
+	picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +68,24 @@ unit: $(READY) ## the unit tests and simulations alone, without coverage
 integration: $(READY) ## the tests over real sockets and processes alone, without coverage
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/integration
+
+test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProxy, Helm, hadolint and systemd-analyze
+	@missing=; \
+	for tool in prometheus nginx haproxy; do \
+		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
+	done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Debian's$$missing ..."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; \
+	elif [ -n "$$missing" ]; then \
+		echo "Without$$missing, so their tests skip. On Debian and Ubuntu: apt install$$missing"; \
+	fi
+	@mkdir -p "$$TMPDIR"
+	@PATH="$$PATH:/usr/sbin" $(BIN)/pytest --quiet --timeout 300 $(PYTEST_PARALLEL) tests/deploy
+
+.venv/.deploy: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[deploy]'
+	@touch $@
 
 soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
 	@mkdir -p "$$TMPDIR"

@@ -46,20 +46,26 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PA
 
 
 class Program:
-    """A Python program in a process of its own, its output kept in two files. A context manager: it is gone after.
+    """A program in a process of its own, its output kept in two files. A context manager: it is gone after.
 
-    `arguments` follow the interpreter: `"-m", "taskferry.broker", "--http-port", "0"`, or a script. `environment` comes
-    on top of this process's own.
+    `arguments` follow the Python interpreter, `"-m", "taskferry.broker", "--http-port", "0"` or a script, or whatever
+    `executable` is. `environment` comes on top of this process's own.
     """
 
-    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        executable: str = sys.executable,
+    ) -> None:
         self.arguments = arguments
         number = len(list(folder.glob("*.stdout")))
         self._stdout_path = folder / f"{number}.stdout"
         self._stderr_path = folder / f"{number}.stderr"
         with self._stdout_path.open("wb") as stdout, self._stderr_path.open("wb") as stderr:
             self._popen = subprocess.Popen(
-                [sys.executable, *arguments],
+                [executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -229,9 +235,15 @@ class Programs:
         self.folder = folder
         self._stack = ExitStack()
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Program:
-        """A program; `arguments` follow the Python interpreter."""
-        return self._stack.enter_context(Program(self.folder, *arguments, environment=environment))
+    def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        executable: str = sys.executable,
+    ) -> Program:
+        """A program; `arguments` follow the Python interpreter, or `executable`."""
+        program = Program(self.folder, *arguments, environment=environment, executable=executable)
+        return self._stack.enter_context(program)
 
     def start_broker(self, *options: str, environment: Mapping[str, str] | None = None) -> Broker:
         """A broker of the test's own, ready to serve."""

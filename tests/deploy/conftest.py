@@ -1,0 +1,15 @@
+"""Real processes for the tests of deploy/: `programs` starts any, and they are gone when the test ends."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Programs, programs_in
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    """Starts processes that are gone when the test ends."""
+    with programs_in(tmp_path) as programs:
+        yield programs

@@ -1,0 +1,135 @@
+"""systemd reads the units without a complaint and finds them well shut in; and broker and worker live under the
+filters of system calls that their units put over them."""
+
+import ctypes
+import re
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from taskferry.requester import BlockingRequester
+
+from tests.deploy.filtered import LIBRARY
+from tests.deploy.tools import needed, run
+from tests.processes import PATIENCE_S, Programs
+from tests.unit.deploy.test_systemd import PROGRAM, UNITS, directives
+
+EXPOSURE_MAX = 1.5
+"""systemd's own measure, from 0 (shut in) to 10 (everything open); up to 2 it is content. What is left of the broker is
+the network and the root of the file system."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, Path]:
+    """The units as on a machine where the program is installed, if somewhere else: systemd looks whether it is."""
+    program = needed("taskferry")
+    units = {role: tmp_path / unit.name for role, unit in UNITS.items()}
+    for role, path in units.items():
+        path.write_text(UNITS[role].read_text(encoding="utf-8").replace(PROGRAM, program), encoding="utf-8")
+    return units
+
+
+def test_systemd_reads_them_without_a_complaint(installed: dict[str, Path]) -> None:
+    assert run("systemd-analyze", "verify", "--man=no", *installed.values()).strip() == ""
+
+
+def test_systemd_finds_a_misspelt_directive(installed: dict[str, Path]) -> None:
+    unit = installed["broker"]
+    unit.write_text(unit.read_text(encoding="utf-8").replace("ProtectHome", "ProtectHouse"), encoding="utf-8")
+    assert "ProtectHouse" in run("systemd-analyze", "verify", "--man=no", unit)
+
+
+@pytest.mark.parametrize("role", UNITS)
+def test_systemd_finds_them_well_shut_in(installed: dict[str, Path], role: str) -> None:
+    said = run("systemd-analyze", "security", "--offline=true", "--no-pager", installed[role])
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
+    assert found, said
+    assert float(found[1]) <= EXPOSURE_MAX, said
+
+
+# --- the filter of system calls ---
+
+
+def system_calls(group: str) -> set[str]:
+    """The system calls that systemd means by `@group`, groups within it included."""
+    words = [
+        line.split()[0]
+        for line in run("systemd-analyze", "syscall-filter", group).splitlines()[1:]
+        if line.strip()
+    ]
+    calls = {word for word in words if word[0] not in "@#"}
+    return calls.union(*(system_calls(word) for word in words if word[0] == "@"))
+
+
+def allowed_calls(role: str) -> set[str]:
+    """What the unit's SystemCallFilter= lines leave, read as systemd.exec(5) has them."""
+    unit = directives(UNITS[role])
+    assert unit["SystemCallErrorNumber"] == ["EPERM"]  # else one that is refused kills the program
+    calls: set[str] = set()
+    for line in unit["SystemCallFilter"]:
+        named = set().union(*(system_calls(group) for group in line.removeprefix("~").split()))
+        calls = calls - named if line.startswith("~") else calls | named
+    return calls
+
+
+@pytest.fixture
+def filter_of(tmp_path: Path) -> Callable[[set[str]], tuple[str, str]]:
+    """The arguments that put a program under a filter."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        pytest.skip(f"{LIBRARY} is not installed; on Debian and Ubuntu: apt install libseccomp2")
+
+    def arguments(calls: set[str]) -> tuple[str, str]:
+        file = tmp_path / "allowed"
+        file.write_text("\n".join(sorted(calls)))
+        return str(Path(__file__).with_name("filtered.py")), str(file)
+
+    return arguments
+
+
+def test_a_broker_serves_and_drains_under_its_filter(
+    programs: Programs, filter_of: Callable[[set[str]], tuple[str, str]]
+) -> None:
+    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+    filtered = (*filter_of(allowed_calls("broker")), sys.executable)
+    broker = programs.start(*filtered, "-m", "taskferry.broker", *ports)
+    ready = broker.wait_for_stdout(r"workers (\S+)  requesters (\S+)  http (\S+)")
+    assert "Seccomp:\t2" in Path(f"/proc/{broker.pid}/status").read_text()  # it is under a filter indeed
+    worker = programs.start("-m", "taskferry.worker", "--broker", ready[1])
+    worker.wait_for_stderr("connected")
+    with BlockingRequester(ready[2]) as requester:
+        assert requester.call("echo", {"message": "x"}) == "Echo: x"
+    with urllib.request.urlopen(f"{ready[3]}/metrics", timeout=PATIENCE_S) as answer:
+        assert b"taskferry_requests_total" in answer.read()
+    broker.terminate()
+    assert broker.wait() == 0
+    assert "Traceback" not in broker.stderr
+
+
+def test_a_worker_runs_every_kind_of_handler_under_its_filter(
+    programs: Programs, filter_of: Callable[[set[str]], tuple[str, str]]
+) -> None:
+    broker = programs.start_broker()
+    filtered = (*filter_of(allowed_calls("worker")), sys.executable)
+    module = "examples.tasks:worker"
+    worker = programs.start(*filtered, "-m", "taskferry.worker", "--broker", broker.worker_url, module)
+    worker.wait_for_stderr("connected")
+    with BlockingRequester(broker.requester_url) as requester:
+        assert requester.call("greet", {"name": "Ada"}) == "Hello, Ada!"
+        assert requester.call("count_words", {"text": "a b a"}) == {"a": 2, "b": 1}  # in a thread
+        assert requester.call("count_primes", {"limit": 100}) == 25  # in a process
+    worker.terminate()
+    assert worker.wait() == 0
+    assert "Traceback" not in worker.stderr
+
+
+def test_a_broker_would_not_serve_under_a_filter_that_lacks_something(
+    programs: Programs, filter_of: Callable[[set[str]], tuple[str, str]]
+) -> None:
+    filtered = (*filter_of(allowed_calls("broker") - {"bind"}), sys.executable)
+    broker = programs.start(*filtered, "-m", "taskferry.broker", "--worker-port", "0")
+    assert broker.wait() == 2
+    assert "not permitted" in broker.stderr

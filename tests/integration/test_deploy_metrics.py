@@ -1,0 +1,50 @@
+"""Every metric and label that rules, dashboard and autoscaler name is one that a running broker exports."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from taskferry.requester import BlockingRequester
+
+from tests.processes import Broker, Programs, wait_until
+from tests.unit.deploy.queries import (
+    GIVEN_BY_PROMETHEUS,
+    LABELS_OF_A_SCRAPE,
+    PENDING,
+    queries,
+    rules,
+)
+
+SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+
+
+def _exported(text: str) -> Iterator[tuple[str, set[str]]]:
+    """Each name that can be asked for, with the labels of its samples: none where it has no samples yet."""
+    for family in text_string_to_metric_families(text):
+        for suffix in SUFFIXES.get(family.type, ("",)):
+            name = family.name + suffix
+            yield name, {label for sample in family.samples if sample.name == name for label in sample.labels}
+
+
+def test_all_that_is_asked_for_is_exported(programs: Programs, broker: Broker) -> None:
+    programs.start("-m", "taskferry.worker", "--broker", broker.worker_url)
+    wait_until(broker.workers, "a worker")
+    with BlockingRequester(broker.requester_url) as requester:
+        requester.call("echo", {"message": "x"})
+    exported = dict(_exported(broker.get("/metrics")[1]))
+
+    pending = {name + suffix for name in PENDING for suffix in ("", "_bucket", "_sum", "_count")}
+    assert pending & set(exported) == set(), "exported by now: take them out of PENDING"
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    named = {name for query in queries() for name in query.selected}
+    assert named - set(exported) - recorded - GIVEN_BY_PROMETHEUS - pending == set()
+    unasked = {name for name in PENDING if not any(found.startswith(name) for found in named)}
+    assert unasked == set(), "nothing asks for them: take them out of PENDING"
+
+    for query in queries():
+        of_the_broker = {name: labels for name, labels in query.selected.items() if exported.get(name)}
+        for name, labels in of_the_broker.items():
+            assert labels <= exported[name] | LABELS_OF_A_SCRAPE, f"{query.where}: {query.text}"
+        if of_the_broker and len(of_the_broker) == len(query.selected):
+            known = set().union(*(exported[name] for name in of_the_broker))
+            assert query.grouping <= known | LABELS_OF_A_SCRAPE, f"{query.where}: {query.text}"

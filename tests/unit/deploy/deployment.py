@@ -1,0 +1,37 @@
+"""What lies in deploy/, read, and the commands and settings of Taskferry that it may name. Knows none of the rules held
+over them."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import yaml
+from taskferry.cli.main import taskferry
+
+from tests.unit.layout.source_tree import ROOT
+
+DEPLOY: Final = ROOT / "deploy"
+
+
+def read_yaml(path: Path) -> Any:
+    """The one document of a YAML file."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def command_named(name: str) -> click.Command:
+    """`taskferry broker` and the like."""
+    command = taskferry.get_command(click.Context(taskferry), name)
+    assert command is not None, f"there is no `taskferry {name}`"
+    return command
+
+
+def parsed(arguments: list[str]) -> dict[str, Any]:
+    """What `taskferry ARGUMENTS` would run with: bounds are checked, nothing is run. Raises click.UsageError."""
+    name, *rest = arguments
+    return command_named(name).make_context(name, rest).params
+
+
+def variables_of(name: str) -> set[str]:
+    """The environment variables that `taskferry NAME` reads."""
+    variables = [parameter.envvar for parameter in command_named(name).params]
+    return {variable for variable in variables if isinstance(variable, str)}

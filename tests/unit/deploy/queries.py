@@ -1,0 +1,107 @@
+"""The PromQL that stands in deploy/, and which metrics and labels it names. Knows how an expression is written, and
+nothing of what the broker exports."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.unit.deploy.deployment import DEPLOY, read_yaml
+
+PENDING: Final = frozenset(
+    {
+        # --- families that rules and dashboard name already and the broker does not export yet; empty this then ---
+        "process_cpu_seconds_total",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "taskferry_broker_duration_seconds",
+        "taskferry_command_slots",
+        "taskferry_command_workers",
+        "taskferry_event_loop_lag_seconds",
+        "taskferry_handshakes_refused_total",
+        "taskferry_heartbeats_missed_total",
+        "taskferry_received_bytes_total",
+        "taskferry_received_messages_total",
+        "taskferry_sent_bytes_total",
+        "taskferry_sent_messages_total",
+        "taskferry_worker_duration_seconds",
+    }
+)
+
+NOT_METRICS: Final = frozenset({"and", "or", "unless", "group_left", "group_right", "offset", "bool"})
+GIVEN_BY_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
+LABELS_OF_A_SCRAPE: Final = frozenset(
+    {"job", "instance", "namespace", "service", "le", "worker_deployment", "alertname", "alertstate"}
+)
+"""Labels that do not come from the broker: those of the scrape, of histograms, of the chart's ServiceMonitor."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One expression: where it stands, the metrics that it names, for each the labels that it selects by, and as
+    `grouping` the labels in by, without, on and ignoring."""
+
+    where: str
+    text: str
+    selected: dict[str, set[str]]
+    grouping: set[str]
+
+
+def parse(where: str, text: str) -> Query:
+    """`text` taken apart: enough of PromQL for what stands in deploy/."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
+    bare = re.sub(r"\[[^\]]*\]", "", bare)
+    lists = re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", bare)
+    bare = re.sub(r"\b(?:by|without|on|ignoring)\s*\([^)]*\)", "", bare)
+    selected: dict[str, set[str]] = {}
+    for name, braces in re.findall(
+        r"([a-zA-Z_:][\w:]*)(?![\w:])(?!\s*\()(?:\{([^}]*)\})?", _no_braces_alone(bare)
+    ):
+        if name not in NOT_METRICS:
+            selected.setdefault(name, set()).update(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", braces))
+    grouping = {label.strip() for names in lists for label in names.split(",") if label.strip()}
+    return Query(where, text, selected, grouping)
+
+
+def _no_braces_alone(text: str) -> str:
+    assert not re.search(r"(?<![\w:])\{", text), f"a selector without a metric: {text}"
+    return text
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every recording and alert rule."""
+    files = [DEPLOY / "prometheus" / f"{kind}_rules.yml" for kind in ("recording", "alert")]
+    return [rule for file in files for group in read_yaml(file)["groups"] for rule in group["rules"]]
+
+
+def dashboard() -> dict[str, Any]:
+    """deploy/grafana/dashboard.json."""
+    document: dict[str, Any] = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text(encoding="utf-8"))
+    return document
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    for rule in rules():
+        yield rule.get("alert") or rule["record"], rule["expr"]
+    board = dashboard()
+    for panel in board["panels"]:
+        for target in panel.get("targets", ()):
+            yield f"panel {panel['title']!r}", target["expr"]
+    for variable in board["templating"]["list"]:
+        if variable["type"] == "query":
+            query = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
+            assert query, variable["definition"]
+            yield f"variable ${variable['name']}", f"sum by ({query[2]}) ({query[1]})"
+    for annotation in board["annotations"]["list"]:
+        if "expr" in annotation:
+            yield f"annotation {annotation['name']!r}", annotation["expr"]
+    adapter = read_yaml(DEPLOY / "kubernetes" / "prometheus-adapter.yaml")
+    for rule in adapter["rules"]["external"]:
+        yield "prometheus-adapter.yaml", rule["seriesQuery"]
+
+
+def queries() -> list[Query]:
+    """Every expression of deploy/."""
+    return [parse(where, text) for where, text in _texts()]

@@ -1,0 +1,83 @@
+"""The systemd units: options and variables that exist, time to drain, and the same hardening for both but where a
+worker runs somebody's handlers."""
+
+import re
+import shlex
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from taskferry.broker.settings import read_file
+
+from tests.unit.deploy.deployment import DEPLOY, parsed, variables_of
+
+FOLDER = DEPLOY / "systemd"
+UNITS = {"broker": FOLDER / "taskferry-broker.service", "worker": FOLDER / "taskferry-worker@.service"}
+PROGRAM = "/opt/taskferry/bin/taskferry"
+
+
+def directives(path: Path) -> dict[str, list[str]]:
+    """The directives of a unit, each with its values in order."""
+    found = defaultdict(list)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith(("#", "[")):
+            key, _, value = line.partition("=")
+            found[key].append(value)
+    return found
+
+
+def environment(unit: dict[str, list[str]]) -> dict[str, str]:
+    pairs = [pair for line in unit["Environment"] for pair in shlex.split(line)]
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@pytest.mark.parametrize("role", UNITS)
+def test_it_runs_what_is_there_with_settings_that_exist(role: str) -> None:
+    unit = directives(UNITS[role])
+    program, *arguments = shlex.split(unit["ExecStart"][0])
+    assert (program, arguments[0]) == (PROGRAM, role)
+    assert parsed([argument for argument in arguments if not argument.startswith("$")])
+    ours = {name for name in environment(unit) if name.startswith("TASKFERRY_")}
+    assert ours <= variables_of(role)
+
+
+@pytest.mark.parametrize("role", UNITS)
+def test_it_is_given_longer_than_it_needs_to_drain(role: str) -> None:
+    unit = directives(UNITS[role])
+    given = environment(unit).get("TASKFERRY_WORKER_GRACE")
+    grace_s = float(given or parsed(shlex.split(unit["ExecStart"][0])[1:])["grace"])
+    assert float(unit["TimeoutStopSec"][0]) >= grace_s + 5
+    assert unit["KillMode"] == ["mixed"]  # a worker's processes are told by their parent, not by systemd
+
+
+@pytest.mark.parametrize("role", UNITS)
+def test_wrong_settings_are_not_tried_again_and_all_else_is(role: str) -> None:
+    unit = directives(UNITS[role])
+    assert unit["Restart"] == ["on-failure"]
+    assert unit["RestartPreventExitStatus"] == ["2"]
+
+
+def test_the_worker_may_only_what_handlers_need_beyond_the_broker() -> None:
+    broker, worker = (directives(UNITS[role]) for role in ("broker", "worker"))
+    for unit in (broker, worker):
+        assert unit["DynamicUser"] == unit["NoNewPrivileges"] == ["yes"]
+        assert unit["ProtectSystem"] == ["strict"]
+        assert unit["CapabilityBoundingSet"] == [""]
+    hardening = {key for key in broker if re.match(r"Private|Protect|Restrict[A-Z]|Lock|Memory|Remove", key)}
+    differing = {key for key in hardening if broker[key] != worker[key]}
+    assert differing == {"MemoryDenyWriteExecute", "RestrictAddressFamilies"}
+
+
+def test_a_reload_is_sent_as_the_signal_that_the_broker_expects() -> None:
+    assert directives(UNITS["broker"])["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_the_brokers_settings_are_valid() -> None:
+    assert read_file(FOLDER / "broker.toml")["host"] == "127.0.0.1"
+
+
+def test_the_workers_variables_exist() -> None:
+    lines = (FOLDER / "worker.env").read_text(encoding="utf-8").splitlines()
+    named = {found[1] for line in lines if (found := re.match(r"#?([A-Z_]+)=", line))}
+    assert named <= variables_of("worker") | {"WORKER_MODULE"}
+    assert "$WORKER_MODULE" in directives(UNITS["worker"])["ExecStart"][0]
