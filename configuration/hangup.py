@@ -4,8 +4,10 @@ has just been closed, the end.
 Knows terminals; must not know what a program does in either case.
 """
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from typing import Final
 
 SIGHUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
@@ -24,3 +26,22 @@ class Terminal:
     def is_gone(self) -> bool:
         """It was there and is closed. A descriptor that leads to it is none of a terminal any more."""
         return bool(self._descriptors) and not any(os.isatty(descriptor) for descriptor in self._descriptors)
+
+
+@contextlib.contextmanager
+def hangups_blocked() -> Iterator[None]:
+    """A process that is started in here begins with SIGHUP blocked, until it says `receive_hangups`."""
+    if SIGHUP is None:
+        yield
+        return
+    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, {SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+
+
+def receive_hangups() -> None:
+    """Let SIGHUP come, if it was blocked when this process was started: its handler is there now."""
+    if SIGHUP is not None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGHUP})

@@ -99,6 +99,32 @@ def source_of(context: click.Context, name: str) -> str | None:
             return None
 
 
+def flags_of(context: click.Context) -> list[str]:
+    """What stood on the command line, as words again: for a process of the same program. Hidden options and arguments
+    are left out; the environment is handed on by itself."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        is_shown = isinstance(parameter, click.Option) and not parameter.hidden
+        if not is_shown or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value, flag = context.params[name], parameter.opts[-1]
+        if value is True:
+            words.append(flag)
+            continue
+        for item in value if parameter.multiple else [value]:
+            words += [flag, _word(item)]
+    return words
+
+
+def _word(item: Any) -> str:
+    """As it was written: `K=V` is a pair, whose K may have been left out."""
+    if isinstance(item, tuple):
+        key, value = item
+        return value if key is None else f"{key}={value}"
+    return str(item)
+
+
 def _parameter(context: click.Context, name: str) -> click.Parameter:
     return next(parameter for parameter in context.command.params if parameter.name == name)
 

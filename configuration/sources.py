@@ -64,7 +64,7 @@ class Sources:
 
     tables: Sequence[Table[Any]]
     path: Path | None = None
-    given: Mapping[str, Mapping[str, Sourced]] = field(default_factory=dict)
+    given: dict[str, dict[str, Sourced]] = field(default_factory=dict)
 
     def read(self) -> Configuration:
         """All values. Raises ConfigurationError, with every line that there is."""
