@@ -3,10 +3,9 @@
 Knows values and words; must not know which setting a value is of, nor where it came from.
 """
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 TOLD_LENGTH_MAX: Final = 60
@@ -101,8 +100,8 @@ class Choice(NamedTuple):
     def convert(self, value: object) -> str:
         """The value, checked. Raises ValueError, which says what was expected instead."""
         if not isinstance(value, str) or value not in self.words:
-            near = difflib.get_close_matches(value, self.words, n=1) if isinstance(value, str) else []
-            raise _wrong(self, value, f"did you mean {near[0]}?" if near else "")
+            near = closest(value, self.words) if isinstance(value, str) else None
+            raise _wrong(self, value, f"did you mean {near}?" if near else "")
         return value
 
 
@@ -155,6 +154,13 @@ class Dictionary(NamedTuple):
 Kind: TypeAlias = Text | Whole | Number | Choice | Switch | Dictionary
 
 
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """What may have been meant by `word`; None where nothing is like it."""
+    import difflib  # noqa: PLC0415  most configurations are right
+
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
 def _wrong(kind: Kind, value: object, suggestion: str = "") -> ValueError:
     return ValueError(
         f"expected {kind.expected}, got {_told(value)}" + (f"; {suggestion}" if suggestion else "")
@@ -172,7 +178,7 @@ def _told(value: object) -> str:
         case bool():
             return str(value).lower()
         case str():
-            import json  # noqa: PLC0415  most configurations are right
+            import json  # noqa: PLC0415  as above
 
             text = json.dumps(value, ensure_ascii=False)
             return text if len(text) <= TOLD_LENGTH_MAX else f'{text[:TOLD_LENGTH_MAX]}..."'

@@ -3,12 +3,12 @@
 Knows files and precedence, and keeps with each value where it came from. Must not know what a value is for.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from .kinds import closest
 from .schema import Setting, Table
 
 Settings = TypeVar("Settings")
@@ -132,8 +132,8 @@ def _unknown(document: Mapping[str, Any], tables: Sequence[Table[Any]]) -> list[
             )
             faults.append(is_table)
         elif name not in TABLE_NAMES:
-            near = difflib.get_close_matches(name, TABLE_NAMES, n=1)
-            hint = f"did you mean [{near[0]}]?" if near else f"there are [{'], ['.join(TABLE_NAMES)}]"
+            near = closest(name, TABLE_NAMES)
+            hint = f"did you mean [{near}]?" if near else f"there are [{'], ['.join(TABLE_NAMES)}]"
             faults.append(f"[{name}]: no such table; {hint}")
         elif name in known:
             faults += [
@@ -145,8 +145,8 @@ def _unknown(document: Mapping[str, Any], tables: Sequence[Table[Any]]) -> list[
 
 
 def _suggestion(key: str, table: Table[Any], tables: Sequence[Table[Any]]) -> str:
-    near = difflib.get_close_matches(key, table.settings, n=1)
+    near = closest(key, table.settings)
     if near:
-        return f"; did you mean {near[0]}?"
+        return f"; did you mean {near}?"
     owners = [other.name for other in tables if key in other.settings]
     return f"; it belongs into [{owners[0]}]" if owners else ""

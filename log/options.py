@@ -28,7 +28,7 @@ class LevelWord(click.ParamType["tuple[str | None, str]"]):
         return logger or None, click.Choice(LEVELS).convert(level, param, ctx)
 
 
-def log_options(variables: str, default_level: str = LogSettings().level) -> list[click.Option]:
+def log_options(variables: str, level_default: str) -> list[click.Option]:
     """The two options of a program whose own variables begin with `variables`; the shared ones hold for all."""
     return [
         click.Option(
@@ -39,7 +39,7 @@ def log_options(variables: str, default_level: str = LogSettings().level) -> lis
             envvar=[f"{variables}LOG_LEVEL", LOG.settings["level"].variable],
             show_envvar=True,
             help=f"The least that is logged, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and "
-            f"its children, as in `taskferry.transport=debug`. May be repeated.  [default: {default_level}]",
+            f"its children, as in `taskferry.transport=debug`. May be repeated.  [default: {level_default}]",
         ),
         click.Option(
             ["--log-format", "log_format"],
@@ -69,13 +69,15 @@ def log_given_by(context: click.Context) -> dict[str, Sourced]:
     return given
 
 
-def program_options(table: Table[Any], metavars: dict[str, str] | None = None) -> list[click.Option]:
+def program_options(
+    table: Table[Any],
+    metavars: dict[str, str] | None = None,
+    *,
+    log_level_default: str = LogSettings().level,
+) -> list[click.Option]:
     """All options of a program: `--config`, those of its table, and those of its log. `metavars` by key."""
-    return [
-        config_option(f"{table.variables}CONFIG"),
-        *options_of(table, metavars),
-        *log_options(table.variables),
-    ]
+    config = config_option(f"{table.variables}CONFIG")
+    return [config, *options_of(table, metavars), *log_options(table.variables, log_level_default)]
 
 
 def sources_of(context: click.Context, table: Table[Any]) -> Sources:

@@ -2,20 +2,21 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from msgspec import UNSET
 
+from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..transport.connect import ConnectError, check_url
 from ..transport.settings import LinkSettings
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange
+from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
 
-BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
 """A broker on this machine, on the requester port that it has by default."""
 
 
@@ -56,7 +57,9 @@ class Requester:
             state = "not started"
         else:
             state = "connecting" if self._exchange.link is None else "connected"
-        return f"<{type(self).__name__} {self.url} {state}, {self.in_flight_count} in flight>"
+        return (
+            f"<{type(self).__name__} {without_secrets(self.url)} {state}, {self.in_flight_count} in flight>"
+        )
 
     async def __aenter__(self) -> Self:
         self._start()
