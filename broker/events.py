@@ -166,7 +166,7 @@ class SlowReaderClosed(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{port} port: {peer} was cut off: {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("port", "peer")
+    same: ClassVar[tuple[str, ...] | None] = ("port", "reason")
     port: str
     peer: str
     reason: str
@@ -190,7 +190,7 @@ class OverloadBegan(Event, frozen=True):
     text: ClassVar[str] = (
         "{command} is overloaded: {queued_count} requests wait; newest first now, the oldest are refused"
     )
-    same: ClassVar[tuple[str, ...] | None] = ("command",)
+    same: ClassVar[tuple[str, ...] | None] = ("command", "target")
     command: str
     target: str
     queued_count: int
@@ -200,6 +200,6 @@ class OverloadEnded(Event, frozen=True):
     """It is worked off."""
 
     text: ClassVar[str] = "{command} is no longer overloaded"
-    same: ClassVar[tuple[str, ...] | None] = ("command",)
+    same: ClassVar[tuple[str, ...] | None] = ("command", "target")
     command: str
     target: str

@@ -13,6 +13,9 @@ class ConfigurationReloaded(Event, frozen=True):
     text: ClassVar[str] = "configuration reloaded: {changed}"
     changed: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return super().__str__() if self.changed else "configuration reloaded: nothing has changed"
+
 
 class RestartNeeded(Event, frozen=True):
     """SIGHUP: these settings were changed in the file, and count from the next start on."""

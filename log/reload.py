@@ -63,7 +63,7 @@ class Reload(Generic[Settings]):
             return
         apply(log, self._log)
         self.settings, self._log = settings, log
-        tell(logger, ConfigurationReloaded(tuple(changed or ["nothing has changed"])))
+        tell(logger, ConfigurationReloaded(tuple(changed)))
         if len(live) < len(differing):
             fixed = [setting for setting in differing if not setting.is_live]
             tell(logger, RestartNeeded(tuple(_change(setting, settings, wished) for setting in fixed)))

@@ -33,7 +33,12 @@ def _check_levels(levels: dict[str, str]) -> None:
 class LogSettings:
     """How a program logs."""
 
-    level: str = setting("info", Choice(LEVELS), "The least that is logged, to standard error.", is_live=True)
+    level: str = setting(
+        "info",
+        Choice(LEVELS),
+        "The least that is logged, to standard error; where nothing is said, `taskferry request` logs errors alone.",
+        is_live=True,
+    )
     format: str = setting(
         "human", Choice(FORMATS), "Lines for people, or one JSON object a line (docs/log.md).", is_live=True
     )

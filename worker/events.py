@@ -136,6 +136,23 @@ class HandlerProcessDied(Event, frozen=True):
     command: str
 
 
+class LoopBlocked(Event, frozen=True):
+    """A handler, or other code, keeps the event loop from turning, so that nothing is sent or received. `what`: the
+    command, or that it is no handler. `place`: file and line."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "the event loop has been blocked for over {blocked_s:g} s by {what} (at {place}); after {dead_after_s:g} s the "
+        "broker takes this worker for dead. Make the handler a plain def, which runs in a thread, or await what it "
+        "waits for"
+    )
+    same: ClassVar[tuple[str, ...] | None] = ("what", "place")
+    what: str
+    place: str
+    blocked_s: float
+    dead_after_s: float
+
+
 class WorkerProcessEnded(Event, frozen=True):
     """One of `--processes` ended by itself, and is replaced."""
 
