@@ -197,3 +197,21 @@ def test_levels_by_logger_and_by_variable(programs: Programs) -> None:
         "broker_draining",
         "broker_stopped",
     ]
+
+
+async def test_a_worker_that_reads_nothing_is_cut_off_and_told_of(programs: Programs) -> None:
+    broker = programs.start_broker("--log-format", "json")
+    worker = programs.start(
+        "-m", "taskferry.worker", "--broker", broker.worker_url, "--name", "deaf", "--concurrency", "200"
+    )
+    worker.wait_for_stderr("connected to")
+    worker.freeze()
+    data = {"message": "x" * 1_000_000}  # so many of these that more than 64 MiB wait for it
+    async with connected(broker.requester_url) as requester:
+        for number in range(100):
+            await requester.send({"request_id": str(number), "command": "echo", "data": data, "timeout": 6})
+        line = await asyncio.to_thread(wait_for_event, broker, "slow_reader_closed")
+    assert (line["port"], line["level"]) == ("worker", "warning")
+    assert line["reason"] == "slow reader: over 67108864 bytes wait for it"
+    assert wait_for_event(broker, "worker_left")["worker"] == "deaf"
+    worker.kill()
