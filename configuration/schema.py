@@ -5,8 +5,8 @@ docs/configuration.md. Knows nothing of where values come from.
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Final, Generic, TypeVar
+from dataclasses import MISSING, field, fields
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from .kinds import Dictionary, Kind, Text, Whole
 
@@ -36,8 +36,7 @@ def setting(
     return field(default=default, metadata={_KEY: facts})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting; see `setting`. `variable`: the one of the environment, "" for none."""
 
     table: str

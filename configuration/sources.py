@@ -4,7 +4,6 @@ Knows files and precedence, and keeps with each value where it came from. Must n
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -57,14 +56,21 @@ class Configuration:
         return {table.settings[key].field: found.value for key, found in values if found.source != DEFAULT}
 
 
-@dataclass(frozen=True, slots=True)
 class Sources:
     """What a program was started with: `path` of its file, or None, and what the environment and the command line
     gave, by table and key. `read` can be called again when the file has changed."""
 
-    tables: Sequence[Table[Any]]
-    path: Path | None = None
-    given: dict[str, dict[str, Sourced]] = field(default_factory=dict)
+    __slots__ = ("given", "path", "tables")
+
+    def __init__(
+        self,
+        tables: Sequence[Table[Any]],
+        path: Path | None = None,
+        given: dict[str, dict[str, Sourced]] | None = None,
+    ) -> None:
+        self.tables = tables
+        self.path = path
+        self.given = given or {}
 
     def read(self) -> Configuration:
         """All values. Raises ConfigurationError, with every line that there is."""

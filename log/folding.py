@@ -5,7 +5,6 @@ look at a clock, nor know how a line is written.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from logging import LogRecord
 from typing import Final
 
@@ -21,13 +20,15 @@ each repeat something else are as bounded as one."""
 _OTHERS: Final = ("others",)
 
 
-@dataclass(slots=True)
 class _Repeated:
     """The window of one line: when it ends, how often it came again, and the record of the last time."""
 
-    ends_at: float
-    last: LogRecord
-    count: int = 0
+    __slots__ = ("count", "ends_at", "last")
+
+    def __init__(self, ends_at: float, last: LogRecord) -> None:
+        self.ends_at = ends_at
+        self.last = last
+        self.count = 0
 
 
 class Folding:

@@ -10,7 +10,7 @@ import time
 from typing import Final, TextIO
 
 from .folding import Folding
-from .format import HumanFormatter, JsonFormatter
+from .format import HumanFormatter
 from .settings import WIRE_LOGGER, LogSettings
 
 QUIET: Final = {WIRE_LOGGER: "warning", "uvicorn": "warning"}
@@ -88,14 +88,18 @@ def apply(settings: LogSettings, before: LogSettings) -> None:
     if not handlers:
         return
     for handler in handlers:
-        handler.setFormatter(
-            JsonFormatter()
-            if settings.format == "json"
-            else HumanFormatter(is_one_of_many=handler.is_one_of_many)
-        )
+        handler.setFormatter(_formatter(settings.format, is_one_of_many=handler.is_one_of_many))
     logging.root.setLevel(settings.level.upper())
     levels = QUIET | settings.levels
     for name in before.levels.keys() - levels.keys():
         logging.getLogger(name).setLevel(logging.NOTSET)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level.upper())
+
+
+def _formatter(name: str, *, is_one_of_many: bool) -> logging.Formatter:
+    if name == "human":
+        return HumanFormatter(is_one_of_many=is_one_of_many)
+    from .json_format import JsonFormatter  # noqa: PLC0415  see there
+
+    return JsonFormatter()

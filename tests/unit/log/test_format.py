@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 from taskferry.log.event import FIELD_LENGTH_MAX, Event, tell, without_quoted
-from taskferry.log.format import HumanFormatter, JsonFormatter
+from taskferry.log.format import HumanFormatter
+from taskferry.log.json_format import JsonFormatter
 from taskferry.log.traceback import EXCEPTIONS_COUNT_MAX, places
 
 SECRET = "SECRET-4711"

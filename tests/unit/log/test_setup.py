@@ -11,7 +11,8 @@ from typing import ClassVar
 import pytest
 from taskferry.log.event import Event, tell
 from taskferry.log.folding import Folding
-from taskferry.log.format import HumanFormatter, JsonFormatter
+from taskferry.log.format import HumanFormatter
+from taskferry.log.json_format import JsonFormatter
 from taskferry.log.settings import LogSettings
 from taskferry.log.setup import QUIET, FoldingHandler, apply, set_up_logging
 
