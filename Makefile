@@ -18,7 +18,7 @@ FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types layers coverage unit integration test-deploy soak bench bench-peers simulate \
-	picture format clean
+	docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -110,6 +110,9 @@ simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs
 .venv/.simulate: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[simulate]'
 	@touch $@
+
+docs: $(READY) ## write docs/configuration.md and docs/log.md anew from the sources
+	@$(BIN)/python -m taskferry.cli.reference_pages docs
 
 picture: $(READY) ## draw docs/demo.svg anew from a run of the demo
 	@mkdir -p docs

@@ -8,9 +8,11 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+from ..log.event import tell
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
@@ -21,6 +23,7 @@ from ..transport.settings import LinkSettings
 from .core.core import Core
 from .core.deadlines import NEVER
 from .event_log import EventLog
+from .events import HandshakeRefused
 from .requester_session import RequesterSession
 from .settings import BrokerSettings
 from .worker_session import WorkerSession
@@ -99,6 +102,13 @@ class Broker:
             self._group.close()
             raise
 
+    def reconfigure(self, settings: BrokerSettings) -> None:
+        """Go on with other settings, of which the live ones count (see settings.py). Raises StrategyError, and nothing
+        has changed then."""
+        choice = settings.strategy_choice(random.random)
+        self.settings = settings
+        self.core.reconfigure(settings.core_settings(), choice, time.monotonic())
+
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, give what is in flight `grace_s` seconds to end, answer the rest, say goodbye, close."""
         self.core.drain()
@@ -142,7 +152,8 @@ class Broker:
     ) -> int:
         host = self.settings.host
         try:
-            server = await listen(host, port, make_receiver, self._group, settings)
+            never_opened = partial(_handshake_ended, name)
+            server = await listen(host, port, make_receiver, self._group, settings, never_opened=never_opened)
         except OSError as error:
             raise PortTaken(f"{name} port {host}:{port}: {describe_os_error(error)}") from None
         self._servers.append(server)
@@ -167,6 +178,12 @@ class Broker:
         for server in self._servers:
             server.close()
         self._servers.clear()
+
+
+def _handshake_ended(port: str, peer: str, reason: str) -> None:
+    """Whoever goes by itself was only looking whether somebody listens, as load balancers do."""
+    if not reason.startswith("connection lost"):
+        tell(logger, HandshakeRefused(port, peer, reason.removeprefix("handshake refused: ")))
 
 
 def describe_os_error(error: OSError) -> str:

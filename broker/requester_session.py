@@ -3,12 +3,14 @@
 Knows the wire of the requester port and which call each message means; knows no rule of what happens to a request.
 """
 
+import logging
 import time
 import uuid
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
 
+from ..log.event import tell
 from ..protocol import errors
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
@@ -17,11 +19,14 @@ from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..protocol.messages import Cancel, Failure, Pong, text_or_none
 from ..protocol.transcode import transcode
-from ..transport.link import Link
+from ..transport.link import SLOW_READER, Link
 from .core.requester import Requester
+from .events import SlowReaderClosed
 
 if TYPE_CHECKING:
     from .broker import Broker
+
+logger = logging.getLogger(__name__)
 
 ANONYMOUS = "anonymous"
 
@@ -101,6 +106,8 @@ class RequesterSession:
         if self not in self._broker.requester_sessions:
             return  # the handshake never ended
         del self._broker.requester_sessions[self]
+        if reason.startswith(SLOW_READER):
+            tell(logger, SlowReaderClosed("requester", self._link.peer, reason))
         self._core.requester_left(self._requester, time.monotonic())
 
     # --- from the core ---

@@ -10,9 +10,14 @@ from collections.abc import Callable
 
 import click
 
+from ..configuration.hangup import SIGHUP, Terminal
+from ..configuration.sources import Configuration, Sources
+from ..log.event import tell
+from ..log.reload import Reload
 from ..transport.loop import new_event_loop
 from .broker import Broker
-from .settings import BrokerSettings
+from .events import BrokerDraining, BrokerStarted, BrokerStopped
+from .settings import BROKER
 
 try:
     import resource
@@ -22,22 +27,33 @@ except ImportError:  # Windows has no such limit
 logger = logging.getLogger(__name__)
 
 
-def run(settings: BrokerSettings) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain. A second signal ends it at once. Raises PortTaken."""
+def run(sources: Sources, configuration: Configuration) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends it at once. SIGHUP has `sources`, from which
+    `configuration` was read, read anew. Raises PortTaken and StrategyError."""
     _raise_file_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(sources, configuration))
 
 
-async def _serve(settings: BrokerSettings) -> None:
+async def _serve(sources: Sources, configuration: Configuration) -> None:
+    terminal = Terminal()
     stopping = asyncio.Event()
     hurrying = asyncio.Event()
 
     def on_signal() -> None:
         (hurrying if stopping.is_set() else stopping).set()
 
-    _on_signals(on_signal)
+    reload = Reload(sources, configuration, BROKER)
+    settings = reload.settings
     broker = Broker(settings)
+
+    def on_hangup() -> None:
+        if terminal.is_gone:
+            on_signal()
+        else:
+            reload.again(broker.reconfigure)
+
+    _on_signals(on_signal, on_hangup)
     await broker.start()
     from .http.server import HttpServer  # noqa: PLC0415  workers can dial in while the HTTP libraries load
 
@@ -52,12 +68,15 @@ async def _serve(settings: BrokerSettings) -> None:
         f"taskferry broker ready: workers ws://{host}:{broker.worker_port}  "
         f"requesters ws://{host}:{broker.requester_port}  http http://{host}:{http.port}"
     )
+    ports = (broker.worker_port, broker.requester_port, http.port)
+    tell(logger, BrokerStarted(settings.host, *ports, broker.version))
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)  # connections leave cycles behind, requests do not
     await stopping.wait()
-    logger.info("draining: %d requests in flight, %g s at most", broker.core.in_flight_count, settings.grace)
-    drain = asyncio.create_task(broker.stop(settings.grace))
+    grace_s = broker.settings.grace
+    tell(logger, BrokerDraining(broker.core.in_flight_count, grace_s))
+    drain = asyncio.create_task(broker.stop(grace_s))
     hurry = asyncio.create_task(hurrying.wait())
     await asyncio.wait({drain, hurry}, return_when=asyncio.FIRST_COMPLETED)
     hurry.cancel()
@@ -67,11 +86,13 @@ async def _serve(settings: BrokerSettings) -> None:
             await drain
         await broker.stop(0)
     await http.stop()
-    logger.info("stopped")
+    tell(logger, BrokerStopped())
 
 
-def _on_signals(call: Callable[[], None]) -> None:
+def _on_signals(call: Callable[[], None], on_hangup: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
+    if SIGHUP is not None:
+        loop.add_signal_handler(SIGHUP, on_hangup)
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, call)

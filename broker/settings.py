@@ -1,97 +1,113 @@
-"""What an operator can set on a broker: names, types, bounds, defaults and help in one place.
+"""What an operator can set on a broker: the table [broker], with names, types, bounds, defaults and help in one place.
 
-The command line's options, the environment's variables and the configuration file's keys all come from this
-structure, in rising order of precedence: default, file, environment, command line. A table stands in the file alone.
-Knows nothing of how they are used.
+The file's keys, the environment's variables, the command line's options and the documentation all come from this
+declaration. Knows nothing of how the settings are used.
 """
 
-import difflib
-import re
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-import msgspec
-from msgspec import Meta, Struct
-
+from ..configuration.kinds import Dictionary, Number, Text, Whole
+from ..configuration.schema import Table, setting
 from ..loadbalance.choice import StrategyChoice
 from ..loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 from ..loadbalance.strategy import Chance
 from ..protocol import limits
 from .core.settings import CoreSettings
-from .strategies import StrategyError, strategy_factories
 
 STRATEGY_PATTERNS_COUNT_MAX: Final = 100
 """Patterns in the table of strategies. Each command that is new to the broker is compared with all of them."""
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
+HOST_LENGTH_MAX: Final = 255
+"""Characters of an address: the longest name that the domain name system knows."""
 
 
-class SettingsError(Exception):
-    """A setting that cannot be: one line that names the source, the key and the bound."""
+def _check_strategy(name: str) -> None:
+    from .strategies import StrategyError, strategy_factories  # noqa: PLC0415  looks for plugins
+
+    try:
+        strategy_factories({name})
+    except StrategyError as error:
+        raise ValueError(str(error)) from None
 
 
-class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All settings of a broker. The description of each field is its help text."""
+_PORT: Final = Whole(0, 65535)
+_STRATEGY: Final = Text(limits.NAME_LENGTH_MAX, length_min=1, check=_check_strategy)
 
-    host: Annotated[
-        str, Meta(description="Address to listen on. 0.0.0.0 lets other machines in; there is no login yet.")
-    ] = "127.0.0.1"
-    worker_port: Annotated[Port, Meta(description="Port for workers (WebSocket). 0 picks a free one.")] = 8765
-    requester_port: Annotated[
-        Port, Meta(description="Port for requesters (WebSocket). 0 picks a free one.")
-    ] = 8766
-    http_port: Annotated[
-        Port, Meta(description="Port for /metrics, /healthz, /readyz and /api (HTTP). 0 picks a free one.")
-    ] = 8767
-    strategy: Annotated[
-        str,
-        Meta(description=f"How a worker is picked: {', '.join(STRATEGIES)}, or one that a plugin registers."),
-    ] = STRATEGY_DEFAULT
-    strategies: Annotated[
-        dict[Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)], str],
-        Meta(
-            max_length=STRATEGY_PATTERNS_COUNT_MAX,
-            description="Command pattern (*, ?, [abc]) to strategy; the first that fits counts. In the file alone.",
-        ),
-    ] = {}
-    timeout: Annotated[
-        float,
-        Meta(
-            gt=0, le=limits.TIMEOUT_S_MAX, description="Deadline, in seconds, of a request that names none."
-        ),
-    ] = limits.TIMEOUT_S_DEFAULT
-    grace: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=3600,
-            description="Seconds that requests in flight are given when the broker is told to stop.",
-        ),
-    ] = 10.0
-    message_size_bytes_max: Annotated[
-        int,
-        Meta(ge=16 * 1024, le=64 * 1024 * 1024, description="Largest message taken from a peer, in bytes."),
-    ] = limits.MESSAGE_SIZE_BYTES_MAX
-    queue_count_max: Annotated[
-        int,
-        Meta(ge=0, le=10_000_000, description="Requests that may wait for a free slot, over all commands."),
-    ] = CoreSettings().queue_count_max
-    queue_size_bytes_max: Annotated[
-        int,
-        Meta(ge=0, le=2**40, description="Bytes of data that may wait for a free slot, over all commands."),
-    ] = CoreSettings().queue_size_bytes_max
-    in_flight_count_max: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Requests in flight on one requester connection.")
-    ] = limits.IN_FLIGHT_COUNT_MAX
-    connections_count_max: Annotated[
-        int,
-        Meta(ge=1, le=1_000_000, description="Connections open at once on each of the two WebSocket ports."),
-    ] = 20_000
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """All settings of a broker."""
+
+    host: str = setting(
+        "127.0.0.1",
+        Text(HOST_LENGTH_MAX, length_min=1),
+        "Address to listen on. 0.0.0.0 lets other machines in; there is no login yet.",
+    )
+    worker_port: int = setting(8765, _PORT, "Port for workers (WebSocket). 0 picks a free one.")
+    requester_port: int = setting(8766, _PORT, "Port for requesters (WebSocket). 0 picks a free one.")
+    http_port: int = setting(
+        8767, _PORT, "Port for /metrics, /healthz, /readyz and /api (HTTP). 0 picks a free one."
+    )
+    strategy: str = setting(
+        STRATEGY_DEFAULT,
+        _STRATEGY,
+        f"How a worker is picked: {', '.join(STRATEGIES)}, or one that a plugin registers.",
+        is_live=True,
+    )
+    strategies: dict[str, str] = setting(  # noqa: RUF009  a field, made by a function of ours
+        {},
+        Dictionary(Text(limits.NAME_LENGTH_MAX, length_min=1), _STRATEGY, STRATEGY_PATTERNS_COUNT_MAX),
+        "Command pattern (*, ?, [abc]) to strategy; the first that fits counts. In the file alone.",
+        option="",
+        is_live=True,
+    )
+    timeout: float = setting(
+        limits.TIMEOUT_S_DEFAULT,
+        Number(0, limits.TIMEOUT_S_MAX, "seconds", is_low_open=True),
+        "Deadline, in seconds, of a request that names none.",
+        is_live=True,
+    )
+    grace: float = setting(
+        10.0,
+        Number(0, 3600, "seconds"),
+        "Seconds that requests in flight are given when the broker is told to stop.",
+        is_live=True,
+    )
+    message_size_bytes_max: int = setting(
+        limits.MESSAGE_SIZE_BYTES_MAX,
+        Whole(16 * 1024, 64 * 1024 * 1024, "bytes"),
+        "Largest message taken from a peer, in bytes.",
+    )
+    queue_count_max: int = setting(
+        CoreSettings().queue_count_max,
+        Whole(0, 10_000_000),
+        "Requests that may wait for a free slot, over all commands.",
+        is_live=True,
+    )
+    queue_size_bytes_max: int = setting(
+        CoreSettings().queue_size_bytes_max,
+        Whole(0, 2**40, "bytes"),
+        "Bytes of data that may wait for a free slot, over all commands.",
+        is_live=True,
+    )
+    in_flight_count_max: int = setting(
+        limits.IN_FLIGHT_COUNT_MAX,
+        Whole(1, 1_000_000),
+        "Requests in flight on one requester connection.",
+        is_live=True,
+    )
+    connections_count_max: int = setting(
+        20_000,
+        Whole(1, 1_000_000),
+        "Connections open at once on each of the two WebSocket ports.",
+        is_live=True,
+    )
 
     def strategy_choice(self, chance: Chance) -> StrategyChoice:
         """Which strategy picks the workers of which command. Raises StrategyError."""
+        from .strategies import strategy_factories  # noqa: PLC0415  as above
+
         factories = strategy_factories({self.strategy, *self.strategies.values()})
         return StrategyChoice(self.strategy, self.strategies, factories, chance)
 
@@ -105,43 +121,4 @@ class BrokerSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         )
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The `[broker]` table of the TOML file at `path`. Raises SettingsError."""
-    try:
-        document = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
-    table = document.get("broker")
-    if not isinstance(table, dict):
-        raise SettingsError(f"{path}: there is no table [broker]")
-    settings_from(table, source=str(path))
-    return table
-
-
-def settings_from(values: Mapping[str, Any], *, source: str) -> BrokerSettings:
-    """Check `values` against the bounds. Raises SettingsError, whose text begins with `source`."""
-    try:
-        settings = msgspec.convert(values, BrokerSettings)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{source}: {_describe(str(error))}") from None
-    named = {"strategy": settings.strategy}
-    named |= {f'strategies: "{pattern}"': name for pattern, name in settings.strategies.items()}
-    try:
-        strategy_factories(named.values())
-    except StrategyError as error:
-        where = next((where for where, name in named.items() if name == error.name), "strategy")
-        raise SettingsError(f"{source}: {where}: {error}") from None
-    return settings
-
-
-def _describe(text: str) -> str:
-    what, _, path = text.partition(" - at ")
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what)
-    if unknown is None:
-        # msgspec points to `$.timeout`, `key` in `$.strategies` or `$.strategies[...]`.
-        where = path.replace("key` in `", "a key of ").replace("[...]", ": a value").replace("$.", "")
-        return f"{where.strip('`')}: {what}"
-    near = difflib.get_close_matches(unknown[1], BrokerSettings.__struct_fields__, n=1)
-    return f"{unknown[1]}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+BROKER: Final = Table("broker", BrokerSettings, "TASKFERRY_BROKER_")

@@ -17,7 +17,7 @@ ENTRY_POINT_GROUP: Final = "taskferry.strategies"
 STRATEGY_METHODS: Final = ("add", "remove", "changed", "pick")
 
 
-class StrategyError(Exception):
+class StrategyError(ValueError):
     """A strategy that cannot be had: one line that names it, its distribution, and what is wrong."""
 
     def __init__(self, name: str, text: str) -> None:

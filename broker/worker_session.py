@@ -9,6 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final
 
+from ..log.event import tell, without_quoted
 from ..protocol import errors, limits, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
@@ -16,7 +17,8 @@ from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
 from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
-from ..transport.link import Link
+from ..transport.link import SLOW_READER, Link
+from . import events
 from .core.ports import CancelReason
 from .core.request import Request
 from .core.worker import Worker
@@ -29,14 +31,8 @@ logger = logging.getLogger(__name__)
 
 POLICY_VIOLATION: Final = 1008
 
-LOGGED_LENGTH_MAX: Final = 200
-"""Characters of a worker's own words that a log line takes; they are logged quoted, so that they stay one line."""
-
 CANARY_REQUEST_ID: Final = "canary"
 """What stands where an assignment carries its requester's id."""
-
-COMPLAINTS_LOGGED_COUNT_MAX: Final = 10
-"""Bad messages of one connection that are logged: a worker that sends nothing else must not fill the disk."""
 
 
 class WorkerSession:
@@ -45,7 +41,6 @@ class WorkerSession:
     __slots__ = (
         "_broker",
         "_codec",
-        "_complaints_count",
         "_connect_timer",
         "_core",
         "_data_size_bytes_max",
@@ -71,7 +66,6 @@ class WorkerSession:
         self._hello_msg_id: str | None = None
         self._is_rejected = False
         self._is_silent = False
-        self._complaints_count = 0
         self.worker: Worker | None = None
 
     # --- from the link ---
@@ -117,10 +111,12 @@ class WorkerSession:
             return  # the handshake never ended
         del self._broker.worker_sessions[self]
         self._connect_timer.cancel()
+        if reason.startswith(SLOW_READER):
+            tell(logger, events.SlowReaderClosed("worker", self.link.peer, reason))
         worker, self.worker = self.worker, None
         if worker is None or self._core.roster.workers.get(worker.worker_id) is not worker:
             return
-        logger.info("worker %s left: %s", worker.worker_id, reason)
+        tell(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
         self._core.worker_left(worker, time.monotonic())
 
     # --- from the core ---
@@ -205,16 +201,14 @@ class WorkerSession:
                 self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))
             case messages.Disconnect():
                 assert worker is not None
-                logger.info(
-                    "worker %s drains: %r", self._who, (message.data.reason or "")[:LOGGED_LENGTH_MAX]
-                )
+                tell(logger, events.WorkerLeaving(worker.worker_id, message.data.reason or ""))
                 self._core.worker_draining(worker, now)
                 self.link.send(
                     self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time()))
                 )
             case messages.ErrorMessage():
-                words = f"{message.data.code}: {message.data.error}"[:LOGGED_LENGTH_MAX]
-                logger.warning("worker %s did not understand: %r", self._who, words)
+                code = message.data.code if message.data.code in errors.REGISTRY else "other"
+                tell(logger, events.WorkerComplained(self._who, code))
             case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
@@ -234,36 +228,32 @@ class WorkerSession:
         try:
             self.worker = self._core.worker_joined(worker_id, hello, self, ANONYMOUS, now)
         except errors.WorkerIdTaken as error:
-            self._reject(error, payload)
+            self._reject(error, payload, worker_id)
             return
         self._connect_timer.cancel()
         if self._core.next_at < self._broker.wakes_at:
             self._broker.wake_at(self._core.next_at)
-        logger.info(
-            "worker %s joined from %s: %d commands, %d slots",
-            worker_id,
-            self.link.peer,
-            len(self.worker.commands),
-            hello.concurrency,
-        )
+        commands_count = len(self.worker.commands)
+        tell(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
 
     def _connect_overdue(self) -> None:
         text = f"connect: not said within {limits.HANDSHAKE_S_MAX:g} s"
         self._reject(errors.BadMessage(text), b"")
 
-    def _reject(self, error: TaskferryError, payload: bytes) -> None:
-        """Say why, and close."""
+    def _reject(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
+        """Say why, and close. `worker_id`: the one that it asked for."""
         self._is_rejected = True
-        self._complain(error, payload)
+        reason = without_quoted(error.text)
+        tell(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
+        self._send_fault(error, payload)
         self.link.close(POLICY_VIOLATION, error.text)
 
     def _complain(self, error: TaskferryError, payload: bytes) -> None:
         """Tell the worker what was wrong with its message; the connection lives on."""
+        tell(logger, events.WorkerMessageRefused(self._who, error.code, without_quoted(error.text)))
+        self._send_fault(error, payload)
+
+    def _send_fault(self, error: TaskferryError, payload: bytes) -> None:
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         fault = messages.Fault(error.code, error.text)
-        self._complaints_count += 1
-        if self._complaints_count <= COMPLAINTS_LOGGED_COUNT_MAX:
-            is_last = self._complaints_count == COMPLAINTS_LOGGED_COUNT_MAX
-            more = " (further ones of this connection are not logged)" if is_last else ""
-            logger.warning("worker %s: %s%s", self._who, error.text[:LOGGED_LENGTH_MAX], more)
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))

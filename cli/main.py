@@ -32,6 +32,9 @@ ENTRIES: Final = {
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
     "status": Entry("taskferry.cli.inspection", "status", "Show what a running broker is doing."),
     "explain": Entry("taskferry.cli.inspection", "explain", "Say why a request is still waiting."),
+    "check-config": Entry(
+        "taskferry.cli.check_config", "check_config", "Check a configuration file, and show what it comes to."
+    ),
     "drain": Entry("taskferry.cli.drain", "drain", "Have a worker finish what it has, and get nothing more."),
 }
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, Final
 
+from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.errors import NOT_DELIVERED, Cancelled
 from ..transport.loop import new_event_loop
@@ -83,7 +84,7 @@ class Background:
         self._thread = threading.Thread(
             target=self._run,
             args=(url, encoding, in_flight_count_max),
-            name=f"taskferry requester {url}",
+            name=f"taskferry requester {without_secrets(url)}",
             daemon=True,
         )
         self._thread.start()

@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from msgspec import UNSET
 
+from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from .background import Background, Place
 from .client import check_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
-from .limits import BROKER_URL_DEFAULT
+from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
 
@@ -47,7 +48,7 @@ class BlockingRequester:
 
     def __repr__(self) -> str:
         state = "closed" if self._background.is_stopped else "open"
-        return f"<{type(self).__name__} {self.url} {state}>"
+        return f"<{type(self).__name__} {without_secrets(self.url)} {state}>"
 
     def __enter__(self) -> Self:
         self._check_usable()

@@ -4,17 +4,19 @@ Knows names, bounds and help of the options; what they set in motion (program.py
 that `--help` is quick.
 """
 
-import logging
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
 
+from ..configuration.sources import DEFAULT, ConfigurationError
+from ..log.options import program_options, sources_of
+from ..log.settings import LOG
+from ..log.setup import set_up_logging
 from ..protocol import limits
-from ..protocol.encodings import Encoding
 from . import exit_codes
-from .limits import BROKER_URL_DEFAULT, COUNT_MAX
+from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, METAVARS, REQUESTER, RequesterOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,23 +37,6 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
 )
 @click.argument("command")
 @click.argument("words", metavar="[DATA]...", nargs=-1)
-@_option(
-    "--broker",
-    metavar="URL",
-    default=BROKER_URL_DEFAULT,
-    show_default=True,
-    help="The broker's requester port.",
-)
-@_option(
-    "--timeout",
-    type=click.FloatRange(0, limits.TIMEOUT_S_MAX, min_open=True),
-    default=limits.TIMEOUT_S_DEFAULT,
-    show_default=True,
-    help="Seconds for each request.",
-)
-@_option(
-    "--wait", is_flag=True, help="Keep trying to connect, within the timeout, if there is no broker yet."
-)
 @_option(
     "--idempotent",
     is_flag=True,
@@ -80,20 +65,6 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
     metavar="SECONDS|p95",
     help="Send a second copy to another worker after so long, or at this percentile; the first answer counts.",
 )
-@_option(
-    "--encoding",
-    type=click.Choice([encoding.value for encoding in Encoding]),
-    default=Encoding.JSON.value,
-    show_default=True,
-    help="How messages are written.",
-)
-@_option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the whole response (with --count: the summary) as one line.",
-)
-@_option("--raw", is_flag=True, help="Print a text as it is, without the quotes of JSON.")
 @click.option(
     "--count", type=click.IntRange(1, COUNT_MAX), help="Send it so many times, and print a summary."
 )
@@ -103,24 +74,21 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
     help="With --count: so many at once.  [default: 1]",
 )
 @click.pass_context
-def request(  # noqa: PLR0917 - click hands them over by name
+def request(
     context: click.Context,
+    /,
+    *,
     command: str,
     words: tuple[str, ...],
-    broker: str,
-    timeout: float,
-    wait: bool,
     idempotent: bool,
     priority: int | None,
     affinity: str | None,
     target: str | None,
     labels: tuple[str, ...],
     hedge: str | None,
-    encoding: str,
-    as_json: bool,
-    raw: bool,
     count: int | None,
     concurrency: int | None,
+    **_: Any,
 ) -> None:
     """Send COMMAND with DATA to a broker and print the result.
 
@@ -136,29 +104,44 @@ def request(  # noqa: PLR0917 - click hands them over by name
     """
     from .arguments import DataError, data_from  # noqa: PLC0415  # loaded when needed: see the module's docstring
     from .client import Requester  # noqa: PLC0415
-    from .program import Order, send_many, send_one  # noqa: PLC0415
+    from .program import Order, keep_on_at_hangup, send_many, send_one  # noqa: PLC0415
     from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
 
-    logging.getLogger("taskferry").setLevel(logging.CRITICAL)  # what matters of it is in the error line
-    if math.isnan(timeout):
-        raise click.UsageError("--timeout: nan is not a number of seconds")
+    settings = _settings(context)
     if concurrency is not None and count is None:
         raise click.UsageError("--concurrency needs --count")
     try:
         routing = routing_from(target, labels, hedge, idempotent=idempotent)
         data = data_from(words)
-        requester = Requester(broker, encoding=encoding)
+        requester = Requester(settings.broker, encoding=settings.encoding)
     except RoutingError as error:
         raise click.UsageError(str(error)) from None
     except DataError as error:
         raise click.UsageError(f"DATA: {error}") from None
     except ValueError as error:
         raise click.UsageError(f"--broker: {error}") from None
-    options = {"data": data, "timeout": timeout, "idempotent": idempotent, "priority": priority}
+    options = {"data": data, "timeout": settings.timeout, "idempotent": idempotent, "priority": priority}
     options |= {"affinity": affinity, **routing}
-    order = Order(requester, command, options, wait, as_json, raw)
+    order = Order(requester, command, options, settings.wait, settings.as_json, settings.raw)
+    keep_on_at_hangup()
     try:
         code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
         code = exit_codes.INTERRUPTED
     context.exit(code)
+
+
+def _settings(context: click.Context) -> RequesterOptions:
+    """What the table [requester] and the options say; logging is set up on the way."""
+    try:
+        configuration = sources_of(context, REQUESTER).read()
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+    log = configuration.settings(LOG)
+    if configuration.values[LOG.name]["level"].source == DEFAULT:
+        log = replace(log, level=LOG_LEVEL_DEFAULT)
+    set_up_logging(log)
+    return configuration.settings(REQUESTER)
+
+
+request.params[2:2] = program_options(REQUESTER, METAVARS, log_level_default=LOG_LEVEL_DEFAULT)

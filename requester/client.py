@@ -6,13 +6,14 @@ from typing import Any, Self
 
 from msgspec import UNSET
 
+from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..transport.connect import ConnectError, check_url
 from ..transport.settings import LinkSettings
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange
-from .limits import BROKER_URL_DEFAULT
+from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
 
@@ -54,7 +55,9 @@ class Requester:
             state = "not started"
         else:
             state = "connecting" if self._exchange.link is None else "connected"
-        return f"<{type(self).__name__} {self.url} {state}, {self.in_flight_count} in flight>"
+        return (
+            f"<{type(self).__name__} {without_secrets(self.url)} {state}, {self.in_flight_count} in flight>"
+        )
 
     async def __aenter__(self) -> Self:
         self._start()

@@ -9,10 +9,12 @@ import random
 import time
 from typing import Final
 
+from ..log.event import tell
 from ..protocol.errors import Cancelled, CannotConnect
 from ..transport.backoff import BACKOFF_MAX_S, Backoff
 from ..transport.connect import ConnectError, connect
 from ..transport.settings import LinkSettings
+from .events import ConnectedAgain, ConnectionFailed, LinkLost
 from .exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class Connection:
         self._exchange = exchange
         self._settings = settings
         self._attempt_ended = asyncio.Event()
-        self._task = asyncio.create_task(self._keep_up(), name=f"taskferry link to {exchange.url}")
+        self._task = asyncio.create_task(self._keep_up(), name=f"taskferry link to {exchange.place}")
 
     async def wait(self, timeout_s: float, *, retry: bool) -> None:
         """Wait until there is a link. Raises CannotConnect after `timeout_s`; without `retry`, after one attempt.
@@ -50,7 +52,7 @@ class Connection:
         if exchange.is_closed:
             raise Cancelled("the requester was closed")
         if exchange.link is None:
-            raise CannotConnect(f"{CannotConnect.message} at {exchange.url}: {exchange.no_link_reason}")
+            raise CannotConnect(f"{CannotConnect.message} at {exchange.place}: {exchange.no_link_reason}")
 
     async def close(self) -> None:
         """End the requests, the link and the attempts. Takes no longer than the closing handshake may."""
@@ -76,19 +78,17 @@ class Connection:
                 exchange.no_link_reason = str(error)
                 self._attempt_ended.set()
                 if not is_known_down:
-                    logger.warning("cannot connect to %s: %s; trying on", exchange.url, error)
+                    tell(logger, ConnectionFailed(exchange.place, str(error)))
                 is_known_down = True
             else:
                 self._attempt_ended.set()
                 if is_known_down:
-                    logger.warning("connected to %s again", exchange.url)
+                    tell(logger, ConnectedAgain(exchange.place))
                 opened_at_s = time.monotonic()
                 await exchange.link_gone.wait()
                 if exchange.is_closed:
                     return
-                logger.warning(
-                    "link to %s is gone: %s; connecting again", exchange.url, exchange.no_link_reason
-                )
+                tell(logger, LinkLost(exchange.place, exchange.no_link_reason))
                 is_known_down = True
                 if time.monotonic() - opened_at_s >= BACKOFF_MAX_S:
                     backoff.reset()  # a broker that hangs up on everybody is not to be stormed

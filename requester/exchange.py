@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from ..configuration.url import without_secrets
+from ..log.event import tell, without_quoted
 from ..protocol.codec import DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import (
@@ -36,6 +38,7 @@ from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from .deadline_timer import DeadlineTimer
+from .events import AnswerIgnored, MessageRefused
 from .in_flight import InFlight, Waiter
 from .wire import WIRES, OutgoingRequest, check_routing
 
@@ -73,11 +76,14 @@ class Exchange:
         "link_gone",
         "loop",
         "no_link_reason",
+        "place",
         "url",
     )
 
     def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
         self.url = url
+        self.place = without_secrets(url)
+        """The URL as it is told."""
         self.encoding = encoding
         self.group = LinkGroup()
         self.link: Link | None = None
@@ -226,7 +232,7 @@ class Exchange:
 
     def wrong_kind_received(self) -> None:
         """A message of the other encoding's kind cannot be an answer to anything."""
-        logger.warning("%s sent a message that is not in the encoding agreed on; ignored", self.url)
+        tell(logger, AnswerIgnored(self.place, "a message that is not in the encoding agreed on"))
 
     def link_closed(self, reason: str) -> None:
         """The link broke. What may have been read by the broker fails now, unless it may run twice; all else waits."""
@@ -239,7 +245,7 @@ class Exchange:
             if 0 < request.number <= link.written_count:
                 if not request.is_idempotent:
                     self._remove(request)
-                    request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.url}: {reason})"))
+                    request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.place}: {reason})"))
                     continue
                 request.may_have_run = True
             request.number = 0
@@ -295,9 +301,8 @@ class Exchange:
         try:
             outcome = self._wire.decode_outcome(payload)
         except DECODE_ERRORS:
-            logger.warning(
-                "%s sent what is no response: %s; ignored", self.url, describe(error, self.encoding)
-            )
+            reason = without_quoted(describe(error, self.encoding))
+            tell(logger, AnswerIgnored(self.place, f"what is no response: {reason}"))
             return
         request = self._in_flight.get(outcome.request_id or "")
         if request is not None:
@@ -305,7 +310,8 @@ class Exchange:
             text = f"result: cannot be read: {describe(error, self.encoding)}"
             request.fail(NotRepresentable(text, processed_by=outcome.processed_by))
         elif outcome.request_id is None and outcome.error is not None:
-            logger.warning("%s refused a message: %s (%s)", self.url, outcome.error, outcome.code)
+            reason = without_quoted(outcome.error)
+            tell(logger, MessageRefused(self.place, outcome.code or "", reason))
 
     def _look(self, now_s: float) -> tuple[int, float]:
         """End what is overdue: the deadline timer's call."""
@@ -329,14 +335,14 @@ class Exchange:
             return
         self._remove(request)
         if request.number:
-            error = WorkerTimeout(f"{WorkerTimeout.message}, and no answer from the broker at {self.url}")
+            error = WorkerTimeout(f"{WorkerTimeout.message}, and no answer from the broker at {self.place}")
             error.delivery = MAY_HAVE_RUN  # what the link still holds may yet go out
             request.fail(error)
         elif request.may_have_run:
-            request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.url}: {self.no_link_reason})"))
+            request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.place}: {self.no_link_reason})"))
         else:
             request.fail(
-                CannotConnect(f"{CannotConnect.message} at {self.url} in time: {self.no_link_reason}")
+                CannotConnect(f"{CannotConnect.message} at {self.place} in time: {self.no_link_reason}")
             )
 
 

@@ -4,20 +4,28 @@ Knows what goes to standard output and what to standard error; options are cli.p
 """
 
 import asyncio
+import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import click
 
+from ..configuration.hangup import SIGHUP, Terminal
+from ..log.event import tell
+from ..log.events import ReloadRefused
 from ..protocol.errors import CannotConnect, TaskferryError
 from ..transport.loop import new_event_loop
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester
 from .response import Response, failed_response
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_S: Final = 0.1
 """How often the progress bar moves."""
@@ -35,6 +43,21 @@ class Order(NamedTuple):
     wait: bool
     as_json: bool
     raw: bool
+
+
+def keep_on_at_hangup() -> None:
+    """SIGHUP changes nothing for a request that is on its way; only where it says that the terminal is gone, it ends
+    as by Ctrl-C."""
+    terminal = Terminal()
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        if terminal.is_gone:
+            signal.raise_signal(signal.SIGINT)
+        else:
+            tell(logger, ReloadRefused("a request ends with the settings that it began with"))
+
+    if SIGHUP is not None:
+        signal.signal(SIGHUP, hang_up)
 
 
 def send_one(order: Order) -> int:

@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidURI
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
+from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from .group import LinkGroup
 from .link import Link, Receiver
@@ -64,7 +65,7 @@ def check_url(url: str) -> WebSocketURI:
         uri = parse_uri(url)
         uri.host.encode("idna")  # as the resolver will
     except (InvalidURI, ValueError):
-        text = f"{url!r} is not a URL of the form ws://HOST:PORT or wss://HOST:PORT"
+        text = f"{without_secrets(url)!r} is not a URL of the form ws://HOST:PORT or wss://HOST:PORT"
         raise ConnectError(text, is_permanent=True) from None
     return uri
 

@@ -7,7 +7,7 @@ framing.py; keeps the bound on its size; says why it failed. Knows HTTP's outlin
 from typing import Final
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
+from websockets.exceptions import InvalidHandshake, InvalidHeader, InvalidMessage, InvalidStatus
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -75,13 +75,19 @@ class Handshake:
             protocol.send_response(protocol.reject(503, self._refusal + "\n"))
 
 
-def describe_handshake(error: Exception) -> str:
-    """Why the protocol object refused a handshake: one line; for a refusal with a body, that body's first line."""
+def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
+    """Why the protocol object refused a handshake: one line; for a refusal with a body, that body's first line.
+
+    `hides_headers`: with nothing that the peer sent: a client's URL and headers may hold tokens, and this is logged.
+    """
     if isinstance(error.__cause__, EOFError):
         return "connection lost during the handshake"
     text = str(error) if isinstance(error, InvalidHandshake) else f"{type(error).__name__}: {error}"
     if isinstance(error, InvalidMessage) and error.__cause__ is not None:
-        text = f"{text}: {error.__cause__}"
+        cause = str(error.__cause__)
+        text = f"{text}: {cause.partition(':')[0] if hides_headers else cause}"
+    if isinstance(error, InvalidHeader) and error.value and hides_headers:
+        text = f"invalid {error.name} header"
     if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
         text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
     return f"handshake refused: {text}"

@@ -29,6 +29,9 @@ _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
 
 
+SLOW_READER: Final = "slow reader"
+"""How the reason of a link begins whose peer did not read."""
+
 SUSPICION_S: Final = 1.0
 """A peer that has not answered a ping by then may be gone: a round trip around the earth takes a third of it."""
 
@@ -217,7 +220,7 @@ class Link:
             return
         if self._paused_at is not None:
             if now - self._paused_at >= settings.silence_s_max:
-                self.abort(f"slow reader: took nothing for {settings.silence_s_max:g} s")
+                self.abort(f"{SLOW_READER}: took nothing for {settings.silence_s_max:g} s")
                 return
             if settings.reads_only_while_writable:
                 return
@@ -354,7 +357,7 @@ class Link:
     def _abort_slow_reader(self) -> None:
         """More is queued than may wait. Unless the peer is still taking it, that is because it does not read."""
         if self._paused_at is not None:
-            self.abort(f"slow reader: over {self._settings.unsent_size_bytes_max} bytes wait for it")
+            self.abort(f"{SLOW_READER}: over {self._settings.unsent_size_bytes_max} bytes wait for it")
 
     def _end_writing(self) -> None:
         """Half-close, behind all that is queued; where the peer does not take that yet, once it does."""
@@ -370,7 +373,8 @@ class Link:
     def _describe_end(self, exc: Exception | None) -> str:
         protocol = self._protocol
         if protocol.handshake_exc is not None:
-            return describe_handshake(protocol.handshake_exc)
+            is_server = isinstance(protocol, ServerProtocol)
+            return describe_handshake(protocol.handshake_exc, hides_headers=is_server)
         sent, received = protocol.close_sent, protocol.close_rcvd
         if sent is not None and (received is None or protocol.parser_exc is not None):
             return f"protocol broken: {sent}"  # our own `close` would have left a reason

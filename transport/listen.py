@@ -35,10 +35,13 @@ async def listen(
     make_receiver: Callable[[], Receiver | str],
     group: LinkGroup,
     settings: LinkSettings,
+    *,
+    never_opened: Callable[[str, str], None] = lambda peer, reason: None,
 ) -> asyncio.Server:
     """Accept WebSocket connections on `host`:`port` (0: any free one; ask the server's sockets which).
 
-    `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503).
+    `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503). `never_opened` is
+    told of each that ended before its handshake did: the peer, and why.
     Raises OSError where the port cannot be had.
     """
 
@@ -50,9 +53,10 @@ async def listen(
             logger=websocket_logger,
         )
         receiver = make_receiver()
-        if isinstance(receiver, str):
-            return LoopProtocol(Link(protocol, _Refused(), group, settings, refusal=receiver))
-        return LoopProtocol(Link(protocol, receiver, group, settings))
+        incoming = _Incoming(never_opened, None if isinstance(receiver, str) else receiver)
+        refusal = receiver if isinstance(receiver, str) else None
+        incoming.link = Link(protocol, incoming, group, settings, refusal=refusal)
+        return LoopProtocol(incoming.link)
 
     loop = asyncio.get_running_loop()
     return await loop.create_server(
@@ -60,17 +64,29 @@ async def listen(
     )
 
 
-class _Refused:
-    """The receiver of a connection that is being refused."""
+class _Incoming:
+    """The receiver of a connection until it opens, or for good where it is being refused."""
+
+    __slots__ = ("_never_opened", "_receiver", "link")
+
+    link: Link
+
+    def __init__(self, never_opened: Callable[[str, str], None], receiver: Receiver | None) -> None:
+        self._never_opened = never_opened
+        self._receiver = receiver
 
     def link_opened(self, link: Link) -> None:
-        raise AssertionError("a refused connection does not open")
+        assert self._receiver is not None, "a refused connection does not open"
+        link.receiver = self._receiver
+        self._receiver.link_opened(link)
 
     def messages_received(self, payloads: list[bytes]) -> None:
-        raise AssertionError("a refused connection does not open")
+        raise AssertionError("nothing is received before the link opens")
 
     def wrong_kind_received(self) -> None:
-        raise AssertionError("a refused connection does not open")
+        raise AssertionError("nothing is received before the link opens")
 
     def link_closed(self, reason: str) -> None:
-        return
+        self._never_opened(self.link.peer, reason)
+        if self._receiver is not None:
+            self._receiver.link_closed(reason)

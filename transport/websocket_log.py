@@ -7,4 +7,5 @@ import logging
 from typing import Final
 
 websocket_logger: Final = logging.getLogger("taskferry.websocket")
-websocket_logger.setLevel(logging.WARNING)
+if websocket_logger.level == logging.NOTSET:  # nobody has asked for another
+    websocket_logger.setLevel(logging.WARNING)

@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterable
 from types import CodeType, FrameType
 
+from ..log.event import tell
 from ..protocol.limits import SILENCE_S_MAX
 from .command import Command, Execution
+from .events import LoopBlocked
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +63,8 @@ class LoopWatch:
     def _warn(self) -> None:
         frame = sys._current_frames().get(self._loop_thread_id)
         command, place = self._find_handler(frame)
-        what = f"{command} (at {place})" if command else f"code that is not a handler's (at {place})"
-        logger.warning(
-            "the event loop has been blocked for over %g s by %s; after %g s the broker takes this worker for dead."
-            " Make the handler a plain def, which runs in a thread, or await what it waits for",
-            self._blocked_s_max,
-            what,
-            SILENCE_S_MAX,
-        )
+        what = command or "code that is not a handler's"
+        tell(logger, LoopBlocked(what, place, self._blocked_s_max, SILENCE_S_MAX))
 
     def _find_handler(self, frame: FrameType | None) -> tuple[str | None, str]:
         """The command whose handler is on the stack, and the line that it is at; else just the innermost line."""

@@ -12,13 +12,13 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any, Final, NamedTuple
 
+from ..log.traceback import places
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from .failure import CommandError, describe_exception, describe_unencodable
@@ -161,7 +161,7 @@ def _run_handler(
     except CommandError as error:
         return ProcessReport(None, error.text, error.code)
     except BaseException as error:
-        return ProcessReport(None, describe_exception(error), None, traceback.format_exc())
+        return ProcessReport(None, describe_exception(error), None, places(error))
     try:
         return ProcessReport(CODECS[encoding].encode(result))
     except Exception as error:

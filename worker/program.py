@@ -13,7 +13,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from ..configuration.hangup import SIGHUP, Terminal, receive_hangups
+from ..log.event import tell
+from ..log.events import ReloadRefused
 from ..transport.loop import new_event_loop
+from .events import SourceChanged, WorkerDraining
 from .source_watch import POLL_INTERVAL_S, SourceWatch
 
 if TYPE_CHECKING:
@@ -30,24 +34,29 @@ EXIT_RELOAD: Final = 3
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
+def reload_nothing() -> None:
+    """What SIGHUP does to a worker without a file."""
+    tell(logger, ReloadRefused("this worker was not started with --config"))
+
+
 def run_program(
-    worker: "Worker", url: str, *, is_supervised: bool = False, sources: SourceWatch | None = None
+    worker: "Worker",
+    url: str,
+    *,
+    is_supervised: bool = False,
+    sources: SourceWatch | None = None,
+    on_reload: Callable[[], None] = reload_nothing,
 ) -> int:
     """Serve until told to stop; the exit code: 0, EXIT_RELOAD, or 128 + the signal that stopped it at once.
 
     The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: a further signal changes nothing,
     because a terminal and a service manager send each signal to the whole group. `sources`: drain when one changes.
-    Raises as `Worker.serve` does.
+    `on_reload`: called at SIGHUP. Raises as `Worker.serve` does.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(worker, url, is_supervised=is_supervised, sources=sources))
-
-
-def set_up_logging(level: int, *, is_child: bool = False) -> None:
-    """Log to stderr from `level` on, unless logging has been set up already. `is_child`: tell the processes apart."""
-    process = " [%(process)d]" if is_child else ""
-    form = f"%(asctime)s{process} %(levelname)-7s %(message)s"
-    logging.basicConfig(level=level, format=form, datefmt="%H:%M:%S")
+        return runner.run(
+            _serve(worker, url, is_supervised=is_supervised, sources=sources, on_reload=on_reload)
+        )
 
 
 def stop_when_supervisor_ends() -> None:
@@ -64,14 +73,28 @@ def stop_when_supervisor_ends() -> None:
 
 
 @contextlib.contextmanager
-def signals_handled(receive: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Have `receive` called in the running loop for SIGINT and SIGTERM. Outside the main thread, where Python cannot
-    have signals, without effect."""
+def signals_handled(
+    receive: Callable[[signal.Signals], None], on_reload: Callable[[], None]
+) -> Iterator[None]:
+    """Have `receive` called in the running loop for SIGINT, SIGTERM, and SIGHUP where that says that the terminal is
+    gone; else `on_reload` for SIGHUP. Outside the main thread, where Python cannot have signals, without effect."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
+    terminal = Terminal()
+
+    def hang_up() -> None:
+        if terminal.is_gone:
+            receive(signal.SIGTERM)
+        else:
+            on_reload()
+
     before = {signum: signal.getsignal(signum) for signum in _STOPPING_SIGNALS}
+    if SIGHUP is not None:
+        before[SIGHUP] = signal.getsignal(SIGHUP)
+        loop.add_signal_handler(SIGHUP, hang_up)
+        receive_hangups()
     for signum in _STOPPING_SIGNALS:
         try:
             loop.add_signal_handler(signum, receive, signum)
@@ -90,7 +113,14 @@ def signals_handled(receive: Callable[[signal.Signals], None]) -> Iterator[None]
             signal.signal(signum, handler)
 
 
-async def _serve(worker: "Worker", url: str, *, is_supervised: bool, sources: SourceWatch | None) -> int:
+async def _serve(
+    worker: "Worker",
+    url: str,
+    *,
+    is_supervised: bool,
+    sources: SourceWatch | None,
+    on_reload: Callable[[], None],
+) -> int:
     serving = asyncio.current_task()
     assert serving is not None
     received: list[signal.Signals] = []
@@ -98,10 +128,8 @@ async def _serve(worker: "Worker", url: str, *, is_supervised: bool, sources: So
     def receive(signum: signal.Signals) -> None:
         received.append(signum)
         if len(received) == 1:
-            more = "" if is_supervised else "; once more to stop at once"
-            logger.info(
-                "%s: finishing what runs, for %g s at most%s", signum.name, worker.settings.grace_s, more
-            )
+            hint = "" if is_supervised else "; once more to stop at once"
+            tell(logger, WorkerDraining(signum.name, worker.settings.grace_s, hint))
             worker.drain()
         elif not is_supervised:
             serving.cancel()
@@ -110,7 +138,7 @@ async def _serve(worker: "Worker", url: str, *, is_supervised: bool, sources: So
         sources.look()
     watching = asyncio.ensure_future(_drain_when_changed(worker, sources)) if sources is not None else None
     try:
-        with signals_handled(receive):
+        with signals_handled(receive, on_reload):
             await worker.serve(url)
     except asyncio.CancelledError:
         if len(received) < 2:
@@ -126,6 +154,6 @@ async def _drain_when_changed(worker: "Worker", sources: SourceWatch) -> None:
     while True:
         await asyncio.sleep(POLL_INTERVAL_S)
         if sources.look():
-            logger.info("%s has changed: starting anew", sources.changed)
+            tell(logger, SourceChanged(str(sources.changed)))
             worker.drain()
             return

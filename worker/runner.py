@@ -15,10 +15,11 @@ from typing import Any, Final, cast
 
 from msgspec import Raw
 
+from ..log.event import tell, without_quoted
 from ..protocol import errors
 from ..protocol.codec import Codec
 from ..protocol.messages import AssignmentMessage, Result, WorkerResponse
-from . import limits
+from . import events, limits
 from .assignment import Assignment
 from .binding import Arguments, BindingError
 from .command import Command, Execution
@@ -210,7 +211,7 @@ class Runner:
             try:
                 self._loop.call_soon_threadsafe(end, assignment, outcome)
             except RuntimeError:  # the event loop is closed: the worker has stopped and nobody waits
-                logger.debug("handler of %s ended after the worker", assignment.command)
+                tell(logger, events.HandlerEndedLate(assignment.command))
 
         self._executors.threads.submit(job)
 
@@ -225,7 +226,7 @@ class Runner:
             try:
                 self._loop.call_soon_threadsafe(self._end_process, assignment, future)
             except RuntimeError:
-                logger.debug("handler of %s ended after the worker", assignment.command)
+                tell(logger, events.HandlerEndedLate(assignment.command))
 
         try:
             future = self._executors.processes.submit(
@@ -243,9 +244,7 @@ class Runner:
             return
         match future.exception():
             case BrokenProcessPool():
-                logger.error(
-                    "a process that ran handlers died; %s was in it, or in one beside it", assignment.command
-                )
+                tell(logger, events.HandlerProcessDied(assignment.command))
                 self._end(assignment, "The process that ran the handler died", None)
                 return
             case None:
@@ -261,8 +260,10 @@ class Runner:
             self._end_well(assignment, Raw(report.result))
             return
         if report.traceback:
-            logger.error(
-                "%s failed (request %s)\n%s", assignment.command, assignment.request_id, report.traceback
+            name = report.error.partition(":")[0]
+            tell(
+                logger,
+                events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
             )
         self._end(assignment, report.error, report.code)
 
@@ -316,7 +317,8 @@ class Runner:
             )
         except Exception as error:
             failure = describe_unencodable(error, self._codec.encoding)
-            logger.error("%s: %s (request %s)", assignment.command, failure.text, assignment.request_id)
+            reason = without_quoted(failure.text)
+            tell(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
             self._end(assignment, failure.text, failure.code)
             return
         if len(payload) > self._result_size_bytes_max:
@@ -331,12 +333,13 @@ class Runner:
         """The handler ended with an exception."""
         if assignment.cancel_reason is not None:
             if not isinstance(error, asyncio.CancelledError | ContextCancelled):
-                logger.warning("%s failed while it was cancelled", assignment.command, exc_info=error)
+                tell(logger, events.CancelledHandlerFailed(assignment.command), error=error)
             self._end_cancelled(assignment)
         elif isinstance(error, CommandError):
             self._end(assignment, error.text, error.code)
         else:
-            logger.error("%s failed (request %s)", assignment.command, assignment.request_id, exc_info=error)
+            name = type(error).__name__
+            tell(logger, events.HandlerFailed(assignment.command, assignment.request_id, name), error=error)
             self._end(assignment, describe_exception(error), None)
 
     def _end_unwanted(self, assignment: Assignment, _: object = None) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from ..configuration.url import without_secrets
+from ..log.event import tell
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadMessage, CannotConnect, WorkerIdTaken
 from ..protocol.messages import Fault, Hello, Welcome
 from ..transport.backoff import Backoff
 from ..transport.connect import ConnectError, connect
 from ..transport.group import LinkGroup
-from . import limits
+from . import events, limits
 from .command import Command
 from .executors import Executors
 from .loop_watch import LoopWatch
@@ -41,12 +43,15 @@ class Service:
         "_grace_s",
         "_hello",
         "_last_trouble",
+        "_place",
         "_session",
         "_url",
     )
 
     def __init__(self, url: str, commands: Mapping[str, Command], settings: WorkerSettings) -> None:
         self._url = url
+        self._place = without_secrets(url)
+        """The URL as it is told."""
         self._commands = commands
         self._encoding = Encoding(settings.encoding)
         self._grace_s = settings.grace_s
@@ -102,14 +107,14 @@ class Service:
         if not session.closed.done():
             unfinished_count = await session.drain(self._grace_s)
             if unfinished_count:
-                logger.warning("%d assignments did not finish within %g s", unfinished_count, self._grace_s)
+                tell(logger, events.AssignmentsUnfinished(unfinished_count, self._grace_s))
         self._session = None
         if self._draining.done():
             return
         if session.refusal is not None:
             self._refused(session.refusal)
         else:
-            self._report_trouble(f"lost the connection to {self._url}: {session.closed.result()}")
+            self._report_trouble(f"lost the connection to {self._place}: {session.closed.result()}")
 
     async def _open(self, session: Session, group: LinkGroup) -> bool:
         """Open the session's link. False where that failed, or where the worker is to stop."""
@@ -127,7 +132,7 @@ class Service:
         except ConnectError as error:
             if error.is_permanent:
                 raise CannotConnect(str(error)) from None
-            self._report_trouble(f"cannot connect to {self._url}: {error}")
+            self._report_trouble(f"cannot connect to {self._place}: {error}")
             return False
         return True
 
@@ -139,31 +144,26 @@ class Service:
     def _welcomed(self, welcome: Welcome) -> None:
         self._backoff.reset()
         self._last_trouble = None
-        logger.info(
-            "connected to %s as %s (commands: %d, slots: %d)",
-            self._url,
-            welcome.worker_id,
-            len(self._commands),
-            self._hello.concurrency,
-        )
+        counts = (len(self._commands), self._hello.concurrency)
+        tell(logger, events.WorkerConnected(self._place, welcome.worker_id, *counts))
 
     def _refused(self, fault: Fault) -> None:
         if fault.code == BadMessage.code:
-            raise BadMessage(f"the broker at {self._url} refuses this worker: {fault.error}")
+            raise BadMessage(f"the broker at {self._place} refuses this worker: {fault.error}")
         if fault.code == WorkerIdTaken.code:
             self._report_trouble(
-                f"another worker is connected to {self._url} under the name {self._hello.name}"
+                f"another worker is connected to {self._place} under the name {self._hello.name}"
             )
         else:
             self._report_trouble(
-                f"the broker at {self._url} refuses this worker: {fault.code}: {fault.error}"
+                f"the broker at {self._place} refuses this worker: {fault.code}: {fault.error}"
             )
 
     def _report_trouble(self, trouble: str) -> None:
         """Once, however often it repeats."""
         if trouble != self._last_trouble:
             self._last_trouble = trouble
-            logger.warning("%s; retrying", trouble)
+            tell(logger, events.BrokerOutOfReach(self._place, trouble))
 
 
 def _version() -> str:

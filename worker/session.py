@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ..log.event import tell, without_quoted
 from ..protocol import errors, messages
 from ..protocol import limits as wire
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..transport.group import LinkGroup
 from ..transport.link import Link
-from . import limits
+from . import events, limits
 from .command import Command
 from .executors import Executors
 from .runner import Runner
@@ -192,15 +193,13 @@ class Session:
         if not self._disconnected.done():
             self._disconnected.set_result(None)
         if reason is not None:
-            logger.info("the broker says goodbye: %s", reason[:200])
+            tell(logger, events.BrokerLeaving(reason))
 
     def _fault(self, fault: messages.Fault) -> None:
         if self._runner is None:
             self.refusal = fault
         else:
-            logger.warning(
-                "the broker did not understand this worker: %s: %s", fault.code[:64], fault.error[:200]
-            )
+            tell(logger, events.BrokerComplained(fault.code, without_quoted(fault.error)))
 
     def _welcome_overdue(self) -> None:
         self._abort(f"the broker did not answer connect within {wire.HANDSHAKE_S_MAX:g} s")
@@ -211,7 +210,7 @@ class Session:
 
     def _complain(self, text: str, payload: bytes) -> None:
         """Tell the broker that a message of its was not understood; the link lives on."""
-        logger.warning("a message from the broker was not understood: %s", text[:200])
+        tell(logger, events.BrokerMessageRefused(without_quoted(text)))
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
 

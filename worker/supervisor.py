@@ -15,7 +15,10 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from typing import Final
 
+from ..configuration.hangup import SIGHUP, hangups_blocked
+from ..log.event import tell
 from ..transport.backoff import Backoff
+from .events import WorkerProcessEnded, WorkerProcessesStopping
 from .program import EXIT_RELOAD, EXIT_USAGE, signals_handled
 
 logger = logging.getLogger(__name__)
@@ -26,17 +29,30 @@ STEADY_S: Final = 10.0
 
 class Supervisor:
     """Keeps `process_count` children alive. `arguments` gives a child's command line (behind the interpreter) for its
-    number, from 1, and whether this is its first start."""
+    number, from 1, and whether this is its first start; `on_reload` is called at SIGHUP, which the children get too."""
 
-    __slots__ = ("_arguments", "_children", "_exit_code", "_process_count", "_received_count", "_stopping")
+    __slots__ = (
+        "_arguments",
+        "_children",
+        "_exit_code",
+        "_on_reload",
+        "_process_count",
+        "_received_count",
+        "_starting",
+        "_stopping",
+    )
 
-    def __init__(self, process_count: int, arguments: Callable[[int, bool], list[str]]) -> None:
+    def __init__(
+        self, process_count: int, arguments: Callable[[int, bool], list[str]], on_reload: Callable[[], None]
+    ) -> None:
         self._process_count = process_count
         self._arguments = arguments
+        self._on_reload = on_reload
         self._children: dict[int, Process] = {}
         self._exit_code = 0
         self._received_count = 0
         self._stopping: asyncio.Event
+        self._starting: asyncio.Lock
 
     def run(self) -> int:
         """Until told to stop and all children have ended; the exit code.
@@ -49,7 +65,8 @@ class Supervisor:
 
     async def _run(self) -> int:
         self._stopping = asyncio.Event()
-        with signals_handled(self._receive):
+        self._starting = asyncio.Lock()
+        with signals_handled(self._receive, self._reload):
             await asyncio.gather(*(self._keep(number) for number in range(1, self._process_count + 1)))
         return self._exit_code
 
@@ -59,14 +76,7 @@ class Supervisor:
         is_first_start = True
         while not self._stopping.is_set():
             began_at = time.monotonic()
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *self._arguments(number, is_first_start),
-                stdin=PIPE,
-                # Ctrl-C goes to the terminal's whole group, and a child that is still importing would make a traceback
-                # of it. This process tells its children by the pipe.
-                process_group=0,
-            )
+            child = await self._start(number, is_first_start)
             self._children[number] = child
             if self._stopping.is_set():
                 _ask_to_drain(child)
@@ -88,8 +98,22 @@ class Supervisor:
                 continue
             if time.monotonic() - began_at >= STEADY_S:
                 backoff.reset()
-            logger.warning("worker process %d %s; starting another", number, _describe_end(code))
+            tell(logger, WorkerProcessEnded(number, _describe_end(code)))
             await self._wait(backoff.next_wait_s())
+
+    async def _start(self, number: int, is_first_start: bool) -> Process:
+        # A hangup that comes before the child can handle it waits there until it can. One child at a time: two that are
+        # made at once would each find the signal blocked by the other, and leave it so.
+        async with self._starting:
+            with hangups_blocked():
+                return await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *self._arguments(number, is_first_start),
+                    stdin=PIPE,
+                    # Ctrl-C goes to the terminal's whole group, and a child that is still importing would make a
+                    # traceback of it. This process tells its children by the pipe.
+                    process_group=0,
+                )
 
     async def _wait(self, wait_s: float) -> None:
         try:
@@ -101,12 +125,18 @@ class Supervisor:
     def _receive(self, signum: signal.Signals) -> None:
         self._received_count += 1
         if self._received_count == 1:
-            logger.info("%s: stopping the worker processes; once more to kill them", signum.name)
+            tell(logger, WorkerProcessesStopping(signum.name))
             self._stop()
             return
         self._exit_code = 128 + signum
         for child in self._children.values():
             child.kill()
+
+    def _reload(self) -> None:
+        assert SIGHUP is not None, "it has just come"
+        for child in self._children.values():
+            child.send_signal(SIGHUP)
+        self._on_reload()
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -3,16 +3,17 @@
 Knows registration; serving is service.py's business, signals are program.py's.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
+from ..log.settings import LogSettings
+from ..log.setup import set_up_logging
 from ..protocol.limits import COMMANDS_COUNT_MAX, WEIGHT_DEFAULT
 from .canary import check_canary
 from .command import Command, ExecutorName
 from .limits import CONCURRENCY_DEFAULT, GRACE_S_DEFAULT
-from .program import run_program, set_up_logging
+from .program import run_program
 from .service import Service
 from .settings import WorkerSettings, settings_from
 
@@ -106,7 +107,7 @@ class Worker:
         worker says of itself, ValueError where it has no commands or its canary cannot be one, and SystemExit (128 +
         the signal) when stopped at once. Logs to stderr, unless logging has been set up.
         """
-        set_up_logging(logging.INFO)
+        set_up_logging(LogSettings())
         code = run_program(self, url)
         if code:
             raise SystemExit(code)

@@ -21,14 +21,14 @@ class Budget:
     __slots__ = (
         "_requests_count_before",
         "_requests_count_turn",
-        "_share",
         "_spent_before",
         "_spent_turn",
         "_turned_at",
+        "share",
     )
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self.share = share
         self._turned_at = 0.0
         self._requests_count_before = self._requests_count_turn = 0
         """How many requests there had been when the turn before, and this turn, began."""
@@ -44,8 +44,8 @@ class Budget:
 
     def spend(self, requests_count: int) -> bool:
         """Whether one more extra assignment may be made, `requests_count` requests after the beginning."""
-        earned = self._share * (requests_count - self._requests_count_before)
-        reserve_count = RESERVE_COUNT if self._share else 0
+        earned = self.share * (requests_count - self._requests_count_before)
+        reserve_count = RESERVE_COUNT if self.share else 0
         if self._spent_before + self._spent_turn + 1 > reserve_count + earned:
             return False
         self._spent_turn += 1

@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Raw
 from msgspec.structs import astuple
 
+from ...loadbalance.choice import StrategyChoice
 from ...protocol import errors, messages
 from ...protocol.errors import TaskferryError
 from ...protocol.limits import PRIORITY_DEFAULT
@@ -25,6 +26,7 @@ from .life import BUDGET_S_MIN, Life, may_have_run
 from .ports import RequesterPort, WorkerPort
 from .request import Request
 from .requester import Requester
+from .settings import CoreSettings
 from .worker import Worker, WorkerEvent, WorkerState
 
 LOOK_INTERVAL_S: Final = 0.25
@@ -269,6 +271,16 @@ class Core(Life):
             self._hedges.look(self.submitted_count, now)
             self.health.look(now)
             self._send_canaries(now)
+        self._settle(now)
+
+    def reconfigure(self, settings: CoreSettings, choice: StrategyChoice, now: float) -> None:
+        """Go on with other numbers and strategies. What is in flight keeps its deadline and its worker; what waits
+        beyond a new bound waits on; a bound says from now on what is let in."""
+        self.settings = settings
+        self.queue.settings = settings
+        self._retries.share = settings.retries_share_max
+        self._hedges.share = settings.hedges_share_max
+        self.roster.choose(choice)
         self._settle(now)
 
     def drain(self) -> None:

@@ -61,9 +61,9 @@ class Ejections:
         worker.learn_at = ALWAYS
         count = worker.record.failures_count
         if worker.state is WorkerState.PROBING:
-            self.eject(worker, "probe", f"failed its probe: {what}", now)
+            self.eject(worker, "probe", "failed its probe", now, what)
         elif is_doubling(count) and worker.state in TRUSTED and is_improbable(count, worker, command):
-            self.eject(worker, "failures", f"{count} failures in a row: {what}", now)
+            self.eject(worker, "failures", f"{count} failures in a row", now, what)
 
     def succeeded(self, worker: Worker, now: float) -> None:
         """The first success after failures, or doubts. That of an ejected worker counts for nothing: it had the work
@@ -81,8 +81,9 @@ class Ejections:
         elif self._roster.move(worker, WorkerEvent.CLEARED):
             self._observer.worker_moved(worker, before)
 
-    def eject(self, worker: Worker, cause: str, reason: str, now: float) -> bool:
-        """Give `worker` nothing for a while. False where too many are ejected already."""
+    def eject(self, worker: Worker, cause: str, verdict: str, now: float, words: str = "") -> bool:
+        """Give `worker` nothing for a while; `words` are those of the last failure. False where too many are ejected
+        already."""
         before = worker.state
         is_back = before in (WorkerState.PROBING, WorkerState.JOINING)
         if not is_back and not all(
@@ -97,7 +98,7 @@ class Ejections:
         worker.learn_at = ALWAYS
         record.ejected_until = now + min(EJECTION_S * record.ejections_count, EJECTION_S_MAX)
         self.counts[cause] += 1
-        self._hold(worker, reason)
+        self._hold(worker, verdict, words)
         self._observer.worker_moved(worker, before)
         return True
 
@@ -146,10 +147,10 @@ class Ejections:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _hold(self, worker: Worker, reason: str) -> None:
+    def _hold(self, worker: Worker, verdict: str, words: str = "") -> None:
         self._eased_since.pop(worker, None)
         self._weigh(worker, 1.0)
-        self._roster.move(worker, WorkerEvent.CONDEMNED, reason)
+        self._roster.move(worker, WorkerEvent.CONDEMNED, verdict, words)
         self._ejected[worker] = None
 
     def _ease(self, worker: Worker, now: float) -> None:

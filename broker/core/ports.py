@@ -72,7 +72,8 @@ class Observer(Protocol):
     """Who is told what a person may want to act on. Must not change anything."""
 
     def worker_moved(self, worker: "Worker", before: "WorkerState") -> None:
-        """The opinion of a connected worker has changed; `worker.reason` says why."""
+        """The opinion of a connected worker has changed; `worker.reason` says why, `worker.verdict`
+        without a handler's own words."""
 
     def overload_changed(self, route: "Route") -> None:
         """`route.overload.is_overloaded` has changed."""

@@ -29,10 +29,10 @@ SHED_COUNT_MAX: Final = 2000
 class Queue:
     """`count` requests and `size_bytes` of their data wait, on `routes` (those on which somebody does)."""
 
-    __slots__ = ("_observer", "_settings", "count", "routes", "shed_count", "size_bytes")
+    __slots__ = ("_observer", "count", "routes", "settings", "shed_count", "size_bytes")
 
     def __init__(self, settings: CoreSettings, observer: Observer) -> None:
-        self._settings = settings
+        self.settings = settings
         self._observer = observer
         self.count = 0
         self.size_bytes = 0
@@ -42,10 +42,10 @@ class Queue:
 
     def refusal(self, request: Request) -> Overloaded | None:
         """Why there is no room for one more; None where there is."""
-        if self.count >= self._settings.queue_count_max:
-            text = f"{self._settings.queue_count_max} requests wait (queue_count_max)"
-        elif self.size_bytes + len(request.data) > self._settings.queue_size_bytes_max:
-            text = f"{self._settings.queue_size_bytes_max} bytes of data wait (queue_size_bytes_max)"
+        if self.count >= self.settings.queue_count_max:
+            text = f"{self.settings.queue_count_max} requests wait (queue_count_max)"
+        elif self.size_bytes + len(request.data) > self.settings.queue_size_bytes_max:
+            text = f"{self.settings.queue_size_bytes_max} bytes of data wait (queue_size_bytes_max)"
         else:
             return None
         return self._overloaded(request.route, text)

@@ -68,7 +68,7 @@ class Roster:
                     for route in command.targeted.values():
                         del self._targeted[route]
 
-    def move(self, worker: Worker, event: WorkerEvent, reason: str = "") -> bool:
+    def move(self, worker: Worker, event: WorkerEvent, verdict: str = "", words: str = "") -> bool:
         """Something has happened to `worker`. False where that changes nothing."""
         before = worker.state
         if TRANSITIONS.get((before, event), before) is before:
@@ -76,7 +76,7 @@ class Roster:
         was_serving = before in SERVING
         for pool in tuple(worker.pools):
             pool.retire(worker)
-        worker.move(event, reason)
+        worker.move(event, verdict, words)
         is_probing = worker.state is WorkerState.PROBING
         worker.capacity = (
             min(worker.in_flight_count + 1, worker.concurrency) if is_probing else worker.concurrency
@@ -88,6 +88,23 @@ class Roster:
         elif was_serving and worker.state not in SERVING:
             self._leave_pools(worker)
         return True
+
+    def choose(self, choice: StrategyChoice) -> None:
+        """Pick by other strategies from now on. Where that means another one for a command, all pools are made anew, as
+        they would be had the workers just joined; else they stay, and their strategies remember what they know."""
+        self._choice = choice
+        names = {command: choice.name_for(command.name) for command in self.commands.values()}
+        if all(name == command.strategy for command, name in names.items()):
+            return
+        for command, name in names.items():
+            command.strategy = name
+            for route in (command.route, *command.targeted.values()):
+                route.pool = None
+        for worker in self.workers.values():
+            worker.pools.clear()
+            worker.memberships.clear()
+            if worker.state in SERVING:
+                self._join_pools(worker)
 
     # --- slots: the hot path ----------------------------------------------------------------------------------------
 

@@ -124,6 +124,7 @@ class Worker(Candidate):
         "sdk",
         "slowness",
         "state",
+        "verdict",
     )
 
     def __init__(  # noqa: PLR0917  what a worker is, all of it needed
@@ -147,6 +148,8 @@ class Worker(Candidate):
         self.state = WorkerState.JOINING
         self.reason = ""
         """Why it is in a state other than healthy, for people."""
+        self.verdict = ""
+        """The same without a handler's own words, which may hold data of requests and are not for a log."""
         self.record = record or Record()
         self.in_flight_count = 0
         self.assignments: dict[str, Assignment] = {}
@@ -178,11 +181,12 @@ class Worker(Candidate):
         """Assignments that it has ended with an error, or not in time."""
         return sum(tally.failed_count + tally.neutral_count for tally in self.commands.values())
 
-    def move(self, event: WorkerEvent, reason: str = "") -> bool:
-        """Change state by the table. False where the event changes nothing in this state."""
+    def move(self, event: WorkerEvent, verdict: str = "", words: str = "") -> bool:
+        """Change state by the table; `words` are a handler's. False where the event changes nothing in this state."""
         state = TRANSITIONS.get((self.state, event))
         if state is None or state is self.state:
             return False
         self.state = state
-        self.reason = reason
+        self.verdict = verdict
+        self.reason = f"{verdict}: {words}" if words else verdict
         return True

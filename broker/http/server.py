@@ -20,7 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ...log.event import tell
 from ..broker import PortTaken, describe_os_error
+from ..events import WorkerDrained, WorkerUndrained
 from .metrics import BrokerCollector
 from .views import request_view, status_view, waiting_view, worker_view, workers_view
 
@@ -92,8 +94,8 @@ def make_app(broker: "Broker") -> Starlette:
             return _error(404, f"no worker {worker_id!r} is connected")
         change = broker.core.resume_worker if wish.undo else broker.core.drain_worker
         change(worker, time.monotonic())
-        what = "is given requests again" if wish.undo else "is drained"
-        logger.info("worker %s %s, as an operator wishes; it is %s", worker_id, what, worker.state.value)
+        happened = WorkerUndrained if wish.undo else WorkerDrained
+        tell(logger, happened(worker_id, worker.state.value))
         return JSONResponse(worker_view(broker, worker))
 
     return Starlette(

@@ -49,7 +49,7 @@ def test_a_host_that_is_not_here_is_one_clear_line(programs: Programs) -> None:
 def test_an_unknown_strategy_is_one_clear_line(programs: Programs) -> None:
     line = last_words(programs, "--strategy", "fastest")
     assert line == (
-        "error: broker: strategy: 'fastest' is unknown; "
+        "error: --strategy: 'fastest' is unknown; "
         "one of least_loaded, round_robin, random, weighted_random, weighted_round_robin, power_of_two, "
         "latency_aware, consistent_hash"
     )
@@ -60,7 +60,7 @@ def test_a_bad_file_is_one_clear_line(programs: Programs, tmp_path: Path) -> Non
     assert last_words(programs, "--config", str(path)) == f"error: {path}: No such file or directory"
     path.write_text("[broker]\nworkerport = 1\n")
     line = last_words(programs, "--config", str(path))
-    assert line == f"error: {path}: workerport: no such setting; did you mean worker_port?"
+    assert line == f"error: {path}: [broker] workerport: no such setting; did you mean worker_port?"
 
 
 def test_a_bad_environment_is_refused(programs: Programs) -> None:

@@ -126,7 +126,7 @@ def test_a_plugin_that_cannot_be_used_is_one_clear_line(
     assert broker.wait() == USAGE_ERROR
     assert broker.stdout == ""
     (line,) = broker.stderr.splitlines()
-    assert line.startswith(f"error: broker: {text}")
+    assert line.startswith(f"error: --{text}")
 
 
 def test_two_plugins_of_one_name_are_both_named(programs: Programs, tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def test_after_a_restart_of_the_broker_it_serves_again_within_5_s(programs: Prog
         send(link, "r", "pid")
         assert receive(link)["success"]
     assert time.monotonic() - began_at < 5
+    worker.interrupt()
+    assert worker.wait() == 0
     assert worker.stderr.count("connected to") == 2
 
 

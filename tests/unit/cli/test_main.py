@@ -91,7 +91,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["request", "echo", "--timeout", "-1"],
             "error: Invalid value for '--timeout'",
         ),
-        (["request", "echo", "--timeout", "nan"], "error: --timeout: nan is not a number of seconds"),
+        (["request", "echo", "--timeout", "nan"], "error: --timeout: expected a number of seconds over 0"),
         (["request", "echo", "--concurrency", "2"], "error: --concurrency needs --count"),
         (
             ["request", "echo", "--hedge", "p95"],

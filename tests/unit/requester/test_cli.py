@@ -1,10 +1,10 @@
 """`taskferry request`: what its options make of a request, and what a failure looks like."""
 
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +13,6 @@ from taskferry.requester.cli import request
 from taskferry.requester.routing_arguments import RoutingError, routing_from
 
 from tests.unit.requester.fake_broker import FakeBrokerThread
-
-
-@pytest.fixture(autouse=True)
-def _log_level() -> Iterator[None]:
-    """The command sets it for its process, which here is that of all tests."""
-    logger = logging.getLogger("taskferry")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 @pytest.fixture
@@ -162,3 +153,19 @@ def test_a_failure_as_json_has_all_that_is_known(broker: FakeBrokerThread) -> No
     result = run(broker, "fail", json.dumps(FAILURE), "--json")
     assert FAILURE.items() <= json.loads(result.stdout).items()
     assert (result.exit_code, result.stderr) == (1, "")
+
+
+def test_what_holds_for_good_may_come_from_a_file(broker: FakeBrokerThread, tmp_path: Path) -> None:
+    path = tmp_path / "taskferry.toml"
+    path.write_text(f'[requester]\nbroker = "{broker.url}"\ntimeout = 7\nraw = true\njson = false\n')
+    environment = {"TASKFERRY_REQUEST_CONFIG": str(path)}
+    result = CliRunner().invoke(request, ["echo", '"as it is"'], env=environment)
+    assert (result.exit_code, result.stdout) == (0, "as it is\n")
+    (message,) = broker.broker.requests
+    assert message.timeout == pytest.approx(7, abs=0.5)
+    path.write_text("[requester]\ntimeout = 0\nwiat = true\n")
+    result = CliRunner().invoke(request, ["echo"], env=environment)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: {path}: [requester] wiat: no such setting; did you mean wait? (and 1 more)"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from taskferry.configuration.url import without_secrets
 from taskferry.protocol.encodings import Encoding
 from taskferry.transport.connect import ConnectError, check_url, connect
 from taskferry.transport.group import LinkGroup
@@ -54,7 +55,9 @@ NO_URLS = [
 @pytest.mark.parametrize("url", NO_URLS)
 async def test_what_is_no_url_will_never_be_one(group: LinkGroup, url: str) -> None:
     error = await failed_connect(url, group)
-    assert str(error) == f"{url!r} is not a URL of the form ws://HOST:PORT or wss://HOST:PORT"
+    assert (
+        str(error) == f"{without_secrets(url)!r} is not a URL of the form ws://HOST:PORT or wss://HOST:PORT"
+    )
     assert error.is_permanent
 
 

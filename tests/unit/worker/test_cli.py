@@ -1,5 +1,7 @@
 """`python -m taskferry.worker`: options, environment, signals, exit codes, and one clear line for each mistake."""
 
+import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -46,7 +48,9 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
             and parameter.name not in {"help", "verbose"}
         ):
             option = parameter.opts[0].removeprefix("--").replace("-", "_").upper()
-            assert parameter.envvar == f"TASKFERRY_WORKER_{option}"
+            variables = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar
+            shared = [f"TASKFERRY_{option}"] if option.startswith("LOG_") else []
+            assert variables == [f"TASKFERRY_WORKER_{option}", *shared]
             assert parameter.help
     heavy = "{'asyncio', 'msgspec', 'websockets', 'concurrent.futures'} & set(sys.modules)"
     source = f"import sys; import taskferry.worker.cli; sys.exit(str({heavy} or ''))"
@@ -72,9 +76,12 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
             ["--broker", "http://localhost"],
             "Error: 'http://localhost' is not a URL of the form ws://HOST:PORT",
         ),
-        (["--name", "a b"], "Error: name: only letters, digits and _ . : @ / - may be used"),
-        (["--label", f"k={'v' * 129}"], "Error: labels: Expected str of length <= 128"),
-        (["--canary", "a b"], "Error: canary: only letters, digits and _ . : @ / - may be used"),
+        (["--name", "a b"], "Error: --name: only letters, digits and _ . : @ / - may be used"),
+        (
+            ["--label", f"k={'v' * 129}"],
+            'Error: --label: "k": expected a text of 0 to 128 characters, got 129',
+        ),
+        (["--canary", "a b"], "Error: --canary: only letters, digits and _ . : @ / - may be used"),
         (["nothing:worker"], "Error: there is no module 'nothing' in "),
         (["taskferry.worker:Worker"], "Error: taskferry.worker:Worker is a type, not a Worker"),
     ],
@@ -134,6 +141,157 @@ async def test_without_a_module_it_serves_the_built_in_commands(tmp_path: Path, 
         assert connection.hello["data"]["name"] == "plain"
         assert await connection.result("echo", {"message": "Hello World"}) == "Echo: Hello World"
         assert "connected to" in await program.line_with("as plain (commands: 4, slots: 16)")
+
+
+async def test_a_file_comes_before_the_module_and_after_the_environment_and_flags(
+    folder: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "taskferry.toml").write_text(
+        f'[worker]\nbroker = "{broker.url}"\nname = "in-file"\nconcurrency = 5\nweight = 2\ncanary = "pid"\n'
+        'grace = 1\n[worker.labels]\ngpu = "yes"\nzone = ""\n[broker]\nanything = "is not ours"\n'
+    )
+    monkeypatch.setenv("TASKFERRY_WORKER_CONFIG", "taskferry.toml")
+    monkeypatch.setenv("TASKFERRY_WORKER_WEIGHT", "3")
+    for processes, name in ((1, "in-file"), (2, "in-file-1")):
+        arguments = ("tasks:worker", "--concurrency", "7", "--processes", str(processes))
+        async with worker_program(folder, *arguments) as program:
+            connections = [await broker.connection() for _ in range(processes)]
+            hellos = sorted(
+                (connection.hello["data"] for connection in connections), key=lambda hello: str(hello["name"])
+            )
+            hello = hellos[0]
+            assert (hello["name"], hello["concurrency"], hello["weight"]) == (name, 7, 3.0)
+            assert (hello["labels"], hello["canary"]) == ({"gpu": "yes", "zone": ""}, "pid")
+            program.process.send_signal(signal.SIGTERM)
+            await program.ended()
+
+
+async def test_a_wrong_file_is_one_clear_line(folder: Path) -> None:
+    (folder / "taskferry.toml").write_text("[worker]\nconcurency = 1\n")
+    code, lines = await run_to_end(folder, "tasks:worker", "--config", "taskferry.toml")
+    assert code == 2
+    assert lines == ["Error: taskferry.toml: [worker] concurency: no such setting; did you mean concurrency?"]
+
+
+RELOADED = "configuration reloaded: log.level: info -> debug"
+FIXED = "configuration: not without a restart: concurrency: the module's, else 16 -> 4"
+
+
+async def test_a_hangup_reloads_the_log_and_stops_nothing(folder: Path, broker: FakeBroker) -> None:
+    path = folder / "taskferry.toml"
+    path.write_text("")
+    arguments = ("tasks:worker", "--broker", broker.url, "--config", "taskferry.toml")
+    async with worker_program(folder, *arguments) as program:
+        connection = await broker.connection()
+        await program.line_with("connected to")
+        path.write_text('[log]\nlevel = "debug"\n[worker]\nconcurrency = 4\n')
+        program.process.send_signal(signal.SIGHUP)
+        assert (await program.line_with(FIXED)).partition(" ")[2].startswith("WARNING ")
+        assert RELOADED in program.lines[-2]
+        assert await connection.result("pid") == program.process.pid
+
+
+async def test_a_hangup_reaches_all_processes(folder: Path, broker: FakeBroker) -> None:
+    path = folder / "taskferry.toml"
+    path.write_text("")
+    arguments = ("tasks:worker", "--broker", broker.url, "--config", "taskferry.toml", "--processes", "2")
+    async with worker_program(folder, *arguments) as program:
+        for _ in range(2):
+            await broker.connection()
+        await program.line_with("connected to", count=2)
+        path.write_text('[log]\nlevel = "debug"\n')
+        program.process.send_signal(signal.SIGHUP)
+        await program.line_with(RELOADED, count=3)
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == 0
+    assert not any("starting another" in line for line in program.lines)
+
+
+async def test_a_hangup_before_the_processes_are_ready_waits_until_they_are(
+    folder: Path, broker: FakeBroker
+) -> None:
+    (folder / "taskferry.toml").write_text("")
+    slow = "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(0.5)\n"
+    (folder / "tasks.py").write_text(slow + TASKS)
+    arguments = ("tasks:worker", "--broker", broker.url, "--config", "taskferry.toml", "--processes", "2")
+    async with worker_program(folder, *arguments) as program:
+        async with asyncio.timeout(10):
+            while not (folder / "begun").exists():
+                await asyncio.sleep(0.01)
+        program.process.send_signal(signal.SIGHUP)
+        await program.line_with("configuration reloaded: nothing has changed", count=3)
+        for _ in range(2):
+            await broker.connection()
+    assert not any("starting another" in line for line in program.lines)
+
+
+async def test_a_hangup_without_a_file_is_a_line(folder: Path, broker: FakeBroker) -> None:
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url) as program:
+        connection = await broker.connection()
+        await program.line_with("connected to")
+        program.process.send_signal(signal.SIGHUP)
+        await program.line_with("configuration not reloaded, nothing has changed: there is no file")
+        assert await connection.result("pid") == program.process.pid
+
+
+SECRET = "SECRET-4711"
+SPILLING = """
+import os
+from taskferry.worker import Worker
+
+worker = Worker(name="spilling")
+
+class Spilled(Exception):
+    pass
+
+@worker.command()
+async def spill(password: str) -> None:
+    try:
+        raise KeyError(password)
+    except KeyError as error:
+        raise Spilled(password) from error
+
+@worker.command(executor="process")
+def spill_in_process(password: str) -> None:
+    raise Spilled(password)
+
+@worker.command()
+def spill_in_thread(password: str) -> object:
+    return {object(): password}
+"""
+
+
+@pytest.mark.parametrize("form", ["human", "json"])
+async def test_what_a_handler_is_given_and_what_it_says_is_never_logged(
+    form: str, tmp_path: Path, broker: FakeBroker
+) -> None:
+    (tmp_path / "tasks.py").write_text(SPILLING)
+    url = broker.url.replace("ws://", f"ws://ada:{SECRET}@") + f"/?token={SECRET}"
+    arguments = ("tasks:worker", "--broker", url, "--log-level", "debug", "--log-format", form)
+    async with worker_program(tmp_path, *arguments) as program:
+        connection = await broker.connection()
+        for command in ("spill", "spill_in_process", "spill_in_thread"):
+            failure = await connection.failure(command, {"password": SECRET})
+            assert (SECRET in failure[1]) == (command != "spill_in_thread")
+        await connection.failure("spill", {"password": [SECRET]})
+        connection.send({"type": SECRET})
+        await connection.receive_type("error")
+        await program.line_with("was not understood")
+        # Python itself may have something to say of a pool of processes at the end: these are the lines of the log.
+        logged = list(program.lines)
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == 0
+    text = "\n".join(program.lines)
+    assert SECRET not in text
+    assert "spill failed (request " in text
+    assert "tasks.Spilled" in text
+    assert "was not understood" in text
+    assert f"connected to {broker.url.replace('ws://', 'ws://...@')}/?... as spilling" in text
+    if form == "json":
+        lines = [json.loads(line) for line in logged]
+        (failed,) = (line for line in lines if line.get("command") == "spill_in_process")
+        assert (failed["event"], failed["exception"]) == ("handler_failed", "Spilled")
+        assert failed["traceback"].startswith("Traceback (most recent call last):\n")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

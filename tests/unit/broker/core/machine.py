@@ -278,6 +278,22 @@ class CoreMachine(RuleBasedStateMachine):
         self.world.sleep(seconds)
         self.look()
 
+    @rule(
+        strategy=st.sampled_from(list(STRATEGIES)),
+        patterns=st.dictionaries(
+            st.sampled_from([*COMMANDS, "*"]), st.sampled_from(list(STRATEGIES)), max_size=2
+        ),
+        queue_count_max=st.sampled_from([0, 3, 50]),
+        queue_size_bytes_max=st.sampled_from([60, 10_000]),
+        in_flight_count_max=st.sampled_from([4, 50]),
+        timeout_s=st.sampled_from([1.0, 30.0]),
+    )
+    def broker_is_reconfigured(self, strategy: str, **settings: Any) -> None:
+        held = [worker.holds for worker in self.workers]
+        self.world.reconfigure(strategy, **settings)
+        assert [worker.holds for worker in self.workers] == held, "what runs is left alone"
+        self.look()
+
     @precondition(lambda self: self.request_count > 150)
     @rule(stops=st.booleans())
     def broker_drains_or_stops(self, stops: bool) -> None:

@@ -278,3 +278,12 @@ def test_a_failed_probe_ejects_whatever_the_share() -> None:
     world.eject(second)
     world.probe(first, succeeds=False)
     assert (first.state, second.state) == ("ejected", "ejected")
+
+
+def test_the_verdict_does_not_repeat_what_the_handler_said() -> None:
+    world = World()
+    worker = world.worker("bad", concurrency=9)
+    world.worker("good", concurrency=9)
+    world.eject(worker)
+    assert worker.session.reason == "5 failures in a row: broken"
+    assert worker.session.verdict == "5 failures in a row"

@@ -4,6 +4,7 @@ After every call to the core its invariants are checked, and that each request s
 is in flight. Fake links keep what the core sent; they decide nothing.
 """
 
+import dataclasses
 import random
 from collections import Counter
 from typing import Any, Final, NamedTuple
@@ -109,17 +110,26 @@ class World:
         patterns: dict[str, str] | None = None,
         **settings: Any,
     ) -> None:
-        chance = random.Random(seed).random
-        factories = {name: watched(factory) for name, factory in STRATEGIES.items()}
+        self._chance = random.Random(seed).random
         self.events = Events()
-        self.core = Core(
-            CoreSettings(**settings), StrategyChoice(strategy, patterns or {}, factories, chance), self.events
-        )
+        self.core = Core(CoreSettings(**settings), self._choice(strategy, patterns), self.events)
         self.now = START_S
         self.submitted: list[tuple[FakeRequester, str]] = []
         self.answers: list[Answer] = []
         self.abandoned_count = 0
         """Requests that were in flight when their requester went."""
+
+    def _choice(self, strategy: str, patterns: dict[str, str] | None) -> StrategyChoice:
+        factories = {name: watched(factory) for name, factory in STRATEGIES.items()}
+        return StrategyChoice(strategy, patterns or {}, factories, self._chance)
+
+    def reconfigure(
+        self, strategy: str = "least_loaded", *, patterns: dict[str, str] | None = None, **settings: Any
+    ) -> None:
+        """Other strategies, and those of the settings that are named."""
+        numbers = dataclasses.replace(self.core.settings, **settings)
+        self.core.reconfigure(numbers, self._choice(strategy, patterns), self.now)
+        self.check()
 
     def requester(self) -> "FakeRequester":
         return FakeRequester(self)

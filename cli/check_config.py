@@ -1,0 +1,151 @@
+"""`taskferry check-config`: what a configuration file, with the environment and flags on top, comes to.
+
+Knows which programs there are and where their tables and options are; must not know what a setting is for.
+"""
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from ..configuration.schema import Setting, Table, shown
+from ..configuration.sources import Configuration, ConfigurationError, Sourced, Sources
+from ..log.options import sources_of
+from ..log.settings import LOG
+
+WRONG: Final = 2
+
+
+class Program(NamedTuple):
+    """A program that reads the file: its package, the place of its table, and arguments that it cannot do without."""
+
+    module: str
+    command: str
+    table: str
+    arguments: tuple[str, ...] = ()
+
+
+PROGRAMS: Final = {
+    "broker": Program("broker.cli", "broker", "BROKER"),
+    "worker": Program("worker.cli", "worker", "WORKER"),
+    "request": Program("requester.cli", "request", "REQUESTER", ("COMMAND",)),
+}
+
+
+@click.command(
+    "check-config",
+    short_help="Check a configuration file, and show what it comes to.",
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "allow_interspersed_args": False,
+        "ignore_unknown_options": True,
+    },
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("words", metavar="[broker|worker|request [OPTIONS]...]", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def check_config(context: click.Context, *, as_json: bool, file: Path, words: tuple[str, ...]) -> None:
+    """Check FILE and print the settings in force: each with its value, and where that came from, which is `default`,
+    `file`, a variable of the environment or a flag.
+
+    With a program and its options behind it, as `taskferry check-config FILE broker --timeout 5`, those of that program
+    alone, as it would start with them.
+
+    Exit code 0, or 2 where something is wrong: one line for each, with the file, the key, the bound and what to do.
+    """
+    if words[:1] == ("--json",):
+        as_json, words = True, words[1:]
+    try:
+        tables, configuration = _read(file, words)
+    except ConfigurationError as error:
+        if as_json:
+            click.echo(json.dumps({"file": str(file), "errors": error.lines}))
+        else:
+            for line in error.lines:
+                click.echo(f"error: {line}", err=True)
+        context.exit(WRONG)
+    if as_json:
+        settings = {table.name: _values(table, configuration) for table in tables}
+        click.echo(json.dumps({"file": str(file), "settings": settings}))
+    else:
+        rows = [row for table in tables for row in _rows(table, configuration)]
+        click.echo(_columns([("setting", "value", "from"), *rows]))
+        click.echo(f"{file} is in order")
+
+
+def all_tables() -> list[Table[Any]]:
+    """The tables of all programs, and that of the log."""
+    return [_table(program) for program in PROGRAMS.values()] + [LOG]
+
+
+def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configuration]:
+    """The tables to show, and what is in force. Raises ConfigurationError; UsageError for an unknown program."""
+    name, *arguments = words or ("",)
+    if name and name not in PROGRAMS:
+        raise click.UsageError(f"{name!r} is no program that reads a file: one of {', '.join(PROGRAMS)}")
+    given: dict[str, dict[str, Sourced]] = {}
+    faults: list[str] = []
+    for program_name, program in PROGRAMS.items():
+        is_asked = program_name == name
+        try:
+            sources = sources_of(_context(program, arguments if is_asked else []), _table(program))
+        except click.UsageError as error:
+            faults.append(error.format_message())
+            continue
+        log = sources.given.pop(LOG.name)
+        given |= sources.given
+        if is_asked or not name:
+            given.setdefault(LOG.name, log)
+    try:
+        configuration = Sources(all_tables(), file, given).read()
+    except ConfigurationError as error:
+        raise ConfigurationError([*error.lines, *faults]) from None
+    if faults:
+        raise ConfigurationError(faults)
+    tables = [_table(PROGRAMS[name]), LOG] if name else all_tables()
+    return tables, configuration
+
+
+def _table(program: Program) -> Table[Any]:
+    module = importlib.import_module(f"taskferry.{program.module}")
+    table: Table[Any] = getattr(module, program.table)
+    return table
+
+
+def _context(program: Program, arguments: list[str]) -> click.Context:
+    """As the program would see it. Raises UsageError."""
+    module = importlib.import_module(f"taskferry.{program.module}")
+    command: click.Command = getattr(module, program.command)
+    return command.make_context(program.command, [*program.arguments, *arguments])
+
+
+def _values(table: Table[Any], configuration: Configuration) -> dict[str, Any]:
+    return {
+        key: {"value": _plain(table.settings[key], found.value), "from": found.source}
+        for key, found in configuration.values[table.name].items()
+    }
+
+
+def _plain(setting: Setting, value: Any) -> Any:
+    """As it would stand in JSON; of a URL what may be shown."""
+    return shown(setting.kind, value) if isinstance(value, str) and value else value
+
+
+def _rows(table: Table[Any], configuration: Configuration) -> Iterator[tuple[str, str, str]]:
+    for key, found in configuration.values[table.name].items():
+        name = f"{table.name}.{key}"
+        if isinstance(found.value, dict) and found.value:
+            yield from ((f'{name}."{entry}"', text, found.source) for entry, text in found.value.items())
+        else:
+            setting = table.settings[key]
+            value = setting.instead if found.value is None else shown(setting.kind, found.value)
+            yield name, value, found.source
+
+
+def _columns(rows: list[tuple[str, str, str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "\n".join(f"{name:{widths[0]}}  {value:{widths[1]}}  {source}" for name, value, source in rows)

@@ -1,0 +1,190 @@
+"""The kinds of value that a setting can have, each with its bounds, and the words for a value that is out of them.
+
+Knows values and words; must not know which setting a value is of, nor where it came from.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, TypeAlias
+
+TOLD_LENGTH_MAX: Final = 60
+"""Characters of a wrong value that are repeated in the line about it: enough to find it again."""
+
+
+class Text(NamedTuple):
+    """A text of `length_min` to `length_max` characters; `check` may raise ValueError with what else is wrong.
+
+    `is_url`: what names somebody, or lets somebody in, is left out where the value is shown.
+    """
+
+    length_max: int
+    length_min: int = 0
+    check: Callable[[str], object] | None = None
+    is_url: bool = False
+
+    @property
+    def expected(self) -> str:
+        return f"a text of {self.length_min} to {self.length_max} characters"
+
+    def convert(self, value: object) -> str:
+        """The value, checked. Raises ValueError, which says what was expected instead."""
+        if not isinstance(value, str):
+            is_plain = isinstance(value, int | float)
+            raise _wrong(self, value, "write it in quotes" if is_plain else "")
+        if not self.length_min <= len(value) <= self.length_max:
+            raise ValueError(f"expected {self.expected}, got {len(value)}")
+        if self.check is not None:
+            self.check(value)
+        return value
+
+
+class Whole(NamedTuple):
+    """A whole number, bounds included, of `unit`."""
+
+    low: int
+    high: int
+    unit: str = ""
+
+    @property
+    def expected(self) -> str:
+        of_unit = f" of {self.unit}" if self.unit else ""
+        return f"a whole number{of_unit} from {self.low} to {self.high}"
+
+    def convert(self, value: object) -> int:
+        """The value, checked. Raises ValueError, which says what was expected instead."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _wrong(self, value, _without_quotes(value))
+        if not self.low <= value <= self.high:
+            raise _wrong(self, value)
+        return value
+
+
+class Number(NamedTuple):
+    """A number of `unit`, bounds included, but for `low` where `is_low_open`."""
+
+    low: float
+    high: float
+    unit: str = ""
+    is_low_open: bool = False
+
+    @property
+    def expected(self) -> str:
+        of_unit = f" of {self.unit}" if self.unit else ""
+        bounds = (
+            f"over {self.low:g} and at most {self.high:g}"
+            if self.is_low_open
+            else f"from {self.low:g} to {self.high:g}"
+        )
+        return f"a number{of_unit} {bounds}"
+
+    def convert(self, value: object) -> float:
+        """The value, checked. Raises ValueError, which says what was expected instead."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _wrong(self, value, _without_quotes(value))
+        is_high_enough = value > self.low if self.is_low_open else value >= self.low
+        if math.isnan(value) or not is_high_enough or value > self.high:
+            raise _wrong(self, value)
+        return float(value)
+
+
+class Choice(NamedTuple):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+    def convert(self, value: object) -> str:
+        """The value, checked. Raises ValueError, which says what was expected instead."""
+        if not isinstance(value, str) or value not in self.words:
+            near = closest(value, self.words) if isinstance(value, str) else None
+            raise _wrong(self, value, f"did you mean {near}?" if near else "")
+        return value
+
+
+class Switch(NamedTuple):
+    """On or off."""
+
+    @property
+    def expected(self) -> str:
+        return "true or false"
+
+    def convert(self, value: object) -> bool:
+        """The value, checked. Raises ValueError, which says what was expected instead."""
+        if not isinstance(value, bool):
+            word = str(value).lower()
+            raise _wrong(self, value, f"write {word} without quotes" if word in ("true", "false") else "")
+        return value
+
+
+class Dictionary(NamedTuple):
+    """A table of its own: at most `count_max` names, each with a value of one kind. A name is what `name_kind` allows;
+    `check` may raise ValueError with what else is wrong."""
+
+    name_kind: Text
+    value_kind: Text | Choice
+    count_max: int
+    check: Callable[[dict[str, str]], object] | None = None
+
+    @property
+    def expected(self) -> str:
+        return f"a table of at most {self.count_max} names, each with {self.value_kind.expected}"
+
+    def convert(self, value: object) -> dict[str, str]:
+        """The value, checked. Raises ValueError, which says what was expected instead."""
+        if not isinstance(value, Mapping):
+            raise _wrong(self, value)
+        if len(value) > self.count_max:
+            raise ValueError(f"expected at most {self.count_max} names, got {len(value)}")
+        converted: dict[str, str] = {}
+        for name, text in value.items():
+            try:
+                key = self.name_kind.convert(name)
+                converted[key] = self.value_kind.convert(text)
+            except ValueError as error:
+                raise ValueError(f"{_told(name)}: {error}") from None
+        if self.check is not None:
+            self.check(converted)
+        return converted
+
+
+Kind: TypeAlias = Text | Whole | Number | Choice | Switch | Dictionary
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """What may have been meant by `word`; None where nothing is like it."""
+    import difflib  # noqa: PLC0415  most configurations are right
+
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
+def _wrong(kind: Kind, value: object, suggestion: str = "") -> ValueError:
+    return ValueError(
+        f"expected {kind.expected}, got {_told(value)}" + (f"; {suggestion}" if suggestion else "")
+    )
+
+
+def _without_quotes(value: object) -> str:
+    is_number = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*", value)
+    return "write it without quotes" if is_number else ""
+
+
+def _told(value: object) -> str:
+    """A value as its writer knows it, on one line."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            import json  # noqa: PLC0415  as above
+
+            text = json.dumps(value, ensure_ascii=False)
+            return text if len(text) <= TOLD_LENGTH_MAX else f'{text[:TOLD_LENGTH_MAX]}..."'
+        case Mapping():
+            return "a table"
+        case list():
+            return "a list"
+        case _:
+            return str(value)

@@ -1,0 +1,134 @@
+"""A table's settings as options of a click command, and back: what the command line and the environment gave.
+
+Knows click; must not know files, nor what a setting is for.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from .kinds import Choice, Dictionary, Number, Switch, Text, Whole
+from .schema import Setting, Table
+from .sources import Sourced
+
+
+class Pair(click.ParamType["tuple[str, str]"]):
+    """`K=V`."""
+
+    name = "K=V"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split at the first `=`."""
+        key, separator, text = str(value).partition("=")
+        if not key or not separator:
+            self.fail(f"{value!r} is not of the form K=V", param, ctx)
+        return key, text
+
+
+def config_option(variable: str) -> click.Option:
+    """`--config FILE`."""
+    return click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        envvar=variable,
+        show_envvar=True,
+        help="TOML file; see docs/configuration.md, and `taskferry check-config FILE`.",
+    )
+
+
+def options_of(table: Table[Any], metavars: dict[str, str] | None = None) -> list[click.Option]:
+    """One option for each setting that has one, with its variable, its bounds and its default. `metavars` by key."""
+    named = metavars or {}
+    return [_option(setting, named.get(setting.key)) for setting in table.settings.values() if setting.option]
+
+
+def _option(setting: Setting, metavar: str | None) -> click.Option:
+    attributes: dict[str, Any] = {"metavar": metavar} if metavar else {}
+    match setting.kind:
+        case Whole(low=low, high=high):
+            attributes["type"] = click.IntRange(low, high)
+        case Number(low=low, high=high, is_low_open=is_open):
+            attributes["type"] = click.FloatRange(low, high, min_open=is_open)
+        case Choice(words=words):
+            attributes["type"] = click.Choice(words)
+        case Switch():
+            attributes["is_flag"] = True
+        case Dictionary():
+            attributes |= {"type": Pair(), "multiple": True}
+        case Text():
+            attributes["type"] = click.STRING
+    is_told = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary)
+    default = f"  [default: {setting.default_text}]" if is_told or setting.instead else ""
+    return click.Option(
+        [setting.option, setting.key],
+        envvar=setting.variable,
+        show_envvar=True,
+        help=setting.help + default,
+        **attributes,
+    )
+
+
+def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:
+    """What was not left out, by key."""
+    given: dict[str, Sourced] = {}
+    for setting in table.settings.values():
+        source = source_of(context, setting.key) if setting.option else None
+        if source is not None:
+            value = context.params[setting.key]
+            given[setting.key] = Sourced(
+                dict(value) if isinstance(setting.kind, Dictionary) else value, source
+            )
+    return given
+
+
+def source_of(context: click.Context, name: str) -> str | None:
+    """The flag or the variable that gave a parameter its value; None where it was left out."""
+    match context.get_parameter_source(name):
+        case ParameterSource.COMMANDLINE:
+            return _parameter(context, name).opts[0]
+        case ParameterSource.ENVIRONMENT:
+            return next(name for name in _variables(_parameter(context, name)) if os.environ.get(name))
+        case _:
+            return None
+
+
+def flags_of(context: click.Context) -> list[str]:
+    """What stood on the command line, as words again: for a process of the same program. Hidden options and arguments
+    are left out; the environment is handed on by itself."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        is_shown = isinstance(parameter, click.Option) and not parameter.hidden
+        if not is_shown or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value, flag = context.params[name], parameter.opts[-1]
+        if value is True:
+            words.append(flag)
+            continue
+        for item in value if parameter.multiple else [value]:
+            words += [flag, _word(item)]
+    return words
+
+
+def _word(item: Any) -> str:
+    """As it was written: `K=V` is a pair, whose K may have been left out."""
+    if isinstance(item, tuple):
+        key, value = item
+        return value if key is None else f"{key}={value}"
+    return str(item)
+
+
+def _parameter(context: click.Context, name: str) -> click.Parameter:
+    return next(parameter for parameter in context.command.params if parameter.name == name)
+
+
+def _variables(parameter: click.Parameter) -> Iterator[str]:
+    variables = parameter.envvar
+    yield from [variables] if isinstance(variables, str) else variables or ()

@@ -1,0 +1,77 @@
+"""What an event is: one thing that happened and that a person may act on, with a name and typed fields.
+
+Each program declares its own events (its `events.py`); those that all have are in events.py here. Must not know how an
+event is written, nor when it happens.
+"""
+
+import logging
+import re
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+FIELD_LENGTH_MAX: Final = 500
+"""Characters of one field: a peer's name or words, or a list of settings. What is longer is cut."""
+
+_QUOTED: Final = re.compile(r"""(['"]).*\1""", re.DOTALL)
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A happening. A subclass declares its fields, and
+
+    `level`: how much it matters; `text`: the line for people, with fields in braces; `same`: the fields in which two of
+    these must be equal to be one that repeats (see folding.py), None where each is to be told.
+    """
+
+    name: ClassVar[str]
+    """As it stands in JSON: `worker_joined`."""
+    level: ClassVar[int] = logging.INFO
+    text: ClassVar[str]
+    same: ClassVar[tuple[str, ...] | None] = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.name = _WORDS.sub("_", cls.__name__).lower()
+
+    def fields(self) -> dict[str, Any]:
+        """By name, fit for one line: control characters escaped, and not too long."""
+        return {name: _fit(getattr(self, name)) for name in self.__struct_fields__}
+
+    def __str__(self) -> str:
+        told = {name: _listed(value) for name, value in self.fields().items()}
+        return self.text.format(**told)
+
+
+def tell(logger: logging.Logger, event: Event, *, error: BaseException | None = None) -> None:
+    """Log an event, with the traceback of `error`."""
+    logger.log(event.level, event, exc_info=error, stacklevel=2)
+
+
+def without_quoted(text: str) -> str:
+    """`text` without what it quotes from a message: that is data of whoever sent it."""
+    return _QUOTED.sub("'...'", text)
+
+
+def _fit(value: Any) -> Any:
+    match value:
+        case str():
+            return _printable(value)
+        case tuple():
+            return [_fit(item) for item in value]
+        case _:
+            return value
+
+
+def _printable(text: str) -> str:
+    if len(text) > FIELD_LENGTH_MAX:
+        text = f"{text[: FIELD_LENGTH_MAX - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
+
+
+def _listed(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, list) else value

@@ -1,0 +1,43 @@
+"""How a log record is written for people; for programs: json_format.py.
+
+Knows records. What is written never holds the text of an exception (traceback.py).
+"""
+
+import logging
+from types import TracebackType
+from typing import Final, TypeAlias
+
+from .traceback import places
+
+ExceptionInfo: TypeAlias = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+
+HUMAN_FORM: Final = "%(asctime)s %(levelname)-7s %(message)s"
+HUMAN_FORM_OF_MANY: Final = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
+"""Where several processes write to one terminal."""
+
+
+class HumanFormatter(logging.Formatter):
+    """Time of day, level, text."""
+
+    def __init__(self, *, is_one_of_many: bool = False) -> None:
+        super().__init__(HUMAN_FORM_OF_MANY if is_one_of_many else HUMAN_FORM, "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback below it."""
+        line = super().format(record)
+        repeated = repetition_of(record)
+        if repeated is None:
+            return line
+        return f"{line} (repeated {repeated[0]} times in the last {repeated[1]:g} s)"
+
+    def formatException(self, ei: ExceptionInfo) -> str:
+        """Places and types."""
+        return places(ei[1]) if ei[1] is not None else ""
+
+
+def repetition_of(record: logging.LogRecord) -> tuple[int, float] | None:
+    """How often, and within how many seconds, what the record tells has happened again; None: it is the first."""
+    found: tuple[int, float] | None = getattr(record, "repetition", None)
+    return found

@@ -1,0 +1,86 @@
+"""The options that every program has, `--config`, `--log-level` and `--log-format`, and what all of its options gave.
+
+Knows click and the table [log]; must not know how lines are written.
+"""
+
+from typing import Any
+
+import click
+
+from ..configuration.options import config_option, given_by, options_of, source_of
+from ..configuration.schema import Table
+from ..configuration.sources import Sourced, Sources
+from .settings import FORMATS, LEVELS, LOG, LogSettings
+
+
+class LevelWord(click.ParamType["tuple[str | None, str]"]):
+    """`LEVEL`, or `LOGGER=LEVEL`: the logger, None for all, and the level."""
+
+    name = "LEVEL"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str | None, str]:
+        """Split at the `=`, where there is one."""
+        logger, separator, level = str(value).rpartition("=")
+        if separator and not logger:
+            self.fail(f"{value!r} is not of the form LOGGER=LEVEL", param, ctx)
+        return logger or None, click.Choice(LEVELS).convert(level, param, ctx)
+
+
+def log_options(variables: str, level_default: str) -> list[click.Option]:
+    """The two options of a program whose own variables begin with `variables`; the shared ones hold for all."""
+    return [
+        click.Option(
+            ["--log-level", "log_level"],
+            type=LevelWord(),
+            metavar="LEVEL|LOGGER=LEVEL",
+            multiple=True,
+            envvar=[f"{variables}LOG_LEVEL", LOG.settings["level"].variable],
+            show_envvar=True,
+            help=f"The least that is logged, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and "
+            f"its children, as in `taskferry.transport=debug`. May be repeated.  [default: {level_default}]",
+        ),
+        click.Option(
+            ["--log-format", "log_format"],
+            type=click.Choice(FORMATS),
+            envvar=[f"{variables}LOG_FORMAT", LOG.settings["format"].variable],
+            show_envvar=True,
+            help=f"{LOG.settings['format'].help}  [default: {LogSettings().format}]",
+        ),
+    ]
+
+
+def log_given_by(context: click.Context) -> dict[str, Sourced]:
+    """What of the table [log] was not left out, by key."""
+    given: dict[str, Sourced] = {}
+    source = source_of(context, "log_level")
+    if source is not None:
+        words = context.params["log_level"]
+        levels = {logger: level for logger, level in words if logger is not None}
+        everywhere = [level for logger, level in words if logger is None]
+        if everywhere:
+            given["level"] = Sourced(everywhere[-1], source)
+        if levels:
+            given["levels"] = Sourced(levels, source)
+    source = source_of(context, "log_format")
+    if source is not None:
+        given["format"] = Sourced(context.params["log_format"], source)
+    return given
+
+
+def program_options(
+    table: Table[Any],
+    metavars: dict[str, str] | None = None,
+    *,
+    log_level_default: str = LogSettings().level,
+) -> list[click.Option]:
+    """All options of a program: `--config`, those of its table, and those of its log. `metavars` by key."""
+    config = config_option(f"{table.variables}CONFIG")
+    return [config, *options_of(table, metavars), *log_options(table.variables, log_level_default)]
+
+
+def sources_of(context: click.Context, table: Table[Any]) -> Sources:
+    """What a program with these options was started with."""
+    given = {table.name: given_by(context, table), LOG.name: log_given_by(context)}
+    return Sources((table, LOG), context.params["config"], given)

@@ -1,0 +1,105 @@
+"""Putting the log of a program together: where it is written to, how, and what each logger may say.
+
+Owns the handler, its clock and its one timer. Must not know what is logged.
+"""
+
+import logging
+import sys
+import threading
+import time
+from typing import Final, TextIO
+
+from .folding import Folding
+from .format import HumanFormatter
+from .settings import WIRE_LOGGER, LogSettings
+
+QUIET: Final = {WIRE_LOGGER: "warning", "uvicorn": "warning"}
+"""Loggers of libraries that would tell of every connection, or of what our own lines tell already."""
+
+
+class FoldingHandler(logging.StreamHandler[TextIO]):
+    """Writes records to a stream, those that repeat summed up."""
+
+    def __init__(self, stream: TextIO, folding: Folding, *, is_one_of_many: bool = False) -> None:
+        super().__init__(stream)
+        self.is_one_of_many = is_one_of_many
+        self._folding = folding
+        self._timer: threading.Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or count it."""
+        now = time.monotonic()
+        self._write_due(now)
+        if self._folding.admit(record, now):
+            super().emit(record)
+        self._set_timer(now)
+
+    def close(self) -> None:
+        """Sum up what is still counted, and write no more."""
+        self.acquire()
+        try:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._write_due(float("inf"))
+        finally:
+            self.release()
+        super().close()
+
+    def _write_due(self, now: float) -> None:
+        for record in self._folding.due(now):
+            super().emit(record)
+
+    def _set_timer(self, now: float) -> None:
+        next_at = self._folding.next_at
+        if next_at is None or self._timer is not None:
+            return
+        self._timer = threading.Timer(next_at - now, self._wake)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _wake(self) -> None:
+        self.acquire()
+        try:
+            if self._timer is None:
+                return  # it was closed while this waited for the lock
+            self._timer = None
+            now = time.monotonic()
+            self._write_due(now)
+            self._set_timer(now)
+        finally:
+            self.release()
+
+
+def set_up_logging(settings: LogSettings, *, is_one_of_many: bool = False) -> None:
+    """Log to standard error, unless logging has been set up already, which then stays as it is.
+
+    `is_one_of_many`: tell the processes apart.
+    """
+    if logging.root.handlers:
+        return
+    logging.root.addHandler(FoldingHandler(sys.stderr, Folding(), is_one_of_many=is_one_of_many))
+    apply(settings, LogSettings())
+
+
+def apply(settings: LogSettings, before: LogSettings) -> None:
+    """Log as `settings` say from now on, where it was as `before`. Without effect on a log that is not ours."""
+    handlers = [handler for handler in logging.root.handlers if isinstance(handler, FoldingHandler)]
+    if not handlers:
+        return
+    for handler in handlers:
+        handler.setFormatter(_formatter(settings.format, is_one_of_many=handler.is_one_of_many))
+    logging.root.setLevel(settings.level.upper())
+    levels = QUIET | settings.levels
+    for name in before.levels.keys() - levels.keys():
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level.upper())
+
+
+def _formatter(name: str, *, is_one_of_many: bool) -> logging.Formatter:
+    if name == "human":
+        return HumanFormatter(is_one_of_many=is_one_of_many)
+    from .json_format import JsonFormatter  # noqa: PLC0415  see there
+
+    return JsonFormatter()

@@ -1,0 +1,26 @@
+"""A URL for people leads to the same place, and lets nobody in."""
+
+import pytest
+from taskferry.configuration.url import without_secrets
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ws://localhost:8765", "ws://localhost:8765"),
+        ("wss://broker.example/workers", "wss://broker.example/workers"),
+        ("ws://[::1]:8765", "ws://[::1]:8765"),
+        ("ws://ada:SECRET@broker:8765", "ws://...@broker:8765"),
+        ("ws://a:SEC@RET@broker:8765", "ws://...@broker:8765"),
+        ("wss://broker:8765/?token=SECRET", "wss://broker:8765/?..."),
+        ("wss://broker?SECRET#SECRET", "wss://broker?..."),
+        ("wss://broker/#SECRET", "wss://broker/#..."),
+        ("wss://broker/?", "wss://broker/?"),
+        ("ada:SECRET@broker", "...@broker"),
+        ("", ""),
+        ("not a URL", "not a URL"),
+        ("ws://x\n?SECRET", "ws://x\n?..."),
+    ],
+)
+def test_what_is_shown(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
