@@ -22,7 +22,6 @@ COMPILED = (
     "transport/group.py",
     "transport/link.py",
 )
-PACKAGES = ("broker", "cli", "loadbalance", "protocol", "requester", "transport", "worker")
 
 
 def extensions() -> list[Extension]:
@@ -43,10 +42,9 @@ def compiled_modules() -> list[Extension]:
 
     tree = ROOT / "build" / "sources"
     shutil.rmtree(tree, ignore_errors=True)
-    for package in PACKAGES:
-        shutil.copytree(
-            ROOT / package, tree / "taskferry" / package, ignore=shutil.ignore_patterns("*.so", "*.pyd")
-        )
+    for marker in ROOT.glob("*/py.typed"):  # each folder that is a part of the package has one
+        package, ignored = marker.parent, shutil.ignore_patterns("*.so", "*.pyd")
+        shutil.copytree(package, tree / "taskferry" / package.name, ignore=ignored)
     paths = sorted(path for pattern in COMPILED for path in (tree / "taskferry").glob(pattern))
     # A package that is whole goes before one of the same name that happens to be installed.
     (tree / "taskferry" / "__init__.py").touch()

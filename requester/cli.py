@@ -13,7 +13,6 @@ import click
 from ..configuration.sources import DEFAULT, ConfigurationError
 from ..log.options import program_options, sources_of
 from ..log.settings import LOG
-from ..log.setup import set_up_logging
 from ..protocol import limits
 from . import exit_codes
 from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, METAVARS, REQUESTER, RequesterOptions
@@ -133,6 +132,8 @@ def request(
 
 def _settings(context: click.Context) -> RequesterOptions:
     """What the table [requester] and the options say; logging is set up on the way."""
+    from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
+
     try:
         configuration = sources_of(context, REQUESTER).read()
     except ConfigurationError as error:

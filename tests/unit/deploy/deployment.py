@@ -33,5 +33,8 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
 
 def variables_of(name: str) -> set[str]:
     """The environment variables that `taskferry NAME` reads."""
-    variables = [parameter.envvar for parameter in command_named(name).params]
-    return {variable for variable in variables if isinstance(variable, str)}
+    found: set[str] = set()
+    for parameter in command_named(name).params:
+        named = parameter.envvar
+        found |= {named} if isinstance(named, str) else set(named or ())
+    return found

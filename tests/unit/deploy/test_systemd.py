@@ -7,7 +7,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from taskferry.broker.settings import read_file
+from taskferry.broker.settings import BROKER
+from taskferry.configuration.sources import Sources
+from taskferry.log.settings import LOG
 
 from tests.unit.deploy.deployment import DEPLOY, parsed, variables_of
 
@@ -73,7 +75,8 @@ def test_a_reload_is_sent_as_the_signal_that_the_broker_expects() -> None:
 
 
 def test_the_brokers_settings_are_valid() -> None:
-    assert read_file(FOLDER / "broker.toml")["host"] == "127.0.0.1"
+    read = Sources([BROKER, LOG], FOLDER / "broker.toml").read()
+    assert read.settings(BROKER).host == "127.0.0.1"
 
 
 def test_the_workers_variables_exist() -> None:
