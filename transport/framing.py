@@ -23,6 +23,9 @@ except ImportError:  # not built: see frames.py
     from .frames import cut_frames, masked_frame
 
 _FIN: Final = 0x80
+_PING: Final = _FIN | Opcode.PING
+_PONG: Final = _FIN | Opcode.PONG
+_CONTROL_SIZE_BYTES_MAX: Final = 125
 _NO_FRAME: Final = -1
 """A first byte that no frame has."""
 _MASK_POOL_SIZE_BYTES: Final = 4096
@@ -126,19 +129,31 @@ class Framing:
             if end == start:
                 self._hand_over(data[start:], messages)
                 return messages
-            self._hand_over(data[start:end], messages)
+            # A pong has said all by coming. Ten thousand idle connections get one every few seconds each.
+            if data[start] != _PONG or end - start > _CONTROL_SIZE_BYTES_MAX:
+                self._hand_over(data[start:end], messages)
             start = end
+
+    def ping(self) -> bytes:
+        """A ping without a payload, to be sent as it is."""
+        if self._mask_bit:
+            return frame_head(_PING, 0, 0)
+        return masked_frame(_PING, b"", self._mask())
 
     def frame(self, payload: bytes) -> tuple[bytes, ...]:
         """One outgoing data message, in pieces to be sent one after the other; a client's is masked."""
         if self._mask_bit:
             return frame_head(self._first_byte, 0, len(payload)), payload
+        return (masked_frame(self._first_byte, payload, self._mask()),)
+
+    def _mask(self) -> bytes:
+        """A masking key that nobody can foresee."""
         position = self._mask_position
         if position >= len(self._mask_pool):
             self._mask_pool = os.urandom(_MASK_POOL_SIZE_BYTES)
             position = 0
         self._mask_position = position + 4
-        return (masked_frame(self._first_byte, payload, self._mask_pool[position : position + 4]),)
+        return self._mask_pool[position : position + 4]
 
     def _frame_end(self, data: bytes | memoryview, start: int) -> int:
         """Where the frame at `start` ends, or at least reaches to where too little of it is there; `start` itself for

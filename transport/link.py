@@ -237,9 +237,11 @@ class Link:
             # However long the silence is: it may be this process that was stopped for a while.
             self._is_pinged = True
             self._pinged_at = now
-            if self._protocol.state is State.OPEN:
-                self._protocol.send_ping(b"")
-                self._write_protocol()
+            if self._can_send:
+                self._out.append(self._framing.ping())
+                if not self._is_flush_due:
+                    self._is_flush_due = True
+                    self._group.flush_soon(self)
         elif silence_s >= settings.silence_s_max:
             self.abort(f"silent for {settings.silence_s_max:g} s")
         elif now - self._pinged_at >= SUSPICION_S:

@@ -4,7 +4,7 @@ from typing import Any
 
 from taskferry.loadbalance.strategy import Candidate
 
-SEEN = frozenset(Candidate.__slots__)
+SEEN = frozenset({"in_flight_count", "latency", "speed", "weight", "worker_id"})
 
 
 class Worker(Candidate):
