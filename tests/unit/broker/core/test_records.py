@@ -16,7 +16,7 @@ def test_nothing_is_kept_of_one_that_has_done_nothing_wrong() -> None:
 @pytest.mark.parametrize("field", ["failures_count", "ejections_count", "is_drained"])
 def test_what_is_held_against_it_is_kept_until_it_is_back(field: str) -> None:
     records, remembered = Records(), Record()
-    setattr(remembered, field, 1)
+    setattr(remembered, field, True if field == "is_drained" else 1)
     records.keep("w", remembered)
     assert records.take("other") is None
     assert records.take("w") is remembered
