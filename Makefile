@@ -80,10 +80,12 @@ bench: .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmar
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-bench-peers: .venv/.bench ## install Taskferry's peers as far as that can be done here, and measure beside them
+bench-peers: .venv/.bench ## install Taskferry's peers, measure beside them; adds them to docs/benchmarks.md
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/python -m benchmarks.peers.install
 	@$(BIN)/python -m benchmarks.peers --json .cache/peers.json
+	@$(BIN)/python -m benchmarks --render --docs docs --json docs/benchmarks.json \
+		--merge $(wildcard docs/benchmarks.json) .cache/peers.json
 
 simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs/simulation.md and its plots
 	@$(BIN)/python -m benchmarks.simulation
