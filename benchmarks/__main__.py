@@ -22,9 +22,8 @@ from .request_stream import LoadFailed
 from .results import Collection, Results, ResultsUnreadable, SectionResults, from_text, merged, to_text
 from .sections.all import BY_NAME
 from .sections.section import FULL, QUICK, Extent, Round
-from .shown import tables, title
-from .tables import markdown
-from .targets import targets_table
+from .shown import as_text, in_order
+from .targets import TARGETS
 
 ROUNDS_COUNT: Final = 5
 OTHERS: Final = ("tcp", "websockets", "picows", "nats")
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         earlier = merged(_read(path) for path in options.merge)
         measured, failures = ({}, []) if options.render else _run(options)
         results = merged([earlier, measured])
-        print(_shown(results if options.render else measured, results))
+        print(as_text(results if options.render else measured, results, TARGETS))
         if options.json is not None:
             options.json.write_text(to_text(results), encoding="utf-8")
         if options.docs is not None and not failures:
@@ -88,24 +87,15 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, SectionResults], list[s
     return {name: collection.results() for name, collection in collections.items()}, failures
 
 
-def _shown(sections: Results, results: Results) -> str:
-    """The tables of `sections`, then the targets of all `results`."""
-    parts = [
-        (f"## {title(name, section)}", *map(markdown, tables(name, section)))
-        for name, section in sections.items()
-    ]
-    return "\n".join(
-        line for part in (*parts, ("## Targets", markdown(targets_table(results)))) for line in part
-    )
-
-
 def _read(path: Path) -> Results:
     try:
-        return from_text(path.read_bytes())
+        results = from_text(path.read_bytes())
+        in_order(results)  # whether all of it can be shown
     except OSError as error:
         raise ResultsUnreadable(f"{path}: {error.strerror}") from None
     except ResultsUnreadable as error:
         raise ResultsUnreadable(f"{path}: {error}") from None
+    return results
 
 
 def _parser() -> argparse.ArgumentParser:

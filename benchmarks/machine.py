@@ -20,26 +20,29 @@ ASK_TIMEOUT_S: Final = 15.0
 _ASKING: Final = """
 import json, platform, sys
 from importlib.metadata import version
+from taskferry.broker.core import core
 print(json.dumps([platform.python_implementation() + " " + platform.python_version(),
-                  {name: version(name) for name in sys.argv[1:]}]))
+                  {name: version(name) for name in sys.argv[1:]},
+                  not core.__file__.endswith(".py")]))
 """
 
 
 def about(broker_python: str = sys.executable) -> dict[str, Any]:
     """Machine and versions as JSON values. Raises BrokerFailed where the interpreter has no Taskferry."""
-    python, packages = _broker_side(broker_python)
+    python, packages, is_compiled = _broker_side(broker_python)
     return {
         "processor": _processor_name(),
         "core_count": os.cpu_count(),
         "system": platform.platform(),
         "broker": python,
         "broker_packages": packages,
+        "broker_hot_path": "compiled" if is_compiled else "plain Python",
         "load_and_floors": f"{platform.python_implementation()} {platform.python_version()}",
         "floor_packages": {name: number for name in FLOOR_PACKAGES if (number := _version(name)) is not None},
     }
 
 
-def _broker_side(broker_python: str) -> tuple[str, dict[str, str]]:
+def _broker_side(broker_python: str) -> tuple[str, dict[str, str], bool]:
     command = [broker_python, "-c", _ASKING, *BROKER_PACKAGES]
     try:
         answer = subprocess.run(command, capture_output=True, check=True, timeout=ASK_TIMEOUT_S, text=True)
@@ -50,8 +53,8 @@ def _broker_side(broker_python: str) -> tuple[str, dict[str, str]]:
     except subprocess.CalledProcessError as error:
         last_line = (error.stderr.strip().splitlines() or ["(it printed nothing)"])[-1]
         raise BrokerFailed(f"{broker_python} cannot run the broker: {last_line}") from None
-    python, packages = json.loads(answer.stdout)
-    return python, packages
+    python, packages, is_compiled = json.loads(answer.stdout)
+    return python, packages, is_compiled
 
 
 def _version(package: str) -> str | None:

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from .results import Results, SectionResults
-from .sections.all import BY_NAME
-from .sections.section import Table
-from .shown import SAID, in_order, meaning, tables, title
+from .sections.section import Presentation, Table
+from .shown import in_order
 from .tables import markdown
 from .targets import targets_table
 
 HEAD: Final = """# What Taskferry costs, measured
 
-`make bench` writes this page; no figure on it was typed in. benchmarks/README.md says how everything is measured, and
-every figure of every round is in [benchmarks.json](benchmarks.json). Figures are medians over the rounds. Compare
-ratios, which are of one run on one machine, rather than absolute figures.
+`make bench` and `make bench-peers` write this page; no figure on it was typed in. benchmarks/README.md says how
+everything is measured, and every figure of every round is in [benchmarks.json](benchmarks.json). Figures are medians
+over the rounds. Compare ratios, which are of one run on one machine, rather than absolute figures.
 """
 
 
@@ -32,15 +31,14 @@ def write_page(results: Results, folder: Path) -> None:
     else:
         from .pictures import draw  # noqa: PLC0415  only the plots need matplotlib
 
-        for name, measured in results.items():
-            if name in BY_NAME:
-                draw(BY_NAME[name], measured, folder / picture_name(name))
+        for shown, measured in in_order(results):
+            draw(shown, measured, folder / picture_name(shown.name))
     (folder / "benchmarks.md").write_text(page(results), encoding="utf-8")
 
 
 def page(results: Results) -> str:
     """The whole page as Markdown."""
-    contents = "\n".join(f"- [{title(name, measured)}](#{name})" for name, measured in in_order(results))
+    contents = "\n".join(f"- [{shown.title}](#{shown.name})" for shown, _ in in_order(results))
     targets = f"## Targets\n\nA missed target is told here, and fails nothing.\n\n{markdown(targets_table(results))}"
     return "\n".join([HEAD, contents + "\n", targets, *(_section(*one) for one in in_order(results))])
 
@@ -50,18 +48,19 @@ def picture_name(name: str) -> str:
     return f"benchmarks-{name}.png"
 
 
-def _section(name: str, measured: SectionResults) -> str:
+def _section(shown: Presentation, measured: SectionResults) -> str:
     rounds_count = max((len(values) for row in measured.rows for values in row.figures.values()), default=0)
-    picture = f"![{title(name, measured)}]({picture_name(name)})\n\n" if name in BY_NAME else ""
-    shown = "\n".join(map(markdown, tables(name, measured)))
+    tables = "\n".join(map(markdown, shown.tables(measured)))
+    about = {name: value for name, value in measured.about.items() if name not in shown.about_shown}
     return (
-        f'<a id="{name}"></a>\n\n## {title(name, measured)}\n\n{meaning(name, measured)}\n\n{picture}{shown}\n'
-        f"Medians of {rounds_count} rounds, measured with:\n\n{markdown(_about(measured.about))}"
+        f'<a id="{shown.name}"></a>\n\n## {shown.title}\n\n{shown.meaning}\n\n'
+        f"![{shown.title}]({picture_name(shown.name)})\n\n{tables}\n"
+        f"Medians of {rounds_count} rounds, measured with:\n\n{markdown(_about(about))}"
     )
 
 
 def _about(about: Mapping[str, Any]) -> Table:
-    rows = [(name.replace("_", " "), _text(value)) for name, value in about.items() if name not in SAID]
+    rows = [(name.replace("_", " "), _text(value)) for name, value in about.items()]
     return Table("", ("what", "value"), rows, text_columns=2)
 
 

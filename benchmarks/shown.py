@@ -1,52 +1,37 @@
-"""How any section of results is shown, also one that was measured by another program, such as the peers.
+"""What can be shown: the sections of `python -m benchmarks` and those of `python -m benchmarks.peers`, as text too.
 
-Such a section says what it is in its own `about`, as `title` and `meaning`; its rows are shown as they are.
+Knows the order of sections; knows nothing of any one of them.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-from .formats import number
-from .results import Results, Row, SectionResults
-from .sections.all import BY_NAME, SECTIONS
-from .sections.section import Table
+from .peers import end_to_end_section, lean_section
+from .results import Results, ResultsUnreadable, SectionResults
+from .sections.all import SECTIONS
+from .sections.section import Presentation
+from .tables import markdown
+from .targets import Target, targets_table
 
-SAID: Final = ("title", "meaning")
-"""What of a foreign section's `about` is about the section and not about machine and versions."""
-
-
-def in_order(results: Results) -> list[tuple[str, SectionResults]]:
-    """Sections by name: our own in their order, then the others as they came."""
-    names = [section.name for section in SECTIONS if section.name in results]
-    return [(name, results[name]) for name in (*names, *(name for name in results if name not in BY_NAME))]
+SHOWN: Final[Sequence[Presentation]] = (*SECTIONS, lean_section.PRESENTATION, end_to_end_section.PRESENTATION)
+_NAMES: Final = {one.name for one in SHOWN}
 
 
-def title(name: str, measured: SectionResults) -> str:
-    """The heading."""
-    return BY_NAME[name].title if name in BY_NAME else str(measured.about.get("title", name))
+def in_order(results: Results) -> list[tuple[Presentation, SectionResults]]:
+    """What there are results of. Raises ResultsUnreadable for a section that nothing here can show."""
+    for name in results:
+        if name not in _NAMES:
+            raise ResultsUnreadable(
+                f"no section is called {name!r}; there are {', '.join(one.name for one in SHOWN)}"
+            )
+    return [(one, results[one.name]) for one in SHOWN if one.name in results]
 
 
-def meaning(name: str, measured: SectionResults) -> str:
-    """What was done, for the reader."""
-    return BY_NAME[name].meaning if name in BY_NAME else str(measured.about.get("meaning", ""))
-
-
-def tables(name: str, measured: SectionResults) -> Sequence[Table]:
-    """Ratios first; of a foreign section one table for all rows that tell the same figures of the same kind of case."""
-    if name in BY_NAME:
-        return BY_NAME[name].tables(measured)
-    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Row]] = {}
-    for row in measured.rows:
-        alike.setdefault((tuple(row.case), tuple(row.figures)), []).append(row)
-    return [
-        Table(
-            "",
-            (*keys, *figures),
-            [
-                (*(str(row.case[key]) for key in keys), *(number(row.median(one)) for one in figures))
-                for row in rows
-            ],
-            text_columns=len(keys),
-        )
-        for (keys, figures), rows in alike.items()
+def as_text(sections: Results, results: Results, targets: Sequence[Target]) -> str:
+    """The tables of `sections`, then what of all `results` the targets are held against."""
+    parts = [
+        (f"## {shown.title}", *map(markdown, shown.tables(measured)))
+        for shown, measured in in_order(sections)
     ]
+    parts.append(("## Targets", markdown(targets_table(results, targets))))
+    return "\n".join(line for part in parts for line in part)

@@ -3,6 +3,7 @@
 Knows which figure of which section a target speaks of; a target that is missed is told, and fails nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -78,6 +79,10 @@ def _start(program: str) -> Reading:
     return Reading("start-up", "wall_ms", {"program": program})
 
 
+def _end_to_end(figure: str, peer: str = TASKFERRY) -> Reading:
+    return Reading("peers-end-to-end", figure, {"peer": peer})
+
+
 TARGETS: Final = (
     _beside_nats("Small JSON, one send a message", "saturated-each", 1.0),
     _beside_nats("Small JSON, sends joined", "saturated-joined", 1.25),
@@ -135,13 +140,43 @@ TARGETS: Final = (
     ),
     Target("Start of taskferry --help", _start("taskferry --help"), "at most", 150.0, "ms"),
     Target("Start of the broker", _start("taskferry broker, until ready"), "at most", 500.0, "ms"),
+    Target(
+        "End to end, round trip p50 beside nats-py's",
+        _end_to_end("round_trip_p50_ms"),
+        "at most",
+        0.5,
+        base=_end_to_end("round_trip_p50_ms", "nats-py"),
+    ),
+    *(
+        Target(
+            f"End to end, requests/s beside {peer}'s",
+            _end_to_end("requests_per_s"),
+            "at least",
+            bound,
+            base=_end_to_end("requests_per_s", peer),
+        )
+        for peer, bound in (
+            ("nats-py", 1.3),
+            ("celery", 10.0),
+            ("taskiq", 10.0),
+            ("arq", 10.0),
+            ("dramatiq", 10.0),
+        )
+    ),
+    Target(
+        "End to end, requests/s blocking from 16 threads beside async",
+        _end_to_end("requests_per_s", "taskferry-blocking"),
+        "at least",
+        0.5,
+        base=_end_to_end("requests_per_s"),
+    ),
 )
 
 
-def targets_table(results: Results) -> Table:
-    """Every target, in order: what it asks, what was measured, and whether that meets it."""
+def targets_table(results: Results, targets: Sequence[Target] = TARGETS) -> Table:
+    """The targets in order: what each asks, what was measured, and whether that meets it."""
     rows = []
-    for target in TARGETS:
+    for target in targets:
         measured = target.measured(results)
         verdict = "not measured" if measured is None else "met" if target.is_met(measured) else "**not met**"
         bound = f"{target.side} {target.bound:g} {target.unit}".rstrip()

@@ -5,24 +5,29 @@ meanwhile falls on all of them.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from ..broker_process import stop_brokers_on_signals
+from ..broker_process import BrokerFailed, stop_brokers_on_signals
 from ..cores import split_cores
 from ..load import REQUEST_COUNT, WARM_UP_COUNT, Load, Mode
 from ..machine import about as machine
 from ..measurement import Measurement, measure
 from ..payload import SMALLEST
+from ..results import Results, to_text
+from ..sections.section import FULL, QUICK
+from ..shown import as_text
+from ..targets import TARGETS
+from . import end_to_end_section, lean_section
 from .end_to_end.closed_loop import Figures, Plan
 from .end_to_end.contenders import END_TO_END, EndToEnd
 from .end_to_end.measurement import measure_end_to_end
 from .lean import LEAN_PEERS, LeanPeer
-from .report import as_json, tables
 from .subject import Subject
+from .taking_part import section_results
 
 PLAN = Plan(warm_up_s=1.0, serial_s=2.0, saturated_s=3.0, in_flight_count=64)
 QUICK_PLAN = Plan(warm_up_s=0.3, serial_s=0.5, saturated_s=0.7, in_flight_count=64)
@@ -44,13 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_to_end = [_end_to_end(peer, plan) for peer in _wanted(END_TO_END, options.only)]
     subjects: list[Subject[Measurement] | Subject[Figures]] = [*lean, *end_to_end]
     try:
+        about = machine() | {"extent": (QUICK if options.quick else FULL).name}
+        _note(f"{about['processor']}, {about['core_count']} cores, {about['broker']}")
         _run(subjects, options.rounds)
-        print(tables(lean, end_to_end))
+        load = {"data_bytes": len(loads[0].data), "request_count": loads[0].request_count}
+        measured = {
+            lean_section.PRESENTATION.name: section_results(lean, about | load),
+            end_to_end_section.PRESENTATION.name: section_results(end_to_end, about | asdict(plan)),
+        }
+        results: Results = {name: section for name, section in measured.items() if section is not None}
+        print(as_text(results, results, [one for one in TARGETS if one.reading.section in results]))
         if options.json is not None:
-            options.json.write_text(
-                json.dumps(as_json(lean, end_to_end, load=loads[0], plan=plan), indent=2) + "\n"
-            )
-    except OSError as error:
+            options.json.write_text(to_text(results), encoding="utf-8")
+    except (BrokerFailed, OSError) as error:
         print(f"peers: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -67,7 +78,7 @@ def _wanted(peers: Sequence[Peer], only: Collection[str]) -> list[Peer]:
 def _lean(peer: LeanPeer, load: Load) -> Subject[Measurement]:
     return Subject(
         peer.name,
-        load.mode,
+        {"broker": peer.name, "mode": load.mode},
         ask_versions=lambda: {"server": peer.make_server().version()},
         measure=lambda: measure(peer.contender(), load, split_cores()),
         summarise=lambda one: (
@@ -79,7 +90,7 @@ def _lean(peer: LeanPeer, load: Load) -> Subject[Measurement]:
 def _end_to_end(peer: EndToEnd, plan: Plan) -> Subject[Figures]:
     return Subject(
         peer.name,
-        peer.kind,
+        {"peer": peer.name},
         ask_versions=peer.versions,
         measure=lambda: measure_end_to_end(peer, plan),
         summarise=lambda one: (
@@ -91,14 +102,12 @@ def _end_to_end(peer: EndToEnd, plan: Plan) -> Subject[Figures]:
 def _run(subjects: Sequence[Subject[Measurement] | Subject[Figures]], round_count: int) -> None:
     if split_cores().broker is None:
         _note("no two cores to pin to: broker and load share, so only compare figures of this very run")
-    about = machine()
-    _note(f"{about['processor']}, {about['core_count']} cores, {about['broker']}")
     for round_index in range(round_count):
         # Every other round the other way round, so that none always runs after the same one.
         for subject in subjects if round_index % 2 == 0 else subjects[::-1]:
             told = subject.run_round()
             if told is not None:
-                _note(f"round {round_index + 1}/{round_count}  {subject.name} ({subject.detail}): {told}")
+                _note(f"round {round_index + 1}/{round_count}  {subject.label}: {told}")
 
 
 def _parser() -> argparse.ArgumentParser:

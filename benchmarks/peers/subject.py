@@ -3,7 +3,7 @@
 Knows how a measurement may fail; knows nothing of what is measured.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from subprocess import SubprocessError
 from typing import Generic, TypeVar
@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from ..broker_process import BrokerFailed
 from ..measurement import Measurement
 from ..request_stream import LoadFailed
+from ..results import Case
 from .end_to_end.closed_loop import Figures
 from .end_to_end.measurement import ProgramFailed
 from .servers import Missing
@@ -20,13 +21,13 @@ Round = TypeVar("Round", Measurement, Figures)
 
 @dataclass(slots=True)
 class Subject(Generic[Round]):
-    """A peer. `detail`: how lean clients write, or what kind of peer it is end to end.
+    """A peer, and the case of it that is measured, which has its name.
 
     `absent` and `broken` say, in one line, why it has no further rounds: it is not installed, or it failed.
     """
 
     name: str
-    detail: str
+    case: Case
     ask_versions: Callable[[], dict[str, str]]
     measure: Callable[[], Round]
     summarise: Callable[[Round], str]
@@ -34,6 +35,11 @@ class Subject(Generic[Round]):
     rounds: list[Round] = field(default_factory=list)
     absent: str | None = None
     broken: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What is measured, for people: `nats-server each`."""
+        return " ".join(map(str, self.case.values()))
 
     def run_round(self) -> str | None:
         """What there is to tell of it; None for a subject that has been given up before."""
@@ -51,8 +57,3 @@ class Subject(Generic[Round]):
             return f"FAILED: {self.broken}"
         self.rounds.append(measured)
         return self.summarise(measured)
-
-
-def measured(subjects: Sequence[Subject[Round]]) -> list[Subject[Round]]:
-    """Those that have a round to show."""
-    return [subject for subject in subjects if subject.rounds]

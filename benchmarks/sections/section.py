@@ -1,4 +1,4 @@
-"""What a section is: how one round of it is measured, and how its results are shown.
+"""What a section is: how its results are shown, and how a round of one that `python -m benchmarks` runs is measured.
 
 Knows the form that all sections share; knows none of them.
 """
@@ -65,17 +65,24 @@ class Table(NamedTuple):
     text_columns: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """`measure(round, report)` runs one round; `tables` shows ratios first, `plot` draws on as many matplotlib axes as
-    `plots_count` and is the only part that needs it. More than `rounds_count_max` rounds would take too long.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """`tables` shows ratios first, `plot` draws on as many matplotlib axes as `plots_count` and is the only part that
+    needs it. `tables` also shows what of `about` the names in `about_shown` stand for.
     """
 
     name: str
     title: str
     meaning: str
-    measure: Callable[[Round, Report], None]
     tables: Callable[[SectionResults], Sequence[Table]]
     plot: Callable[[Sequence[Any], SectionResults], None]
     plots_count: int = 1
+    about_shown: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section(Presentation):
+    """`measure(round, report)` runs one round. More than `rounds_count_max` rounds would take too long."""
+
+    measure: Callable[[Round, Report], None]
     rounds_count_max: int = sys.maxsize

@@ -54,10 +54,10 @@ def test_the_rounds_of_a_case_come_together_in_order() -> None:
 
 
 def test_a_file_of_results_is_read_as_it_was_written() -> None:
-    results = {"start-up": collected({"wall_ms": 3.0}), "peers": collected({"wall_ms": 1.25})}
+    results = {"start-up": collected({"wall_ms": 3.0}), "idle": collected({"wall_ms": 1.25})}
     text = to_text(results)
     assert to_text(from_text(text.encode())) == text
-    assert from_text(text.encode())["peers"].rows == results["peers"].rows
+    assert from_text(text.encode())["idle"].rows == results["idle"].rows
 
 
 def test_of_a_figure_six_digits_are_kept() -> None:
@@ -95,21 +95,29 @@ def test_targets_have_texts_of_their_own() -> None:
     assert len(set(texts)) == len(texts)
 
 
-def test_the_page_shows_targets_first_and_a_section_of_another_program_as_it_says() -> None:
-    rows = [
-        Row({"peer": "a"}, {"p50_ms": [1.0, 3.0, 2.0]}),
-        Row({"peer": "b"}, {"p50_ms": [4.0]}),
-        Row({"peer": "c", "in_flight": 64}, {"requests_per_s": [1234.0]}),
-    ]
-    about = ABOUT | {"title": "Beside the others", "meaning": "End to end."}
+def test_the_page_shows_targets_first_and_sections_in_their_order() -> None:
+    figures = {"requests_per_s": [1234.0, 1.0, 1234.0], "in_flight_count": [64.0]}
+    figures |= {"round_trip_p50_ms": [1.0, 3.0, 2.0], "round_trip_p99_ms": [4.0]}
+    about = ABOUT | {"versions": {"arq": {"server": "7.0"}}, "left_out": {"celery": "it is not installed"}}
     start_up = SectionResults(ABOUT, [Row({"program": "taskferry --help"}, {"wall_ms": [151.0]})])
-    text = page({"peers": SectionResults(about, rows), "start-up": start_up})
+    peers = SectionResults(about, [Row({"peer": "arq"}, figures)])
+    text = page({"peers-end-to-end": peers, "start-up": start_up})
     headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["## Targets", "## How long it takes to start", "## Beside the others"]
+    assert headings == [
+        "## Targets",
+        "## How long it takes to start",
+        "## Beside peers: what a Python user gets",
+    ]
     assert re.search(
         r"\| Start of taskferry --help +\| +at most 150 ms \| +151 ms \| +\*\*not met\*\* \|", text
     )
-    assert "\n\nEnd to end.\n\n" in text
-    assert "| peer | p50_ms |\n| ---- | -----: |\n| a    |   2.00 |\n| b    |   4.00 |" in text
-    assert "| c    | 64        |          1,234 |" in text
+    assert re.search(r"\| arq +\| redis task queue \| +1,234 \| +1\.00\.\.1,234 \| +2\.00 \|", text)
+    assert re.search(r"\| arq +\| server 7\.0 \|", text)
     assert "beads 1.0" in text
+    # A table of its own says it; what figures depend on does not say it again.
+    assert text.count("it is not installed") == 1
+
+
+def test_a_section_that_cannot_be_shown_is_refused_by_name() -> None:
+    with pytest.raises(ResultsUnreadable, match="no section is called 'cookery'; there are cost, "):
+        page({"cookery": collected({"wall_ms": 3.0})})

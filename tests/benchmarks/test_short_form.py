@@ -89,11 +89,16 @@ def test_it_renders_the_page_from_a_file_without_measuring(tmp_path: Path) -> No
             ("--render", "--merge", "{folder}/other.json"),
             r"^benchmarks: .*other\.json: no results of benchmarks",
         ),
+        (
+            ("--render", "--merge", "{folder}/cookery.json"),
+            r"^benchmarks: .*cookery\.json: no section is called 'cookery'",
+        ),
         (("--only", "start-up", "--broker-python", "{folder}/none"), r"^benchmarks: .*none does not start"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "cookery.json").write_text(to_text({"cookery": SectionResults({}, [])}))
     done = run(*(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
     assert done.returncode == 1
     assert re.search(said, done.stderr, re.MULTILINE)

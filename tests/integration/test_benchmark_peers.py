@@ -1,7 +1,6 @@
 """The benchmarks beside the peers: those that are installed are measured at a tiny size, and the results add up."""
 
-import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from itertools import chain, repeat
 from pathlib import Path
@@ -17,9 +16,12 @@ from benchmarks.peers.end_to_end.closed_loop import DATA, Figures, Plan, WrongAn
 from benchmarks.peers.end_to_end.contenders import END_TO_END, EndToEnd
 from benchmarks.peers.end_to_end.measurement import ProgramFailed, measure_end_to_end
 from benchmarks.peers.lean import LEAN_PEERS, LeanPeer
-from benchmarks.peers.report import as_json, tables, targets
 from benchmarks.peers.servers import Missing
 from benchmarks.peers.subject import Subject
+from benchmarks.peers.taking_part import section_results
+from benchmarks.results import Results, from_text, to_text
+from benchmarks.shown import as_text
+from benchmarks.targets import TARGETS
 from tests.processes import Program
 
 # They take five seconds and more to boot. Whether they work `make bench-peers` tells: it fails where one does.
@@ -46,6 +48,8 @@ COST = Measurement(
     rss_mib=1.0,
     other_cores=0.0,
 )
+
+END_TO_END_TARGETS = [target for target in TARGETS if target.reading.section == "peers-end-to-end"]
 
 
 @pytest.mark.parametrize("peer", QUICK_END_TO_END, ids=lambda peer: peer.name)
@@ -76,16 +80,20 @@ def test_the_command_measures_round_by_round_and_writes_all_of_it(tmp_path: Path
     arguments = ("--only", "taskferry", "--rounds", "1", "--quick", "--json", str(tmp_path / "peers.json"))
     with Program(tmp_path, "-m", "benchmarks.peers", *arguments) as program:
         assert program.wait() == 0, program.stderr
-        assert program.stdout.startswith("| broker ")
-    told = json.loads((tmp_path / "peers.json").read_text())["peers"]
-    assert [(one["broker"], one["mode"], len(one["rounds"])) for one in told["lean"]] == [
-        ("taskferry", "each", 1),
-        ("taskferry", "joined", 1),
+        shown = program.stdout
+    told = from_text((tmp_path / "peers.json").read_bytes())
+    assert [(row.case, len(row.figures["broker_cpu_us"])) for row in told["peers-lean"].rows] == [
+        ({"broker": "taskferry", "mode": "each"}, 1),
+        ({"broker": "taskferry", "mode": "joined"}, 1),
     ]
-    assert [(one["name"], one["versions"]["server"]) for one in told["end_to_end"]] == [
-        ("taskferry", version("taskferry"))
+    assert [(row.case, len(row.figures["requests_per_s"])) for row in told["peers-end-to-end"].rows] == [
+        ({"peer": "taskferry"}, 1)
     ]
-    assert told["left_out"] == []
+    for section in told.values():
+        assert section.about["versions"] == {"taskferry": {"server": version("taskferry")}}
+        assert section.about["left_out"] == {}
+        assert section.about["extent"] == "quick"
+    assert shown.rstrip("\n") == as_text(told, told, END_TO_END_TARGETS).rstrip("\n")
 
 
 def test_a_requester_that_fails_is_named_with_its_last_words_and_its_worker_s() -> None:
@@ -104,35 +112,89 @@ def test_an_answer_that_is_no_echo_ends_the_measurement() -> None:
         measure_pending(lambda: next(answers), lambda answer: answer, TINY)
 
 
-def end_to_end(name: str, kind: str, *rounds: Figures) -> Subject[Figures]:
-    subject: Subject[Figures] = Subject(name, kind, dict, lambda: SEEN, lambda _: "")
+def end_to_end(name: str, *rounds: Figures) -> Subject[Figures]:
+    subject: Subject[Figures] = Subject(name, {"peer": name}, dict, lambda: SEEN, lambda _: "")
+    subject.versions = {"server": f"{name}'s"}
     subject.rounds.extend(rounds)
     return subject
 
 
 def lean(name: str, mode: str, *costs_us: float) -> Subject[Measurement]:
-    subject: Subject[Measurement] = Subject(name, mode, dict, lambda: COST, lambda _: "")
+    case = {"broker": name, "mode": mode}
+    subject: Subject[Measurement] = Subject(name, case, dict, lambda: COST, lambda _: "")
     subject.rounds.extend(replace(COST, broker_cpu_us=cost_us) for cost_us in costs_us)
     return subject
 
 
+def sections(lean: list[Subject[Measurement]], end_to_end: list[Subject[Figures]]) -> Results:
+    """As they are once they have been written and read."""
+    both = {
+        "peers-lean": section_results(lean, {"extent": "none"}),
+        "peers-end-to-end": section_results(end_to_end, {"extent": "none"}),
+    }
+    return from_text(
+        to_text({name: section for name, section in both.items() if section is not None}).encode()
+    )
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of all tables."""
+    return [
+        [cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+
+
 def test_ratios_are_of_medians_and_met_on_their_bound() -> None:
-    lean_results = [lean("taskferry", "each", 9, 10, 500), lean("nats-server", "each", 10, 1, 11)]
-    results = [
-        end_to_end("taskferry", "taskferry", SEEN),
-        end_to_end("taskferry-blocking", "taskferry", replace(SEEN, requests_per_s=499.0)),
-        end_to_end("nats-py", "message broker", replace(SEEN, round_trip_p50_ms=2.0, requests_per_s=500.0)),
-        end_to_end("celery", "redis task queue", replace(SEEN, requests_per_s=10.0)),
-        end_to_end("arq", "redis task queue", replace(SEEN, requests_per_s=100.0)),
+    results = sections(
+        [],
+        [
+            end_to_end("taskferry", replace(SEEN, requests_per_s=1.0), SEEN, SEEN),
+            end_to_end("taskferry-blocking", replace(SEEN, requests_per_s=499.0)),
+            end_to_end("nats-py", replace(SEEN, round_trip_p50_ms=2.0, requests_per_s=500.0)),
+            end_to_end("celery", replace(SEEN, requests_per_s=10.0)),
+            end_to_end("arq", replace(SEEN, requests_per_s=100.0)),
+        ],
+    )
+    verdicts = cells(as_text({}, results, END_TO_END_TARGETS))[2:]
+    assert [(row[2], row[3]) for row in verdicts] == [
+        ("0.500 x", "met"),
+        ("2.00 x", "met"),
+        ("100 x", "met"),
+        ("", "not measured"),
+        ("10.0 x", "met"),
+        ("", "not measured"),
+        ("0.499 x", "**not met**"),
     ]
-    assert [(target.value, target.is_met) for target in targets(lean_results, results)] == [
-        (1.0, True),
-        (0.5, True),
-        (2.0, True),
-        (10.0, True),
-        (0.499, False),
+
+
+def test_targets_are_of_peers_and_figures_that_there_are() -> None:
+    names, figures = {peer.name for peer in END_TO_END}, {field.name for field in fields(Figures)}
+    readings = [
+        one for target in END_TO_END_TARGETS for one in (target.reading, target.base) if one is not None
     ]
-    assert tables(lean_results, results).startswith("| ratio ")
+    assert {one.case["peer"] for one in readings} <= names
+    assert {one.figure for one in readings} <= figures
+    queues = {peer.name for peer in END_TO_END if peer.kind == "redis task queue"}
+    assert queues <= {target.base.case["peer"] for target in END_TO_END_TARGETS if target.base is not None}
+
+
+def test_each_section_shows_ratios_then_figures_then_who_took_part() -> None:
+    results = sections(
+        [lean("taskferry", "each", 9, 10, 500), lean("nats-server", "each", 20, 1, 21)],
+        [end_to_end("taskferry", SEEN), end_to_end("celery", replace(SEEN, requests_per_s=10.0))],
+    )
+    found = cells(as_text(results, results, []))
+    for rows in (
+        (["nats-server", "0.50"], ["taskferry", "10.0", "9.00..500"], ["nats-server", "20.0", "1.00..21.0"]),
+        (
+            ["celery", "redis task queue", "100.00"],
+            ["taskferry", "taskferry", "1,000"],
+            ["celery", "redis task queue", "10.0"],
+            ["celery", "server celery's"],
+        ),
+    ):
+        places = [next(place for place, cell in enumerate(found) if cell[: len(row)] == row) for row in rows]
+        assert places == sorted(places)
 
 
 def test_whoever_is_missing_is_left_out_and_named() -> None:
@@ -142,20 +204,18 @@ def test_whoever_is_missing_is_left_out_and_named() -> None:
     def failing() -> Figures:
         raise ProgramFailed("celery: no figures")
 
-    absent: Subject[Figures] = Subject("arq", "redis task queue", dict, missing, lambda _: "")
-    broken: Subject[Figures] = Subject("celery", "redis task queue", dict, failing, lambda _: "")
+    absent: Subject[Figures] = Subject("arq", {"peer": "arq"}, dict, missing, lambda _: "")
+    broken: Subject[Figures] = Subject("celery", {"peer": "celery"}, dict, failing, lambda _: "")
     assert [absent.run_round(), absent.run_round()] == ["left out: arq is not installed", None]
     assert [broken.run_round(), broken.run_round()] == ["FAILED: celery: no figures", None]
-    results = [end_to_end("taskferry", "taskferry", SEEN), absent, broken]
-    load = Load(SMALLEST, "each", 300, 50)
-    told = json.loads(json.dumps(as_json([], results, load=load, plan=TINY)))["peers"]
-    assert [one["name"] for one in told["end_to_end"]] == ["taskferry"]
-    assert told["end_to_end"][0]["median"]["requests_per_s"] == SEEN.requests_per_s
-    assert [(one["name"], one["reason"]) for one in told["left_out"]] == [
-        ("arq", "arq is not installed"),
-        ("celery", "celery: no figures"),
-    ]
-    assert "arq" not in tables([], results)
+    results = sections([], [end_to_end("taskferry", SEEN), absent, broken])
+    assert [row.case for row in results["peers-end-to-end"].rows] == [{"peer": "taskferry"}]
+    assert results["peers-end-to-end"].about["left_out"] == {
+        "arq": "arq is not installed",
+        "celery": "celery: no figures",
+    }
+    assert ["arq", "arq is not installed"] in cells(as_text(results, results, []))
+    assert sections([], [absent]) == {}
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
