@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-BENCH_BIN := .cache/bench/bin
-BENCH_READY := .cache/bench/.ready
+WHEEL_BIN := .cache/wheel/bin
+WHEEL_READY := .cache/wheel/.ready
 
 # pip, pytest and the programs under test keep their temporary files here too: nothing is left outside the checkout.
 export TMPDIR := $(CURDIR)/.cache/tmp
@@ -22,15 +22,15 @@ PACKAGED := pyproject.toml setup.py \
 	$(shell find broker cli loadbalance protocol requester transport worker -name '*.py' -o -name '*.c')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers coverage unit integration test-deploy soak bench bench-peers simulate \
-	docs picture format clean
+.PHONY: help setup demo test lint types layers coverage unit integration test-compiled test-deploy soak bench \
+	bench-peers simulate docs picture format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make .venv/ with Taskferry and all that its tests need
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml setup.py transport/_frames.c
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "$(PYTHON) is not installed. Taskferry needs Python 3.11 or newer."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -74,6 +74,11 @@ integration: $(READY) ## the tests over real sockets and processes alone, withou
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/integration
 
+test-compiled: $(WHEEL_READY) ## the tests of rules, wire and links, and all over real sockets, on a wheel with its hot path in C
+	@mkdir -p "$$TMPDIR"
+	@$(WHEEL_BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/unit/broker tests/unit/protocol tests/unit/transport tests/sim \
+		tests/integration
+
 test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProxy, Helm, hadolint and systemd-analyze
 	@missing=; \
 	for tool in prometheus nginx haproxy; do \
@@ -96,26 +101,26 @@ soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --timeout 900 tests/soak
 
-bench: $(BENCH_READY) ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
+bench: $(WHEEL_READY) ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
 	@mkdir -p "$$TMPDIR"
-	@$(BENCH_BIN)/python -m benchmarks --docs docs --json docs/benchmarks.json \
+	@$(WHEEL_BIN)/python -m benchmarks --docs docs --json docs/benchmarks.json \
 		$(if $(wildcard docs/benchmarks.json),--merge docs/benchmarks.json)
 
-bench-peers: $(BENCH_READY) ## install Taskferry's peers, measure beside them; adds them to docs/benchmarks.md
+bench-peers: $(WHEEL_READY) ## install Taskferry's peers, measure beside them; adds them to docs/benchmarks.md
 	@mkdir -p "$$TMPDIR"
-	@$(BENCH_BIN)/python -m benchmarks.peers.install
-	@$(BENCH_BIN)/python -m benchmarks.peers --json .cache/peers.json
-	@$(BENCH_BIN)/python -m benchmarks --render --docs docs --json docs/benchmarks.json \
+	@$(WHEEL_BIN)/python -m benchmarks.peers.install
+	@$(WHEEL_BIN)/python -m benchmarks.peers --json .cache/peers.json
+	@$(WHEEL_BIN)/python -m benchmarks --render --docs docs --json docs/benchmarks.json \
 		--merge $(wildcard docs/benchmarks.json) .cache/peers.json
 
 # What users install is what is measured: a wheel, its hot path compiled, which an editable installation lacks. What an
 # earlier build has left would go into the wheel too.
-$(BENCH_READY): $(PACKAGED) | $(READY)
-	@echo "Building what is measured into .cache/bench (about two minutes) ..."
+$(WHEEL_READY): $(PACKAGED) | $(READY)
+	@echo "Building and installing the wheel into .cache/wheel (about two minutes) ..."
 	@mkdir -p "$$TMPDIR"
 	@rm -rf build
-	@$(BENCH_BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear .cache/bench
-	@$(BENCH_BIN)/python -m pip install --quiet '.[dev,bench,simulate]'
+	@$(WHEEL_BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear .cache/wheel
+	@$(WHEEL_BIN)/python -m pip install --quiet '.[dev,bench,simulate]'
 	@touch $@
 
 simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs/simulation.md and its plots
