@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from . import cost, idle, latency, queue, scale, start_up
+from . import cost, idle, latency, processes, queue, scale, start_up
 from .section import Section
 
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -11,6 +11,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     queue.SECTION,
     latency.SECTION,
     idle.SECTION,
+    processes.SECTION,
     start_up.SECTION,
 )
 BY_NAME: Final = {section.name: section for section in SECTIONS}
