@@ -22,7 +22,7 @@ COMPILED = (
     "transport/group.py",
     "transport/link.py",
 )
-PACKAGES = ("broker", "cli", "loadbalance", "protocol", "requester", "transport", "worker")
+PACKAGES = ("broker", "cli", "loadbalance", "protocol", "requester", "tracing", "transport", "worker")
 
 
 def extensions() -> list[Extension]:
