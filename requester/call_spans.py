@@ -18,8 +18,8 @@ from .wire import OutgoingRequest
 
 
 class CallSpan:
-    """The span of a call to the broker at `url`. A `message` that has a `trace` keeps it, and the span is its child; any
-    other is given the span's."""
+    """The span of a call to the broker at `url`. A `message` that has a `trace` keeps it, and the span is its child;
+    any other is given the span's."""
 
     __slots__ = ("_message", "_span")
 
