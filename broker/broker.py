@@ -16,12 +16,14 @@ from ..log.event import tell
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
+from ..tracing.switch import SWITCH
 from ..transport.group import LinkGroup
 from ..transport.link import Receiver
 from ..transport.listen import listen
 from ..transport.settings import LinkSettings
 from .core.core import Core
 from .core.deadlines import NEVER
+from .core.followed import FollowedCore
 from .event_log import EventLog
 from .events import HandshakeRefused
 from .requester_session import RequesterSession
@@ -60,7 +62,7 @@ class Broker:
         self.settings = settings
         self.version = version("taskferry")
         self.data_size_bytes_max = settings.message_size_bytes_max - ENVELOPE_SIZE_BYTES_MAX
-        self.core = Core(settings.core_settings(), settings.strategy_choice(random.random), EventLog())
+        self.core = self._make_core()
         self.frequent_messages: dict[Encoding, FrequentMessages] = {
             encoding: FrequentMessages(encoding) for encoding in Encoding
         }
@@ -127,6 +129,14 @@ class Broker:
         if self._timer is not None:
             self._timer.cancel()
         self._group.close()
+
+    def _make_core(self) -> Core:
+        settings, choice = self.settings.core_settings(), self.settings.strategy_choice(random.random)
+        if SWITCH.tracer is None:
+            return Core(settings, choice, EventLog())
+        from .request_spans import RequestSpans  # noqa: PLC0415  needs what only tracing installs
+
+        return FollowedCore(settings, choice, EventLog(), RequestSpans(SWITCH.tracer))
 
     def wake_at(self, at: float) -> None:
         """Have the core's deadlines looked at when the monotonic clock says `at`."""

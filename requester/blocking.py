@@ -3,19 +3,23 @@
 import os
 import weakref
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import UNSET
 
 from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
+from ..tracing.switch import SWITCH
 from .background import Background, Place
 from .client import check_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 class BlockingRequester:
@@ -113,7 +117,7 @@ class BlockingRequester:
 
     def _run(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
         self._check_usable()
-        place = Place()
+        place = Place() if SWITCH.tracer is None else _followed_place(SWITCH.tracer, message, self.url)
         try:
             self._background.submit(message, place, wants_response=wants_response)
             return place.wait()
@@ -129,3 +133,9 @@ class BlockingRequester:
                 f"this {type(self).__name__} belongs to process {self._background.process_id}: "
                 "after a fork, make a new one in the child"
             )
+
+
+def _followed_place(tracer: "Tracer", message: OutgoingRequest, url: str) -> Place:
+    from .call_spans import FollowedPlace  # noqa: PLC0415  needs what only tracing installs
+
+    return FollowedPlace(tracer, message, url)

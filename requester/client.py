@@ -2,13 +2,14 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import UNSET
 
 from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
+from ..tracing.switch import SWITCH
 from ..transport.connect import ConnectError, check_url
 from ..transport.settings import LinkSettings
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
@@ -16,6 +17,9 @@ from .exchange import Exchange
 from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 class Requester:
@@ -108,7 +112,8 @@ class Requester:
         for all of it, at most 3600; the call ends half a second after it at the latest. `type`: convert the result to
         this type, as msgspec does. `idempotent`: may be run again if its worker, or the link to the broker, is lost.
         `priority`: 0 (lowest) to 9. `affinity`: a key of up to 128 characters for the hash strategy. `trace`: a W3C
-        traceparent. `request_id`: 1 to 128 characters, never used before on this requester.
+        traceparent, which reaches the handler as it is; left out it is that of this call's span, where tracing is on.
+        `request_id`: 1 to 128 characters, never used before on this requester.
 
         `target`: where it may run: a worker_id, or labels such as `{"gpu": "yes", "zone": ["eu-1", "eu-2"]}`, all of
         which its worker must have, of several values any one. `hedge`: when a second copy goes to another worker, whose
@@ -124,6 +129,8 @@ class Requester:
         message = OutgoingRequest(
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
+        if SWITCH.tracer is not None:
+            _follow(SWITCH.tracer, message, self.url, future)
         request = exchange.begin(message, future, wants_response=False)
         try:
             result = await future
@@ -157,6 +164,8 @@ class Requester:
         message = OutgoingRequest(
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
+        if SWITCH.tracer is not None:
+            _follow(SWITCH.tracer, message, self.url, future)
         request = exchange.begin(message, future, wants_response=True)
         try:
             return await future
@@ -186,6 +195,12 @@ def _forget(future: asyncio.Future[Any]) -> None:
     """Where the error came in the same moment as the cancellation, asyncio shall not complain that nobody saw it."""
     if future.done() and not future.cancelled():
         future.exception()
+
+
+def _follow(tracer: "Tracer", message: OutgoingRequest, url: str, waiter: asyncio.Future[Any]) -> None:
+    from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
+
+    follow(tracer, message, url, waiter)
 
 
 def check_arguments(url: str, encoding: Encoding | str, in_flight_count_max: int) -> Encoding:

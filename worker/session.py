@@ -14,6 +14,7 @@ from ..log.event import tell, without_quoted
 from ..protocol import errors, messages
 from ..protocol import limits as wire
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..tracing.switch import SWITCH
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from . import events, limits
@@ -171,7 +172,7 @@ class Session:
         if self._runner is not None or self._link is None:
             return
         self._cancel_timer()
-        self._runner = Runner(
+        self._runner = _runner_type()(
             self._commands,
             self._executors,
             self._codec,
@@ -222,3 +223,11 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _runner_type() -> type[Runner]:
+    if SWITCH.tracer is None:
+        return Runner
+    from .followed_runner import FollowedRunner  # noqa: PLC0415  needs what only tracing installs
+
+    return FollowedRunner

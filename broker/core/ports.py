@@ -1,4 +1,4 @@
-"""What the core asks of the world: the two kinds of peer that it talks to, and somebody who listens.
+"""What the core asks of the world: the two kinds of peer that it talks to, somebody who listens, and whoever follows.
 
 The shell implements these with sockets, the tests with lists. A call must not call back into the core, and must not
 wait.
@@ -12,7 +12,7 @@ from ...protocol.encodings import Encoding
 from ...protocol.errors import TaskferryError
 
 if TYPE_CHECKING:
-    from .request import Request
+    from .request import Assignment, Request
     from .route import Route
     from .worker import Worker, WorkerState
 
@@ -77,3 +77,25 @@ class Observer(Protocol):
 
     def overload_changed(self, route: "Route") -> None:
         """`route.overload.is_overloaded` has changed."""
+
+
+class Follower(Protocol):
+    """Who is told each step of each request, where somebody wants to know. Must not change anything."""
+
+    def unserved(self, request_id: str, trace: str | None) -> None:
+        """A request has ended where it began: no worker has ever served its command."""
+
+    def admitted(self, request: "Request") -> None:
+        """A request's life begins. Told again, it means nothing."""
+
+    def waits(self, request: "Request") -> None:
+        """It waits for a free slot, until it is assigned or ends."""
+
+    def assigned(self, request: "Request", assignment: "Assignment", *, is_hedge: bool) -> None:
+        """A worker has been sent it; `is_hedge`: while another one has it too."""
+
+    def unassigned(self, request: "Request", assignment: "Assignment", outcome: str) -> None:
+        """This assignment is over, and the request is not."""
+
+    def ended(self, request: "Request", outcome: str) -> None:
+        """It has ended, as the metrics label it, and with it all of its assignments."""

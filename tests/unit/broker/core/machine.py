@@ -17,6 +17,7 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY, NotRepresentable, TooLarge, WorkerIdTaken
 from taskferry.protocol.messages import Result
 
+from tests.unit.broker.core.following import WatchfulFollower
 from tests.unit.broker.core.world import CANARY, Answer, FakeRequester, FakeWorker, World
 
 COMMANDS = ("a", "b", "c")
@@ -78,9 +79,15 @@ class CoreMachine(RuleBasedStateMachine):
         hedges_share_max=st.sampled_from([0.0, 0.05, 1.0]),
         commands_known_count_max=st.sampled_from([0, 2, 100]),
         targets_count_max=st.sampled_from([1, 2, 100]),
+        is_followed=st.booleans(),
     )
     def begin(
-        self, strategy: str, commands_known_count_max: int, targets_count_max: int, **settings: Any
+        self,
+        strategy: str,
+        commands_known_count_max: int,
+        targets_count_max: int,
+        is_followed: bool,
+        **settings: Any,
     ) -> None:
         bounds = SMALL | {
             (roster, "COMMANDS_KNOWN_COUNT_MAX"): commands_known_count_max,
@@ -88,7 +95,7 @@ class CoreMachine(RuleBasedStateMachine):
         }
         self.bounds = {(module, name): getattr(module, name) for module, name in bounds}
         set_bounds(bounds)
-        self.world = World(strategy, **settings)
+        self.world = World(strategy, follower=WatchfulFollower() if is_followed else None, **settings)
         self.retries_count_max = settings["retries_count_max"]
         self.requesters = [self.world.requester(), self.world.requester()]
         for worker_id in ("v", "w", "x"):

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import UNSET, Raw, UnsetType
 from taskferry.broker.core.core import SUCCESS, Core
 from taskferry.broker.core.ejection import FAILURES_COUNT_MIN
+from taskferry.broker.core.followed import FollowedCore
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
@@ -25,6 +26,8 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import TaskferryError
 from taskferry.protocol.messages import Hello, Result
 from taskferry.protocol.messages import Request as RequestMessage
+
+from tests.unit.broker.core.following import WatchfulFollower
 
 START_S: Final = 1000.0
 """What the clock says when the world begins."""
@@ -108,11 +111,17 @@ class World:
         *,
         seed: int = 1,
         patterns: dict[str, str] | None = None,
+        follower: WatchfulFollower | None = None,
         **settings: Any,
     ) -> None:
         self._chance = random.Random(seed).random
         self.events = Events()
-        self.core = Core(CoreSettings(**settings), self._choice(strategy, patterns), self.events)
+        choice = self._choice(strategy, patterns)
+        self.follower = follower
+        if follower is None:
+            self.core = Core(CoreSettings(**settings), choice, self.events)
+        else:
+            self.core = FollowedCore(CoreSettings(**settings), choice, self.events, follower)
         self.now = START_S
         self.submitted: list[tuple[FakeRequester, str]] = []
         self.answers: list[Answer] = []
@@ -181,6 +190,8 @@ class World:
     def check(self) -> None:
         """The books of the core agree with each other, and with what went over the links."""
         check_invariants(self.core)
+        if self.follower is not None:
+            self.follower.check(self.core)
         for worker in self.core.roster.workers.values():
             is_free = worker.in_flight_count < worker.capacity
             for pool in worker.pools:

@@ -1,0 +1,11 @@
+"""Handlers that run in processes: they must be importable there."""
+
+import os
+
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+
+def current_span() -> list[str]:
+    """Where it ran, and in which trace and under which span."""
+    context = get_current_span().get_span_context()
+    return [str(os.getpid()), format_trace_id(context.trace_id), format_span_id(context.span_id)]

@@ -1,0 +1,71 @@
+"""A worker that traces, at a broker that is wrong about it: each span ends, whatever becomes of its assignment."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from taskferry.worker import Context, Worker
+
+from tests.spans import Traces, attributes_of, tracing
+from tests.unit.worker.fake_broker import PATIENCE_S, FakeBroker
+
+
+@pytest.fixture
+def traces() -> Iterator[Traces]:
+    with tracing() as traces:
+        yield traces
+
+
+def outcomes(traces: Traces) -> list[tuple[str, object, object]]:
+    def outcome(span: ReadableSpan) -> tuple[str, object, object]:
+        attributes = attributes_of(span)
+        return span.name, attributes["rpc.response.status_code"], attributes.get("error.type")
+
+    return sorted((outcome(span) for span in traces.spans), key=str)
+
+
+async def test_assignments_that_it_cannot_take(broker: FakeBroker, traces: Traces) -> None:
+    worker = Worker(concurrency=1)
+    may_end = threading.Event()
+    worker.command("block")(lambda: may_end.wait() and None)
+    async with broker.serve(worker) as connection:
+        running = connection.send_request("block")
+        connection.send_request("block", msg_id=running)  # a second time: there is nothing new to tell of
+        refused = [connection.send_request("block"), connection.send_request("strange")]
+        for msg_id in refused:
+            await connection.response_to(msg_id)
+        await traces.having(2)
+        may_end.set()
+        await connection.response_to(running)
+        await traces.having(3)
+    assert outcomes(traces) == [
+        ("block", "handler_error", "handler_error"),
+        ("block", "success", None),
+        ("strange", "unknown_command", "unknown_command"),
+    ]
+
+
+async def test_what_ends_with_the_link(broker: FakeBroker, traces: Traces) -> None:
+    worker = Worker()
+    began = asyncio.Event()
+
+    @worker.command("loop")
+    async def in_loop() -> None:
+        began.set()
+        await asyncio.sleep(PATIENCE_S)
+
+    @worker.command("thread")
+    def in_thread(context: Context) -> None:
+        while not context.cancelled:
+            time.sleep(0.01)
+
+    async with broker.serve(worker) as connection:
+        connection.send_request("thread")
+        connection.send_request("loop")
+        await began.wait()
+        connection.link.abort("dropped")
+        await traces.having(2)
+    assert outcomes(traces) == [("loop", "cancelled", None), ("thread", "cancelled", None)]

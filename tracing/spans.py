@@ -1,0 +1,97 @@
+"""One span, by OpenTelemetry's conventions for remote procedure calls: its name, its parent, its attributes, its end.
+
+Source: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/ (release candidate; `rpc.system.name` and the names
+beside it). Nothing of a request but its command, its id and its outcome ever stands in a span: no data, no results, no
+texts of errors. Needs OpenTelemetry's API, so it is loaded only once tracing is on.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from ..protocol.errors import REGISTRY
+
+SYSTEM: Final = "taskferry"
+UNKNOWN_METHOD: Final = "_OTHER"
+"""What the conventions call a command that nobody is known to serve: names from outside must not become span names."""
+
+SUCCESS: Final = "success"
+
+REQUEST_ID: Final = "taskferry.request.id"
+WORKER_ID: Final = "taskferry.worker.id"
+ATTEMPT: Final = "taskferry.attempt"
+HEDGE: Final = "taskferry.hedge"
+
+NOT_FAILURES: Final = frozenset(
+    {
+        SUCCESS,
+        "answered",
+        "requester_gone",
+        *(code for code, error in REGISTRY.items() if error.blame == "requester"),
+    }
+)
+"""Outcomes that no server has to answer for: as with gRPC's CANCELLED or INVALID_ARGUMENT, its span is no error."""
+
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+_HEADER: Final = "traceparent"
+
+
+def begin(
+    tracer: Tracer,
+    command: str,
+    kind: SpanKind,
+    parent: Context | None,
+    attributes: Mapping[str, str | int | bool],
+) -> Span:
+    """A span for one call of `command`, under `parent`; None: under the span that is current here."""
+    return tracer.start_span(
+        SYSTEM if command == UNKNOWN_METHOD else command,
+        parent,
+        kind,
+        {"rpc.system.name": SYSTEM, "rpc.method": command, **attributes},
+    )
+
+
+def end_client(span: Span, outcome: str, worker_id: str | None = None) -> None:
+    """The call has ended as its caller sees it, to whom every failure is one."""
+    if worker_id is not None:
+        span.set_attribute(WORKER_ID, worker_id)
+    _end(span, outcome, is_failure=outcome != SUCCESS)
+
+
+def end_server(span: Span, outcome: str, error_type: str | None = None) -> None:
+    """The call has ended as the side sees it that served it. `error_type`: the class of the exception, if one ended
+    it."""
+    _end(span, outcome, is_failure=outcome not in NOT_FAILURES, error_type=error_type)
+
+
+def _end(span: Span, outcome: str, *, is_failure: bool, error_type: str | None = None) -> None:
+    span.set_attribute("rpc.response.status_code", outcome)
+    if is_failure:
+        span.set_attribute("error.type", error_type or outcome)
+        span.set_status(Status(StatusCode.ERROR))
+    span.end()
+
+
+def context_of(trace: str | None) -> Context:
+    """The context that a request's `trace` stands for; an empty one, in which a span is a root, where it is none."""
+    return Context() if trace is None else _PROPAGATOR.extract({_HEADER: trace}, Context())
+
+
+def trace_of(span: Span) -> str | None:
+    """`span` as the `trace` of a request; None for one that is nothing, as where no SDK is set up."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, set_span_in_context(span, Context()))
+    return carrier.get(_HEADER)
+
+
+def run_under(trace: str | None, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call `function` with the span of `trace` current, in whichever process: this is what crosses to another one."""
+    token = attach(context_of(trace))
+    try:
+        return function(*arguments, **keywords)
+    finally:
+        detach(token)
