@@ -46,13 +46,19 @@ class RequestSpans:
         self._stories: dict[Request, _Story | None] = {}
 
     def unserved(self, request_id: str, trace: str | None) -> None:
-        span = self._begin(spans.UNKNOWN_METHOD, request_id, trace)
-        spans.end_server(span, errors.NoAvailableWorkers.code)
+        if not spans.is_left_out(trace):
+            span = self._begin(spans.UNKNOWN_METHOD, request_id, trace)
+            spans.end_server(span, errors.NoAvailableWorkers.code)
 
     def admitted(self, request: Request) -> None:
-        if request not in self._stories:
-            span = self._begin(request.command.name, request.request_id, request.trace)
-            self._stories[request] = _Story(span) if span.is_recording() else None
+        if request in self._stories:
+            return
+        # Decided here and not by the sampler, which would cost three times what the request does.
+        if spans.is_left_out(request.trace):
+            self._stories[request] = None
+            return
+        span = self._begin(request.command.name, request.request_id, request.trace)
+        self._stories[request] = _Story(span) if span.is_recording() else None
 
     def waits(self, request: Request) -> None:
         story = self._stories[request]

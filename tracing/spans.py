@@ -5,6 +5,7 @@ beside it). Nothing of a request but its command, its id and its outcome ever st
 texts of errors. Needs OpenTelemetry's API, so it is loaded only once tracing is on.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ NOT_FAILURES: Final = frozenset(
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _HEADER: Final = "traceparent"
+_UNSAMPLED: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][02468ace]")
 
 
 def begin(
@@ -79,6 +81,11 @@ def _end(span: Span, outcome: str, *, is_failure: bool, error_type: str | None =
 def context_of(trace: str | None) -> Context:
     """The context that a request's `trace` stands for; an empty one, in which a span is a root, where it is none."""
     return Context() if trace is None else _PROPAGATOR.extract({_HEADER: trace}, Context())
+
+
+def is_left_out(trace: str | None) -> bool:
+    """`trace` is a traceparent whose sender records nothing: its sampled flag is 0."""
+    return trace is not None and _UNSAMPLED.fullmatch(trace) is not None
 
 
 def trace_of(span: Span) -> str | None:

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
+    NoOpTracerProvider,
     SpanKind,
     StatusCode,
     TraceFlags,
@@ -222,8 +224,35 @@ async def test_a_trace_that_is_not_sampled_has_no_spans(
         assert trace == UNSAMPLED
         with pytest.raises(WorkerTimeout):
             await requester.call("work", {"seconds": 9}, trace=UNSAMPLED, timeout=0.05)
+        with pytest.raises(NoAvailableWorkers):
+            await requester.call("nobody", trace=UNSAMPLED)
         await requester.call("work", trace=SAMPLED)
         await traces.having(4)
+
+
+async def test_a_sampler_that_records_nothing(traces: Traces) -> None:
+    TaskferryInstrumentor().instrument(tracer_provider=TracerProvider(sampler=ALWAYS_OFF))
+    async with (
+        broker_here() as broker,
+        worker_here(broker, a_worker(traces, concurrency=1)),
+        Requester(url_of(broker)) as requester,
+    ):
+        first = asyncio.ensure_future(requester.call("work", {"seconds": 0.05}))
+        trace, _ = await requester.call("tell_in_loop")
+        await first
+        assert trace[-2:] in ("00", "02"), "who comes next is told not to record it either"
+    assert traces.spans == []
+
+
+async def test_without_an_sdk_nothing_is_made_up(traces: Traces) -> None:
+    TaskferryInstrumentor().instrument(tracer_provider=NoOpTracerProvider())
+    async with (
+        broker_here() as broker,
+        worker_here(broker, a_worker(traces)),
+        Requester(url_of(broker)) as requester,
+    ):
+        assert (await requester.call("tell_in_loop"))[0] is None
+        assert (await requester.call("tell_in_loop", trace=SAMPLED))[0] == SAMPLED
 
 
 async def test_a_plain_request_and_one_with_a_trace_that_is_none_are_roots(
