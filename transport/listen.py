@@ -10,6 +10,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from ..protocol.encodings import SUBPROTOCOLS, choose
+from .counts import LinkCounts
 from .group import LinkGroup
 from .link import Link, Receiver
 from .loop_protocol import LoopProtocol
@@ -35,10 +36,13 @@ async def listen(
     make_receiver: Callable[[], Receiver | str],
     group: LinkGroup,
     settings: LinkSettings,
+    *,
+    counts: LinkCounts | None = None,
 ) -> asyncio.Server:
     """Accept WebSocket connections on `host`:`port` (0: any free one; ask the server's sockets which).
 
-    `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503).
+    `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503). What passes
+    through the port is added to `counts`.
     Raises OSError where the port cannot be had.
     """
 
@@ -51,8 +55,8 @@ async def listen(
         )
         receiver = make_receiver()
         if isinstance(receiver, str):
-            return LoopProtocol(Link(protocol, _Refused(), group, settings, refusal=receiver))
-        return LoopProtocol(Link(protocol, receiver, group, settings))
+            return LoopProtocol(Link(protocol, _Refused(), group, settings, refusal=receiver, counts=counts))
+        return LoopProtocol(Link(protocol, receiver, group, settings, counts=counts))
 
     loop = asyncio.get_running_loop()
     return await loop.create_server(
