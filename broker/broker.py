@@ -14,6 +14,7 @@ from typing import Final
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
+from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
 from ..transport.link import Receiver
 from ..transport.listen import listen
@@ -21,6 +22,7 @@ from ..transport.settings import LinkSettings
 from .core.core import Core
 from .core.deadlines import NEVER
 from .event_log import EventLog
+from .loop_lag import LoopLag
 from .requester_session import RequesterSession
 from .settings import BrokerSettings
 from .worker_session import WorkerSession
@@ -66,6 +68,9 @@ class Broker:
         self.worker_connections_count = 0
         self.requester_connections_count = 0
         """Connections on each port, those still shaking hands included."""
+        self.link_counts = {"worker": LinkCounts(), "requester": LinkCounts()}
+        """What has passed through each port."""
+        self.loop_lag = LoopLag()
         self.started_at = time.monotonic()
         self.worker_port = 0
         self.requester_port = 0
@@ -78,7 +83,7 @@ class Broker:
     async def start(self) -> None:
         """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
         self._loop = asyncio.get_running_loop()
-        self._group = LinkGroup()
+        self._group = LinkGroup(self.core.turn_ended)
         size_bytes_max = self.settings.message_size_bytes_max
         worker_links = LinkSettings(message_size_bytes_max=size_bytes_max)
         requester_links = LinkSettings(
@@ -98,6 +103,7 @@ class Broker:
             self._close_ports()
             self._group.close()
             raise
+        self.loop_lag.start()
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, give what is in flight `grace_s` seconds to end, answer the rest, say goodbye, close."""
@@ -116,6 +122,7 @@ class Broker:
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         if self._timer is not None:
             self._timer.cancel()
+        self.loop_lag.stop()
         self._group.close()
 
     def wake_at(self, at: float) -> None:
@@ -140,9 +147,10 @@ class Broker:
     async def _open_port(
         self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings
     ) -> int:
+        counts = self.link_counts[name]
         host = self.settings.host
         try:
-            server = await listen(host, port, make_receiver, self._group, settings)
+            server = await listen(host, port, make_receiver, self._group, settings, counts=counts)
         except OSError as error:
             raise PortTaken(f"{name} port {host}:{port}: {describe_os_error(error)}") from None
         self._servers.append(server)

@@ -25,8 +25,8 @@ COMMANDS_LISTED_COUNT_MAX: Final = 1000
 """Commands that are shown under their own names in metrics, as many as one worker may serve: each is some eighty time
 series, so these are 80,000. All others are shown as one, OTHER."""
 
-OTHER: Final = "other"
-"""The name under which those are shown, and so is a command that really has this name."""
+OTHER: Final = "_other"
+"""The name under which those are shown. No command has it: names begin with a letter or a digit."""
 
 TARGETS_COUNT_MAX: Final = 100
 """Targets of requests that have a pool, over all commands. Each costs its workers one more strategy to keep right at
@@ -184,7 +184,7 @@ class Roster:
     def _command(self, name: str) -> Command:
         command = self.commands.get(name)
         if command is None:
-            is_listed = name != OTHER and self._listed_count < COMMANDS_LISTED_COUNT_MAX
+            is_listed = self._listed_count < COMMANDS_LISTED_COUNT_MAX
             self._listed_count += is_listed
             command = Command(name, self._choice.name_for(name), is_listed=is_listed)
             self.commands[name] = command

@@ -26,12 +26,6 @@ def test_the_first_that_came_are_listed_up_to_the_bound() -> None:
     assert listed(world) == ["a", "b"]
 
 
-def test_a_command_of_the_name_of_all_others_is_one_of_them() -> None:
-    world = World()
-    world.worker("w", "other", "a", "b")
-    assert listed(world) == ["a", "b"]
-
-
 def test_one_that_is_forgotten_makes_room() -> None:
     world = World()
     world.worker("w", "a")
