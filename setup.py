@@ -19,6 +19,7 @@ COMPILED = (
     "broker/worker_session.py",
     "loadbalance/*.py",
     "protocol/frequent.py",
+    "transport/counts.py",
     "transport/group.py",
     "transport/link.py",
 )

@@ -17,6 +17,7 @@ from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..tracing.switch import SWITCH
+from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
 from ..transport.link import Receiver
 from ..transport.listen import listen
@@ -26,6 +27,7 @@ from .core.deadlines import NEVER
 from .core.followed import FollowedCore
 from .event_log import EventLog
 from .events import HandshakeRefused
+from .loop_lag import LoopLag
 from .requester_session import RequesterSession
 from .settings import BrokerSettings
 from .worker_session import WorkerSession
@@ -71,6 +73,9 @@ class Broker:
         self.worker_connections_count = 0
         self.requester_connections_count = 0
         """Connections on each port, those still shaking hands included."""
+        self.link_counts = {"worker": LinkCounts(), "requester": LinkCounts()}
+        """What has passed through each port."""
+        self.loop_lag = LoopLag()
         self.started_at = time.monotonic()
         self.worker_port = 0
         self.requester_port = 0
@@ -83,7 +88,7 @@ class Broker:
     async def start(self) -> None:
         """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
         self._loop = asyncio.get_running_loop()
-        self._group = LinkGroup()
+        self._group = LinkGroup(self.core.turn_ended)
         size_bytes_max = self.settings.message_size_bytes_max
         worker_links = LinkSettings(message_size_bytes_max=size_bytes_max)
         requester_links = LinkSettings(
@@ -103,6 +108,7 @@ class Broker:
             self._close_ports()
             self._group.close()
             raise
+        self.loop_lag.start()
 
     def reconfigure(self, settings: BrokerSettings) -> None:
         """Go on with other settings, of which the live ones count (see settings.py). Raises StrategyError, and nothing
@@ -128,6 +134,7 @@ class Broker:
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         if self._timer is not None:
             self._timer.cancel()
+        self.loop_lag.stop()
         self._group.close()
 
     def _make_core(self) -> Core:
@@ -160,10 +167,13 @@ class Broker:
     async def _open_port(
         self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings
     ) -> int:
+        counts = self.link_counts[name]
         host = self.settings.host
         try:
             never_opened = partial(_handshake_ended, name)
-            server = await listen(host, port, make_receiver, self._group, settings, never_opened=never_opened)
+            server = await listen(
+                host, port, make_receiver, self._group, settings, never_opened=never_opened, counts=counts
+            )
         except OSError as error:
             raise PortTaken(f"{name} port {host}:{port}: {describe_os_error(error)}") from None
         self._servers.append(server)

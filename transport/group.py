@@ -3,10 +3,14 @@
 A link that has something to send registers here; however many do, and however much they send, one callback a loop
 turn writes it all out, one write a link (an event loop does not join writes by itself, and a system call a message
 would cost more than the message). No link has a timer of its own.
+
+Where somebody wants to know how long the program itself takes, the group tells of its turns: a turn begins with the
+first read and ends when all that was queued because of it has been handed to the operating system.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 SWEEP_INTERVAL_S: Final = 0.5
@@ -27,13 +31,33 @@ class Sweepable(Protocol):
         """Look at deadlines and silence; `now` is `time.monotonic()`."""
 
 
+TurnEnded = Callable[[float, float], None]
+"""Told of each turn, in which messages may have come and gone, when it began and when it ended, in seconds of
+`time.monotonic()`."""
+
+
 class LinkGroup:
     """The links of one program on one event loop. Made inside the running loop; `close` ends its timer."""
 
-    __slots__ = ("_loop", "_timer", "_unflushed", "links", "read_buffer")
+    __slots__ = (
+        "_is_flush_due",
+        "_loop",
+        "_timer",
+        "_turn_began_at",
+        "_turn_ended",
+        "_unflushed",
+        "is_between_turns",
+        "links",
+        "read_buffer",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, turn_ended: TurnEnded | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._turn_ended = turn_ended
+        self._turn_began_at = 0.0
+        self._is_flush_due = False
+        self.is_between_turns = turn_ended is not None
+        """Whoever reads next is to call `open_turn`. Never so where nobody wants to know of turns."""
         self._unflushed: list[Sweepable] = []
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
@@ -42,18 +66,31 @@ class LinkGroup:
 
     def flush_soon(self, link: Sweepable) -> None:
         """Have `link.flush` called before the loop waits for I/O again. A link asks once until it is flushed."""
-        if not self._unflushed:
-            self._loop.call_soon(self._flush)
+        if not self._is_flush_due:
+            self.open_turn()
         self._unflushed.append(link)
+
+    def open_turn(self) -> None:
+        """A turn begins: have it end, with a flush, before the loop waits for I/O again."""
+        if self._turn_ended is not None:
+            self._turn_began_at = time.monotonic()
+            self.is_between_turns = False
+        self._is_flush_due = True
+        self._loop.call_soon(self._flush)
 
     def close(self) -> None:
         """Stop the sweep. Links that are still open are the owner's to close."""
         self._timer.cancel()
 
     def _flush(self) -> None:
+        self._is_flush_due = False
+        self.is_between_turns = self._turn_ended is not None
+        began_at = self._turn_began_at
         links, self._unflushed = self._unflushed, []
         for link in links:
             link.flush()
+        if self._turn_ended is not None:
+            self._turn_ended(began_at, time.monotonic())
 
     def _sweep(self) -> None:
         now = time.monotonic()

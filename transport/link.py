@@ -15,9 +15,10 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..protocol.encodings import SUBPROTOCOLS, Encoding
+from .counts import LinkCounts
 from .framing import Framing
 from .group import LinkGroup
-from .handshake import Handshake, describe_handshake
+from .handshake import Handshake, Refusal, describe_handshake
 from .settings import LinkSettings
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Link:
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no more), `peer`
     ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, handed to the operating system; the
     rest has certainly not left this process), `is_silent` (a ping has gone unanswered for `SUSPICION_S`), `receiver`
-    (who is told; may be exchanged).
+    (who is told; may be exchanged), `counts` (where it adds what passes through it: its port's, or its own).
     """
 
     __slots__ = (
@@ -83,12 +84,11 @@ class Link:
         "_settings",
         "_transport",
         "closed",
+        "counts",
         "encoding",
         "is_silent",
         "opened",
         "peer",
-        "received_bytes_count",
-        "received_count",
         "receiver",
         "sent_count",
         "written_count",
@@ -104,7 +104,9 @@ class Link:
         receiver: Receiver,
         group: LinkGroup,
         settings: LinkSettings,
+        *,
         refusal: str | None = None,
+        counts: LinkCounts | None = None,
     ) -> None:
         self._protocol = protocol
         self.receiver = receiver
@@ -131,8 +133,7 @@ class Link:
         self.peer = "?"
         self.sent_count = 0
         self.written_count = 0
-        self.received_count = 0
-        self.received_bytes_count = 0
+        self.counts = LinkCounts() if counts is None else counts
 
     # --- sending ---
 
@@ -169,11 +170,16 @@ class Link:
             return
         self._out = []
         self._out_size = 0
+        counts = self.counts
+        counts.sent_count += self.sent_count - self.written_count
         self.written_count = self.sent_count
         if size > _JOIN_SIZE_BYTES_MAX:
+            counts.sent_bytes_count += sum(map(len, out))
             self._transport.writelines(out)
         else:
-            self._transport.write(b"".join(out))
+            data = b"".join(out)
+            counts.sent_bytes_count += len(data)
+            self._transport.write(data)
 
     def pause_writing(self) -> None:
         """The peer does not keep up. Where settings say so, take nothing more from it until it does."""
@@ -216,6 +222,8 @@ class Link:
         """Look at deadlines and at the peer's silence; ping it, or give it up. Called twice a second."""
         settings = self._settings
         if self._deadline is not None and now >= self._deadline:
+            if not self.opened and self._handshake.refused_as is None:
+                self._handshake.refused_as = Refusal.TOO_SLOW
             self.abort(self._deadline_reason)
             return
         if self._paused_at is not None:
@@ -244,8 +252,9 @@ class Link:
                     self._group.flush_soon(self)
         elif silence_s >= settings.silence_s_max:
             self.abort(f"silent for {settings.silence_s_max:g} s")
-        elif now - self._pinged_at >= SUSPICION_S:
+        elif now - self._pinged_at >= SUSPICION_S and not self.is_silent:
             self.is_silent = True
+            self.counts.heartbeats_missed_count += 1
 
     # --- asyncio's calls, see loop_protocol.py ---
 
@@ -271,7 +280,10 @@ class Link:
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the peer."""
         self._heard = True
-        self.received_bytes_count += nbytes
+        counts = self.counts
+        counts.received_bytes_count += nbytes
+        if self._group.is_between_turns:
+            self._group.open_turn()
         data: bytes | memoryview = self._group.read_buffer[:nbytes]
         if not self.opened:
             rest = self._receive_handshake(bytes(data))
@@ -280,7 +292,7 @@ class Link:
             data = rest
         messages = self._framing.receive(data)
         if messages:
-            self.received_count += len(messages)
+            counts.received_count += len(messages)
             try:
                 self.receiver.messages_received(messages)
             except Exception:
@@ -304,6 +316,8 @@ class Link:
         self._can_send = False
         self._group.links.discard(self)
         self._out = []
+        if self._handshake.refused_as is not None:
+            self.counts.handshakes_refused[self._handshake.refused_as] += 1
         self.receiver.link_closed(self._reason or self._describe_end(exc))
 
     # --- inside ---

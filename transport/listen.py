@@ -10,6 +10,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from ..protocol.encodings import SUBPROTOCOLS, choose
+from .counts import LinkCounts
 from .group import LinkGroup
 from .link import Link, Receiver
 from .loop_protocol import LoopProtocol
@@ -37,11 +38,13 @@ async def listen(
     settings: LinkSettings,
     *,
     never_opened: Callable[[str, str], None] = lambda peer, reason: None,
+    counts: LinkCounts | None = None,
 ) -> asyncio.Server:
     """Accept WebSocket connections on `host`:`port` (0: any free one; ask the server's sockets which).
 
     `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503). `never_opened` is
-    told of each that ended before its handshake did: the peer, and why.
+    told of each that ended before its handshake did: the peer, and why. What passes through the port is added to
+    `counts`.
     Raises OSError where the port cannot be had.
     """
 
@@ -55,7 +58,7 @@ async def listen(
         receiver = make_receiver()
         incoming = _Incoming(never_opened, None if isinstance(receiver, str) else receiver)
         refusal = receiver if isinstance(receiver, str) else None
-        incoming.link = Link(protocol, incoming, group, settings, refusal=refusal)
+        incoming.link = Link(protocol, incoming, group, settings, refusal=refusal, counts=counts)
         return LoopProtocol(incoming.link)
 
     loop = asyncio.get_running_loop()

@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 
+from .exemplars import Exemplars
 from .histogram import Histogram
 from .route import Route
+from .turn import Batch, Turn
 
 
 class Command:
@@ -11,11 +13,18 @@ class Command:
 
     `route` is that of requests without a target; `targeted` holds the others by `target_key`. `strategy` is the name of
     the one that picks its workers. `outcomes` counts ended requests by their label: `success`, `requester_gone`, or an
-    error code of the registry. `log_duration_s`: see speed.py.
+    error code of the registry. Of their durations, `duration` runs from admission to outcome, `queue_wait` while they
+    waited for a slot; `worker_duration` and `broker_duration` share out, for those that a worker answered, what is no
+    waiting (see turn.py; `batch` is the latest). `is_listed`: it is shown under its own name where there are too many
+    to show (see roster.py). `log_duration_s`: see speed.py.
     """
 
     __slots__ = (
+        "batch",
+        "broker_duration",
         "duration",
+        "exemplars",
+        "is_listed",
         "log_duration_s",
         "name",
         "outcomes",
@@ -24,20 +33,35 @@ class Command:
         "route",
         "strategy",
         "targeted",
+        "worker_duration",
     )
 
-    def __init__(self, name: str, strategy: str) -> None:
+    def __init__(self, name: str, strategy: str, *, is_listed: bool = True) -> None:
         self.name = name
+        self.is_listed = is_listed
         self.strategy = strategy
         self.route = Route(self)
         self.targeted: dict[object, Route] = {}
         self.outcomes: defaultdict[str, int] = defaultdict(int)
         self.duration = Histogram()
         self.recent_duration = self.duration.window()
+        self.exemplars = Exemplars(is_wanted=is_listed)
         self.queue_wait = Histogram()
+        self.worker_duration = Histogram()
+        self.broker_duration = Histogram()
+        self.batch = Batch(self, Turn())
         self.log_duration_s: float | None = None
 
     @property
     def waiting_count(self) -> int:
         """Requests that wait for it, those with a target included."""
         return self.route.waiting.count + sum(route.waiting.count for route in self.targeted.values())
+
+    def absorb(self, other: "Command") -> None:
+        """Count all that `other` has counted."""
+        for outcome, count in other.outcomes.items():
+            self.outcomes[outcome] += count
+        self.duration.absorb(other.duration)
+        self.queue_wait.absorb(other.queue_wait)
+        self.worker_duration.absorb(other.worker_duration)
+        self.broker_duration.absorb(other.broker_duration)

@@ -27,6 +27,7 @@ from .ports import RequesterPort, WorkerPort
 from .request import Request
 from .requester import Requester
 from .settings import CoreSettings
+from .turn import Turn
 from .worker import Worker, WorkerEvent, WorkerState
 
 LOOK_INTERVAL_S: Final = 0.25
@@ -224,6 +225,11 @@ class Core(Life):
             return False
         self.roster.release(worker)
         request = assignment.request
+        batch = assignment.batch
+        if batch is not None and request is not None:
+            if not batch.answered_count:
+                self.turn.answered.append(batch)
+            batch.answered_count += 1
         if request is None:
             if msg_id == worker.canary_msg_id:
                 self.health.canary_ended(worker, is_success=result.success, now=now)
@@ -282,6 +288,12 @@ class Core(Life):
         self._hedges.share = settings.hedges_share_max
         self.roster.choose(choice)
         self._settle(now)
+
+    def turn_ended(self, began_at: float, now: float) -> None:
+        """All that the ports were given has been handed to the operating system; the first read of what caused it was
+        at `began_at`."""
+        self.turn.end(began_at, now)
+        self.turn = Turn()
 
     def drain(self) -> None:
         """Admit nothing more; what is in flight goes on."""

@@ -19,10 +19,23 @@ class Histogram:
         self.counts = [0] * (len(DURATION_BOUNDS_S) + 1)
         self.sum_s = 0.0
 
-    def observe(self, duration_s: float) -> None:
-        """Count one duration, in seconds."""
-        self.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += 1
+    def observe(self, duration_s: float) -> int:
+        """Count one duration, in seconds. Which bucket it falls into."""
+        index = bisect_left(DURATION_BOUNDS_S, duration_s)
+        self.counts[index] += 1
         self.sum_s += duration_s
+        return index
+
+    def observe_all(self, duration_s: float, count: int) -> None:
+        """Count `count` equal durations."""
+        self.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += count
+        self.sum_s += duration_s * count
+
+    def absorb(self, other: "Histogram") -> None:
+        """Count all that `other` has counted."""
+        for index, count in enumerate(other.counts):
+            self.counts[index] += count
+        self.sum_s += other.sum_s
 
     def window(self) -> "Window":
         """What is observed from now on."""

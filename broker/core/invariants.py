@@ -75,6 +75,7 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
         return
     assert route in route.pool.routes
     assert set(route.pool.members) == servers
+    assert route.pool.slots_count == sum(worker.concurrency for worker in servers)
     known = [worker for worker in servers if worker.state is not WorkerState.JOINING]
     trusted = [worker for worker in servers if worker.state in TRUSTED]
     assert route.pool.is_panicking == (len(trusted) < len(known) / 2)

@@ -20,6 +20,7 @@ from .request import Assignment, Request
 from .requester import Requester
 from .roster import Roster
 from .settings import CoreSettings
+from .turn import Batch, Turn
 from .worker import Worker
 
 BUDGET_S_MIN: Final = 0.001
@@ -54,6 +55,7 @@ class Life:
         "roster",
         "settings",
         "submitted_count",
+        "turn",
         "unknown_assignments_count",
         "unserved_count",
     )
@@ -67,6 +69,7 @@ class Life:
         self._hedges = Budget(settings.hedges_share_max)
         self.requesters: dict[Requester, None] = {}
         self.deadlines = Deadlines()
+        self.turn = Turn()
         self.is_draining = False
         self._look_at = NEVER
         self._msg_count = 0
@@ -127,7 +130,10 @@ class Life:
             if request.assignment is None and not self._assign_as_written(request, worker, timeout_s, now):
                 self._fail(request, error, now)
             return
-        assignment = Assignment(msg_id, worker, now, message_number, request)
+        batch = request.command.batch
+        if batch.turn is not self.turn:
+            batch = request.command.batch = Batch(request.command, self.turn)
+        assignment = Assignment(msg_id, worker, now, message_number, request, batch)
         worker.assignments[msg_id] = assignment
         request.assignment = assignment
         self.roster.occupy(worker)
@@ -280,7 +286,7 @@ class Life:
             self._msg_count += 1
             msg_id = str(self._msg_count)
             message_number = worker.port.canary(msg_id, worker.canary, CANARY_TIMEOUT_S)
-            worker.assignments[msg_id] = Assignment(msg_id, worker, now, message_number, None)
+            worker.assignments[msg_id] = Assignment(msg_id, worker, now, message_number, None, None)
             self.health.canaries.sent(worker, msg_id, now)
             self.roster.occupy(worker)
 
@@ -326,7 +332,10 @@ class Life:
         self.ended_count += 1
         command = request.command
         command.outcomes[outcome] += 1
-        command.duration.observe(now - request.submitted_at)
+        duration_s = now - request.submitted_at
+        index = command.duration.observe(duration_s)
+        if now >= command.exemplars.due_at[index]:
+            command.exemplars.keep(index, request, duration_s, now)
 
 
 def budget_s(request: Request, now: float) -> float:

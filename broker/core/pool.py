@@ -28,14 +28,16 @@ kind."""
 
 
 class Pool:
-    """`members` serve its routes, full or not, well or not; `strategy` holds those that can take an assignment now."""
+    """`members` serve its routes, full or not, well or not, and have `slots_count` slots; `strategy` holds those of
+    them that can take an assignment now."""
 
-    __slots__ = ("_states", "is_panicking", "members", "routes", "strategy")
+    __slots__ = ("_states", "is_panicking", "members", "routes", "slots_count", "strategy")
 
     def __init__(self, strategy: Strategy[Any]) -> None:
         self.strategy: Strategy[Worker] = strategy
         self.routes: list[Route] = []
         self.members: dict[Worker, None] = {}
+        self.slots_count = 0
         self.is_panicking = False
         self._states = dict.fromkeys(WorkerState, 0)
 
@@ -53,6 +55,7 @@ class Pool:
     def add(self, worker: Worker) -> list[Worker]:
         """A worker belongs to the pool from now on. Those that are reckoned with from now on, too."""
         self.members[worker] = None
+        self.slots_count += worker.concurrency
         worker.memberships.append(self)
         self._states[worker.state] += 1
         return self._settle(worker)
@@ -62,6 +65,7 @@ class Pool:
         if self in worker.pools:
             self.retire(worker)
         del self.members[worker]
+        self.slots_count -= worker.concurrency
         worker.memberships.remove(self)
         self._states[worker.state] -= 1
         return self._settle(None)

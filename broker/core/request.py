@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .commands import Command
     from .requester import Requester
     from .route import Route
+    from .turn import Batch
     from .worker import Worker
 
 
@@ -93,19 +94,26 @@ class Assignment:
 
     `message_number` tells, against the port's `written_count`, whether it ever left the broker. `request` is None once
     the request has ended without it (timeout, cancel, another copy's answer): the slot is still taken. A canary has no
-    request from the start.
+    request from the start. `batch` are those that were sent with it, a request's.
     """
 
-    __slots__ = ("assigned_at", "message_number", "msg_id", "request", "worker")
+    __slots__ = ("assigned_at", "batch", "message_number", "msg_id", "request", "worker")
 
-    def __init__(
-        self, msg_id: str, worker: "Worker", assigned_at: float, message_number: int, request: Request | None
+    def __init__(  # noqa: PLR0917  names would cost the hot path
+        self,
+        msg_id: str,
+        worker: "Worker",
+        assigned_at: float,
+        message_number: int,
+        request: Request | None,
+        batch: "Batch | None",
     ) -> None:
         self.msg_id = msg_id
         self.worker = worker
         self.assigned_at = assigned_at
         self.message_number = message_number
         self.request = request
+        self.batch = batch
 
     @property
     def was_written(self) -> bool:

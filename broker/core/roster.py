@@ -19,7 +19,14 @@ from .worker import SERVING, TRANSITIONS, Worker, WorkerEvent, WorkerState
 
 COMMANDS_KNOWN_COUNT_MAX: Final = 10_000
 """Commands kept, with their counts, after their last worker has gone; beyond it they are forgotten at once, so that
-workers that come with ever new names do not fill the memory or the metrics."""
+workers that come with ever new names do not fill the memory."""
+
+COMMANDS_LISTED_COUNT_MAX: Final = 1000
+"""Commands that are shown under their own names in metrics, as many as one worker may serve: each is some eighty time
+series, so these are 80,000. All others are shown as one, OTHER."""
+
+OTHER: Final = "_other"
+"""The name under which those are shown. No command has it: names begin with a letter or a digit."""
 
 TARGETS_COUNT_MAX: Final = 100
 """Targets of requests that have a pool, over all commands. Each costs its workers one more strategy to keep right at
@@ -32,14 +39,25 @@ TARGET_RETRY_AFTER_S: Final = 1.0
 
 class Roster:
     """Workers by id and commands by name. `entered` collects workers that pools reckon with anew; the core takes them
-    from there and gives them what waits."""
+    from there and gives them what waits. `forgotten` holds the counts of commands that were not listed and are gone."""
 
-    __slots__ = ("_choice", "_targeted", "commands", "entered", "records", "workers")
+    __slots__ = (
+        "_choice",
+        "_listed_count",
+        "_targeted",
+        "commands",
+        "entered",
+        "forgotten",
+        "records",
+        "workers",
+    )
 
     def __init__(self, choice: StrategyChoice) -> None:
         self._choice = choice
         self._targeted: OrderedDict[Route, object] = OrderedDict()
         self.commands: dict[str, Command] = {}
+        self.forgotten = Command(OTHER, "", is_listed=False)
+        self._listed_count = 0
         self.workers: dict[str, Worker] = {}
         self.records = Records()
         self.entered: list[Worker] = []
@@ -65,6 +83,10 @@ class Roster:
                 # One that drains may still know a command that was forgotten, and has come anew since.
                 if command.route.pool is None and self.commands.get(command.name) is command:
                     del self.commands[command.name]
+                    if command.is_listed:
+                        self._listed_count -= 1
+                    else:
+                        self.forgotten.absorb(command)
                     for route in command.targeted.values():
                         del self._targeted[route]
 
@@ -179,7 +201,10 @@ class Roster:
     def _command(self, name: str) -> Command:
         command = self.commands.get(name)
         if command is None:
-            command = self.commands[name] = Command(name, self._choice.name_for(name))
+            is_listed = self._listed_count < COMMANDS_LISTED_COUNT_MAX
+            self._listed_count += is_listed
+            command = Command(name, self._choice.name_for(name), is_listed=is_listed)
+            self.commands[name] = command
         return command
 
     # --- pools ------------------------------------------------------------------------------------------------------

@@ -8,13 +8,11 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import uvicorn
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -23,7 +21,7 @@ from starlette.routing import Route
 from ...log.event import tell
 from ..broker import PortTaken, describe_os_error
 from ..events import WorkerDrained, WorkerUndrained
-from .metrics import BrokerCollector
+from ..metrics.scrape import Scraper, TooManyScrapes
 from .views import request_view, status_view, waiting_view, worker_view, workers_view
 
 if TYPE_CHECKING:
@@ -47,8 +45,6 @@ def make_app(broker: "Broker") -> Starlette:
     `/api/workers`, `/api/status`, `/api/requests` (the longest waiting), `/api/requests/{id}`:
     JSON. `POST /api/workers/{id}/drain`: nothing more for that
     worker, or with `{"undo": true}` work again."""
-    registry = CollectorRegistry()
-    registry.register(BrokerCollector(broker))
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -57,10 +53,6 @@ def make_app(broker: "Broker") -> Starlette:
         if broker.core.is_draining:
             return PlainTextResponse("draining\n", status_code=503)
         return PlainTextResponse("ready\n")
-
-    async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), media_type=None, headers={"content-type": content_type})
 
     async def workers(_: Request) -> Response:
         return JSONResponse(workers_view(broker))
@@ -102,7 +94,7 @@ def make_app(broker: "Broker") -> Starlette:
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Route("/metrics", metrics),
+            Route("/metrics", _metrics_view(broker)),
             Route("/api/workers", workers),
             Route("/api/workers/{worker_id:path}/drain", drain, methods=["POST"]),
             Route("/api/status", status),
@@ -110,6 +102,21 @@ def make_app(broker: "Broker") -> Starlette:
             Route("/api/requests/{request_id:path}", request_in_flight),
         ]
     )
+
+
+def _metrics_view(broker: "Broker") -> Callable[[Request], Awaitable[Response]]:
+    scraper = Scraper(broker)
+
+    async def metrics(request: Request) -> Response:
+        try:
+            body, headers = await scraper.scrape(
+                request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+            )
+        except TooManyScrapes as error:
+            return PlainTextResponse(f"{error}\n", status_code=503, headers={"retry-after": "1"})
+        return Response(body, headers=headers)
+
+    return metrics
 
 
 async def _body(request: Request) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from taskferry.protocol.encodings import Encoding
 from taskferry.transport.connect import connect
+from taskferry.transport.counts import LinkCounts
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link, Receiver
 from taskferry.transport.listen import listen
@@ -92,12 +93,13 @@ async def open_port(
     settings: LinkSettings | None = None,
     make_receiver: Callable[[], Recorder] = Recorder,
     refusal: str | None = None,
+    counts: LinkCounts | None = None,
 ) -> AsyncIterator[Port]:
     def make() -> Receiver | str:
         port.receivers.append(make_receiver())
         return refusal or port.receivers[-1]
 
-    server = await listen("127.0.0.1", 0, make, group, settings or LinkSettings())
+    server = await listen("127.0.0.1", 0, make, group, settings or LinkSettings(), counts=counts)
     port = Port(server.sockets[0].getsockname()[1])
     try:
         yield port

@@ -29,9 +29,13 @@ async def test_messages_of_every_size_go_both_ways(group: LinkGroup, encoding: E
         other = port.receivers[0].link
         assert other.encoding is encoding
         assert (
-            other.received_count == other.sent_count == link.received_count == link.sent_count == len(SIZES)
+            other.counts.received_count
+            == other.sent_count
+            == link.counts.received_count
+            == link.sent_count
+            == len(SIZES)
         )
-        assert link.received_bytes_count > sum(SIZES)
+        assert link.counts.received_bytes_count > sum(SIZES)
         link.close()
         await recorder.closed()
 

@@ -61,9 +61,9 @@ async def test_any_sign_of_life_will_do(still_group: LinkGroup, sign: bytes) -> 
         link = await (await port.receiver()).opened()
         start = heard(link)
         link.check(start + PING_S)
-        count = link.received_bytes_count
+        count = link.counts.received_bytes_count
         await peer.write(sign)
-        await until(lambda: link.received_bytes_count > count)
+        await until(lambda: link.counts.received_bytes_count > count)
         link.check(start + DEAD_S)
         assert not link.closed
         link.check(start + DEAD_S + PING_S)
@@ -99,9 +99,9 @@ async def test_an_idle_peer_that_answers_pings_lives(still_group: LinkGroup) -> 
         link = await (await port.receiver()).opened()
         for _ in range(3):
             heard(link)
-            count = link.received_bytes_count
+            count = link.counts.received_bytes_count
             link.check(time.monotonic())
-            await until(lambda count=count: link.received_bytes_count > count)  # type: ignore[misc]
+            await until(lambda count=count: link.counts.received_bytes_count > count)  # type: ignore[misc]
 
 
 async def test_a_closing_link_is_not_pinged(still_group: LinkGroup) -> None:

@@ -90,12 +90,12 @@ async def test_where_settings_say_so_nothing_is_taken_from_who_does_not_read(sti
     settings = LinkSettings(reads_only_while_writable=True)
     async with open_port(still_group, settings, make_receiver=Echo) as port, raw_peer(port) as peer:
         link = await stall(port)
-        received_count = link.received_count
+        received_count = link.counts.received_count
         await peer.write(frames.text(b"hello?"))
         link.check(time.monotonic())
         link.check(time.monotonic() + settings.silence_s_max - 0.5)  # nor is it asked whether it lives
         await asyncio.sleep(0.02)
-        assert link.received_count == received_count
+        assert link.counts.received_count == received_count
         assert not link.closed
         sizes = await drain(peer, link.sent_count)
         assert sizes == [len(CHUNK)] * len(sizes)

@@ -1,0 +1,46 @@
+"""What a metric family is: its name, type, labels and help, and how its rows are read. Knows no text formats."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ..core.exemplars import Exemplars
+from ..core.histogram import Histogram
+from .subjects import Subjects
+
+LabelValues = tuple[str, ...]
+"""The values of a row's labels, in the order of its family's."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFamily:
+    """One number for each row. `name` is that of the samples, with `_total` or `_info` where the type has one; an
+    info's rows are 1. `labels` are in the order of the alphabet, as clients write them."""
+
+    name: str
+    type: Literal["counter", "gauge", "info"]
+    labels: LabelValues
+    help: str
+    read: Callable[[Subjects], Iterable[tuple[LabelValues, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramFamily:
+    """One histogram of seconds for each row, and examples for its buckets where there are any."""
+
+    name: str
+    labels: LabelValues
+    help: str
+    read: Callable[[Subjects], Iterable[tuple[LabelValues, Histogram, Exemplars | None]]]
+
+    @property
+    def type(self) -> str:
+        return "histogram"
+
+
+Family = NumberFamily | HistogramFamily
+
+
+def total(count: float) -> tuple[tuple[LabelValues, float]]:
+    """The one row of a family without labels."""
+    return (((), count),)

@@ -1,0 +1,102 @@
+"""Families about the broker as a program: what goes through its ports, its event loop, its process."""
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from ...transport.counts import LinkCounts
+from .family import Family, HistogramFamily, LabelValues, NumberFamily, total
+from .subjects import Subjects
+
+
+def _of_each_port(
+    count: Callable[[LinkCounts], int],
+) -> Callable[[Subjects], list[tuple[LabelValues, float]]]:
+    return lambda subjects: [((port,), count(counts)) for port, counts in subjects.broker.link_counts.items()]
+
+
+def _connections(subjects: Subjects) -> list[tuple[LabelValues, float]]:
+    broker = subjects.broker
+    return [
+        (("worker",), len(broker.worker_sessions)),
+        (("requester",), len(broker.requester_sessions)),
+    ]
+
+
+def _refusals(subjects: Subjects) -> list[tuple[LabelValues, float]]:
+    return [
+        ((port, refusal.value), count)
+        for port, counts in subjects.broker.link_counts.items()
+        for refusal, count in counts.handshakes_refused.items()
+    ]
+
+
+PROGRAM: Final[tuple[Family, ...]] = (
+    NumberFamily(
+        "taskferry_broker_info",
+        "info",
+        ("version",),
+        "The broker's version.",
+        lambda subjects: [((subjects.broker.version,), 1)],
+    ),
+    NumberFamily("taskferry_connections", "gauge", ("port",), "Open connections.", _connections),
+    NumberFamily(
+        "taskferry_handshakes_refused_total",
+        "counter",
+        ("port", "reason"),
+        "WebSocket handshakes refused or given up, by why.",
+        _refusals,
+    ),
+    NumberFamily(
+        "taskferry_heartbeats_missed_total",
+        "counter",
+        (),
+        "Pings that a worker or requester had not answered within a second.",
+        lambda subjects: total(
+            sum(counts.heartbeats_missed_count for counts in subjects.broker.link_counts.values())
+        ),
+    ),
+    NumberFamily(
+        "taskferry_received_messages_total",
+        "counter",
+        ("port",),
+        "Whole messages from workers or requesters.",
+        _of_each_port(lambda counts: counts.received_count),
+    ),
+    NumberFamily(
+        "taskferry_sent_messages_total",
+        "counter",
+        ("port",),
+        "Messages handed to the operating system for them.",
+        _of_each_port(lambda counts: counts.sent_count),
+    ),
+    NumberFamily(
+        "taskferry_received_bytes_total",
+        "counter",
+        ("port",),
+        "Bytes read from connections, frames' heads and handshakes included.",
+        _of_each_port(lambda counts: counts.received_bytes_count),
+    ),
+    NumberFamily(
+        "taskferry_sent_bytes_total",
+        "counter",
+        ("port",),
+        "Bytes handed to the operating system, likewise.",
+        _of_each_port(lambda counts: counts.sent_bytes_count),
+    ),
+    HistogramFamily(
+        "taskferry_event_loop_lag_seconds",
+        (),
+        "How late the event loop came to a timer, ten times a second.",
+        lambda subjects: [((), subjects.broker.loop_lag.histogram, None)],
+    ),
+)
+
+
+def process_registry() -> CollectorRegistry:
+    """CPU, memory and open files of this process (on Linux), its garbage collector, its Python."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, GCCollector, PlatformCollector):
+        collector(registry=registry)
+    return registry

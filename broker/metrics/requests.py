@@ -1,0 +1,92 @@
+"""Families about requests as a whole: how many, and what happened to them on the way."""
+
+from typing import Final
+
+from .family import Family, NumberFamily, total
+
+REQUESTS: Final[tuple[Family, ...]] = (
+    NumberFamily(
+        "taskferry_requests_in_flight",
+        "gauge",
+        (),
+        "Requests admitted and not ended.",
+        lambda subjects: total(subjects.broker.core.in_flight_count),
+    ),
+    NumberFamily(
+        "taskferry_queue_size_bytes",
+        "gauge",
+        (),
+        "Data of waiting requests.",
+        lambda subjects: total(subjects.broker.core.queue.size_bytes),
+    ),
+    NumberFamily(
+        "taskferry_requests_submitted_total",
+        "counter",
+        (),
+        "Requests admitted.",
+        lambda subjects: total(subjects.broker.core.submitted_count),
+    ),
+    NumberFamily(
+        "taskferry_requests_refused_total",
+        "counter",
+        ("code",),
+        "Requests not admitted.",
+        lambda subjects: [((code,), count) for code, count in subjects.broker.core.refused.items()],
+    ),
+    NumberFamily(
+        "taskferry_requests_unserved_total",
+        "counter",
+        (),
+        "Requests for commands that no worker has ever served.",
+        lambda subjects: total(subjects.broker.core.unserved_count),
+    ),
+    NumberFamily(
+        "taskferry_retries_total",
+        "counter",
+        (),
+        "Idempotent requests assigned anew after a lost worker.",
+        lambda subjects: total(subjects.broker.core.retried_count),
+    ),
+    NumberFamily(
+        "taskferry_reassignments_total",
+        "counter",
+        (),
+        "Requests assigned anew because they were never written to a lost worker.",
+        lambda subjects: total(subjects.broker.core.reassigned_count),
+    ),
+    NumberFamily(
+        "taskferry_late_responses_total",
+        "counter",
+        (),
+        "Responses to requests that had ended.",
+        lambda subjects: total(subjects.broker.core.late_responses_count),
+    ),
+    NumberFamily(
+        "taskferry_unknown_assignments_total",
+        "counter",
+        (),
+        "Responses that named no assignment of their worker.",
+        lambda subjects: total(subjects.broker.core.unknown_assignments_count),
+    ),
+    NumberFamily(
+        "taskferry_hedges_total",
+        "counter",
+        (),
+        "Second copies sent of requests that took long.",
+        lambda subjects: total(subjects.broker.core.hedged_count),
+    ),
+    NumberFamily(
+        "taskferry_hedges_won_total",
+        "counter",
+        (),
+        "Second copies that answered first.",
+        lambda subjects: total(subjects.broker.core.hedges_won_count),
+    ),
+    NumberFamily(
+        "taskferry_requests_shed_total",
+        "counter",
+        (),
+        "Requests refused because they had waited too long under overload.",
+        lambda subjects: total(subjects.broker.core.queue.shed_count),
+    ),
+)

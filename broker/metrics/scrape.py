@@ -1,0 +1,112 @@
+"""One scrape, from its headers to the bytes of the answer, in slices that give way to the broker's own work."""
+
+import asyncio
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+
+from .commands import COMMANDS
+from .exposition import END, text_of
+from .family import Family
+from .program import PROGRAM, process_registry
+from .requests import REQUESTS
+from .subjects import Subjects
+from .workers import WORKERS
+
+if TYPE_CHECKING:
+    from ..broker import Broker
+
+FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *REQUESTS, *COMMANDS, *WORKERS)
+
+SCRAPES_COUNT_MAX: Final = 4
+"""Scrapes at a time: two Prometheus servers of a pair, and a person or two who look. Each holds its answer in
+memory."""
+
+SLICE_S: Final = 0.004
+"""How long a scrape works at a stretch: a request that comes meanwhile waits that long, and seldom notices."""
+
+CHUNK_LENGTH: Final = 32 * 1024
+"""Characters that are encoded and compressed at a time: a fraction of a slice."""
+
+COMPRESSION_LEVEL: Final = 1
+"""The quickest: the text shrinks to a twentieth as it is, and the highest takes four times as long for a thirtieth."""
+
+GZIP_WINDOW_BITS: Final = 16 + zlib.MAX_WBITS
+"""What zlib takes for "with gzip's head and tail"."""
+
+
+class TooManyScrapes(Exception):
+    """More scrapes at a time than SCRAPES_COUNT_MAX."""
+
+
+class Scraper:
+    """Answers scrapes of one broker, in its event loop."""
+
+    def __init__(self, broker: "Broker") -> None:
+        self._broker = broker
+        self._process = process_registry()
+        self._count = 0
+
+    async def scrape(self, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+        """The body and its headers, in the format and compression that these headers of the request ask for. Raises
+        TooManyScrapes."""
+        if self._count >= SCRAPES_COUNT_MAX:
+            raise TooManyScrapes(
+                f"{SCRAPES_COUNT_MAX} scrapes are being answered already (SCRAPES_COUNT_MAX)"
+            )
+        self._count += 1
+        try:
+            return await self._answer(accept, is_gzip=gzip_accepted(accept_encoding))
+        finally:
+            self._count -= 1
+
+    async def _answer(self, accept: str, *, is_gzip: bool) -> tuple[bytes, dict[str, str]]:
+        encode_process, content_type = choose_encoder(accept)
+        is_openmetrics = content_type.startswith("application/openmetrics-text")
+        headers = {"content-type": content_type, "vary": "accept, accept-encoding"}
+        compressor = None
+        if is_gzip:
+            headers["content-encoding"] = "gzip"
+            compressor = zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_WINDOW_BITS)
+        body: list[bytes] = []
+        give_way_at = time.monotonic() + SLICE_S
+        for chunk in _chunks(self._pieces(encode_process, is_openmetrics=is_openmetrics)):
+            body.append(chunk if compressor is None else compressor.compress(chunk))
+            if time.monotonic() >= give_way_at:
+                await asyncio.sleep(0)
+                give_way_at = time.monotonic() + SLICE_S
+        if compressor is not None:
+            body.append(compressor.flush())
+        return b"".join(body), headers
+
+    def _pieces(
+        self, encode_process: Callable[[CollectorRegistry], bytes], *, is_openmetrics: bool
+    ) -> Iterator[str]:
+        """The text; an empty piece where only time has passed."""
+        yield encode_process(self._process).decode().removesuffix(END)
+        subjects = Subjects(self._broker)
+        for command in subjects.unlisted:
+            subjects.gather(command)
+            yield ""
+        for family in FAMILIES:
+            yield from text_of(family, subjects, is_openmetrics=is_openmetrics)
+        if is_openmetrics:
+            yield END
+
+
+def _chunks(pieces: Iterator[str]) -> Iterator[bytes]:
+    """The text in chunks of about CHUNK_LENGTH; an empty piece is passed on at once."""
+    ready: list[str] = []
+    length = 0
+    for piece in pieces:
+        ready.append(piece)
+        length += len(piece)
+        if length >= CHUNK_LENGTH or not piece:
+            yield "".join(ready).encode()
+            ready.clear()
+            length = 0
+    yield "".join(ready).encode()

@@ -1,0 +1,174 @@
+"""One scrape in slices: how long it keeps the loop, how many there may be, and what it says of too many commands."""
+
+import asyncio
+import gzip
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from msgspec import Raw
+from prometheus_client.parser import text_string_to_metric_families
+from taskferry.broker.broker import Broker
+from taskferry.broker.core import roster
+from taskferry.broker.metrics import scrape as scraping
+from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, SLICE_S, Scraper, TooManyScrapes
+from taskferry.broker.settings import BrokerSettings
+from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.messages import Hello, Request, Result
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+class Port:
+    """A worker's and a requester's link to nowhere."""
+
+    encoding = Encoding.JSON
+    written_count = 0
+
+    def __getattr__(self, _: str) -> Any:
+        return lambda *_: 0
+
+
+def broker_with(commands: list[str], workers_count: int = 1, requests_count: int = 1) -> Broker:
+    """A broker that was never started, whose workers have answered requests for each command."""
+    broker = Broker(BrokerSettings())
+    core, port = broker.core, cast(Any, Port())
+    workers = [
+        core.worker_joined(f"w{number}", Hello(commands=commands, concurrency=4), port, "", 0.0)
+        for number in range(workers_count)
+    ]
+    requester = core.requester_joined(port, "")
+    for command in commands:
+        for number in range(requests_count):
+            core.submit(requester, Request(command=command), f"{command}-{number}", command, Raw(b"{}"), 0.0)
+            worker = next(worker for worker in workers if worker.assignments)
+            core.respond(worker, next(iter(worker.assignments)), Result(True, Raw(b"1")), 0.003)
+    core.turn_ended(0.0, 0.004)
+    return broker
+
+
+def samples(text: bytes) -> dict[tuple[str, str], float]:
+    """Values by sample name and command."""
+    return {
+        (sample.name, sample.labels.get("command", "")): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+async def scrape(scraper: Scraper, accept: str = "", accept_encoding: str = "") -> bytes:
+    return (await scraper.scrape(accept, accept_encoding))[0]
+
+
+async def test_format_and_compression_are_those_asked_for() -> None:
+    scraper = Scraper(broker_with(["echo"]))
+    plain, headers = await scraper.scrape("", "")
+    assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "content-encoding" not in headers
+    packed, headers = await scraper.scrape("text/plain;version=0.0.4", "deflate, gzip;q=0.5")
+    assert headers["content-encoding"] == "gzip"
+    assert len(packed) < len(plain) / 4
+    assert samples(gzip.decompress(packed)).keys() == samples(plain).keys()
+    newer, headers = await scraper.scrape(OPENMETRICS, "")
+    assert headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert newer.endswith(b"# EOF\n")
+    assert newer.count(b"# EOF") == 1
+
+
+async def test_it_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def monotonic() -> float:
+        nonlocal now
+        now += SLICE_S / 3  # each look at the clock is a third of a slice later
+        return now
+
+    monkeypatch.setattr(scraping, "time", SimpleNamespace(monotonic=monotonic))
+    task = asyncio.create_task(scrape(Scraper(broker_with([f"c{number}" for number in range(200)]))))
+    turns_count = 0
+    while not task.done():
+        await asyncio.sleep(0)
+        turns_count += 1
+    text = task.result()
+    assert turns_count >= len(text) / scraping.CHUNK_LENGTH / 3 - 1
+
+
+async def test_who_comes_and_goes_meanwhile_does_not_disturb_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scraping, "SLICE_S", 0.0)
+    monkeypatch.setattr(scraping, "CHUNK_LENGTH", 1)
+    broker = broker_with(["a", "b"], workers_count=2)
+    task = asyncio.create_task(scrape(Scraper(broker)))
+    number = 0
+    while not task.done():
+        await asyncio.sleep(0)
+        number += 1
+        hello = Hello(commands=[f"new-{number}"])
+        broker.core.worker_joined(f"new-{number}", hello, cast(Any, Port()), "", 1.0)
+        if number == 20:
+            broker.core.worker_left(broker.core.roster.workers["w0"], 1.0)
+    assert number > 20
+    assert samples(task.result())["taskferry_request_duration_seconds_count", "b"] == 1
+
+
+async def test_scrapes_at_a_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scraping, "SLICE_S", 0.0)
+    scraper = Scraper(broker_with(["a"]))
+    tasks = [asyncio.create_task(scrape(scraper)) for _ in range(SCRAPES_COUNT_MAX)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyScrapes, match=r"4 scrapes .* \(SCRAPES_COUNT_MAX\)"):
+        await scrape(scraper)
+    await asyncio.gather(*tasks)
+    assert await scrape(scraper)
+
+
+async def test_commands_beyond_the_bound_are_shown_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "COMMANDS_LISTED_COUNT_MAX", 2)
+    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
+    broker = broker_with(["a", "b", "c", "d", "e"], requests_count=3)
+    scraper = Scraper(broker)
+    values = samples(await scrape(scraper))
+    assert {command for _, command in values} == {"", "a", "b", "_other"}
+    for name in ("requests_total", "worker_duration_seconds_count", "request_duration_seconds_count"):
+        assert [values[f"taskferry_{name}", command] for command in ("a", "b", "_other")] == [3, 3, 9]
+    assert values["taskferry_queue_depth", "_other"] == values["taskferry_queue_overloaded", "_other"] == 0
+    assert ("taskferry_command_workers", "_other") not in values, "a sum of those would count workers twice"
+    broker.core.worker_left(broker.core.roster.workers["w0"], 1.0)
+    assert not broker.core.roster.commands, "all are forgotten, for there were too many"
+    values = samples(await scrape(scraper))
+    assert values["taskferry_requests_total", "_other"] == 9, "a counter keeps what its commands had counted"
+
+
+async def test_without_any_there_is_no_row_for_others() -> None:
+    assert b'command="_other"' not in await scrape(Scraper(broker_with(["a"])))
+
+
+async def test_a_command_without_requests_has_no_histograms() -> None:
+    values = samples(await scrape(Scraper(broker_with(["a"], requests_count=0))))
+    assert values["taskferry_command_slots", "a"] == 4
+    assert ("taskferry_request_duration_seconds_count", "a") not in values
+
+
+async def test_a_thousand_workers_and_a_hundred_commands_in_short_slices() -> None:
+    """Bounds are five times what is promised, for a machine that has other work."""
+    commands = [f"command-{number}" for number in range(100)]
+    scraper = Scraper(broker_with(commands, workers_count=1000))
+    longest_s = 0.0
+    started_at = last_at = time.monotonic()
+    task = asyncio.create_task(scrape(scraper, accept_encoding="gzip"))
+    while not task.done():
+        await asyncio.sleep(0)
+        now = time.monotonic()
+        longest_s, last_at = max(longest_s, now - last_at), now
+    assert time.monotonic() - started_at < 0.5
+    assert longest_s < 0.1
+
+
+def test_names_and_labels_are_well_formed() -> None:
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+    for family in FAMILIES:
+        assert family.labels == tuple(sorted(family.labels))
+        assert family.help.endswith(".")
+        assert not set('"\\\n') & set(family.help)
+        assert family.name.endswith("_total") == (family.type == "counter")
+        assert family.name.endswith("_seconds") == (family.type == "histogram")

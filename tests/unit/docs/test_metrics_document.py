@@ -1,0 +1,47 @@
+"""docs/metrics.md lists every family as the code has it, and its sentences name the bounds that there are."""
+
+import re
+
+from taskferry.broker.core.histogram import DURATION_BOUNDS_S
+from taskferry.broker.core.roster import COMMANDS_LISTED_COUNT_MAX, OTHER
+from taskferry.broker.core.worker import WorkerState
+from taskferry.broker.metrics.program import process_registry
+from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX
+from taskferry.transport.handshake import Refusal
+
+from tests.unit.layout.source_tree import ROOT
+
+TEXT = (ROOT / "docs" / "metrics.md").read_text()
+ROWS = re.findall(r"^\| `(taskferry_\w+)` \| (\w+) \| (.*) \| (.*) \|$", TEXT, re.MULTILINE)
+
+
+def test_every_family_has_its_row_and_every_row_its_family() -> None:
+    there = {
+        (name, type_, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, type_, labels, meaning in ROWS
+    }
+    assert there == {(family.name, family.type, family.labels, family.help) for family in FAMILIES}
+    assert len(ROWS) == len(FAMILIES)
+
+
+def test_the_families_of_the_process_are_named() -> None:
+    for family in process_registry().collect():
+        if family.name.startswith("python_gc"):
+            assert "`python_gc_*`" in TEXT
+        else:
+            assert re.search(rf"`{family.name}(_total|_info)?`|`{family.name}`", TEXT), family.name
+
+
+def test_closed_sets_are_whole() -> None:
+    for refusal in Refusal:
+        assert f"`{refusal.value}`" in TEXT
+    for state in WorkerState:
+        assert (f"`{state.value}`" in TEXT) == (state is not WorkerState.GONE)
+
+
+def test_bounds_are_those_of_the_code() -> None:
+    assert f"The first {COMMANDS_LISTED_COUNT_MAX:,} commands" in TEXT
+    assert f"`{OTHER}`" in TEXT
+    assert SCRAPES_COUNT_MAX == 4
+    assert "At most four scrapes" in TEXT
+    assert (DURATION_BOUNDS_S[0], DURATION_BOUNDS_S[-1]) == (0.0005, 60.0)
+    assert "from 0.5 ms to 60 s" in TEXT
