@@ -13,7 +13,6 @@ from taskferry.requester import BlockingRequester
 from tests.deploy.prometheus import SPEED, Prometheus, hastened
 from tests.deploy.tools import needed
 from tests.processes import Broker, Program, Programs, wait_until
-from tests.unit.deploy.queries import PENDING
 
 RATE: Final = 9.7
 """Requests a second of each command, one after another: each must have ended when the next is due. No whole number, or
@@ -139,12 +138,11 @@ def _healthy(prometheus: Prometheus) -> None:
         'command:taskferry_request_duration_seconds:p50_rate5m{command="quick"}',
         lambda p50_s: 0 < p50_s <= 0.025,
     )
-    if "taskferry_worker_duration_seconds" not in PENDING:
-        in_worker = (
-            'rate(taskferry_worker_duration_seconds_sum{command="nap"}[10s]) '
-            '/ rate(taskferry_worker_duration_seconds_count{command="nap"}[10s])'
-        )
-        prometheus.wait_for(in_worker, lambda mean_s: NAP_S <= mean_s <= 2 * NAP_S)
+    in_worker = (
+        'rate(taskferry_worker_duration_seconds_sum{command="nap"}[10s]) '
+        '/ rate(taskferry_worker_duration_seconds_count{command="nap"}[10s])'
+    )
+    prometheus.wait_for(in_worker, lambda mean_s: NAP_S <= mean_s <= 2 * NAP_S)
 
     assert prometheus.value('sum(taskferry_workers{state="healthy"})') == 3
     assert prometheus.value("sum(taskferry_worker_slots)") == 24
@@ -167,9 +165,11 @@ def _a_worker_is_gone(prometheus: Prometheus) -> None:
     prometheus.wait_for(
         'command:taskferry_request_failures:ratio_rate5m{command="nap"}', lambda ratio: ratio > 0.9
     )
-    expected = {("TaskferryRequestsWithoutWorkers", "nap"), ("TaskferryErrorRatio", "nap")}
-    if "taskferry_command_workers" not in PENDING:
-        expected.add(("TaskferryCommandWithoutWorkers", "nap"))
+    expected = {
+        ("TaskferryRequestsWithoutWorkers", "nap"),
+        ("TaskferryErrorRatio", "nap"),
+        ("TaskferryCommandWithoutWorkers", "nap"),
+    }
     prometheus.wait_for_firing(expected, timeout_s=40)
     # Those of the other command notice nothing.
     assert prometheus.value('command:taskferry_request_failures:ratio_rate5m{command="quick"}') == 0

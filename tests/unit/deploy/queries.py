@@ -9,27 +9,6 @@ from typing import Any, Final
 
 from tests.unit.deploy.deployment import DEPLOY, read_yaml
 
-PENDING: Final = frozenset(
-    {
-        # --- families that rules and dashboard name already and the broker does not export yet; empty this then ---
-        "process_cpu_seconds_total",
-        "process_max_fds",
-        "process_open_fds",
-        "process_resident_memory_bytes",
-        "taskferry_broker_duration_seconds",
-        "taskferry_command_slots",
-        "taskferry_command_workers",
-        "taskferry_event_loop_lag_seconds",
-        "taskferry_handshakes_refused_total",
-        "taskferry_heartbeats_missed_total",
-        "taskferry_received_bytes_total",
-        "taskferry_received_messages_total",
-        "taskferry_sent_bytes_total",
-        "taskferry_sent_messages_total",
-        "taskferry_worker_duration_seconds",
-    }
-)
-
 NOT_METRICS: Final = frozenset({"and", "or", "unless", "group_left", "group_right", "offset", "bool"})
 GIVEN_BY_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
 LABELS_OF_A_SCRAPE: Final = frozenset(
