@@ -174,12 +174,20 @@ class Worker(Candidate):
     @property
     def succeeded_count(self) -> int:
         """Assignments that it has ended with a result."""
-        return sum(tally.succeeded_count for tally in self.commands.values())
+        return self.ended_counts()[0]
 
     @property
     def failed_count(self) -> int:
         """Assignments that it has ended with an error, or not in time."""
-        return sum(tally.failed_count + tally.neutral_count for tally in self.commands.values())
+        return self.ended_counts()[1]
+
+    def ended_counts(self) -> tuple[int, int]:
+        """The two counts in one walk over its commands."""
+        succeeded_count = failed_count = 0
+        for tally in self.commands.values():
+            succeeded_count += tally.succeeded_count
+            failed_count += tally.failed_count + tally.neutral_count
+        return succeeded_count, failed_count
 
     def move(self, event: WorkerEvent, verdict: str = "", words: str = "") -> bool:
         """Change state by the table; `words` are a handler's. False where the event changes nothing in this state."""

@@ -16,8 +16,9 @@ def _states(subjects: Subjects) -> list[tuple[LabelValues, float]]:
 
 def _assignments(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
     for worker in subjects.workers:
-        yield ("success", worker.worker_id), worker.succeeded_count
-        yield ("failure", worker.worker_id), worker.failed_count
+        succeeded_count, failed_count = worker.ended_counts()
+        yield ("success", worker.worker_id), succeeded_count
+        yield ("failure", worker.worker_id), failed_count
 
 
 WORKERS: Final[tuple[Family, ...]] = (
