@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from msgspec import UNSET
 
@@ -15,9 +15,6 @@ from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Tracer
 
 BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
 """A broker on this machine, on the requester port that it has by default."""
@@ -129,7 +126,9 @@ class Requester:
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
         if SWITCH.tracer is not None:
-            _follow(SWITCH.tracer, message, self.url, future)
+            from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
+
+            follow(SWITCH.tracer, message, self.url, future)
         request = exchange.begin(message, future, wants_response=False)
         try:
             result = await future
@@ -164,7 +163,9 @@ class Requester:
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
         if SWITCH.tracer is not None:
-            _follow(SWITCH.tracer, message, self.url, future)
+            from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
+
+            follow(SWITCH.tracer, message, self.url, future)
         request = exchange.begin(message, future, wants_response=True)
         try:
             return await future
@@ -194,12 +195,6 @@ def _forget(future: asyncio.Future[Any]) -> None:
     """Where the error came in the same moment as the cancellation, asyncio shall not complain that nobody saw it."""
     if future.done() and not future.cancelled():
         future.exception()
-
-
-def _follow(tracer: "Tracer", message: OutgoingRequest, url: str, waiter: asyncio.Future[Any]) -> None:
-    from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
-
-    follow(tracer, message, url, waiter)
 
 
 def check_arguments(url: str, encoding: Encoding | str, in_flight_count_max: int) -> Encoding:
