@@ -3,7 +3,7 @@
 import os
 import weakref
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from msgspec import UNSET
 
@@ -17,9 +17,6 @@ from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Tracer
 
 
 class BlockingRequester:
@@ -117,7 +114,12 @@ class BlockingRequester:
 
     def _run(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
         self._check_usable()
-        place = Place() if SWITCH.tracer is None else _followed_place(SWITCH.tracer, message, self.url)
+        if SWITCH.tracer is None:
+            place = Place()
+        else:
+            from .call_spans import FollowedPlace  # noqa: PLC0415  needs what only tracing installs
+
+            place = FollowedPlace(SWITCH.tracer, message, self.url)
         try:
             self._background.submit(message, place, wants_response=wants_response)
             return place.wait()
@@ -133,9 +135,3 @@ class BlockingRequester:
                 f"this {type(self).__name__} belongs to process {self._background.process_id}: "
                 "after a fork, make a new one in the child"
             )
-
-
-def _followed_place(tracer: "Tracer", message: OutgoingRequest, url: str) -> Place:
-    from .call_spans import FollowedPlace  # noqa: PLC0415  needs what only tracing installs
-
-    return FollowedPlace(tracer, message, url)

@@ -2,7 +2,7 @@
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from msgspec import UNSET
 
@@ -17,9 +17,6 @@ from .exchange import Exchange
 from .options import BROKER_URL_DEFAULT
 from .response import Response
 from .wire import WIRES, OutgoingRequest, Target
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Tracer
 
 
 class Requester:
@@ -130,7 +127,9 @@ class Requester:
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
         if SWITCH.tracer is not None:
-            _follow(SWITCH.tracer, message, self.url, future)
+            from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
+
+            follow(SWITCH.tracer, message, self.url, future)
         request = exchange.begin(message, future, wants_response=False)
         try:
             result = await future
@@ -165,7 +164,9 @@ class Requester:
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
         if SWITCH.tracer is not None:
-            _follow(SWITCH.tracer, message, self.url, future)
+            from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
+
+            follow(SWITCH.tracer, message, self.url, future)
         request = exchange.begin(message, future, wants_response=True)
         try:
             return await future
@@ -195,12 +196,6 @@ def _forget(future: asyncio.Future[Any]) -> None:
     """Where the error came in the same moment as the cancellation, asyncio shall not complain that nobody saw it."""
     if future.done() and not future.cancelled():
         future.exception()
-
-
-def _follow(tracer: "Tracer", message: OutgoingRequest, url: str, waiter: asyncio.Future[Any]) -> None:
-    from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
-
-    follow(tracer, message, url, waiter)
 
 
 def check_arguments(url: str, encoding: Encoding | str, in_flight_count_max: int) -> Encoding:

@@ -80,7 +80,7 @@ def _end(span: Span, outcome: str, *, is_failure: bool, error_type: str | None =
 
 def context_of(trace: str | None) -> Context:
     """The context that a request's `trace` stands for; an empty one, in which a span is a root, where it is none."""
-    return Context() if trace is None else _PROPAGATOR.extract({_HEADER: trace}, Context())
+    return Context() if trace is None else _PROPAGATOR.extract({_HEADER: trace})
 
 
 def is_left_out(trace: str | None) -> bool:

@@ -230,6 +230,22 @@ async def test_a_trace_that_is_not_sampled_has_no_spans(
         await traces.having(4)
 
 
+async def test_whatever_its_sampler_says_the_broker_keeps_to_the_sampled_flag(traces: Traces) -> None:
+    TaskferryInstrumentor().instrument(tracer_provider=traces.recording_all())
+    async with (
+        broker_here() as broker,
+        worker_here(broker, a_worker(traces)),
+        Requester(url_of(broker)) as requester,
+    ):
+        await requester.call("work", trace=UNSAMPLED)
+        with pytest.raises(NoAvailableWorkers):
+            await requester.call("nobody", trace=UNSAMPLED)
+        await traces.having(3)
+        assert traces.of("broker") == traces.of("assignment") == []
+        await requester.call("work", trace=SAMPLED)
+        await traces.having(7)
+
+
 async def test_a_sampler_that_records_nothing(traces: Traces) -> None:
     TaskferryInstrumentor().instrument(tracer_provider=TracerProvider(sampler=ALWAYS_OFF))
     async with (
@@ -288,6 +304,17 @@ async def test_what_handlers_raise(traces: Traces, broker: Broker, requester: Re
         assert outcome_of(traces.one_of("requester")) == outcome_of(traces.one_of("worker")) == own
         assert outcome_of(traces.one_of("broker")) == failed
         assert_keeps_secrets(traces)
+
+
+async def test_what_a_blocking_call_raises(traces: Traces, broker: Broker) -> None:
+    def block() -> None:
+        with BlockingRequester(url_of(broker)) as requester, pytest.raises(HandlerError):
+            requester.call("work", {"error": "no"})
+
+    async with worker_here(broker, a_worker(traces)):
+        await asyncio.to_thread(block)
+        await traces.having(4)
+    assert outcome_of(traces.one_of("requester")) == ("handler_error", "handler_error", StatusCode.ERROR)
 
 
 async def test_what_the_requester_did_wrong_is_no_error_of_the_others(
