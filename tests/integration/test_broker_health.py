@@ -49,7 +49,7 @@ async def test_a_black_hole_is_ejected_and_told_of(programs: Programs) -> None:
         assert "disk full" not in broker.stderr, "a handler's own words may hold data"
         assert broker.status()["counts"]["ejected"] == 1
         metrics = broker.get("/metrics")[1]
-        assert 'taskferry_workers{state="ejected"} 1.0' in metrics
+        assert 'taskferry_workers{state="ejected"} 1' in metrics
         assert 'taskferry_ejections_total{cause="failures"} 1.0' in metrics
 
 
