@@ -64,8 +64,8 @@ class FollowedCore(Core):
     def _drop_other_copy(self, request: Request, answered: Assignment) -> None:
         other = request.hedge if request.assignment is answered else request.assignment
         super()._drop_other_copy(request, answered)
-        if other is not None:
-            self._follower.unassigned(request, other, ANSWERED)
+        assert other is not None, "a request with a second copy has a first one"
+        self._follower.unassigned(request, other, ANSWERED)
 
     def _recover(self, request: Request, lost: Assignment, now: float) -> bool:
         outcome = errors.WorkerLost.code if lost.was_written else errors.NOT_DELIVERED
