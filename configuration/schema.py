@@ -65,7 +65,7 @@ class Table(Generic[Settings]):
         self.of = of
         self.variables = variables
         self.settings: dict[str, Setting] = {}
-        for declared in fields(of):  # type: ignore[arg-type]
+        for declared in fields(of):  # type: ignore[arg-type]  # no type says "a dataclass"
             facts = dict(declared.metadata[_KEY])
             key = facts.pop("key") or declared.name
             option = facts.pop("option")

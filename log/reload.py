@@ -54,7 +54,7 @@ class Reload(Generic[Settings]):
             if _differs(setting, self._log, log)
         ]
         changes = {setting.field: getattr(wished, setting.field) for setting in live}
-        settings = replace(self.settings, **changes)  # type: ignore[type-var]
+        settings = replace(self.settings, **changes)  # type: ignore[type-var]  # no type says "a dataclass"
         try:
             if live:
                 take(settings)

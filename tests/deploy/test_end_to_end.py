@@ -185,7 +185,7 @@ def _every_request_is_counted_once(prometheus: Prometheus, sent_counts: dict[str
     """What was sent after the count was taken is at most one of each command."""
     for command, sent_count in sent_counts.items():
         ended = f'sum(taskferry_requests_total{{command="{command}"}})'
-        prometheus.wait_for(ended, lambda count, sent=sent_count: sent <= count <= sent + 1)  # type: ignore[misc]
+        prometheus.wait_for(ended, lambda count, sent=sent_count: sent <= count <= sent + 1)  # type: ignore[misc]  # a default in a lambda
 
 
 def test_no_workers_at_all_is_told(programs: Programs) -> None:

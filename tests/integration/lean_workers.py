@@ -17,7 +17,7 @@ from tests.integration.peers import eventually
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module or nothing
 
 OPENING_COUNT: Final = 50
 """Connections that are opened at a time."""

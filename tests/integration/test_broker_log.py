@@ -160,7 +160,7 @@ async def test_nothing_of_a_request_or_of_a_way_in_is_ever_logged(programs: Prog
             async with connect(
                 broker.worker_url + query,
                 additional_headers=headers,
-                subprotocols=[f"{SECRET}.v9"],  # type: ignore[list-item]
+                subprotocols=[f"{SECRET}.v9"],  # type: ignore[list-item]  # a str will do for the wire
             ):
                 pass
     broker.terminate()
