@@ -130,7 +130,8 @@ class Framing:
                 self._hand_over(data[start:], messages)
                 return messages
             # A pong has said all by coming. Ten thousand idle connections get one every few seconds each.
-            if data[start] != _PONG or end - start > _CONTROL_SIZE_BYTES_MAX:
+            is_pong = data[start] == _PONG and end - start <= _CONTROL_SIZE_BYTES_MAX
+            if not is_pong or self._common_byte == _NO_FRAME:
                 self._hand_over(data[start:end], messages)
             start = end
 

@@ -236,10 +236,22 @@ def conversations(draw: st.DrawFn) -> Conversation:
     return Conversation(role, kind, bound, tuple(steps), draw(flag), tuple(chunk_sizes), draw(flag))
 
 
+@pytest.mark.uncovered
 @given(conversations())
 @example(Conversation("server", Opcode.TEXT, 125, (text_frame("é".encode()),), True, (7, 1, 1), False))
 @example(
     Conversation("server", Opcode.TEXT, 125, (text_frame(b"\xff"), text_frame(b"late")), False, (7, 10), True)
+)
+@example(
+    Conversation(
+        "server",
+        Opcode.TEXT,
+        300,
+        (RawFrame(Opcode.TEXT, b"x" * 300, fin=False), RawFrame(Opcode.PONG, b"!")),
+        False,
+        (),
+        False,
+    )
 )
 @settings(max_examples=400)
 def test_the_short_path_reads_what_the_protocol_object_reads(it: Conversation) -> None:
@@ -350,6 +362,7 @@ def traced_growth_bytes(work: Callable[[], None]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.uncovered
 def test_a_frame_that_drips_in_costs_no_more_than_its_size() -> None:
     framing = make_framing("server", Opcode.BINARY)
     stream = frames.binary(bytes(range(256)) * 256)
@@ -364,6 +377,7 @@ def test_a_frame_that_drips_in_costs_no_more_than_its_size() -> None:
     assert framing.receive(stream[-2:]) == [bytes(range(256)) * 256]
 
 
+@pytest.mark.uncovered
 def test_fragments_without_end_cost_no_more_than_their_payload() -> None:
     framing = make_framing("server", Opcode.BINARY)
     framing.receive(frames.binary(b"", fin=False))
