@@ -1,6 +1,7 @@
 """ARCHITECTURE.md names only what exists: its folders, files, classes, their members and its constants."""
 
 import ast
+import functools
 import re
 
 import pytest
@@ -13,6 +14,7 @@ PATHS = [name for name in QUOTED if re.fullmatch(r"[\w./]+/|[\w./]+\.(py|md|toml
 NAMES = [name for name in QUOTED if re.fullmatch(r"[A-Z]\w+(\.\w+)?", name)]
 
 
+@functools.cache
 def defined_names() -> set[str]:
     """Every class, its members as `Class.member`, every function and every constant of the sources."""
     names: set[str] = set()

@@ -53,6 +53,7 @@ def expected_of(fleet: Fleet, key: str) -> Worker | None:
     return None
 
 
+@pytest.mark.uncovered
 @settings(max_examples=200)
 @given(STEPS)
 def test_the_pick_is_the_first_along_the_ring_that_is_below_the_bound(steps: list[Step]) -> None:

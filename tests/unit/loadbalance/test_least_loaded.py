@@ -3,6 +3,7 @@ speed) of all that are held, and among equals it is the one that has stood at th
 
 import tracemalloc
 
+import pytest
 from hypothesis import given, settings
 from taskferry.loadbalance.least_loaded import LeastLoaded
 
@@ -14,6 +15,7 @@ def load_of(worker: Worker) -> float:
     return (worker.in_flight_count + 1) / (worker.weight * worker.speed)
 
 
+@pytest.mark.uncovered
 @settings(max_examples=300)
 @given(STEPS)
 def test_every_pick_is_the_minimum_and_the_first_of_its_equals(steps: list[Step]) -> None:

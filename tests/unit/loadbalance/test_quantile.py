@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from taskferry.loadbalance.quantile import RunningQuantile
 
@@ -17,6 +17,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([0.0, 0.3, 0.5, 0.84, 0.999]))
+@example([("add", 0, 5), ("add", 0, 9), ("look", 0, 0), ("remove", 0, 0), ("look", 0, 0)], 0.999)
 def test_it_is_the_number_at_that_share_of_the_sorted_list(
     steps: list[tuple[str, int, int]], share: float
 ) -> None:

@@ -28,6 +28,7 @@ def owners_of(ring: Ring[str]) -> dict[str, str]:
 KEYS_FOR_WALKS = st.lists(st.text(max_size=20), min_size=1, max_size=5)
 
 
+@pytest.mark.uncovered
 @given(st.lists(st.integers(0, 11), max_size=30), KEYS_FOR_WALKS)
 def test_a_key_belongs_to_the_first_point_from_it_onwards(comings: list[int], keys: list[str]) -> None:
     assert_walks(comings, keys)

@@ -41,6 +41,7 @@ def test_a_new_one_is_empty_and_shares_nothing_with_others(name: str) -> None:
     assert second.pick(None) is None
 
 
+@pytest.mark.uncovered
 @every_strategy
 @given(steps=STEPS, affinity=st.sampled_from([None, "key", ""]))
 def test_it_picks_from_those_held_and_nobody_else(name: str, steps: list[Step], affinity: str | None) -> None:
@@ -112,6 +113,7 @@ def looks_of_one_round(name: str, count: int) -> int:
     return sum(worker.looks_count for worker in workers)
 
 
+@pytest.mark.uncovered
 @every_strategy
 def test_no_call_looks_at_more_candidates_where_there_are_more(name: str) -> None:
     # A few more or less come from chance: who is drawn, and whether it is the last of a list.

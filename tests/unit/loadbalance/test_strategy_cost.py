@@ -9,6 +9,7 @@ from taskferry.loadbalance.registry import STRATEGIES
 from benchmarks.strategy_cost import WORKERS_COUNTS, main
 
 
+@pytest.mark.uncovered
 def test_it_prints_every_strategy_and_writes_every_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

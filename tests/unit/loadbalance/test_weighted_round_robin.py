@@ -158,6 +158,7 @@ class Both:
         return picked
 
 
+@pytest.mark.uncovered
 @settings(max_examples=300)
 @given(STEPS)
 def test_every_pick_is_the_one_with_the_longest_lag(steps: list[Step]) -> None:
@@ -185,6 +186,7 @@ def test_nobody_gains_or_loses_by_being_away_for_a_moment() -> None:
     assert Counter(turns) == {"a": 10, "b": 2, "c": 2}
 
 
+@pytest.mark.uncovered
 @pytest.mark.parametrize("weights", [[5, 1, 1], [10, 7, 3, 1, 1, 1], [20, 1, 1, 1, 1, 1], [100, *[1] * 50]])
 def test_those_that_are_full_now_and_then_get_the_shares_that_nginx_gives_to_peers_down_as_often(
     weights: list[int],

@@ -69,6 +69,7 @@ def test_messagepack_arrives_equal_in_json(value: Any) -> None:
     assert typed(msgspec.json.decode(text)) == typed(value)
 
 
+@pytest.mark.uncovered
 @given(values)
 def test_there_and_back_again_nothing_has_changed(value: Any) -> None:
     assert typed(msgpack.unpackb(to_msgpack(to_json(msgpack.packb(value))))) == typed(value)

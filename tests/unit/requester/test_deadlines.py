@@ -157,6 +157,7 @@ async def test_a_burst_over_what_a_link_may_hold_breaks_nothing(
     assert broker.connection_count == 1
 
 
+@pytest.mark.uncovered
 async def test_ten_thousand_waiting_calls_take_no_time_in_the_queue(broker: FakeBroker) -> None:
     async with Requester(broker.url, in_flight_count_max=10) as requester:
         results = await asyncio.gather(*(requester.call("echo", n) for n in range(10_000)))

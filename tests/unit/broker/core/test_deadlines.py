@@ -93,6 +93,7 @@ def test_advancing_where_nothing_is_due_ends_nothing() -> None:
     assert requester.answers == []
 
 
+@pytest.mark.uncovered
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.floats(0.0001, 50.0)), min_size=1, max_size=20), st.floats(0, 1e7)
 )

@@ -226,6 +226,7 @@ def test_what_it_still_holds_leaves_room_for_one_more() -> None:
     assert worker.state == "healthy"
 
 
+@pytest.mark.uncovered
 def test_a_failed_probe_ejects_for_longer_each_time_up_to_a_bound() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
@@ -240,6 +241,7 @@ def test_a_failed_probe_ejects_for_longer_each_time_up_to_a_bound() -> None:
     assert world.core.health.ejections.counts == {"failures": 1, "outlier": 0, "canary": 0, "probe": 12}
 
 
+@pytest.mark.uncovered
 @pytest.mark.parametrize(
     ("calm_s", "expected_s"),
     [

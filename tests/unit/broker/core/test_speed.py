@@ -23,6 +23,7 @@ def world_of(count: int) -> tuple[World, list[FakeWorker], FakeRequester]:
     return world, [world.worker(f"w{number}") for number in range(count)], world.requester()
 
 
+@pytest.mark.uncovered
 def test_equals_stay_equal() -> None:
     world, workers, requester = world_of(3)
     chance = random.Random(1)
@@ -44,6 +45,7 @@ def test_one_that_takes_longer_is_slow_and_gets_less() -> None:
         assert slow.holds == [], f"a busy fast one before the idle slow one: {number}"
 
 
+@pytest.mark.uncovered
 def test_speed_is_bounded() -> None:
     world, (slow, *others), requester = world_of(6)
     work(world, requester, {slow: 1.0} | dict.fromkeys(others, 0.001), 200)
@@ -83,6 +85,7 @@ def test_a_worker_is_learned_from_at_most_so_often(apart_s: float, learned: int)
     assert (worker.session.learned_at != at_first) == (learned == 2)
 
 
+@pytest.mark.uncovered
 def test_what_is_held_against_an_idle_worker_fades() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)
@@ -94,6 +97,7 @@ def test_what_is_held_against_an_idle_worker_fades() -> None:
     assert slow.session.speed == 1.0, "within a minute it is one among equals, and so is tried again"
 
 
+@pytest.mark.uncovered
 def test_what_is_held_against_a_busy_worker_does_not_fade() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)
@@ -103,6 +107,7 @@ def test_what_is_held_against_a_busy_worker_does_not_fade() -> None:
     assert slow.session.speed == before
 
 
+@pytest.mark.uncovered
 def test_one_that_has_become_fast_again_is_believed_after_a_handful_of_trials() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 1.0} | dict.fromkeys(others, 0.1), 300)
@@ -116,6 +121,7 @@ def test_one_that_has_become_fast_again_is_believed_after_a_handful_of_trials() 
     assert 2 <= trials <= 10
 
 
+@pytest.mark.uncovered
 def test_one_that_goes_is_forgotten() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)

@@ -300,6 +300,7 @@ def test_what_was_lost_with_the_last_worker_of_a_command_that_is_forgotten_ends(
     assert again.holds == [request_id], "its targets were forgotten with it: there is room"
 
 
+@pytest.mark.uncovered
 def test_new_targets_leave_nothing_behind_in_the_list_of_those_to_be_settled() -> None:
     world = World()
     for number in range(3):
