@@ -34,7 +34,7 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv/ with Taskferry and all that its tests need
 
-$(READY): pyproject.toml setup.py transport/_frames.c
+$(READY): pyproject.toml setup.py protocol/_json.c transport/_frames.c
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "$(PYTHON) is not installed. Taskferry needs Python 3.11 or newer."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,8 +1,8 @@
 """Builds what is written twice or worth compiling; all else about the package is in pyproject.toml.
 
-`transport/_frames.c` is built always. A wheel, and so every installation but an editable one, has the modules of the
-hot path (`COMPILED` below) compiled to C by mypyc, from the same sources. Without a C compiler, or with
-TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same.
+`transport/_frames.c` and `protocol/_json.c` are built always. A wheel, and so every installation but an editable one,
+has the modules of the hot path (`COMPILED` below) compiled to C by mypyc, from the same sources. Without a C compiler,
+or with TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same.
 """
 
 import os
@@ -29,7 +29,10 @@ def extensions() -> list[Extension]:
     """What is to be built for this installation."""
     if os.environ.get("TASKFERRY_PURE") == "1":
         return []
-    built = [Extension("taskferry.transport._frames", ["transport/_frames.c"], extra_compile_args=["-O3"])]
+    built = [
+        Extension(f"taskferry.{name}", [f"{name.replace('.', '/')}.c"], extra_compile_args=["-O3"])
+        for name in ("protocol._json", "transport._frames")
+    ]
     if "bdist_wheel" in sys.argv:
         built += compiled_modules()
     for extension in built:

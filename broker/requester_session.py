@@ -16,6 +16,7 @@ from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
+from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..protocol.messages import Cancel, Failure, Pong, text_or_none
 from ..protocol.transcode import transcode
@@ -39,6 +40,7 @@ class RequesterSession:
         "_codec",
         "_core",
         "_data_size_bytes_max",
+        "_decode_large",
         "_frequent",
         "_link",
         "_requester",
@@ -62,6 +64,7 @@ class RequesterSession:
         self._link = link
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
+        self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
         self._frequent = self._broker.frequent_messages[link.encoding]
         self._requester = self._core.requester_joined(self, ANONYMOUS)
         self._broker.requester_sessions[self] = None
@@ -69,11 +72,12 @@ class RequesterSession:
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
         decode = self._codec.request
+        decode_large = self._decode_large
         core = self._core
         requester = self._requester
         for payload in payloads:
             try:
-                message = decode(payload)
+                message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else decode_large(payload)
             except DECODE_ERRORS as error:
                 self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
                 continue

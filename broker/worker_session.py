@@ -15,6 +15,7 @@ from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
+from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import SLOW_READER, Link
@@ -44,6 +45,7 @@ class WorkerSession:
         "_connect_timer",
         "_core",
         "_data_size_bytes_max",
+        "_decode_large",
         "_frequent",
         "_hello_msg_id",
         "_is_rejected",
@@ -74,6 +76,7 @@ class WorkerSession:
         self.link = link
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
+        self._decode_large = LARGE_FROM_WORKER_DECODERS[link.encoding]
         self._frequent = self._broker.frequent_messages[link.encoding]
         self._broker.worker_sessions[self] = None
         self._connect_timer = asyncio.get_running_loop().call_later(
@@ -83,11 +86,12 @@ class WorkerSession:
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
         decode = self._codec.from_worker
+        decode_large = self._decode_large
         core = self._core
         worker = self.worker
         for payload in payloads:
             try:
-                message = decode(payload)
+                message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else decode_large(payload)
             except DECODE_ERRORS as error:
                 self._complain(errors.BadMessage(describe(error, self.encoding)), payload)
                 continue

@@ -66,8 +66,14 @@ class Queue:
 
     def take_for(self, worker: Worker, now: float) -> Request | None:
         """The next request that `worker` can take, which waits no more; None where there is none."""
-        heads = [route.waiting.peek() for route in self._waited_for(worker)]
-        head = min((head for head in heads if head is not None), key=rank_of, default=None)
+        head: Request | None = None
+        head_rank = 0.0
+        for route in self._waited_for(worker):
+            request = route.waiting.peek()
+            if request is not None:
+                rank = rank_of(request)
+                if head is None or rank < head_rank:
+                    head, head_rank = request, rank
         if head is None:
             return None
         route = head.route

@@ -73,11 +73,16 @@ class WaitingLine:
         next turn comes after everybody else's of the class. The request that is served."""
         turns = self._classes[request.priority]
         assert turns is not None
+        requester = request.requester
+        line = turns[requester]
         if is_newest:
-            request = next(reversed(turns[request.requester]))
-        self.remove(request)
-        if request.requester in turns:
-            turns.move_to_end(request.requester)
+            request = next(reversed(line))
+        del line[request]
+        if line:
+            turns.move_to_end(requester)
+        else:
+            del turns[requester]
+        self.count -= 1
         return request
 
     def oldest(self) -> Iterator[Iterator[Request]]:

@@ -1,0 +1,76 @@
+"""Large messages in JSON, read in two parts: one large value, and the envelope around it.
+
+Checking the syntax of a value that is only passed on is most of what a large message costs. Compiled code (_json.c)
+checks it several times faster than the decoder and says where it lies; the decoder reads the rest with a placeholder in
+its place. Whatever is out of the ordinary, all that is wrong among it, goes to the decoder as it came. So does
+everything where the compiled code was not built. Says the same as codec.py's decoders, which the tests compare.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Raw
+
+from .codec import CODECS, DECODE_ERRORS
+from .encodings import Encoding
+from .messages import FromWorker, Request, WorkerResponse
+
+try:
+    from ._json import find_value as find_value  # noqa: PLC0414  the tests take it from here
+except ImportError:  # not built
+
+    def find_value(message: bytes, path: tuple[bytes, ...]) -> tuple[int, int] | None:
+        """See `_json.pyi`."""
+        return None
+
+
+LARGE_SIZE_BYTES: Final = 2048
+"""From here on it pays: a shorter message costs less to decode than to take apart."""
+
+_PLACEHOLDER: Final = b"0"
+_DATA: Final = (b"data",)
+_RESULT: Final = (b"data", b"result")
+_decode_request: Final[Callable[[bytes], Request]] = CODECS[Encoding.JSON].request
+_decode_from_worker: Final[Callable[[bytes], FromWorker]] = CODECS[Encoding.JSON].from_worker
+
+
+def _decode_large_request(payload: bytes) -> Request:
+    span = find_value(payload, _DATA)
+    if span is None:
+        return _decode_request(payload)
+    start, end = span
+    try:
+        message = _decode_request(payload[:start] + _PLACEHOLDER + payload[end:])
+    except DECODE_ERRORS:
+        return _decode_request(payload)  # which says where, in the message as it came
+    message.data = Raw(memoryview(payload)[start:end])
+    return message
+
+
+def _decode_large_from_worker(payload: bytes) -> FromWorker:
+    span = find_value(payload, _RESULT)
+    if span is None:
+        return _decode_from_worker(payload)
+    start, end = span
+    try:
+        message = _decode_from_worker(payload[:start] + _PLACEHOLDER + payload[end:])
+    except DECODE_ERRORS:
+        return _decode_from_worker(payload)
+    if type(message) is not WorkerResponse:
+        return _decode_from_worker(payload)
+    message.data.result = Raw(memoryview(payload)[start:end])
+    return message
+
+
+LARGE_REQUEST_DECODERS: Final[dict[Encoding, Callable[[bytes], Request]]] = {
+    Encoding.JSON: _decode_large_request,
+    Encoding.MSGPACK: CODECS[Encoding.MSGPACK].request,
+}
+"""What decodes a requester's message as `Codec.request` does. MessagePack says how long its texts are: to check it is
+to jump over them."""
+
+LARGE_FROM_WORKER_DECODERS: Final[dict[Encoding, Callable[[bytes], FromWorker]]] = {
+    Encoding.JSON: _decode_large_from_worker,
+    Encoding.MSGPACK: CODECS[Encoding.MSGPACK].from_worker,
+}
+"""The same for a worker's message and `Codec.from_worker`."""
