@@ -20,7 +20,7 @@ from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..protocol.messages import Cancel, Failure, Pong, text_or_none
 from ..protocol.transcode import transcode
-from ..transport.link import SLOW_READER, Link
+from ..transport.link import JOIN_SIZE_BYTES_MAX, SLOW_READER, Link
 from .core.requester import Requester
 from .events import SlowReaderClosed
 
@@ -121,9 +121,14 @@ class RequesterSession:
             result = self._codec.null
         elif encoding is not self.encoding:
             result = transcode(result, encoding, self.encoding)
-        if len(result) > self._data_size_bytes_max:
-            raise errors.TooLarge(f"result: {len(result)} bytes, at most {self._data_size_bytes_max}")
-        self._link.send(self._frequent.success(request_id, result, worker_id))
+        size = len(result)
+        if size > self._data_size_bytes_max:
+            raise errors.TooLarge(f"result: {size} bytes, at most {self._data_size_bytes_max}")
+        if size <= JOIN_SIZE_BYTES_MAX:
+            self._link.send(self._frequent.success(request_id, result, worker_id))
+        else:
+            head, tail = self._frequent.around_data(request_id, worker_id)
+            self._link.send_parts(head, result, tail)
 
     def fail(self, request_id: str | None, error: TaskferryError, worker_id: str | None) -> None:
         failure = Failure(request_id, False, None, error.text, worker_id, error.code)

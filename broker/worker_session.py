@@ -18,7 +18,7 @@ from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
-from ..transport.link import SLOW_READER, Link
+from ..transport.link import JOIN_SIZE_BYTES_MAX, SLOW_READER, Link
 from . import events
 from .core.ports import CancelReason
 from .core.request import Request
@@ -147,12 +147,15 @@ class WorkerSession:
                     f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
                 )
         name, request_id = request.command.name, request.request_id
-        if request.trace is None:
-            message = self._frequent.assignment(msg_id, time.time(), name, data, timeout_s, request_id)
-        else:
+        if request.trace is not None:
             call = Call(name, data, timeout_s, request_id, request.trace)
-            message = self._codec.encode(AssignmentMessage(msg_id, time.time(), call))
-        return self.link.send(message)
+            return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
+        if len(data) <= JOIN_SIZE_BYTES_MAX:
+            return self.link.send(
+                self._frequent.assignment(msg_id, time.time(), name, data, timeout_s, request_id)
+            )
+        head, tail = self._frequent.around_params(msg_id, time.time(), name, timeout_s, request_id)
+        return self.link.send_parts(head, data, tail)
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
         call = Call(command, self._codec.empty_data, timeout_s, CANARY_REQUEST_ID)

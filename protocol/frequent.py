@@ -21,6 +21,8 @@ as the broker knows commands."""
 TIMESTAMP_STEPS_PER_S: Final = 100
 """Timestamps are for people: they move in hundredths of a second, so that few have to be written."""
 
+_NOTHING: Final = Raw(b"")
+
 
 @dataclass(frozen=True, slots=True)
 class _Glue:
@@ -127,6 +129,14 @@ class FrequentMessages:
             )
         )
 
+    def around_params(
+        self, msg_id: str, timestamp: float, action: str, timeout_s: float, request_id: str
+    ) -> tuple[bytes, bytes]:
+        """What an `assignment` has before its `params` and behind them."""
+        whole = self.assignment(msg_id, timestamp, action, _NOTHING, timeout_s, request_id)
+        at = len(whole) - len(self._timeout_part) - len(self._encode(request_id)) - len(self._end)
+        return whole[:at], whole[at:]
+
     def success(self, request_id: str, data: Raw, worker_id: str) -> bytes:
         """A `Response` of a request that `worker_id` has answered with `data`."""
         worker_part = self._workers.get(worker_id)
@@ -136,6 +146,12 @@ class FrequentMessages:
         return b"".join(
             (self._before_responses_id, self._encode(request_id), self._before_data, data, worker_part)
         )
+
+    def around_data(self, request_id: str, worker_id: str) -> tuple[bytes, bytes]:
+        """What a `success` has before its `data` and behind it."""
+        whole = self.success(request_id, _NOTHING, worker_id)
+        at = len(whole) - len(self._workers[worker_id])
+        return whole[:at], whole[at:]
 
     def _write_timestamp(self, timestamp: float) -> None:
         step = self._timestamp_step = int(timestamp * TIMESTAMP_STEPS_PER_S)

@@ -1,7 +1,7 @@
 /* The common WebSocket frame, cut and made at the speed of memory: the compiled twin of frames.py.
  *
  * Knows the layout of RFC 6455 (5.2) as far as frames.py says, does exactly what that file does, and is used instead
- * of it where it was built; the tests run both against each other. Keeps no state and no hold of what it is given.
+ * of it where it was built; the tests run both against each other. Keeps no hold of what it is given.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -167,10 +167,145 @@ static PyObject *masked_frame(PyObject *module, PyObject *const *args, Py_ssize_
     return frame;
 }
 
+/* LargeFrame of frames.py. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *payload; /* filled up to `filled_size`; NULL once it was handed out */
+    Py_ssize_t size, filled_size;
+    uint32_t key;
+    uint64_t seen;
+} LargeFrame;
+
+static PyObject *large_frame_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    Py_ssize_t size;
+    const char *key;
+    Py_ssize_t key_size;
+    if (!PyArg_ParseTuple(args, "ny#:LargeFrame", &size, &key, &key_size)) {
+        return NULL;
+    }
+    if (size < 0 || (key_size != 0 && key_size != 4)) {
+        PyErr_SetString(PyExc_ValueError, "a LargeFrame has a size from 0 up, and a key of four bytes or none");
+        return NULL;
+    }
+    LargeFrame *self = (LargeFrame *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->payload = PyBytes_FromStringAndSize(NULL, size);
+    if (self->payload == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->size = size;
+    memcpy(&self->key, key, (size_t)key_size);
+    return (PyObject *)self;
+}
+
+static void large_frame_dealloc(LargeFrame *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(self->payload);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(large_frame_take_doc, "take(data, start)\n--\n\nSee frames.py.");
+
+static PyObject *large_frame_take(LargeFrame *self, PyObject *const *args, Py_ssize_t count) {
+    Py_ssize_t start = count == 2 ? PyLong_AsSsize_t(args[1]) : -1;
+    if (start < 0 || self->payload == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "take takes bytes and a position from 0 up, until the payload is handed out");
+        }
+        return NULL;
+    }
+    Py_buffer view;
+    if (PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    Py_ssize_t taken_size = view.len > start ? view.len - start : 0;
+    if (taken_size > self->size - self->filled_size) {
+        taken_size = self->size - self->filled_size;
+    }
+    unsigned char turned[4]; /* the key, from where this piece begins in the payload */
+    for (int i = 0; i < 4; i++) {
+        turned[i] = ((const unsigned char *)&self->key)[(self->filled_size + i) & 3];
+    }
+    uint32_t key;
+    memcpy(&key, turned, 4);
+    unsigned char *body = (unsigned char *)PyBytes_AS_STRING(self->payload) + self->filled_size;
+    self->seen |= unmask(body, (const unsigned char *)view.buf + start, taken_size, key);
+    self->filled_size += taken_size;
+    PyBuffer_Release(&view);
+    return PyLong_FromSsize_t(start + taken_size);
+}
+
+PyDoc_STRVAR(large_frame_payload_doc, "payload()\n--\n\nSee frames.py.");
+
+static PyObject *large_frame_payload(LargeFrame *self, PyObject *ignored) {
+    if (self->payload == NULL || self->filled_size < self->size) {
+        PyErr_SetString(PyExc_ValueError, "the payload is handed out once, when it is whole");
+        return NULL;
+    }
+    PyObject *payload = self->payload;
+    self->payload = NULL;
+    return payload;
+}
+
+static PyObject *large_frame_missing_size(LargeFrame *self, void *ignored) {
+    return PyLong_FromSsize_t(self->size - self->filled_size);
+}
+
+static PyObject *large_frame_is_ascii(LargeFrame *self, void *ignored) {
+    return PyBool_FromLong((self->seen & HIGH_BITS) == 0);
+}
+
+static PyMethodDef large_frame_methods[] = {
+    {"take", (PyCFunction)(void (*)(void))large_frame_take, METH_FASTCALL, large_frame_take_doc},
+    {"payload", (PyCFunction)large_frame_payload, METH_NOARGS, large_frame_payload_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef large_frame_properties[] = {
+    {"missing_size", (getter)large_frame_missing_size, NULL, "See frames.py.", NULL},
+    {"is_ascii", (getter)large_frame_is_ascii, NULL, "See frames.py.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot large_frame_slots[] = {
+    {Py_tp_doc, "LargeFrame(size, key)\n--\n\nSee frames.py."},
+    {Py_tp_new, large_frame_new},
+    {Py_tp_dealloc, large_frame_dealloc},
+    {Py_tp_methods, large_frame_methods},
+    {Py_tp_getset, large_frame_properties},
+    {0, NULL},
+};
+
+static PyType_Spec large_frame_spec = {
+    .name = "taskferry.transport._frames.LargeFrame",
+    .basicsize = sizeof(LargeFrame),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = large_frame_slots,
+};
+
+static int add_large_frame(PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &large_frame_spec, NULL);
+    if (type == NULL) {
+        return -1;
+    }
+    int failure = PyModule_AddType(module, (PyTypeObject *)type);
+    Py_DECREF(type);
+    return failure;
+}
+
 static PyMethodDef methods[] = {
     {"cut_frames", (PyCFunction)(void (*)(void))cut_frames, METH_FASTCALL, cut_frames_doc},
     {"masked_frame", (PyCFunction)(void (*)(void))masked_frame, METH_FASTCALL, masked_frame_doc},
     {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, add_large_frame},
+    {0, NULL},
 };
 
 static struct PyModuleDef definition = {
@@ -179,6 +314,7 @@ static struct PyModuleDef definition = {
     .m_doc = "The compiled twin of taskferry.transport.frames.",
     .m_size = 0,
     .m_methods = methods,
+    .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC PyInit__frames(void) { return PyModuleDef_Init(&definition); }

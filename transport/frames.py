@@ -1,8 +1,8 @@
 """The common frame of RFC 6455 (5.2), cut and made: complete, unfragmented, of one kind, masked as the role demands.
 
-Knows bytes alone: no connection, no state, no protocol object. Whatever is not the common frame is left where it
-stands, for framing.py. `_frames.c` is the same in C and takes the place of these functions where it was built; the
-tests hold both to one behaviour.
+Knows bytes alone: no connection, no protocol object. Whatever is not the common frame is left where it stands, for
+framing.py. `_frames.c` is the same in C and takes the place of what is here where it was built; the tests hold both to
+one behaviour.
 """
 
 from struct import Struct as Layout
@@ -72,6 +72,39 @@ def cut_frames(  # noqa: PLR0917  called for every read: names would cost
         messages.append(payload)
         start = end
     return start
+
+
+class LargeFrame:
+    """The payload of one frame that comes in pieces, each unmasked with the four bytes of `key` (or none) as it comes.
+
+    Takes the memory of all `size` bytes at once, in C, so that no byte is copied twice. Attributes: `missing_size`,
+    the bytes that have not come; `is_ascii`, whether those that have come are.
+    """
+
+    __slots__ = ("_key", "_pieces", "is_ascii", "missing_size")
+
+    def __init__(self, size: int, key: bytes) -> None:
+        self._key = key
+        self._pieces: list[bytes] = []
+        self.missing_size = size
+        self.is_ascii = True
+
+    def take(self, data: bytes | memoryview, start: int) -> int:
+        """Take what belongs to the payload from `data`, from `start` on, up to the position that is returned."""
+        end = min(len(data), start + self.missing_size)
+        piece = bytes(data[start:end])
+        if self._key:
+            piece = apply_mask(piece, self._key)
+            turned = len(piece) % 4
+            self._key = self._key[turned:] + self._key[:turned]
+        self._pieces.append(piece)
+        self.missing_size -= len(piece)
+        self.is_ascii &= piece.isascii()
+        return end
+
+    def payload(self) -> bytes:
+        """The payload, once, when nothing is missing."""
+        return b"".join(self._pieces)
 
 
 def masked_frame(first_byte: int, payload: bytes, key: bytes) -> bytes:

@@ -15,12 +15,12 @@ from websockets.frames import CloseCode, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from .frames import LENGTH_16, LENGTH_64, MASKED, frame_head
+from .frames import LENGTH_16, LENGTH_64, MASKED, frame_head, is_utf8
 
 try:
-    from ._frames import cut_frames, masked_frame
+    from ._frames import LargeFrame, cut_frames, masked_frame
 except ImportError:  # not built: see frames.py
-    from .frames import cut_frames, masked_frame
+    from .frames import LargeFrame, cut_frames, masked_frame  # type: ignore[assignment]  # the other of the twins
 
 _FIN: Final = 0x80
 _PING: Final = _FIN | Opcode.PING
@@ -34,6 +34,11 @@ unpredictable, and one system call a frame would cost more than the frame."""
 _HELD_COUNT_MAX: Final = 256
 """Pieces of an unfinished frame that are kept apart: a peer that drips two bytes at a time must not make each of its
 pairs cost the forty bytes of an object."""
+LARGE_SIZE_BYTES: Final = 32 * 1024
+"""Frames from this size on, that come in pieces, are put together in place; below, it is not worth the trouble."""
+LARGE_PARTS_COUNT: Final = 8
+"""One part in so many of a large frame must have come before it is given its memory: who has only said that something
+large would come is not given any for it."""
 
 
 PREBUILT_HEADERS_COUNT: Final = 2048
@@ -62,6 +67,8 @@ class Framing:
         "_held",
         "_held_size",
         "_is_text",
+        "_large",
+        "_large_key",
         "_mask_bit",
         "_mask_pool",
         "_mask_position",
@@ -89,10 +96,12 @@ class Framing:
         self.headers: tuple[bytes, ...] = () if is_client else _PREBUILT_HEADERS[opcode]
         """A server's ready-made headers by message size: what `frame` would give, without the call."""
         self._is_text = opcode is Opcode.TEXT
-        self._held: list[bytes] = []
+        self._large: LargeFrame | None = None
+        self._large_key = b""
+        self._held: list[bytes] | None = None
         self._held_size = 0
         self._wanted_size = 0
-        self._fragments = bytearray()
+        self._fragments: bytearray | None = None
         self._fragments_opcode = Opcode.CONT
         self._mask_pool = b""
         self._mask_position = 0
@@ -104,12 +113,14 @@ class Framing:
         Never raises: what breaks RFC 6455 fails the connection inside the protocol object, which then has a close
         frame to send.
         """
-        if self._held:
-            data = self._take_up(data)
         messages: list[bytes] = []
         self.wrong_kind_count = 0
-        size = len(data)
         start = 0
+        if self._large is not None:
+            start = self._fill(self._large, data, 0, messages)
+        elif self._held is not None:
+            data = self._take_up(self._held, data)
+        size = len(data)
         while True:
             start = cut_frames(
                 data,
@@ -124,7 +135,7 @@ class Framing:
                 return messages
             end = self._frame_end(data, start)
             if end > size:
-                self._hold(data, start, end - start)
+                self._begin(data, start, end, messages)
                 return messages
             if end == start:
                 self._hand_over(data[start:], messages)
@@ -146,6 +157,10 @@ class Framing:
         if self._mask_bit:
             return frame_head(self._first_byte, 0, len(payload)), payload
         return (masked_frame(self._first_byte, payload, self._mask()),)
+
+    def head(self, size: int) -> bytes:
+        """What goes before an outgoing data message of `size` bytes. A server's, whose messages are not masked."""
+        return frame_head(self._first_byte, 0, size)
 
     def _mask(self) -> bytes:
         """A masking key that nobody can foresee."""
@@ -174,20 +189,49 @@ class Framing:
             length = layout.unpack_from(data, start + 2)[0]
         return start if length > self.message_size_bytes_max else start + head_size + length
 
-    def _take_up(self, data: bytes | memoryview) -> bytes:
+    def _begin(self, data: bytes | memoryview, start: int, end: int, messages: list[bytes]) -> None:
+        """Take in what has come of the frame from `start` to `end`, which is beyond `data`."""
+        size = end - start
+        if size < LARGE_SIZE_BYTES or data[start] != self._common_byte:
+            self._hold(data, start, size)
+            return
+        if len(data) - start < size // LARGE_PARTS_COUNT:
+            self._hold(data, start, size // LARGE_PARTS_COUNT)
+            return
+        body = start + (4 if data[start + 1] ^ self._mask_bit == 126 else 10)
+        key_size = 4 if self._mask_bit else 0
+        self._large_key = bytes(data[body : body + key_size])
+        self._large = LargeFrame(end - body - key_size, self._large_key)
+        self._fill(self._large, data, body + key_size, messages)
+
+    def _fill(self, large: LargeFrame, data: bytes | memoryview, start: int, messages: list[bytes]) -> int:
+        """Take in more of it; where that ends in `data`."""
+        start = large.take(data, start)
+        if large.missing_size:
+            return start
+        self._large = None
+        payload = large.payload()
+        if not self._is_text or large.is_ascii or is_utf8(payload):
+            messages.append(payload)
+        elif self._mask_bit:
+            self._hand_over(masked_frame(self._first_byte, payload, self._large_key), messages)
+        else:
+            self._hand_over(frame_head(self._first_byte, 0, len(payload)) + payload, messages)
+        return start
+
+    def _take_up(self, held: list[bytes], data: bytes | memoryview) -> bytes:
         """What is held and `data` behind it, if that is as much as was waited for; else nothing."""
-        held = self._held
         held.append(bytes(data))
         self._held_size += len(data)
         if self._held_size >= self._wanted_size:
-            self._held = []
+            self._held = None
             return b"".join(held)
         if len(held) > _HELD_COUNT_MAX:
             self._held = [b"".join(held)]
         return b""
 
     def _hold(self, data: bytes | memoryview, start: int, wanted_size: int) -> None:
-        self._held.append(bytes(data[start:]))
+        self._held = [bytes(data[start:])]
         self._held_size = len(data) - start
         self._wanted_size = wanted_size
 
@@ -203,10 +247,12 @@ class Framing:
                 self._fragments_opcode = opcode
             elif opcode is not Opcode.CONT:
                 continue
+            if self._fragments is None:
+                self._fragments = bytearray()
             self._fragments += event.data  # type: ignore[union-attr]
             if event.fin:  # type: ignore[union-attr]
                 payload = bytes(self._fragments)
-                self._fragments.clear()
+                self._fragments = None
                 if self._fragments_opcode is not self._opcode:
                     self.wrong_kind_count += 1
                 elif not self._is_text or self._check_text(payload):

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import Final, Protocol, cast
 
+from msgspec import Raw
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Opcode
 from websockets.protocol import State
@@ -24,8 +25,9 @@ from .settings import LinkSettings
 logger = logging.getLogger(__name__)
 
 _OPCODES: Final = {Encoding.JSON: Opcode.TEXT, Encoding.MSGPACK: Opcode.BINARY}
-_JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
-"""Up to here queued frames are joined into one write; above it the copy costs more than handing over a list."""
+JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
+"""Up to here queued frames are joined into one write; above it the copy costs more than handing over a list, and a
+message that is larger by its body alone is better sent in parts."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
 
@@ -112,10 +114,10 @@ class Link:
         self.receiver = receiver
         self._group = group
         self._settings = settings
-        self._handshake = Handshake(protocol, settings.handshake_size_bytes_max, refusal)
+        self._handshake: Handshake | None = Handshake(protocol, settings.handshake_size_bytes_max, refusal)
         self._headers: tuple[bytes, ...] = ()
         self._can_send = False
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._out_size = 0
         self._is_end_due = False
         self._is_flush_due = False
@@ -153,11 +155,21 @@ class Link:
         else:
             self._out += self._framing.frame(payload)
         self._out_size += size
-        if not self._is_flush_due:
-            self._is_flush_due = True
-            self._group.flush_soon(self)
-        elif self._out_size > self._settings.unsent_size_bytes_max:
-            self._abort_slow_reader()
+        self._flush_soon()
+        return self.sent_count
+
+    def send_parts(self, head: bytes, body: Raw, tail: bytes) -> int:
+        """The same for a message that is these three behind each other, without a copy of `body`. For a server's end:
+        what a client sends is masked, and so copied anyway."""
+        if not self._can_send:
+            return self.sent_count + 1
+        self.sent_count += 1
+        size = len(head) + len(body) + len(tail)
+        self._out.append(self._framing.head(size) + head)
+        self._out.append(memoryview(body))
+        self._out.append(tail)
+        self._out_size += size
+        self._flush_soon()
         return self.sent_count
 
     def flush(self) -> None:
@@ -173,7 +185,7 @@ class Link:
         counts = self.counts
         counts.sent_count += self.sent_count - self.written_count
         self.written_count = self.sent_count
-        if size > _JOIN_SIZE_BYTES_MAX:
+        if size > JOIN_SIZE_BYTES_MAX:
             counts.sent_bytes_count += sum(map(len, out))
             self._transport.writelines(out)
         else:
@@ -222,7 +234,7 @@ class Link:
         """Look at deadlines and at the peer's silence; ping it, or give it up. Called twice a second."""
         settings = self._settings
         if self._deadline is not None and now >= self._deadline:
-            if not self.opened and self._handshake.refused_as is None:
+            if self._handshake is not None and self._handshake.refused_as is None:
                 self._handshake.refused_as = Refusal.TOO_SLOW
             self.abort(self._deadline_reason)
             return
@@ -285,8 +297,8 @@ class Link:
         if self._group.is_between_turns:
             self._group.open_turn()
         data: bytes | memoryview = self._group.read_buffer[:nbytes]
-        if not self.opened:
-            rest = self._receive_handshake(bytes(data))
+        if self._handshake is not None:
+            rest = self._receive_handshake(self._handshake, bytes(data))
             if not rest or not self.opened:
                 return
             data = rest
@@ -316,25 +328,32 @@ class Link:
         self._can_send = False
         self._group.links.discard(self)
         self._out = []
-        if self._handshake.refused_as is not None:
+        if self._handshake is not None and self._handshake.refused_as is not None:
             self.counts.handshakes_refused[self._handshake.refused_as] += 1
         self.receiver.link_closed(self._reason or self._describe_end(exc))
 
     # --- inside ---
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._group.flush_soon(self)
+        elif self._out_size > self._settings.unsent_size_bytes_max:
+            self._abort_slow_reader()
 
     def _set_deadline(self, deadline: float, reason: str = "") -> None:
         """Drop the connection then. Without a `reason` of its own: that for which it is being closed."""
         self._deadline = deadline
         self._deadline_reason = reason
 
-    def _receive_handshake(self, data: bytes) -> bytes:
+    def _receive_handshake(self, handshake: Handshake, data: bytes) -> bytes:
         """Take in what came before the connection is open; what is behind the handshake is returned."""
-        rest = self._handshake.receive(data)
-        self._reason = self._reason or self._handshake.reason
+        rest = handshake.receive(data)
+        self._reason = self._reason or handshake.reason
         if self._protocol.state is State.OPEN:
             self._open()
         self._write_protocol()
-        if self._handshake.is_hopeless:
+        if handshake.is_hopeless:
             self._transport.abort()
         return rest
 
@@ -345,6 +364,7 @@ class Link:
             self._protocol, _OPCODES[self.encoding], self._settings.message_size_bytes_max
         )
         self._headers = self._framing.headers
+        self._handshake = None
         self.opened = True
         self._can_send = True
         self._deadline = None

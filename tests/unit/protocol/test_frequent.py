@@ -38,6 +38,8 @@ def test_an_assignment_is_what_the_encoder_writes(
         at = int(timestamp * TIMESTAMP_STEPS_PER_S) / TIMESTAMP_STEPS_PER_S
         message = AssignmentMessage(msg_id, at, Call(action, params, timeout_s, request_id))
         assert written == CODECS[encoding].encode(message)
+        head, tail = messages.around_params(msg_id, timestamp, action, timeout_s, request_id)
+        assert head + bytes(params) + tail == written
 
 
 @encodings
@@ -50,6 +52,8 @@ def test_a_success_is_what_the_encoder_writes(
         result = raw(encoding, data)
         written = messages.success(request_id, result, worker_id)
         assert written == CODECS[encoding].encode(Response(request_id, True, result, None, worker_id))
+        head, tail = messages.around_data(request_id, worker_id)
+        assert head + bytes(result) + tail == written
 
 
 @encodings

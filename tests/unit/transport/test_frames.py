@@ -135,3 +135,44 @@ def test_the_twin_in_c_refuses_what_it_was_not_made_for() -> None:
     found: list[bytes] = []
     assert in_c.cut_frames(raw.text(b"yes"), 0, TEXT, 0x80, 3, True, found) == 9
     assert found == [b"yes"]
+    with pytest.raises(ValueError, match="a size from 0 up"):
+        in_c.LargeFrame(-1, b"")
+    with pytest.raises(ValueError, match="four bytes or none"):
+        in_c.LargeFrame(1, b"123")
+    large = in_c.LargeFrame(2, b"")
+    with pytest.raises(TypeError, match="a position"):
+        large.take(b"ab", -1)
+    with pytest.raises(ValueError, match="when it is whole"):
+        large.payload()
+    large.take(b"ab", 0)
+    assert large.payload() == b"ab"
+    with pytest.raises(ValueError, match="handed out once"):
+        large.payload()
+    with pytest.raises(TypeError, match="until the payload is handed out"):
+        large.take(b"", 0)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@given(
+    payload=PAYLOADS,
+    key=st.sampled_from([b"", b"\x00\xff\x80\x7f"]) | st.binary(min_size=4, max_size=4),
+    cuts=st.lists(st.integers(0, 200), max_size=6),
+    behind=st.binary(max_size=3),
+    is_view=st.booleans(),
+)
+def test_a_large_frame_is_its_pieces_unmasked(  # noqa: PLR0917  what Hypothesis draws
+    twin: ModuleType, payload: bytes, key: bytes, cuts: list[int], behind: bytes, is_view: bool
+) -> None:
+    frame = in_python.masked_frame(TEXT, payload, key) if key else payload
+    masked = frame[len(frame) - len(payload) :]
+    large = twin.LargeFrame(len(payload), key)
+    ends = sorted({min(cut, len(masked)) for cut in cuts} | {len(masked)})
+    start = 0
+    for end in ends:
+        assert large.missing_size == len(payload) - start
+        piece = b"??" + masked[start:end] + (behind if end == len(masked) else b"")
+        assert large.take(memoryview(bytearray(piece)) if is_view else piece, 2) == 2 + end - start
+        assert large.is_ascii is payload[:end].isascii()
+        start = end
+    assert large.missing_size == 0
+    assert large.payload() == payload

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from taskferry.transport.framing import Framing
+from taskferry.transport.framing import LARGE_PARTS_COUNT, LARGE_SIZE_BYTES, Framing
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import State
@@ -230,7 +230,9 @@ def conversations(draw: st.DrawFn) -> Conversation:
     step = raw_frames(role, kind)
     local = st.sampled_from([local_close, local_ping])
     steps = draw(st.lists(st.one_of(step, step, step, step, step, local), max_size=12))
-    chunk_sizes = draw(st.lists(st.sampled_from([1, 1, 2, 3, 5, 6, 7, 11, 130, 65540]), max_size=40))
+    chunk_sizes = draw(
+        st.lists(st.sampled_from([1, 1, 2, 3, 5, 6, 7, 11, 130, 5000, 20_000, 65540]), max_size=40)
+    )
     bound = draw(st.sampled_from(BOUNDS))
     flag = st.booleans()
     return Conversation(role, kind, bound, tuple(steps), draw(flag), tuple(chunk_sizes), draw(flag))
@@ -351,7 +353,7 @@ def test_an_oversized_frame_is_refused_by_its_header_alone() -> None:
     assert close.code == CloseCode.MESSAGE_TOO_BIG
 
 
-def traced_growth_bytes(work: Callable[[], None]) -> int:
+def traced_growth_bytes(work: Callable[[], object]) -> int:
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -375,6 +377,44 @@ def test_a_frame_that_drips_in_costs_no_more_than_its_size() -> None:
     pairs.reverse()
     assert traced_growth_bytes(drip) < 2 * len(stream)
     assert framing.receive(stream[-2:]) == [bytes(range(256)) * 256]
+
+
+def whole_and_pieces(role: str, payload: bytes, piece_size: int) -> list[bytes]:
+    stream = RawFrame(Opcode.TEXT, payload, masked=role == "server").to_bytes() + frames.text(
+        b"next", masked=role == "server"
+    )
+    return [stream[start : start + piece_size] for start in range(0, len(stream), piece_size)]
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("piece_size", [997, LARGE_SIZE_BYTES // LARGE_PARTS_COUNT, 30_000])
+def test_a_large_text_is_put_together_and_what_follows_is_read(role: str, piece_size: int) -> None:
+    payload = ("é" * 40_000).encode()
+    framing = make_framing(role, Opcode.TEXT)
+    messages = [
+        message for piece in whole_and_pieces(role, payload, piece_size) for message in framing.receive(piece)
+    ]
+    assert messages == [payload, b"next"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_large_text_that_is_not_utf_8_fails_the_connection(role: str) -> None:
+    framing = make_framing(role, Opcode.TEXT)
+    pieces = whole_and_pieces(role, b"\xff" * 80_000, 30_000)
+    assert [message for piece in pieces for message in framing.receive(piece)] == []
+    close = framing.protocol.close_sent
+    assert close is not None
+    assert close.code == CloseCode.INVALID_DATA
+
+
+def test_a_large_frame_is_given_memory_once_a_part_of_it_has_come() -> None:
+    framing = make_framing("server", Opcode.BINARY)
+    stream = frames.binary(bytes(2**20))
+    part_size = len(stream) // LARGE_PARTS_COUNT
+
+    assert traced_growth_bytes(lambda: framing.receive(stream[: part_size - 1])) < 2**18
+    assert traced_growth_bytes(lambda: framing.receive(stream[part_size - 1 : part_size])) < 2**20 + 2**18
+    assert framing.receive(stream[part_size:]) == [bytes(2**20)]
 
 
 @pytest.mark.uncovered

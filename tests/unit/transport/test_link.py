@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from msgspec import Raw
 from taskferry.protocol.encodings import Encoding
 from taskferry.transport.group import LinkGroup
+from taskferry.transport.link import JOIN_SIZE_BYTES_MAX
 from taskferry.transport.settings import LinkSettings
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.typing import Subprotocol
@@ -107,6 +109,25 @@ async def test_a_large_batch_arrives_whole(group: LinkGroup) -> None:
         assert receiver.messages == messages
         link.close()
         await recorder.closed()
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+async def test_a_message_in_parts_is_one_message(group: LinkGroup, encoding: Encoding) -> None:
+    async with open_port(group) as port:
+        recorder, client = await open_link(port.url, group, encoding=encoding)
+        link = await (await port.receiver()).opened()
+        bodies = [b"x" * size for size in [0, 100, JOIN_SIZE_BYTES_MAX + 1, 2**19]]
+        numbers = [link.send_parts(b"<", Raw(body), b">") for body in bodies]
+        assert numbers == [1, 2, 3, 4]
+        link.send(b"the last")
+        await until(lambda: len(recorder.messages) == 5)
+        assert recorder.messages == [*(b"<" + body + b">" for body in bodies), b"the last"]
+        assert link.written_count == 5
+        client.close()
+        await recorder.closed()
+        await until(lambda: link.closed)
+        assert link.send_parts(b"<", Raw(b""), b">") == 6
+        assert link.sent_count == 5
 
 
 async def test_a_link_knows_where_its_peer_is(group: LinkGroup) -> None:
