@@ -119,26 +119,52 @@ struct block {
     uint64_t quote, backslash, control, space, comma, colon, opening, closing, curly;
 };
 
-static inline __attribute__((always_inline)) void read_block(const byte *p, struct block *block) {
+typedef void (*block_reader)(const byte *, struct block *);
+
+/* `bytes` is some vector of the bytes from `p + i` on; MASK, EQUAL, ... are this processor's instructions for it. */
+#define READ_BYTES(bytes, i)                                                                                            \
+    do {                                                                                                                \
+        block->quote |= MASK(EQUAL(bytes, ALL('"'))) << (i);                                                            \
+        block->backslash |= MASK(EQUAL(bytes, ALL('\\'))) << (i);                                                       \
+        block->control |= MASK(EQUAL(LARGER(bytes, ALL(0x1f)), ALL(0x1f))) << (i);                                      \
+        block->space |= MASK(EQUAL(bytes, ALL(' '))) << (i);                                                            \
+        block->comma |= MASK(EQUAL(bytes, ALL(','))) << (i);                                                            \
+        block->colon |= MASK(EQUAL(bytes, ALL(':'))) << (i);                                                            \
+        block->opening |= MASK(EQUAL(OR(bytes, ALL(0x20)), ALL('{'))) << (i); /* [ becomes {, and ] becomes } */        \
+        block->closing |= MASK(EQUAL(OR(bytes, ALL(0x20)), ALL('}'))) << (i);                                           \
+        block->curly |= MASK(LEFT_BY_2(bytes)) << (i); /* the bit that tells { from [ */                                \
+    } while (0)
+
+#define MASK(bytes) ((uint64_t)(uint32_t)_mm_movemask_epi8(bytes))
+#define ALL(character) _mm_set1_epi8(character)
+#define EQUAL _mm_cmpeq_epi8
+#define LARGER _mm_max_epu8
+#define OR _mm_or_si128
+#define LEFT_BY_2(bytes) _mm_slli_epi16(bytes, 2)
+static inline void read_block(const byte *p, struct block *block) {
     memset(block, 0, sizeof *block);
-    const __m128i low_max = _mm_set1_epi8(0x1f), lower_case = _mm_set1_epi8(0x20);
-#define WHERE(vector) ((uint64_t)(uint32_t)_mm_movemask_epi8(vector) << i)
-#define IS(vector, character) _mm_cmpeq_epi8(vector, _mm_set1_epi8(character))
     for (int i = 0; i < BLOCK_SIZE; i += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(p + i));
-        __m128i lower = _mm_or_si128(bytes, lower_case); /* both kinds of bracket become the curly one */
-        block->quote |= WHERE(IS(bytes, '"'));
-        block->backslash |= WHERE(IS(bytes, '\\'));
-        block->control |= WHERE(_mm_cmpeq_epi8(_mm_max_epu8(bytes, low_max), low_max));
-        block->space |= WHERE(IS(bytes, ' '));
-        block->comma |= WHERE(IS(bytes, ','));
-        block->colon |= WHERE(IS(bytes, ':'));
-        block->opening |= WHERE(IS(lower, '{'));
-        block->closing |= WHERE(IS(lower, '}'));
-        block->curly |= WHERE(_mm_slli_epi16(bytes, 2)); /* the bit that tells { from [ */
+        READ_BYTES(_mm_loadu_si128((const __m128i *)(p + i)), i);
     }
-#undef WHERE
-#undef IS
+}
+#undef MASK
+#undef ALL
+#undef EQUAL
+#undef LARGER
+#undef OR
+#undef LEFT_BY_2
+
+#define MASK(bytes) ((uint64_t)(uint32_t)_mm256_movemask_epi8(bytes))
+#define ALL(character) _mm256_set1_epi8(character)
+#define EQUAL _mm256_cmpeq_epi8
+#define LARGER _mm256_max_epu8
+#define OR _mm256_or_si256
+#define LEFT_BY_2(bytes) _mm256_slli_epi16(bytes, 2)
+__attribute__((target("avx2,bmi"))) static inline void read_block_avx2(const byte *p, struct block *block) {
+    memset(block, 0, sizeof *block);
+    for (int i = 0; i < BLOCK_SIZE; i += 32) {
+        READ_BYTES(_mm256_loadu_si256((const __m256i *)(p + i)), i);
+    }
 }
 
 /* Whether a block has nothing that matters inside a string. */
@@ -185,8 +211,7 @@ static const byte ENDS_SCALAR[256] = {
     [','] = 1, [':'] = 1, ['['] = 1, [']'] = 1, ['{'] = 1, ['}'] = 1, ['"'] = 1, [' '] = 1, ['\t'] = 1, ['\n'] = 1, ['\r'] = 1,
 };
 
-/* An object or a list. */
-static const byte *skip_container(const byte *p, const byte *end) {
+static inline __attribute__((always_inline)) const byte *skip_blocks(const byte *p, const byte *end, block_reader read) {
     byte is_object[DEPTH_MAX + 1]; /* of each container that is open; of no container in the first place */
     int depth = 0;
     is_object[0] = 0;
@@ -203,11 +228,11 @@ static const byte *skip_container(const byte *p, const byte *end) {
         }
         struct block block;
         if (end - p >= BLOCK_SIZE) {
-            read_block(p, &block);
+            read(p, &block);
         } else if (end > p) {
             memset(padded, ' ', BLOCK_SIZE);
             memcpy(padded, p, (size_t)(end - p));
-            read_block(padded, &block);
+            read(padded, &block);
         } else {
             return NULL;
         }
@@ -303,6 +328,20 @@ static const byte *skip_container(const byte *p, const byte *end) {
     }
 }
 
+static const byte *skip_container_anywhere(const byte *p, const byte *end) { return skip_blocks(p, end, read_block); }
+
+__attribute__((target("avx2,bmi"))) static const byte *skip_container_avx2(const byte *p, const byte *end) {
+    return skip_blocks(p, end, read_block_avx2);
+}
+
+/* What takes an object or a list that begins before the end of the message. */
+typedef const byte *(*container_skipper)(const byte *, const byte *);
+
+static container_skipper best_skipper(void) {
+    int is_recent = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+    return is_recent ? skip_container_avx2 : skip_container_anywhere;
+}
+
 /* From the first quote of a string. */
 static const byte *skip_string(const byte *p) {
     p++;
@@ -319,7 +358,7 @@ static const byte *skip_string(const byte *p) {
     }
 }
 
-static const byte *skip_value(const byte *p, const byte *end) {
+static const byte *skip_value(const byte *p, const byte *end, container_skipper skip_container) {
     switch (*p) {
     case '{':
     case '[':
@@ -338,8 +377,8 @@ struct span {
 
 /* The object at `p`, in which the value behind the keys `path` is looked for. A message that has it twice, or that writes
  * a key of its envelope with escapes, is not taken. */
-static const byte *skip_envelope(const byte *p, const byte *end, PyObject *const *path, Py_ssize_t path_size,
-                                 struct span *found) {
+static const byte *skip_envelope(const byte *p, const byte *end, container_skipper skip_container,
+                                 PyObject *const *path, Py_ssize_t path_size, struct span *found) {
     const byte *wanted = (const byte *)PyBytes_AS_STRING(path[0]);
     size_t wanted_size = (size_t)PyBytes_GET_SIZE(path[0]);
     int is_seen = 0;
@@ -362,12 +401,12 @@ static const byte *skip_envelope(const byte *p, const byte *end, PyObject *const
         }
         p = skip_space(p + 1);
         if (!is_wanted) {
-            p = skip_value(p, end);
+            p = skip_value(p, end, skip_container);
         } else if (path_size > 1) {
-            p = skip_envelope(p, end, path + 1, path_size - 1, found);
+            p = skip_envelope(p, end, skip_container, path + 1, path_size - 1, found);
         } else {
             found->start = p;
-            p = found->end = skip_value(p, end);
+            p = found->end = skip_value(p, end, skip_container);
         }
         is_seen |= is_wanted;
         if (p == NULL) {
@@ -379,9 +418,7 @@ static const byte *skip_envelope(const byte *p, const byte *end, PyObject *const
 }
 #endif
 
-PyDoc_STRVAR(find_value_doc, "find_value(message, path)\n--\n\nSee large.py.");
-
-static PyObject *find_value(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+static PyObject *find(PyObject *const *args, Py_ssize_t count, int is_best) {
     if (count != 2 || !PyBytes_CheckExact(args[0]) || !PyTuple_CheckExact(args[1]) || PyTuple_GET_SIZE(args[1]) == 0) {
         PyErr_SetString(PyExc_TypeError, "find_value takes bytes, and a tuple of one key or more");
         return NULL;
@@ -395,10 +432,11 @@ static PyObject *find_value(PyObject *module, PyObject *const *args, Py_ssize_t 
         }
     }
 #if HAS_BLOCKS
+    container_skipper skip_container = is_best ? best_skipper() : skip_container_anywhere;
     const byte *start = (const byte *)PyBytes_AS_STRING(args[0]);
     const byte *end = start + PyBytes_GET_SIZE(args[0]);
     struct span found = {NULL, NULL};
-    const byte *p = skip_envelope(skip_space(start), end, path, path_size, &found);
+    const byte *p = skip_envelope(skip_space(start), end, skip_container, path, path_size, &found);
     if (p != NULL && found.start != NULL && skip_space(p) == end) {
         return Py_BuildValue("nn", found.start - start, found.end - start);
     }
@@ -406,8 +444,21 @@ static PyObject *find_value(PyObject *module, PyObject *const *args, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(find_value_doc, "find_value(message, path)\n--\n\nSee _json.pyi.");
+
+static PyObject *find_value(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    return find(args, count, 1);
+}
+
+PyDoc_STRVAR(find_value_anywhere_doc, "find_value_anywhere(message, path)\n--\n\nSee _json.pyi.");
+
+static PyObject *find_value_anywhere(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    return find(args, count, 0);
+}
+
 static PyMethodDef methods[] = {
     {"find_value", (PyCFunction)(void (*)(void))find_value, METH_FASTCALL, find_value_doc},
+    {"find_value_anywhere", (PyCFunction)(void (*)(void))find_value_anywhere, METH_FASTCALL, find_value_anywhere_doc},
     {NULL, NULL, 0, NULL},
 };
 
