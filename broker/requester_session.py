@@ -20,7 +20,7 @@ from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..protocol.messages import Cancel, Failure, Pong, text_or_none
 from ..protocol.transcode import transcode
-from ..transport.link import JOIN_SIZE_BYTES_MAX, SLOW_READER, Link
+from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from .core.requester import Requester
 from .events import SlowReaderClosed
 
@@ -124,7 +124,7 @@ class RequesterSession:
         size = len(result)
         if size > self._data_size_bytes_max:
             raise errors.TooLarge(f"result: {size} bytes, at most {self._data_size_bytes_max}")
-        if size <= JOIN_SIZE_BYTES_MAX:
+        if size < PARTS_SIZE_BYTES_MIN:
             self._link.send(self._frequent.success(request_id, result, worker_id))
         else:
             head, tail = self._frequent.around_data(request_id, worker_id)

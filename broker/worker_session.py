@@ -18,7 +18,7 @@ from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
-from ..transport.link import JOIN_SIZE_BYTES_MAX, SLOW_READER, Link
+from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
 from .core.ports import CancelReason
 from .core.request import Request
@@ -150,7 +150,7 @@ class WorkerSession:
         if request.trace is not None:
             call = Call(name, data, timeout_s, request_id, request.trace)
             return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
-        if len(data) <= JOIN_SIZE_BYTES_MAX:
+        if len(data) < PARTS_SIZE_BYTES_MIN:
             return self.link.send(
                 self._frequent.assignment(msg_id, time.time(), name, data, timeout_s, request_id)
             )

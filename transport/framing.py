@@ -34,7 +34,7 @@ unpredictable, and one system call a frame would cost more than the frame."""
 _HELD_COUNT_MAX: Final = 256
 """Pieces of an unfinished frame that are kept apart: a peer that drips two bytes at a time must not make each of its
 pairs cost the forty bytes of an object."""
-LARGE_SIZE_BYTES: Final = 32 * 1024
+LARGE_SIZE_BYTES: Final = 4096
 """Frames from this size on, that come in pieces, are put together in place; below, it is not worth the trouble."""
 LARGE_PARTS_COUNT: Final = 8
 """One part in so many of a large frame must have come before it is given its memory: who has only said that something
@@ -116,10 +116,8 @@ class Framing:
         messages: list[bytes] = []
         self.wrong_kind_count = 0
         start = 0
-        if self._large is not None:
-            start = self._fill(self._large, data, 0, messages)
-        elif self._held is not None:
-            data = self._take_up(self._held, data)
+        if self._held is not None or self._large is not None:
+            start = self._go_on(data, messages)
         size = len(data)
         while True:
             start = cut_frames(
@@ -189,6 +187,25 @@ class Framing:
             length = layout.unpack_from(data, start + 2)[0]
         return start if length > self.message_size_bytes_max else start + head_size + length
 
+    def _go_on(self, data: bytes | memoryview, messages: list[bytes]) -> int:
+        """Bring the frame that has begun towards its end; up to where in `data`."""
+        start = 0
+        while self._held is not None:
+            held, missing_size = self._held, self._wanted_size - self._held_size
+            piece = bytes(data[start : start + missing_size])
+            start += len(piece)
+            held.append(piece)
+            self._held_size += len(piece)
+            if len(piece) < missing_size:
+                if len(held) > _HELD_COUNT_MAX:
+                    self._held = [b"".join(held)]
+                return start
+            self._held = None
+            wrong_kind_count = self.wrong_kind_count
+            messages += self.receive(b"".join(held))
+            self.wrong_kind_count += wrong_kind_count
+        return start if self._large is None else self._fill(self._large, data, start, messages)
+
     def _begin(self, data: bytes | memoryview, start: int, end: int, messages: list[bytes]) -> None:
         """Take in what has come of the frame from `start` to `end`, which is beyond `data`."""
         size = end - start
@@ -218,17 +235,6 @@ class Framing:
         else:
             self._hand_over(frame_head(self._first_byte, 0, len(payload)) + payload, messages)
         return start
-
-    def _take_up(self, held: list[bytes], data: bytes | memoryview) -> bytes:
-        """What is held and `data` behind it, if that is as much as was waited for; else nothing."""
-        held.append(bytes(data))
-        self._held_size += len(data)
-        if self._held_size >= self._wanted_size:
-            self._held = None
-            return b"".join(held)
-        if len(held) > _HELD_COUNT_MAX:
-            self._held = [b"".join(held)]
-        return b""
 
     def _hold(self, data: bytes | memoryview, start: int, wanted_size: int) -> None:
         self._held = [bytes(data[start:])]

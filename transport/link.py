@@ -25,9 +25,11 @@ from .settings import LinkSettings
 logger = logging.getLogger(__name__)
 
 _OPCODES: Final = {Encoding.JSON: Opcode.TEXT, Encoding.MSGPACK: Opcode.BINARY}
-JOIN_SIZE_BYTES_MAX: Final = 64 * 1024
-"""Up to here queued frames are joined into one write; above it the copy costs more than handing over a list, and a
-message that is larger by its body alone is better sent in parts."""
+PARTS_SIZE_BYTES_MIN: Final = 8 * 1024
+"""From this size on, the body of a message is better sent as a part of its own (`send_parts`)."""
+_JOINED_SIZE_BYTES_MAX: Final = 4096
+"""Queued pieces that are smaller than this, on average, are joined into one write: a copy of so little costs less than
+another entry in the list that the operating system is handed."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
 
@@ -185,7 +187,7 @@ class Link:
         counts = self.counts
         counts.sent_count += self.sent_count - self.written_count
         self.written_count = self.sent_count
-        if size > JOIN_SIZE_BYTES_MAX:
+        if size >= len(out) * _JOINED_SIZE_BYTES_MAX:
             counts.sent_bytes_count += sum(map(len, out))
             self._transport.writelines(out)
         else:

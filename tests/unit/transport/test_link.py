@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 from taskferry.protocol.encodings import Encoding
 from taskferry.transport.group import LinkGroup
-from taskferry.transport.link import JOIN_SIZE_BYTES_MAX
+from taskferry.transport.link import PARTS_SIZE_BYTES_MIN
 from taskferry.transport.settings import LinkSettings
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.typing import Subprotocol
@@ -116,7 +116,7 @@ async def test_a_message_in_parts_is_one_message(group: LinkGroup, encoding: Enc
     async with open_port(group) as port:
         recorder, client = await open_link(port.url, group, encoding=encoding)
         link = await (await port.receiver()).opened()
-        bodies = [b"x" * size for size in [0, 100, JOIN_SIZE_BYTES_MAX + 1, 2**19]]
+        bodies = [b"x" * size for size in [0, 100, PARTS_SIZE_BYTES_MIN + 1, 2**19]]
         numbers = [link.send_parts(b"<", Raw(body), b">") for body in bodies]
         assert numbers == [1, 2, 3, 4]
         link.send(b"the last")
