@@ -19,8 +19,8 @@ from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..tracing.switch import SWITCH
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
-from ..transport.link import Receiver
 from ..transport.listen import listen
+from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
 from .core.core import Core
 from .core.deadlines import NEVER

@@ -18,8 +18,9 @@ from websockets.uri import WebSocketURI, parse_uri
 from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from .group import LinkGroup
-from .link import Link, Receiver
+from .link import Link
 from .loop_protocol import LoopProtocol
+from .receiver import Receiver
 from .settings import LinkSettings
 from .websocket_log import websocket_logger
 

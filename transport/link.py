@@ -7,7 +7,7 @@ seconds; knows nothing of what messages mean, and must not. What it learns it te
 import asyncio
 import logging
 import time
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from msgspec import Raw
 from websockets.client import ClientProtocol
@@ -20,6 +20,7 @@ from .counts import LinkCounts
 from .framing import Framing
 from .group import LinkGroup
 from .handshake import Handshake, Refusal, describe_handshake
+from .receiver import Receiver
 from .settings import LinkSettings
 
 logger = logging.getLogger(__name__)
@@ -39,22 +40,6 @@ SLOW_READER: Final = "slow reader"
 
 SUSPICION_S: Final = 1.0
 """A peer that has not answered a ping by then may be gone: a round trip around the earth takes a third of it."""
-
-
-class Receiver(Protocol):
-    """Whoever owns a link. Calls come from the event loop, never two at a time."""
-
-    def link_opened(self, link: "Link") -> None:
-        """The handshake is done and `link.encoding` is known."""
-
-    def messages_received(self, payloads: list[bytes]) -> None:
-        """Whole messages, in order, at least one."""
-
-    def wrong_kind_received(self) -> None:
-        """A text message on a MessagePack link, or a binary one on a JSON link. The link lives on."""
-
-    def link_closed(self, reason: str) -> None:
-        """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
 
 
 class Link:

@@ -12,8 +12,9 @@ from websockets.typing import Subprotocol
 from ..protocol.encodings import SUBPROTOCOLS, choose
 from .counts import LinkCounts
 from .group import LinkGroup
-from .link import Link, Receiver
+from .link import Link
 from .loop_protocol import LoopProtocol
+from .receiver import Receiver
 from .settings import LinkSettings
 from .websocket_log import websocket_logger
 

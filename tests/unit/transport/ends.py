@@ -9,8 +9,9 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.transport.connect import connect
 from taskferry.transport.counts import LinkCounts
 from taskferry.transport.group import LinkGroup
-from taskferry.transport.link import Link, Receiver
+from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
+from taskferry.transport.receiver import Receiver
 from taskferry.transport.settings import LinkSettings
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader

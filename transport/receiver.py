@@ -1,0 +1,25 @@
+"""What a link asks of whoever owns it: the sessions of the broker and of both SDKs.
+
+Knows whole messages; what they mean is the receiver's.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .link import Link
+
+
+class Receiver(Protocol):
+    """Whoever owns a link. Calls come from the event loop, never two at a time."""
+
+    def link_opened(self, link: "Link") -> None:
+        """The handshake is done and `link.encoding` is known."""
+
+    def messages_received(self, payloads: list[bytes]) -> None:
+        """Whole messages, in order, at least one."""
+
+    def wrong_kind_received(self) -> None:
+        """A text message on a MessagePack link, or a binary one on a JSON link. The link lives on."""
+
+    def link_closed(self, reason: str) -> None:
+        """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
