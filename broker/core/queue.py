@@ -70,10 +70,10 @@ class Queue:
         head_rank = 0.0
         for route in self._waited_for(worker):
             request = route.waiting.peek()
-            if request is not None:
-                rank = rank_of(request)
-                if head is None or rank < head_rank:
-                    head, head_rank = request, rank
+            assert request is not None, "somebody waits on each of them"
+            rank = rank_of(request)
+            if head is None or rank < head_rank:
+                head, head_rank = request, rank
         if head is None:
             return None
         route = head.route

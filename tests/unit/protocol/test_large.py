@@ -7,7 +7,9 @@ import itertools
 import json
 import random
 import string
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec, module_from_spec
 
 import pytest
 from hypothesis import example, given, settings
@@ -279,6 +281,19 @@ def test_the_value_is_there() -> None:
     assert isinstance(response, WorkerResponse)
     assert request.data == Raw(BIG)
     assert response.data.result == Raw(BIG)
+
+
+def test_without_the_compiled_code_the_decoder_reads_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "taskferry.protocol._json", None)
+    spec = find_spec("taskferry.protocol.large")
+    assert spec is not None
+    assert spec.loader is not None
+    pure = module_from_spec(spec)
+    spec.loader.exec_module(pure)
+    assert pure.find_value(REQUESTS[0], (b"data",)) is None
+    decode = CODECS[Encoding.JSON].request
+    for message in REQUESTS:
+        assert outcome(pure.LARGE_REQUEST_DECODERS[Encoding.JSON], message) == outcome(decode, message)
 
 
 def test_messagepack_has_the_same_two() -> None:
