@@ -2,8 +2,6 @@
 
 import re
 import time
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 from prometheus_client.exposition import generate_latest
@@ -16,6 +14,7 @@ from taskferry.broker.metrics.family import Family, HistogramFamily, NumberFamil
 from taskferry.broker.metrics.subjects import Subjects
 from taskferry.broker.settings import BrokerSettings
 
+from tests.unit.broker.core.world import World
 from tests.unit.broker.metrics.reference import parsed, registry_of
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -43,7 +42,10 @@ def histogram(*durations_s: float) -> Histogram:
 
 def exemplars(request_id: str = "r1", trace: str | None = None, duration_s: float = 0.7) -> Exemplars:
     made = Exemplars(is_wanted=True)
-    request = cast(Any, SimpleNamespace(request_id=request_id, trace=trace))
+    world = World()
+    world.worker()
+    world.requester().submit(request_id=request_id, trace=trace)
+    (request,) = next(iter(world.core.requesters)).requests.values()
     made.keep(Histogram().observe(duration_s), request, duration_s, time.monotonic())
     return made
 
