@@ -20,6 +20,7 @@ COMPILED = (
     "loadbalance/*.py",
     "protocol/frequent.py",
     "transport/counts.py",
+    "transport/framing.py",
     "transport/group.py",
     "transport/link.py",
 )
