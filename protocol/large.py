@@ -7,7 +7,7 @@ everything where the compiled code was not built. Says the same as codec.py's de
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Raw
 
@@ -27,6 +27,7 @@ except ImportError:  # not built
 LARGE_SIZE_BYTES: Final = 2048
 """From here on it pays: a shorter message costs less to decode than to take apart."""
 
+_Message = TypeVar("_Message")
 _PLACEHOLDER: Final = b"0"
 _DATA: Final = (b"data",)
 _RESULT: Final = (b"data", b"result")
@@ -34,31 +35,35 @@ _decode_request: Final[Callable[[bytes], Request]] = CODECS[Encoding.JSON].reque
 _decode_from_worker: Final[Callable[[bytes], FromWorker]] = CODECS[Encoding.JSON].from_worker
 
 
+def _in_two(
+    decode: Callable[[bytes], _Message], payload: bytes, path: tuple[bytes, ...]
+) -> tuple[_Message, Raw | None]:
+    """The message, and the value behind `path` where it holds a placeholder in its stead."""
+    span = find_value(payload, path)
+    if span is not None:
+        start, end = span
+        try:
+            message = decode(payload[:start] + _PLACEHOLDER + payload[end:])
+        except DECODE_ERRORS:
+            return decode(payload), None  # which says where, in the message as it came
+        return message, Raw(memoryview(payload)[start:end])
+    return decode(payload), None
+
+
 def _decode_large_request(payload: bytes) -> Request:
-    span = find_value(payload, _DATA)
-    if span is None:
-        return _decode_request(payload)
-    start, end = span
-    try:
-        message = _decode_request(payload[:start] + _PLACEHOLDER + payload[end:])
-    except DECODE_ERRORS:
-        return _decode_request(payload)  # which says where, in the message as it came
-    message.data = Raw(memoryview(payload)[start:end])
+    message, data = _in_two(_decode_request, payload, _DATA)
+    if data is not None:
+        message.data = data
     return message
 
 
 def _decode_large_from_worker(payload: bytes) -> FromWorker:
-    span = find_value(payload, _RESULT)
-    if span is None:
-        return _decode_from_worker(payload)
-    start, end = span
-    try:
-        message = _decode_from_worker(payload[:start] + _PLACEHOLDER + payload[end:])
-    except DECODE_ERRORS:
-        return _decode_from_worker(payload)
+    message, result = _in_two(_decode_from_worker, payload, _RESULT)
+    if result is None:
+        return message
     if type(message) is not WorkerResponse:
         return _decode_from_worker(payload)
-    message.data.result = Raw(memoryview(payload)[start:end])
+    message.data.result = result
     return message
 
 
