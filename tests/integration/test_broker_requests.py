@@ -10,6 +10,9 @@ from typing import Any
 
 import msgpack
 import pytest
+from taskferry.protocol.large import LARGE_SIZE_BYTES as LARGE_MESSAGE_SIZE_BYTES
+from taskferry.transport.framing import LARGE_SIZE_BYTES as LARGE_FRAME_SIZE_BYTES
+from taskferry.transport.link import PARTS_SIZE_BYTES_MIN
 
 from tests.integration.peers import connected, eventually, serving, unique
 from tests.processes import Broker, Program, Programs
@@ -245,6 +248,23 @@ async def test_values_arrive_equal_whatever_the_two_sides_speak(
             assert type(returned) is type(value)
             if isinstance(value, dict):
                 assert json.dumps(returned) == json.dumps(value), "the order of keys"
+
+
+@pytest.mark.parametrize("from_encoding", ["json", "msgpack"])
+@pytest.mark.parametrize("to_encoding", ["json", "msgpack"])
+async def test_data_arrives_whole_on_both_sides_of_every_size_that_is_treated_apart(
+    shared_broker: Broker, from_encoding: str, to_encoding: str
+) -> None:
+    command = unique("echo")
+    bounds = [LARGE_MESSAGE_SIZE_BYTES, LARGE_FRAME_SIZE_BYTES, PARTS_SIZE_BYTES_MIN]
+    async with (
+        serving(shared_broker.worker_url, {command: lambda params: params}, encoding=to_encoding),
+        connected(shared_broker.requester_url, from_encoding) as requester,
+    ):
+        for size in [bound + more for bound in bounds for more in range(-200, 40, 13)] + [300_000, 1_000_000]:
+            value: dict[str, Any] = {"text": "é" * 8 + "x" * (size - 32), "list": [1, None, {}]}
+            response = await requester.call(command, value)
+            assert response["data"] == value
 
 
 EXACT = (
