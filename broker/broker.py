@@ -24,7 +24,6 @@ from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
 from .core.core import Core
 from .core.delivery.deadlines import NEVER
-from .core.followed import FollowedCore
 from .event_log import EventLog
 from .events import HandshakeRefused
 from .loop_lag import LoopLag
@@ -122,7 +121,7 @@ class Broker:
         self.core.drain()
         self._close_ports()
         give_up_at = time.monotonic() + grace_s
-        while self.core.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
+        while self.core.counts.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self.core.stop(time.monotonic())
         for requester_session in tuple(self.requester_sessions):
@@ -143,7 +142,7 @@ class Broker:
             return Core(settings, choice, EventLog())
         from .request_spans import RequestSpans  # noqa: PLC0415  needs what only tracing installs
 
-        return FollowedCore(settings, choice, EventLog(), RequestSpans(SWITCH.tracer))
+        return Core(settings, choice, EventLog(), RequestSpans(SWITCH.tracer))
 
     def wake_at(self, at: float) -> None:
         """Have the core's deadlines looked at when the monotonic clock says `at`."""

@@ -14,7 +14,9 @@ class EventLog:
     """The core's observer."""
 
     def worker_moved(self, worker: Worker, before: WorkerState) -> None:
-        tell(logger, move_of(worker, before))
+        event = event_of_move(worker, before)
+        if event is not None:
+            tell(logger, event)
 
     def overload_changed(self, route: Route) -> None:
         command = route.command.name
@@ -25,8 +27,9 @@ class EventLog:
             tell(logger, events.OverloadEnded(command, target))
 
 
-def move_of(worker: Worker, before: WorkerState) -> Event:
-    """The event of a worker's new state: one of those into which an opinion of it can move it."""
+def event_of_move(worker: Worker, before: WorkerState) -> Event | None:
+    """The event of a worker's new state; None if that is no news: it has joined, or drains, which its session or the
+    operator's request logs."""
     match worker.state:
         case WorkerState.SUSPECT:
             return events.WorkerSuspect(worker.worker_id, before.value, worker.verdict)
@@ -34,5 +37,7 @@ def move_of(worker: Worker, before: WorkerState) -> Event:
             return events.WorkerEjected(worker.worker_id, before.value, worker.verdict)
         case WorkerState.PROBING:
             return events.WorkerProbed(worker.worker_id, before.value, worker.verdict)
-        case _:
+        case WorkerState.HEALTHY if before is not WorkerState.JOINING or worker.canary is not None:
             return events.WorkerReadmitted(worker.worker_id, before.value)
+        case _:
+            return None

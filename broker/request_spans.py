@@ -1,8 +1,8 @@
 """The story of each request as spans: one from its admission to its end, and under it one for each wait and each
 assignment.
 
-The core's follower where tracing is on. Its spans hang under the request's `trace`, which it never changes: what the
-worker gets is the requester's. Knows what a span of a request says; knows no rule by which a request fares.
+A listener of the core's steps, if tracing is on. Its spans hang under the request's `trace`, which it never changes:
+what the worker gets is the requester's. Knows what a span of a request says; knows no rule by which a request fares.
 """
 
 from typing import Final
@@ -10,8 +10,8 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 
-from ..protocol import errors
 from ..tracing import spans
+from .core.fleet.roster import UNKNOWN
 from .core.request import Assignment, Request
 
 QUEUE: Final = "queue"
@@ -37,7 +37,7 @@ class _Story:
 
 
 class RequestSpans:
-    """Follows all requests of a core, at most as many as are in flight. None: its trace is not to be recorded."""
+    """Makes spans of all requests of a core, at most as many as are in flight. None: its trace is not recorded."""
 
     __slots__ = ("_stories", "_tracer")
 
@@ -45,19 +45,15 @@ class RequestSpans:
         self._tracer = tracer
         self._stories: dict[Request, _Story | None] = {}
 
-    def unserved(self, request_id: str, trace: str | None) -> None:
-        if not spans.is_left_out(trace):
-            span = self._begin(spans.UNKNOWN_METHOD, request_id, trace)
-            spans.end_server(span, errors.NoAvailableWorkers.code)
-
     def admitted(self, request: Request) -> None:
-        if request in self._stories:
-            return
+        call = request.call
         # Decided here and not by the sampler, which would cost three times what the request does.
-        if spans.is_left_out(request.trace):
+        if spans.is_left_out(call.trace):
             self._stories[request] = None
             return
-        span = self._begin(request.command.name, request.request_id, request.trace)
+        # Names that requesters make up would be as many span names.
+        name = spans.UNKNOWN_METHOD if request.command.name == UNKNOWN else call.command
+        span = self._begin(name, call.request_id, call.trace)
         self._stories[request] = _Story(span) if span.is_recording() else None
 
     def waits(self, request: Request) -> None:

@@ -9,18 +9,20 @@ import uuid
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import astuple
 
 from ..log.event import tell
-from ..protocol import errors
+from ..protocol import errors, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
-from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
-from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
-from ..protocol.messages import Cancel, Failure, Pong, text_or_none
+from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
+from ..protocol.messages import Cancel, Pong, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
+from .core.call import Call
+from .core.failure import Failure, failure_of
 from .core.requester import Requester
 from .events import SlowReaderClosed
 
@@ -96,7 +98,23 @@ class RequesterSession:
                 if len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
                     # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
                     data = data.copy()
-            core.submit(requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
+            # One call for all fields: each read of a Struct's field costs compiled code as much.
+            _, request_id, _, timeout_s, idempotent, priority, affinity, trace, target, hedge, _ = astuple(
+                message
+            )
+            call = Call(
+                request_id or str(uuid.uuid4()),
+                command,
+                data,
+                timeout_s,
+                idempotent,
+                PRIORITY_DEFAULT if priority is None else priority,
+                affinity,
+                trace,
+                target,
+                hedge,
+            )
+            core.submit(requester, call, now)
         if core.deadlines.next_at < self._broker.wakes_at:  # all else that the core waits for has been told
             self._broker.wake_at(core.deadlines.next_at)
 
@@ -130,15 +148,16 @@ class RequesterSession:
             head, tail = self._frequent.around_data(request_id, worker_id)
             self._link.send_parts(head, result, tail)
 
-    def fail(self, request_id: str | None, error: TaskferryError, worker_id: str | None) -> None:
-        failure = Failure(request_id, False, None, error.text, worker_id, error.code)
-        if error.delivery is not None:
-            failure.delivery = error.delivery
-        if error.queue_wait_s is not None:
-            failure.queue_wait = error.queue_wait_s
-        if error.retry_after_s is not None:
-            failure.retry_after = error.retry_after_s
-        self._link.send(self._codec.encode(failure))
+    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        code, text, retry_after_s, delivery, queue_wait_s = failure
+        message = messages.Failure(request_id, False, None, text, worker_id, code)
+        if delivery is not None:
+            message.delivery = delivery
+        if queue_wait_s is not None:
+            message.queue_wait = queue_wait_s
+        if retry_after_s is not None:
+            message.retry_after = retry_after_s
+        self._link.send(self._codec.encode(message))
 
     # --- inside ---
 
@@ -160,8 +179,7 @@ class RequesterSession:
         else:
             self._link.send(self._codec.encode(Pong(message.request_id)))
 
-    def _refuse(self, error: TaskferryError, payload: bytes) -> None:
+    def _refuse(self, error: errors.TaskferryError, payload: bytes) -> None:
         """Answer a message that could not even be submitted, under its request_id where that can be read."""
         request_id = text_or_none(self._codec.ids_in(payload).request_id)
-        self._core.refused[error.code] = self._core.refused.get(error.code, 0) + 1
-        self.fail(request_id, error, None)
+        self._core.refuse(self._requester, request_id, failure_of(error))

@@ -75,7 +75,7 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
     gc.set_threshold(20_000, 10, 10)  # connections leave cycles behind, requests do not
     await stopping.wait()
     grace_s = broker.settings.grace
-    tell(logger, BrokerDraining(broker.core.in_flight_count, grace_s))
+    tell(logger, BrokerDraining(broker.core.counts.in_flight_count, grace_s))
     drain = asyncio.create_task(broker.stop(grace_s))
     hurry = asyncio.create_task(hurrying.wait())
     await asyncio.wait({drain, hurry}, return_when=asyncio.FIRST_COMPLETED)

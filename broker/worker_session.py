@@ -21,6 +21,7 @@ from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
 from .core.fleet.worker import Worker
+from .core.offer import Offer
 from .core.ports import CancelReason
 from .core.request import Request
 from .requester_session import ANONYMOUS
@@ -96,8 +97,13 @@ class WorkerSession:
                 self._complain(errors.BadMessage(describe(error, self.encoding)), payload)
                 continue
             if type(message) is WorkerResponse and worker is not None:
-                if not core.respond(worker, message.msg_id, message.data, now):
-                    text = f"msg_id: no assignment {message.msg_id!r} at this worker"
+                msg_id, result = message.msg_id, message.data
+                if result.success:
+                    is_known = core.succeeded(worker, msg_id, result.result, now)
+                else:
+                    is_known = core.failed(worker, msg_id, result.error, result.code, now)
+                if not is_known:
+                    text = f"msg_id: no assignment {msg_id!r} at this worker"
                     self._complain(errors.UnknownAssignment(text), payload)
             else:
                 self._control(message, payload, now)
@@ -138,7 +144,8 @@ class WorkerSession:
         self.link.send(self._codec.encode(messages.Connected(welcome, self._hello_msg_id, time.time())))
 
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
-        data = request.data
+        asked = request.call
+        data = asked.data
         source = request.requester.port.encoding
         if source is not self.encoding:
             data = transcode(data, source, self.encoding)
@@ -146,9 +153,9 @@ class WorkerSession:
                 raise errors.TooLarge(
                     f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
                 )
-        name, request_id = request.command.name, request.request_id
-        if request.trace is not None:
-            call = Call(name, data, timeout_s, request_id, request.trace)
+        name, request_id, trace = asked.command, asked.request_id, asked.trace
+        if trace is not None:
+            call = Call(name, data, timeout_s, request_id, trace)
             return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
         if len(data) < PARTS_SIZE_BYTES_MIN:
             return self.link.send(
@@ -233,7 +240,7 @@ class WorkerSession:
         self._hello_msg_id = message.msg_id
         worker_id = hello.name or f"worker-{uuid.uuid4().hex[:8]}"
         try:
-            self.worker = self._core.worker_joined(worker_id, hello, self, ANONYMOUS, now)
+            self.worker = self._core.worker_joined(worker_id, offer_of(hello), self, ANONYMOUS, now)
         except errors.WorkerIdTaken as error:
             self._reject(error, payload, worker_id)
             return
@@ -264,3 +271,16 @@ class WorkerSession:
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         fault = messages.Fault(error.code, error.text)
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))
+
+
+def offer_of(hello: messages.Hello) -> Offer:
+    """What a worker offers, in the core's terms."""
+    return Offer(
+        hello.commands,
+        concurrency=hello.concurrency,
+        weight=hello.weight,
+        labels=hello.labels,
+        instance=hello.instance,
+        canary=hello.canary,
+        sdk=hello.sdk,
+    )

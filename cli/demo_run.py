@@ -229,13 +229,13 @@ class DemoRun:
         victim = self._processes[min(1, len(self._processes) - 1)]
         if victim.name not in core.roster.workers or len(core.roster.workers) < 2:
             return
-        moved_count = core.retried_count + core.reassigned_count
+        moved_count = core.counts.retried_count + core.counts.reassigned_count
         victim.kill()
         self._headline = f"{victim.name} was just killed (kill -9); the others carry on."
         killed_at_s = self._elapsed_s()
         if not await self._until(lambda: victim.name not in core.roster.workers, START_S_MAX):
             return
-        moved_count = core.retried_count + core.reassigned_count - moved_count
+        moved_count = core.counts.retried_count + core.counts.reassigned_count - moved_count
         went = (
             f"its {_count(moved_count, 'request')} went to other workers"
             if moved_count

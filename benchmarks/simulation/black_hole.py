@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
-from taskferry.protocol.messages import Result as WorkerResult
 
 from .candidates import strategies_for
 from .experiment import Bound, Experiment, Parameter, Result, Table, spread
-from .world import START_S, SimulatedRequester, SimulatedWorker, World, arrivals, keyed_messages
+from .world import AFFINITIES, START_S, SimulatedRequester, SimulatedWorker, World, arrivals
 
 WORKERS_COUNT: Final = 10
 CONCURRENCY: Final = 4
@@ -24,9 +23,8 @@ OTHERS_DURATION_S: Final = 200.0
 TIMEOUT_S: Final = 5.0
 SHARE_MAX: Final = 0.001
 WINDOW_S: Final = 5.0
-MESSAGES: Final = keyed_messages(TIMEOUT_S)
 
-FAILING: Final = WorkerResult(False, error="disk full", code="handler_error")
+FAILING: Final = "disk full"
 NEVER: Final = float("inf")
 
 SHARE: Final = "fails at once: share of requests"
@@ -73,11 +71,11 @@ def _shares(
         failed_count += outcome != "success"
 
     world.assigned = assigned
-    requester = SimulatedRequester(world, answered, timeout=TIMEOUT_S)
+    requester = SimulatedRequester(world, answered, timeout_s=TIMEOUT_S)
     gaps = [chance.expovariate(RATE_PER_S) for _ in range(int(RATE_PER_S * duration_s))]
 
     def send(number: int) -> None:
-        requester.send(str(number), chance.expovariate(1 / SERVICE_S), chance.choice(MESSAGES))
+        requester.send(str(number), chance.expovariate(1 / SERVICE_S), chance.choice(AFFINITIES))
 
     arrivals(world, gaps, send)
     world.run(START_S + duration_s)

@@ -78,10 +78,10 @@ def _responses(seed: int, duration_s: float, *, is_flooded: bool) -> tuple[list[
         arrivals(world, gaps, send)
 
     for index in range(OTHERS_COUNT):
-        join(f"r{index}", 1, SimulatedRequester(world, answered, timeout=TIMEOUT_S))
+        join(f"r{index}", 1, SimulatedRequester(world, answered, timeout_s=TIMEOUT_S))
     if is_flooded:
         flood = SimulatedRequester(
-            world, lambda request_id, outcome: flood_outcomes.append(outcome), timeout=TIMEOUT_S
+            world, lambda request_id, outcome: flood_outcomes.append(outcome), timeout_s=TIMEOUT_S
         )
         join("flood", FLOOD_FACTOR, flood)
     world.run(START_S + duration_s)

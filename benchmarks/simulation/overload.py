@@ -76,7 +76,7 @@ def _overload(
     successes_by_second: defaultdict[int, int] = defaultdict(int)
     waits_by_second: defaultdict[int, list[float]] = defaultdict(list)
     outcomes: defaultdict[str, int] = defaultdict(int)
-    world.assigned = lambda request, worker: started_at.__setitem__(request.request_id, world.now)
+    world.assigned = lambda request, worker: started_at.__setitem__(request.call.request_id, world.now)
 
     def answered(request_id: str, outcome: str) -> None:
         sent = sent_at.pop(request_id)
@@ -87,7 +87,7 @@ def _overload(
         if begins_at <= sent < ends_at:
             outcomes[outcome] += 1
 
-    requesters = [SimulatedRequester(world, answered, timeout=timeout_s) for _ in range(REQUESTERS_COUNT)]
+    requesters = [SimulatedRequester(world, answered, timeout_s=timeout_s) for _ in range(REQUESTERS_COUNT)]
 
     def send(number: int) -> None:
         sent_at[str(number)] = world.now

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from taskferry.broker.core.core import SUCCESS
+from taskferry.broker.core.delivery.ending import SUCCESS
 from taskferry.broker.core.queue.line import PRIORITY_STEP_S
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.errors import Overloaded
@@ -62,7 +62,7 @@ class Waits:
         self._priority = priority
         self._chance = chance
         self._requester = SimulatedRequester(
-            world, self._answered, priority=priority, timeout=scene.timeout_s
+            world, self._answered, priority=priority, timeout_s=scene.timeout_s
         )
         self._world = world
 
@@ -139,7 +139,7 @@ def _flood(scene: Scene, seed: int, cycles_count: int) -> tuple[Waits, Waits]:
     low, high = (Waits(world, scene, priority, chance) for priority in (0, PRIORITY_MAX))
 
     def assigned(request: Any, worker: SimulatedWorker) -> None:
-        number = int(request.request_id.partition(" ")[2])
+        number = int(request.call.request_id.partition(" ")[2])
         (high if request.priority else low).started_at[number] = world.now
 
     world.assigned = assigned

@@ -16,7 +16,7 @@ from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 from .candidates import strategies_for
 from .central_queue import central_responses
 from .experiment import Bound, Experiment, Parameter, Result, Table, number, percentile, values_of
-from .world import KEYS_COUNT, TIMEOUT_S, SimulatedRequester, SimulatedWorker, World, arrivals, keyed_messages
+from .world import AFFINITIES, KEYS_COUNT, SimulatedRequester, SimulatedWorker, World, arrivals
 
 SLOWNESS: Final = (*[1.0] * 9, 10.0)
 CAPACITY: Final = sum(1 / slowness for slowness in SLOWNESS)
@@ -46,7 +46,6 @@ class Cell(NamedTuple):
 
 
 CELLS: Final = [Cell(*pair) for pair in product(LOADS, ("exponential", "Pareto 1.5"))]
-MESSAGES: Final = keyed_messages(TIMEOUT_S)
 
 
 def run(seed: int, scale: float) -> Result:
@@ -113,7 +112,7 @@ def broker_responses(
     ]
     responses = [0.0] * len(gaps)
     line_max = failed_count = 0
-    keys = random.Random(f"{seed} keys").choices(MESSAGES, k=len(gaps))
+    keys = random.Random(f"{seed} keys").choices(AFFINITIES, k=len(gaps))
 
     def answered(request_id: str, outcome: str) -> None:
         nonlocal failed_count

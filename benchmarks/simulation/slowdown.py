@@ -11,7 +11,7 @@ from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 
 from .candidates import strategies_for
 from .experiment import Bound, Experiment, Parameter, Result, Table, percentile, spread
-from .world import START_S, TIMEOUT_S, SimulatedRequester, SimulatedWorker, World, arrivals, keyed_messages
+from .world import AFFINITIES, START_S, SimulatedRequester, SimulatedWorker, World, arrivals
 
 WORKERS_COUNT: Final = 10
 CONCURRENCY: Final = 4
@@ -27,7 +27,6 @@ SETTLED_S: Final = 10
 RUN_S: Final = 5
 """So many seconds' mean share counts: one second's is chance."""
 
-MESSAGES: Final = keyed_messages(TIMEOUT_S)
 SPEED_FOUND: Final = 0.5
 TRUSTED_SHARE: Final = 0.8
 
@@ -78,7 +77,7 @@ def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
 
     def send(number: int) -> None:
         sent_at[str(number)] = world.now
-        requester.send(str(number), chance.expovariate(1 / SERVICE_S), chance.choice(MESSAGES))
+        requester.send(str(number), chance.expovariate(1 / SERVICE_S), chance.choice(AFFINITIES))
 
     world.assigned = assigned
     requester = SimulatedRequester(world, answered)

@@ -55,11 +55,11 @@ def run(seed: int, scale: float) -> Result:
     live_shares: list[float] = []
 
     def assigned(request: Any, worker: SimulatedWorker) -> None:
-        assignments[request.request_id] += 1
-        if request.retries_count > live_retries.get(request.request_id, 0):
-            live_retries[request.request_id] = request.retries_count
+        assignments[request.call.request_id] += 1
+        if request.retries_count > live_retries.get(request.call.request_id, 0):
+            live_retries[request.call.request_id] = request.retries_count
             retried_at.append(world.now)
-            live_shares.append(len(live_retries) / world.core.in_flight_count)
+            live_shares.append(len(live_retries) / world.core.counts.in_flight_count)
 
     def answered(request_id: str, outcome: str) -> None:
         outcomes[outcome] += 1
@@ -71,7 +71,7 @@ def run(seed: int, scale: float) -> Result:
 
     world.assigned = assigned
     requesters = [
-        SimulatedRequester(world, answered, idempotent=True, timeout=TIMEOUT_S)
+        SimulatedRequester(world, answered, idempotent=True, timeout_s=TIMEOUT_S)
         for _ in range(REQUESTERS_COUNT)
     ]
     gaps = [chance.expovariate(RATE_PER_S) for _ in range(int(RATE_PER_S * end_s))]

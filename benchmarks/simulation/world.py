@@ -10,18 +10,19 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from msgspec import Raw, UnsetType
-from taskferry.broker.core.core import SUCCESS, Core
+from taskferry.broker.core.call import Call
+from taskferry.broker.core.core import Core
+from taskferry.broker.core.delivery.ending import SUCCESS
+from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
+from taskferry.broker.core.offer import Offer
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.errors import TaskferryError
-from taskferry.protocol.messages import Hello, Result
-from taskferry.protocol.messages import Request as RequestMessage
 
 START_S: Final = 1000.0
 """What the clock says when a world begins."""
@@ -30,8 +31,7 @@ TIMEOUT_S: Final = 3600.0
 """Of requests whose experiment is not about deadlines."""
 KEYS_COUNT: Final = 10_000
 DATA: Final = Raw(b"{}")
-DONE: Final = Result(True, Raw(b"1"))
-CANCELLED: Final = Result(False, error="cancelled", code="cancelled")
+DONE: Final = Raw(b"1")
 
 
 class World:
@@ -65,7 +65,7 @@ class World:
             event_at = events[0][0] if events else float("inf")
             wake_at = core.next_at
             if wake_at <= event_at:
-                if wake_at > until or (not events and not core.in_flight_count):
+                if wake_at > until or (not events and not core.counts.in_flight_count):
                     break
                 self.now = max(self.now, wake_at)
                 core.advance(self.now)
@@ -83,7 +83,7 @@ class SimulatedWorker:
 
     One that is `serial` works on one thing at a time, first in first out, whatever it was given, and cannot be
     interrupted; any other works on all that it holds at once, and stops when it is told to. `slowness` multiplies what
-    work takes; `instant_failure`, where set, is how it answers everything at once.
+    work takes; one that has an `instant_failure` fails everything at once, with this text.
     """
 
     encoding = Encoding.JSON
@@ -99,12 +99,12 @@ class SimulatedWorker:
     ) -> None:
         self.worker_id = worker_id
         self.slowness = slowness
-        self.instant_failure: Result | None = None
+        self.instant_failure: str | None = None
         self.written_count = 0
         self.assigned_count = 0
         self._world = world
         self._serial = serial
-        self._hello = Hello(commands=[COMMAND], name=worker_id, concurrency=concurrency)
+        self._offer = Offer([COMMAND], concurrency=concurrency)
         self._holds: set[str] = set()
         self._free_at = 0.0
         self.join()
@@ -114,7 +114,7 @@ class SimulatedWorker:
         self._free_at = self._world.now
         self._holds = set()
         core = self._world.core
-        self._session = core.worker_joined(self.worker_id, self._hello, self, "anonymous", self._world.now)
+        self._session = core.worker_joined(self.worker_id, self._offer, self, "anonymous", self._world.now)
 
     def lose(self) -> None:
         """The link breaks, and with it goes all that the worker held."""
@@ -141,7 +141,7 @@ class SimulatedWorker:
             world.at(world.now, self._end, msg_id)
             return self.written_count
         start = self._free_at if self._serial and self._free_at > world.now else world.now
-        self._free_at = end = start + world.demands[request.request_id] * self.slowness
+        self._free_at = end = start + world.demands[request.call.request_id] * self.slowness
         world.at(end, self._end, msg_id)
         return self.written_count
 
@@ -162,11 +162,15 @@ class SimulatedWorker:
     def _end(self, msg_id: str) -> None:
         if msg_id in self._holds:
             self._holds.remove(msg_id)
-            self._world.core.respond(self._session, msg_id, self.instant_failure or DONE, self._world.now)
+            core, now = self._world.core, self._world.now
+            if self.instant_failure is None:
+                core.succeeded(self._session, msg_id, DONE, now)
+            else:
+                core.failed(self._session, msg_id, self.instant_failure, "handler_error", now)
 
     def _cancelled(self, msg_id: str) -> None:
         if self._session.assignments.get(msg_id) is not None:
-            self._world.core.respond(self._session, msg_id, CANCELLED, self._world.now)
+            self._world.core.failed(self._session, msg_id, "cancelled", "cancelled", self._world.now)
 
 
 class SimulatedRequester:
@@ -175,33 +179,31 @@ class SimulatedRequester:
 
     encoding = Encoding.JSON
 
-    def __init__(self, world: World, answered: Callable[[str, str], None], **fields: Any) -> None:
+    def __init__(self, world: World, answered: Callable[[str, str], None], **options: Any) -> None:
         self.answered = answered
         self._world = world
-        self._message = RequestMessage(command=COMMAND, **({"timeout": TIMEOUT_S} | fields))
+        self._options = {"timeout_s": TIMEOUT_S} | options
         self._session = world.core.requester_joined(self, "anonymous")
 
-    def send(self, request_id: str, demand_s: float, message: RequestMessage | None = None) -> None:
-        """Submit a request that takes a worker `demand_s`; `message` where it has fields of its own."""
+    def send(self, request_id: str, demand_s: float, affinity: str | None = None) -> None:
+        """Submit a request that takes a worker `demand_s`."""
         world = self._world
         world.demands[request_id] = demand_s
-        world.core.submit(self._session, message or self._message, request_id, COMMAND, DATA, world.now)
+        call = Call(request_id, COMMAND, DATA, affinity=affinity, **self._options)
+        world.core.submit(self._session, call, world.now)
 
     def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
         del self._world.demands[request_id]
         self.answered(request_id, SUCCESS)
 
-    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
+    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        assert request_id is not None, "each has one"
         del self._world.demands[request_id]
-        self.answered(request_id, error.code)
+        self.answered(request_id, failure.code)
 
 
-def keyed_messages(timeout_s: float) -> list[RequestMessage]:
-    """A message for each of `KEYS_COUNT` affinity keys, for consistent_hash; the other strategies ignore them."""
-    return [
-        RequestMessage(command=COMMAND, timeout=timeout_s, affinity=f"key {index}")
-        for index in range(KEYS_COUNT)
-    ]
+AFFINITIES: Final = tuple(f"key {index}" for index in range(KEYS_COUNT))
+"""Keys for consistent_hash; the other strategies ignore them."""
 
 
 def arrivals(

@@ -40,10 +40,10 @@ def longest_waiting(core: Core, now: float) -> list[dict[str, Any]]:
 def _summary(request: Request, now: float) -> dict[str, Any]:
     """What is quickly told of a request."""
     return {
-        "request_id": request.request_id,
+        "request_id": request.call.request_id,
         "command": request.command.name,
         "state": "waiting" if request.is_waiting else "assigned",
-        "priority": request.priority,
+        "priority": request.call.priority,
         "age_s": round(now - request.submitted_at, 3),
         "remaining_s": round(request.deadline - now, 3),
         "queued_count": request.route.waiting.count,

@@ -12,7 +12,7 @@ def check_invariants(core: Core) -> None:
     Strategies are not asked: a pick moves their turns.
     """
     live = [request for requester in core.requesters for request in requester.requests.values()]
-    assert core.in_flight_count == len(live), "submitted = ended + in flight"
+    assert core.counts.in_flight_count == len(live), "submitted = ended + in flight"
     _check_requests(core, live)
     _check_workers(core)
     routes = [
@@ -30,7 +30,7 @@ def check_invariants(core: Core) -> None:
 def _check_requests(core: Core, live: list[Request]) -> None:
     waiting = [request for request in live if request.is_waiting]
     assert core.queue.count == len(waiting)
-    assert core.queue.size_bytes == sum(len(request.data) for request in waiting)
+    assert core.queue.size_bytes == sum(len(request.call.data) for request in waiting)
     for request in live:
         assert request.is_waiting != (request.assignment is not None), (
             "waiting or assigned, never both or neither"

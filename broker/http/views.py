@@ -76,8 +76,10 @@ def status_view(broker: "Broker") -> dict[str, Any]:
                 "outcomes": command.outcomes,
             }
         )
-    if core.unserved_count:
-        outcomes["no_available_workers"] = outcomes.get("no_available_workers", 0) + core.unserved_count
+    if core.roster.unserved_count:
+        outcomes["no_available_workers"] = (
+            outcomes.get("no_available_workers", 0) + core.roster.unserved_count
+        )
     return {
         "version": broker.version,
         "state": "draining" if core.is_draining else "serving",
@@ -85,19 +87,19 @@ def status_view(broker: "Broker") -> dict[str, Any]:
         "strategy": broker.settings.strategy,
         "worker_count": len(core.roster.workers),
         "requester_count": len(broker.requester_sessions),
-        "submitted_count": core.submitted_count,
-        "in_flight_count": core.in_flight_count,
+        "submitted_count": core.counts.submitted_count,
+        "in_flight_count": core.counts.in_flight_count,
         "queued_count": core.queue.count,
-        "refused": core.refused,
+        "refused": core.counts.refused,
         "counts": {
-            "retried": core.retried_count,
-            "reassigned": core.reassigned_count,
-            "hedged": core.hedged_count,
-            "hedges_won": core.hedges_won_count,
+            "retried": core.counts.retried_count,
+            "reassigned": core.counts.reassigned_count,
+            "hedged": core.counts.hedged_count,
+            "hedges_won": core.counts.hedges_won_count,
             "shed": core.queue.shed_count,
             "ejected": sum(core.health.ejections.counts.values()),
             "readmitted": core.health.ejections.readmitted_count,
-            "late_responses": core.late_responses_count,
+            "late_responses": core.counts.late_responses_count,
         },
         "outcomes": outcomes,
         "commands": commands,

@@ -350,7 +350,7 @@ async def test_a_call_that_is_given_up(
             call = asyncio.ensure_future(asyncio.to_thread(blocking.request, "work", {"seconds": 9}))
         else:
             call = asyncio.ensure_future(requester.request("work", {"seconds": 9}))
-        await eventually(lambda: broker.core.in_flight_count, "the request")
+        await eventually(lambda: broker.core.counts.in_flight_count, "the request")
         if is_blocking:
             await asyncio.to_thread(blocking.close)
             assert (await call).code == "cancelled"

@@ -4,19 +4,21 @@ import random
 from typing import Any
 
 from msgspec import Raw, UnsetType
+from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
+from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.worker import Worker
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.event_log import EventLog
+from taskferry.broker.worker_session import offer_of
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.errors import TaskferryError, WorkerIdTaken
+from taskferry.protocol.errors import WorkerIdTaken
 from taskferry.protocol.messages import Hello, Result
-from taskferry.protocol.messages import Request as RequestMessage
 
 from tests.sim.network import Clock, Endpoint, Wire
 
@@ -83,8 +85,8 @@ class RequesterEnd:
         now = self._broker.clock.now
         match message:
             case ("submit", request_id, command, fields):
-                request = RequestMessage(command=command, request_id=request_id, **fields)
-                self._broker.core.submit(self._requester, request, request_id, command, Raw(b"{}"), now)
+                call = Call(request_id, command, Raw(b"{}"), **fields)
+                self._broker.core.submit(self._requester, call, now)
             case ("cancel", request_id):
                 self._broker.core.cancel(self._requester, request_id, now)
         self._broker.called()
@@ -97,8 +99,8 @@ class RequesterEnd:
         assert not isinstance(result, UnsetType)
         self.wire.send_to_peer((request_id, "success", bytes(result).decode(), worker_id, None))
 
-    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
-        self.wire.send_to_peer((request_id, error.code, error.text, worker_id, error.delivery))
+    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        self.wire.send_to_peer((request_id, failure.code, failure.text, worker_id, failure.delivery))
 
 
 class WorkerEnd:
@@ -120,11 +122,14 @@ class WorkerEnd:
         match message:
             case ("connect", str(worker_id), Hello() as hello):
                 try:
-                    self._worker = core.worker_joined(worker_id, hello, self, "anonymous", now)
+                    self._worker = core.worker_joined(worker_id, offer_of(hello), self, "anonymous", now)
                 except WorkerIdTaken:
                     self.wire.close("broker")
             case ("response", msg_id, Result() as result) if self._worker is not None:
-                core.respond(self._worker, msg_id, result, now)
+                if result.success:
+                    core.succeeded(self._worker, msg_id, result.result, now)
+                else:
+                    core.failed(self._worker, msg_id, result.error, result.code, now)
             case ("disconnect",) if self._worker is not None:
                 core.worker_draining(self._worker, now)
             case ("silence",) if self._worker is not None:
@@ -140,7 +145,9 @@ class WorkerEnd:
         self.wire.send_to_peer(("welcome",))
 
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
-        return self.wire.send_to_peer(("assign", msg_id, request.request_id, request.command.name, timeout_s))
+        return self.wire.send_to_peer(
+            ("assign", msg_id, request.call.request_id, request.command.name, timeout_s)
+        )
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
         return self.wire.send_to_peer(("assign", msg_id, CANARY, command, timeout_s))

@@ -267,9 +267,9 @@ class SimulatedRequester:
         )
         self._records.sent[sent.request_id] = self._open[sent.request_id] = sent
         fields = {
-            "timeout": sent.timeout_s,
+            "timeout_s": sent.timeout_s,
             "idempotent": sent.is_idempotent,
-            "hedge": hedge,
+            "hedge_after": hedge,
             "target": sent.target,
             "priority": chance.randint(0, 9),
         }

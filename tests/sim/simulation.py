@@ -111,7 +111,7 @@ class Simulation:
                 bound += 1
             assert len(runs) <= bound, f"{request_id} ran at {runs}"
         core = self._broker.core
-        assert core.in_flight_count == core.queue.count == core.queue.size_bytes == 0
+        assert core.counts.in_flight_count == core.queue.count == core.queue.size_bytes == 0
         assert not core.requesters
         assert not core.roster.workers
         assert core.deadlines.is_empty

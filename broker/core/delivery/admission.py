@@ -1,40 +1,76 @@
-"""Why a request is not taken, or cannot be served: the texts that requesters read."""
+"""Which calls become requests, and what is said to the others."""
 
-from typing import Final
-
-from ....protocol import errors, messages
-from ....protocol.errors import TaskferryError
-from ..fleet.route import Target, describe_target
+from ..call import BUDGET_S_MIN, Call
+from ..failure import Failure
+from ..fleet.roster import Roster
+from ..measures.counts import Counts
+from ..ports import Steps
+from ..request import Request
 from ..requester import Requester
 from ..settings import CoreSettings
-
-RETRY_AFTER_S: Final = 1.0
-"""What a requester with too many requests in flight is told: its own next response makes room."""
-
-
-def refusal(
-    settings: CoreSettings, requester: Requester, message: messages.Request, request_id: str
-) -> TaskferryError:
-    """Why a request is not admitted, on a broker that would be ready to."""
-    if request_id in requester.requests:
-        return errors.DuplicateRequestId(
-            f"request_id: {request_id!r} is already in flight on this connection"
-        )
-    if len(requester.requests) >= settings.in_flight_count_max:
-        text = (
-            f"over {settings.in_flight_count_max} requests in flight on this connection (in_flight_count_max)"
-        )
-        overloaded = errors.Overloaded(text)
-        overloaded.retry_after_s = RETRY_AFTER_S
-        return overloaded
-    if message.hedge is not None and not message.idempotent:
-        return errors.BadRequest("hedge: needs idempotent: true, because the command may run twice")
-    return errors.ShuttingDown()
+from .deadlines import Deadlines
+from .failures import refusal
+from .hedging import due_at
 
 
-def no_workers(command: str, target: Target | None) -> errors.NoAvailableWorkers:
-    """Nobody serves the command, or nobody who is what was asked for."""
-    if target is None:
-        return errors.NoAvailableWorkers()
-    text = f"{errors.NoAvailableWorkers.message}: none that serves {command} is {describe_target(target)}"
-    return errors.NoAvailableWorkers(text)
+class Admission:
+    """Makes requests of calls. `is_closed`: nothing is admitted any more."""
+
+    __slots__ = ("_counts", "_deadlines", "_roster", "_steps", "is_closed", "settings")
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        roster: Roster,
+        deadlines: Deadlines,
+        counts: Counts,
+        steps: Steps | None,
+    ) -> None:
+        self.settings = settings
+        self.is_closed = False
+        self._roster = roster
+        self._deadlines = deadlines
+        self._counts = counts
+        self._steps = steps
+
+    def admit(self, requester: Requester, call: Call, now: float) -> Request | None:
+        """The request that this call becomes, which is not yet assigned and does not wait; None if it was refused."""
+        settings = self.settings
+        requests = requester.requests
+        request_id = call.request_id
+        hedge_after = call.hedge_after
+        if (
+            request_id in requests
+            or len(requests) >= settings.in_flight_count_max
+            or self.is_closed
+            or (hedge_after is not None and not call.idempotent)
+        ):
+            self.refuse(requester, request_id, refusal(settings, requester, call))
+            return None
+        command = self._roster.commands.get(call.command)
+        if command is None:
+            command = self._roster.unknown
+            route = command.route
+        elif call.target is None:
+            route = command.route
+        else:
+            targeted = self._roster.targeted(command, call.target)
+            if isinstance(targeted, Failure):
+                self.refuse(requester, request_id, targeted)
+                return None
+            route = targeted
+        self._counts.submitted_count += 1
+        timeout_s = settings.timeout_s if call.timeout_s is None else max(call.timeout_s, BUDGET_S_MIN)
+        deadline = now + timeout_s
+        looked_at = deadline if hedge_after is None else due_at(command, hedge_after, deadline, now)
+        request = Request(call, command, route, requester, now, timeout_s, looked_at)
+        requests[request_id] = request
+        self._deadlines.add(request)
+        if self._steps is not None:
+            self._steps.admitted(request)
+        return request
+
+    def refuse(self, requester: Requester, request_id: str | None, failure: Failure) -> None:
+        """Answer a call that is not admitted, and count it. `request_id` is None if it had none that could be read."""
+        self._counts.refuse(failure.code)
+        requester.port.fail(request_id, failure, None)

@@ -1,20 +1,82 @@
-"""Second copies of requests that take too long: when one is due.
+"""Second copies of requests that take too long: when one is due, where it goes, and what becomes of the other.
 
 Source: Dean and Barroso, "The Tail at Scale" (CACM 2013): a second copy after the 95th percentile cuts the tail for a
-few percent of extra load. That it stays at these, also where everything is slow, is budget.py's business.
+few percent of extra load. A budget keeps it at these, even when everything is slow.
 """
 
 from typing import Final
 
 from ..fleet.command import Command
+from ..measures.counts import Counts
+from ..ports import Steps
+from ..request import Assignment, Request
+from .budget import Budget
+from .deadlines import Deadlines
+from .delivery import Delivery
 
 DURATIONS_COUNT_MIN: Final = 100
 """Observed in the last window, before a percentile of a command's durations means anything."""
 
+ANSWERED: Final = "answered"
+"""How an assignment ends if another copy of its request has answered."""
+
+
+class Hedging:
+    """Sends second copies within `budget`, and calls off the copy that was not needed."""
+
+    __slots__ = ("_counts", "_deadlines", "_delivery", "_steps", "budget")
+
+    def __init__(
+        self, delivery: Delivery, deadlines: Deadlines, counts: Counts, share_max: float, steps: Steps | None
+    ) -> None:
+        self._delivery = delivery
+        self._deadlines = deadlines
+        self._counts = counts
+        self._steps = steps
+        self.budget = Budget(share_max)
+
+    def due(self, request: Request, now: float) -> None:
+        """Send the one second copy of a request that takes long. If that cannot be, look again when it is twice as old,
+        so that many which wait long for theirs cost little."""
+        self._deadlines.remove(request)
+        is_sent = self._send_second_copy(request, now)
+        again_at = request.deadline if is_sent else 2 * now - request.submitted_at
+        request.due_at = min(request.deadline, again_at)
+        self._deadlines.add(request)
+
+    def settle(self, request: Request, answered: Assignment) -> None:
+        """One of the two copies has answered: the other one is called off."""
+        other = request.assignment
+        if other is answered:
+            other = request.hedge
+        else:
+            self._counts.hedges_won_count += 1
+        assert other is not None, "a request with a second copy has a first one"
+        request.assignment, request.hedge = answered, None
+        other.request = None
+        other.worker.port.cancel(other.msg_id, "answered")
+        if self._steps is not None:
+            self._steps.unassigned(request, other, ANSWERED)
+
+    def _send_second_copy(self, request: Request, now: float) -> bool:
+        """To another worker with a free slot, within the budget. False if there is none, or it cannot be carried
+        there."""
+        first, pool = request.assignment, request.route.pool
+        if first is None or pool is None:
+            return False
+        avoided = (first.worker.worker_id, *request.failed_ids)
+        other = pool.pick_avoiding(avoided, request.call.affinity)
+        if other is None or other is first.worker or not self.budget.spend(self._counts.submitted_count):
+            return False
+        if self._delivery.send(request, other, request.remaining_s(now), now) is not None:
+            return False
+        self._counts.hedged_count += 1
+        return True
+
 
 def hedge_delay_s(command: Command, after: float | str, now: float) -> float | None:
     """How long a request waits for its first copy: `after` seconds, or that percentile (`p95`) of what the command has
-    taken lately. None where too little is known of it."""
+    taken lately. None if too little is known of it."""
     if isinstance(after, str):
         return command.recent_duration.percentile_s(int(after[1:]), DURATIONS_COUNT_MIN, now)
     return after

@@ -49,11 +49,11 @@ class Pool:
         return count > 1 and ejected_count < max(1, int(EJECTED_SHARE_MAX * count))
 
     def takes(self, worker: Worker) -> bool:
-        """Whether a member is reckoned with, apart from its slots."""
+        """Whether a member is eligible, apart from its slots."""
         return worker.state in TRUSTED or (self.is_panicking and worker.state is not WorkerState.JOINING)
 
     def add(self, worker: Worker) -> list[Worker]:
-        """A worker belongs to the pool from now on. Those that are reckoned with from now on, too."""
+        """A worker belongs to the pool from now on. The members that this makes eligible."""
         self.members[worker] = None
         self.slots_count += worker.concurrency
         worker.memberships.append(self)
@@ -61,7 +61,7 @@ class Pool:
         return self._settle(worker)
 
     def remove(self, worker: Worker) -> list[Worker]:
-        """A member belongs to it no more. Those that are reckoned with from now on."""
+        """A member belongs to it no more. The members that this makes eligible."""
         if self in worker.pools:
             self.retire(worker)
         del self.members[worker]
@@ -71,13 +71,13 @@ class Pool:
         return self._settle(None)
 
     def moved(self, worker: Worker, before: WorkerState) -> list[Worker]:
-        """A member, retired before, is in another state now. Those that are reckoned with from now on."""
+        """A member, retired before, is in another state now. The members that this makes eligible."""
         self._states[before] -= 1
         self._states[worker.state] += 1
         return self._settle(worker)
 
     def retire(self, worker: Worker) -> None:
-        """Reckon with a member no more, for now."""
+        """A member is not eligible any more, for now."""
         worker.pools.remove(self)
         if worker.in_flight_count < worker.capacity:
             self.strategy.remove(worker)
@@ -106,7 +106,7 @@ class Pool:
         return [*passed, worker]
 
     def _settle(self, worker: Worker | None) -> list[Worker]:
-        """Reckon with whom the states allow, after those of one member, or the members, have changed."""
+        """Make eligible whom the states allow, after those of one member, or the members, have changed."""
         trusted_count = sum(self._states[state] for state in TRUSTED)
         known_count = len(self.members) - self._states[WorkerState.JOINING]
         is_panicking = trusted_count < PANIC_SHARE * known_count

@@ -1,19 +1,23 @@
 """The workers and commands that the broker knows: who serves what, and who can take something now.
 
-Keeps pools right as workers come, fill up, free up, fall ill and go. Knows nothing of requests, deadlines or
-requesters, nor why a worker's state changes.
+Keeps pools right as workers come, fall ill, recover and go, and is the one place where a worker's state changes. What
+follows from a change, it hands on before its call returns: to `Placement` that a worker is eligible or that a route has
+none left, to the observer that a worker's state is another one.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from ....loadbalance.choice import StrategyChoice
-from ....protocol.errors import Overloaded
+from ....protocol import errors
+from ..call import Target
+from ..failure import Failure
+from ..ports import Observer
 from .command import Command
 from .pool import Pool
 from .record import Records
-from .route import Route, Target, mismatch, target_key
+from .route import Route, mismatch, target_key
 from .tally import Tally
 from .worker import SERVING, TRANSITIONS, Worker, WorkerEvent, WorkerState
 
@@ -36,62 +40,78 @@ every assignment, so those that nobody waits for make room for new ones, the lon
 TARGET_RETRY_AFTER_S: Final = 1.0
 """What a requester is told whose target finds no room: any of those may be served at any moment."""
 
+UNKNOWN: Final = "_unknown"
+"""The name of what stands for every command that no worker has served. No command has it, as above."""
+
+
+class Placement(Protocol):
+    """Who acts on what the roster finds. Must not call back into the roster."""
+
+    def fill(self, worker: Worker, now: float) -> None:
+        """`worker` is eligible in a pool in which it was not before: waiting requests can take its free slots."""
+
+    def strand(self, route: Route, now: float) -> None:
+        """No worker is left on `route`: nobody may wait there."""
+
 
 class Roster:
-    """Workers by id and commands by name. `entered` collects workers that pools reckon with anew; the core takes them
-    from there and gives them what waits. `forgotten` holds the counts of commands that were not listed and are gone."""
+    """Workers by id and commands by name. `forgotten` holds the counts of commands that were not listed and are gone;
+    `unknown` stands for all those that no worker has served."""
 
     __slots__ = (
         "_choice",
         "_listed_count",
+        "_observer",
+        "_placement",
         "_targeted",
         "commands",
-        "entered",
         "forgotten",
         "records",
+        "unknown",
         "workers",
     )
 
-    def __init__(self, choice: StrategyChoice) -> None:
+    def __init__(self, choice: StrategyChoice, placement: Placement, observer: Observer) -> None:
         self._choice = choice
+        self._placement = placement
+        self._observer = observer
         self._targeted: OrderedDict[Route, object] = OrderedDict()
         self.commands: dict[str, Command] = {}
         self.forgotten = Command(OTHER, "", is_listed=False)
+        self.unknown = Command(UNKNOWN, "", is_listed=False)
         self._listed_count = 0
         self.workers: dict[str, Worker] = {}
         self.records = Records()
-        self.entered: list[Worker] = []
+
+    @property
+    def unserved_count(self) -> int:
+        """Requests that have ended because no worker had ever served their command."""
+        return sum(self.unknown.outcomes.values())
 
     # --- coming and going -------------------------------------------------------------------------------------------
 
-    def join(self, worker: Worker, names: Iterable[str]) -> None:
+    def join(self, worker: Worker, names: Iterable[str], now: float) -> None:
         """Take in a worker that serves the commands `names` (repetitions count once). From now on its id is its own,
-        also where an old connection of the same worker, which is about to leave, still had it."""
+        even if an old connection of the same worker, which is about to leave, still had it."""
         self.workers[worker.worker_id] = worker
         worker.commands = {self._command(name): Tally() for name in names}
-        self._join_pools(worker)
+        self._hand_on(self._join_pools(worker), [], now)
 
-    def leave(self, worker: Worker) -> None:
+    def leave(self, worker: Worker, now: float) -> None:
         """Forget `worker`, which is lost or has gone."""
-        self._leave_pools(worker)
+        entered, stranded = self._leave_pools(worker)
         worker.move(WorkerEvent.LOST)
         if self.workers.get(worker.worker_id) is worker:
             del self.workers[worker.worker_id]
             self.records.keep(worker.worker_id, worker.record)
+        self._hand_on(entered, stranded, now)
         if len(self.commands) > COMMANDS_KNOWN_COUNT_MAX:
-            for command in worker.commands:
-                # One that drains may still know a command that was forgotten, and has come anew since.
-                if command.route.pool is None and self.commands.get(command.name) is command:
-                    del self.commands[command.name]
-                    if command.is_listed:
-                        self._listed_count -= 1
-                    else:
-                        self.forgotten.absorb(command)
-                    for route in command.targeted.values():
-                        del self._targeted[route]
+            self._forget_commands(worker)
 
-    def move(self, worker: Worker, event: WorkerEvent, verdict: str = "", words: str = "") -> bool:
-        """Something has happened to `worker`. False where that changes nothing."""
+    def move(
+        self, worker: Worker, event: WorkerEvent, now: float, verdict: str = "", words: str = ""
+    ) -> bool:
+        """Something has happened to a connected worker; `words` are a handler's. False if that changes nothing."""
         before = worker.state
         if TRANSITIONS.get((before, event), before) is before:
             return False
@@ -103,17 +123,23 @@ class Roster:
         worker.capacity = (
             min(worker.in_flight_count + 1, worker.concurrency) if is_probing else worker.concurrency
         )
+        entered: list[Worker] = []
+        stranded: list[Route] = []
         for pool in worker.memberships:
-            self.entered += pool.moved(worker, before)
-        if worker.state in SERVING and not was_serving:
-            self._join_pools(worker)
-        elif was_serving and worker.state not in SERVING:
-            self._leave_pools(worker)
+            entered += pool.moved(worker, before)
+        is_serving = worker.state in SERVING
+        if is_serving and not was_serving:
+            entered += self._join_pools(worker)
+        elif was_serving and not is_serving:
+            others, stranded = self._leave_pools(worker)
+            entered += others
+        self._observer.worker_moved(worker, before)
+        self._hand_on(entered, stranded, now)
         return True
 
-    def choose(self, choice: StrategyChoice) -> None:
-        """Pick by other strategies from now on. Where that means another one for a command, all pools are made anew, as
-        they would be had the workers just joined; else they stay, and their strategies remember what they know."""
+    def choose(self, choice: StrategyChoice, now: float) -> None:
+        """Pick by other strategies from now on. If that means another one for any command, all pools are made again, as
+        they would be if the workers had just joined; else they stay, and their strategies remember what they know."""
         self._choice = choice
         names = {command: choice.name_for(command.name) for command in self.commands.values()}
         if all(name == command.strategy for command, name in names.items()):
@@ -122,54 +148,46 @@ class Roster:
             command.strategy = name
             for route in (command.route, *command.targeted.values()):
                 route.pool = None
+        entered: list[Worker] = []
         for worker in self.workers.values():
             worker.pools.clear()
             worker.memberships.clear()
             if worker.state in SERVING:
-                self._join_pools(worker)
+                entered += self._join_pools(worker)
+        self._hand_on(entered, [], now)
 
-    # --- slots: the hot path ----------------------------------------------------------------------------------------
+    def _hand_on(self, entered: list[Worker], stranded: list[Route], now: float) -> None:
+        """What follows from a change, once it is whole. Whoever entered pools last comes first."""
+        for route in stranded:
+            self._placement.strand(route, now)
+        for worker in reversed(entered):
+            self._placement.fill(worker, now)
 
-    def occupy(self, worker: Worker) -> None:
-        """One more slot of a worker that the strategy picked is taken."""
-        count = worker.in_flight_count = worker.in_flight_count + 1
-        if count < worker.capacity:
-            for pool in worker.pools:
-                pool.strategy.changed(worker)
-        else:
-            for pool in worker.pools:
-                pool.strategy.remove(worker)
-
-    def release(self, worker: Worker) -> None:
-        """One slot of `worker` is free again."""
-        count = worker.in_flight_count
-        worker.in_flight_count = count - 1
-        if count < worker.capacity:
-            for pool in worker.pools:
-                pool.strategy.changed(worker)
-        else:
-            for pool in worker.pools:
-                pool.strategy.add(worker)
-
-    def changed(self, worker: Worker) -> None:
-        """The weight or speed of `worker` is another one now; or it was picked and takes nothing after all, so that its
-        equals go first: one that stayed at the head of the line would draw in, and fail, every request that it cannot
-        be sent."""
-        if worker.in_flight_count < worker.capacity:
-            for pool in worker.pools:
-                pool.strategy.changed(worker)
+    def _forget_commands(self, worker: Worker) -> None:
+        """There are too many: those that only `worker` served, which has left, are forgotten."""
+        for command in worker.commands:
+            # One that drains may still know a command that was forgotten, and has come again since.
+            if command.route.pool is None and self.commands.get(command.name) is command:
+                del self.commands[command.name]
+                if command.is_listed:
+                    self._listed_count -= 1
+                else:
+                    self.forgotten.absorb(command)
+                for route in command.targeted.values():
+                    del self._targeted[route]
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
-    def targeted(self, command: Command, target: Target) -> Route:
-        """The route of requests for `command` with `target`. Raises Overloaded where there are too many in use."""
+    def targeted(self, command: Command, target: Target) -> Route | Failure:
+        """The route of requests for `command` with `target`; a failure if too many are in use."""
         key = target_key(target)
         route = command.targeted.get(key)
         if route is not None:
             self._targeted.move_to_end(route)
             return route
-        if len(self._targeted) >= TARGETS_COUNT_MAX:
-            self._forget_a_target()
+        if len(self._targeted) >= TARGETS_COUNT_MAX and not self._forget_a_target():
+            text = f"requests with {TARGETS_COUNT_MAX} different targets wait (TARGETS_COUNT_MAX)"
+            return Failure(errors.Overloaded.code, text, TARGET_RETRY_AFTER_S, errors.NOT_DELIVERED)
         route = command.targeted[key] = Route(command, target)
         self._targeted[route] = key
         pool = command.route.pool
@@ -183,20 +201,18 @@ class Roster:
             self._new_pool([route], matching)  # nobody waits there yet, so nobody has `entered`
         return route
 
-    def _forget_a_target(self) -> None:
+    def _forget_a_target(self) -> bool:
+        """The longest unused one. False if somebody waits for each of them."""
         route = next((route for route in self._targeted if not route.waiting.count), None)
         if route is None:
-            error = Overloaded(
-                f"requests with {TARGETS_COUNT_MAX} different targets wait (TARGETS_COUNT_MAX)"
-            )
-            error.retry_after_s = TARGET_RETRY_AFTER_S
-            raise error
+            return False
         key = self._targeted.pop(route)
         del route.command.targeted[key]
         if route.pool is not None:
             for member in tuple(route.pool.members):
                 route.pool.remove(member)
             route.pool = None
+        return True
 
     def _command(self, name: str) -> Command:
         command = self.commands.get(name)
@@ -209,33 +225,41 @@ class Roster:
 
     # --- pools ------------------------------------------------------------------------------------------------------
 
-    def _join_pools(self, worker: Worker) -> None:
+    def _join_pools(self, worker: Worker) -> list[Worker]:
+        """The workers that are eligible from now on, in a pool in which they were not before."""
         routes_by_pool: dict[Pool | str, list[Route]] = {}
         for command in worker.commands:
             routes_by_pool.setdefault(command.route.pool or command.strategy, []).append(command.route)
             for route in command.targeted.values():
                 if mismatch(worker, route.target) is None:
                     routes_by_pool[route.pool or f"{command.strategy} {id(route)}"] = [route]
+        entered: list[Worker] = []
         for pool, routes in routes_by_pool.items():
             if isinstance(pool, str):
-                self.entered += self._new_pool(routes, [worker])
+                entered += self._new_pool(routes, [worker])
             elif len(routes) == len(pool.routes):
-                self.entered += pool.add(worker)
+                entered += pool.add(worker)
             else:
                 members = [*pool.members, worker]
                 moved = set(routes)
                 pool.routes = [route for route in pool.routes if route not in moved]
-                self.entered += self._new_pool(routes, members)
+                entered += self._new_pool(routes, members)
+        return entered
 
-    def _leave_pools(self, worker: Worker) -> None:
+    def _leave_pools(self, worker: Worker) -> tuple[list[Worker], list[Route]]:
+        """The workers that are eligible from now on, and the routes on which nobody is left."""
+        entered: list[Worker] = []
+        stranded: list[Route] = []
         for pool in tuple(worker.memberships):
-            self.entered += pool.remove(worker)
+            entered += pool.remove(worker)
             if not pool.members:
+                stranded += pool.routes
                 for route in pool.routes:
                     route.pool = None
+        return entered, stranded
 
     def _new_pool(self, routes: list[Route], members: Iterable[Worker]) -> list[Worker]:
-        """Those that are reckoned with in it."""
+        """Those of `members` that are eligible in it."""
         pool = Pool(self._choice.make(routes[0].command.strategy))
         pool.routes = routes
         for route in routes:

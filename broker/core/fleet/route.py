@@ -4,9 +4,9 @@ A route has its own line of waiting requests, so that a request which waits for 
 one that any worker can take.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..call import Target
 from ..queue.line import WaitingLine
 from ..queue.overload import Overload
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from .command import Command
     from .pool import Pool
     from .worker import Worker
-
-Target = str | Mapping[str, str | list[str]]
-"""A worker_id, or labels that a worker must have: every key, with the value or any one of the values."""
 
 
 class Route:

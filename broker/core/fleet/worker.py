@@ -4,7 +4,7 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from ....loadbalance.strategy import Candidate
-from ....protocol.messages import Hello
+from ..offer import Offer
 from ..ports import WorkerPort
 from ..request import Assignment
 from .record import Record
@@ -52,7 +52,7 @@ class WorkerEvent(enum.Enum):
     LEAVING = "leaving"
     """It said `disconnect`, or an operator drains it."""
     RESUMED = "resumed"
-    """The operator has taken that back."""
+    """An operator has undone the drain: it may go on as one that has just joined."""
     LOST = "lost"
 
 
@@ -77,7 +77,7 @@ TRANSITIONS: Final[dict[tuple[WorkerState, WorkerEvent], WorkerState]] = {
     (S.PROBING, E.CONDEMNED): S.EJECTED,
     (S.PROBING, E.LEAVING): S.DRAINING,
     (S.PROBING, E.LOST): S.GONE,
-    (S.DRAINING, E.RESUMED): S.HEALTHY,
+    (S.DRAINING, E.RESUMED): S.JOINING,
     (S.DRAINING, E.LEAVING): S.DRAINING,
     (S.DRAINING, E.LOST): S.GONE,
 }
@@ -113,6 +113,7 @@ class Worker(Candidate):
         "identity",
         "instance",
         "is_leaving",
+        "is_proven",
         "labels",
         "learn_at",
         "learned_at",
@@ -130,20 +131,20 @@ class Worker(Candidate):
     def __init__(  # noqa: PLR0917  what a worker is, all of it needed
         self,
         worker_id: str,
-        hello: Hello,
+        offer: Offer,
         port: WorkerPort,
         identity: str,
         connected_at: float,
         record: Record | None = None,
     ) -> None:
         self.worker_id = worker_id
-        self.instance = hello.instance
+        self.instance = offer.instance
         self.identity = identity
         self.port = port
-        self.concurrency = self.capacity = hello.concurrency
-        self.weight = self.declared_weight = hello.weight
-        self.labels = hello.labels
-        self.sdk = hello.sdk
+        self.concurrency = self.capacity = offer.concurrency
+        self.weight = self.declared_weight = offer.weight
+        self.labels = offer.labels
+        self.sdk = offer.sdk
         self.connected_at = connected_at
         self.state = WorkerState.JOINING
         self.reason = ""
@@ -163,13 +164,47 @@ class Worker(Candidate):
         """See speed.py."""
         self.learn_at = ALWAYS
         """From when on a success is told to health.py: now where it may change an opinion, else a little later."""
-        self.canary = hello.canary
+        self.canary = offer.canary
         self.canary_msg_id: str | None = None
         self.canary_due_at = connected_at
         self.canary_ended_count = 0
         """See canary.py."""
+        self.is_proven = offer.canary is None
+        """It has answered a canary, or declared none."""
         self.is_leaving = False
         """It said `disconnect` itself: no operator can take that back."""
+
+    # --- slots: the hot path ---
+
+    def occupy(self) -> None:
+        """One more slot is taken, after a strategy has picked the worker."""
+        count = self.in_flight_count = self.in_flight_count + 1
+        if count < self.capacity:
+            for pool in self.pools:
+                pool.strategy.changed(self)
+        else:
+            for pool in self.pools:
+                pool.strategy.remove(self)
+
+    def release(self) -> None:
+        """One slot is free again."""
+        count = self.in_flight_count
+        self.in_flight_count = count - 1
+        if count < self.capacity:
+            for pool in self.pools:
+                pool.strategy.changed(self)
+        else:
+            for pool in self.pools:
+                pool.strategy.add(self)
+
+    def reposition(self) -> None:
+        """Its weight or speed has changed; or it was picked and took nothing after all, so that its equals go first:
+        one that stayed at the head of the line would draw in, and fail, every request that it cannot be sent."""
+        if self.in_flight_count < self.capacity:
+            for pool in self.pools:
+                pool.strategy.changed(self)
+
+    # --- what it has done ---
 
     @property
     def succeeded_count(self) -> int:

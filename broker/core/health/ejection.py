@@ -12,7 +12,6 @@ from typing import Final
 from ..fleet.command import Command
 from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, TRUSTED, Worker, WorkerEvent, WorkerState
-from ..ports import Observer
 
 FAILURES_COUNT_MIN: Final = 5
 """In a row, before a worker is looked at: Finagle's and Envoy's default."""
@@ -42,11 +41,10 @@ class Ejections:
     """The workers that are ejected, and those that come back. `counts` of ejections by cause: `failures`, `outlier`,
     `canary`, `probe`."""
 
-    __slots__ = ("_eased_since", "_ejected", "_observer", "_roster", "counts", "readmitted_count")
+    __slots__ = ("_eased_since", "_ejected", "_roster", "counts", "readmitted_count")
 
-    def __init__(self, roster: Roster, observer: Observer) -> None:
+    def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._observer = observer
         self._ejected: dict[Worker, None] = {}
         self._eased_since: dict[Worker, float] = {}
         self.counts = dict.fromkeys(("failures", "outlier", "canary", "probe"), 0)
@@ -68,27 +66,23 @@ class Ejections:
     def succeeded(self, worker: Worker, now: float) -> None:
         """The first success after failures, or doubts. That of an ejected worker counts for nothing: it had the work
         before, or in a panic, and will be probed."""
-        before = worker.state
-        if before is WorkerState.EJECTED:
+        if worker.state is WorkerState.EJECTED:
             return
         worker.record.failures_count = 0
-        if self._roster.move(worker, WorkerEvent.PROBE_SUCCEEDED):
+        if worker.state is WorkerState.PROBING:
             self._ease(worker, now)
             self.readmitted_count += 1
             worker.record.trusted_since = now
             worker.record.ejected_until = 0.0
-            self._observer.worker_moved(worker, before)
-        elif self._roster.move(worker, WorkerEvent.CLEARED):
-            self._observer.worker_moved(worker, before)
+            self._roster.move(worker, WorkerEvent.PROBE_SUCCEEDED, now)
+        else:
+            self._roster.move(worker, WorkerEvent.CLEARED, now)
 
     def eject(self, worker: Worker, cause: str, verdict: str, now: float, words: str = "") -> bool:
-        """Give `worker` nothing for a while; `words` are those of the last failure. False where too many are ejected
+        """Give `worker` nothing for a while; `words` are those of the last failure. False if too many are ejected
         already."""
-        before = worker.state
-        is_back = before in (WorkerState.PROBING, WorkerState.JOINING)
-        if not is_back and not all(
-            pool.may_eject for pool in worker.memberships if pool.routes[0].target is None
-        ):
+        is_back = worker.state in (WorkerState.PROBING, WorkerState.JOINING)
+        if not is_back and not may_eject(worker):
             return False
         record = worker.record
         forgiven_count = int((now - record.trusted_since) / FORGIVENESS_S)
@@ -98,22 +92,20 @@ class Ejections:
         worker.learn_at = ALWAYS
         record.ejected_until = now + min(EJECTION_S * record.ejections_count, EJECTION_S_MAX)
         self.counts[cause] += 1
-        self._hold(worker, verdict, words)
-        self._observer.worker_moved(worker, before)
+        self._hold(worker, verdict, now, words)
         return True
 
-    def joined(self, worker: Worker, now: float) -> None:
-        """A worker is back whose record says that it was ejected and not yet readmitted, or lost once too often."""
+    def returns(self, worker: Worker, now: float) -> bool:
+        """A worker is back, and not yet given anything. True if it stays ejected: its record says that it was ejected
+        and not yet readmitted, or that it was lost once too often."""
         record = worker.record
-        if record.ejected_until:  # where that is over, the next look has it probed
-            self._hold(worker, "ejected before it reconnected")
-        elif record.failures_count >= FAILURES_COUNT_MIN:
-            self.eject(
-                worker,
-                "failures",
-                f"{record.failures_count} failures in a row, lost connections among them",
-                now,
-            )
+        if record.ejected_until:  # if that is over, the next look has it probed
+            self._hold(worker, "ejected before it reconnected", now)
+            return True
+        count = record.failures_count
+        if count < FAILURES_COUNT_MIN or (worker.canary is None and not may_eject(worker)):
+            return False
+        return self.eject(worker, "failures", f"{count} failures in a row, lost connections among them", now)
 
     def lost(self, worker: Worker, now: float) -> None:
         """The link of a worker broke while it held assignments that it may have run."""
@@ -134,11 +126,9 @@ class Ejections:
         for worker in tuple(self._ejected):
             if worker.record.ejected_until <= now:
                 del self._ejected[worker]
-                before = worker.state
                 self._roster.move(
-                    worker, WorkerEvent.EJECTION_OVER, "one assignment shall show whether it is well"
+                    worker, WorkerEvent.EJECTION_OVER, now, "one assignment shall show whether it is well"
                 )
-                self._observer.worker_moved(worker, before)
         for worker, since in tuple(self._eased_since.items()):
             share = max(SLOW_START_SHARE_MIN, min(1.0, (now - since) / SLOW_START_S))
             self._weigh(worker, share)
@@ -147,11 +137,11 @@ class Ejections:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _hold(self, worker: Worker, verdict: str, words: str = "") -> None:
+    def _hold(self, worker: Worker, verdict: str, now: float, words: str = "") -> None:
         self._eased_since.pop(worker, None)
         self._weigh(worker, 1.0)
-        self._roster.move(worker, WorkerEvent.CONDEMNED, verdict, words)
         self._ejected[worker] = None
+        self._roster.move(worker, WorkerEvent.CONDEMNED, now, verdict, words)
 
     def _ease(self, worker: Worker, now: float) -> None:
         self._eased_since[worker] = now
@@ -161,7 +151,12 @@ class Ejections:
         weight = worker.declared_weight * share
         if worker.weight != weight:
             worker.weight = weight
-            self._roster.changed(worker)
+            worker.reposition()
+
+
+def may_eject(worker: Worker) -> bool:
+    """Whether enough others are left that serve its commands."""
+    return all(pool.may_eject for pool in worker.memberships if pool.routes[0].target is None)
 
 
 def is_doubling(failures_count: int) -> bool:

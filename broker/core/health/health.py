@@ -4,12 +4,14 @@ Signs are results (ejection.py, outliers.py), a silent link, the canary (canary.
 keeps the states, by the table in worker.py.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from ....protocol.errors import REQUESTER_CODES
 from ..fleet.command import Command
 from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, Worker, WorkerEvent, WorkerState
-from ..ports import Observer
+from ..request import Request
 from .canary import CANARY_TIMEOUT_S, Canaries
 from .ejection import Ejections
 from .outliers import INTERVAL_S, outliers
@@ -20,45 +22,55 @@ COMPARED_COUNT_MAX: Final = 1000
 so that a look stays under a millisecond."""
 
 
+HELD_SHARE_MIN: Final = 0.5
+"""The part of a request's timeout that a worker must have held it, if its running out is to be the worker's failure.
+What has waited for most of its time in the broker says nothing of the worker that gets it at last."""
+
 DRAINED: Final = "drained by an operator"
 
 
 class Health:
     """Told of every sign; asked at the core's looks."""
 
-    __slots__ = ("_compare_at", "_observer", "_roster", "_uncompared", "canaries", "ejections", "speeds")
+    __slots__ = ("_compare_at", "_roster", "_uncompared", "canaries", "ejections", "speeds")
 
-    def __init__(self, roster: Roster, observer: Observer) -> None:
+    def __init__(self, roster: Roster) -> None:
         self._roster = roster
-        self._observer = observer
-        self.ejections = Ejections(roster, observer)
+        self.ejections = Ejections(roster)
         self.canaries = Canaries()
         self.speeds = Speeds()
         self._compare_at = 0.0
         self._uncompared: list[Command] = []
 
+    # --- what happens to a worker -----------------------------------------------------------------------------------
+
     def joined(self, worker: Worker, now: float) -> None:
         """A worker has been taken into the roster."""
         if worker.record.is_drained:
-            self._roster.move(worker, WorkerEvent.LEAVING, DRAINED)
-            return
-        if worker.canary is None:
-            self._roster.move(worker, WorkerEvent.READY)
+            self._roster.move(worker, WorkerEvent.LEAVING, now, DRAINED)
         else:
-            if worker.state is WorkerState.JOINING:
-                worker.reason = "its first canary is not back yet"
+            self._enter(worker, now)
+
+    def resumed(self, worker: Worker, now: float) -> None:
+        """The drain of a worker is undone."""
+        if self._roster.move(worker, WorkerEvent.RESUMED, now):
+            self._enter(worker, now)
+
+    def _enter(self, worker: Worker, now: float) -> None:
+        """Decide about a worker that is joining by what is remembered of it, before it is given anything."""
+        if worker.canary is not None:
             self.canaries.workers[worker] = None
-        self.ejections.joined(worker, now)
+        if self.ejections.returns(worker, now):
+            return
+        if worker.is_proven:
+            self._roster.move(worker, WorkerEvent.READY, now)
+        else:
+            worker.reason = "its first canary is not back yet"
 
     def drained(self, worker: Worker) -> None:
         """A worker gets nothing more, for now or until it goes. What was learned of its speed fades meanwhile."""
         self.ejections.left(worker)
         self.canaries.workers.pop(worker, None)
-
-    def left(self, worker: Worker) -> None:
-        """A worker has gone."""
-        self.drained(worker)
-        self.speeds.forget(worker)
 
     def succeeded(self, worker: Worker, command: Command, duration_s: float, now: float) -> None:
         """A worker has succeeded, after `duration_s`. To be told where `now` is at or after its `learn_at`."""
@@ -66,31 +78,57 @@ class Health:
         if worker.record.failures_count:
             self.ejections.succeeded(worker, now)
         if self.speeds.learn(worker, command, duration_s, now):
-            self._roster.changed(worker)
+            worker.reposition()
 
-    def silent(self, worker: Worker) -> None:
+    def failed(self, worker: Worker, command: Command, code: str, words: str, now: float) -> None:
+        """A worker's handler has failed, in these words."""
+        if code in REQUESTER_CODES:
+            worker.commands[command].neutral_count += 1
+        else:
+            self.ejections.failed(worker, command, words, now)
+
+    def expired(self, request: Request, now: float) -> None:
+        """A request's time is up: its workers have failed, unless most of it had passed before they got it."""
+        held_s_min = HELD_SHARE_MIN * request.timeout_s
+        for assignment in (request.assignment, request.hedge):
+            if assignment is not None and now - assignment.assigned_at >= held_s_min:
+                self.ejections.failed(assignment.worker, request.command, "no answer in time", now)
+
+    def lost(self, worker: Worker, unanswered: Sequence[Command], now: float) -> None:
+        """The link of a worker is gone. It may have begun a request for each of the commands `unanswered`."""
+        if unanswered:
+            self.ejections.lost(worker, now)
+        for command in unanswered:
+            worker.commands[command].failed_count += 1
+        self.drained(worker)
+        self.speeds.forget(worker)
+
+    def silent(self, worker: Worker, now: float) -> None:
         """Nothing has come over its link for longer than should be."""
-        self._move(worker, WorkerEvent.DOUBTED, "its link is silent")
+        self._roster.move(worker, WorkerEvent.DOUBTED, now, "its link is silent")
 
-    def heard(self, worker: Worker) -> None:
+    def heard(self, worker: Worker, now: float) -> None:
         """Something has come after a silence."""
-        self._move(worker, WorkerEvent.CLEARED)
+        self._roster.move(worker, WorkerEvent.CLEARED, now)
 
     def canary_ended(self, worker: Worker, *, is_success: bool, now: float) -> None:
         """The worker has answered its canary."""
         self.canaries.answered(worker, now)
+        worker.is_proven |= is_success
         if not is_success:
             self._canary_failed(worker, "failed its canary", now)
         elif worker.state is WorkerState.JOINING:
-            self._move(worker, WorkerEvent.READY)
+            self._roster.move(worker, WorkerEvent.READY, now)
         else:
             self.ejections.succeeded(worker, now)
+
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
         """Time has passed."""
         self.ejections.look(now)
         for worker in self.speeds.fade(now):
-            self._roster.changed(worker)
+            worker.reposition()
         for worker in self.canaries.overdue(now):
             self._canary_failed(worker, f"no answer to its canary for {CANARY_TIMEOUT_S:g} s", now)
         if not self._uncompared and now >= self._compare_at:
@@ -111,13 +149,8 @@ class Health:
         worker.canary_due_at = now + CANARY_TIMEOUT_S
         match worker.state:
             case WorkerState.HEALTHY:
-                self._move(worker, WorkerEvent.DOUBTED, reason)
+                self._roster.move(worker, WorkerEvent.DOUBTED, now, reason)
             case WorkerState.PROBING:
                 self.ejections.eject(worker, "probe", reason, now)
             case WorkerState.JOINING | WorkerState.SUSPECT:
                 self.ejections.eject(worker, "canary", reason, now)
-
-    def _move(self, worker: Worker, event: WorkerEvent, reason: str = "") -> None:
-        before = worker.state
-        if self._roster.move(worker, event, reason):
-            self._observer.worker_moved(worker, before)

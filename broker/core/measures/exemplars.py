@@ -4,14 +4,11 @@ So that whoever sees slow requests in a graph finds one of them in traces and lo
 they are shown.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from ..call import Call
 from ..delivery.deadlines import NEVER
 from .histogram import DURATION_BOUNDS_S
-
-if TYPE_CHECKING:
-    from ..request import Request
-
 
 EXEMPLAR_S_MIN: Final = 1.0
 """How long one stands at least: any will do, so the hot path must not note every request. Small beside the seconds
@@ -40,7 +37,7 @@ class Exemplars:
         self.kept: list[Exemplar | None] = [None] * count
         self.due_at = [0.0 if is_wanted else NEVER] * count
 
-    def keep(self, index: int, request: "Request", duration_s: float, now: float) -> None:
-        """Let `request`, which has just ended, stand for bucket `index`."""
-        self.kept[index] = Exemplar(request.request_id, request.trace, duration_s, now)
+    def keep(self, index: int, call: Call, duration_s: float, now: float) -> None:
+        """Let `call`, which has just ended, stand for bucket `index`."""
+        self.kept[index] = Exemplar(call.request_id, call.trace, duration_s, now)
         self.due_at[index] = now + EXEMPLAR_S_MIN

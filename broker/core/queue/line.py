@@ -34,9 +34,9 @@ class WaitingLine:
 
     def add(self, request: Request, *, is_first: bool = False) -> None:
         """`request` waits from now on; with `is_first`, before its requester's others of its class."""
-        turns = self._classes[request.priority]
+        turns = self._classes[request.call.priority]
         if turns is None:
-            turns = self._classes[request.priority] = OrderedDict()
+            turns = self._classes[request.call.priority] = OrderedDict()
         line = turns.get(request.requester)
         if line is None:
             line = turns[request.requester] = OrderedDict()
@@ -47,7 +47,7 @@ class WaitingLine:
 
     def remove(self, request: Request) -> None:
         """`request`, which waits, does so no more."""
-        turns = self._classes[request.priority]
+        turns = self._classes[request.call.priority]
         assert turns is not None
         line = turns[request.requester]
         del line[request]
@@ -71,7 +71,7 @@ class WaitingLine:
     def take(self, request: Request, *, is_newest: bool = False) -> Request:
         """Serve the requester of `request`, which `peek` gave, with that request, or with its newest of that class. Its
         next turn comes after everybody else's of the class. The request that is served."""
-        turns = self._classes[request.priority]
+        turns = self._classes[request.call.priority]
         assert turns is not None
         requester = request.requester
         line = turns[requester]
@@ -120,4 +120,4 @@ def _in_turns(turns: _Turns) -> Iterator[Request]:
 
 def rank_of(request: Request) -> float:
     """Lower is served sooner: the time of submission, earlier by `PRIORITY_STEP_S` for each priority class."""
-    return request.submitted_at - request.priority * PRIORITY_STEP_S
+    return request.submitted_at - request.call.priority * PRIORITY_STEP_S

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ....protocol.errors import Overloaded
+from ..failure import Failure
 from ..fleet.route import Route
 from ..fleet.worker import Worker
 from ..ports import Observer
@@ -40,11 +41,11 @@ class Queue:
         self.shed_count = 0
         """Requests that had to go because they had waited too long under overload."""
 
-    def refusal(self, request: Request) -> Overloaded | None:
-        """Why there is no room for one more; None where there is."""
+    def refusal(self, request: Request) -> Failure | None:
+        """Why there is no room for one more; None if there is."""
         if self.count >= self.settings.queue_count_max:
             text = f"{self.settings.queue_count_max} requests wait (queue_count_max)"
-        elif self.size_bytes + len(request.data) > self.settings.queue_size_bytes_max:
+        elif self.size_bytes + len(request.call.data) > self.settings.queue_size_bytes_max:
             text = f"{self.settings.queue_size_bytes_max} bytes of data wait (queue_size_bytes_max)"
         else:
             return None
@@ -57,7 +58,7 @@ class Queue:
         request.is_waiting = True
         request.waiting_since = now
         self.count += 1
-        self.size_bytes += len(request.data)
+        self.size_bytes += len(request.call.data)
 
     def remove(self, request: Request, now: float) -> None:
         """`request`, which waits, has ended."""
@@ -83,9 +84,9 @@ class Queue:
         request.command.queue_wait.observe(request.waited_s)
         return request
 
-    def overdue(self, now: float) -> list[tuple[Request, Overloaded]]:
+    def overdue(self, now: float) -> list[tuple[Request, Failure]]:
         """Look for overload. The requests that have to go, which wait until the caller ends them, and why."""
-        shed: list[tuple[Request, Overloaded]] = []
+        shed: list[tuple[Request, Failure]] = []
         for route in tuple(self.routes):
             overload = route.overload
             oldest_share = 0.0
@@ -104,12 +105,11 @@ class Queue:
         self.shed_count += len(shed)
         return shed
 
-    def _overloaded(self, route: Route, text: str) -> Overloaded:
-        error = Overloaded(text)
+    def _overloaded(self, route: Route, text: str) -> Failure:
         speed_per_s = route.overload.served_per_s
         retry_after_s = route.waiting.count / speed_per_s if speed_per_s else RETRY_AFTER_S_UNKNOWN
-        error.retry_after_s = round(min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, retry_after_s)), 3)
-        return error
+        retry_after_s = round(min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, retry_after_s)), 3)
+        return Failure(Overloaded.code, text, retry_after_s)
 
     def _gone(self, request: Request, now: float) -> None:
         """The line has let it go."""
@@ -123,7 +123,7 @@ class Queue:
         request.is_waiting = False
         request.waited_s += now - request.waiting_since
         self.count -= 1
-        self.size_bytes -= len(request.data)
+        self.size_bytes -= len(request.call.data)
 
     def _waited_for(self, worker: Worker) -> Iterable[Route]:
         """The routes of `worker` on which somebody waits: found from whichever side is shorter."""
@@ -135,4 +135,4 @@ class Queue:
 
 def wait_share(request: Request, now: float) -> float:
     """Which part of its timeout a request has waited, since it began to wait this time."""
-    return (now - request.waiting_since) / (request.deadline - request.submitted_at)
+    return (now - request.waiting_since) / request.timeout_s

@@ -36,7 +36,7 @@ def test_an_overload_of_a_command_and_of_a_target(caplog: pytest.LogCaptureFixtu
 def test_each_way_that_the_opinion_of_a_worker_can_change(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "taskferry.broker")
     world = World()
-    world.core.health._observer = world.core.health.ejections._observer = EventLog()
+    world.core.roster._observer = EventLog()
     world.worker("good", concurrency=9)
     bad = world.worker("bad", concurrency=9)
     world.eject(bad)

@@ -4,7 +4,7 @@ import ast
 
 from tests.unit.layout.source_tree import all_python_files, relative, source_files, syntax_tree
 
-LINE_COUNT_MAX = 420
+LINE_COUNT_MAX = 600
 FUNCTION_LINE_COUNT_MAX = 70
 NAMES_THAT_SAY_NOTHING = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 

@@ -20,7 +20,7 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY, NotRepresentable, TooLarge, WorkerIdTaken
 from taskferry.protocol.messages import Result
 
-from tests.unit.broker.core.following import WatchfulFollower
+from tests.unit.broker.core.listening import WatchfulListener
 from tests.unit.broker.core.world import CANARY, Answer, FakeRequester, FakeWorker, World
 
 COMMANDS = ("a", "b", "c")
@@ -82,14 +82,14 @@ class CoreMachine(RuleBasedStateMachine):
         hedges_share_max=st.sampled_from([0.0, 0.05, 1.0]),
         commands_known_count_max=st.sampled_from([0, 2, 100]),
         targets_count_max=st.sampled_from([1, 2, 100]),
-        is_followed=st.booleans(),
+        is_listened_to=st.booleans(),
     )
     def begin(
         self,
         strategy: str,
         commands_known_count_max: int,
         targets_count_max: int,
-        is_followed: bool,
+        is_listened_to: bool,
         **settings: Any,
     ) -> None:
         bounds = SMALL | {
@@ -98,7 +98,7 @@ class CoreMachine(RuleBasedStateMachine):
         }
         self.bounds = {(module, name): getattr(module, name) for module, name in bounds}
         set_bounds(bounds)
-        self.world = World(strategy, follower=WatchfulFollower() if is_followed else None, **settings)
+        self.world = World(strategy, listener=WatchfulListener() if is_listened_to else None, **settings)
         self.retries_count_max = settings["retries_count_max"]
         self.requesters = [self.world.requester(), self.world.requester()]
         for worker_id in ("v", "w", "x"):
@@ -173,7 +173,7 @@ class CoreMachine(RuleBasedStateMachine):
         # As if it had never been: the counts are of requests with an id of their own.
         self.world.submitted.pop()
         self.world.answers.pop()
-        self.world.core.refused["duplicate_request_id"] -= 1
+        self.world.core.counts.refused["duplicate_request_id"] -= 1
 
     # --- workers ---
 
@@ -189,8 +189,8 @@ class CoreMachine(RuleBasedStateMachine):
         is_stuck=st.booleans(),
         encoding=st.sampled_from(Encoding),
     )
-    def worker_joins(self, worker_id: str, commands: list[str], **hello: Any) -> None:
-        worker = FakeWorker(self.world, worker_id, tuple(commands), **hello)
+    def worker_joins(self, worker_id: str, commands: list[str], **offer: Any) -> None:
+        worker = FakeWorker(self.world, worker_id, tuple(commands), **offer)
         try:
             worker.join()
         except WorkerIdTaken:
@@ -273,7 +273,7 @@ class CoreMachine(RuleBasedStateMachine):
             case "fails":
                 for _ in range(5):
                     if not worker.holds:
-                        self.submit(which, worker.hello.commands[0], asks_for=worker.worker_id)
+                        self.submit(which, worker.offer.commands[0], asks_for=worker.worker_id)
                     if worker.holds:
                         worker.fail(worker.holds[-1], "broken")
         self.look()
@@ -310,7 +310,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.world.drain()
         if stops:
             self.world.stop()
-            assert self.world.core.in_flight_count == 0
+            assert self.world.core.counts.in_flight_count == 0
         self.look()
 
     # --- the law ---
@@ -338,7 +338,7 @@ class CoreMachine(RuleBasedStateMachine):
         runs: dict[str, int] = {}
         for worker in self.all_workers:
             for delivery in worker.delivered:
-                assert delivery.command in worker.hello.commands
+                assert delivery.command in worker.offer.commands
                 if delivery.number <= worker.written_count:
                     runs[delivery.request_id] = runs.get(delivery.request_id, 0) + 1
         return runs
@@ -353,7 +353,7 @@ class CoreMachine(RuleBasedStateMachine):
                 assert answer.data == f'"{answer.request_id} by {answer.worker_id}"'.encode()
             case "worker_lost":
                 assert answer.request_id in runs, "what never left the broker is not lost with a worker"
-        if answer.error is not None and answer.error.delivery == NOT_DELIVERED:
+        if answer.failure is not None and answer.failure.delivery == NOT_DELIVERED:
             self.certain.add(answer.request_id)
         if answer.outcome in REGISTRY and REGISTRY[answer.outcome].retryable:
             self.certain.add(answer.request_id)

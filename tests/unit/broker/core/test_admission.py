@@ -19,7 +19,7 @@ def test_a_request_goes_to_a_free_worker_and_its_result_comes_back() -> None:
     assert answer.outcome == "success"
     assert answer.data == b'"Echo: hi"'
     assert answer.worker_id == "w"
-    assert world.core.in_flight_count == 0
+    assert world.core.counts.in_flight_count == 0
     assert worker.session.succeeded_count == 1
 
 
@@ -55,7 +55,7 @@ def test_a_command_that_no_worker_has_ever_served_fails_at_once() -> None:
         "No available workers",
         None,
     )
-    assert world.core.unserved_count == 1
+    assert world.core.roster.unserved_count == 1
     assert "unheard-of" not in world.core.roster.commands, "names that requesters make up must not be kept"
 
 
@@ -69,7 +69,7 @@ def test_a_command_whose_last_worker_has_gone_fails_at_once() -> None:
         "No available workers",
         None,
     )
-    assert world.core.unserved_count == 0
+    assert world.core.roster.unserved_count == 0
     assert world.core.roster.commands["echo"].outcomes == {"no_available_workers": 1}
 
 
@@ -81,7 +81,7 @@ def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on() -> No
     (refusal,) = requester.answers
     assert refusal.outcome == "duplicate_request_id"
     assert refusal.text == "request_id: 'same' is already in flight on this connection"
-    assert world.core.refused == {"duplicate_request_id": 1}
+    assert world.core.counts.refused == {"duplicate_request_id": 1}
     worker.succeed("same")
     assert [answer.outcome for answer in requester.answers] == ["duplicate_request_id", "success"]
 

@@ -59,11 +59,11 @@ def test_an_idle_worker_is_asked_every_ten_seconds() -> None:
     assert worker.holds == []
     world.sleep(2 * LOOK_S)
     assert worker.holds == [CANARY]
-    assert world.core.in_flight_count == 0
+    assert world.core.counts.in_flight_count == 0
     world.sleep(1.0)
     worker.succeed(CANARY)
     assert worker.state == "healthy"
-    assert world.core.late_responses_count == world.core.unknown_assignments_count == 0
+    assert world.core.counts.late_responses_count == world.core.counts.unknown_assignments_count == 0
     assert worker.canaries_count == 2
 
 
@@ -219,7 +219,7 @@ def test_a_canary_can_be_answered_once() -> None:
     msg_id = worker.msg_id(CANARY)
     worker.succeed(CANARY)
     assert worker.respond(msg_id, Result(True)) is False
-    assert world.core.unknown_assignments_count == 1
+    assert world.core.counts.unknown_assignments_count == 1
 
 
 def test_a_joining_worker_keeps_those_waiting_who_have_nobody_else() -> None:

@@ -20,7 +20,7 @@ def test_each_outcome_is_counted_under_its_command() -> None:
     commands = world.core.roster.commands
     assert commands["a"].outcomes == {"success": 3, "handler_error": 1, "timeout": 1}
     assert commands["b"].outcomes == {"success": 2, "cancelled": 1}
-    assert world.core.submitted_count == world.core.ended_count == 8
+    assert world.core.counts.submitted_count == world.core.counts.ended_count == 8
 
 
 def test_who_waits_is_counted_under_its_command_whatever_its_target() -> None:
@@ -69,10 +69,10 @@ def test_books_that_do_not_balance_are_found() -> None:
     requester.submit()
     core = world.core
     check_invariants(core)
-    core.ended_count += 1
+    core.counts.ended_count += 1
     with pytest.raises(AssertionError, match="submitted = ended"):
         check_invariants(core)
-    core.ended_count -= 1
+    core.counts.ended_count -= 1
     worker.session.in_flight_count -= 1
     with pytest.raises(AssertionError, match="slots"):
         check_invariants(core)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from taskferry.broker.core.call import BUDGET_S_MIN, Call
 from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S, YOUNG_S, Deadlines
-from taskferry.broker.core.delivery.life import BUDGET_S_MIN
 from taskferry.broker.core.fleet.command import Command
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.requester import Requester
@@ -41,7 +41,7 @@ def test_a_late_response_is_discarded_counted_and_frees_the_slot() -> None:
     world.sleep(5.0)
     worker.succeed(request_id)
     assert [answer.outcome for answer in requester.answers] == ["timeout"]
-    assert world.core.late_responses_count == 1
+    assert world.core.counts.late_responses_count == 1
     assert worker.holds == [waiting]
     assert worker.session.succeeded_count == 0
 
@@ -118,9 +118,8 @@ def test_no_request_ends_early_and_none_more_than_a_tick_late(
 def make_request(deadline: float) -> Request:
     command = Command("echo", "least_loaded")
     requester = Requester(None, "anonymous")  # type: ignore[arg-type]  # the wheel speaks to nobody
-    return Request(
-        "r", command, command.route, Raw(b"{}"), requester, START_S, deadline, deadline, False, 5, None, None
-    )
+    call = Call("r", "echo", Raw(b"{}"))
+    return Request(call, command, command.route, requester, START_S, deadline - START_S, deadline)
 
 
 def test_an_empty_wheel_never_wakes_anybody() -> None:

@@ -1,9 +1,10 @@
 """What a failure says beside its code: whether the command can have run, how long it waited, when to come again."""
 
 import pytest
-from taskferry.broker.core.delivery.admission import RETRY_AFTER_S
+from taskferry.broker.core.delivery.failures import RETRY_AFTER_S
+from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.queue.queue import RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN, RETRY_AFTER_S_UNKNOWN
-from taskferry.protocol.errors import REGISTRY, NotRepresentable, TaskferryError, TooLarge
+from taskferry.protocol.errors import REGISTRY, NotRepresentable, TooLarge
 
 from tests.unit.broker.core.world import FakeRequester, World
 
@@ -11,18 +12,18 @@ MAY = "may_have_run"
 NOT = "not_delivered"
 
 
-def error_of(requester: FakeRequester, request_id: str) -> TaskferryError:
+def failure_of(requester: FakeRequester, request_id: str) -> Failure:
     """What a requester was told. What may have run is never under a code that says it certainly did not."""
-    error = requester.answer(request_id).error
-    assert error is not None
-    if error.delivery == MAY:
-        assert not REGISTRY[error.code].retryable
-    return error
+    failure = requester.answer(request_id).failure
+    assert failure is not None
+    if failure.delivery == MAY:
+        assert not REGISTRY[failure.code].retryable
+    return failure
 
 
 def told(requester: FakeRequester, request_id: str) -> tuple[str, str | None]:
-    error = error_of(requester, request_id)
-    return error.code, error.delivery
+    failure = failure_of(requester, request_id)
+    return failure.code, failure.delivery
 
 
 def test_what_nobody_serves_was_not_delivered() -> None:
@@ -30,9 +31,9 @@ def test_what_nobody_serves_was_not_delivered() -> None:
     world.worker("w", "served").leave()
     requester = world.requester()
     for command in ("served", "unheard-of"):
-        error = error_of(requester, requester.submit(command))
-        assert (error.code, error.delivery, error.queue_wait_s) == ("no_available_workers", NOT, 0.0)
-        assert error.retry_after_s is None
+        failure = failure_of(requester, requester.submit(command))
+        assert (failure.code, failure.delivery, failure.queue_wait_s) == ("no_available_workers", NOT, 0.0)
+        assert failure.retry_after_s is None
 
 
 def test_what_a_worker_has_may_have_run_whatever_ends_it() -> None:
@@ -153,8 +154,8 @@ def test_an_answer_of_the_handler_says_nothing_of_delivery() -> None:
     for code in (None, "own_code", "bad_request", "unknown_command"):
         request_id = requester.submit()
         worker.fail(request_id, "no", code)
-        error = error_of(requester, request_id)
-        assert (error.delivery, error.queue_wait_s) == (None, 0.0)
+        failure = failure_of(requester, request_id)
+        assert (failure.delivery, failure.queue_wait_s) == (None, 0.0)
 
 
 def test_data_that_cannot_be_carried_was_not_delivered_and_a_result_that_cannot_has_run() -> None:
@@ -181,7 +182,7 @@ def test_the_wait_is_told_as_the_sum_of_all_waits() -> None:
     worker.leave()
     world.sleep(0.25)
     requester.cancel(request_id)
-    assert error_of(requester, request_id).queue_wait_s == pytest.approx(0.75)
+    assert failure_of(requester, request_id).queue_wait_s == pytest.approx(0.75)
     busy.succeed(running[1])
 
 
@@ -194,7 +195,7 @@ def test_a_failure_of_the_handler_tells_the_wait_too() -> None:
     worker.succeed("r1")
     world.sleep(5.0)
     worker.fail(second)
-    assert error_of(requester, second).queue_wait_s == 0.3
+    assert failure_of(requester, second).queue_wait_s == 0.3
 
 
 @pytest.mark.parametrize(
@@ -215,9 +216,9 @@ def test_a_full_queue_says_when_it_will_have_moved(served_per_s: float, expected
     for _ in range(3):
         requester.submit()
     world.core.roster.commands["echo"].route.overload.served_per_s = served_per_s
-    error = error_of(requester, requester.submit())
-    assert (error.code, error.delivery) == ("overloaded", NOT)
-    assert error.retry_after_s == pytest.approx(expected)
+    failure = failure_of(requester, requester.submit())
+    assert (failure.code, failure.delivery) == ("overloaded", NOT)
+    assert failure.retry_after_s == pytest.approx(expected)
 
 
 def test_a_connection_with_too_much_in_flight_is_told_when_to_come_again() -> None:
@@ -225,9 +226,9 @@ def test_a_connection_with_too_much_in_flight_is_told_when_to_come_again() -> No
     world.worker(concurrency=5)
     requester = world.requester()
     requester.submit()
-    error = error_of(requester, requester.submit())
-    assert (error.code, error.retry_after_s) == ("overloaded", RETRY_AFTER_S)
+    failure = failure_of(requester, requester.submit())
+    assert (failure.code, failure.retry_after_s) == ("overloaded", RETRY_AFTER_S)
     world.drain()
     other = world.requester()
-    refused = error_of(other, other.submit())
+    refused = failure_of(other, other.submit())
     assert (refused.code, refused.retry_after_s) == ("shutting_down", None)

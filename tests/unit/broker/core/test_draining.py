@@ -1,7 +1,6 @@
 """A worker is drained by an operator: nothing more, until it is undone, whatever becomes of its connection."""
 
 import pytest
-from taskferry.broker.core.health.canary import CANARY_TIMEOUT_S
 from taskferry.broker.core.health.ejection import EJECTION_S
 
 from tests.unit.broker.core.world import CANARY, World
@@ -70,7 +69,7 @@ def test_what_a_drained_worker_held_when_it_reconnects_is_not_left_waiting(is_al
     worker.is_stuck = True
     unwritten = requester.submit()
     busy = world.worker("busy", "other-command") if is_alone else world.worker("busy")
-    running = requester.submit(busy.hello.commands[0], target="busy")
+    running = requester.submit(busy.offer.commands[0], target="busy")
     worker.drain_by_operator()
     back = world.worker("w", instance="one", concurrency=2)
     assert back.state == "draining"
@@ -163,10 +162,18 @@ def test_a_canary_that_is_out_while_it_is_drained_counts_when_it_is_resumed() ->
     world.sleep(60.0)
     assert worker.state == "draining"
     worker.resume_by_operator()
+    assert worker.state == "joining", "it has never answered one"
     world.sleep(LOOK_S)
-    assert (worker.state, other.state) == ("suspect", "healthy")
-    world.sleep(CANARY_TIMEOUT_S)
-    assert worker.state == "ejected"
+    assert (worker.state, other.state) == ("ejected", "healthy")
+
+
+def test_one_that_was_well_before_it_was_drained_is_so_again_at_once() -> None:
+    world = World()
+    worker = world.worker("w", canary="echo")
+    worker.succeed(CANARY)
+    worker.drain_by_operator()
+    worker.resume_by_operator()
+    assert worker.state == "healthy"
 
 
 def test_a_canary_answered_while_it_is_drained_is_an_answer() -> None:

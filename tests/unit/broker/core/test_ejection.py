@@ -2,7 +2,6 @@
 start."""
 
 import pytest
-from taskferry.broker.core.delivery.life import HELD_SHARE_MIN
 from taskferry.broker.core.fleet.tally import RECENT_COUNT_MIN
 from taskferry.broker.core.health.ejection import (
     EJECTION_S,
@@ -11,6 +10,7 @@ from taskferry.broker.core.health.ejection import (
     FORGIVENESS_S,
     is_doubling,
 )
+from taskferry.broker.core.health.health import HELD_SHARE_MIN
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 

@@ -14,7 +14,7 @@ def test_a_cancelled_request_is_answered_and_its_worker_told() -> None:
     assert worker.cancels == [(msg_id, "cancelled")]
     assert worker.session.in_flight_count == 1
     worker.fail(request_id, "cancelled", "cancelled")
-    assert world.core.late_responses_count == 1
+    assert world.core.counts.late_responses_count == 1
     assert worker.session.in_flight_count == 0
     assert len(requester.answers) == 1
 
@@ -55,7 +55,7 @@ def test_the_requests_of_a_requester_that_goes_are_cancelled_everywhere() -> Non
     assert world.core.queue.count == 1
     assert world.core.roster.commands["echo"].outcomes == {"requester_gone": 2}
     worker.succeed(running)
-    assert world.core.late_responses_count == 1
+    assert world.core.counts.late_responses_count == 1
     assert worker.holds == [waiting]
     other.leave()
     worker.leave()
@@ -88,7 +88,7 @@ def test_what_is_in_flight_goes_on_while_the_broker_drains() -> None:
     worker.succeed(waiting)
     assert requester.outcome(waiting) == "success"
     world.stop()
-    assert world.core.in_flight_count == 0
+    assert world.core.counts.in_flight_count == 0
 
 
 def test_an_idle_broker_that_has_stopped_takes_nothing() -> None:

@@ -22,7 +22,7 @@ def hedged_world(**settings: Any) -> tuple[World, FakeWorker, FakeWorker, FakeRe
     assert second.holds == [], "not a moment too soon"
     world.sleep(0.01 + TICK_S)
     assert second.holds == [request_id]
-    assert world.core.hedged_count == 1
+    assert world.core.counts.hedged_count == 1
     return world, first, second, requester, request_id
 
 
@@ -46,7 +46,7 @@ def test_one_that_is_answered_in_time_gets_no_second_copy() -> None:
     assert isinstance(holder, FakeWorker)
     holder.succeed(request_id)
     world.sleep(1.0)
-    assert world.core.hedged_count == 0
+    assert world.core.counts.hedged_count == 0
 
 
 def test_there_is_never_a_third_copy() -> None:
@@ -57,7 +57,7 @@ def test_there_is_never_a_third_copy() -> None:
     first.leave()
     world.sleep(4.0)
     assert third.delivered == []
-    assert world.core.hedged_count == 1
+    assert world.core.counts.hedged_count == 1
     assert requester.outcome(request_id) is None
 
 
@@ -139,7 +139,7 @@ def test_after_the_deadline_there_is_none() -> None:
     request_id = requester.submit(hedge=5.0, idempotent=True, timeout=1.0)
     world.sleep(6.0)
     assert requester.outcome(request_id) == "timeout"
-    assert world.core.hedged_count == 0
+    assert world.core.counts.hedged_count == 0
 
 
 # --- percentiles ---
@@ -159,9 +159,9 @@ def test_a_percentile_needs_enough_to_judge_by(count: int, hedged_count: int) ->
     requester = world.requester()
     requester.submit(hedge="p95", idempotent=True)
     world.sleep(0.08)
-    assert world.core.hedged_count == 0
+    assert world.core.counts.hedged_count == 0
     world.sleep(0.2)
-    assert world.core.hedged_count == hedged_count
+    assert world.core.counts.hedged_count == hedged_count
 
 
 @pytest.mark.parametrize(("hedge", "expected_s"), [("p1", 0.051), ("p50", 0.1), ("p75", 0.75), ("p99", 0.99)])
@@ -215,10 +215,10 @@ def test_the_first_answer_wins_and_the_other_is_cancelled(winner: str, succeeds:
     assert (answer.outcome, answer.worker_id) == ("success" if succeeds else "own_code", winner)
     assert lost.cancels == [(lost.msg_id(request_id), "answered")]
     assert won.cancels == []
-    assert world.core.hedges_won_count == (winner == "second")
+    assert world.core.counts.hedges_won_count == (winner == "second")
     assert lost.session.in_flight_count == 1, "its slot is taken until it says so"
     lost.succeed(request_id, b'"late"')
-    assert world.core.late_responses_count == 1
+    assert world.core.counts.late_responses_count == 1
     assert len(requester.answers) == 1
     assert lost.session.in_flight_count == 0
 
@@ -255,7 +255,7 @@ def test_whatever_ends_it_both_are_told(end: str, reason: str, outcome: str | No
     for worker in (first, second):
         assert worker.cancels == [(worker.msg_id(request_id), reason)]
         worker.fail(request_id, "cancelled", "cancelled")
-    assert world.core.late_responses_count == 2
+    assert world.core.counts.late_responses_count == 2
 
 
 def test_a_timeout_is_held_against_both() -> None:
@@ -283,10 +283,10 @@ def test_one_copy_goes_on_when_the_worker_of_the_other_is_lost(lost: str, writte
     gone.leave()
     assert requester.answers == []
     assert left.holds == [request_id]
-    assert (world.core.retried_count, world.core.reassigned_count) == (0, 0)
+    assert (world.core.counts.retried_count, world.core.counts.reassigned_count) == (0, 0)
     left.succeed(request_id)
     assert requester.answer(request_id).worker_id == left.worker_id
-    assert world.core.hedges_won_count == 0, "it was alone"
+    assert world.core.counts.hedges_won_count == 0, "it was alone"
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -313,9 +313,9 @@ def test_both_are_lost_and_nobody_is_left() -> None:
     second.leave()
     answer = requester.answer(request_id)
     assert answer.outcome == "worker_lost", "the first may have run it, though the second never got it"
-    assert answer.error is not None
-    assert answer.error.delivery == "may_have_run"
-    assert world.core.in_flight_count == 0
+    assert answer.failure is not None
+    assert answer.failure.delivery == "may_have_run"
+    assert world.core.counts.in_flight_count == 0
 
 
 def test_a_worker_that_lost_it_is_avoided_afterwards() -> None:
@@ -342,7 +342,7 @@ def test_a_copy_that_cannot_be_carried_changes_nothing_and_is_tried_again() -> N
     request_id = requester.submit(hedge=0.2, idempotent=True)
     world.sleep(0.25)
     assert requester.answers == []
-    assert (first.holds, second.holds, world.core.hedged_count) == ([request_id], [], 0)
+    assert (first.holds, second.holds, world.core.counts.hedged_count) == ([request_id], [], 0)
     second.refuses = None
     world.sleep(0.25)
     assert second.holds == [request_id]
@@ -371,5 +371,5 @@ def test_second_copies_stay_within_their_budget(share: float, expected: int) -> 
     for _ in range(50):
         requester.submit(hedge=0.2, idempotent=True)
     world.sleep(1.0)
-    assert world.core.hedged_count == expected
+    assert world.core.counts.hedged_count == expected
     assert world.outcomes() == {}

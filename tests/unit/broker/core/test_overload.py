@@ -140,16 +140,18 @@ def test_who_has_waited_for_a_quarter_of_its_timeout_has_to_go() -> None:
     assert shed
     assert len(shed) == world.core.queue.shed_count
     for answer in shed:
-        assert answer.error is not None
+        assert answer.failure is not None
         assert answer.text.startswith(
             "requests for echo come faster than they are done, and this one has waited "
         )
-        assert answer.error.delivery == "not_delivered"
-        assert answer.error.retry_after_s is not None
-        waited_s = answer.error.queue_wait_s
+        assert answer.failure.delivery == "not_delivered"
+        assert answer.failure.retry_after_s is not None
+        waited_s = answer.failure.queue_wait_s
         assert waited_s is not None
         assert waited_s >= WAIT_SHARE_MAX * TIMEOUT_S
-    waits_s = [answer.error.queue_wait_s for answer in shed if answer.error and answer.error.queue_wait_s]
+    waits_s = [
+        answer.failure.queue_wait_s for answer in shed if answer.failure and answer.failure.queue_wait_s
+    ]
     assert min(waits_s) <= WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S + EACH_S
     assert patient.outcome("patient") in {None, "success"}, "it is ready to wait"
 

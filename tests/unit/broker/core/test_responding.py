@@ -118,7 +118,7 @@ def test_an_unknown_msg_id_changes_nothing() -> None:
     assert worker.respond("never-given", Result(True)) is False
     assert worker.holds == [request_id]
     assert worker.session.in_flight_count == 1
-    assert world.core.unknown_assignments_count == 1
+    assert world.core.counts.unknown_assignments_count == 1
 
 
 def test_a_worker_cannot_answer_for_another() -> None:

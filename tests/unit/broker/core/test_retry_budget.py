@@ -62,7 +62,7 @@ def test_retries_beyond_the_budget_are_lost(share: float, expected: int) -> None
         requester.submit(idempotent=True)
     other = world.worker("other", concurrency=100)
     worker.leave()
-    assert len(other.holds) == world.core.retried_count == expected
+    assert len(other.holds) == world.core.counts.retried_count == expected
     assert world.outcomes()["worker_lost"] == 100 - expected
 
 
@@ -76,7 +76,7 @@ def test_traffic_that_goes_well_earns_retries_for_later() -> None:
         requester.submit(idempotent=True)
     world.worker("other", concurrency=50)
     worker.leave()
-    assert world.core.retried_count == 50
+    assert world.core.counts.retried_count == 50
 
 
 def test_what_was_never_written_needs_no_budget() -> None:
@@ -86,7 +86,7 @@ def test_what_was_never_written_needs_no_budget() -> None:
         requester.submit()
     other = world.worker("other", concurrency=50)
     worker.leave()
-    assert len(other.holds) == world.core.reassigned_count == 50
+    assert len(other.holds) == world.core.counts.reassigned_count == 50
 
 
 def test_all_workers_fail_and_return_without_a_storm() -> None:
@@ -101,4 +101,4 @@ def test_all_workers_fail_and_return_without_a_storm() -> None:
             worker.leave()
         assigned_count += sum(len(worker.delivered) for worker in workers)
         world.sleep(1.0)
-    assert assigned_count <= world.core.submitted_count * 1.2 + RESERVE_COUNT
+    assert assigned_count <= world.core.counts.submitted_count * 1.2 + RESERVE_COUNT

@@ -197,9 +197,9 @@ def test_a_target_that_somebody_waits_for_is_not_forgotten() -> None:
     refused = requester.answer(requester.submit(target="w"))
     assert refused.outcome == "overloaded"
     assert refused.text == "requests with 2 different targets wait (TARGETS_COUNT_MAX)"
-    assert refused.error is not None
-    assert refused.error.retry_after_s == roster.TARGET_RETRY_AFTER_S
-    assert world.core.refused == {"overloaded": 1}
+    assert refused.failure is not None
+    assert refused.failure.retry_after_s == roster.TARGET_RETRY_AFTER_S
+    assert world.core.counts.refused == {"overloaded": 1}
     workers["u"].succeed("r1")
     assert workers["u"].holds == ["r2"], "nobody waits for u any more"
     assert requester.outcome(requester.submit(target="w")) is None
@@ -277,8 +277,8 @@ def test_what_was_lost_while_others_took_the_place_of_its_target_ends(
     lost.leave()
     answer = requester.answer(request_id)
     assert (answer.outcome, answer.worker_id) == (outcome, "lost")
-    assert answer.error is not None
-    assert answer.error.delivery == delivery
+    assert answer.failure is not None
+    assert answer.failure.delivery == delivery
 
 
 def test_what_was_lost_with_the_last_worker_of_a_command_that_is_forgotten_ends(
@@ -298,17 +298,6 @@ def test_what_was_lost_with_the_last_worker_of_a_command_that_is_forgotten_ends(
     again = world.worker("w")
     request_id = requester.submit(target="w")
     assert again.holds == [request_id], "its targets were forgotten with it: there is room"
-
-
-@pytest.mark.uncovered
-def test_new_targets_leave_nothing_behind_in_the_list_of_those_to_be_settled() -> None:
-    world = World()
-    for number in range(3):
-        labelled(world, f"w{number}", gpu="yes", concurrency=100)
-    requester = world.requester()
-    for number in range(150):
-        requester.submit(target={"gpu": ["yes", f"{number}"]})
-    assert world.core.roster.entered == []
 
 
 def test_a_worker_of_many_commands_and_kinds_is_in_all_their_pools() -> None:

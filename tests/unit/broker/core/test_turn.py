@@ -86,7 +86,7 @@ def test_what_no_worker_answered_in_time_is_not_counted() -> None:
         worker.succeed(worker.deliveries[msg_id].request_id)
     end_turn(world, took_s=0.0)
     assert count(world) == (0, 0)
-    assert world.core.late_responses_count == 2
+    assert world.core.counts.late_responses_count == 2
     assert requester.outcome(late) == "timeout"
 
 

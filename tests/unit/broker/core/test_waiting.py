@@ -226,5 +226,5 @@ def test_the_order_that_is_told_is_the_order_in_which_they_are_served(
         requesters[which].submit(request_id=f"q{len(world.submitted)}", priority=priority, timeout=1000.0)
         world.now += pause_s
     line = world.core.roster.commands["echo"].route.waiting
-    told = [request.request_id for request in line.in_order()]
+    told = [request.call.request_id for request in line.in_order()]
     assert ["running", *told] == serve_all(world, worker)

@@ -16,7 +16,7 @@ def test_an_assignment_that_was_written_ends_as_worker_lost() -> None:
     worker.leave()
     answer = requester.answer(request_id)
     assert (answer.outcome, answer.text, answer.worker_id) == ("worker_lost", LOST_TEXT, "w")
-    assert (world.core.retried_count, world.core.reassigned_count) == (0, 0)
+    assert (world.core.counts.retried_count, world.core.counts.reassigned_count) == (0, 0)
 
 
 def test_an_assignment_that_was_never_written_goes_to_another_worker_silently() -> None:
@@ -28,7 +28,7 @@ def test_an_assignment_that_was_never_written_goes_to_another_worker_silently() 
     stuck.leave()
     assert requester.answers == []
     assert other.holds == [request_id]
-    assert world.core.reassigned_count == 1
+    assert world.core.counts.reassigned_count == 1
     other.succeed(request_id)
     assert requester.answer(request_id).worker_id == "other"
 
@@ -96,7 +96,7 @@ def test_an_idempotent_request_is_run_again_elsewhere() -> None:
     assert requester.answers == []
     assert other.holds == [request_id]
     assert other.delivered[-1].timeout_s == pytest.approx(6.0), "within its first deadline"
-    assert world.core.retried_count == 1
+    assert world.core.counts.retried_count == 1
     other.succeed(request_id)
     assert requester.answer(request_id).worker_id == "other"
 
@@ -132,7 +132,7 @@ def test_how_often_an_idempotent_request_may_cost_a_worker_is_bounded(bound: int
         holder.leave()
         expected = None if lost_count <= bound else "worker_lost"
         assert requester.outcome(request_id) == expected
-    assert world.core.retried_count == bound
+    assert world.core.counts.retried_count == bound
 
 
 def test_losses_before_it_was_written_do_not_count_as_retries() -> None:
@@ -146,7 +146,7 @@ def test_losses_before_it_was_written_do_not_count_as_retries() -> None:
         holder.leave()
     assert requester.outcome(request_id) is None
     assert workers[0].holds == [request_id]
-    assert world.core.reassigned_count == 4
+    assert world.core.counts.reassigned_count == 4
 
 
 def test_what_cannot_be_carried_to_the_other_worker_ends() -> None:
@@ -169,7 +169,7 @@ def test_an_assignment_that_nobody_waits_for_any_more_is_dropped_with_its_worker
     world.worker("other")
     worker.leave()
     assert [answer.outcome for answer in requester.answers] == ["cancelled"]
-    assert world.core.retried_count == 0
+    assert world.core.counts.retried_count == 0
 
 
 def test_who_waits_for_a_lost_worker_alone_is_told_at_once() -> None:

@@ -10,12 +10,15 @@ from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
-from taskferry.broker.core.core import SUCCESS, Core
+from taskferry.broker.core.call import Call
+from taskferry.broker.core.core import Core
+from taskferry.broker.core.delivery.ending import SUCCESS
+from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
-from taskferry.broker.core.followed import FollowedCore
 from taskferry.broker.core.health.ejection import FAILURES_COUNT_MIN
 from taskferry.broker.core.invariants import check_invariants
+from taskferry.broker.core.offer import Offer
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
@@ -24,10 +27,10 @@ from taskferry.loadbalance.registry import STRATEGIES, StrategyFactory
 from taskferry.loadbalance.strategy import Strategy
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import TaskferryError
-from taskferry.protocol.messages import Hello, Result
-from taskferry.protocol.messages import Request as RequestMessage
+from taskferry.protocol.limits import PRIORITY_DEFAULT
+from taskferry.protocol.messages import Result
 
-from tests.unit.broker.core.following import WatchfulFollower
+from tests.unit.broker.core.listening import WatchfulListener
 
 START_S: Final = 1000.0
 """What the clock says when the world begins."""
@@ -44,7 +47,7 @@ class Answer(NamedTuple):
     data: bytes = b""
     text: str = ""
     worker_id: str | None = None
-    error: TaskferryError | None = None
+    failure: Failure | None = None
 
 
 class Delivery(NamedTuple):
@@ -89,12 +92,19 @@ def watched(factory: StrategyFactory) -> StrategyFactory:
 
 
 class Events:
-    """Keeps what the core tells its observer: of workers `w: healthy -> ejected`, of routes `echo: overloaded`."""
+    """Keeps what the core tells its observer, but for plain joining and draining.
+
+    Of workers `w: healthy -> ejected`, of routes `echo: overloaded`."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
 
     def worker_moved(self, worker: Worker, before: WorkerState) -> None:
+        has_plainly_joined = before is WorkerState.JOINING and worker.canary is None
+        if worker.state is WorkerState.DRAINING or (
+            has_plainly_joined and worker.state is WorkerState.HEALTHY
+        ):
+            return
         self.told.append(f"{worker.worker_id}: {before.value} -> {worker.state.value}")
 
     def overload_changed(self, route: Route) -> None:
@@ -111,17 +121,14 @@ class World:
         *,
         seed: int = 1,
         patterns: dict[str, str] | None = None,
-        follower: WatchfulFollower | None = None,
+        listener: WatchfulListener | None = None,
         **settings: Any,
     ) -> None:
         self._chance = random.Random(seed).random
         self.events = Events()
         choice = self._choice(strategy, patterns)
-        self.follower = follower
-        if follower is None:
-            self.core = Core(CoreSettings(**settings), choice, self.events)
-        else:
-            self.core = FollowedCore(CoreSettings(**settings), choice, self.events, follower)
+        self.listener = listener
+        self.core = Core(CoreSettings(**settings), choice, self.events, listener)
         self.now = START_S
         self.submitted: list[tuple[FakeRequester, str]] = []
         self.answers: list[Answer] = []
@@ -143,9 +150,9 @@ class World:
     def requester(self) -> "FakeRequester":
         return FakeRequester(self)
 
-    def worker(self, worker_id: str = "w", *commands: str, **hello: Any) -> "FakeWorker":
+    def worker(self, worker_id: str = "w", *commands: str, **offer: Any) -> "FakeWorker":
         """A worker of `commands`, by default `echo`, that has joined."""
-        worker = FakeWorker(self, worker_id, commands or ("echo",), **hello)
+        worker = FakeWorker(self, worker_id, commands or ("echo",), **offer)
         worker.join()
         return worker
 
@@ -156,12 +163,11 @@ class World:
             self.now = max(self.now, self.core.next_at)
             self.core.advance(self.now)
             self.check()
-            assert not self.core.roster.entered, "a look settles all that has changed"
         self.now = end
 
     def eject(self, worker: "FakeWorker") -> None:
         """Have `worker` fail as often in a row as it takes, where the others that serve its first command do not."""
-        requester, command = self.requester(), worker.hello.commands[0]
+        requester, command = self.requester(), worker.offer.commands[0]
         for _ in range(FAILURES_COUNT_MIN):
             assert worker.state != "ejected"
             request_id = f"ejecting-{len(self.submitted)}"
@@ -173,7 +179,7 @@ class World:
         """Give `worker`, which is to be probed, the assignment that shows what it is worth."""
         assert worker.state == "probing"
         request_id = f"probing-{len(self.submitted)}"
-        self.requester().submit(worker.hello.commands[0], request_id=request_id, target=worker.worker_id)
+        self.requester().submit(worker.offer.commands[0], request_id=request_id, target=worker.worker_id)
         if succeeds:
             worker.succeed(request_id)
         else:
@@ -190,23 +196,25 @@ class World:
     def check(self) -> None:
         """The books of the core agree with each other, and with what went over the links."""
         check_invariants(self.core)
-        if self.follower is not None:
-            self.follower.check(self.core)
+        if self.listener is not None:
+            self.listener.check(self.core)
         for worker in self.core.roster.workers.values():
             is_free = worker.in_flight_count < worker.capacity
             for pool in worker.pools:
                 assert isinstance(pool.strategy, WatchedStrategy)
                 assert pool.strategy.held <= set(pool.members)
                 assert (worker in pool.strategy.held) == is_free, "a strategy holds those with a free slot"
-        assert len(self.submitted) == len(self.answers) + self.abandoned_count + self.core.in_flight_count
-        refused_count = sum(self.core.refused.values())
-        assert self.core.submitted_count == len(self.submitted) - refused_count
+        assert (
+            len(self.submitted) == len(self.answers) + self.abandoned_count + self.core.counts.in_flight_count
+        )
+        refused_count = sum(self.core.counts.refused.values())
+        assert self.core.counts.submitted_count == len(self.submitted) - refused_count
 
     def check_nothing_is_left(self) -> None:
         """All peers have gone: so must all that the core held for them."""
         self.check()
         core = self.core
-        assert core.in_flight_count == core.queue.count == core.queue.size_bytes == 0
+        assert core.counts.in_flight_count == core.queue.count == core.queue.size_bytes == 0
         assert not core.requesters
         assert not core.roster.workers
         assert core.deadlines.is_empty
@@ -245,8 +253,11 @@ class FakeRequester:
         self.encodings.append(encoding)
         self._answered(Answer(self.world.now, request_id, SUCCESS, data, "", worker_id))
 
-    def fail(self, request_id: str, error: TaskferryError, worker_id: str | None) -> None:
-        self._answered(Answer(self.world.now, request_id, error.code, b"", error.text, worker_id, error))
+    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        assert request_id is not None
+        self._answered(
+            Answer(self.world.now, request_id, failure.code, b"", failure.text, worker_id, failure)
+        )
 
     def _answered(self, answer: Answer) -> None:
         assert self.is_connected, "nobody is there to be answered"
@@ -256,14 +267,30 @@ class FakeRequester:
     # --- what the test calls ---
 
     def submit(
-        self, command: str = "echo", *, request_id: str | None = None, data: bytes = b"{}", **fields: Any
+        self,
+        command: str = "echo",
+        *,
+        request_id: str | None = None,
+        data: bytes = b"{}",
+        timeout: float | None = None,
+        hedge: float | str | None = None,
+        priority: int | None = None,
+        **fields: Any,
     ) -> str:
         """Send a request; its id, by default `r1`, `r2` and so on."""
         self._count += 1
         request_id = request_id or f"r{self._count}"
-        message = RequestMessage(command=command, request_id=request_id, data=Raw(data), **fields)
+        call = Call(
+            request_id,
+            command,
+            Raw(data),
+            timeout_s=timeout,
+            hedge_after=hedge,
+            priority=PRIORITY_DEFAULT if priority is None else priority,
+            **fields,
+        )
         self.world.submitted.append((self, request_id))
-        self.world.core.submit(self.session, message, request_id, command, Raw(data), self.world.now)
+        self.world.core.submit(self.session, call, self.world.now)
         self.world.check()
         return request_id
 
@@ -300,11 +327,11 @@ class FakeWorker:
         *,
         encoding: Encoding = Encoding.JSON,
         is_stuck: bool = False,
-        **hello: Any,
+        **offer: Any,
     ) -> None:
         self.world = world
         self.worker_id = worker_id
-        self.hello = Hello(commands=list(commands), name=worker_id, **hello)
+        self.offer = Offer(commands, **offer)
         self.encoding = encoding
         self.is_stuck = is_stuck
         self.written_count = 0
@@ -334,10 +361,10 @@ class FakeWorker:
         if self.refuses is not None:
             raise type(self.refuses)(self.refuses.text)
         number = self._send()
-        delivery = Delivery(msg_id, request.request_id, request.command.name, timeout_s, number)
+        delivery = Delivery(msg_id, request.call.request_id, request.command.name, timeout_s, number)
         self.deliveries[msg_id] = delivery
         self.delivered.append(delivery)
-        assert len(self.deliveries) <= self.hello.concurrency, "more assignments than slots"
+        assert len(self.deliveries) <= self.offer.concurrency, "more assignments than slots"
         return number
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
@@ -346,7 +373,7 @@ class FakeWorker:
         number = self._send()
         self.deliveries[msg_id] = Delivery(msg_id, CANARY, command, timeout_s, number)
         self.canaries_count += 1
-        assert len(self.deliveries) <= self.hello.concurrency, "more assignments than slots"
+        assert len(self.deliveries) <= self.offer.concurrency, "more assignments than slots"
         return number
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
@@ -368,7 +395,7 @@ class FakeWorker:
     def join(self) -> None:
         """Say `connect`. Raises WorkerIdTaken."""
         world = self.world
-        self.session = world.core.worker_joined(self.worker_id, self.hello, self, "anonymous", world.now)
+        self.session = world.core.worker_joined(self.worker_id, self.offer, self, "anonymous", world.now)
         world.check()
 
     @property
@@ -395,7 +422,11 @@ class FakeWorker:
     def respond(self, msg_id: str, result: Result) -> bool:
         """Answer under any msg_id; False where the core knows of no such assignment."""
         self.deliveries.pop(msg_id, None)
-        is_known = self.world.core.respond(self.session, msg_id, result, self.world.now)
+        core, now = self.world.core, self.world.now
+        if result.success:
+            is_known = core.succeeded(self.session, msg_id, result.result, now)
+        else:
+            is_known = core.failed(self.session, msg_id, result.error, result.code, now)
         self.world.check()
         return is_known
 

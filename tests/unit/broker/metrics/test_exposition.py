@@ -46,7 +46,7 @@ def exemplars(request_id: str = "r1", trace: str | None = None, duration_s: floa
     world.worker()
     world.requester().submit(request_id=request_id, trace=trace)
     (request,) = next(iter(world.core.requesters)).requests.values()
-    made.keep(Histogram().observe(duration_s), request, duration_s, time.monotonic())
+    made.keep(Histogram().observe(duration_s), request.call, duration_s, time.monotonic())
     return made
 
 

@@ -10,12 +10,13 @@ import pytest
 from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 from taskferry.broker.broker import Broker
+from taskferry.broker.core.call import Call
 from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.offer import Offer
 from taskferry.broker.metrics import scrape as scraping
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, SLICE_S, Scraper, TooManyScrapes
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.messages import Hello, Request, Result
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -38,15 +39,15 @@ def broker_with(commands: list[str], workers_count: int = 1, requests_count: int
     broker = Broker(BrokerSettings())
     core, port = broker.core, cast(Any, Port())
     workers = [
-        core.worker_joined(f"w{number}", Hello(commands=commands, concurrency=4), port, "", 0.0)
+        core.worker_joined(f"w{number}", Offer(commands, concurrency=4), port, "", 0.0)
         for number in range(workers_count)
     ]
     requester = core.requester_joined(port, "")
     for command in commands:
         for number in range(requests_count):
-            core.submit(requester, Request(command=command), f"{command}-{number}", command, Raw(b"{}"), 0.0)
+            core.submit(requester, Call(f"{command}-{number}", command, Raw(b"{}")), 0.0)
             worker = next(worker for worker in workers if worker.assignments)
-            core.respond(worker, next(iter(worker.assignments)), Result(True, Raw(b"1")), 0.003)
+            core.succeeded(worker, next(iter(worker.assignments)), Raw(b"1"), 0.003)
     core.turn_ended(0.0, 0.004)
     return broker
 
@@ -106,8 +107,8 @@ async def test_who_comes_and_goes_meanwhile_does_not_disturb_it(monkeypatch: pyt
     while not task.done():
         await asyncio.sleep(0)
         number += 1
-        hello = Hello(commands=[f"new-{number}"])
-        broker.core.worker_joined(f"new-{number}", hello, cast(Any, Port()), "", 1.0)
+        offer = Offer([f"new-{number}"])
+        broker.core.worker_joined(f"new-{number}", offer, cast(Any, Port()), "", 1.0)
         if number == 20:
             broker.core.worker_left(broker.core.roster.workers["w0"], 1.0)
     assert number > 20

@@ -1,4 +1,4 @@
-"""What a follower of requests is told of the ways that one can go. That it is told all of it, and nothing else, the
+"""What a listener of steps hears of the ways that one can go. That it is told all of it, and nothing else, the
 state machine shows on every walk."""
 
 import pytest
@@ -6,18 +6,18 @@ from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable
 
-from tests.unit.broker.core.following import WatchfulFollower
+from tests.unit.broker.core.listening import WatchfulListener
 from tests.unit.broker.core.world import World
 
 
 @pytest.fixture
 def world() -> World:
-    return World(follower=WatchfulFollower())
+    return World(listener=WatchfulListener())
 
 
 def told(world: World) -> list[str]:
-    assert world.follower is not None
-    return world.follower.told
+    assert world.listener is not None
+    return world.listener.told
 
 
 def test_a_request_that_goes_well(world: World) -> None:
@@ -37,7 +37,7 @@ def test_one_that_waits_first(world: World) -> None:
 
 
 def test_one_for_which_there_is_no_room() -> None:
-    world = World(follower=WatchfulFollower(), queue_count_max=0)
+    world = World(listener=WatchfulListener(), queue_count_max=0)
     world.worker("w")
     requester = world.requester()
     requester.submit()
@@ -47,7 +47,7 @@ def test_one_for_which_there_is_no_room() -> None:
 
 def test_one_that_nobody_serves(world: World) -> None:
     world.requester().submit("nobody", trace="t")
-    assert told(world) == ["r1 no_available_workers, trace t"]
+    assert told(world) == ["r1 admitted", "r1 no_available_workers"]
 
 
 def test_what_is_not_admitted_is_not_followed(world: World) -> None:

@@ -1,0 +1,128 @@
+"""Who gets which request: a worker that the strategy picked, the one that has a free slot, or nobody for now.
+
+Acts on the roster's findings (`Placement`), so a worker that becomes eligible has taken what waits for it before the
+roster's call returns, and nobody waits where no worker is left.
+"""
+
+from ....protocol import errors
+from ..failure import Failure, failure_of
+from ..fleet.route import Route
+from ..fleet.worker import Worker
+from ..measures.turn import Batch, Turn
+from ..ports import Steps
+from ..queue.queue import Queue
+from ..request import Assignment, Request
+from .ending import Ending
+from .failures import TIMEOUT, no_workers
+
+
+class Delivery:
+    """Assigns requests, lets them wait, and hands waiting ones to free slots. `turn` is the shell's turn that lasts
+    now."""
+
+    __slots__ = ("_ending", "_msg_count", "_queue", "_steps", "turn")
+
+    def __init__(self, queue: Queue, ending: Ending, steps: Steps | None) -> None:
+        self._queue = queue
+        self._ending = ending
+        self._steps = steps
+        self._msg_count = 0
+        self.turn = Turn()
+
+    # --- one request ------------------------------------------------------------------------------------------------
+
+    def place(self, request: Request, worker: Worker, timeout_s: float, now: float) -> None:
+        """Assign a request to a worker with a free slot. If it cannot be carried in that worker's encoding it goes to
+        one that reads it as it is written, so that the fastest worker does not draw in, and fail, what only others can
+        read; if none has a free slot, it ends."""
+        failure = self.send(request, worker, timeout_s, now)
+        if failure is None:
+            return
+        other = self._reader(request, worker)
+        if other is not None:
+            failure = self.send(request, other, timeout_s, now)
+        if failure is not None:
+            self._ending.fail(request, failure, now)
+
+    def send(self, request: Request, worker: Worker, timeout_s: float, now: float) -> Failure | None:
+        """Send a worker with a free slot an assignment: a second copy, if another worker has the request already. Why
+        it could not be carried, and nothing has changed; None if it was sent."""
+        self._msg_count += 1
+        msg_id = str(self._msg_count)
+        try:
+            message_number = worker.port.assign(msg_id, request, timeout_s)
+        except (errors.NotRepresentable, errors.TooLarge) as error:
+            worker.reposition()
+            return failure_of(error)
+        batch = request.command.batch
+        if batch.turn is not self.turn:
+            batch = request.command.batch = Batch(request.command, self.turn)
+        assignment = Assignment(msg_id, worker, now, message_number, request, batch)
+        worker.assignments[msg_id] = assignment
+        is_hedge = request.assignment is not None
+        if is_hedge:
+            request.hedge = assignment
+        else:
+            request.assignment = assignment
+        worker.occupy()
+        if self._steps is not None:
+            self._steps.assigned(request, assignment, is_hedge=is_hedge)
+        return None
+
+    def line_up(self, request: Request, now: float) -> None:
+        """Let a request wait for a free slot, or fail it if that would be in vain or too much."""
+        if request.route.pool is None:
+            self._ending.fail(request, no_workers(request.call), now)
+        elif (failure := self._queue.refusal(request)) is not None:
+            self._ending.fail(request, failure, now)
+        else:
+            self.wait(request, now)
+
+    def wait(self, request: Request, now: float, *, is_first: bool = False) -> None:
+        """Let a request wait; with `is_first`, before its requester's others of its class."""
+        self._queue.add(request, now, is_first=is_first)
+        if self._steps is not None:
+            self._steps.waits(request)
+
+    def _reader(self, request: Request, refused: Worker) -> Worker | None:
+        """Another worker with a free slot that reads the request as it is written."""
+        encoding = request.requester.port.encoding
+        pool = request.route.pool
+        if pool is None or refused.port.encoding is encoding:
+            return None
+        return pool.pick_reading(encoding, request.call.affinity)
+
+    # --- what the roster finds --------------------------------------------------------------------------------------
+
+    def fill(self, worker: Worker, now: float) -> None:
+        """Fill the free slots of an eligible worker with what waits for its commands."""
+        queue = self._queue
+        while queue.count and worker.pools and worker.in_flight_count < worker.capacity:
+            request = queue.take_for(worker, now)
+            if request is None:
+                return
+            if request.deadline <= now:
+                self._ending.fail(request, TIMEOUT, now)
+            else:
+                self.place(request, worker, request.remaining_s(now), now)
+
+    def strand(self, route: Route, now: float) -> None:
+        """No worker is left on a route: fail what waits there."""
+        while (request := route.waiting.peek()) is not None:
+            self._ending.fail(request, no_workers(request.call), now)
+
+    # --- what nobody asked for --------------------------------------------------------------------------------------
+
+    def send_canary(self, worker: Worker, command: str, timeout_s: float, now: float) -> str:
+        """Send a worker with a free slot a canary. Its msg_id."""
+        self._msg_count += 1
+        msg_id = str(self._msg_count)
+        message_number = worker.port.canary(msg_id, command, timeout_s)
+        worker.assignments[msg_id] = Assignment(msg_id, worker, now, message_number, None, None)
+        worker.occupy()
+        return msg_id
+
+    def end_turn(self, began_at: float, now: float) -> None:
+        """The shell's turn that began at `began_at` is over: all that the ports were given has been written."""
+        self.turn.end(began_at, now)
+        self.turn = Turn()

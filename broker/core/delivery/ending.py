@@ -1,0 +1,85 @@
+"""The one end of every request, whichever way it goes."""
+
+from typing import Final
+
+from ....protocol import errors
+from ..failure import Failure, promises_not_run
+from ..fleet.worker import Worker
+from ..measures.counts import Counts
+from ..ports import CancelReason, Steps
+from ..queue.queue import Queue
+from ..request import Request
+from .deadlines import Deadlines
+from .failures import LOST
+
+SUCCESS: Final = "success"
+REQUESTER_GONE: Final = "requester_gone"
+"""Outcome labels beside the codes of the error registry."""
+
+
+class Ending:
+    """Answers failed requests, and forgets every request that has been answered."""
+
+    __slots__ = ("_counts", "_deadlines", "_queue", "_steps")
+
+    def __init__(self, counts: Counts, deadlines: Deadlines, queue: Queue, steps: Steps | None) -> None:
+        self._counts = counts
+        self._deadlines = deadlines
+        self._queue = queue
+        self._steps = steps
+
+    def fail(
+        self,
+        request: Request,
+        failure: Failure,
+        now: float,
+        *,
+        worker: Worker | None = None,
+        cancel: CancelReason | None = None,
+        is_answer: bool = False,
+    ) -> None:
+        """Answer a request with `failure`, completed by what is known of its delivery, and end it.
+
+        `worker` had it last, if its assignment no longer says so. `is_answer`: its handler failed it, so whether it ran
+        is no question.
+        """
+        assignment = request.assignment
+        if worker is None and assignment is not None:
+            worker = assignment.worker
+        delivery: str | None = None
+        if not is_answer:
+            delivery = errors.MAY_HAVE_RUN if request.may_have_run else errors.NOT_DELIVERED
+            if request.may_have_run and promises_not_run(failure.code):
+                failure = LOST
+        waited_s = request.waited_s + (now - request.waiting_since if request.is_waiting else 0.0)
+        told = Failure(failure.code, failure.text, failure.retry_after_s, delivery, round(waited_s, 3))
+        worker_id = None if worker is None else worker.worker_id
+        request.requester.port.fail(request.call.request_id, told, worker_id)
+        self.finish(request, errors.outcome_label(failure.code), now, cancel)
+
+    def finish(self, request: Request, outcome: str, now: float, cancel: CancelReason | None = None) -> None:
+        """Forget a request that has been answered: remove it everywhere, count it, and detach it from its workers.
+        With a reason in `cancel` these are told to stop."""
+        del request.requester.requests[request.call.request_id]
+        self._deadlines.remove(request)
+        if request.is_waiting:
+            self._queue.remove(request, now)
+        assignment = request.assignment
+        if assignment is not None:
+            request.assignment = None
+            assignment.request = None
+            if cancel is not None:
+                second, request.hedge = request.hedge, None
+                assignment.worker.port.cancel(assignment.msg_id, cancel)
+                if second is not None:
+                    second.request = None
+                    second.worker.port.cancel(second.msg_id, cancel)
+        self._counts.ended_count += 1
+        command = request.command
+        command.outcomes[outcome] += 1
+        duration_s = now - request.submitted_at
+        index = command.duration.observe(duration_s)
+        if now >= command.exemplars.due_at[index]:
+            command.exemplars.keep(index, request.call, duration_s, now)
+        if self._steps is not None:
+            self._steps.ended(request, outcome)

@@ -1,0 +1,42 @@
+"""What the broker itself says of a call that it refuses, or that fails without a handler's word."""
+
+from typing import Final
+
+from ....protocol import errors
+from ..call import Call
+from ..failure import Failure, plain_failure
+from ..fleet.route import describe_target
+from ..requester import Requester
+from ..settings import CoreSettings
+
+RETRY_AFTER_S: Final = 1.0
+"""What a requester with too many requests in flight is told: its own next response makes room."""
+
+LOST: Final = plain_failure(errors.WorkerLost)
+TIMEOUT: Final = plain_failure(errors.WorkerTimeout)
+CANCELLED: Final = plain_failure(errors.Cancelled)
+STOPPED: Final = plain_failure(errors.BrokerStopped)
+SHUTTING_DOWN: Final = plain_failure(errors.ShuttingDown)
+
+
+def refusal(settings: CoreSettings, requester: Requester, call: Call) -> Failure:
+    """Why a call is not admitted, on a broker that would be ready to."""
+    if call.request_id in requester.requests:
+        text = f"request_id: {call.request_id!r} is already in flight on this connection"
+        return Failure(errors.DuplicateRequestId.code, text, None, errors.NOT_DELIVERED)
+    if len(requester.requests) >= settings.in_flight_count_max:
+        bound = settings.in_flight_count_max
+        text = f"over {bound} requests in flight on this connection (in_flight_count_max)"
+        return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
+    if call.hedge_after is not None and not call.idempotent:
+        text = "hedge: needs idempotent: true, because the command may run twice"
+        return Failure(errors.BadRequest.code, text, None, errors.NOT_DELIVERED)
+    return Failure(errors.ShuttingDown.code, errors.ShuttingDown.message, None, errors.NOT_DELIVERED)
+
+
+def no_workers(call: Call) -> Failure:
+    """Nobody serves the command, or nobody who is what was asked for."""
+    text = errors.NoAvailableWorkers.message
+    if call.target is not None:
+        text = f"{text}: none that serves {call.command} is {describe_target(call.target)}"
+    return Failure(errors.NoAvailableWorkers.code, text)

@@ -1,0 +1,112 @@
+"""What becomes of the work of a worker that is lost: elsewhere if it cannot have run, or may run twice; else an honest
+end."""
+
+from collections.abc import Iterable
+
+from ....protocol import errors
+from ..failure import Failure
+from ..fleet.roster import Roster
+from ..measures.counts import Counts
+from ..ports import Steps
+from ..request import Assignment, Request
+from ..settings import CoreSettings
+from .budget import Budget
+from .delivery import Delivery
+from .ending import Ending
+from .failures import LOST, TIMEOUT, no_workers
+
+
+class Recovery:
+    """Decides about each assignment of a lost worker, within `budget` for those that may have run."""
+
+    __slots__ = ("_counts", "_delivery", "_ending", "_roster", "_steps", "budget", "settings")
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        *,
+        roster: Roster,
+        delivery: Delivery,
+        ending: Ending,
+        counts: Counts,
+        steps: Steps | None,
+    ) -> None:
+        self.settings = settings
+        self.budget = Budget(settings.retries_share_max)
+        self._roster = roster
+        self._delivery = delivery
+        self._ending = ending
+        self._counts = counts
+        self._steps = steps
+
+    def recover(self, assignments: Iterable[Assignment], now: float) -> None:
+        """Decide about all that a worker held which has left the roster, in the order in which it got it."""
+        unplaced: list[Request] = []
+        for assignment in assignments:
+            request = assignment.request
+            if request is None:
+                continue
+            assignment.request = None
+            if not self._recover(request, assignment, now):
+                unplaced.append(request)
+        for request in reversed(
+            unplaced
+        ):  # each goes to the head of the line, so that the oldest comes first
+            self._delivery.wait(request, now, is_first=True)
+
+    def _recover(self, request: Request, lost: Assignment, now: float) -> bool:
+        """False if the request must wait for a slot."""
+        was_written = lost.was_written
+        if self._steps is not None:
+            outcome = errors.WorkerLost.code if was_written else errors.NOT_DELIVERED
+            self._steps.unassigned(request, lost, outcome)
+        worker = lost.worker
+        if was_written:
+            request.failed_ids += (worker.worker_id,)
+        if request.hedge is not None:  # the other copy goes on alone
+            request.assignment = request.hedge if request.assignment is lost else request.assignment
+            request.hedge = None
+            return True
+        request.assignment = None
+        failure = self._follow_target(request) or self._verdict(request, was_written, now)
+        if failure is not None:
+            self._ending.fail(request, failure, now, worker=worker)
+            return True
+        pool = request.route.pool
+        other = None if pool is None else pool.pick_avoiding(request.failed_ids, request.call.affinity)
+        if other is not None:
+            self._delivery.place(request, other, request.remaining_s(now), now)
+            return True
+        if pool is None:
+            self._ending.fail(request, no_workers(request.call), now)
+            return True
+        return False
+
+    def _follow_target(self, request: Request) -> Failure | None:
+        """A route with a target may have been forgotten meanwhile, and other workers may match. Why there is no room
+        for it again."""
+        target, command = request.call.target, request.command
+        if target is None or request.route.pool is not None or command.route.pool is None:
+            return None
+        route = self._roster.targeted(command, target)
+        if isinstance(route, Failure):
+            return route
+        request.route = route
+        return None
+
+    def _verdict(self, request: Request, was_written: bool, now: float) -> Failure | None:
+        """Why the request ends here; None if it goes to another worker."""
+        if was_written:
+            if request.route.pool is None or not self._may_retry(request):
+                return LOST
+            request.retries_count += 1
+            self._counts.retried_count += 1
+        else:
+            self._counts.reassigned_count += 1
+        return TIMEOUT if request.deadline <= now else None
+
+    def _may_retry(self, request: Request) -> bool:
+        """What may have run may run again: its requester said so, and it does not happen too often."""
+        if not request.call.idempotent or request.retries_count >= self.settings.retries_count_max:
+            return False
+        return self.budget.spend(self._counts.submitted_count)

@@ -1,0 +1,46 @@
+"""What has happened to calls since the broker started, as plain integers. Read by whoever shows them."""
+
+
+class Counts:
+    """Each only grows."""
+
+    __slots__ = (
+        "ended_count",
+        "hedged_count",
+        "hedges_won_count",
+        "late_responses_count",
+        "reassigned_count",
+        "refused",
+        "retried_count",
+        "submitted_count",
+        "unknown_assignments_count",
+    )
+
+    def __init__(self) -> None:
+        self.submitted_count = 0
+        """Calls admitted, each of which became a request."""
+        self.ended_count = 0
+        """Requests that have ended."""
+        self.refused: dict[str, int] = {}
+        """Calls that were not admitted, by error code."""
+        self.retried_count = 0
+        """Assignments made again because a lost worker may have run the first one."""
+        self.reassigned_count = 0
+        """Assignments made again because the first one was never written to the worker that was lost."""
+        self.hedged_count = 0
+        """Second copies sent."""
+        self.hedges_won_count = 0
+        """Second copies that answered first."""
+        self.late_responses_count = 0
+        """Responses to requests that had ended."""
+        self.unknown_assignments_count = 0
+        """Responses that named no assignment of their worker."""
+
+    @property
+    def in_flight_count(self) -> int:
+        """Requests that have not ended, waiting ones included."""
+        return self.submitted_count - self.ended_count
+
+    def refuse(self, code: str) -> None:
+        """Count a call that was not admitted."""
+        self.refused[code] = self.refused.get(code, 0) + 1

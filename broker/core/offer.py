@@ -1,0 +1,35 @@
+"""What a worker offers when it joins: which commands it serves, and how much of them at a time."""
+
+from collections.abc import Sequence
+
+from ...protocol.limits import CONCURRENCY_DEFAULT, WEIGHT_DEFAULT
+
+
+class Offer:
+    """A worker's offer; never changed.
+
+    `concurrency` is its number of slots, `weight` its share beside others, `labels` are what targets ask for.
+    `instance` is a token of the running program: the same one under the same name is the same worker. `canary` names
+    one of `commands`, to be run as a sign of life. `sdk` is for people.
+    """
+
+    __slots__ = ("canary", "commands", "concurrency", "instance", "labels", "sdk", "weight")
+
+    def __init__(
+        self,
+        commands: Sequence[str],
+        *,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        weight: float = WEIGHT_DEFAULT,
+        labels: dict[str, str] | None = None,
+        instance: str | None = None,
+        canary: str | None = None,
+        sdk: str | None = None,
+    ) -> None:
+        self.commands = commands
+        self.concurrency = concurrency
+        self.weight = weight
+        self.labels = labels or {}
+        self.instance = instance
+        self.canary = canary
+        self.sdk = sdk
