@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from ..configuration.sources import ConfigurationError
-from ..log.options import program_options, sources_of
 from ..log.settings import LOG
+from ..program.options import program_options, sources_of
 from .settings import BROKER
 
 USAGE_ERROR = 2

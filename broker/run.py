@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import click
 
-from ..configuration.hangup import SIGHUP, Terminal
 from ..configuration.sources import Configuration, Sources
 from ..log.event import tell
-from ..log.reload import Reload
-from ..transport.loop import new_event_loop
+from ..program.hangup import SIGHUP, Terminal
+from ..program.loop import new_event_loop
+from ..program.reload import Reload
 from .broker import Broker
 from .events import BrokerDraining, BrokerStarted, BrokerStopped
 from .settings import BROKER

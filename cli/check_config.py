@@ -13,8 +13,8 @@ import click
 
 from ..configuration.schema import Setting, Table, shown
 from ..configuration.sources import Configuration, ConfigurationError, Sourced, Sources
-from ..log.options import sources_of
 from ..log.settings import LOG
+from ..program.options import sources_of
 
 WRONG: Final = 2
 

@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 ENTRIES: Final = {
     "demo": Entry(
-        "taskferry.cli.demo", "demo", "Show it all on this machine: broker, workers, requests, live."
+        "taskferry.cli.demo.cli", "demo", "Show it all on this machine: broker, workers, requests, live."
     ),
     "broker": Entry("taskferry.broker.cli", "broker", "Run a broker."),
     "worker": Entry("taskferry.worker.cli", "worker", "Serve commands to a broker."),

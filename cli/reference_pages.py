@@ -97,7 +97,7 @@ up logging itself gets records with their exceptions, as Python's logging has th
 """
 
 EVENTS_OF: Final = {
-    "Every program": "log.events",
+    "Every program": "program.events",
     "The broker": "broker.events",
     "Workers": "worker.events",
     "Requesters": "requester.events",

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from ..configuration.sources import DEFAULT, ConfigurationError
-from ..log.options import program_options, sources_of
 from ..log.settings import LOG
+from ..program.options import program_options, sources_of
 from ..protocol import limits
 from . import exit_codes
 from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, METAVARS, REQUESTER, RequesterOptions

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from ..configuration.hangup import SIGHUP, Terminal
 from ..log.event import tell
-from ..log.events import ReloadRefused
+from ..program.events import ReloadRefused
+from ..program.hangup import SIGHUP, Terminal
+from ..program.loop import new_event_loop
 from ..protocol.errors import CannotConnect, TaskferryError
-from ..transport.loop import new_event_loop
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester

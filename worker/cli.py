@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from ..configuration.options import flags_of
 from ..configuration.sources import ConfigurationError, Sourced
-from ..log.options import program_options, sources_of
 from ..log.settings import LOG
+from ..program.options import program_options, sources_of
+from ..program.table_options import flags_of
 from .options import METAVARS, WORKER, WorkerOptions
 
 if TYPE_CHECKING:
-    from ..log.reload import Reload
     from ..log.settings import LogSettings
+    from ..program.reload import Reload
     from .worker import Worker
 
 BUILTIN_TARGET: Final = "taskferry.worker.builtin:worker"
@@ -89,7 +89,7 @@ class _Start(NamedTuple):
 
 
 def _read(context: click.Context, *, is_verbose: bool) -> _Start:
-    from ..log.reload import Reload  # noqa: PLC0415  # loaded when needed: see the module's docstring
+    from ..program.reload import Reload  # noqa: PLC0415  # loaded when needed: see the module's docstring
 
     sources = sources_of(context, WORKER)
     if is_verbose:

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ..configuration.hangup import SIGHUP, Terminal, receive_hangups
 from ..log.event import tell
-from ..log.events import ReloadRefused
-from ..transport.loop import new_event_loop
+from ..program.events import ReloadRefused
+from ..program.hangup import SIGHUP, Terminal, receive_hangups
+from ..program.loop import new_event_loop
 from .events import SourceChanged, WorkerDraining
 from .source_watch import POLL_INTERVAL_S, SourceWatch
 

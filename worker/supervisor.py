@@ -15,8 +15,8 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from typing import Final
 
-from ..configuration.hangup import SIGHUP, hangups_blocked
 from ..log.event import tell
+from ..program.hangup import SIGHUP, hangups_blocked
 from ..transport.backoff import Backoff
 from .events import WorkerProcessEnded, WorkerProcessesStopping
 from .program import EXIT_RELOAD, EXIT_USAGE, signals_handled

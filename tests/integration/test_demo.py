@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from taskferry.cli import demo_run
-from taskferry.cli.demo_run import DemoRun
+from taskferry.cli.demo import run as demo_run
+from taskferry.cli.demo.run import DemoRun
 
 from tests.processes import PATIENCE_S, Program, Programs, wait_until
 

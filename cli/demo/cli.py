@@ -1,6 +1,6 @@
 """`taskferry demo`: the main job on one machine, without set-up, live; it ends by itself.
 
-Knows options, signals and exit codes; the run is in demo_run.py, its looks in demo_display.py. Those are loaded once
+Knows options, signals and exit codes; the run is in run.py, its looks in display.py. Those are loaded once
 signals are handled, not before: a Ctrl-C in the midst of an import would be a traceback.
 """
 
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from .demo_display import Display
-    from .demo_run import DemoRun
-    from .demo_table import Outcome, Snapshot
+    from .display import Display
+    from .run import DemoRun
+    from .table import Outcome, Snapshot
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -145,10 +145,10 @@ def _carry_out(
     interruption: Interruption, seconds: float, worker_count: int, concurrency: int, export: Path | None
 ) -> int:
     """Run, show, and give the exit code."""
-    from ..transport.loop import new_event_loop  # noqa: PLC0415 - here and below: see the module's docstring
-    from .demo_display import choose_display  # noqa: PLC0415
-    from .demo_run import DemoRun  # noqa: PLC0415
-    from .demo_worker import DemoFailed  # noqa: PLC0415
+    from ...program.loop import new_event_loop  # noqa: PLC0415 - here and below: see the module's docstring
+    from .display import choose_display  # noqa: PLC0415
+    from .run import DemoRun  # noqa: PLC0415
+    from .worker import DemoFailed  # noqa: PLC0415
 
     logging.getLogger("taskferry").setLevel(logging.ERROR)  # that a worker is lost is part of the show
     display = choose_display()
@@ -205,7 +205,7 @@ async def _look_often(run: "DemoRun", display: "Display") -> None:
 
 def _export(path: Path, snapshot: "Snapshot", outcome: "Outcome") -> bool:
     """Whether the picture was written, or rightly was not."""
-    from .demo_display import write_picture  # noqa: PLC0415
+    from .display import write_picture  # noqa: PLC0415
 
     if outcome.is_cut_short:
         click.echo(f"{path} is left as it was: the demo was stopped early.")

@@ -7,8 +7,8 @@ import pytest
 from taskferry.configuration.kinds import Text, Whole
 from taskferry.configuration.schema import Table, setting
 from taskferry.configuration.sources import Sources
-from taskferry.log.reload import Reload
 from taskferry.log.settings import LOG
+from taskferry.program.reload import Reload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def reload_of(path: Path) -> Reload[Ship]:
 def test_what_is_live_is_taken_and_the_rest_is_named_without_secrets(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "taskferry.log")
+    caplog.set_level("INFO", "taskferry.program")
     reload = reload_of(path)
     taken: list[Ship] = []
     path.write_text('[broker]\ndeck_count = 3\nharbour = "ws://ada:SECRET@x?SECRET"\n')

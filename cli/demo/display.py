@@ -1,6 +1,6 @@
 """Where a person sees the demo: a live table on a terminal, plain lines in a pipe, a picture in a file.
 
-Knows terminals and when something is printed; what it looks like is in demo_table.py.
+Knows terminals and when something is printed; what it looks like is in table.py.
 """
 
 import math
@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from .demo_table import (
+from .table import (
     Outcome,
     Snapshot,
     command_table,

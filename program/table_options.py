@@ -11,9 +11,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from .kinds import Choice, Dictionary, Number, Switch, Text, Whole
-from .schema import Setting, Table
-from .sources import Sourced
+from ..configuration.kinds import Choice, Dictionary, Number, Switch, Text, Whole
+from ..configuration.schema import Setting, Table
+from ..configuration.sources import Sourced
 
 
 class Pair(click.ParamType["tuple[str, str]"]):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from taskferry.cli.demo_tally import COMMANDS, WRONG_ANSWER, Latencies, Pace, Tally, make_probe
+from taskferry.cli.demo.tally import COMMANDS, WRONG_ANSWER, Latencies, Pace, Tally, make_probe
 from taskferry.worker import builtin
 
 ALL_KINDS = range(len(COMMANDS) * 7 * 97)

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from ..configuration.options import config_option, given_by, options_of, source_of
 from ..configuration.schema import Table
 from ..configuration.sources import Sourced, Sources
-from .settings import FORMATS, LEVELS, LOG, LogSettings
+from ..log.settings import FORMATS, LEVELS, LOG, LogSettings
+from .table_options import config_option, given_by, options_of, source_of
 
 
 class LevelWord(click.ParamType["tuple[str | None, str]"]):

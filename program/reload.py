@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 from ..configuration.schema import Setting, Table, shown
 from ..configuration.sources import Configuration, ConfigurationError, Sources
-from .event import tell
+from ..log.event import tell
+from ..log.settings import LOG
+from ..log.setup import apply
 from .events import ConfigurationReloaded, ReloadRefused, RestartNeeded
-from .settings import LOG
-from .setup import apply
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from rich.console import Console
-from taskferry.cli.demo_table import (
+from taskferry.cli.demo.table import (
     PICTURE_WIDTH,
     WORKER_ROWS_COUNT_MAX,
     Outcome,
@@ -17,7 +17,7 @@ from taskferry.cli.demo_table import (
     verdict,
 )
 
-from tests.unit.cli.demo_snapshot import ALL_WELL, WORKERS, snapshot
+from tests.unit.cli.demo.snapshot import ALL_WELL, WORKERS, snapshot
 
 
 def rendered(moment: Snapshot, width: int, encoding: str = "utf-8") -> list[str]:

@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..broker.broker import Broker, PortTaken
-from ..broker.http.views import workers_view
-from ..broker.settings import BrokerSettings
-from ..requester import Requester, TaskferryError
-from .demo_table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
-from .demo_tally import Pace, Tally
-from .demo_worker import DemoFailed, WorkerProcess
+from ...broker.broker import Broker, PortTaken
+from ...broker.http.views import workers_view
+from ...broker.settings import BrokerSettings
+from ...requester import Requester, TaskferryError
+from .table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
+from .tally import Pace, Tally
+from .worker import DemoFailed, WorkerProcess
 
 if TYPE_CHECKING:
-    from ..broker.http.server import HttpServer
+    from ...broker.http.server import HttpServer
 
 HOST: Final = "127.0.0.1"
 START_S_MAX: Final = 30.0
@@ -90,7 +90,7 @@ class DemoRun:
             for process in self._processes:
                 process.start(worker_url)
             # Loaded only now: it takes as long as the workers take to start.
-            from ..broker.http.server import HttpServer  # noqa: PLC0415
+            from ...broker.http.server import HttpServer  # noqa: PLC0415
 
             http = HttpServer(self._broker)
             await http.start()

@@ -1,9 +1,9 @@
 """What the demo says in a pipe, and when."""
 
 import pytest
-from taskferry.cli.demo_display import Lines, choose_display
+from taskferry.cli.demo.display import Lines, choose_display
 
-from tests.unit.cli.demo_snapshot import ALL_WELL, snapshot
+from tests.unit.cli.demo.snapshot import ALL_WELL, snapshot
 
 Output = pytest.CaptureFixture[str]
 INCIDENTS = snapshot().incidents

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from taskferry.cli.demo_table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
+from taskferry.cli.demo.table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
 
 ALL_WELL = Outcome({}, None, unanswered_count=0, is_cut_short=False)
 WORKERS = [

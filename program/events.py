@@ -3,7 +3,7 @@
 import logging
 from typing import ClassVar
 
-from .event import Event
+from ..log.event import Event
 
 
 class ConfigurationReloaded(Event, frozen=True):
