@@ -6,10 +6,9 @@ import click
 
 from ..configuration.sources import ConfigurationError
 from ..log.settings import LOG
+from ..program.command_line import Refused
 from ..program.options import program_options, sources_of
 from .settings import BROKER
-
-USAGE_ERROR = 2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,8 +33,7 @@ def broker(context: click.Context, /, **_: Any) -> None:
         set_up_logging(configuration.settings(LOG))
         run(sources, configuration)
     except (ConfigurationError, PortTaken, StrategyError) as error:
-        click.echo(f"error: {error}", err=True)
-        raise SystemExit(USAGE_ERROR) from None
+        raise Refused(str(error)) from None
 
 
 broker.params[:0] = program_options(BROKER)

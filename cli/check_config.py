@@ -14,9 +14,8 @@ import click
 from ..configuration.schema import Setting, Table, shown
 from ..configuration.sources import Configuration, ConfigurationError, Sourced, Sources
 from ..log.settings import LOG
+from ..program.exit_codes import USAGE
 from ..program.options import sources_of
-
-WRONG: Final = 2
 
 
 class Program(NamedTuple):
@@ -67,7 +66,7 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
         else:
             for line in error.lines:
                 click.echo(f"error: {line}", err=True)
-        context.exit(WRONG)
+        context.exit(USAGE)
     if as_json:
         settings = {table.name: _values(table, configuration) for table in tables}
         click.echo(json.dumps({"file": str(file), "settings": settings}))

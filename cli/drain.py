@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import click
 
+from ..program.exit_codes import FAILED, TIMEOUT
 from ..protocol.limits import TIMEOUT_S_MAX
-from .http_port import FAILED, TIMEOUT, HttpPortError, ask, fail, http_options, not_understood, print_json
+from .http_port import HttpPortError, ask, fail, http_options, not_understood, print_json
 
 POLL_INTERVAL_S: Final = 0.5
 """How often the broker is asked whether the worker has finished."""

@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ..program.exit_codes import FAILED, NO_CONNECTION, USAGE
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 HTTP_URL_DEFAULT: Final = "http://localhost:8767"
@@ -23,12 +25,6 @@ ANSWER_S_MAX: Final = 5.0
 
 ANSWER_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
 """What is read at most: 10,000 workers with many commands stay far below."""
-
-FAILED: Final = 1
-USAGE: Final = 2
-TIMEOUT: Final = 3
-NO_CONNECTION: Final = 5
-"""Exit codes, the same as those of `taskferry request`."""
 
 
 class HttpPortError(Exception):

@@ -1,17 +1,15 @@
 """The `taskferry` command: one group over the sub-commands, each loaded only when it is the one that runs.
 
-Knows the names of the sub-commands, and how an error ends the program. What a sub-command does is its own business.
+Knows the names of the sub-commands and their lines in the help. What a sub-command does is its own business.
 """
 
 import importlib
-import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
 
 import click
 
-INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as shells have it."""
+from ..program.command_line import run
 
 
 class Entry(NamedTuple):
@@ -78,19 +76,5 @@ def taskferry() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line (that of the process, where `arguments` is None) and exit.
-
-    Whatever is wrong is one line on standard error; Ctrl-C is exit code 130.
-    """
-    try:
-        code = taskferry.main(arguments, prog_name="taskferry", standalone_mode=False)
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "taskferry"
-        click.echo(f"error: {error.format_message()} (try: {path} --help)", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    sys.exit(code)
+    """Run the command line and exit. `arguments` are by default those of the process."""
+    run(taskferry, "taskferry", arguments)

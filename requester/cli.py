@@ -12,6 +12,8 @@ import click
 
 from ..configuration.sources import DEFAULT, ConfigurationError
 from ..log.settings import LOG
+from ..program.command_line import Refused
+from ..program.exit_codes import INTERRUPTED
 from ..program.options import program_options, sources_of
 from ..protocol import limits
 from . import exit_codes
@@ -126,7 +128,7 @@ def request(
     try:
         code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
-        code = exit_codes.INTERRUPTED
+        code = INTERRUPTED
     context.exit(code)
 
 
@@ -137,7 +139,7 @@ def _settings(context: click.Context) -> RequesterOptions:
     try:
         configuration = sources_of(context, REQUESTER).read()
     except ConfigurationError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refused(str(error)) from None
     log = configuration.settings(LOG)
     if configuration.values[LOG.name]["level"].source == DEFAULT:
         log = replace(log, level=LOG_LEVEL_DEFAULT)

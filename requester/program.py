@@ -17,6 +17,7 @@ import click
 
 from ..log.event import tell
 from ..program.events import ReloadRefused
+from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
 from ..program.loop import new_event_loop
 from ..protocol.errors import CannotConnect, TaskferryError
@@ -88,7 +89,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     _print_summary(tally, as_json=order.as_json)
     if tally.first_failure is not None:
         _print_failure(tally.first_failure)
-    return exit_codes.INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
+    return INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
 
 
 async def _send_one(order: Order) -> Response:

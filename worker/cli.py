@@ -12,6 +12,7 @@ import click
 
 from ..configuration.sources import ConfigurationError, Sourced
 from ..log.settings import LOG
+from ..program.command_line import Refused
 from ..program.options import program_options, sources_of
 from ..program.table_options import flags_of
 from .options import METAVARS, WORKER, WorkerOptions
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from .worker import Worker
 
 BUILTIN_TARGET: Final = "taskferry.worker.builtin:worker"
-
-
-class Refused(click.ClickException):
-    """What trying again cannot mend: one line, exit code 2."""
-
-    exit_code = 2
 
 
 @click.command(
@@ -144,7 +139,7 @@ def _serve(
         )
     except LoadError as error:
         if sources is not None and sources.include(error.sources):
-            click.echo(f"Error: {error}\nWaiting for it to be mended ...", err=True)
+            click.echo(f"error: {error}\nWaiting for the source to change ...", err=True)
             sources.wait()
             return EXIT_RELOAD
         failure: Exception = error

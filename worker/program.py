@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..log.event import tell
 from ..program.events import ReloadRefused
-from ..program.hangup import SIGHUP, Terminal, receive_hangups
 from ..program.loop import new_event_loop
+from ..program.signals import signals_handled
 from .events import SourceChanged, WorkerDraining
 from .source_watch import POLL_INTERVAL_S, SourceWatch
 
@@ -25,13 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EXIT_USAGE: Final = 2
-"""Exit code for what trying again cannot mend: wrong options, a module that does not load, a refusal by the broker."""
-
 EXIT_RELOAD: Final = 3
 """Exit code by which a worker asks whoever supervises it to be started again: its source has changed."""
-
-_STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def reload_nothing() -> None:
@@ -70,47 +65,6 @@ def stop_when_supervisor_ends() -> None:
         signal.raise_signal(signal.SIGTERM)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
-
-
-@contextlib.contextmanager
-def signals_handled(
-    receive: Callable[[signal.Signals], None], on_reload: Callable[[], None]
-) -> Iterator[None]:
-    """Have `receive` called in the running loop for SIGINT, SIGTERM, and SIGHUP where that says that the terminal is
-    gone; else `on_reload` for SIGHUP. Outside the main thread, where Python cannot have signals, without effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    terminal = Terminal()
-
-    def hang_up() -> None:
-        if terminal.is_gone:
-            receive(signal.SIGTERM)
-        else:
-            on_reload()
-
-    before = {signum: signal.getsignal(signum) for signum in _STOPPING_SIGNALS}
-    if SIGHUP is not None:
-        before[SIGHUP] = signal.getsignal(SIGHUP)
-        loop.add_signal_handler(SIGHUP, hang_up)
-        receive_hangups()
-    for signum in _STOPPING_SIGNALS:
-        try:
-            loop.add_signal_handler(signum, receive, signum)
-        except NotImplementedError:  # Windows
-
-            def receive_in_loop(number: int, _: object) -> None:
-                loop.call_soon_threadsafe(receive, signal.Signals(number))
-
-            signal.signal(signum, receive_in_loop)
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(signum)
-            signal.signal(signum, handler)
 
 
 async def _serve(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from ...program.exit_codes import FAILED
+
 if TYPE_CHECKING:
     from .display import Display
     from .run import DemoRun
@@ -38,8 +40,6 @@ CONCURRENCY_MAX: Final = 1000
 
 REDRAW_INTERVAL_S: Final = 0.25
 """Often enough to look alive; drawing a table takes a few milliseconds from the requests."""
-
-FAILED: Final = 1
 
 
 class Interruption:

@@ -110,7 +110,7 @@ async def test_a_canary_that_cannot_be_one_is_one_clear_line(
     canary: str, expected: str, tmp_path: Path, broker: FakeBroker
 ) -> None:
     code, lines = await run_to_end(tmp_path, "--broker", broker.url, "--canary", canary)
-    assert (code, lines) == (2, [f"Error: canary: {expected}"])
+    assert (code, lines) == (2, [f"error: canary: {expected}"])
     assert broker.connection_count == 0
 
 
@@ -170,7 +170,7 @@ async def test_a_wrong_file_is_one_clear_line(folder: Path) -> None:
     (folder / "taskferry.toml").write_text("[worker]\nconcurency = 1\n")
     code, lines = await run_to_end(folder, "tasks:worker", "--config", "taskferry.toml")
     assert code == 2
-    assert lines == ["Error: taskferry.toml: [worker] concurency: no such setting; did you mean concurrency?"]
+    assert lines == ["error: taskferry.toml: [worker] concurency: no such setting; did you mean concurrency?"]
 
 
 RELOADED = "configuration reloaded: log.level: info -> debug"
@@ -340,14 +340,14 @@ async def test_what_the_broker_refuses_is_one_clear_line(folder: Path, broker: F
     broker.closes_after_answer = True
     code, lines = await run_to_end(folder, "tasks:worker", "--broker", broker.url)
     assert code == 2
-    assert lines == [f"Error: the broker at {broker.url} refuses this worker: data.commands[0]: too ugly"]
+    assert lines == [f"error: the broker at {broker.url} refuses this worker: data.commands[0]: too ugly"]
 
 
 async def test_a_module_that_fails_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("import asyncio\n1/0\n")
     code, lines = await run_to_end(tmp_path, "tasks:worker")
     assert code == 2
-    assert lines == [f"Error: {tmp_path / 'tasks.py'}:2: ZeroDivisionError: division by zero"]
+    assert lines == [f"error: {tmp_path / 'tasks.py'}:2: ZeroDivisionError: division by zero"]
 
 
 async def test_run_serves_from_a_script_and_ends_by_signal(tmp_path: Path, broker: FakeBroker) -> None:
