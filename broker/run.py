@@ -81,7 +81,7 @@ def _announce(broker: Broker, http: "HttpServer") -> None:
 
 async def _stop(broker: Broker, hurrying: asyncio.Event) -> None:
     """Let requests in flight end within the grace period, or until `hurrying` is set."""
-    grace_s = broker.settings.grace
+    grace_s = broker.settings.grace_s
     tell(logger, BrokerDraining(broker.core.in_flight_count, grace_s))
     drain = asyncio.create_task(broker.stop(grace_s))
     hurry = asyncio.create_task(hurrying.wait())

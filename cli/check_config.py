@@ -140,9 +140,7 @@ def _rows(table: Table[Any], configuration: Configuration) -> Iterator[tuple[str
         if isinstance(found.value, dict) and found.value:
             yield from ((f'{name}."{entry}"', text, found.source) for entry, text in found.value.items())
         else:
-            setting = table.settings[key]
-            value = setting.instead if found.value is None else shown(setting.kind, found.value)
-            yield name, value, found.source
+            yield name, table.settings[key].text(found.value), found.source
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> str:

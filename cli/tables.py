@@ -107,8 +107,8 @@ def state_text(state: str, reason: str | None = None) -> Text:
     return Text(f"{state}: {reason}" if reason else state, style=_STATE_STYLES.get(state, "yellow"))
 
 
-def _duration(seconds: float) -> str:
+def _duration(duration_s: float) -> str:
     for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size_s:
-            return f"{seconds / size_s:.1f} {unit}"
-    return f"{seconds:.0f} s"
+        if duration_s >= size_s:
+            return f"{duration_s / size_s:.1f} {unit}"
+    return f"{duration_s:.0f} s"

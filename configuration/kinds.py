@@ -47,9 +47,12 @@ class Whole(NamedTuple):
     unit: str = ""
 
     @property
+    def bounds(self) -> str:
+        return f"from {self.low} to {self.high}"
+
+    @property
     def expected(self) -> str:
-        of_unit = f" of {self.unit}" if self.unit else ""
-        return f"a whole number{of_unit} from {self.low} to {self.high}"
+        return f"a whole number{_of_unit(self.unit)} {self.bounds}"
 
     def convert(self, value: object) -> int:
         """The value, checked. Raises ValueError, which says what was expected instead."""
@@ -69,14 +72,14 @@ class Number(NamedTuple):
     is_low_open: bool = False
 
     @property
+    def bounds(self) -> str:
+        if self.is_low_open:
+            return f"over {self.low:g} and at most {self.high:g}"
+        return f"from {self.low:g} to {self.high:g}"
+
+    @property
     def expected(self) -> str:
-        of_unit = f" of {self.unit}" if self.unit else ""
-        bounds = (
-            f"over {self.low:g} and at most {self.high:g}"
-            if self.is_low_open
-            else f"from {self.low:g} to {self.high:g}"
-        )
-        return f"a number{of_unit} {bounds}"
+        return f"a number{_of_unit(self.unit)} {self.bounds}"
 
     def convert(self, value: object) -> float:
         """The value, checked. Raises ValueError, which says what was expected instead."""
@@ -159,6 +162,10 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     import difflib  # noqa: PLC0415  most configurations are right
 
     return next(iter(difflib.get_close_matches(word, known, n=1)), None)
+
+
+def _of_unit(unit: str) -> str:
+    return f" of {unit}" if unit else ""
 
 
 def _wrong(kind: Kind, value: object, suggestion: str = "") -> ValueError:

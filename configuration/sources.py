@@ -47,8 +47,7 @@ class Configuration:
 
     def settings(self, table: Table[Settings]) -> Settings:
         """Those of one table."""
-        values = self.values[table.name]
-        return table.of(**{table.settings[key].field: found.value for key, found in values.items()})
+        return table.of(**self.given(table))
 
     def given(self, table: Table[Any]) -> dict[str, Any]:
         """Those of one table that are not defaults, by field."""

@@ -29,24 +29,27 @@ class LevelWord(click.ParamType["tuple[str | None, str]"]):
 
 
 def log_options(variables: str, level_default: str) -> list[click.Option]:
-    """The two options of a program whose own variables begin with `variables`; the shared ones hold for all."""
+    """`--log-level` and `--log-format`. A program's own variables, with the prefix `variables`, come before the shared
+    ones."""
+    level, format = LOG.settings["level"], LOG.settings["format"]
+    level_variables = [f"{variables}LOG_LEVEL", level.variable]
+    format_variables = [f"{variables}LOG_FORMAT", format.variable]
     return [
         click.Option(
             ["--log-level", "log_level"],
             type=LevelWord(),
             metavar="LEVEL|LOGGER=LEVEL",
             multiple=True,
-            envvar=[f"{variables}LOG_LEVEL", LOG.settings["level"].variable],
-            show_envvar=True,
-            help=f"The least that is logged, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and "
-            f"its children, as in `taskferry.transport=debug`. May be repeated.  [default: {level_default}]",
+            envvar=level_variables,
+            help=f"Lowest level to log, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and its "
+            "children, as in `taskferry.transport=debug`. May be repeated.  "
+            f"[default: {level_default}; env var: {', '.join(level_variables)}]",
         ),
         click.Option(
             ["--log-format", "log_format"],
             type=click.Choice(FORMATS),
-            envvar=[f"{variables}LOG_FORMAT", LOG.settings["format"].variable],
-            show_envvar=True,
-            help=f"{LOG.settings['format'].help}  [default: {LogSettings().format}]",
+            envvar=format_variables,
+            help=f"{format.help}  [default: {format.default_text}; env var: {', '.join(format_variables)}]",
         ),
     ]
 
@@ -71,13 +74,12 @@ def log_given_by(context: click.Context) -> dict[str, Sourced]:
 
 def program_options(
     table: Table[Any],
-    metavars: dict[str, str] | None = None,
     *,
     log_level_default: str = LogSettings().level,
 ) -> list[click.Option]:
-    """All options of a program: `--config`, those of its table, and those of its log. `metavars` by key."""
+    """All options of a program: `--config`, those of its table, and those of its log."""
     config = config_option(f"{table.variables}CONFIG")
-    return [config, *options_of(table, metavars), *log_options(table.variables, log_level_default)]
+    return [config, *options_of(table), *log_options(table.variables, log_level_default)]
 
 
 def sources_of(context: click.Context, table: Table[Any]) -> Sources:

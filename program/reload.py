@@ -1,15 +1,13 @@
-"""SIGHUP at any program: the file is read anew, what can change changes, and the log says what, and what not.
+"""SIGHUP in any program: the file is read again, live settings change, and the log says what changed and what did not.
 
-Knows which settings are live, and applies those of the log. Must not know what the others are for: the program is
-handed its new settings.
+Applies the settings of the log. Must not know what the others are for: the program receives its new settings.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ..configuration.schema import Setting, Table, shown
+from ..configuration.schema import Table
 from ..configuration.sources import Configuration, ConfigurationError, Sources
 from ..log.event import tell
 from ..log.settings import LOG
@@ -22,61 +20,55 @@ Settings = TypeVar("Settings")
 
 
 class Reload(Generic[Settings]):
-    """`again` for each SIGHUP. `settings` are those of `table` that are in force."""
+    """Call `again` for each SIGHUP. `settings` are those of `table` that are in force."""
 
     def __init__(self, sources: Sources, started_with: Configuration, table: Table[Settings]) -> None:
         self._sources = sources
         self._table = table
-        self.settings: Settings = started_with.settings(table)
-        self._log = started_with.settings(LOG)
+        self._in_force = started_with
+
+    @property
+    def settings(self) -> Settings:
+        """Of `table`, as they are in force."""
+        return self._in_force.settings(self._table)
 
     def again(self, take: Callable[[Settings], None]) -> None:
-        """Read the file anew, and have `take` go on with the settings in which what is live has changed. Nothing
-        changes where something in the file is wrong, or where `take` raises ValueError."""
+        """Read the file again. If live settings of the table have changed, call `take` with the settings in force from
+        now on. Nothing changes if the file has an error, or if `take` raises ValueError."""
         if self._sources.path is None:
             tell(logger, ReloadRefused("there is no file: --config was not given at the start"))
             return
         try:
-            configuration = self._sources.read()
+            read = self._sources.read()
         except ConfigurationError as error:
             tell(logger, ReloadRefused(str(error)))
             return
-        wished = configuration.settings(self._table)
-        differing = [
-            setting for setting in self._table.settings.values() if _differs(setting, self.settings, wished)
-        ]
-        live = [setting for setting in differing if setting.is_live]
-        log = configuration.settings(LOG)
-        changed = [_change(setting, self.settings, wished) for setting in live]
-        changed += [
-            f"log.{_change(setting, self._log, log)}"
-            for setting in LOG.settings.values()
-            if _differs(setting, self._log, log)
-        ]
-        changes = {setting.field: getattr(wished, setting.field) for setting in live}
-        settings = replace(self.settings, **changes)  # type: ignore[type-var]  # no type says "a dataclass"
+        live, fixed = self._changes(self._table, read)
+        log_changes, _ = self._changes(LOG, read)
+        values = self._in_force.values
+        changed = {key: read.values[self._table.name][key] for key in live}
+        now = {self._table.name: {**values[self._table.name], **changed}, LOG.name: read.values[LOG.name]}
+        in_force = Configuration(self._in_force.tables, now)
         try:
             if live:
-                take(settings)
+                take(in_force.settings(self._table))
         except ValueError as error:
             tell(logger, ReloadRefused(f"{self._sources.path}: {error}"))
             return
-        apply(log, self._log)
-        self.settings, self._log = settings, log
-        tell(logger, ConfigurationReloaded(tuple(changed)))
-        if len(live) < len(differing):
-            fixed = [setting for setting in differing if not setting.is_live]
-            tell(logger, RestartNeeded(tuple(_change(setting, settings, wished) for setting in fixed)))
+        apply(in_force.settings(LOG), self._in_force.settings(LOG))
+        self._in_force = in_force
+        log_texts = (f"log.{text}" for text in log_changes.values())
+        tell(logger, ConfigurationReloaded((*live.values(), *log_texts)))
+        if fixed:
+            tell(logger, RestartNeeded(tuple(fixed.values())))
 
-
-def _differs(setting: Setting, before: object, after: object) -> bool:
-    return bool(getattr(before, setting.field) != getattr(after, setting.field))
-
-
-def _change(setting: Setting, before: object, after: object) -> str:
-    texts = (_text(setting, getattr(settings, setting.field)) for settings in (before, after))
-    return f"{setting.key}: {' -> '.join(texts)}"
-
-
-def _text(setting: Setting, value: object) -> str:
-    return setting.instead if value is None else shown(setting.kind, value)
+    def _changes(self, table: Table[Any], read: Configuration) -> tuple[dict[str, str], dict[str, str]]:
+        """What differs from what is in force, as `KEY: OLD -> NEW` by key: what is live, and the rest."""
+        live: dict[str, str] = {}
+        fixed: dict[str, str] = {}
+        for key, setting in table.settings.items():
+            before, after = (of.values[table.name][key].value for of in (self._in_force, read))
+            if before != after:
+                changes = live if setting.is_live else fixed
+                changes[key] = f"{key}: {setting.text(before)} -> {setting.text(after)}"
+        return live, fixed

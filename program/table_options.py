@@ -43,36 +43,57 @@ def config_option(variable: str) -> click.Option:
     )
 
 
-def options_of(table: Table[Any], metavars: dict[str, str] | None = None) -> list[click.Option]:
-    """One option for each setting that has one, with its variable, its bounds and its default. `metavars` by key."""
-    named = metavars or {}
-    return [_option(setting, named.get(setting.key)) for setting in table.settings.values() if setting.option]
+class Numeral(click.ParamType["int | float | str"]):
+    """A number of any kind. Anything else stays text: the setting's own kind checks both, whatever their source."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | float | str:
+        """The number, whole if it is written so."""
+        for number in (int, float):
+            try:
+                return number(value)
+            except ValueError:
+                continue
+        return str(value)
 
 
-def _option(setting: Setting, metavar: str | None) -> click.Option:
-    attributes: dict[str, Any] = {"metavar": metavar} if metavar else {}
+def options_of(table: Table[Any]) -> list[click.Option]:
+    """One option for each setting that has one, with its variable, its bounds and its default."""
+    return [_option(setting) for setting in table.settings.values() if setting.option]
+
+
+def _option(setting: Setting) -> click.Option:
+    attributes: dict[str, Any] = {"metavar": setting.option.removeprefix("--").upper()}
     match setting.kind:
-        case Whole(low=low, high=high):
-            attributes["type"] = click.IntRange(low, high)
-        case Number(low=low, high=high, is_low_open=is_open):
-            attributes["type"] = click.FloatRange(low, high, min_open=is_open)
+        case Whole() | Number():
+            attributes = {"type": Numeral(), "metavar": setting.kind.unit.upper() or "NUMBER"}
         case Choice(words=words):
-            attributes["type"] = click.Choice(words)
+            attributes = {"type": click.Choice(words)}
         case Switch():
-            attributes["is_flag"] = True
+            attributes = {"is_flag": True}
         case Dictionary():
-            attributes |= {"type": Pair(), "multiple": True}
-        case Text():
-            attributes["type"] = click.STRING
-    is_told = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary)
-    default = f"  [default: {setting.default_text}]" if is_told or setting.instead else ""
+            attributes = {"type": Pair(), "multiple": True}
+        case Text(is_url=True):
+            attributes = {"metavar": "URL"}
     return click.Option(
         [setting.option, setting.key],
         envvar=setting.variable,
-        show_envvar=True,
-        help=setting.help + default,
+        help=f"{setting.help}  [{'; '.join(_notes(setting))}]",
         **attributes,
     )
+
+
+def _notes(setting: Setting) -> Iterator[str]:
+    """What follows the help of a setting."""
+    is_plain = setting.default is None or isinstance(setting.kind, Switch | Dictionary)
+    if setting.instead or not is_plain:
+        yield f"default: {setting.default_text}"
+    if isinstance(setting.kind, Whole | Number):
+        yield setting.kind.bounds
+    yield f"env var: {setting.variable}"
 
 
 def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:

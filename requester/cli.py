@@ -17,7 +17,7 @@ from ..program.exit_codes import INTERRUPTED
 from ..program.options import program_options, sources_of
 from ..protocol import limits
 from . import exit_codes
-from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, METAVARS, REQUESTER, RequesterOptions
+from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER, RequesterOptions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -121,7 +121,7 @@ def request(
         raise click.UsageError(f"DATA: {error}") from None
     except ValueError as error:
         raise click.UsageError(f"--broker: {error}") from None
-    options = {"data": data, "timeout": settings.timeout, "idempotent": idempotent, "priority": priority}
+    options = {"data": data, "timeout": settings.timeout_s, "idempotent": idempotent, "priority": priority}
     options |= {"affinity": affinity, **routing}
     order = Order(requester, command, options, settings.wait, settings.as_json, settings.raw)
     keep_on_at_hangup()
@@ -147,4 +147,4 @@ def _settings(context: click.Context) -> RequesterOptions:
     return configuration.settings(REQUESTER)
 
 
-request.params[2:2] = program_options(REQUESTER, METAVARS, log_level_default=LOG_LEVEL_DEFAULT)
+request.params[2:2] = program_options(REQUESTER, log_level_default=LOG_LEVEL_DEFAULT)

@@ -31,10 +31,11 @@ class RequesterOptions:
     broker: str = setting(
         BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "The broker's requester port."
     )
-    timeout: float = setting(
+    timeout_s: float = setting(
         limits.TIMEOUT_S_DEFAULT,
         Number(0, limits.TIMEOUT_S_MAX, "seconds", is_low_open=True),
-        "Seconds for each request.",
+        "Timeout of each request.",
+        key="timeout",
     )
     wait: bool = setting(
         False, Switch(), "Keep trying to connect, within the timeout, if there is no broker yet."
@@ -47,4 +48,3 @@ class RequesterOptions:
 
 
 REQUESTER: Final = Table("requester", RequesterOptions, "TASKFERRY_REQUEST_")
-METAVARS: Final = {"broker": "URL"}

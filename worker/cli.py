@@ -5,6 +5,7 @@ Knows names, bounds and help of the options; what they set in motion is loaded o
 """
 
 import signal
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,7 +16,7 @@ from ..log.settings import LOG
 from ..program.command_line import Refused
 from ..program.options import program_options, sources_of
 from ..program.table_options import flags_of
-from .options import METAVARS, WORKER, WorkerOptions
+from .settings import WORKER, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
     from ..log.settings import LogSettings
@@ -73,9 +74,11 @@ def worker(
 
 
 class _Start(NamedTuple):
-    """What the program was started with: its settings, which `reload` keeps, and those of its log."""
+    """What the program was started with: its settings, which `reload` keeps, those of them that were `given`, by field,
+    and the settings of its log."""
 
     reload: "Reload[WorkerOptions]"
+    given: dict[str, Any]
     log: "LogSettings"
 
     def again(self) -> None:
@@ -93,7 +96,9 @@ def _read(context: click.Context, *, is_verbose: bool) -> _Start:
         configuration = sources.read()
     except ConfigurationError as error:
         raise Refused(str(error)) from None
-    return _Start(Reload(sources, configuration, WORKER), configuration.settings(LOG))
+    return _Start(
+        Reload(sources, configuration, WORKER), configuration.given(WORKER), configuration.settings(LOG)
+    )
 
 
 def _supervise(start: _Start, context: click.Context, target: str | None) -> int:
@@ -132,7 +137,7 @@ def _serve(
     sources = SourceWatch(Path.cwd()) if is_child and options.reload else None
     try:
         found = load_worker(target)
-        _apply(options.of_worker(), found, child_number, child_name)
+        _apply(start.given, found, child_number, child_name)
         set_up_logging(start.log, is_one_of_many=is_child)
         return run_program(
             found, options.broker, is_supervised=is_child, sources=sources, on_reload=start.again
@@ -151,16 +156,19 @@ def _serve(
 
 
 def _apply(given: dict[str, Any], found: "Worker", child_number: int | None, child_name: str | None) -> None:
-    """What the command line says comes before what the module says; a child's number ends its name."""
-    import msgspec  # noqa: PLC0415  # loaded when needed, as above
+    """What the operator sets comes before what the module says. A child's number is the end of its name."""
+    of_worker = {declared.name for declared in fields(WorkerSettings)}
+    settings = replace(found.settings, **{name: given[name] for name in given.keys() & of_worker})
+    if child_number:
+        name = f"{settings.name or child_name}-{child_number}"
+        try:
+            WORKER.settings["name"].kind.convert(name)
+        except ValueError as error:
+            raise ValueError(f"name: {error}") from None
+        settings = replace(settings, name=name)
+    elif child_number is not None:
+        settings = replace(settings, name=settings.name or child_name)
+    found.settings = settings
 
-    from .settings import settings_from  # noqa: PLC0415
 
-    values = {**msgspec.structs.asdict(found.settings), **given}
-    if child_number is not None:
-        name = values["name"] or child_name
-        values["name"] = f"{name}-{child_number}" if child_number else name
-    found.settings = settings_from(values)
-
-
-worker.params[1:1] = program_options(WORKER, METAVARS)
+worker.params[1:1] = program_options(WORKER)

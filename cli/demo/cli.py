@@ -77,16 +77,16 @@ class Interruption:
             self._loop.call_soon_threadsafe(self._run.interrupt)
 
 
-def _option(name: str, **attributes: Any) -> Callable[[Function], Function]:
+def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function], Function]:
     """An option that may also be given by environment: `--seconds` by TASKFERRY_DEMO_SECONDS, and so on."""
     variable = "TASKFERRY_DEMO_" + name.removeprefix("--").upper()
-    return click.option(name, envvar=variable, show_envvar=True, **attributes)
+    return click.option(name, *aliases, envvar=variable, show_envvar=True, **attributes)
 
 
-def _finite(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
-    if math.isnan(seconds):  # which is in every range
+def _finite(_context: click.Context, _option: click.Parameter, duration_s: float) -> float:
+    if math.isnan(duration_s):  # which is in every range
         raise click.BadParameter("nan is not a number of seconds")
-    return seconds
+    return duration_s
 
 
 def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -99,6 +99,7 @@ def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path
 @click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
 @_option(
     "--seconds",
+    "duration_s",
     type=click.FloatRange(SECONDS_MIN, SECONDS_MAX),
     default=SECONDS_DEFAULT,
     show_default=True,
@@ -126,7 +127,9 @@ def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path
     help="Write the final table here, as SVG.",
 )
 @click.pass_context
-def demo(context: click.Context, seconds: float, workers: int, concurrency: int, export: Path | None) -> None:
+def demo(
+    context: click.Context, duration_s: float, workers: int, concurrency: int, export: Path | None
+) -> None:
     """See it all at work on this machine: a broker, workers, a stream of requests, and a live table.
 
     Everything is real: sockets, processes, the built-in commands, and every answer is checked. On the way one worker is
@@ -137,12 +140,12 @@ def demo(context: click.Context, seconds: float, workers: int, concurrency: int,
     """
     interruption = Interruption()
     with interruption.handled():
-        code = _carry_out(interruption, seconds, workers, concurrency, export)
+        code = _carry_out(interruption, duration_s, workers, concurrency, export)
     context.exit(code)
 
 
 def _carry_out(
-    interruption: Interruption, seconds: float, worker_count: int, concurrency: int, export: Path | None
+    interruption: Interruption, duration_s: float, worker_count: int, concurrency: int, export: Path | None
 ) -> int:
     """Run, show, and give the exit code."""
     from ...program.loop import new_event_loop  # noqa: PLC0415 - here and below: see the module's docstring
@@ -154,7 +157,7 @@ def _carry_out(
     display = choose_display()
 
     async def main() -> int:
-        run = DemoRun(seconds=seconds, worker_count=worker_count, concurrency=concurrency)
+        run = DemoRun(duration_s=duration_s, worker_count=worker_count, concurrency=concurrency)
         with interruption.passed_on_to(run):
             try:
                 return await _show(run, display, export)

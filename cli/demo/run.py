@@ -52,17 +52,17 @@ TURNS_COUNT: Final = 32
 
 
 class DemoRun:
-    """A run of `seconds` with `worker_count` workers and `concurrency` requests in flight. Made in the running loop.
+    """A run of `duration_s` with `worker_count` workers and `concurrency` requests in flight. Made in the running loop.
 
     `start`, `stream`, `stop`, each once and in this order; `stop` in any case. `look` at any time.
     """
 
-    def __init__(self, *, seconds: float, worker_count: int, concurrency: int) -> None:
+    def __init__(self, *, duration_s: float, worker_count: int, concurrency: int) -> None:
         self.tally = Tally()
         self.stopping = asyncio.Event()
         """Set by `interrupt`: end early."""
         self._hurrying = asyncio.Event()
-        self._seconds = seconds
+        self._duration_s = duration_s
         self._concurrency = concurrency
         self._headline = f"Starting a broker and {_count(worker_count, 'worker')} on this machine ..."
         self._addresses: Addresses | None = None
@@ -117,7 +117,7 @@ class DemoRun:
             self._is_sending = True
             lanes = [asyncio.create_task(self._lane(requester)) for _ in range(self._concurrency)]
             incident = asyncio.create_task(self._cut_one_off_and_bring_it_back())
-            await self._pause_until(self._seconds)
+            await self._pause_until(self._duration_s)
             self._is_sending = False
             wait_s = INTERRUPTED_ANSWERS_S_MAX if self.stopping.is_set() else LAST_ANSWERS_S_MAX
             await asyncio.wait(lanes, timeout=wait_s)
@@ -173,7 +173,7 @@ class DemoRun:
         return Snapshot(
             headline=self._headline,
             elapsed_s=elapsed_s,
-            seconds=self._seconds,
+            duration_s=self._duration_s,
             addresses=self._addresses,
             workers=workers,
             commands=[
@@ -223,7 +223,7 @@ class DemoRun:
 
     async def _cut_one_off_and_bring_it_back(self) -> None:
         """Kill a worker in the midst of its work, and start it again later; with one worker alone, do not."""
-        if not await self._pause_until(min(CUT_OFF_S_MAX, 0.4 * self._seconds)):
+        if not await self._pause_until(min(CUT_OFF_S_MAX, 0.4 * self._duration_s)):
             return
         core = self._broker.core
         victim = self._processes[min(1, len(self._processes) - 1)]
@@ -242,7 +242,7 @@ class DemoRun:
             else "it had no request"
         )
         self._incidents.append(Incident(killed_at_s, f"{victim.name} was killed (kill -9); {went}"))
-        if not await self._pause_until(min(RETURN_S_MAX, 0.6 * self._seconds)):
+        if not await self._pause_until(min(RETURN_S_MAX, 0.6 * self._duration_s)):
             return
         assert self._addresses is not None
         victim.start(self._addresses.workers)

@@ -71,7 +71,7 @@ class Snapshot(NamedTuple):
 
     headline: str
     elapsed_s: float
-    seconds: float
+    duration_s: float
     addresses: Addresses | None
     workers: Sequence[WorkerRow]
     commands: Sequence[CommandRow]
@@ -266,7 +266,7 @@ def _headline(snapshot: Snapshot) -> RenderableType:
     row = Table.grid(expand=True, padding=(0, 2, 0, 0), pad_edge=False)
     row.add_column(ratio=1)
     row.add_column(justify="right", no_wrap=True)
-    clock = f"{snapshot.elapsed_s:.1f} of {snapshot.seconds:g} s"
+    clock = f"{snapshot.elapsed_s:.1f} of {snapshot.duration_s:g} s"
     row.add_row(Text(snapshot.headline, "bold"), Text(clock, "bold cyan"))
     return row
 

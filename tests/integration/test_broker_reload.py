@@ -106,6 +106,57 @@ async def test_new_bounds_are_in_force_at_once(programs: Programs, path: Path) -
         assert codes == ["overloaded", "timeout"]
 
 
+async def fate_of_a_lost_request(broker: Broker) -> str:
+    """How an idempotent request ends whose first worker goes away while another worker serves the same command."""
+    async with connected(broker.requester_url) as requester, connected(broker.worker_url) as lost:
+        await lost.join("lost", "c", concurrency=1)
+        await requester.send({"request_id": "r", "command": "c", "idempotent": True})
+        await lost.receive_assignment()
+        async with serving(broker.worker_url, {"c": lambda _: "done"}, name="other"):
+            await lost.connection.close()
+            response = await requester.receive()
+    return "success" if response["success"] else str(response["code"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "change"),
+    [("retries_count_max", "2 -> 0"), ("retries_share_max", "0.2 -> 0")],
+)
+async def test_retries_are_turned_off_and_on_again(
+    programs: Programs, path: Path, setting: str, change: str
+) -> None:
+    broker = start(programs, path, "")
+    assert await fate_of_a_lost_request(broker) == "success"
+    content = f"[broker]\n{setting} = 0\n"
+    assert await asyncio.to_thread(reload, broker, path, content) == [
+        f"INFO    configuration reloaded: {setting}: {change}"
+    ]
+    assert await fate_of_a_lost_request(broker) == "worker_lost"
+    await asyncio.to_thread(reload, broker, path, "")
+    assert await fate_of_a_lost_request(broker) == "success"
+
+
+async def test_hedging_is_turned_off_and_on_again(programs: Programs, path: Path) -> None:
+    broker = start(programs, path, "[broker]\nhedges_share_max = 0\n")
+
+    async def slow(_: Any) -> None:
+        await asyncio.sleep(0.2)
+
+    async with (
+        serving(broker.worker_url, {"c": slow}, name="a"),
+        serving(broker.worker_url, {"c": slow}, name="b"),
+        connected(broker.requester_url) as requester,
+    ):
+        hedged_counts = []
+        for share in ("0", "1", "0"):
+            content = f"[broker]\nhedges_share_max = {share}\n"
+            await asyncio.to_thread(reload, broker, path, content)
+            before = (await asyncio.to_thread(broker.status))["counts"]["hedged"]
+            assert (await requester.call("c", idempotent=True, hedge=0.02))["success"]
+            hedged_counts.append((await asyncio.to_thread(broker.status))["counts"]["hedged"] - before)
+    assert hedged_counts == [0, 1, 0]
+
+
 async def test_the_bound_on_connections_is_in_force_at_once(programs: Programs, path: Path) -> None:
     broker = start(programs, path, "")
     await asyncio.to_thread(reload, broker, path, "[broker]\nconnections_count_max = 1\n")

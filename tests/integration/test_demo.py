@@ -270,7 +270,7 @@ def test_ctrl_c_at_any_moment_is_clean(moment: str) -> None:
 async def test_the_killed_worker_comes_back_and_no_request_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_run, "CUT_OFF_S_MAX", 0.3)
     monkeypatch.setattr(demo_run, "RETURN_S_MAX", 0.5)
-    run = DemoRun(seconds=600, worker_count=3, concurrency=24)
+    run = DemoRun(duration_s=600, worker_count=3, concurrency=24)
     try:
         await run.start()
         before = {row.name: row for row in run.look().workers}

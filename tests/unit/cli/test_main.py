@@ -89,7 +89,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["request"], "error: Missing argument 'COMMAND'. (try: taskferry request --help)"),
         (
             ["request", "echo", "--timeout", "-1"],
-            "error: Invalid value for '--timeout'",
+            "error: --timeout: expected a number of seconds over 0 and at most 3600, got -1",
         ),
         (["request", "echo", "--timeout", "nan"], "error: --timeout: expected a number of seconds over 0"),
         (["request", "echo", "--concurrency", "2"], "error: --concurrency needs --count"),

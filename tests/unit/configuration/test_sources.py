@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from taskferry.configuration.kinds import Dictionary, Number, Switch, Text, Whole
-from taskferry.configuration.schema import Table, setting
+from taskferry.configuration.schema import Table, checked, setting
 from taskferry.configuration.sources import FILE_SIZE_BYTES_MAX, ConfigurationError, Sourced, Sources
 
 
@@ -168,11 +168,11 @@ def test_it_is_read_again_as_the_file_is_then(path: Path) -> None:
     ("values", "text"),
     [
         ({"deck_count": 0}, "deck_count: expected a whole number from 1 to 9, got 0"),
-        ({"speed_s": 0}, "speed: expected a number of seconds from 1 to 60, got 0"),
+        ({"speed_s": 0}, "speed_s: expected a number of seconds from 1 to 60, got 0"),
     ],
 )
 def test_settings_made_in_code_have_the_same_bounds(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=r".") as error:
-        SHIP.make(**values)
+        checked(Ship, values)
     assert str(error.value) == text
-    assert SHIP.make(deck_count=9, speed_s=None) == Ship(deck_count=9)
+    assert checked(Ship, {"deck_count": 9, "speed_s": None}) == Ship(deck_count=9)

@@ -62,14 +62,14 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--concurrency", "0"], "0 is not in the range 1<=x<=10000"),
-        (["--concurrency", "10001"], "10001 is not in the range 1<=x<=10000"),
-        (["--weight", "0.001"], "0.001 is not in the range 0.01<=x<=100"),
+        (["--concurrency", "0"], "--concurrency: expected a whole number from 1 to 10000, got 0"),
+        (["--concurrency", "10001"], "--concurrency: expected a whole number from 1 to 10000, got 10001"),
+        (["--weight", "0.001"], "--weight: expected a number from 0.01 to 100, got 0.001"),
         (["--label", "gpu"], "'gpu' is not of the form K=V"),
         (["--label", "=yes"], "'=yes' is not of the form K=V"),
         (["--encoding", "xml"], "'xml' is not one of 'json', 'msgpack'"),
-        (["--grace", "-1"], "-1.0 is not in the range 0<=x<=3600"),
-        (["--processes", "0"], "0 is not in the range 1<=x<=256"),
+        (["--grace", "-1"], "--grace: expected a number of seconds from 0 to 3600, got -1"),
+        (["--processes", "0"], "--processes: expected a whole number from 1 to 256, got 0"),
         (["--log-level", "loud"], "'loud' is not one of"),
         (["--unheard-of"], "No such option"),
         (

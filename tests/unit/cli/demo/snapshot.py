@@ -22,7 +22,7 @@ def snapshot(**changes: Any) -> Snapshot:
     moment = Snapshot(
         headline="A broker, 3 workers, 24 requests at a time, each answer checked.",
         elapsed_s=8.25,
-        seconds=10.0,
+        duration_s=10.0,
         addresses=Addresses("ws://127.0.0.1:50001", "ws://127.0.0.1:50002", "http://127.0.0.1:50003"),
         workers=WORKERS,
         commands=COMMANDS,
