@@ -1,4 +1,4 @@
-"""`taskferry broker`: options from the settings' own table, one clear line for what is wrong, then `run`."""
+"""`taskferry broker`: its options, and one clear line if it cannot start."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from .settings import BROKER
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def broker(context: click.Context, /, **_: Any) -> None:
-    """Run a broker: workers dial in on one port, requesters on another, operators look in by HTTP.
+    """Run a broker. Workers connect to one port, requesters to another, and operators to a third by HTTP.
 
-    Settings come from the command line, else the environment, else the --config file, else the defaults. SIGHUP has the
-    file read anew. Stops on SIGTERM or Ctrl-C once requests in flight have ended (--grace seconds at most); a second
-    signal stops it at once.
+    Each setting comes from the command line, else the environment, else the --config file, else its default. SIGHUP
+    reloads the file. SIGTERM and Ctrl-C stop the broker once requests in flight have ended, after --grace seconds at
+    most; a second signal stops it at once.
 
-    Exit code 0 after an orderly stop, 2 for a setting or a port that cannot be had.
+    Exit codes: 0 stopped as asked; 2 a setting is wrong, or a port could not be bound.
     """
-    from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` must not wait for what a broker needs
+    from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` needs none of these
     from .broker import PortTaken  # noqa: PLC0415
     from .run import run  # noqa: PLC0415
     from .strategies import StrategyError  # noqa: PLC0415

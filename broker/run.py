@@ -1,5 +1,4 @@
-"""A broker as a whole process: event loop, signals, HTTP, the line that says where it listens, and the drain at the
-end."""
+"""A broker as a process: event loop, signals, HTTP port, the line that says where it listens, and the drain."""
 
 import asyncio
 import contextlib
@@ -27,8 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 def run(sources: Sources, configuration: Configuration) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain; a second signal ends it at once. SIGHUP has `sources`, from which
-    `configuration` was read, read anew. Raises PortTaken and StrategyError."""
+    """Serve until SIGTERM or Ctrl-C, then drain; a second signal stops at once. SIGHUP reads `sources` again.
+
+    `configuration` was read from `sources`. Raises PortTaken and StrategyError.
+    """
     raise_open_files_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(sources, configuration))
@@ -49,7 +50,7 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
         _announce(broker, http)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 10, 10)  # connections leave cycles behind, requests do not
+        gc.set_threshold(20_000, 10, 10)  # connections leave reference cycles, requests do not
         await stopping.wait()
         await _stop(broker, hurrying)
         await http.stop()

@@ -93,12 +93,12 @@ class BrokerSettings:
     queue_size_bytes_max: int = _of_core(
         "queue_size_bytes_max",
         Whole(0, 2**40, "bytes"),
-        "Data of requests that wait for a free slot, over all commands.",
+        "Total size of the data of requests that wait for a free slot.",
     )
     in_flight_count_max: int = _of_core(
         "in_flight_count_max",
         Whole(1, 1_000_000),
-        "Requests in flight on one requester connection.",
+        "Requests in flight per requester connection.",
     )
     retries_count_max: int = _of_core(
         "retries_count_max",
@@ -108,12 +108,12 @@ class BrokerSettings:
     retries_share_max: float = _of_core(
         "retries_share_max",
         Number(0, 1),
-        "Retries per recent request, over all commands. 0 turns retries off.",
+        "Retries as a share of the requests of the last 20 seconds, plus a reserve of 10. 0 turns them off.",
     )
     hedges_share_max: float = _of_core(
         "hedges_share_max",
         Number(0, 1),
-        "Hedges per recent request, over all commands. 0 turns hedging off.",
+        "Hedges as a share of the requests of the last 20 seconds, plus a reserve of 10. 0 turns them off.",
     )
     connections_count_max: int = setting(
         20_000,

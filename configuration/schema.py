@@ -1,4 +1,4 @@
-"""How a program declares its settings: a dataclass for each table, each field with its kind, bounds and help.
+"""How a program declares its settings: a dataclass per table, each field with its kind, bounds and help.
 
 A file, the options of the command line, `taskferry check-config`, docs/configuration.md and the keyword arguments of an
 SDK all follow from that declaration. Must not know where values come from.

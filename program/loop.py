@@ -1,12 +1,12 @@
-"""The event loop that programs run on: uvloop where it is installed, asyncio's own elsewhere (Windows)."""
+"""The event loop of our programs: uvloop if it is installed, else asyncio's own (Windows)."""
 
 import asyncio
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop that is not running yet, as `asyncio.Runner(loop_factory=...)` takes it.
+    """A new loop, for `asyncio.Runner(loop_factory=...)`.
 
-    uvloop is loaded only here: its import takes longer than a single request.
+    uvloop is imported only here: that takes longer than a request.
     """
     try:
         import uvloop  # noqa: PLC0415

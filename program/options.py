@@ -1,7 +1,4 @@
-"""The options that every program has, `--config`, `--log-level` and `--log-format`, and what all of its options gave.
-
-Knows click and the table [log]; must not know how lines are written.
-"""
+"""The options of a program: `--config`, those of its table, and those of its log."""
 
 from typing import Any
 
@@ -14,14 +11,14 @@ from .table_options import config_option, given_by, options_of, source_of
 
 
 class LevelWord(click.ParamType["tuple[str | None, str]"]):
-    """`LEVEL`, or `LOGGER=LEVEL`: the logger, None for all, and the level."""
+    """`LEVEL` or `LOGGER=LEVEL`: the logger (None for all) and its level."""
 
     name = "LEVEL"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str | None, str]:
-        """Split at the `=`, where there is one."""
+        """Split at the `=`, if there is one."""
         logger, separator, level = str(value).rpartition("=")
         if separator and not logger:
             self.fail(f"{value!r} is not of the form LOGGER=LEVEL", param, ctx)
@@ -55,7 +52,7 @@ def log_options(variables: str, level_default: str) -> list[click.Option]:
 
 
 def log_given_by(context: click.Context) -> dict[str, Sourced]:
-    """What of the table [log] was not left out, by key."""
+    """The values of the table [log] that the environment or the command line gave, by key."""
     given: dict[str, Sourced] = {}
     source = source_of(context, "log_level")
     if source is not None:
@@ -83,6 +80,6 @@ def program_options(
 
 
 def sources_of(context: click.Context, table: Table[Any]) -> Sources:
-    """What a program with these options was started with."""
+    """Where a program with these options takes its settings from."""
     given = {table.name: given_by(context, table), LOG.name: log_given_by(context)}
     return Sources((table, LOG), context.params["config"], given)

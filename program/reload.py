@@ -20,7 +20,7 @@ Settings = TypeVar("Settings")
 
 
 class Reload(Generic[Settings]):
-    """Call `again` for each SIGHUP. `settings` are those of `table` that are in force."""
+    """Call `again` at each SIGHUP. `settings` are those of `table` that are in force."""
 
     def __init__(self, sources: Sources, started_with: Configuration, table: Table[Settings]) -> None:
         self._sources = sources
@@ -29,14 +29,14 @@ class Reload(Generic[Settings]):
 
     @property
     def settings(self) -> Settings:
-        """Of `table`, as they are in force."""
+        """The settings of the table that are in force."""
         return self._in_force.settings(self._table)
 
     def again(self, take: Callable[[Settings], None]) -> None:
-        """Read the file again. If live settings of the table have changed, call `take` with the settings in force from
-        now on. Nothing changes if the file has an error, or if `take` raises ValueError."""
+        """Read the file again. Calls `take` with the new settings if a live setting of the table has changed. Nothing
+        changes if the file has an error, or if `take` raises ValueError."""
         if self._sources.path is None:
-            tell(logger, ReloadRefused("there is no file: --config was not given at the start"))
+            tell(logger, ReloadRefused("there is no file: started without --config"))
             return
         try:
             read = self._sources.read()
@@ -63,7 +63,7 @@ class Reload(Generic[Settings]):
             tell(logger, RestartNeeded(tuple(fixed.values())))
 
     def _changes(self, table: Table[Any], read: Configuration) -> tuple[dict[str, str], dict[str, str]]:
-        """What differs from what is in force, as `KEY: OLD -> NEW` by key: what is live, and the rest."""
+        """The changes that `read` makes, as `KEY: OLD -> NEW` by key: of live settings, and of all others."""
         live: dict[str, str] = {}
         fixed: dict[str, str] = {}
         for key, setting in table.settings.items():

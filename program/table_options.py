@@ -1,6 +1,6 @@
-"""A table's settings as options of a click command, and back: what the command line and the environment gave.
+"""A table's settings as options of a click command, and the values that the command line and the environment gave.
 
-Knows click; must not know files, nor what a setting is for.
+Must not know what a setting is for.
 """
 
 import os
@@ -38,8 +38,7 @@ def config_option(variable: str) -> click.Option:
         type=click.Path(path_type=Path),
         metavar="FILE",
         envvar=variable,
-        show_envvar=True,
-        help="TOML file; see docs/configuration.md, and `taskferry check-config FILE`.",
+        help=f"TOML file with settings. `taskferry check-config FILE` checks it.  [env var: {variable}]",
     )
 
 
@@ -61,7 +60,7 @@ class Numeral(click.ParamType["int | float | str"]):
 
 
 def options_of(table: Table[Any]) -> list[click.Option]:
-    """One option for each setting that has one, with its variable, its bounds and its default."""
+    """An option for each setting that has one."""
     return [_option(setting) for setting in table.settings.values() if setting.option]
 
 
@@ -97,7 +96,7 @@ def _notes(setting: Setting) -> Iterator[str]:
 
 
 def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:
-    """What was not left out, by key."""
+    """The values of `table` that the environment or the command line gave, by key."""
     given: dict[str, Sourced] = {}
     for setting in table.settings.values():
         source = source_of(context, setting.key) if setting.option else None
@@ -110,7 +109,7 @@ def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:
 
 
 def source_of(context: click.Context, name: str) -> str | None:
-    """The flag or the variable that gave a parameter its value; None where it was left out."""
+    """The flag or variable that gave a parameter its value. None if it was left out."""
     match context.get_parameter_source(name):
         case ParameterSource.COMMANDLINE:
             return _parameter(context, name).opts[0]
@@ -121,8 +120,8 @@ def source_of(context: click.Context, name: str) -> str | None:
 
 
 def flags_of(context: click.Context) -> list[str]:
-    """What stood on the command line, as words again: for a process of the same program. Hidden options and arguments
-    are left out; the environment is handed on by itself."""
+    """The flags of the command line, as words, to start another process of the program. Without hidden options,
+    arguments and the environment, which that process inherits."""
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -139,7 +138,7 @@ def flags_of(context: click.Context) -> list[str]:
 
 
 def _word(item: Any) -> str:
-    """As it was written: `K=V` is a pair, whose K may have been left out."""
+    """As it was written. `K=V` is a pair, whose K may be None."""
     if isinstance(item, tuple):
         key, value = item
         return value if key is None else f"{key}={value}"

@@ -1,7 +1,6 @@
-"""`taskferry request`: its options, and what is wrong with them. `python -m taskferry.requester` does the same.
+"""`taskferry request`: its options, and their errors. `python -m taskferry.requester` does the same.
 
-Knows names, bounds and help of the options; what they set in motion (program.py) is loaded only once it is needed, so
-that `--help` is quick.
+What sends a request (program.py) is imported only when it is needed, so that `--help` is quick.
 """
 
 from collections.abc import Callable
@@ -25,7 +24,7 @@ _EXIT_CODE_TABLE = "\n".join(f"  {code:<4} {meaning}" for code, meaning in exit_
 
 
 def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option that may also be given by environment: `--broker` by TASKFERRY_REQUEST_BROKER, and so on."""
+    """An option with an environment variable: `--target` with TASKFERRY_REQUEST_TARGET, and so on."""
     variable = "TASKFERRY_REQUEST_" + name.removeprefix("--").replace("-", "_").upper()
     return click.option(name, *aliases, envvar=variable, show_envvar=True, **attributes)
 
@@ -41,7 +40,7 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
 @_option(
     "--idempotent",
     is_flag=True,
-    help="The command may run more than once, as when a worker or a connection is lost.",
+    help="The command may run more than once, if a worker or a connection is lost.",
 )
 @_option(
     "--priority",
@@ -51,28 +50,29 @@ def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function],
 @_option(
     "--affinity",
     metavar="KEY",
-    help="Requests with the same key go to the same worker, where the broker's strategy knows how.",
+    help="Send requests with the same key to the same worker, if the broker's strategy supports it.",
 )
-@_option("--target", metavar="WORKER", help="The only worker that may run it.")
+@_option("--target", metavar="WORKER", help="Send it to this worker only.")
 @_option(
     "--label",
     "labels",
     metavar="K=V",
     multiple=True,
-    help="What its worker must have. May be repeated; the same K again: any one of the values.",
+    help="Send it to a worker with this label. May be repeated; for the same K, any of its values will do.",
 )
 @_option(
     "--hedge",
     metavar="SECONDS|p95",
-    help="Send a second copy to another worker after so long, or at this percentile; the first answer counts.",
+    help="Send a hedge to another worker after SECONDS, or at a percentile of recent durations; the first result "
+    "is used.",
 )
 @click.option(
-    "--count", type=click.IntRange(1, COUNT_MAX), help="Send it so many times, and print a summary."
+    "--count", type=click.IntRange(1, COUNT_MAX), help="Send it this many times, and print a summary."
 )
 @click.option(
     "--concurrency",
     type=click.IntRange(1, limits.IN_FLIGHT_COUNT_MAX),
-    help="With --count: so many at once.  [default: 1]",
+    help="With --count: how many at once.  [default: 1]",
 )
 @click.pass_context
 def request(
@@ -95,15 +95,15 @@ def request(
 
     \b
     DATA is one of
-      '{"message": "Hello"}'     a JSON text
-      message=Hello n=3          pairs; a value is JSON where it can be, else text
-      @FILE                      a JSON file, or MessagePack where its name ends in .msgpack
-      -                          JSON from standard input
-    and {} when left out.
+      '{"message": "Hello"}'  JSON
+      message=Hello n=3       pairs, whose values are JSON if they can be, else text
+      @FILE                   a file of JSON, or of MessagePack if named .msgpack
+      -                       JSON from standard input
+    and {} if left out.
 
     The result is printed as JSON: indented and coloured on a terminal, else on one line.
     """
-    from .arguments import DataError, data_from  # noqa: PLC0415  # loaded when needed: see the module's docstring
+    from .arguments import DataError, data_from  # noqa: PLC0415  # as the module's docstring says
     from .client import Requester  # noqa: PLC0415
     from .program import Order, keep_on_at_hangup, send_many, send_one  # noqa: PLC0415
     from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
@@ -133,7 +133,7 @@ def request(
 
 
 def _settings(context: click.Context) -> RequesterOptions:
-    """What the table [requester] and the options say; logging is set up on the way."""
+    """The settings of the table [requester]. Sets up logging, too."""
     from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
 
     try:

@@ -1,6 +1,6 @@
 """A worker as a program: an event loop, signals, an exit code.
 
-Knows what a person or a process supervisor does to a program; knows nothing of brokers or messages.
+Must not know brokers or messages.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXIT_RELOAD: Final = 3
-"""Exit code by which a worker asks whoever supervises it to be started again: its source has changed."""
+"""The exit code of a worker that its supervisor should restart, because its source has changed."""
 
 
 def reload_nothing() -> None:
-    """What SIGHUP does to a worker without a file."""
+    """The answer to SIGHUP if there is no file."""
     tell(logger, ReloadRefused("this worker was not started with --config"))
 
 
@@ -44,9 +44,9 @@ def run_program(
 ) -> int:
     """Serve until told to stop; the exit code: 0, EXIT_RELOAD, or 128 + the signal that stopped it at once.
 
-    The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: a further signal changes nothing,
-    because a terminal and a service manager send each signal to the whole group. `sources`: drain when one changes.
-    `on_reload`: called at SIGHUP. Raises as `Worker.serve` does.
+    The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: further signals are ignored, because
+    terminals and service managers send each signal to the whole process group. `sources`: drain when one of them
+    changes. `on_reload`: called at SIGHUP. Raises as `Worker.serve` does.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(
@@ -55,8 +55,8 @@ def run_program(
 
 
 def stop_when_supervisor_ends() -> None:
-    """Have SIGTERM raised here once standard input ends: a supervisor holds its other end for as long as it lives and
-    wants this process to live."""
+    """Raise SIGTERM in this process once standard input ends. The supervisor closes the other end to stop this process,
+    and the system closes it if the supervisor dies."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ async def _serve(
     def receive(signum: signal.Signals) -> None:
         received.append(signum)
         if len(received) == 1:
-            hint = "" if is_supervised else "; once more to stop at once"
+            hint = "" if is_supervised else "; send it again to stop at once"
             tell(logger, WorkerDraining(signum.name, worker.settings.grace_s, hint))
             worker.drain()
         elif not is_supervised:

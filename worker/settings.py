@@ -1,8 +1,7 @@
-"""What can be set on a worker, in code and by its operator: the one declaration of both.
+"""The settings of a worker, declared once for its code and its operator.
 
-`Worker(...)` takes the fields of WorkerSettings as keyword arguments. A worker program is started with WorkerOptions:
-what its operator sets there comes before what the code says. Knows only numbers and words, so that the command line can
-show them without loading the worker.
+`Worker(...)` takes the fields of WorkerSettings as keyword arguments. A worker program is started with WorkerOptions,
+which override what the code says. Imports only what the command line needs for `--help`.
 """
 
 import re
@@ -35,20 +34,20 @@ _LABEL: Final = Text(wire.LABEL_LENGTH_MAX)
 
 
 def _of_module(default: Any, kind: Kind, help: str, otherwise: str = "", **facts: Any) -> Any:
-    """A setting of which the module decides if the operator does not. `otherwise`: words for the default."""
+    """A setting that the operator may override. `otherwise`: words for the default."""
     return setting(
         default, kind, help, instead=f"the module's, else {otherwise or shown(kind, default)}", **facts
     )
 
 
 def _in_code(default: Any, kind: Kind, help: str) -> Any:
-    """A setting that only the module can make, because it depends on its handlers."""
+    """A setting that only the module has, because it depends on the handlers."""
     return setting(default, kind, help, key=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """The settings of one worker. `checked` makes them from values that may be out of bounds."""
+    """The settings of one worker. Use `checked` to make them from values that may be out of bounds."""
 
     name: str | None = _of_module(
         None, _NAME, "Name of the worker, unique at the broker.", "host, process id and random digits"
@@ -64,7 +63,7 @@ class WorkerSettings:
     labels: Mapping[str, str] | None = _of_module(
         None,
         Dictionary(_LABEL, _LABEL, wire.LABELS_COUNT_MAX),
-        "Label that requests can target. May be repeated on the command line.",
+        "Label that requests can target. May be repeated.",
         "none",
         option="--label",
     )
@@ -97,7 +96,7 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions(WorkerSettings):
-    """What a worker program is started with: its own settings, and those of its worker."""
+    """The settings of a worker program: its own, and those of its worker."""
 
     broker: str = setting(BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "Worker port of the broker.")
     processes: int = setting(

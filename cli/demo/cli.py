@@ -1,7 +1,7 @@
-"""`taskferry demo`: the main job on one machine, without set-up, live; it ends by itself.
+"""`taskferry demo`: the command, with its options, signals and exit codes.
 
-Knows options, signals and exit codes; the run is in run.py, its looks in display.py. Those are loaded once
-signals are handled, not before: a Ctrl-C in the midst of an import would be a traceback.
+The run is in run.py, its look in display.py. Both are imported once signals are handled: before that, a Ctrl-C during
+an import would be a traceback.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ SECONDS_MAX: Final = 86_400.0
 
 WORKERS_DEFAULT: Final = 3
 WORKERS_MAX: Final = 16
-"""Each is a process of this machine, and a row of the table."""
+"""Each is a process on this machine, and a row of the table."""
 
 CONCURRENCY_DEFAULT: Final = 24
-"""Half of the slots of three workers: all of them are busy, and nothing waits."""
+"""Half of the slots of three workers: all are busy, and nothing waits."""
 CONCURRENCY_MAX: Final = 1000
-"""What one requester may have in flight is a little more."""
+"""A requester may have more in flight."""
 
 REDRAW_INTERVAL_S: Final = 0.25
-"""Often enough to look alive; drawing a table takes a few milliseconds from the requests."""
+"""Often enough to look alive. Drawing a table takes a few milliseconds, which the requests lack."""
 
 
 class Interruption:
-    """SIGINT and SIGTERM while the demo is alive: counted, passed on, never an exception in the midst of something."""
+    """SIGINT and SIGTERM during the demo: counted and passed on, never an exception at a random place."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -52,7 +52,7 @@ class Interruption:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """From here on. After it SIGINT is ignored: only the way out is left, and it is short."""
+        """Within the block. After it SIGINT is ignored: the process is about to exit."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
         try:
@@ -62,7 +62,7 @@ class Interruption:
 
     @contextmanager
     def passed_on_to(self, run: "DemoRun") -> Iterator[None]:
-        """Tell `run`, in the running loop, of every signal, earlier ones included."""
+        """Call `run.interrupt` in the running loop at every signal, earlier ones included."""
         self._loop, self._run = asyncio.get_running_loop(), run
         for _ in range(self._count):
             run.interrupt()
@@ -78,19 +78,19 @@ class Interruption:
 
 
 def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option that may also be given by environment: `--seconds` by TASKFERRY_DEMO_SECONDS, and so on."""
+    """An option with an environment variable: `--seconds` with TASKFERRY_DEMO_SECONDS, and so on."""
     variable = "TASKFERRY_DEMO_" + name.removeprefix("--").upper()
     return click.option(name, *aliases, envvar=variable, show_envvar=True, **attributes)
 
 
 def _finite(_context: click.Context, _option: click.Parameter, duration_s: float) -> float:
-    if math.isnan(duration_s):  # which is in every range
+    if math.isnan(duration_s):  # which passes every range check
         raise click.BadParameter("nan is not a number of seconds")
     return duration_s
 
 
 def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    """Found out before the run, not after it."""
+    """Checked before the run, not after it."""
     if path is not None and not path.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r}")
     return path
@@ -111,7 +111,7 @@ def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path
     type=click.IntRange(1, WORKERS_MAX),
     default=WORKERS_DEFAULT,
     show_default=True,
-    help="Worker processes. From two on, one is killed on the way.",
+    help="Worker processes. If there are two or more, one is killed during the run.",
 )
 @_option(
     "--concurrency",
@@ -124,19 +124,19 @@ def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path
     "--export",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     callback=_path_to_write,
-    help="Write the final table here, as SVG.",
+    help="Write the final table to this file, as SVG.",
 )
 @click.pass_context
 def demo(
     context: click.Context, duration_s: float, workers: int, concurrency: int, export: Path | None
 ) -> None:
-    """See it all at work on this machine: a broker, workers, a stream of requests, and a live table.
+    """See Taskferry at work on this machine: a broker, workers, a stream of requests, and a live table.
 
-    Everything is real: sockets, processes, the built-in commands, and every answer is checked. On the way one worker is
-    killed (kill -9) and comes back. Ports are free ones on the loopback address and are shown, so that you can look in
-    meanwhile; --seconds 600 gives you the time. Ctrl-C ends it at once. In a pipe there are plain lines and no table.
+    Everything is real: sockets, processes and the built-in commands. Every answer is checked. One worker is killed
+    (kill -9) and restarted. The ports are free ones on the loopback address. They are shown, so that you can connect to
+    them; --seconds 600 gives you the time. Ctrl-C ends the demo at once. In a pipe it prints plain lines and no table.
 
-    Exit codes: 0 every request was answered right, 1 one was not, 2 wrong options.
+    Exit codes: 0 every request was answered correctly; 1 one was not; 2 wrong options.
     """
     interruption = Interruption()
     with interruption.handled():
@@ -147,13 +147,13 @@ def demo(
 def _carry_out(
     interruption: Interruption, duration_s: float, worker_count: int, concurrency: int, export: Path | None
 ) -> int:
-    """Run, show, and give the exit code."""
-    from ...program.loop import new_event_loop  # noqa: PLC0415 - here and below: see the module's docstring
+    """Run and show the demo; the exit code."""
+    from ...program.loop import new_event_loop  # noqa: PLC0415 - here and below: as the module's docstring says
     from .display import choose_display  # noqa: PLC0415
     from .run import DemoRun  # noqa: PLC0415
     from .worker import DemoFailed  # noqa: PLC0415
 
-    logging.getLogger("taskferry").setLevel(logging.ERROR)  # that a worker is lost is part of the show
+    logging.getLogger("taskferry").setLevel(logging.ERROR)  # losing a worker is part of the demo
     display = choose_display()
 
     async def main() -> int:
@@ -168,14 +168,14 @@ def _carry_out(
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(main())
     except BrokenPipeError:
-        raise  # whoever read has seen enough: click ends quietly
+        raise  # the reader has gone: click exits quietly
     except (DemoFailed, OSError) as error:
         click.echo(f"error: {error}", err=True)
         return FAILED
 
 
 async def _show(run: "DemoRun", display: "Display", export: Path | None) -> int:
-    """The run from its start to its summary, and the exit code."""
+    """The run from its start to its summary; the exit code."""
     looking = asyncio.create_task(_look_often(run, display))
     try:
         await run.start()
@@ -187,7 +187,7 @@ async def _show(run: "DemoRun", display: "Display", export: Path | None) -> int:
         looking.cancel()
         await asyncio.wait({looking})
     if not looking.cancelled():
-        looking.result()  # raises: nobody reads any more
+        looking.result()  # raises OSError if nobody reads
     snapshot, outcome = run.look(), run.outcome()
     display.finish(snapshot, outcome)
     if export is not None and not _export(export, snapshot, outcome):
@@ -207,16 +207,16 @@ async def _look_often(run: "DemoRun", display: "Display") -> None:
 
 
 def _export(path: Path, snapshot: "Snapshot", outcome: "Outcome") -> bool:
-    """Whether the picture was written, or rightly was not."""
+    """Write the picture, unless the run was stopped early. False if that failed."""
     from .display import write_picture  # noqa: PLC0415
 
     if outcome.is_cut_short:
-        click.echo(f"{path} is left as it was: the demo was stopped early.")
+        click.echo(f"{path} was not written: the demo was stopped early.")
         return True
     try:
         write_picture(path, snapshot, outcome)
     except OSError as error:
         click.echo(f"error: {path}: {error.strerror}", err=True)
         return False
-    click.echo(f"{path} is written.")
+    click.echo(f"{path} was written.")
     return True

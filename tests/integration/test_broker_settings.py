@@ -1,4 +1,4 @@
-"""Where a broker's settings come from, and how it says that one cannot be: real processes, exit codes and output."""
+"""Where a broker's settings come from, and the errors for wrong ones: real processes, exit codes and output."""
 
 import socket
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def taken_port() -> Iterator[int]:
 
 
 def last_words(programs: Programs, *options: str, environment: dict[str, str] | None = None) -> str:
-    """What a broker that cannot start says, which must be one line, on standard error alone."""
+    """The output of a broker that cannot start: one line, on standard error only."""
     broker = programs.start("-m", "taskferry.broker", *FREE_PORTS, *options, environment=environment)
     assert broker.wait() == USAGE_ERROR
     assert broker.stdout == ""

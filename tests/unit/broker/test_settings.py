@@ -1,4 +1,4 @@
-"""A broker's settings: which values each may have, what reaches the core, and the options made from them."""
+"""The settings of a broker: their bounds, what reaches the core, and their options."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def test_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [(name, *bounds) for name, bounds in BOUNDS.items()])
-def test_each_bound_is_allowed_and_what_is_beyond_is_not(name: str, low: int, high: int) -> None:
+def test_each_bound_is_allowed_and_nothing_beyond_it(name: str, low: int, high: int) -> None:
     for value in (low, high):
         assert getattr(made(**{name: value}), name) == value
     for value in (low - 1, high + 1):
@@ -75,7 +75,7 @@ def test_each_bound_is_allowed_and_what_is_beyond_is_not(name: str, low: int, hi
         assert text.endswith(f" from {low} to {high}, got {value}")
 
 
-def test_a_timeout_is_more_than_nothing_and_an_hour_at_most() -> None:
+def test_a_timeout_is_over_zero_and_at_most_an_hour() -> None:
     for value in (0.001, 3600):
         assert made(timeout_s=value).timeout_s == value
     for bad in (0, -1, float("nan"), 3600.1, float("inf")):
@@ -89,7 +89,7 @@ def test_every_number_is_bounded() -> None:
     assert numbers == set(BOUNDS) | {"timeout_s"}
 
 
-def test_what_a_reload_can_change() -> None:
+def test_the_settings_that_a_reload_changes() -> None:
     assert {key for key, setting in BROKER.settings.items() if setting.is_live} == LIVE
 
 
@@ -113,7 +113,7 @@ def test_what_a_reload_can_change() -> None:
         ({"host": ""}, "host: expected a text of 1 to 255 characters, got 0"),
     ],
 )
-def test_what_cannot_be_is_named(values: dict[str, Any], text: str) -> None:
+def test_an_error_names_the_setting(values: dict[str, Any], text: str) -> None:
     assert complaint(**values) == text
 
 
@@ -129,7 +129,7 @@ def test_a_hundred_patterns_are_allowed_and_the_longest() -> None:
     assert made(strategies=table).strategies == table
 
 
-def test_the_choice_of_strategy_is_by_the_first_pattern_that_fits() -> None:
+def test_the_first_pattern_that_matches_chooses_the_strategy() -> None:
     settings = made(strategy="random", strategies={"resize-*": "consistent_hash", "*": "round_robin"})
     choice = settings.strategy_choice(lambda: 0.0)
     assert [choice.name_for(command) for command in ("resize-image", "echo")] == [
@@ -140,7 +140,7 @@ def test_the_choice_of_strategy_is_by_the_first_pattern_that_fits() -> None:
     assert made().strategy_choice(lambda: 0.0).name_for("echo") == "least_loaded"
 
 
-def test_what_governs_the_core_reaches_it() -> None:
+def test_the_settings_of_the_core_reach_it() -> None:
     values = {
         "timeout_s": 1.5,
         "queue_count_max": 2,
@@ -166,7 +166,7 @@ def test_every_setting_is_an_option_with_its_variable_its_bounds_and_its_default
     settings = {setting.field: setting for setting in BROKER.settings.values()}
     for name, (low, high) in BOUNDS.items():
         setting = settings[name]
-        (line,) = (line for line in result.output.splitlines() if f" {setting.option} " in line)
+        (line,) = (line for line in result.output.splitlines() if line.startswith(f"  {setting.option} "))
         notes = f"[default: {setting.default_text}; from {low} to {high}; env var: {setting.variable}]"
         assert line.endswith(notes)
 

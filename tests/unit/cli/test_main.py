@@ -1,4 +1,4 @@
-"""The `taskferry` group: quick help, sub-commands loaded one at a time, and one line for whatever is wrong."""
+"""The `taskferry` group: quick help, sub-commands that are imported when they run, and one line for each error."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ HEAVY = ("websockets", "rich", "uvicorn", "starlette", "msgspec", "asyncio", "uv
 
 @pytest.fixture(autouse=True)
 def _log_level() -> Iterator[None]:
-    """Sub-commands set it for their process, which here is that of all tests."""
+    """Restore the level: sub-commands set it for their process, which is that of the tests."""
     logger = logging.getLogger("taskferry")
     level = logger.level
     yield
@@ -111,7 +111,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_one_line_and_exit_code_2(
+def test_an_error_is_one_line_and_exit_code_2(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 2

@@ -1,4 +1,4 @@
-"""How a program ends: its exit code, and one line for whatever is wrong, however it was started."""
+"""How a program ends: its exit code, and one line for each error, however it was started."""
 
 import subprocess
 import sys

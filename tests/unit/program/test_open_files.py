@@ -1,4 +1,4 @@
-"""The limit on open files, tried in a process of its own: it cannot be raised again once a process has lowered it."""
+"""The limit on open files, tested in a separate process, because it cannot be undone."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Signals within the block and after it. The signals are raised in this very process."""
+"""Signals within the block and after it. They are raised in this process."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ def reload_nothing() -> None:
 
 
 @pytest.mark.parametrize("number", STOPPING)
-async def test_what_asks_to_stop_is_passed_on_each_time(number: signal.Signals) -> None:
+async def test_each_signal_to_stop_is_passed_on(number: signal.Signals) -> None:
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     with signals_handled(received.put_nowait, reload_nothing):
         for _ in range(2):
@@ -31,7 +31,7 @@ async def test_a_hangup_asks_to_reload() -> None:
         await asyncio.wait_for(reloaded.wait(), 5)
 
 
-async def test_what_was_handled_before_is_handled_again_after_the_block() -> None:
+async def test_the_handlers_before_the_block_are_restored_after_it() -> None:
     numbers = [*STOPPING, *([SIGHUP] if SIGHUP is not None else [])]
     before = [signal.getsignal(number) for number in numbers]
     with signals_handled(lambda _: None, reload_nothing):

@@ -1,4 +1,4 @@
-"""`python -m taskferry.worker`: options, environment, signals, exit codes, and one clear line for each mistake."""
+"""`python -m taskferry.worker`: options, environment, signals, exit codes, and one clear line for each error."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
         (["taskferry.worker:Worker"], "Error: taskferry.worker:Worker is a type, not a Worker"),
     ],
 )
-def test_mistakes_are_one_clear_line_and_exit_code_2(
+def test_errors_are_one_clear_line_and_exit_code_2(
     arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,7 +106,7 @@ def test_mistakes_are_one_clear_line_and_exit_code_2(
         ("echo", "'echo' cannot be called without data: message: missing parameter"),
     ],
 )
-async def test_a_canary_that_cannot_be_one_is_one_clear_line(
+async def test_a_command_that_cannot_be_the_canary_is_one_clear_line(
     canary: str, expected: str, tmp_path: Path, broker: FakeBroker
 ) -> None:
     code, lines = await run_to_end(tmp_path, "--broker", broker.url, "--canary", canary)
@@ -174,7 +174,7 @@ async def test_a_wrong_file_is_one_clear_line(folder: Path) -> None:
 
 
 RELOADED = "configuration reloaded: log.level: info -> debug"
-FIXED = "configuration: not without a restart: concurrency: the module's, else 16 -> 4"
+FIXED = "configuration: needs a restart: concurrency: the module's, else 16 -> 4"
 
 
 async def test_a_hangup_reloads_the_log_and_stops_nothing(folder: Path, broker: FakeBroker) -> None:
@@ -262,7 +262,7 @@ def spill_in_thread(password: str) -> object:
 
 
 @pytest.mark.parametrize("form", ["human", "json"])
-async def test_what_a_handler_is_given_and_what_it_says_is_never_logged(
+async def test_data_and_texts_of_a_handler_are_never_logged(
     form: str, tmp_path: Path, broker: FakeBroker
 ) -> None:
     (tmp_path / "tasks.py").write_text(SPILLING)
@@ -307,7 +307,7 @@ async def test_a_signal_drains_and_the_exit_code_is_0(
         assert await program.ended() == 0
         assert connection.response_counts[msg_id] == 0
     assert [line.partition(" INFO    ")[2] for line in program.lines if signum.name in line] == [
-        f"{signum.name}: finishing what runs, for 0.2 s at most; once more to stop at once"
+        f"{signum.name}: finishing what runs, for 0.2 s at most; send it again to stop at once"
     ]
     assert "1 assignments did not finish within 0.2 s" in program.lines[-1]
 
@@ -335,7 +335,7 @@ async def test_a_signal_while_there_is_no_broker_ends_it(folder: Path, broker: F
         assert await program.ended() == 0
 
 
-async def test_what_the_broker_refuses_is_one_clear_line(folder: Path, broker: FakeBroker) -> None:
+async def test_a_refusal_by_the_broker_is_one_clear_line(folder: Path, broker: FakeBroker) -> None:
     broker.answer = refuse("bad_message", "data.commands[0]: too ugly")
     broker.closes_after_answer = True
     code, lines = await run_to_end(folder, "tasks:worker", "--broker", broker.url)

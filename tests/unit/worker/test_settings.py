@@ -72,7 +72,7 @@ def test_a_setting_that_does_not_exist_is_an_error() -> None:
         Worker(concurency=4)  # type: ignore[call-arg]  # which a type checker sees, too
 
 
-def test_the_sdk_takes_what_is_declared_and_says_so() -> None:
+def test_the_sdk_has_the_declared_parameters() -> None:
     taken = inspect.signature(Worker).parameters
     assert taken == inspect.signature(WorkerSettings).parameters
     assert all(f"`{name}`" in (Worker.__doc__ or "") for name in taken)

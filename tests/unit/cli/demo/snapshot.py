@@ -1,4 +1,4 @@
-"""A moment of a run of the demo, with numbers that are easy to find again in what is shown."""
+"""A moment of a run of the demo, with numbers that are easy to recognize in the output."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ COMMANDS = [
 
 
 def snapshot(**changes: Any) -> Snapshot:
-    """A moment in the midst of a run."""
+    """A moment in the middle of a run."""
     moment = Snapshot(
-        headline="A broker, 3 workers, 24 requests at a time, each answer checked.",
+        headline="A broker, 3 workers, 24 requests at once, every answer checked.",
         elapsed_s=8.25,
         duration_s=10.0,
         addresses=Addresses("ws://127.0.0.1:50001", "ws://127.0.0.1:50002", "http://127.0.0.1:50003"),
