@@ -11,7 +11,7 @@ from ..program.options import program_options, sources_of
 from .settings import BROKER
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.pass_context
 def broker(context: click.Context, /, **_: Any) -> None:
     """Run a broker. Workers connect to one port, requesters to another, and operators to a third by HTTP.

@@ -38,7 +38,6 @@ PROGRAMS: Final = {
     "check-config",
     short_help="Check a configuration file and show the settings in force.",
     context_settings={
-        "help_option_names": ["-h", "--help"],
         "allow_interspersed_args": False,
         "ignore_unknown_options": True,
     },

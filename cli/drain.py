@@ -1,6 +1,5 @@
 """`taskferry drain`: gives a worker no more requests, and waits until it has finished those that it has."""
 
-import math
 import sys
 import time
 import urllib.parse
@@ -8,7 +7,9 @@ from typing import Any, Final
 
 import click
 
+from ..configuration.kinds import Number
 from ..program.exit_codes import FAILED, TIMEOUT
+from ..program.plain_options import option
 from ..protocol.limits import TIMEOUT_S_MAX
 from .http_port import HttpPortError, ask, fail, http_options, not_understood, print_json
 
@@ -18,16 +19,14 @@ POLL_INTERVAL_S: Final = 0.5
 DRAINING: Final = "draining"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("worker")
 @click.option("--undo", is_flag=True, help="Give it requests again.")
-@click.option(
+@option(
     "--wait",
     "wait_s",
-    metavar="SECONDS",
-    type=click.FloatRange(0, TIMEOUT_S_MAX),
+    kind=Number(0, TIMEOUT_S_MAX, "seconds"),
     default=TIMEOUT_S_MAX,
-    show_default=True,
     help="How long to wait until it has finished; 0 does not wait.",
 )
 @http_options
@@ -40,8 +39,6 @@ def drain(context: click.Context, *, worker: str, undo: bool, wait_s: float, url
     Exit codes: 0 drained (with --undo: given requests again); 1 there is no such worker, or the answer cannot be read;
     2 wrong options; 3 not finished in time; 5 cannot connect.
     """
-    if math.isnan(wait_s):
-        raise click.UsageError("--wait: nan is not a number of seconds")
     try:
         row = ask(url, f"/api/workers/{urllib.parse.quote(worker, safe='')}/drain", {"undo": undo})
         try:

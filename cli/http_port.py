@@ -15,10 +15,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from ..program.exit_codes import FAILED, NO_CONNECTION, USAGE
+from ..program.table_options import notes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 HTTP_URL_DEFAULT: Final = "http://localhost:8767"
+HTTP_VARIABLE: Final = "TASKFERRY_HTTP"
+
 ANSWER_S_MAX: Final = 5.0
 """How long a broker may take to answer, which it does between two requests."""
 
@@ -44,10 +47,8 @@ def http_options(function: Function) -> Function:
         "url",
         metavar="URL",
         default=HTTP_URL_DEFAULT,
-        show_default=True,
-        envvar="TASKFERRY_HTTP",
-        show_envvar=True,
-        help="HTTP port of the broker.",
+        envvar=HTTP_VARIABLE,
+        help="HTTP port of the broker." + notes(HTTP_URL_DEFAULT, None, HTTP_VARIABLE),
     )
     return url(as_json(function))
 

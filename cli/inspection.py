@@ -13,7 +13,7 @@ from .http_port import HttpPortError, ask, fail, http_options, not_understood, p
 WAITING_PATH: Final = "/api/requests"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @http_options
 @click.pass_context
 def workers(context: click.Context, url: str, as_json: bool) -> None:
@@ -24,7 +24,7 @@ def workers(context: click.Context, url: str, as_json: bool) -> None:
     _show(context, url, "/api/workers", as_json=as_json)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @http_options
 @click.pass_context
 def status(context: click.Context, url: str, as_json: bool) -> None:
@@ -35,7 +35,7 @@ def status(context: click.Context, url: str, as_json: bool) -> None:
     _show(context, url, "/api/status", as_json=as_json)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("request_id", required=False)
 @http_options
 @click.pass_context

@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.help) for name, entry in ENTRIES.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup)
 @click.version_option(package_name="taskferry", message="%(package)s %(version)s")
 def taskferry() -> None:
     """Taskferry sends requests to workers on many machines, through one broker.

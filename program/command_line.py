@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from .exit_codes import INTERRUPTED, USAGE
+
+HELP_WIDTH_MAX: Final = 120
+"""Columns of the help, on a terminal that has them. Longer lines are hard to read."""
 
 
 class Refused(click.ClickException):
@@ -18,7 +21,13 @@ class Refused(click.ClickException):
 def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `command` as the program `name`, and exit. `arguments` are by default those of the process."""
     try:
-        code = command.main(arguments, prog_name=name, standalone_mode=False)
+        code = command.main(
+            arguments,
+            prog_name=name,
+            standalone_mode=False,
+            help_option_names=["-h", "--help"],
+            max_content_width=HELP_WIDTH_MAX,
+        )
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else name
         click.echo(f"error: {error.format_message()} (try: {path} --help)", err=True)

@@ -7,7 +7,7 @@ import click
 from ..configuration.schema import Table
 from ..configuration.sources import Sourced, Sources
 from ..log.settings import FORMATS, LEVELS, LOG, LogSettings
-from .table_options import config_option, given_by, options_of, source_of
+from .table_options import config_option, given_by, notes, options_of, source_of
 
 
 class LevelWord(click.ParamType["tuple[str | None, str]"]):
@@ -39,14 +39,14 @@ def log_options(variables: str, level_default: str) -> list[click.Option]:
             multiple=True,
             envvar=level_variables,
             help=f"Lowest level to log, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and its "
-            "children, as in `taskferry.transport=debug`. May be repeated.  "
-            f"[default: {level_default}; env var: {', '.join(level_variables)}]",
+            "children, as in `taskferry.transport=debug`. May be repeated."
+            + notes(level_default, None, *level_variables),
         ),
         click.Option(
             ["--log-format", "log_format"],
             type=click.Choice(FORMATS),
             envvar=format_variables,
-            help=f"{format.help}  [default: {format.default_text}; env var: {', '.join(format_variables)}]",
+            help=format.help + notes(format.default_text, None, *format_variables),
         ),
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..configuration.kinds import Choice, Dictionary, Number, Switch, Text, Whole
+from ..configuration.kinds import Choice, Dictionary, Kind, Number, Switch, Text, Whole
 from ..configuration.schema import Setting, Table
 from ..configuration.sources import Sourced
 
@@ -51,6 +51,8 @@ class Numeral(click.ParamType["int | float | str"]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | float | str:
         """The number, whole if it is written so."""
+        if isinstance(value, int | float):
+            return value
         for number in (int, float):
             try:
                 return number(value)
@@ -77,22 +79,24 @@ def _option(setting: Setting) -> click.Option:
             attributes = {"type": Pair(), "multiple": True}
         case Text(is_url=True):
             attributes = {"metavar": "URL"}
+    is_plain = setting.default is None or isinstance(setting.kind, Switch | Dictionary)
+    default_text = setting.default_text if setting.instead or not is_plain else ""
     return click.Option(
         [setting.option, setting.key],
         envvar=setting.variable,
-        help=f"{setting.help}  [{'; '.join(_notes(setting))}]",
+        help=setting.help + notes(default_text, setting.kind, setting.variable),
         **attributes,
     )
 
 
-def _notes(setting: Setting) -> Iterator[str]:
-    """What follows the help of a setting."""
-    is_plain = setting.default is None or isinstance(setting.kind, Switch | Dictionary)
-    if setting.instead or not is_plain:
-        yield f"default: {setting.default_text}"
-    if isinstance(setting.kind, Whole | Number):
-        yield setting.kind.bounds
-    yield f"env var: {setting.variable}"
+def notes(default_text: str, kind: Kind | None, *variables: str) -> str:
+    """What follows the help of an option: its default, its bounds and its environment variables."""
+    parts = [f"default: {default_text}"] if default_text else []
+    if isinstance(kind, Whole | Number):
+        parts.append(kind.bounds)
+    if variables:
+        parts.append(f"env var: {', '.join(variables)}")
+    return f"  [{'; '.join(parts)}]" if parts else ""
 
 
 def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:

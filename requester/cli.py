@@ -3,76 +3,78 @@
 What sends a request (program.py) is imported only when it is needed, so that `--help` is quick.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from ..configuration.kinds import Whole
 from ..configuration.sources import DEFAULT, ConfigurationError
 from ..log.settings import LOG
 from ..program.command_line import Refused
 from ..program.exit_codes import INTERRUPTED
 from ..program.options import program_options, sources_of
+from ..program.plain_options import option
 from ..protocol import limits
 from . import exit_codes
 from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER, RequesterOptions
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 _EXIT_CODE_TABLE = "\n".join(f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items())
-
-
-def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option with an environment variable: `--target` with TASKFERRY_REQUEST_TARGET, and so on."""
-    variable = "TASKFERRY_REQUEST_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, *aliases, envvar=variable, show_envvar=True, **attributes)
 
 
 @click.command(
     "request",
     short_help="Send a request and print its result.",
     epilog=f"\b\nExit codes:\n{_EXIT_CODE_TABLE}",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("command")
 @click.argument("words", metavar="[DATA]...", nargs=-1)
-@_option(
+@option(
     "--idempotent",
     is_flag=True,
+    variables=REQUESTER.variables,
     help="The command may run more than once, if a worker or a connection is lost.",
 )
-@_option(
+@option(
     "--priority",
-    type=click.IntRange(0, limits.PRIORITY_MAX),
-    help=f"0 (lowest) to {limits.PRIORITY_MAX}.  [default: {limits.PRIORITY_DEFAULT}]",
+    kind=Whole(0, limits.PRIORITY_MAX),
+    default_text=str(limits.PRIORITY_DEFAULT),
+    variables=REQUESTER.variables,
+    help="Requests of a higher priority are served earlier.",
 )
-@_option(
+@option(
     "--affinity",
     metavar="KEY",
+    variables=REQUESTER.variables,
     help="Send requests with the same key to the same worker, if the broker's strategy supports it.",
 )
-@_option("--target", metavar="WORKER", help="Send it to this worker only.")
-@_option(
+@option(
+    "--target",
+    metavar="WORKER",
+    variables=REQUESTER.variables,
+    help="Send it to this worker only.",
+)
+@option(
     "--label",
     "labels",
     metavar="K=V",
     multiple=True,
+    variables=REQUESTER.variables,
     help="Send it to a worker with this label. May be repeated; for the same K, any of its values will do.",
 )
-@_option(
+@option(
     "--hedge",
     metavar="SECONDS|p95",
+    variables=REQUESTER.variables,
     help="Send a hedge to another worker after SECONDS, or at a percentile of recent durations; the first result "
     "is used.",
 )
-@click.option(
-    "--count", type=click.IntRange(1, COUNT_MAX), help="Send it this many times, and print a summary."
-)
-@click.option(
+@option("--count", kind=Whole(1, COUNT_MAX), help="Send it this many times, and print a summary.")
+@option(
     "--concurrency",
-    type=click.IntRange(1, limits.IN_FLIGHT_COUNT_MAX),
-    help="With --count: how many at once.  [default: 1]",
+    kind=Whole(1, limits.IN_FLIGHT_COUNT_MAX),
+    default_text="1",
+    help="With --count: how many at once.",
 )
 @click.pass_context
 def request(

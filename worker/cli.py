@@ -28,7 +28,6 @@ BUILTIN_TARGET: Final = "taskferry.worker.builtin:worker"
 @click.command(
     "worker",
     short_help="Serve commands to a broker.",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("target", metavar="[MODULE:WORKER]", required=False)
 @click.option("-v", "--verbose", is_flag=True, help="Same as --log-level debug.")

@@ -6,24 +6,25 @@ an import would be a traceback.
 
 import asyncio
 import logging
-import math
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from ...configuration.kinds import Number, Whole
 from ...program.exit_codes import FAILED
+from ...program.plain_options import option
 
 if TYPE_CHECKING:
     from .display import Display
     from .run import DemoRun
     from .table import Outcome, Snapshot
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+VARIABLES: Final = "TASKFERRY_DEMO_"
 
 SECONDS_DEFAULT: Final = 10.0
 SECONDS_MIN: Final = 0.5
@@ -77,18 +78,6 @@ class Interruption:
             self._loop.call_soon_threadsafe(self._run.interrupt)
 
 
-def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option with an environment variable: `--seconds` with TASKFERRY_DEMO_SECONDS, and so on."""
-    variable = "TASKFERRY_DEMO_" + name.removeprefix("--").upper()
-    return click.option(name, *aliases, envvar=variable, show_envvar=True, **attributes)
-
-
-def _finite(_context: click.Context, _option: click.Parameter, duration_s: float) -> float:
-    if math.isnan(duration_s):  # which passes every range check
-        raise click.BadParameter("nan is not a number of seconds")
-    return duration_s
-
-
 def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
     """Checked before the run, not after it."""
     if path is not None and not path.absolute().parent.is_dir():
@@ -96,34 +85,35 @@ def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path
     return path
 
 
-@click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
-@_option(
+@click.command("demo")
+@option(
     "--seconds",
     "duration_s",
-    type=click.FloatRange(SECONDS_MIN, SECONDS_MAX),
+    kind=Number(SECONDS_MIN, SECONDS_MAX, "seconds"),
     default=SECONDS_DEFAULT,
-    show_default=True,
-    callback=_finite,
+    variables=VARIABLES,
     help="How long requests are sent.",
 )
-@_option(
+@option(
     "--workers",
-    type=click.IntRange(1, WORKERS_MAX),
+    kind=Whole(1, WORKERS_MAX),
     default=WORKERS_DEFAULT,
-    show_default=True,
+    variables=VARIABLES,
     help="Worker processes. If there are two or more, one is killed during the run.",
 )
-@_option(
+@option(
     "--concurrency",
-    type=click.IntRange(1, CONCURRENCY_MAX),
+    kind=Whole(1, CONCURRENCY_MAX),
     default=CONCURRENCY_DEFAULT,
-    show_default=True,
+    variables=VARIABLES,
     help="Requests in flight at once.",
 )
-@_option(
+@option(
     "--export",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
     callback=_path_to_write,
+    variables=VARIABLES,
     help="Write the final table to this file, as SVG.",
 )
 @click.pass_context

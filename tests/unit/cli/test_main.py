@@ -99,7 +99,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["request", "echo", "--label", "gpu"], "error: --label: 'gpu' is not of the form K=V"),
         (["drain"], "error: Missing argument 'WORKER'. (try: taskferry drain --help)"),
-        (["drain", "vm-1", "--wait", "nan"], "error: --wait: nan is not a number of seconds"),
+        (
+            ["drain", "vm-1", "--wait", "nan"],
+            "error: Invalid value for '--wait': expected a number of seconds from 0 to 3600, got nan",
+        ),
         (["request", "echo", "{broken"], "error: DATA: '{broken' is neither JSON"),
         (
             ["request", "echo", "--broker", "localhost"],

@@ -5,6 +5,7 @@ import sys
 
 import click
 import pytest
+from taskferry.broker.cli import broker
 from taskferry.program.command_line import Refused, run
 
 
@@ -57,3 +58,14 @@ def test_a_program_started_as_a_module_says_the_same_as_the_command(package: str
     assert [(end.returncode, end.stdout, end.stderr) for end in ends] == [
         (2, "", "error: /no/such/file: No such file or directory\n")
     ] * 2
+
+
+@pytest.mark.parametrize(("columns", "width_max"), [(80, 80), (120, 120), (200, 120)])
+def test_the_help_fills_the_terminal_up_to_a_width_that_is_easy_to_read(
+    columns: int, width_max: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        run(broker, "taskferry broker", ["-h"])
+    widths = [len(line) for line in capsys.readouterr().out.splitlines()]
+    assert width_max - 20 < max(widths) <= width_max
