@@ -79,8 +79,8 @@ def _option(setting: Setting) -> click.Option:
             attributes = {"type": Pair(), "multiple": True}
         case Text(is_url=True):
             attributes = {"metavar": "URL"}
-    is_plain = setting.default is None or isinstance(setting.kind, Switch | Dictionary)
-    default_text = setting.default_text if setting.instead or not is_plain else ""
+    has_default = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary)
+    default_text = setting.default_text if has_default or setting.instead else ""
     return click.Option(
         [setting.option, setting.key],
         envvar=setting.variable,
