@@ -22,7 +22,7 @@ PYTEST_PARALLEL = --dist worksteal --numprocesses \
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 # All that a wheel is made of.
 PACKAGED := pyproject.toml setup.py \
-	$(shell find broker cli configuration loadbalance log protocol requester tracing transport worker \
+	$(shell find broker cli configuration loadbalance log program protocol requester tracing transport worker \
 		-name '*.py' -o -name '*.c')
 
 .DEFAULT_GOAL := help

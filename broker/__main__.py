@@ -4,8 +4,9 @@ import sys
 
 if __name__ == "__main__":
     try:
+        from ..program.command_line import run
         from .cli import broker
 
-        broker(prog_name="taskferry broker")
+        run(broker, "taskferry broker")
     except KeyboardInterrupt:  # while it was still loading
         sys.exit(130)

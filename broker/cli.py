@@ -1,29 +1,28 @@
-"""`taskferry broker`: options from the settings' own table, one clear line for what is wrong, then `run`."""
+"""`taskferry broker`: its options, and one clear line if it cannot start."""
 
 from typing import Any
 
 import click
 
 from ..configuration.sources import ConfigurationError
-from ..log.options import program_options, sources_of
 from ..log.settings import LOG
+from ..program.command_line import Refused
+from ..program.options import program_options, sources_of
 from .settings import BROKER
 
-USAGE_ERROR = 2
 
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.pass_context
 def broker(context: click.Context, /, **_: Any) -> None:
-    """Run a broker: workers dial in on one port, requesters on another, operators look in by HTTP.
+    """Run a broker. Workers connect to one port, requesters to another, and operators to a third by HTTP.
 
-    Settings come from the command line, else the environment, else the --config file, else the defaults. SIGHUP has the
-    file read anew. Stops on SIGTERM or Ctrl-C once requests in flight have ended (--grace seconds at most); a second
-    signal stops it at once.
+    Each setting comes from the command line, else the environment, else the --config file, else its default. SIGHUP
+    reloads the file. SIGTERM and Ctrl-C stop the broker once requests in flight have ended, after --grace seconds at
+    most; a second signal stops it at once.
 
-    Exit code 0 after an orderly stop, 2 for a setting or a port that cannot be had.
+    Exit codes: 0 stopped as asked; 2 a setting is wrong, or a port could not be bound.
     """
-    from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` must not wait for what a broker needs
+    from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` needs none of these
     from .broker import PortTaken  # noqa: PLC0415
     from .run import run  # noqa: PLC0415
     from .strategies import StrategyError  # noqa: PLC0415
@@ -34,8 +33,7 @@ def broker(context: click.Context, /, **_: Any) -> None:
         set_up_logging(configuration.settings(LOG))
         run(sources, configuration)
     except (ConfigurationError, PortTaken, StrategyError) as error:
-        click.echo(f"error: {error}", err=True)
-        raise SystemExit(USAGE_ERROR) from None
+        raise Refused(str(error)) from None
 
 
 broker.params[:0] = program_options(BROKER)

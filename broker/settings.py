@@ -1,13 +1,12 @@
-"""What an operator can set on a broker: the table [broker], with names, types, bounds, defaults and help in one place.
+"""The settings of a broker: the table [broker].
 
-The file's keys, the environment's variables, the command line's options and the documentation all come from this
-declaration. Knows nothing of how the settings are used.
+Must not know how the settings are used.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
-from ..configuration.kinds import Dictionary, Number, Text, Whole
+from ..configuration.kinds import Dictionary, Kind, Number, Text, Whole
 from ..configuration.schema import Table, setting
 from ..loadbalance.choice import StrategyChoice
 from ..loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
@@ -16,10 +15,10 @@ from ..protocol import limits
 from .core.settings import CoreSettings
 
 STRATEGY_PATTERNS_COUNT_MAX: Final = 100
-"""Patterns in the table of strategies. Each command that is new to the broker is compared with all of them."""
+"""Patterns in the table of strategies. Each command that is new to the broker is matched against all of them."""
 
 HOST_LENGTH_MAX: Final = 255
-"""Characters of an address: the longest name that the domain name system knows."""
+"""Characters of an address: the longest name that DNS allows."""
 
 
 def _check_strategy(name: str) -> None:
@@ -33,6 +32,12 @@ def _check_strategy(name: str) -> None:
 
 _PORT: Final = Whole(0, 65535)
 _STRATEGY: Final = Text(limits.NAME_LENGTH_MAX, length_min=1, check=_check_strategy)
+_CORE: Final = CoreSettings()
+
+
+def _of_core(name: str, kind: Kind, help: str, **facts: Any) -> Any:
+    """A setting of the core, by its name there. The core declares the default; a reload changes all of them."""
+    return setting(getattr(_CORE, name), kind, help, is_live=True, **facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class BrokerSettings:
     host: str = setting(
         "127.0.0.1",
         Text(HOST_LENGTH_MAX, length_min=1),
-        "Address to listen on. 0.0.0.0 lets other machines in; there is no login yet.",
+        "Address to listen on. 0.0.0.0 accepts connections from other machines; there is no login yet.",
     )
     worker_port: int = setting(8765, _PORT, "Port for workers (WebSocket). 0 picks a free one.")
     requester_port: int = setting(8766, _PORT, "Port for requesters (WebSocket). 0 picks a free one.")
@@ -52,60 +57,73 @@ class BrokerSettings:
     strategy: str = setting(
         STRATEGY_DEFAULT,
         _STRATEGY,
-        f"How a worker is picked: {', '.join(STRATEGIES)}, or one that a plugin registers.",
+        f"How workers are picked: {', '.join(STRATEGIES)}, or a strategy from a plugin.",
         is_live=True,
     )
     strategies: dict[str, str] = setting(  # noqa: RUF009  a field, made by a function of ours
         {},
         Dictionary(Text(limits.NAME_LENGTH_MAX, length_min=1), _STRATEGY, STRATEGY_PATTERNS_COUNT_MAX),
-        "Command pattern (*, ?, [abc]) to strategy; the first that fits counts. In the file alone.",
+        "Command pattern (*, ?, [abc]) to strategy; the first match applies. Only in the file.",
         option="",
         is_live=True,
     )
-    timeout: float = setting(
-        limits.TIMEOUT_S_DEFAULT,
+    timeout_s: float = _of_core(
+        "timeout_s",
         Number(0, limits.TIMEOUT_S_MAX, "seconds", is_low_open=True),
-        "Deadline, in seconds, of a request that names none.",
-        is_live=True,
+        "Timeout of requests that set none.",
+        key="timeout",
     )
-    grace: float = setting(
+    grace_s: float = setting(
         10.0,
         Number(0, 3600, "seconds"),
-        "Seconds that requests in flight are given when the broker is told to stop.",
+        "How long requests in flight may take to end when the broker is stopped.",
+        key="grace",
         is_live=True,
     )
     message_size_bytes_max: int = setting(
         limits.MESSAGE_SIZE_BYTES_MAX,
         Whole(16 * 1024, 64 * 1024 * 1024, "bytes"),
-        "Largest message taken from a peer, in bytes.",
+        "Largest message accepted from a peer.",
     )
-    queue_count_max: int = setting(
-        CoreSettings().queue_count_max,
+    queue_count_max: int = _of_core(
+        "queue_count_max",
         Whole(0, 10_000_000),
         "Requests that may wait for a free slot, over all commands.",
-        is_live=True,
     )
-    queue_size_bytes_max: int = setting(
-        CoreSettings().queue_size_bytes_max,
+    queue_size_bytes_max: int = _of_core(
+        "queue_size_bytes_max",
         Whole(0, 2**40, "bytes"),
-        "Bytes of data that may wait for a free slot, over all commands.",
-        is_live=True,
+        "Total size of the data of requests that wait for a free slot.",
     )
-    in_flight_count_max: int = setting(
-        limits.IN_FLIGHT_COUNT_MAX,
+    in_flight_count_max: int = _of_core(
+        "in_flight_count_max",
         Whole(1, 1_000_000),
-        "Requests in flight on one requester connection.",
-        is_live=True,
+        "Requests in flight per requester connection.",
+    )
+    retries_count_max: int = _of_core(
+        "retries_count_max",
+        Whole(0, 10),  # each has cost a worker: beyond that the request itself is the suspect
+        "Retries of one idempotent request after its worker was lost.",
+    )
+    retries_share_max: float = _of_core(
+        "retries_share_max",
+        Number(0, 1),
+        "Retries as a share of the requests of the last 20 seconds, plus a reserve of 10. 0 turns them off.",
+    )
+    hedges_share_max: float = _of_core(
+        "hedges_share_max",
+        Number(0, 1),
+        "Hedges as a share of the requests of the last 20 seconds, plus a reserve of 10. 0 turns them off.",
     )
     connections_count_max: int = setting(
         20_000,
         Whole(1, 1_000_000),
-        "Connections open at once on each of the two WebSocket ports.",
+        "Open connections on each of the two WebSocket ports.",
         is_live=True,
     )
 
     def strategy_choice(self, chance: Chance) -> StrategyChoice:
-        """Which strategy picks the workers of which command. Raises StrategyError."""
+        """Which strategy picks the workers of each command. Raises StrategyError."""
         from .strategies import strategy_factories  # noqa: PLC0415  as above
 
         factories = strategy_factories({self.strategy, *self.strategies.values()})
@@ -114,10 +132,7 @@ class BrokerSettings:
     def core_settings(self) -> CoreSettings:
         """The part that governs the core."""
         return CoreSettings(
-            timeout_s=self.timeout,
-            queue_count_max=self.queue_count_max,
-            queue_size_bytes_max=self.queue_size_bytes_max,
-            in_flight_count_max=self.in_flight_count_max,
+            **{declared.name: getattr(self, declared.name) for declared in fields(CoreSettings)}
         )
 
 

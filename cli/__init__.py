@@ -1,4 +1,4 @@
-"""The `taskferry` command: one click group over the broker, the worker and the requester.
+"""The `taskferry` command: one group over all sub-commands, and those that belong to no other package.
 
-Knows options, exit codes and what a person sees on a terminal. Must not know the wire or the rules of the core.
+Must not know the wire or the rules of the core.
 """

@@ -1,4 +1,4 @@
-"""`python -m taskferry.cli` does what the `taskferry` command does. Knows only where that command begins."""
+"""`python -m taskferry.cli` does what the `taskferry` command does."""
 
 from .main import main
 

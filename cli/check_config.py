@@ -1,6 +1,6 @@
-"""`taskferry check-config`: what a configuration file, with the environment and flags on top, comes to.
+"""`taskferry check-config`: checks a configuration file, and shows the settings that follow from it.
 
-Knows which programs there are and where their tables and options are; must not know what a setting is for.
+Must not know what a setting is for.
 """
 
 import importlib
@@ -13,14 +13,13 @@ import click
 
 from ..configuration.schema import Setting, Table, shown
 from ..configuration.sources import Configuration, ConfigurationError, Sourced, Sources
-from ..log.options import sources_of
 from ..log.settings import LOG
-
-WRONG: Final = 2
+from ..program.exit_codes import USAGE
+from ..program.options import sources_of
 
 
 class Program(NamedTuple):
-    """A program that reads the file: its package, the place of its table, and arguments that it cannot do without."""
+    """A program that reads the file: where its command and its table are, and the arguments that it requires."""
 
     module: str
     command: str
@@ -37,25 +36,24 @@ PROGRAMS: Final = {
 
 @click.command(
     "check-config",
-    short_help="Check a configuration file, and show what it comes to.",
+    short_help="Check a configuration file and show the settings in force.",
     context_settings={
-        "help_option_names": ["-h", "--help"],
         "allow_interspersed_args": False,
         "ignore_unknown_options": True,
     },
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("words", metavar="[broker|worker|request [OPTIONS]...]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def check_config(context: click.Context, *, as_json: bool, file: Path, words: tuple[str, ...]) -> None:
-    """Check FILE and print the settings in force: each with its value, and where that came from, which is `default`,
-    `file`, a variable of the environment or a flag.
+    """Check FILE and print the settings in force, each with its value and its source: `default`, `file`, an environment
+    variable or a flag.
 
-    With a program and its options behind it, as `taskferry check-config FILE broker --timeout 5`, those of that program
-    alone, as it would start with them.
+    With a program and its options, as in `taskferry check-config FILE broker --timeout 5`, print the settings that this
+    program would start with.
 
-    Exit code 0, or 2 where something is wrong: one line for each, with the file, the key, the bound and what to do.
+    Exit codes: 0 no errors; 2 errors, each on a line with the file, the key, the bound and what to do.
     """
     if words[:1] == ("--json",):
         as_json, words = True, words[1:]
@@ -67,14 +65,14 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
         else:
             for line in error.lines:
                 click.echo(f"error: {line}", err=True)
-        context.exit(WRONG)
+        context.exit(USAGE)
     if as_json:
         settings = {table.name: _values(table, configuration) for table in tables}
         click.echo(json.dumps({"file": str(file), "settings": settings}))
     else:
         rows = [row for table in tables for row in _rows(table, configuration)]
         click.echo(_columns([("setting", "value", "from"), *rows]))
-        click.echo(f"{file} is in order")
+        click.echo(f"{file} has no errors")
 
 
 def all_tables() -> list[Table[Any]]:
@@ -83,10 +81,12 @@ def all_tables() -> list[Table[Any]]:
 
 
 def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configuration]:
-    """The tables to show, and what is in force. Raises ConfigurationError; UsageError for an unknown program."""
+    """The tables to show, and the values in force. Raises ConfigurationError, and UsageError for an unknown program."""
     name, *arguments = words or ("",)
     if name and name not in PROGRAMS:
-        raise click.UsageError(f"{name!r} is no program that reads a file: one of {', '.join(PROGRAMS)}")
+        raise click.UsageError(
+            f"{name!r} is not a program that reads a file; the programs are {', '.join(PROGRAMS)}"
+        )
     given: dict[str, dict[str, Sourced]] = {}
     faults: list[str] = []
     for program_name, program in PROGRAMS.items():
@@ -117,7 +117,7 @@ def _table(program: Program) -> Table[Any]:
 
 
 def _context(program: Program, arguments: list[str]) -> click.Context:
-    """As the program would see it. Raises UsageError."""
+    """The context of the program, as if it had been started. Raises UsageError."""
     module = importlib.import_module(f"taskferry.{program.module}")
     command: click.Command = getattr(module, program.command)
     return command.make_context(program.command, [*program.arguments, *arguments])
@@ -131,7 +131,7 @@ def _values(table: Table[Any], configuration: Configuration) -> dict[str, Any]:
 
 
 def _plain(setting: Setting, value: Any) -> Any:
-    """As it would stand in JSON; of a URL what may be shown."""
+    """A value for JSON, without the secrets of a URL."""
     return shown(setting.kind, value) if isinstance(value, str) and value else value
 
 
@@ -141,9 +141,7 @@ def _rows(table: Table[Any], configuration: Configuration) -> Iterator[tuple[str
         if isinstance(found.value, dict) and found.value:
             yield from ((f'{name}."{entry}"', text, found.source) for entry, text in found.value.items())
         else:
-            setting = table.settings[key]
-            value = setting.instead if found.value is None else shown(setting.kind, found.value)
-            yield name, value, found.source
+            yield name, table.settings[key].text(found.value), found.source
 
 
 def _columns(rows: list[tuple[str, str, str]]) -> str:

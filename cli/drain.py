@@ -1,9 +1,5 @@
-"""`taskferry drain`: have a worker finish what it has and be given nothing more, and wait until that is so.
+"""`taskferry drain`: gives a worker no more requests, and waits until it has finished those that it has."""
 
-Knows when a worker is drained, and what is said about it; how a broker is asked is in http_port.py.
-"""
-
-import math
 import sys
 import time
 import urllib.parse
@@ -11,8 +7,11 @@ from typing import Any, Final
 
 import click
 
+from ..configuration.kinds import Number
+from ..program.exit_codes import FAILED, TIMEOUT
+from ..program.plain_options import option
 from ..protocol.limits import TIMEOUT_S_MAX
-from .http_port import FAILED, TIMEOUT, HttpPortError, ask, fail, http_options, not_understood, print_json
+from .http_port import HttpPortError, ask, fail, http_options, not_understood, print_json
 
 POLL_INTERVAL_S: Final = 0.5
 """How often the broker is asked whether the worker has finished."""
@@ -20,34 +19,30 @@ POLL_INTERVAL_S: Final = 0.5
 DRAINING: Final = "draining"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("worker")
 @click.option("--undo", is_flag=True, help="Give it requests again.")
-@click.option(
+@option(
     "--wait",
     "wait_s",
-    metavar="SECONDS",
-    type=click.FloatRange(0, TIMEOUT_S_MAX),
+    kind=Number(0, TIMEOUT_S_MAX, "seconds"),
     default=TIMEOUT_S_MAX,
-    show_default=True,
-    help="How long to wait until it has finished what it has; 0: not at all.",
+    help="How long to wait until it has finished; 0 does not wait.",
 )
 @http_options
 @click.pass_context
 def drain(context: click.Context, *, worker: str, undo: bool, wait_s: float, url: str, as_json: bool) -> None:
     """Give WORKER no more requests, and wait until it has finished those that it has.
 
-    It stays connected, and drained also when it reconnects, until it is told otherwise with --undo.
+    It stays connected, and stays drained when it reconnects, until --undo.
 
-    Exit codes: 0 drained (or given requests again), 1 no such worker, or no answer that can be read, 2 wrong options,
-    3 not finished in time, 5 cannot connect.
+    Exit codes: 0 drained (with --undo: given requests again); 1 there is no such worker, or the answer cannot be read;
+    2 wrong options; 3 not finished in time; 5 cannot connect.
     """
-    if math.isnan(wait_s):
-        raise click.UsageError("--wait: nan is not a number of seconds")
     try:
         row = ask(url, f"/api/workers/{urllib.parse.quote(worker, safe='')}/drain", {"undo": undo})
         try:
-            text = _taken_back(row) if undo else _followed(url, row, wait_s)
+            text = _undone(row) if undo else _followed(url, row, wait_s)
         except (LookupError, TypeError, AttributeError):
             raise not_understood(url) from None
         if as_json:
@@ -58,15 +53,15 @@ def drain(context: click.Context, *, worker: str, undo: bool, wait_s: float, url
         fail(context, error)
 
 
-def _taken_back(row: dict[str, Any]) -> str:
-    """What became of `--undo`."""
+def _undone(row: dict[str, Any]) -> str:
+    """The result of `--undo`, for people."""
     if row["state"] == DRAINING:
-        raise HttpPortError(f"{row['worker_id']} is about to leave by itself: {row['reason']}", FAILED)
+        raise HttpPortError(f"{row['worker_id']} leaves by itself: {row['reason']}", FAILED)
     return f"{row['worker_id']} is given requests again ({row['state']})"
 
 
 def _followed(url: str, row: dict[str, Any], wait_s: float) -> str:
-    """Wait until the worker has nothing in flight, at most so long; what to say then. `row` is kept up to date."""
+    """Wait up to `wait_s` until the worker has nothing in flight. The result, for people. `row` is kept up to date."""
     worker_id = row["worker_id"]
     ends_at = time.monotonic() + wait_s
     try:
@@ -79,19 +74,19 @@ def _followed(url: str, row: dict[str, Any], wait_s: float) -> str:
                 return f"{worker_id} has left"
             row.update(now)
             if row["state"] != DRAINING:
-                raise HttpPortError(f"{worker_id} drains no more: somebody has taken it back", FAILED)
+                raise HttpPortError(f"{worker_id} is no longer drained: somebody has undone it", FAILED)
     finally:
         _show_progress("")
     if not row["in_flight"]:
-        return f"{worker_id} is drained: nothing in flight, and nothing new"
+        return f"{worker_id} is drained: nothing in flight"
     if not wait_s:
-        return f"{worker_id} drains: {row['in_flight']} in flight, and nothing new"
-    text = f"{worker_id} still has {row['in_flight']} in flight after {wait_s:g} s; it is given nothing new"
+        return f"{worker_id} drains: {row['in_flight']} in flight"
+    text = f"{worker_id} still has {row['in_flight']} in flight after {wait_s:g} s; it gets no new requests"
     raise HttpPortError(text, TIMEOUT)
 
 
 def _show_progress(text: str) -> None:
-    """In place of what was shown before, on a terminal only."""
+    """Replaces what was shown before, on a terminal only."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()

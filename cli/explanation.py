@@ -1,4 +1,4 @@
-"""What `taskferry explain` shows to people: why a request waits, or who has it. Knows the answer's fields, and rich."""
+"""The output of `taskferry explain` for people: why a request waits, or which worker runs it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from .tables import facts_table, rows_table, state_text
 
 
 def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
-    """The answer of /api/requests/ID: of each request a sentence, its facts, and the workers that could have it.
+    """The answer of /api/requests/ID: for each request a sentence, its facts, and the workers that could run it.
 
-    There may be several: an id is unique only on its requester's connection. Raises KeyError or TypeError where it is
-    no such answer.
+    There may be several: an id is unique only per requester connection. Raises KeyError or TypeError for any other
+    answer.
     """
     shown: list[RenderableType] = []
     for request in answer["requests"]:
@@ -24,12 +24,12 @@ def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
 
 
 def waiting(answer: dict[str, Any]) -> Sequence[RenderableType]:
-    """The answer of /api/requests: those that have waited longest. Raises KeyError or TypeError where it is no such."""
+    """The answer of /api/requests: the requests that have waited longest. Raises KeyError or TypeError for others."""
     queued_count = answer["queued_count"]
     if not answer["requests"]:
         return [Text("No request waits for a free slot.")]
     table = rows_table("request", "command", numbers=("waiting", "time left", "priority"))
-    table.add_column("what for")
+    table.add_column("waits for")
     for request in answer["requests"]:
         target = "" if request["target"] is None else f" ({_target(request['target'])})"
         table.add_row(
@@ -47,7 +47,7 @@ def waiting(answer: dict[str, Any]) -> Sequence[RenderableType]:
 
 
 def _headline(request: dict[str, Any]) -> Text:
-    what = "waits" if request["state"] == "waiting" else "is under way and waits"
+    what = "waits" if request["state"] == "waiting" else "is running and waits"
     sentence = f"Request {request['request_id']} ({request['command']}) {what} {request['waits_for']}"
     return Text(sentence.rstrip(".") + ".", style="bold")
 
@@ -64,9 +64,9 @@ def _facts(request: dict[str, Any]) -> RenderableType:
     if request["target"] is not None:
         facts["target"] = _target(request["target"])
     if request["is_overloaded"]:
-        facts["overloaded"] = "yes: more comes than its workers can do, and the newest are served first"
+        facts["overloaded"] = "yes: its workers cannot keep up, and the newest requests are served first"
     for assignment in request["assignments"]:
-        name = "second copy at" if assignment["is_hedge"] else "at"
+        name = "hedge at" if assignment["is_hedge"] else "at"
         facts[name] = f"{assignment['worker_id']}, for {assignment['assigned_s']:.1f} s"
     return facts_table(facts)
 

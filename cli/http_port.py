@@ -1,7 +1,6 @@
-"""Asking a running broker over its HTTP port: the option that says where it is, one question, and what can go wrong.
+"""Requests to the HTTP port of a running broker: the options, one request, and the errors.
 
-Knows HTTP, exit codes and how a failure is told; must not know what is asked, and what an answer looks like. Uses what
-Python brings along: this is no hot path.
+Must not know what is requested, nor what an answer looks like. Uses the standard library only: this is no hot path.
 """
 
 import http.client
@@ -15,24 +14,23 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ..program.exit_codes import FAILED, NO_CONNECTION, USAGE
+from ..program.table_options import notes
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 HTTP_URL_DEFAULT: Final = "http://localhost:8767"
+HTTP_VARIABLE: Final = "TASKFERRY_HTTP"
+
 ANSWER_S_MAX: Final = 5.0
-"""How long a broker may take to answer: it does so between two requests."""
+"""How long a broker may take to answer, which it does between two requests."""
 
 ANSWER_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""What is read at most: 10,000 workers with many commands stay far below."""
-
-FAILED: Final = 1
-USAGE: Final = 2
-TIMEOUT: Final = 3
-NO_CONNECTION: Final = 5
-"""Exit codes, the same as those of `taskferry request`."""
+"""Bytes of an answer that are read. That of 10,000 workers with many commands is far smaller."""
 
 
 class HttpPortError(Exception):
-    """No answer, a refusal, or nothing that can be read: one line for people, and the exit code."""
+    """There was no answer, or not the one requested: one line for people, and the exit code."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
@@ -40,32 +38,30 @@ class HttpPortError(Exception):
 
 
 def http_options(function: Function) -> Function:
-    """`--http URL` and `--json`, which every command that asks a broker has."""
+    """The options `--http URL` and `--json`."""
     as_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print what the broker answers, on one line."
+        "--json", "as_json", is_flag=True, help="Print the broker's answer as one line of JSON."
     )
     url = click.option(
         "--http",
         "url",
         metavar="URL",
         default=HTTP_URL_DEFAULT,
-        show_default=True,
-        envvar="TASKFERRY_HTTP",
-        show_envvar=True,
-        help="The broker's HTTP port.",
+        envvar=HTTP_VARIABLE,
+        help="HTTP port of the broker." + notes(HTTP_URL_DEFAULT, None, HTTP_VARIABLE),
     )
     return url(as_json(function))
 
 
 def ask(url: str, path: str, body: object = None) -> Any:
-    """What the broker at `url` answers there, decoded; with a `body`, to a POST of it. Raises HttpPortError."""
+    """The decoded answer of the broker at `url` to GET, or with a `body` to POST. Raises HttpPortError."""
     if not _is_http_url(url):
         raise HttpPortError(f"--http: {url!r} is not a URL of the form http://HOST:PORT", USAGE)
     request = urllib.request.Request(url.rstrip("/") + path)
     if body is not None:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
-    # No proxy: a broker's HTTP port is for the network that it is in.
+    # No proxy: a broker's HTTP port is for its own network.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=ANSWER_S_MAX) as response:
@@ -81,8 +77,8 @@ def ask(url: str, path: str, body: object = None) -> Any:
 
 
 def not_understood(url: str) -> HttpPortError:
-    """An answer came, but not one of a broker."""
-    text = f"the answer of {url} cannot be read: is that a Taskferry broker's HTTP port?"
+    """The error for an answer that is not a broker's."""
+    text = f"cannot read the answer of {url}: is it the HTTP port of a Taskferry broker?"
     return HttpPortError(text, FAILED)
 
 
@@ -92,7 +88,7 @@ def print_json(answer: Any) -> None:
 
 
 def fail(context: click.Context, error: HttpPortError) -> None:
-    """Print the error, and exit by its code."""
+    """Print the error, and exit with its code."""
     click.echo(f"error: {error}", err=True)
     context.exit(error.exit_code)
 
@@ -106,7 +102,7 @@ def _is_http_url(url: str) -> bool:
 
 
 def _refusal(error: urllib.error.HTTPError) -> str:
-    """The broker's own words where it has some, else the status."""
+    """The broker's error text if there is one, else the status."""
     with error:
         try:
             return " ".join(str(json.loads(error.read(ANSWER_SIZE_BYTES_MAX))["error"]).split())
@@ -119,4 +115,4 @@ def _describe(reason: object) -> str:
         return f"no answer within {ANSWER_S_MAX:g} s"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror.lower()
-    return " ".join(str(reason).split())  # what a strange port said may have line ends in it
+    return " ".join(str(reason).split())  # what another kind of server sent may have line ends

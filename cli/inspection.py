@@ -1,7 +1,6 @@
-"""`taskferry workers`, `status` and `explain`: what a running broker says of itself, as tables or as JSON.
+"""`taskferry workers`, `status` and `explain`: the state of a running broker, as tables or as JSON.
 
-Knows the addresses of the broker's HTTP port; how it is asked is in http_port.py, what the answers look like in
-tables.py and explanation.py.
+The request is in http_port.py, the tables are in tables.py and explanation.py.
 """
 
 import urllib.parse
@@ -14,40 +13,40 @@ from .http_port import HttpPortError, ask, fail, http_options, not_understood, p
 WAITING_PATH: Final = "/api/requests"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @http_options
 @click.pass_context
 def workers(context: click.Context, url: str, as_json: bool) -> None:
     """List the workers of a running broker.
 
-    Exit codes: 0 success, 1 no answer that can be read, 2 wrong options, 5 cannot connect.
+    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect.
     """
     _show(context, url, "/api/workers", as_json=as_json)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @http_options
 @click.pass_context
 def status(context: click.Context, url: str, as_json: bool) -> None:
-    """Show what a running broker is doing: workers, requests, outcomes, queues.
+    """Show the state of a running broker: workers, requests, outcomes, queues.
 
-    Exit codes: 0 success, 1 no answer that can be read, 2 wrong options, 5 cannot connect.
+    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect.
     """
     _show(context, url, "/api/status", as_json=as_json)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("request_id", required=False)
 @http_options
 @click.pass_context
 def explain(context: click.Context, request_id: str | None, url: str, as_json: bool) -> None:
-    """Say why the request REQUEST_ID is still waiting, or which worker has it.
+    """Explain why the request REQUEST_ID is still waiting, or which worker runs it.
 
-    Shown are its place in line, what it waits for, and each worker that serves its command, with the reason why that
-    one cannot take it now. Without REQUEST_ID: the requests that have waited longest.
+    Shows its place in line, what it waits for, and why each worker that serves its command cannot take it now. Without
+    REQUEST_ID, shows the requests that have waited longest.
 
-    Exit codes: 0 success, 1 no such request in flight, or no answer that can be read, 2 wrong options,
-    5 cannot connect.
+    Exit codes: 0 success; 1 there is no such request in flight, or the answer cannot be read; 2 wrong options; 5 cannot
+    connect.
     """
     path = WAITING_PATH if request_id is None else f"{WAITING_PATH}/{urllib.parse.quote(request_id, safe='')}"
     _show(context, url, path, as_json=as_json)
@@ -65,7 +64,7 @@ def _show(context: click.Context, url: str, path: str, *, as_json: bool) -> None
 
 
 def _print_tables(url: str, path: str, answer: Any) -> None:
-    from . import explanation, tables  # noqa: PLC0415 - rich is slow to load, and --json needs none of it
+    from . import explanation, tables  # noqa: PLC0415 - rich is slow to import, and --json does not need it
 
     made_by_path = {
         "/api/workers": tables.workers,

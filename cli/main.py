@@ -1,21 +1,19 @@
-"""The `taskferry` command: one group over the sub-commands, each loaded only when it is the one that runs.
+"""The `taskferry` command: one group over the sub-commands, each imported only when it runs.
 
-Knows the names of the sub-commands, and how an error ends the program. What a sub-command does is its own business.
+Must not know what a sub-command does.
 """
 
 import importlib
-import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
 
 import click
 
-INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as shells have it."""
+from ..program.command_line import run
 
 
 class Entry(NamedTuple):
-    """Where a sub-command is found, and its line in the help: told here, so that the help loads none of them."""
+    """Where a sub-command is, and its line in the help, which is here so that the help imports none of them."""
 
     module: str
     name: str
@@ -24,18 +22,20 @@ class Entry(NamedTuple):
 
 ENTRIES: Final = {
     "demo": Entry(
-        "taskferry.cli.demo", "demo", "Show it all on this machine: broker, workers, requests, live."
+        "taskferry.cli.demo.cli", "demo", "Show a broker, workers and requests on this machine, live."
     ),
     "broker": Entry("taskferry.broker.cli", "broker", "Run a broker."),
     "worker": Entry("taskferry.worker.cli", "worker", "Serve commands to a broker."),
     "request": Entry("taskferry.requester.cli", "request", "Send a request and print its result."),
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
-    "status": Entry("taskferry.cli.inspection", "status", "Show what a running broker is doing."),
-    "explain": Entry("taskferry.cli.inspection", "explain", "Say why a request is still waiting."),
+    "status": Entry("taskferry.cli.inspection", "status", "Show the state of a running broker."),
+    "explain": Entry("taskferry.cli.inspection", "explain", "Explain why a request is still waiting."),
     "check-config": Entry(
-        "taskferry.cli.check_config", "check_config", "Check a configuration file, and show what it comes to."
+        "taskferry.cli.check_config",
+        "check_config",
+        "Check a configuration file and show the settings in force.",
     ),
-    "drain": Entry("taskferry.cli.drain", "drain", "Have a worker finish what it has, and get nothing more."),
+    "drain": Entry("taskferry.cli.drain", "drain", "Let a worker finish, and give it nothing new."),
 }
 
 
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         return list(ENTRIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one sub-command; None where there is none of this name."""
+        """Import a sub-command. None if there is none of this name."""
         entry = ENTRIES.get(cmd_name)
         if entry is None:
             return None
@@ -59,18 +59,18 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The sub-commands' lines, from the table."""
+        """The line of each sub-command, from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in ENTRIES.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup)
 @click.version_option(package_name="taskferry", message="%(package)s %(version)s")
 def taskferry() -> None:
-    """Taskferry carries requests to workers on many machines, through one broker.
+    """Taskferry sends requests to workers on many machines, through one broker.
 
     \b
-    Try it at once:  taskferry demo
+    See it at work:  taskferry demo
     Or by hand:      taskferry broker
                      taskferry worker
                      taskferry request echo message=Hello
@@ -78,19 +78,5 @@ def taskferry() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line (that of the process, where `arguments` is None) and exit.
-
-    Whatever is wrong is one line on standard error; Ctrl-C is exit code 130.
-    """
-    try:
-        code = taskferry.main(arguments, prog_name="taskferry", standalone_mode=False)
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "taskferry"
-        click.echo(f"error: {error.format_message()} (try: {path} --help)", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    sys.exit(code)
+    """Run the command line and exit. `arguments` are by default those of the process."""
+    run(taskferry, "taskferry", arguments)

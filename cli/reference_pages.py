@@ -1,6 +1,6 @@
-"""docs/configuration.md and docs/log.md, written from what is declared: `python -m taskferry.cli.reference_pages docs`.
+"""Writes docs/configuration.md and docs/log.md from the declarations: `python -m taskferry.cli.reference_pages docs`.
 
-Knows the tables and the events of all programs, and Markdown. Must not know anything that is not declared there.
+What a page says about a setting or an event must be declared there.
 """
 
 import importlib
@@ -22,11 +22,11 @@ from .check_config import all_tables
 
 PROGRAM_OF_TABLE: Final = {
     "broker": "`taskferry broker`. `--config FILE`, or `TASKFERRY_BROKER_CONFIG`.",
-    "worker": "`taskferry worker`. `--config FILE`, or `TASKFERRY_WORKER_CONFIG`. What is not said here is the "
-    "module's to say. Nothing of it changes without a restart.",
-    "requester": "`taskferry request`. `--config FILE`, or `TASKFERRY_REQUEST_CONFIG`. What is said of one request "
-    "alone, such as its target, stands on the command line.",
-    "log": "Every program. Each also has variables of its own, which come before the shared ones: "
+    "worker": "`taskferry worker`. `--config FILE`, or `TASKFERRY_WORKER_CONFIG`. A setting that is left out here is "
+    "as the module says. Every change needs a restart.",
+    "requester": "`taskferry request`. `--config FILE`, or `TASKFERRY_REQUEST_CONFIG`. Options of a single request, "
+    "such as its target, are on the command line only.",
+    "log": "Every program. Each also has its own variables, which override the shared ones: "
     "`TASKFERRY_BROKER_LOG_LEVEL`, `TASKFERRY_WORKER_LOG_LEVEL`, `TASKFERRY_REQUEST_LOG_LEVEL`, and the same with "
     "`_FORMAT`.",
 }
@@ -36,24 +36,24 @@ CONFIGURATION_HEAD: Final = """\
 
 <!-- Written by `make docs` from the declarations in the sources. Changes here are lost. -->
 
-Each program takes its settings from four places; what stands further down comes before what stands above:
+Each program takes its settings from four sources. A later one overrides an earlier one:
 
 1. the defaults,
 2. a TOML file (`--config FILE`): the program's own table, and `[log]`,
 3. the environment,
 4. the command line.
 
-One file can serve all programs: each reads its own table and leaves the others alone. A table or key that is not listed
-here is an error, and so is a value out of its bounds, also where another one comes before it. A table within a table,
-such as `[broker.strategies]`, is taken whole from the place that counts.
+All programs can share one file: each reads its own table and ignores the others. A table or key that is not listed here
+is an error, and so is a value out of bounds, even if another source overrides it. A nested table, such as
+`[broker.strategies]`, is not merged: the last source that has it replaces it.
 
-`taskferry check-config FILE` checks all tables and prints every setting in force with its source; with a program and
-its options behind it, as in `taskferry check-config FILE broker --timeout 5`, what that program would start with; with
-`--json` it prints an object. Exit code 2 where something is wrong, with a line for each fault.
+`taskferry check-config FILE` checks all tables and prints every setting in force with its source. With a program and
+its options, as in `taskferry check-config FILE broker --timeout 5`, it prints what that program would start with; with
+`--json`, one JSON object. If there are errors, it prints a line for each, and its exit code is 2.
 
-SIGHUP has a program read its file anew. What is marked *live* changes at once, and the log says what has; the rest is
-named, and counts from the next start on. A file with a fault changes nothing, and is reported in one line. Flags and
-the environment stay as they were at the start, and still come first. A program whose terminal has been closed stops
+SIGHUP makes a program read its file again. Settings marked *live* change at once, and the log says which; the log also
+names changes that need a restart. A file with an error changes nothing, and is reported in one line. Flags and the
+environment stay as they were at the start, and still override the file. A program whose terminal was closed stops
 instead.
 """
 
@@ -62,42 +62,42 @@ LOG_HEAD: Final = f"""\
 
 <!-- Written by `make docs` from the declarations in the sources. Changes here are lost. -->
 
-All programs log to standard error: lines for people, or with `--log-format json` one JSON object a line. `--log-level
-warning` sets the least that is logged, `--log-level taskferry.transport=debug` that of one logger; see
+All programs log to standard error: lines for people, or with `--log-format json` one JSON object per line. `--log-level
+warning` sets the lowest level to log, `--log-level taskferry.transport=debug` that of one logger; see
 [configuration.md](configuration.md).
 
 ## Keys
 
-Every object has these keys, in this order, and those of its event behind them:
+Every object has these keys, in this order, followed by those of its event:
 
 | key | value |
 |---|---|
 | `time` | ISO 8601, UTC, with microseconds |
 | `level` | `debug`, `info`, `warning` or `error` |
-| `logger` | the module that tells it, as `taskferry.broker.run` |
-| `event` | one of those below; `message` for a line of a library, or of a handler's own |
+| `logger` | the module that logs it, such as `taskferry.broker.run` |
+| `event` | one of those below; `message` for a line from a library or a handler |
 | `message` | the line for people |
 | `pid` | the process |
 
-Behind the fields of the event there may be `repeated_count` and `window_s`, and `traceback`.
+The fields of the event may be followed by `repeated_count` and `window_s`, and by `traceback`.
 
-## What repeats is folded
+## Repetitions are folded
 
-The first line is told at once. For {WINDOW_S:g} s after it its like are counted, and then told once, with the fields of
-the last one: `repeated N times in the last {WINDOW_S:g} s` (`repeated_count`, `window_s`). Which events are alike is in
-the tables below: those with equal values of the fields named. {KEYS_COUNT_MAX:,} different lines are remembered
-(`KEYS_COUNT_MAX`); what is beyond is folded by event. At the end of a program all counts are told.
+The first line is logged at once. For {WINDOW_S:g} s after it, repetitions are only counted. They are then logged as
+one line, with the fields of the last: `repeated N times in the last {WINDOW_S:g} s` (`repeated_count`, `window_s`). Two
+events are repetitions if the fields named in the tables below are equal. {KEYS_COUNT_MAX:,} different lines are
+remembered (`KEYS_COUNT_MAX`); beyond that, lines are folded by event alone. When a program ends it logs all counts.
 
 ## What is never logged
 
-Data of requests and results, a handler's own words (the text of its exceptions; a traceback shows places and types),
-what headers hold, and of URLs user, password, query and fragment. The logger `taskferry.websocket` cannot be set to
-`debug`, at which the library would write all of these. A program of your own that runs a worker or a requester and sets
-up logging itself gets records with their exceptions, as Python's logging has them.
+Data of requests and results; the text of a handler's exceptions (a traceback shows places and types); values of HTTP
+headers; user, password, query and fragment of URLs. The logger `taskferry.websocket` cannot be set to `debug`, because
+the library would then log all of these. If your own program runs a worker or a requester and sets up logging itself, it
+gets records with their exceptions, as usual in Python.
 """
 
 EVENTS_OF: Final = {
-    "Every program": "log.events",
+    "Every program": "program.events",
     "The broker": "broker.events",
     "Workers": "worker.events",
     "Requesters": "requester.events",
@@ -109,7 +109,9 @@ def configuration_page() -> str:
     parts = [CONFIGURATION_HEAD]
     for table in all_tables():
         parts.append(f"## [{table.name}]\n\n{PROGRAM_OF_TABLE[table.name]}\n")
-        parts.append("| key | values | default | flag, variable | live | |\n|---|---|---|---|---|---|")
+        parts.append(
+            "| key | values | default | flag, variable | live | meaning |\n|---|---|---|---|---|---|"
+        )
         parts += [_setting_row(setting) for setting in table.settings.values()]
         parts.append("")
     return "\n".join([*parts, _example(all_tables())])
@@ -119,7 +121,9 @@ def log_page() -> str:
     """docs/log.md."""
     parts = [LOG_HEAD]
     for title, module in EVENTS_OF.items():
-        parts.append(f"## {title}\n\n| event | level | fields | alike by | |\n|---|---|---|---|---|")
+        parts.append(
+            f"## {title}\n\n| event | level | fields | repeats if equal | meaning |\n|---|---|---|---|---|"
+        )
         parts += [_event_row(event) for event in _events(importlib.import_module(f"taskferry.{module}"))]
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
@@ -142,10 +146,10 @@ def _events(module: ModuleType) -> Iterator[type[Event]]:
 
 def _event_row(event: type[Event]) -> str:
     fields = ", ".join(f"`{name}`" for name in event.__struct_fields__)
-    alike = "never" if event.same is None else ", ".join(f"`{name}`" for name in event.same)
+    same = "never folded" if event.same is None else ", ".join(f"`{name}`" for name in event.same)
     level = logging.getLevelName(event.level).lower()
     meaning = " ".join((inspect.getdoc(event) or "").split())
-    return _row((f"`{event.name}`", level, fields, alike, meaning))
+    return _row((f"`{event.name}`", level, fields, same, meaning))
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -153,8 +157,12 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _example(tables: list[Table[Any]]) -> str:
-    """A file that says of every setting what holds without it."""
-    lines = ["## A file with everything\n", "Each line says what holds where it is left out.\n", "```toml"]
+    """A file with every setting at its default."""
+    lines = [
+        "## A file with everything\n",
+        "Each line is the default: the same as leaving it out.\n",
+        "```toml",
+    ]
     for table in tables:
         inner = [setting for setting in table.settings.values() if isinstance(setting.default, dict)]
         lines.append(f"[{table.name}]")

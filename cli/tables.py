@@ -1,7 +1,4 @@
-"""What `taskferry workers` and `taskferry status` show to people, and what all such tables look like.
-
-Knows the fields of the answers, and rich.
-"""
+"""The output of `taskferry workers` and `taskferry status` for people, and the look of all such tables."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH: Final = 1000
-"""Columns where no terminal says how many there are: nothing is cut."""
+"""Columns if there is no terminal: nothing is cut."""
 
 _STATE_STYLES: Final = {
     "healthy": "green",
@@ -24,7 +21,7 @@ _STATE_STYLES: Final = {
 
 
 def workers(answer: dict[str, Any]) -> list[Table]:
-    """The answer of /api/workers: one row a worker. Raises KeyError or TypeError where it is none."""
+    """The answer of /api/workers: one row per worker. Raises KeyError or TypeError for any other answer."""
     numbers = ("in flight", "succeeded", "failed", "weight", "speed", "ejections")
     table = rows_table("worker", "state", "commands", numbers=numbers)
     for name in ("labels", "peer", "connected"):
@@ -51,7 +48,7 @@ def workers(answer: dict[str, Any]) -> list[Table]:
 
 
 def status(answer: dict[str, Any]) -> list[Table]:
-    """The answer of /api/status: the broker, and its commands. Raises KeyError or TypeError where it is none."""
+    """The answer of /api/status: the broker and its commands. Raises KeyError or TypeError for any other answer."""
     facts: dict[str, str | Text] = {
         "version": answer["version"],
         "state": state_text(answer["state"]),
@@ -76,7 +73,7 @@ def status(answer: dict[str, Any]) -> list[Table]:
 
 
 def show(tables: Sequence[RenderableType]) -> None:
-    """Print them, in the terminal's width and colours or, in a pipe, in plain text."""
+    """Print them in the width and colours of the terminal, or as plain text in a pipe."""
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     for number, table in enumerate(tables):
         if number:
@@ -85,7 +82,7 @@ def show(tables: Sequence[RenderableType]) -> None:
 
 
 def facts_table(facts: Mapping[str, str | Text]) -> Table:
-    """Names and what is known of each."""
+    """Names and their values."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -95,7 +92,7 @@ def facts_table(facts: Mapping[str, str | Text]) -> Table:
 
 
 def rows_table(*texts: str, numbers: Sequence[str]) -> Table:
-    """Columns of texts, then columns of numbers, and no rows yet."""
+    """A table without rows: columns of texts, then columns of numbers."""
     table = Table(*texts, box=None, pad_edge=False, header_style="bold")
     for name in numbers:
         table.add_column(name, justify="right")
@@ -103,12 +100,12 @@ def rows_table(*texts: str, numbers: Sequence[str]) -> Table:
 
 
 def state_text(state: str, reason: str | None = None) -> Text:
-    """A state in its colour, and why it is so."""
+    """A state in its colour, with its reason."""
     return Text(f"{state}: {reason}" if reason else state, style=_STATE_STYLES.get(state, "yellow"))
 
 
-def _duration(seconds: float) -> str:
+def _duration(duration_s: float) -> str:
     for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size_s:
-            return f"{seconds / size_s:.1f} {unit}"
-    return f"{seconds:.0f} s"
+        if duration_s >= size_s:
+            return f"{duration_s / size_s:.1f} {unit}"
+    return f"{duration_s:.0f} s"

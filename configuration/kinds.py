@@ -1,6 +1,6 @@
-"""The kinds of value that a setting can have, each with its bounds, and the words for a value that is out of them.
+"""The kinds of value that a setting can have, each with its bounds and the error text for a value out of bounds.
 
-Knows values and words; must not know which setting a value is of, nor where it came from.
+Must not know which setting a value belongs to, nor where it came from.
 """
 
 import math
@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-TOLD_LENGTH_MAX: Final = 60
-"""Characters of a wrong value that are repeated in the line about it: enough to find it again."""
+QUOTED_LENGTH_MAX: Final = 60
+"""Characters of a wrong value that its error quotes: enough to find it."""
 
 
 class Text(NamedTuple):
-    """A text of `length_min` to `length_max` characters; `check` may raise ValueError with what else is wrong.
+    """A text of `length_min` to `length_max` characters. `check` may raise ValueError for any other rule.
 
-    `is_url`: what names somebody, or lets somebody in, is left out where the value is shown.
+    `is_url`: user, password and query are left out wherever the value is shown.
     """
 
     length_max: int
@@ -28,7 +28,7 @@ class Text(NamedTuple):
         return f"a text of {self.length_min} to {self.length_max} characters"
 
     def convert(self, value: object) -> str:
-        """The value, checked. Raises ValueError, which says what was expected instead."""
+        """The value, checked. Raises ValueError, which says what was expected."""
         if not isinstance(value, str):
             is_plain = isinstance(value, int | float)
             raise _wrong(self, value, "write it in quotes" if is_plain else "")
@@ -40,19 +40,22 @@ class Text(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """A whole number, bounds included, of `unit`."""
+    """A whole number from `low` to `high`, in `unit`."""
 
     low: int
     high: int
     unit: str = ""
 
     @property
+    def bounds(self) -> str:
+        return f"from {self.low} to {self.high}"
+
+    @property
     def expected(self) -> str:
-        of_unit = f" of {self.unit}" if self.unit else ""
-        return f"a whole number{of_unit} from {self.low} to {self.high}"
+        return f"a whole number{_of_unit(self.unit)} {self.bounds}"
 
     def convert(self, value: object) -> int:
-        """The value, checked. Raises ValueError, which says what was expected instead."""
+        """The value, checked. Raises ValueError, which says what was expected."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise _wrong(self, value, _without_quotes(value))
         if not self.low <= value <= self.high:
@@ -61,7 +64,7 @@ class Whole(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A number of `unit`, bounds included, but for `low` where `is_low_open`."""
+    """A number from `low` to `high`, in `unit`. `is_low_open`: `low` itself is not allowed."""
 
     low: float
     high: float
@@ -69,17 +72,17 @@ class Number(NamedTuple):
     is_low_open: bool = False
 
     @property
+    def bounds(self) -> str:
+        if self.is_low_open:
+            return f"over {self.low:g} and at most {self.high:g}"
+        return f"from {self.low:g} to {self.high:g}"
+
+    @property
     def expected(self) -> str:
-        of_unit = f" of {self.unit}" if self.unit else ""
-        bounds = (
-            f"over {self.low:g} and at most {self.high:g}"
-            if self.is_low_open
-            else f"from {self.low:g} to {self.high:g}"
-        )
-        return f"a number{of_unit} {bounds}"
+        return f"a number{_of_unit(self.unit)} {self.bounds}"
 
     def convert(self, value: object) -> float:
-        """The value, checked. Raises ValueError, which says what was expected instead."""
+        """The value, checked. Raises ValueError, which says what was expected."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _wrong(self, value, _without_quotes(value))
         is_high_enough = value > self.low if self.is_low_open else value >= self.low
@@ -89,7 +92,7 @@ class Number(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One of a few words."""
+    """One of `words`."""
 
     words: tuple[str, ...]
 
@@ -98,7 +101,7 @@ class Choice(NamedTuple):
         return f"one of {', '.join(self.words)}"
 
     def convert(self, value: object) -> str:
-        """The value, checked. Raises ValueError, which says what was expected instead."""
+        """The value, checked. Raises ValueError, which says what was expected."""
         if not isinstance(value, str) or value not in self.words:
             near = closest(value, self.words) if isinstance(value, str) else None
             raise _wrong(self, value, f"did you mean {near}?" if near else "")
@@ -113,7 +116,7 @@ class Switch(NamedTuple):
         return "true or false"
 
     def convert(self, value: object) -> bool:
-        """The value, checked. Raises ValueError, which says what was expected instead."""
+        """The value, checked. Raises ValueError, which says what was expected."""
         if not isinstance(value, bool):
             word = str(value).lower()
             raise _wrong(self, value, f"write {word} without quotes" if word in ("true", "false") else "")
@@ -121,8 +124,8 @@ class Switch(NamedTuple):
 
 
 class Dictionary(NamedTuple):
-    """A table of its own: at most `count_max` names, each with a value of one kind. A name is what `name_kind` allows;
-    `check` may raise ValueError with what else is wrong."""
+    """A nested table: at most `count_max` names of `name_kind`, each with a value of `value_kind`. `check` may raise
+    ValueError for any other rule."""
 
     name_kind: Text
     value_kind: Text | Choice
@@ -134,7 +137,7 @@ class Dictionary(NamedTuple):
         return f"a table of at most {self.count_max} names, each with {self.value_kind.expected}"
 
     def convert(self, value: object) -> dict[str, str]:
-        """The value, checked. Raises ValueError, which says what was expected instead."""
+        """The value, checked. Raises ValueError, which says what was expected."""
         if not isinstance(value, Mapping):
             raise _wrong(self, value)
         if len(value) > self.count_max:
@@ -145,7 +148,7 @@ class Dictionary(NamedTuple):
                 key = self.name_kind.convert(name)
                 converted[key] = self.value_kind.convert(text)
             except ValueError as error:
-                raise ValueError(f"{_told(name)}: {error}") from None
+                raise ValueError(f"{_quoted(name)}: {error}") from None
         if self.check is not None:
             self.check(converted)
         return converted
@@ -155,15 +158,19 @@ Kind: TypeAlias = Text | Whole | Number | Choice | Switch | Dictionary
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """What may have been meant by `word`; None where nothing is like it."""
+    """What `word` may have been meant to be. None if nothing is similar."""
     import difflib  # noqa: PLC0415  most configurations are right
 
     return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 
+def _of_unit(unit: str) -> str:
+    return f" of {unit}" if unit else ""
+
+
 def _wrong(kind: Kind, value: object, suggestion: str = "") -> ValueError:
     return ValueError(
-        f"expected {kind.expected}, got {_told(value)}" + (f"; {suggestion}" if suggestion else "")
+        f"expected {kind.expected}, got {_quoted(value)}" + (f"; {suggestion}" if suggestion else "")
     )
 
 
@@ -172,8 +179,8 @@ def _without_quotes(value: object) -> str:
     return "write it without quotes" if is_number else ""
 
 
-def _told(value: object) -> str:
-    """A value as its writer knows it, on one line."""
+def _quoted(value: object) -> str:
+    """A value as its author wrote it, on one line."""
     match value:
         case bool():
             return str(value).lower()
@@ -181,7 +188,7 @@ def _told(value: object) -> str:
             import json  # noqa: PLC0415  as above
 
             text = json.dumps(value, ensure_ascii=False)
-            return text if len(text) <= TOLD_LENGTH_MAX else f'{text[:TOLD_LENGTH_MAX]}..."'
+            return text if len(text) <= QUOTED_LENGTH_MAX else f'{text[:QUOTED_LENGTH_MAX]}..."'
         case Mapping():
             return "a table"
         case list():

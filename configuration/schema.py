@@ -1,10 +1,11 @@
-"""How a program declares its settings: one dataclass a table, each field with its kind, its bounds, its help.
+"""How a program declares its settings: a dataclass per table, each field with its kind, bounds and help.
 
-The same declaration is read from a file, shown as options, printed by `taskferry check-config` and written into
-docs/configuration.md. Knows nothing of where values come from.
+A file, the options of the command line, `taskferry check-config`, docs/configuration.md and the keyword arguments of an
+SDK all follow from that declaration. Must not know where values come from.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, field, fields
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -20,15 +21,16 @@ def setting(
     kind: Kind,
     help: str,
     *,
-    key: str = "",
+    key: str | None = "",
     option: str | None = None,
     instead: str = "",
     is_live: bool = False,
 ) -> Any:
-    """A dataclass field with all that is to be known of a setting.
+    """A dataclass field that carries all that is known of a setting.
 
-    `key`: its name in a file, where that is not the field's. `option`: its flag on the command line, by default
-    `--` and the key; "" for none. `instead`: what holds where the default is None. `is_live`: a reload changes it.
+    `key`: its name in a file, if that is not the field's: units are part of a field's name and not of a key. None: only
+    code sets it. `option`: its flag on the command line, by default `--` and the key; "" for none. `instead`: words for
+    what holds if it is left out, if that is not simply the default. `is_live`: a reload changes it.
     """
     facts = {"kind": kind, "help": help, "key": key, "option": option, "instead": instead, "is_live": is_live}
     if isinstance(default, dict):
@@ -37,7 +39,8 @@ def setting(
 
 
 class Setting(NamedTuple):
-    """One setting; see `setting`. `variable`: the one of the environment, "" for none."""
+    """One setting; see `setting`. `default`: None if `instead` says what holds. `variable`: in the environment, "" for
+    none."""
 
     table: str
     field: str
@@ -52,53 +55,74 @@ class Setting(NamedTuple):
 
     @property
     def default_text(self) -> str:
-        """The default for people."""
-        return self.instead if self.default is None else shown(self.kind, self.default)
+        """The default as people read it."""
+        return self.text(self.default)
+
+    def text(self, value: Any) -> str:
+        """A value of this setting as people read it."""
+        return self.instead if value is None else shown(self.kind, value)
 
 
 class Table(Generic[Settings]):
-    """A table of the file: `name`, and its `settings` by key, in order. `of` is the dataclass that declares them;
-    `variables` is what its variables in the environment begin with."""
+    """A table of the file: its `name`, and its `settings` by key, in order.
+
+    `of` is the dataclass that declares them: its own fields come first, those that it inherits after them. `variables`
+    is the prefix of its environment variables.
+    """
 
     def __init__(self, name: str, of: Callable[..., Settings], variables: str) -> None:
         self.name = name
         self.of = of
         self.variables = variables
-        self.settings: dict[str, Setting] = {}
-        for declared in fields(of):  # type: ignore[arg-type]  # no type says "a dataclass"
-            facts = dict(declared.metadata[_KEY])
-            key = facts.pop("key") or declared.name
+        self.settings = {setting.key: setting for setting in self._declared()}
+
+    def _declared(self) -> Iterator[Setting]:
+        own = inspect.get_annotations(self.of)
+        declared = fields(self.of)  # type: ignore[arg-type]  # no type says "a dataclass"
+        for found in sorted(declared, key=lambda found: found.name not in own):
+            facts = dict(found.metadata[_KEY])
+            key = facts.pop("key")
+            if key is None:
+                continue
+            key = key or found.name
             option = facts.pop("option")
             option = f"--{key.replace('_', '-')}" if option is None else option
             word = option.removeprefix("--").replace("-", "_").upper()
-            factory = declared.default_factory
-            default = declared.default if factory is MISSING else factory()
-            self.settings[key] = Setting(
-                table=name,
-                field=declared.name,
+            factory = found.default_factory
+            default = found.default if factory is MISSING else factory()
+            yield Setting(
+                table=self.name,
+                field=found.name,
                 key=key,
-                default=default,
+                default=None if facts["instead"] else default,
                 option=option,
-                variable=f"{variables}{word}" if option else "",
+                variable=f"{self.variables}{word}" if option else "",
                 **facts,
             )
 
-    def make(self, **values: Any) -> Settings:
-        """The settings with `values`, by field, each checked against its bounds. Raises ValueError, which names it."""
-        by_field = {declared.field: declared for declared in self.settings.values()}
-        for name, value in values.items():
-            declared = by_field[name]
-            if value is None and declared.default is None:
-                continue
-            try:
-                values[name] = declared.kind.convert(value)
-            except ValueError as error:
-                raise ValueError(f"{declared.key}: {error}") from None
-        return self.of(**values)
+
+def checked(of: Callable[..., Settings], values: Mapping[str, Any]) -> Settings:
+    """The settings that `of` declares, with `values` by field, each checked against its bounds.
+
+    None is allowed if it is the default. Raises ValueError, which names the field, and TypeError for a field that does
+    not exist.
+    """
+    declared = {found.name: found for found in fields(of)}  # type: ignore[arg-type]  # as above
+    converted: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in declared:
+            raise TypeError(f"there is no setting {name!r}")
+        if value is None and declared[name].default is None:
+            continue
+        try:
+            converted[name] = declared[name].metadata[_KEY]["kind"].convert(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return of(**converted)
 
 
 def shown(kind: Kind, value: Any) -> str:
-    """A value for people, in its unit, without what a URL may hide."""
+    """A value as people read it: with its unit, and without the secrets of a URL."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(kind, Dictionary):

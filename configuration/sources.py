@@ -1,6 +1,6 @@
-"""Where values come from, in rising precedence: defaults, a TOML file, the environment, the command line.
+"""Where values come from, in increasing precedence: defaults, a TOML file, the environment, the command line.
 
-Knows files and precedence, and keeps with each value where it came from. Must not know what a value is for.
+Each value keeps its source. Must not know what a value is for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from .schema import Setting, Table
 Settings = TypeVar("Settings")
 
 TABLE_NAMES: Final = ("broker", "worker", "requester", "log")
-"""The tables that a file can have. Each program reads its own and [log], so that one file can serve all of them."""
+"""The tables that a file can have. Each program reads its own and [log], so that all programs can share a file."""
 
 FILE_SIZE_BYTES_MAX: Final = 1024 * 1024
-"""Bytes of a file that are read: the longest that makes sense, with all tables full, stays under a tenth of it."""
+"""Bytes of a file. One with every table full is a tenth of that."""
 
 DEFAULT: Final = "default"
 FILE: Final = "file"
 
 
 class ConfigurationError(Exception):
-    """What cannot be: `lines`, at least one, each with where, which key, which bound, and what to do."""
+    """A configuration with errors. `lines`: one for each, with the place, the key, the bound and what to do."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
@@ -32,7 +32,7 @@ class ConfigurationError(Exception):
 
 
 class Sourced(NamedTuple):
-    """A value, and where it came from: `default`, `file`, a variable's name, or a flag."""
+    """A value and its source: `default`, `file`, the name of an environment variable, or a flag."""
 
     value: Any
     source: str
@@ -46,19 +46,18 @@ class Configuration:
         self.values = values
 
     def settings(self, table: Table[Settings]) -> Settings:
-        """Those of one table."""
-        values = self.values[table.name]
-        return table.of(**{table.settings[key].field: found.value for key, found in values.items()})
+        """The settings of one table."""
+        return table.of(**self.given(table))
 
     def given(self, table: Table[Any]) -> dict[str, Any]:
-        """Those of one table that are not defaults, by field."""
+        """The values of one table that are not defaults, by field."""
         values = self.values[table.name].items()
         return {table.settings[key].field: found.value for key, found in values if found.source != DEFAULT}
 
 
 class Sources:
-    """What a program was started with: `path` of its file, or None, and what the environment and the command line
-    gave, by table and key. `read` can be called again when the file has changed."""
+    """What a program was started with: the `path` of its file, if any, and the values `given` by its environment and
+    command line, by table and key. `read` can be called again when the file has changed."""
 
     __slots__ = ("given", "path", "tables")
 
@@ -73,7 +72,7 @@ class Sources:
         self.given = given or {}
 
     def read(self) -> Configuration:
-        """All values. Raises ConfigurationError, with every line that there is."""
+        """All values. Raises ConfigurationError, with a line for every error."""
         faults: list[str] = []
         document = {} if self.path is None else _document(self.path)
         if self.path is not None:
@@ -93,7 +92,7 @@ class Sources:
     def _value(
         self, setting: Setting, in_file: Mapping[str, Any], given: Mapping[str, Sourced], faults: list[str]
     ) -> Sourced:
-        """The one that counts; each that is there must be right, also where another one counts."""
+        """The value of highest precedence. All of them are checked, used or not."""
         found = Sourced(setting.default, DEFAULT)
         candidates = [Sourced(in_file[setting.key], FILE)] if setting.key in in_file else []
         if setting.key in given:
@@ -126,20 +125,20 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _unknown(document: Mapping[str, Any], tables: Sequence[Table[Any]]) -> list[str]:
-    """What stands in a file and is no table, or no setting of its table. Tables of other programs are theirs."""
+    """An error for each unknown table, and for each unknown setting in one of `tables`."""
     faults = []
     known = {table.name: table for table in tables}
     for name, content in document.items():
         if not isinstance(content, dict):
             owners = [table.name for table in tables if name in table.settings]
-            hint = f"; it belongs into [{owners[0]}]" if owners else ""
+            hint = f"; it belongs in [{owners[0]}]" if owners else ""
             is_table = (
-                f"[{name}]: expected a table" if name in TABLE_NAMES else f"{name}: stands in no table{hint}"
+                f"[{name}]: expected a table" if name in TABLE_NAMES else f"{name}: is not in a table{hint}"
             )
             faults.append(is_table)
         elif name not in TABLE_NAMES:
             near = closest(name, TABLE_NAMES)
-            hint = f"did you mean [{near}]?" if near else f"there are [{'], ['.join(TABLE_NAMES)}]"
+            hint = f"did you mean [{near}]?" if near else f"the tables are [{'], ['.join(TABLE_NAMES)}]"
             faults.append(f"[{name}]: no such table; {hint}")
         elif name in known:
             faults += [
@@ -155,4 +154,4 @@ def _suggestion(key: str, table: Table[Any], tables: Sequence[Table[Any]]) -> st
     if near:
         return f"; did you mean {near}?"
     owners = [other.name for other in tables if key in other.settings]
-    return f"; it belongs into [{owners[0]}]" if owners else ""
+    return f"; it belongs in [{owners[0]}]" if owners else ""

@@ -1,7 +1,4 @@
-"""URLs for people: with the place that they lead to, and without what lets somebody in there.
-
-Knows the outline of a URL and nothing of what is behind it.
-"""
+"""URLs as they may be shown: with host and path, without credentials."""
 
 import re
 from typing import Final
@@ -12,8 +9,8 @@ _PARTS: Final = re.compile(
 
 
 def without_secrets(url: str) -> str:
-    """`url` without user, password, query and fragment: a token stands in any of these. What was left out shows as
-    `...`. Takes any text, also one that is no URL."""
+    """`url` without user, password, query and fragment, any of which may hold a token. `...` marks what was left out.
+    Accepts any text."""
     parts = _PARTS.fullmatch(url)
     assert parts is not None, "every part may be empty"
     scheme, authority, path, rest = parts["scheme"] or "", parts["authority"], parts["path"], parts["rest"]

@@ -1,4 +1,4 @@
-"""What all programs tell the person who runs them: a vocabulary of events, two ways to write them, and folding.
+"""The log of every program: what an event is, two formats for it, and folding of repetitions.
 
-Knows logging; must not know when an event happens, nor any program's insides.
+Must not know when an event happens, nor the internals of any program.
 """

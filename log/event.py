@@ -1,7 +1,6 @@
-"""What an event is: one thing that happened and that a person may act on, with a name and typed fields.
+"""What an event is: something that happened and that an operator may act on, with a name and typed fields.
 
-Each program declares its own events (its `events.py`); those that all have are in events.py here. Must not know how an
-event is written, nor when it happens.
+Each package declares its events in its `events.py`. Must not know how an event is written, nor when it happens.
 """
 
 import logging
@@ -11,21 +10,21 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 FIELD_LENGTH_MAX: Final = 500
-"""Characters of one field: a peer's name or words, or a list of settings. What is longer is cut."""
+"""Characters of one field, such as the name of a peer or a list of settings. Longer ones are cut."""
 
 _QUOTED: Final = re.compile(r"""(['"]).*\1""", re.DOTALL)
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A happening. A subclass declares its fields, and
+    """Something that happened. A subclass declares its fields, and
 
-    `level`: how much it matters; `text`: the line for people, with fields in braces; `same`: the fields in which two of
-    these must be equal to be one that repeats (see folding.py), None where each is to be told.
+    `level`: how much it matters; `text`: the line for people, with fields in braces; `same`: the fields that make two
+    of these a repetition if they are equal (see folding.py), None if each is logged.
     """
 
     name: ClassVar[str]
-    """As it stands in JSON: `worker_joined`."""
+    """As in JSON: `worker_joined`."""
     level: ClassVar[int] = logging.INFO
     text: ClassVar[str]
     same: ClassVar[tuple[str, ...] | None] = None
@@ -35,12 +34,11 @@ class Event(msgspec.Struct, frozen=True):
         cls.name = _WORDS.sub("_", cls.__name__).lower()
 
     def fields(self) -> dict[str, Any]:
-        """By name, fit for one line: control characters escaped, and not too long."""
+        """Its fields by name, fit for one line: control characters escaped, long texts cut."""
         return {name: _fit(getattr(self, name)) for name in self.__struct_fields__}
 
     def __str__(self) -> str:
-        told = {name: _listed(value) for name, value in self.fields().items()}
-        return self.text.format(**told)
+        return self.text.format(**{name: _listed(value) for name, value in self.fields().items()})
 
 
 def tell(logger: logging.Logger, event: Event, *, error: BaseException | None = None) -> None:
@@ -49,7 +47,7 @@ def tell(logger: logging.Logger, event: Event, *, error: BaseException | None = 
 
 
 def without_quoted(text: str) -> str:
-    """`text` without what it quotes from a message: that is data of whoever sent it."""
+    """`text` without what it quotes from a message, which is data of its sender."""
     return _QUOTED.sub("'...'", text)
 
 

@@ -1,7 +1,7 @@
-"""Lines that repeat are told at once the first time, and then summed up: `repeated N times in the last 10 s`.
+"""A line that repeats is logged the first time, and then summed up: `repeated N times in the last 10 s`.
 
-A worker that flaps, or a client that is refused and tries again at once, must not fill a disk. Told the time; must not
-look at a clock, nor know how a line is written.
+A flapping worker, or a client that is refused and retries at once, must not fill a disk. Takes the time as an argument;
+must not read a clock, nor know how a line is written.
 """
 
 from collections import OrderedDict
@@ -11,17 +11,18 @@ from typing import Final
 from .event import Event
 
 WINDOW_S: Final = 10.0
-"""For this long after a line its like are counted: soon enough to be news, and at most 8,640 lines a day of each."""
+"""How long repetitions of a line are counted before they are logged: soon enough to be news, and at most 8,640 lines a
+day of each."""
 
 KEYS_COUNT_MAX: Final = 1000
-"""Different lines that are remembered, about 1 MB. Those beyond are folded together by event, so that many peers that
-each repeat something else are as bounded as one."""
+"""Different lines that are remembered, about 1 MB. Lines beyond that are folded by event alone, so that many peers that
+each repeat a line of their own are bounded as well."""
 
 _OTHERS: Final = ("others",)
 
 
 class _Repeated:
-    """The window of one line: when it ends, how often it came again, and the record of the last time."""
+    """The window of one line: when it ends, how often the line was repeated, and its last record."""
 
     __slots__ = ("count", "ends_at", "last")
 
@@ -32,17 +33,17 @@ class _Repeated:
 
 
 class Folding:
-    """`admit` every record, and write what `due` gives; `next_at` says when there may be something."""
+    """`admit` takes every record; `due` returns what to write besides, at the latest at `next_at`."""
 
     def __init__(self, window_s: float = WINDOW_S, keys_count_max: int = KEYS_COUNT_MAX) -> None:
         self._window_s = window_s
         self._keys_count_max = keys_count_max
         self._windows: OrderedDict[tuple[object, ...], _Repeated] = OrderedDict()
-        """By key, the one that ends first in front: all are equally long."""
+        """By key, ordered by their end: all are equally long."""
 
     @property
     def next_at(self) -> float | None:
-        """When the first window ends; None where none is open."""
+        """When the first window ends. None if none is open."""
         return next(iter(self._windows.values())).ends_at if self._windows else None
 
     def admit(self, record: LogRecord, now: float) -> bool:
@@ -61,7 +62,7 @@ class Folding:
         return False
 
     def due(self, now: float) -> list[LogRecord]:
-        """The last record of each line that was repeated within a window which is over, with its `repetition`."""
+        """The last record of each line that was repeated in a window that is over, with its `repetition`."""
         summed_up = []
         while self._windows:
             key, window = next(iter(self._windows.items()))
@@ -76,7 +77,7 @@ class Folding:
 
 
 def _key(record: LogRecord) -> tuple[object, ...] | None:
-    """Equal for lines that are one that repeats; None for one that is told each time."""
+    """Equal for repetitions of a line. None for a line that is written each time."""
     event = record.msg
     if not isinstance(event, Event) or event.same is None:
         return None

@@ -1,6 +1,6 @@
-"""How a log record is written for people; for programs: json_format.py.
+"""How a log record is written for people. For programs, see json_format.py.
 
-Knows records. What is written never holds the text of an exception (traceback.py).
+The text of an exception is never written (see traceback.py).
 """
 
 import logging
@@ -15,7 +15,7 @@ ExceptionInfo: TypeAlias = (
 
 HUMAN_FORM: Final = "%(asctime)s %(levelname)-7s %(message)s"
 HUMAN_FORM_OF_MANY: Final = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
-"""Where several processes write to one terminal."""
+"""For several processes that write to one terminal."""
 
 
 class HumanFormatter(logging.Formatter):
@@ -25,7 +25,7 @@ class HumanFormatter(logging.Formatter):
         super().__init__(HUMAN_FORM_OF_MANY if is_one_of_many else HUMAN_FORM, "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback below it."""
+        """The line, with the traceback below it."""
         line = super().format(record)
         repeated = repetition_of(record)
         if repeated is None:
@@ -38,6 +38,6 @@ class HumanFormatter(logging.Formatter):
 
 
 def repetition_of(record: logging.LogRecord) -> tuple[int, float] | None:
-    """How often, and within how many seconds, what the record tells has happened again; None: it is the first."""
+    """How often the record was repeated, and within how many seconds. None if it is the first."""
     found: tuple[int, float] | None = getattr(record, "repetition", None)
     return found

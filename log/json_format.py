@@ -1,7 +1,7 @@
-"""How a log record is written for programs: one JSON object a line, with keys that stay.
+"""How a log record is written for programs: one JSON object per line, with stable keys.
 
-Knows records and events. What is written never holds the text of an exception (traceback.py). A module of its own, for
-most programs are started to be read by people, and need not load what this does.
+The text of an exception is never written (see traceback.py). A separate module because most programs log for people and
+need not load what this imports.
 """
 
 import json
@@ -14,12 +14,12 @@ from .format import repetition_of
 from .traceback import places
 
 PLAIN_EVENT: Final = "message"
-"""The event of a record that is none of ours: a library's, or a handler's own."""
+"""The event of a record that is not ours, but of a library or a handler."""
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: `time` (ISO 8601, UTC, to the microsecond), `level`, `logger`, `event`, `message`, `pid`, the
-    fields of the event, and where they apply `repeated_count`, `window_s` and `traceback`."""
+    """One object per line: `time` (ISO 8601, UTC, to the microsecond), `level`, `logger`, `event`, `message`, `pid`,
+    the fields of the event, and if they apply `repeated_count`, `window_s` and `traceback`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The object, on one line."""

@@ -1,4 +1,4 @@
-"""Putting the log of a program together: where it is written to, how, and what each logger may say.
+"""Sets up the log of a program: where and how it is written, and the level of each logger.
 
 Owns the handler, its clock and its one timer. Must not know what is logged.
 """
@@ -14,11 +14,11 @@ from .format import HumanFormatter
 from .settings import WIRE_LOGGER, LogSettings
 
 QUIET: Final = {WIRE_LOGGER: "warning", "uvicorn": "warning"}
-"""Loggers of libraries that would tell of every connection, or of what our own lines tell already."""
+"""Loggers of libraries that would log every connection, or what our own lines say already."""
 
 
 class FoldingHandler(logging.StreamHandler[TextIO]):
-    """Writes records to a stream, those that repeat summed up."""
+    """Writes records to a stream, with repetitions summed up."""
 
     def __init__(self, stream: TextIO, folding: Folding, *, is_one_of_many: bool = False) -> None:
         super().__init__(stream)
@@ -27,7 +27,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         self._timer: threading.Timer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write it, or count it."""
+        """Write the record, or count it."""
         now = time.monotonic()
         self._write_due(now)
         if self._folding.admit(record, now):
@@ -35,7 +35,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         self._set_timer(now)
 
     def close(self) -> None:
-        """Sum up what is still counted, and write no more."""
+        """Write what was counted so far, and nothing after it."""
         self.acquire()
         try:
             if self._timer is not None:
@@ -62,7 +62,7 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         self.acquire()
         try:
             if self._timer is None:
-                return  # it was closed while this waited for the lock
+                return  # closed while this waited for the lock
             self._timer = None
             now = time.monotonic()
             self._write_due(now)
@@ -72,9 +72,9 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
 
 
 def set_up_logging(settings: LogSettings, *, is_one_of_many: bool = False) -> None:
-    """Log to standard error, unless logging has been set up already, which then stays as it is.
+    """Log to standard error. Does nothing if logging is set up already.
 
-    `is_one_of_many`: tell the processes apart.
+    `is_one_of_many`: show the process id in each line.
     """
     if logging.root.handlers:
         return
@@ -83,7 +83,7 @@ def set_up_logging(settings: LogSettings, *, is_one_of_many: bool = False) -> No
 
 
 def apply(settings: LogSettings, before: LogSettings) -> None:
-    """Log as `settings` say from now on, where it was as `before`. Without effect on a log that is not ours."""
+    """Change the log from the settings `before` to `settings`. Does nothing if the log was not set up here."""
     handlers = [handler for handler in logging.root.handlers if isinstance(handler, FoldingHandler)]
     if not handlers:
         return

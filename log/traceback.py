@@ -1,6 +1,6 @@
-"""Where an exception came from, without what it says: its text may hold data of a request, and a log must not.
+"""Tracebacks without the text of the exceptions: it may contain data of a request, and a log must not.
 
-The text of a handler's exception goes to its requester, and nowhere else.
+The text of a handler's exception is sent to its requester, and nowhere else.
 """
 
 import itertools
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Final
 
 EXCEPTIONS_COUNT_MAX: Final = 10
-"""Exceptions of one chain that are told, the last ones."""
+"""Exceptions of one chain that are written: the last ones."""
 
 
 def places(error: BaseException) -> str:
-    """The traceback of `error` and of those behind it, as Python writes it, with types in place of texts."""
+    """The traceback of `error` and of those that led to it, as Python writes it, with types instead of texts."""
     parts = []
     for link, raised in reversed(list(itertools.islice(_chain(error), EXCEPTIONS_COUNT_MAX))):
         stack = "".join(traceback.format_tb(raised.__traceback__))
@@ -24,7 +24,7 @@ def places(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """From the last one back, each with how the next one came out of it."""
+    """From the last exception back to the first, each with how it led to the one before it here."""
     seen: set[int] = set()
     link = ""
     current: BaseException | None = error

@@ -14,9 +14,9 @@ from concurrent.futures import CancelledError
 from typing import Any, Final
 
 from ..configuration.url import without_secrets
+from ..program.loop import new_event_loop
 from ..protocol.encodings import Encoding
 from ..protocol.errors import NOT_DELIVERED, Cancelled
-from ..transport.loop import new_event_loop
 from ..transport.settings import LinkSettings
 from .connection import Connection
 from .exchange import Exchange

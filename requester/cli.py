@@ -1,76 +1,80 @@
-"""`taskferry request`: its options, and what is wrong with them. `python -m taskferry.requester` does the same.
+"""`taskferry request`: its options, and their errors. `python -m taskferry.requester` does the same.
 
-Knows names, bounds and help of the options; what they set in motion (program.py) is loaded only once it is needed, so
-that `--help` is quick.
+What sends a request (program.py) is imported only when it is needed, so that `--help` is quick.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from ..configuration.kinds import Whole
 from ..configuration.sources import DEFAULT, ConfigurationError
-from ..log.options import program_options, sources_of
 from ..log.settings import LOG
+from ..program.command_line import Refused
+from ..program.exit_codes import INTERRUPTED
+from ..program.options import program_options, sources_of
+from ..program.plain_options import option
 from ..protocol import limits
 from . import exit_codes
-from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, METAVARS, REQUESTER, RequesterOptions
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER, RequesterOptions
 
 _EXIT_CODE_TABLE = "\n".join(f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items())
-
-
-def _option(name: str, *aliases: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option that may also be given by environment: `--broker` by TASKFERRY_REQUEST_BROKER, and so on."""
-    variable = "TASKFERRY_REQUEST_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, *aliases, envvar=variable, show_envvar=True, **attributes)
 
 
 @click.command(
     "request",
     short_help="Send a request and print its result.",
     epilog=f"\b\nExit codes:\n{_EXIT_CODE_TABLE}",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("command")
 @click.argument("words", metavar="[DATA]...", nargs=-1)
-@_option(
+@option(
     "--idempotent",
     is_flag=True,
-    help="The command may run more than once, as when a worker or a connection is lost.",
+    variables=REQUESTER.variables,
+    help="The command may run more than once, if a worker or a connection is lost.",
 )
-@_option(
+@option(
     "--priority",
-    type=click.IntRange(0, limits.PRIORITY_MAX),
-    help=f"0 (lowest) to {limits.PRIORITY_MAX}.  [default: {limits.PRIORITY_DEFAULT}]",
+    kind=Whole(0, limits.PRIORITY_MAX),
+    default_text=str(limits.PRIORITY_DEFAULT),
+    variables=REQUESTER.variables,
+    help="Requests of a higher priority are served earlier.",
 )
-@_option(
+@option(
     "--affinity",
     metavar="KEY",
-    help="Requests with the same key go to the same worker, where the broker's strategy knows how.",
+    variables=REQUESTER.variables,
+    help="Send requests with the same key to the same worker, if the broker's strategy supports it.",
 )
-@_option("--target", metavar="WORKER", help="The only worker that may run it.")
-@_option(
+@option(
+    "--target",
+    metavar="WORKER",
+    variables=REQUESTER.variables,
+    help="Send it to this worker only.",
+)
+@option(
     "--label",
     "labels",
     metavar="K=V",
     multiple=True,
-    help="What its worker must have. May be repeated; the same K again: any one of the values.",
+    variables=REQUESTER.variables,
+    help="Send it to a worker with this label. May be repeated; for the same K, any of its values will do.",
 )
-@_option(
+@option(
     "--hedge",
     metavar="SECONDS|p95",
-    help="Send a second copy to another worker after so long, or at this percentile; the first answer counts.",
+    variables=REQUESTER.variables,
+    help="Send a hedge to another worker after SECONDS, or at a percentile of recent durations; the first result "
+    "is used.",
 )
-@click.option(
-    "--count", type=click.IntRange(1, COUNT_MAX), help="Send it so many times, and print a summary."
-)
-@click.option(
+@option("--count", kind=Whole(1, COUNT_MAX), help="Send it this many times, and print a summary.")
+@option(
     "--concurrency",
-    type=click.IntRange(1, limits.IN_FLIGHT_COUNT_MAX),
-    help="With --count: so many at once.  [default: 1]",
+    kind=Whole(1, limits.IN_FLIGHT_COUNT_MAX),
+    default_text="1",
+    help="With --count: how many at once.",
 )
 @click.pass_context
 def request(
@@ -93,15 +97,15 @@ def request(
 
     \b
     DATA is one of
-      '{"message": "Hello"}'     a JSON text
-      message=Hello n=3          pairs; a value is JSON where it can be, else text
-      @FILE                      a JSON file, or MessagePack where its name ends in .msgpack
-      -                          JSON from standard input
-    and {} when left out.
+      '{"message": "Hello"}'  JSON
+      message=Hello n=3       pairs, whose values are JSON if they can be, else text
+      @FILE                   a file of JSON, or of MessagePack if named .msgpack
+      -                       JSON from standard input
+    and {} if left out.
 
     The result is printed as JSON: indented and coloured on a terminal, else on one line.
     """
-    from .arguments import DataError, data_from  # noqa: PLC0415  # loaded when needed: see the module's docstring
+    from .arguments import DataError, data_from  # noqa: PLC0415  # as the module's docstring says
     from .client import Requester  # noqa: PLC0415
     from .program import Order, keep_on_at_hangup, send_many, send_one  # noqa: PLC0415
     from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
@@ -119,25 +123,25 @@ def request(
         raise click.UsageError(f"DATA: {error}") from None
     except ValueError as error:
         raise click.UsageError(f"--broker: {error}") from None
-    options = {"data": data, "timeout": settings.timeout, "idempotent": idempotent, "priority": priority}
+    options = {"data": data, "timeout": settings.timeout_s, "idempotent": idempotent, "priority": priority}
     options |= {"affinity": affinity, **routing}
     order = Order(requester, command, options, settings.wait, settings.as_json, settings.raw)
     keep_on_at_hangup()
     try:
         code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
-        code = exit_codes.INTERRUPTED
+        code = INTERRUPTED
     context.exit(code)
 
 
 def _settings(context: click.Context) -> RequesterOptions:
-    """What the table [requester] and the options say; logging is set up on the way."""
+    """The settings of the table [requester]. Sets up logging, too."""
     from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
 
     try:
         configuration = sources_of(context, REQUESTER).read()
     except ConfigurationError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refused(str(error)) from None
     log = configuration.settings(LOG)
     if configuration.values[LOG.name]["level"].source == DEFAULT:
         log = replace(log, level=LOG_LEVEL_DEFAULT)
@@ -145,4 +149,4 @@ def _settings(context: click.Context) -> RequesterOptions:
     return configuration.settings(REQUESTER)
 
 
-request.params[2:2] = program_options(REQUESTER, METAVARS, log_level_default=LOG_LEVEL_DEFAULT)
+request.params[2:2] = program_options(REQUESTER, log_level_default=LOG_LEVEL_DEFAULT)

@@ -3,16 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from ..program.exit_codes import INTERRUPTED, NO_CONNECTION, SUCCESS, TIMEOUT, USAGE
 from ..protocol.errors import CannotConnect, ConnectionLost, NoAvailableWorkers, WorkerTimeout
 
-SUCCESS: Final = 0
 COMMAND_FAILED: Final = 1
-USAGE: Final = 2
-TIMEOUT: Final = 3
 NO_WORKER: Final = 4
-NO_CONNECTION: Final = 5
-INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as shells have it."""
 
 MEANINGS: Final = {
     SUCCESS: "success (with --count: all succeeded)",

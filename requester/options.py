@@ -1,7 +1,7 @@
-"""What can be set on `taskferry request` for good: the table [requester], with names, types, bounds, defaults and help
-in one place. What is said of one request alone (its target, its priority ...) stands on the command line only.
+"""The settings of `taskferry request`: the table [requester].
 
-Knows numbers and words alone, so that the command line can show them without loading the requester.
+What concerns a single request, such as its target or its priority, is an option of the command line only (see cli.py).
+Imports only what the command line needs for `--help`.
 """
 
 from dataclasses import dataclass
@@ -12,39 +12,42 @@ from ..configuration.schema import Table, setting
 from ..protocol import limits
 
 BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
-"""A broker on this machine, on the requester port that it has by default."""
+"""A broker on this machine, on its default requester port."""
 
 COUNT_MAX: Final = 10_000_000
-"""Requests in one run of `taskferry request`: each one's duration is kept, eight bytes, for exact percentiles."""
+"""Requests in one run of `taskferry request`. Their durations are kept for exact percentiles, eight bytes each."""
 
 URL_LENGTH_MAX: Final = 2000
-"""Characters of a URL: what browsers and proxies take as well."""
+"""Characters of a URL: what browsers and proxies accept, too."""
 
 LOG_LEVEL_DEFAULT: Final = "error"
-"""What matters of a request's fate is in its error line; warnings would say it twice."""
+"""A request that fails ends with an error line; warnings would repeat it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequesterOptions:
-    """What `taskferry request` is started with."""
+    """The settings of `taskferry request`."""
 
     broker: str = setting(
-        BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "The broker's requester port."
+        BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "Requester port of the broker."
     )
-    timeout: float = setting(
+    timeout_s: float = setting(
         limits.TIMEOUT_S_DEFAULT,
         Number(0, limits.TIMEOUT_S_MAX, "seconds", is_low_open=True),
-        "Seconds for each request.",
+        "Timeout of each request.",
+        key="timeout",
     )
     wait: bool = setting(
-        False, Switch(), "Keep trying to connect, within the timeout, if there is no broker yet."
+        False, Switch(), "Keep trying to connect until the timeout, if there is no broker yet."
     )
-    encoding: str = setting("json", Choice(("json", "msgpack")), "How messages are written.")
+    encoding: str = setting("json", Choice(("json", "msgpack")), "Encoding of messages.")
     as_json: bool = setting(
-        False, Switch(), "Print the whole response (with --count: the summary) as one line.", key="json"
+        False,
+        Switch(),
+        "Print the whole response as one line of JSON; with --count, the summary.",
+        key="json",
     )
-    raw: bool = setting(False, Switch(), "Print a text as it is, without the quotes of JSON.")
+    raw: bool = setting(False, Switch(), "Print a result that is a text without JSON's quotes.")
 
 
 REQUESTER: Final = Table("requester", RequesterOptions, "TASKFERRY_REQUEST_")
-METAVARS: Final = {"broker": "URL"}

@@ -1,6 +1,6 @@
-"""`taskferry request` at work: one request or many over one connection, what is printed, and the exit code.
+"""`taskferry request` at work: one request or many over one connection, what is printed where, and the exit code.
 
-Knows what goes to standard output and what to standard error; options are cli.py's, texts are output.py's.
+Options are in cli.py, texts in output.py.
 """
 
 import asyncio
@@ -15,11 +15,12 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from ..configuration.hangup import SIGHUP, Terminal
 from ..log.event import tell
-from ..log.events import ReloadRefused
+from ..program.events import ReloadRefused
+from ..program.exit_codes import INTERRUPTED
+from ..program.hangup import SIGHUP, Terminal
+from ..program.loop import new_event_loop
 from ..protocol.errors import CannotConnect, TaskferryError
-from ..transport.loop import new_event_loop
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester
@@ -31,11 +32,11 @@ PROGRESS_INTERVAL_S: Final = 0.1
 """How often the progress bar moves."""
 
 LEFT_S_MIN: Final = 0.001
-"""What a request has at least when connecting has used up its time: it then ends as a timeout like any other."""
+"""The least that is left for a request after connecting: it then ends with a timeout like any other."""
 
 
 class Order(NamedTuple):
-    """What the command line asks for. `options` are those of Requester.request; `wait`: for a broker to appear."""
+    """What the command line asks for. `options`: those of Requester.request. `wait`: until there is a broker."""
 
     requester: Requester
     command: str
@@ -46,22 +47,21 @@ class Order(NamedTuple):
 
 
 def keep_on_at_hangup() -> None:
-    """SIGHUP changes nothing for a request that is on its way; only where it says that the terminal is gone, it ends
-    as by Ctrl-C."""
+    """Ignore SIGHUP, except from a terminal that was closed: then end as by Ctrl-C."""
     terminal = Terminal()
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
         if terminal.is_gone:
             signal.raise_signal(signal.SIGINT)
         else:
-            tell(logger, ReloadRefused("a request ends with the settings that it began with"))
+            tell(logger, ReloadRefused("a request keeps the settings that it was started with"))
 
     if SIGHUP is not None:
         signal.signal(SIGHUP, hang_up)
 
 
 def send_one(order: Order) -> int:
-    """Send one request, print what came of it, and give the exit code. Raises KeyboardInterrupt."""
+    """Send one request, print its result, and return the exit code. Raises KeyboardInterrupt."""
     try:
         response = asyncio.run(_send_one(order))
     except CannotConnect as error:
@@ -72,9 +72,9 @@ def send_one(order: Order) -> int:
 
 
 def send_many(order: Order, count: int, concurrency: int) -> int:
-    """Send it `count` times, `concurrency` at once, print the summary, and give the exit code.
+    """Send it `count` times, `concurrency` at once, print the summary, and return the exit code.
 
-    Interrupted, it sums up what has ended by then.
+    If interrupted, the summary covers the requests that have ended by then.
     """
     tally = Tally()
     is_interrupted = False
@@ -88,7 +88,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     _print_summary(tally, as_json=order.as_json)
     if tally.first_failure is not None:
         _print_failure(tally.first_failure)
-    return exit_codes.INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
+    return INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
 
 
 async def _send_one(order: Order) -> Response:
@@ -98,7 +98,7 @@ async def _send_one(order: Order) -> Response:
         await requester.connect(timeout=timeout_s, retry=order.wait)
         left_s = max(timeout_s - (time.monotonic() - started_s), LEFT_S_MIN)
         response = await requester.request(order.command, **{**order.options, "timeout": left_s})
-        _print_response(response, order)  # before saying goodbye, which may take a moment
+        _print_response(response, order)  # before closing the connection, which may take a moment
     return response
 
 
@@ -126,7 +126,7 @@ def _progress(count: int, tally: Tally) -> Iterator[Callable[[], None]]:
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    from . import terminal  # noqa: PLC0415 - rich is slow to load, and a pipe needs none of it
+    from . import terminal  # noqa: PLC0415 - rich is slow to import, and a pipe does not need it
 
     with terminal.progress_bar(count, tally) as advance:
         yield advance

@@ -7,8 +7,9 @@ import sys
 
 if __name__ == "__main__":
     try:
+        from ..program.command_line import run
         from .cli import worker
 
-        worker(prog_name="python -m taskferry.worker")
+        run(worker, "taskferry worker")
     except KeyboardInterrupt:  # while it was still loading
         sys.exit(130)

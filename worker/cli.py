@@ -1,42 +1,36 @@
-"""`taskferry worker`: options, exit codes, and what a person sees. `python -m taskferry.worker` does the same.
+"""`taskferry worker`: its options, exit codes and error lines. `python -m taskferry.worker` does the same.
 
-Knows names, bounds and help of the options; what they set in motion is loaded only once it is needed, so that
-`--help` is quick.
+What runs a worker is imported only when it is needed, so that `--help` is quick.
 """
 
 import signal
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from ..configuration.options import flags_of
 from ..configuration.sources import ConfigurationError, Sourced
-from ..log.options import program_options, sources_of
 from ..log.settings import LOG
-from .options import METAVARS, WORKER, WorkerOptions
+from ..program.command_line import Refused
+from ..program.options import program_options, sources_of
+from ..program.table_options import flags_of
+from .settings import WORKER, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
-    from ..log.reload import Reload
     from ..log.settings import LogSettings
+    from ..program.reload import Reload
     from .worker import Worker
 
 BUILTIN_TARGET: Final = "taskferry.worker.builtin:worker"
 
 
-class Refused(click.ClickException):
-    """What trying again cannot mend: one line, exit code 2."""
-
-    exit_code = 2
-
-
 @click.command(
     "worker",
     short_help="Serve commands to a broker.",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("target", metavar="[MODULE:WORKER]", required=False)
-@click.option("-v", "--verbose", is_flag=True, help="The same as --log-level debug.")
+@click.option("-v", "--verbose", is_flag=True, help="Same as --log-level debug.")
 @click.option("--child", "child_number", type=int, hidden=True)
 @click.option("--child-name", hidden=True)
 @click.option("--child-quiet", "is_quiet", is_flag=True, hidden=True)
@@ -52,12 +46,14 @@ def worker(
     is_quiet: bool,
     **_: Any,
 ) -> None:
-    """Serve the commands of a Worker object, such as `tasks:worker`, found in the current directory or installed.
+    """Serve the commands of a Worker object, such as `tasks:worker`, in a module of the current directory or an
+    installed one. Without it, serve the built-in commands: echo, get_time, calculate, get_system_info.
 
-    Without one, serve the built-in commands: echo, get_time, calculate, get_system_info.
+    SIGTERM and Ctrl-C stop the worker once running handlers have finished, after --grace seconds at most; a second
+    signal stops it at once.
 
-    SIGTERM and Ctrl-C let running handlers finish; a second one stops at once. Exit codes: 0 stopped as asked;
-    2 wrong options, a module that does not load, a broker that refuses the worker; 130, 143 stopped at once.
+    Exit codes: 0 stopped as asked; 2 an option is wrong, the module cannot be loaded, or the broker refuses the worker;
+    130, 143 stopped at once.
     """
     try:
         start = _read(context, is_verbose=verbose)
@@ -78,18 +74,20 @@ def worker(
 
 
 class _Start(NamedTuple):
-    """What the program was started with: its settings, which `reload` keeps, and those of its log."""
+    """What the program was started with: its settings, kept by `reload`; the values `given` for them, by field; the
+    settings of its log."""
 
     reload: "Reload[WorkerOptions]"
+    given: dict[str, Any]
     log: "LogSettings"
 
     def again(self) -> None:
-        """SIGHUP. No setting of [worker] is live: a worker's place at its broker is what it said when it connected."""
+        """SIGHUP. No setting of [worker] is live: a worker sends them to the broker only when it connects."""
         self.reload.again(lambda options: None)
 
 
 def _read(context: click.Context, *, is_verbose: bool) -> _Start:
-    from ..log.reload import Reload  # noqa: PLC0415  # loaded when needed: see the module's docstring
+    from ..program.reload import Reload  # noqa: PLC0415  # as the module's docstring says
 
     sources = sources_of(context, WORKER)
     if is_verbose:
@@ -98,22 +96,24 @@ def _read(context: click.Context, *, is_verbose: bool) -> _Start:
         configuration = sources.read()
     except ConfigurationError as error:
         raise Refused(str(error)) from None
-    return _Start(Reload(sources, configuration, WORKER), configuration.settings(LOG))
+    return _Start(
+        Reload(sources, configuration, WORKER), configuration.given(WORKER), configuration.settings(LOG)
+    )
 
 
 def _supervise(start: _Start, context: click.Context, target: str | None) -> int:
-    from ..log.setup import set_up_logging  # noqa: PLC0415  # loaded when needed, as above
+    from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
     from .name import default_name  # noqa: PLC0415
     from .supervisor import Supervisor  # noqa: PLC0415
 
     set_up_logging(start.log)
     process_count = start.reload.settings.processes
-    # -P: what lies in the current directory must not pass for a module of Python's or of ours.
+    # -P: a file in the current directory must not replace a module of Python or of ours.
     arguments = ["-P", "-m", "taskferry.worker", *([target] if target else []), *flags_of(context)]
     arguments += ["--child-name", default_name()]
 
     def child_arguments(number: int, is_first_start: bool) -> list[str]:
-        # Children fail to load for the same reason: at first one of them says so for all.
+        # All children fail to load for the same reason: only the first one reports it.
         quiet = ["--child-quiet"] if is_first_start and number > 1 else []
         return [*arguments, "--child", str(number if process_count > 1 else 0), *quiet]
 
@@ -123,8 +123,8 @@ def _supervise(start: _Start, context: click.Context, target: str | None) -> int
 def _serve(
     target: str, start: _Start, *, child_number: int | None, child_name: str | None, is_quiet: bool
 ) -> int:
-    """One worker in this process, which is a supervisor's child where `child_number` is given (0: the only one)."""
-    from ..log.setup import set_up_logging  # noqa: PLC0415  # loaded when needed, as above
+    """One worker in this process. `child_number`: it is the child of a supervisor (0: the only one)."""
+    from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
     from ..protocol.errors import BadMessage, CannotConnect  # noqa: PLC0415
     from .loading import LoadError, load_worker  # noqa: PLC0415
     from .program import EXIT_RELOAD, run_program, stop_when_supervisor_ends  # noqa: PLC0415
@@ -137,14 +137,14 @@ def _serve(
     sources = SourceWatch(Path.cwd()) if is_child and options.reload else None
     try:
         found = load_worker(target)
-        _apply(options.of_worker(), found, child_number, child_name)
+        _apply(start.given, found, child_number, child_name)
         set_up_logging(start.log, is_one_of_many=is_child)
         return run_program(
             found, options.broker, is_supervised=is_child, sources=sources, on_reload=start.again
         )
     except LoadError as error:
         if sources is not None and sources.include(error.sources):
-            click.echo(f"Error: {error}\nWaiting for it to be mended ...", err=True)
+            click.echo(f"error: {error}\nWaiting for the source to change ...", err=True)
             sources.wait()
             return EXIT_RELOAD
         failure: Exception = error
@@ -156,16 +156,19 @@ def _serve(
 
 
 def _apply(given: dict[str, Any], found: "Worker", child_number: int | None, child_name: str | None) -> None:
-    """What the command line says comes before what the module says; a child's number ends its name."""
-    import msgspec  # noqa: PLC0415  # loaded when needed, as above
+    """The operator's settings override the module's. The name of a child ends with its number."""
+    of_worker = {declared.name for declared in fields(WorkerSettings)}
+    settings = replace(found.settings, **{name: given[name] for name in given.keys() & of_worker})
+    if child_number:
+        name = f"{settings.name or child_name}-{child_number}"
+        try:
+            WORKER.settings["name"].kind.convert(name)
+        except ValueError as error:
+            raise ValueError(f"name: {error}") from None
+        settings = replace(settings, name=name)
+    elif child_number is not None:
+        settings = replace(settings, name=settings.name or child_name)
+    found.settings = settings
 
-    from .settings import settings_from  # noqa: PLC0415
 
-    values = {**msgspec.structs.asdict(found.settings), **given}
-    if child_number is not None:
-        name = values["name"] or child_name
-        values["name"] = f"{name}-{child_number}" if child_number else name
-    found.settings = settings_from(values)
-
-
-worker.params[1:1] = program_options(WORKER, METAVARS)
+worker.params[1:1] = program_options(WORKER)

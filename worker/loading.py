@@ -11,12 +11,14 @@ import traceback
 from pathlib import Path
 from typing import Final
 
+from ..configuration import schema
 from .worker import Worker
 
 WORKER_ATTRIBUTE: Final = "worker"
 """The name looked for where only a module is named."""
 
-_NOT_THE_USERS: Final = ("<frozen", sysconfig.get_path("stdlib"), str(Path(__file__).parent))
+_OURS: Final = tuple(str(Path(file).parent) for file in (__file__, schema.__file__))
+_NOT_THE_USERS: Final = ("<frozen", sysconfig.get_path("stdlib"), *_OURS)
 
 
 class LoadError(Exception):

@@ -1,6 +1,6 @@
 """A worker as a program: an event loop, signals, an exit code.
 
-Knows what a person or a process supervisor does to a program; knows nothing of brokers or messages.
+Must not know brokers or messages.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..configuration.hangup import SIGHUP, Terminal, receive_hangups
 from ..log.event import tell
-from ..log.events import ReloadRefused
-from ..transport.loop import new_event_loop
+from ..program.events import ReloadRefused
+from ..program.loop import new_event_loop
+from ..program.signals import signals_handled
 from .events import SourceChanged, WorkerDraining
 from .source_watch import POLL_INTERVAL_S, SourceWatch
 
@@ -25,17 +25,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EXIT_USAGE: Final = 2
-"""Exit code for what trying again cannot mend: wrong options, a module that does not load, a refusal by the broker."""
-
 EXIT_RELOAD: Final = 3
-"""Exit code by which a worker asks whoever supervises it to be started again: its source has changed."""
-
-_STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""The exit code of a worker that its supervisor should restart, because its source has changed."""
 
 
 def reload_nothing() -> None:
-    """What SIGHUP does to a worker without a file."""
+    """The answer to SIGHUP if there is no file."""
     tell(logger, ReloadRefused("this worker was not started with --config"))
 
 
@@ -49,9 +44,9 @@ def run_program(
 ) -> int:
     """Serve until told to stop; the exit code: 0, EXIT_RELOAD, or 128 + the signal that stopped it at once.
 
-    The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: a further signal changes nothing,
-    because a terminal and a service manager send each signal to the whole group. `sources`: drain when one changes.
-    `on_reload`: called at SIGHUP. Raises as `Worker.serve` does.
+    The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: further signals are ignored, because
+    terminals and service managers send each signal to the whole process group. `sources`: drain when one of them
+    changes. `on_reload`: called at SIGHUP. Raises as `Worker.serve` does.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(
@@ -60,8 +55,8 @@ def run_program(
 
 
 def stop_when_supervisor_ends() -> None:
-    """Have SIGTERM raised here once standard input ends: a supervisor holds its other end for as long as it lives and
-    wants this process to live."""
+    """Raise SIGTERM in this process once standard input ends. The supervisor closes the other end to stop this process,
+    and the system closes it if the supervisor dies."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
@@ -70,47 +65,6 @@ def stop_when_supervisor_ends() -> None:
         signal.raise_signal(signal.SIGTERM)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
-
-
-@contextlib.contextmanager
-def signals_handled(
-    receive: Callable[[signal.Signals], None], on_reload: Callable[[], None]
-) -> Iterator[None]:
-    """Have `receive` called in the running loop for SIGINT, SIGTERM, and SIGHUP where that says that the terminal is
-    gone; else `on_reload` for SIGHUP. Outside the main thread, where Python cannot have signals, without effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    terminal = Terminal()
-
-    def hang_up() -> None:
-        if terminal.is_gone:
-            receive(signal.SIGTERM)
-        else:
-            on_reload()
-
-    before = {signum: signal.getsignal(signum) for signum in _STOPPING_SIGNALS}
-    if SIGHUP is not None:
-        before[SIGHUP] = signal.getsignal(SIGHUP)
-        loop.add_signal_handler(SIGHUP, hang_up)
-        receive_hangups()
-    for signum in _STOPPING_SIGNALS:
-        try:
-            loop.add_signal_handler(signum, receive, signum)
-        except NotImplementedError:  # Windows
-
-            def receive_in_loop(number: int, _: object) -> None:
-                loop.call_soon_threadsafe(receive, signal.Signals(number))
-
-            signal.signal(signum, receive_in_loop)
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(signum)
-            signal.signal(signum, handler)
 
 
 async def _serve(
@@ -128,7 +82,7 @@ async def _serve(
     def receive(signum: signal.Signals) -> None:
         received.append(signum)
         if len(received) == 1:
-            hint = "" if is_supervised else "; once more to stop at once"
+            hint = "" if is_supervised else "; send it again to stop at once"
             tell(logger, WorkerDraining(signum.name, worker.settings.grace_s, hint))
             worker.drain()
         elif not is_supervised:

@@ -62,7 +62,7 @@ class Service:
             instance=secrets.token_hex(8),
             concurrency=settings.concurrency,
             weight=settings.weight,
-            labels=settings.labels,
+            labels=dict(settings.labels or {}),
             canary=settings.canary,
             sdk=f"taskferry-python/{_version()}",
         )

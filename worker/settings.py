@@ -1,63 +1,117 @@
-"""What can be set on a worker: names, types and bounds in one place.
+"""The settings of a worker, declared once for its code and its operator.
 
-Knows nothing of how the settings are used, nor of where they come from: code, command line or environment.
+`Worker(...)` takes the fields of WorkerSettings as keyword arguments. A worker program is started with WorkerOptions,
+which override what the code says. Imports only what the command line needs for `--help`.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
-import msgspec
-from msgspec import Meta, Struct
-
-from ..protocol.limits import (
-    CONCURRENCY_MAX,
-    HEARTBEAT_INTERVAL_S,
-    SILENCE_S_MAX,
-    WEIGHT_DEFAULT,
-    WEIGHT_MAX,
-    WEIGHT_MIN,
-)
-from ..protocol.messages import NAME_RULE, Labels, Name
+from ..configuration.kinds import Choice, Dictionary, Kind, Number, Switch, Text, Whole
+from ..configuration.schema import Table, setting, shown
+from ..protocol import limits as wire
 from ..transport.settings import LinkSettings
 from . import limits
 
+BROKER_URL_DEFAULT: Final = "ws://localhost:8765"
+"""A broker on this machine, on its default worker port."""
 
-class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of one worker.
-
-    `name`: under which the broker knows it; None: one is made of host, process id and chance. `concurrency`: slots.
-    `weight`: its share relative to other workers. `labels`: what requests may be targeted by. `canary`: the one
-    of its commands that the broker may call to see that it works. `encoding`: JSON by default, because most requesters
-    speak it, and between equals the broker passes `data` byte for byte.
-    `grace_s`: seconds that running handlers are given when it stops. `thread_count`, `process_count`: places for
-    handlers that run in threads and processes; None: one for each slot, at most 128 threads and a process a core.
-    """
-
-    name: Name | None = None
-    concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)] = limits.CONCURRENCY_DEFAULT
-    weight: Annotated[float, Meta(ge=WEIGHT_MIN, le=WEIGHT_MAX)] = WEIGHT_DEFAULT
-    labels: Labels = {}
-    canary: Name | None = None
-    encoding: Literal["json", "msgpack"] = "json"
-    grace_s: Annotated[float, Meta(ge=0, le=limits.GRACE_S_MAX)] = limits.GRACE_S_DEFAULT
-    thread_count: Annotated[int, Meta(ge=1, le=limits.THREAD_COUNT_MAX)] | None = None
-    process_count: Annotated[int, Meta(ge=1, le=limits.PROCESS_COUNT_MAX)] | None = None
+URL_LENGTH_MAX: Final = 2000
+"""Characters of a URL: what browsers and proxies accept, too."""
 
 
-LINK_SETTINGS = LinkSettings(
+def _check_name(name: str) -> None:
+    from ..protocol.messages import NAME_PATTERN, NAME_RULE  # noqa: PLC0415  loads all messages
+
+    if re.search(NAME_PATTERN, name) is None:
+        raise ValueError(NAME_RULE)
+
+
+_NAME: Final = Text(wire.NAME_LENGTH_MAX, length_min=1, check=_check_name)
+_LABEL: Final = Text(wire.LABEL_LENGTH_MAX)
+
+
+def _of_module(default: Any, kind: Kind, help: str, otherwise: str = "", **facts: Any) -> Any:
+    """A setting that the operator may override. `otherwise`: words for the default."""
+    return setting(
+        default, kind, help, instead=f"the module's, else {otherwise or shown(kind, default)}", **facts
+    )
+
+
+def _in_code(default: Any, kind: Kind, help: str) -> Any:
+    """A setting that only the module has, because it depends on the handlers."""
+    return setting(default, kind, help, key=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The settings of one worker. Use `checked` to make them from values that may be out of bounds."""
+
+    name: str | None = _of_module(
+        None, _NAME, "Name of the worker, unique at the broker.", "host, process id and random digits"
+    )
+    concurrency: int = _of_module(
+        limits.CONCURRENCY_DEFAULT, Whole(1, wire.CONCURRENCY_MAX), "Slots: assignments at once."
+    )
+    weight: float = _of_module(
+        wire.WEIGHT_DEFAULT,
+        Number(wire.WEIGHT_MIN, wire.WEIGHT_MAX),
+        "Share of the requests, relative to other workers.",
+    )
+    labels: Mapping[str, str] | None = _of_module(
+        None,
+        Dictionary(_LABEL, _LABEL, wire.LABELS_COUNT_MAX),
+        "Label that requests can target. May be repeated.",
+        "none",
+        option="--label",
+    )
+    canary: str | None = _of_module(
+        None,
+        _NAME,
+        "Command that the broker may call, without data, to check that the worker works.",
+        "none",
+    )
+    encoding: Literal["json", "msgpack"] = _of_module(
+        "json", Choice(("json", "msgpack")), "Encoding of messages."
+    )
+    grace_s: float = _of_module(
+        limits.GRACE_S_DEFAULT,
+        Number(0, limits.GRACE_S_MAX, "seconds"),
+        "How long running handlers may take to finish when the worker is stopped.",
+        key="grace",
+    )
+    thread_count: int | None = _in_code(
+        None,
+        Whole(1, limits.THREAD_COUNT_MAX),
+        "Threads for handlers that are plain functions; None: one per slot, at most 128.",
+    )
+    process_count: int | None = _in_code(
+        None,
+        Whole(1, limits.PROCESS_COUNT_MAX),
+        'Processes for handlers with `executor="process"`; None: one per slot, at most one per core.',
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions(WorkerSettings):
+    """The settings of a worker program: its own, and those of its worker."""
+
+    broker: str = setting(BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "Worker port of the broker.")
+    processes: int = setting(
+        1,
+        Whole(1, limits.PROCESS_COUNT_MAX),
+        "Worker processes, each with its own connection. One that dies is replaced.",
+    )
+    reload: bool = setting(False, Switch(), "Restart when the source changes. For development.")
+
+
+WORKER: Final = Table("worker", WorkerOptions, "TASKFERRY_WORKER_")
+
+LINK_SETTINGS: Final = LinkSettings(
     message_size_bytes_max=limits.INCOMING_SIZE_BYTES_MAX,
-    heartbeat_interval_s=HEARTBEAT_INTERVAL_S,
-    silence_s_max=SILENCE_S_MAX,
+    heartbeat_interval_s=wire.HEARTBEAT_INTERVAL_S,
+    silence_s_max=wire.SILENCE_S_MAX,
 )
 """The bounds of a worker's link to its broker."""
-
-
-def settings_from(values: Mapping[str, object]) -> WorkerSettings:
-    """Check `values` against the bounds. Raises ValueError, whose text names the setting and the bound."""
-    try:
-        return msgspec.convert(values, WorkerSettings)
-    except msgspec.ValidationError as error:
-        what, _, path = str(error).replace("`", "").partition(" - at ")
-        if "matching regex" in what:
-            what = NAME_RULE
-        raise ValueError(f"{path.removeprefix('$.').removesuffix('[...]')}: {what}") from None

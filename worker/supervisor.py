@@ -15,11 +15,13 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from typing import Final
 
-from ..configuration.hangup import SIGHUP, hangups_blocked
 from ..log.event import tell
+from ..program import exit_codes
+from ..program.hangup import SIGHUP, hangups_blocked
+from ..program.signals import signals_handled
 from ..transport.backoff import Backoff
 from .events import WorkerProcessEnded, WorkerProcessesStopping
-from .program import EXIT_RELOAD, EXIT_USAGE, signals_handled
+from .program import EXIT_RELOAD
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +59,8 @@ class Supervisor:
     def run(self) -> int:
         """Until told to stop and all children have ended; the exit code.
 
-        The first SIGINT or SIGTERM drains the children, the second kills them (exit code 128 + the signal). A child
-        that cannot start for good (EXIT_USAGE at the first start of number 1) ends the others and gives its exit code.
+        The first SIGINT or SIGTERM drains the children, the second kills them (exit code 128 + the signal). If the
+        first start of number 1 ends with exit code USAGE, the others are ended and that is the exit code.
         """
         # Not on uvloop: nothing here is hot, and asyncio's processes are the better tested ones.
         return asyncio.run(self._run())
@@ -84,9 +86,9 @@ class Supervisor:
             del self._children[number]
             if self._stopping.is_set():
                 return
-            if code == EXIT_USAGE and is_first_start:
+            if code == exit_codes.USAGE and is_first_start:
                 if number == 1:
-                    self._exit_code = EXIT_USAGE
+                    self._exit_code = exit_codes.USAGE
                     self._stop()
                     return
                 # For the same reason as the first child, which is about to say so for all.

@@ -3,21 +3,39 @@
 Knows registration; serving is service.py's business, signals are program.py's.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from ..configuration.schema import checked
 from ..log.settings import LogSettings
 from ..log.setup import set_up_logging
-from ..protocol.limits import COMMANDS_COUNT_MAX, WEIGHT_DEFAULT
+from ..protocol.limits import COMMANDS_COUNT_MAX
 from .canary import check_canary
 from .command import Command, ExecutorName
-from .limits import CONCURRENCY_DEFAULT, GRACE_S_DEFAULT
 from .program import run_program
 from .service import Service
-from .settings import WorkerSettings, settings_from
+from .settings import BROKER_URL_DEFAULT, WorkerSettings
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+Parameters = ParamSpec("Parameters")
+
+
+def _with_parameters_of(
+    declaration: Callable[Parameters, WorkerSettings],
+) -> Callable[[Callable[..., None]], Callable[Concatenate["Worker", Parameters], None]]:
+    """Declares the parameters of `declaration` for an `__init__`, to type checkers, editors and `help`, which then are
+    written only there."""
+
+    def declare(initialize: Callable[..., None]) -> Callable[Concatenate["Worker", Parameters], None]:
+        own = next(iter(inspect.signature(initialize).parameters.values()))
+        declared = inspect.signature(declaration)
+        parameters = (own, *declared.parameters.values())
+        initialize.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return initialize
+
+    return declare
 
 
 class Worker:
@@ -34,32 +52,9 @@ class Worker:
     Raises ValueError, which names the option and its bound.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        concurrency: int = CONCURRENCY_DEFAULT,
-        weight: float = WEIGHT_DEFAULT,
-        labels: Mapping[str, str] | None = None,
-        canary: str | None = None,
-        encoding: Literal["json", "msgpack"] = "json",
-        grace_s: float = GRACE_S_DEFAULT,
-        thread_count: int | None = None,
-        process_count: int | None = None,
-    ) -> None:
-        self.settings: WorkerSettings = settings_from(
-            {
-                "name": name,
-                "concurrency": concurrency,
-                "weight": weight,
-                "labels": dict(labels or {}),
-                "canary": canary,
-                "encoding": encoding,
-                "grace_s": grace_s,
-                "thread_count": thread_count,
-                "process_count": process_count,
-            }
-        )
+    @_with_parameters_of(WorkerSettings)
+    def __init__(self, **settings: Any) -> None:
+        self.settings: WorkerSettings = checked(WorkerSettings, settings)
         self._commands: dict[str, Command] = {}
         self._service: Service | None = None
 
@@ -100,7 +95,7 @@ class Worker:
 
         return register
 
-    def run(self, url: str = "ws://localhost:8765") -> None:
+    def run(self, url: str = BROKER_URL_DEFAULT) -> None:
         """Serve the broker at `url` until SIGTERM or SIGINT, which drain; a second one stops at once.
 
         Blocks. Raises CannotConnect where `url` is no WebSocket URL, BadMessage where the broker refuses what the
@@ -112,7 +107,7 @@ class Worker:
         if code:
             raise SystemExit(code)
 
-    async def serve(self, url: str = "ws://localhost:8765") -> None:
+    async def serve(self, url: str = BROKER_URL_DEFAULT) -> None:
         """Serve the broker at `url` in the running event loop, until `drain` or until cancelled. Raises as `run` does.
 
         Cancelling stops at once: handlers are cancelled, and the broker settles what they were doing.

@@ -2,14 +2,13 @@
 with options that they have."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import pytest
 import yaml
-from taskferry.broker.settings import BrokerSettings
+from taskferry.broker.settings import BROKER, BrokerSettings
+from taskferry.configuration.sources import Sources
 
 from tests.deploy.tools import run
 from tests.unit.deploy.deployment import DEPLOY, parsed, read_yaml
@@ -128,10 +127,11 @@ def test_the_program_takes_its_options_and_is_given_longer_than_it_needs_to_drai
     assert template["spec"]["terminationGracePeriodSeconds"] >= options["grace"] + 5
 
 
-def test_the_settings_are_ones_that_a_broker_takes() -> None:
-    text = rendered(EVERYTHING)["ConfigMap", "demo-taskferry-broker"]["data"]["broker.toml"]
-    settings = msgspec.convert(tomllib.loads(text)["broker"], BrokerSettings)
-    assert (settings.timeout, settings.queue_count_max) == (12.5, 200000)
+def test_the_settings_are_ones_that_a_broker_takes(tmp_path: Path) -> None:
+    path = tmp_path / "broker.toml"
+    path.write_text(rendered(EVERYTHING)["ConfigMap", "demo-taskferry-broker"]["data"]["broker.toml"])
+    settings = Sources((BROKER,), path).read().settings(BROKER)
+    assert (settings.timeout_s, settings.queue_count_max) == (12.5, 200000)
     assert settings.strategies == {"image-*": "latency_aware"}
 
 

@@ -179,7 +179,7 @@ def test_the_wire_cannot_be_made_to_talk(programs: Programs, tmp_path: Path) -> 
         assert broker.wait() == 2
         (line,) = broker.stderr.splitlines()
         assert line.endswith(
-            '"taskferry.websocket": debug would log payloads and tokens; info is the least that may be set'
+            '"taskferry.websocket": debug would log payloads and tokens; the lowest level allowed is info'
         )
 
 

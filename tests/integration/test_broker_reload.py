@@ -1,5 +1,5 @@
-"""SIGHUP at a real broker: what can change does so under load, the rest is said to need a restart, and a wrong file
-changes nothing."""
+"""SIGHUP at a real broker: live settings change under load, the others need a restart, and a file with an error changes
+nothing."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def start(programs: Programs, path: Path, content: str, *options: str) -> Broker
 
 
 def reload(broker: Broker, path: Path, content: str | None) -> list[str]:
-    """Change the file (None: remove it), send SIGHUP; what is logged of it, without the time."""
+    """Change the file (None: remove it) and send SIGHUP; the lines logged, without the time."""
     if content is None:
         path.unlink()
     else:
@@ -106,6 +106,57 @@ async def test_new_bounds_are_in_force_at_once(programs: Programs, path: Path) -
         assert codes == ["overloaded", "timeout"]
 
 
+async def fate_of_a_lost_request(broker: Broker) -> str:
+    """How an idempotent request ends if its worker disconnects while another worker serves the command."""
+    async with connected(broker.requester_url) as requester, connected(broker.worker_url) as lost:
+        await lost.join("lost", "c", concurrency=1)
+        await requester.send({"request_id": "r", "command": "c", "idempotent": True})
+        await lost.receive_assignment()
+        async with serving(broker.worker_url, {"c": lambda _: "done"}, name="other"):
+            await lost.connection.close()
+            response = await requester.receive()
+    return "success" if response["success"] else str(response["code"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "change"),
+    [("retries_count_max", "2 -> 0"), ("retries_share_max", "0.2 -> 0")],
+)
+async def test_retries_are_turned_off_and_on_again(
+    programs: Programs, path: Path, setting: str, change: str
+) -> None:
+    broker = start(programs, path, "")
+    assert await fate_of_a_lost_request(broker) == "success"
+    content = f"[broker]\n{setting} = 0\n"
+    assert await asyncio.to_thread(reload, broker, path, content) == [
+        f"INFO    configuration reloaded: {setting}: {change}"
+    ]
+    assert await fate_of_a_lost_request(broker) == "worker_lost"
+    await asyncio.to_thread(reload, broker, path, "")
+    assert await fate_of_a_lost_request(broker) == "success"
+
+
+async def test_hedging_is_turned_off_and_on_again(programs: Programs, path: Path) -> None:
+    broker = start(programs, path, "[broker]\nhedges_share_max = 0\n")
+
+    async def slow(_: Any) -> None:
+        await asyncio.sleep(0.2)
+
+    async with (
+        serving(broker.worker_url, {"c": slow}, name="a"),
+        serving(broker.worker_url, {"c": slow}, name="b"),
+        connected(broker.requester_url) as requester,
+    ):
+        hedged_counts = []
+        for share in ("0", "1", "0"):
+            content = f"[broker]\nhedges_share_max = {share}\n"
+            await asyncio.to_thread(reload, broker, path, content)
+            before = (await asyncio.to_thread(broker.status))["counts"]["hedged"]
+            assert (await requester.call("c", idempotent=True, hedge=0.02))["success"]
+            hedged_counts.append((await asyncio.to_thread(broker.status))["counts"]["hedged"] - before)
+    assert hedged_counts == [0, 1, 0]
+
+
 async def test_the_bound_on_connections_is_in_force_at_once(programs: Programs, path: Path) -> None:
     broker = start(programs, path, "")
     await asyncio.to_thread(reload, broker, path, "[broker]\nconnections_count_max = 1\n")
@@ -116,13 +167,13 @@ async def test_the_bound_on_connections_is_in_force_at_once(programs: Programs, 
     broker.wait_for_stderr("requester port: handshake of 127.0.0.1:\\d+ refused: over 1 connections")
 
 
-def test_what_cannot_change_is_named_and_stays(programs: Programs, path: Path) -> None:
+def test_settings_that_cannot_change_are_named_and_stay(programs: Programs, path: Path) -> None:
     broker = start(programs, path, "", "--grace", "3")
     content = '[broker]\nhttp_port = 1\nhost = "::1"\ngrace = 5\nstrategy = "random"\n'
     content += '[broker.strategies]\n"a*" = "random"\n'
     assert reload(broker, path, content) == [
         "INFO    configuration reloaded: strategy: least_loaded -> random, strategies: none -> a*=random",
-        "WARNING configuration: not without a restart: host: 127.0.0.1 -> ::1",
+        "WARNING configuration: needs a restart: host: 127.0.0.1 -> ::1",
     ], "a flag comes before the file, at a reload too"
     assert broker.get("/healthz") == (200, "ok\n")
     assert reload(broker, path, content)[0] == "INFO    configuration reloaded: nothing has changed"
@@ -155,7 +206,7 @@ def test_a_wrong_file_is_one_line_and_changes_nothing(
 def test_without_a_file_there_is_nothing_to_reload(programs: Programs, path: Path) -> None:
     broker = programs.start_broker()
     (line,) = reload(broker, path, "")
-    assert line.endswith("nothing has changed: there is no file: --config was not given at the start")
+    assert line.endswith("nothing has changed: there is no file: started without --config")
     assert broker.get("/readyz") == (200, "ready\n")
 
 

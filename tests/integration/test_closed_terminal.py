@@ -1,4 +1,4 @@
-"""SIGHUP is a wish to reload, except where it says that the terminal is gone: then a program ends, as it always did."""
+"""SIGHUP asks to reload, unless the terminal was closed: then a program stops, as is usual."""
 
 import signal
 
@@ -21,7 +21,7 @@ except OSError:
 _, status = os.waitpid(pid, 0)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-"""Runs a program on a terminal of its own, which SIGUSR1 closes; ends as the program does."""
+"""Runs a program on its own terminal, which SIGUSR1 closes. Exits as the program does."""
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 

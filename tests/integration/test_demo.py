@@ -20,14 +20,14 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
-from taskferry.cli import demo_run
-from taskferry.cli.demo_run import DemoRun
+from taskferry.cli.demo import run as demo_run
+from taskferry.cli.demo.run import DemoRun
 
 from tests.processes import PATIENCE_S, Program, Programs, wait_until
 
 DEMO = ("-m", "taskferry.cli", "demo")
 STREAMING = re.compile(r"look in +(http://\S+)/metrics")
-"""What stands in a pipe once requests flow."""
+"""A line in a pipe once requests are sent."""
 
 
 def workers_of(demo: Program) -> list[psutil.Process]:
@@ -83,7 +83,7 @@ def test_stopped_while_workers_start_it_says_so(
     assert demo.wait() == 0
     assert demo.stderr == ""
     assert "Stopped " in demo.stdout
-    assert f"{picture} is left as it was" in demo.stdout
+    assert f"{picture} was not written" in demo.stdout
     assert not picture.exists()
 
 
@@ -111,7 +111,7 @@ def test_a_killed_demo_leaves_no_worker_behind(programs: Programs) -> None:
     assert alive == []
 
 
-def test_requests_that_fail_are_told_and_counted(programs: Programs) -> None:
+def test_requests_that_fail_are_shown_and_counted(programs: Programs) -> None:
     demo = programs.start(*DEMO, "--seconds", "1", "--workers", "1")
     demo.wait_for_stdout(STREAMING)
     [worker] = workers_of(demo)
@@ -176,7 +176,7 @@ def test_a_wrong_option_is_one_clear_line(programs: Programs, options: tuple[str
 
 
 class Terminal:
-    """A program on a terminal of its own, 80 by 24. `text` is all that it has written."""
+    """A program on its own terminal, 80 by 24. `text` is all that it has written."""
 
     _LOGIN = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
 
@@ -246,7 +246,7 @@ def test_on_a_terminal_there_is_a_live_table() -> None:
     last_frame = plain(screen.text[screen.text.rindex("A broker") :])
     assert "average/s" in last_frame
     assert re.search(
-        r"[\d,]+ requests in 1\.\d s: each answered once, every answer right, none lost\.\s*$", last_frame
+        r"[\d,]+ requests in 1\.\d s: each answered once, every answer correct, none lost\.\s*$", last_frame
     )
 
 
@@ -268,9 +268,9 @@ def test_ctrl_c_at_any_moment_is_clean(moment: str) -> None:
 
 
 async def test_the_killed_worker_comes_back_and_no_request_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_run, "CUT_OFF_S_MAX", 0.3)
-    monkeypatch.setattr(demo_run, "RETURN_S_MAX", 0.5)
-    run = DemoRun(seconds=600, worker_count=3, concurrency=24)
+    monkeypatch.setattr(demo_run, "KILL_S_MAX", 0.3)
+    monkeypatch.setattr(demo_run, "RESTART_S_MAX", 0.5)
+    run = DemoRun(duration_s=600, worker_count=3, concurrency=24)
     try:
         await run.start()
         before = {row.name: row for row in run.look().workers}

@@ -1,4 +1,4 @@
-"""The log of `taskferry request`: quiet unless asked, JSON where asked, nothing of the request; SIGHUP ends nothing."""
+"""The log of `taskferry request`: quiet by default, JSON on request, no data; SIGHUP ends nothing."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ SECRET = "SECRET-4711"
 
 @pytest.fixture
 def empty_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no program listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -47,7 +47,7 @@ def test_a_hangup_does_not_end_a_request(programs: Programs, broker: Broker) -> 
     wait_until(lambda: broker.status()["submitted_count"], "it sends")
     before = broker.status()["submitted_count"]
     requester.send_signal(signal.SIGHUP)
-    requester.wait_for_stderr("a request ends with the settings that it began with")
+    requester.wait_for_stderr("a request keeps the settings that it was started with")
     wait_until(lambda: broker.status()["submitted_count"] > before + 100, "it goes on")
     requester.interrupt()
     assert requester.wait() == 130

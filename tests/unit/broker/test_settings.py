@@ -1,12 +1,14 @@
-"""A broker's settings: which values each may have, what reaches the core, and the options made from them."""
+"""The settings of a broker: their bounds, what reaches the core, and their options."""
 
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from taskferry.broker.cli import broker
+from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.settings import BROKER, STRATEGY_PATTERNS_COUNT_MAX, BrokerSettings
 from taskferry.configuration.kinds import Number, Whole
+from taskferry.configuration.schema import checked
 from taskferry.loadbalance.consistent_hash import ConsistentHash
 from taskferry.loadbalance.registry import STRATEGIES
 
@@ -14,11 +16,14 @@ BOUNDS = {
     "worker_port": (0, 65535),
     "requester_port": (0, 65535),
     "http_port": (0, 65535),
-    "grace": (0, 3600),
+    "grace_s": (0, 3600),
     "message_size_bytes_max": (16 * 1024, 64 * 1024 * 1024),
     "queue_count_max": (0, 10_000_000),
     "queue_size_bytes_max": (0, 2**40),
     "in_flight_count_max": (1, 1_000_000),
+    "retries_count_max": (0, 10),
+    "retries_share_max": (0, 1),
+    "hedges_share_max": (0, 1),
     "connections_count_max": (1, 1_000_000),
 }
 
@@ -27,6 +32,9 @@ LIVE = {
     "strategies",
     "timeout",
     "grace",
+    "retries_count_max",
+    "retries_share_max",
+    "hedges_share_max",
     "queue_count_max",
     "queue_size_bytes_max",
     "in_flight_count_max",
@@ -36,7 +44,7 @@ LIVE = {
 
 
 def made(**values: Any) -> BrokerSettings:
-    return BROKER.make(**values)
+    return checked(BrokerSettings, values)
 
 
 def complaint(**values: Any) -> str:
@@ -49,7 +57,7 @@ def test_the_defaults() -> None:
     settings = made()
     assert settings == BrokerSettings()
     assert (settings.worker_port, settings.requester_port, settings.http_port) == (8765, 8766, 8767)
-    assert (settings.host, settings.strategy, settings.timeout, settings.grace) == (
+    assert (settings.host, settings.strategy, settings.timeout_s, settings.grace_s) == (
         "127.0.0.1",
         "least_loaded",
         30,
@@ -58,7 +66,7 @@ def test_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [(name, *bounds) for name, bounds in BOUNDS.items()])
-def test_each_bound_is_allowed_and_what_is_beyond_is_not(name: str, low: int, high: int) -> None:
+def test_each_bound_is_allowed_and_nothing_beyond_it(name: str, low: int, high: int) -> None:
     for value in (low, high):
         assert getattr(made(**{name: value}), name) == value
     for value in (low - 1, high + 1):
@@ -67,20 +75,21 @@ def test_each_bound_is_allowed_and_what_is_beyond_is_not(name: str, low: int, hi
         assert text.endswith(f" from {low} to {high}, got {value}")
 
 
-def test_a_timeout_is_more_than_nothing_and_an_hour_at_most() -> None:
+def test_a_timeout_is_over_zero_and_at_most_an_hour() -> None:
     for value in (0.001, 3600):
-        assert made(timeout=value).timeout == value
+        assert made(timeout_s=value).timeout_s == value
     for bad in (0, -1, float("nan"), 3600.1, float("inf")):
-        text = complaint(timeout=bad)
-        assert text == f"timeout: expected a number of seconds over 0 and at most 3600, got {bad}"
+        text = complaint(timeout_s=bad)
+        assert text == f"timeout_s: expected a number of seconds over 0 and at most 3600, got {bad}"
 
 
 def test_every_number_is_bounded() -> None:
-    numbers = {key for key, setting in BROKER.settings.items() if isinstance(setting.kind, Whole | Number)}
-    assert numbers == set(BOUNDS) | {"timeout"}
+    settings = BROKER.settings.values()
+    numbers = {setting.field for setting in settings if isinstance(setting.kind, Whole | Number)}
+    assert numbers == set(BOUNDS) | {"timeout_s"}
 
 
-def test_what_a_reload_can_change() -> None:
+def test_the_settings_that_a_reload_changes() -> None:
     assert {key for key, setting in BROKER.settings.items() if setting.is_live} == LIVE
 
 
@@ -104,7 +113,7 @@ def test_what_a_reload_can_change() -> None:
         ({"host": ""}, "host: expected a text of 1 to 255 characters, got 0"),
     ],
 )
-def test_what_cannot_be_is_named(values: dict[str, Any], text: str) -> None:
+def test_an_error_names_the_setting(values: dict[str, Any], text: str) -> None:
     assert complaint(**values) == text
 
 
@@ -120,7 +129,7 @@ def test_a_hundred_patterns_are_allowed_and_the_longest() -> None:
     assert made(strategies=table).strategies == table
 
 
-def test_the_choice_of_strategy_is_by_the_first_pattern_that_fits() -> None:
+def test_the_first_pattern_that_matches_chooses_the_strategy() -> None:
     settings = made(strategy="random", strategies={"resize-*": "consistent_hash", "*": "round_robin"})
     choice = settings.strategy_choice(lambda: 0.0)
     assert [choice.name_for(command) for command in ("resize-image", "echo")] == [
@@ -131,11 +140,18 @@ def test_the_choice_of_strategy_is_by_the_first_pattern_that_fits() -> None:
     assert made().strategy_choice(lambda: 0.0).name_for("echo") == "least_loaded"
 
 
-def test_what_governs_the_core_reaches_it() -> None:
-    values = {"timeout": 1.5, "queue_count_max": 2, "queue_size_bytes_max": 3, "in_flight_count_max": 4}
-    core_settings = made(**values).core_settings()
-    assert (core_settings.timeout_s, core_settings.queue_count_max) == (1.5, 2)
-    assert (core_settings.queue_size_bytes_max, core_settings.in_flight_count_max) == (3, 4)
+def test_the_settings_of_the_core_reach_it() -> None:
+    values = {
+        "timeout_s": 1.5,
+        "queue_count_max": 2,
+        "queue_size_bytes_max": 3,
+        "in_flight_count_max": 4,
+        "retries_count_max": 5,
+        "retries_share_max": 0.6,
+        "hedges_share_max": 0.7,
+    }
+    assert made(**values).core_settings() == CoreSettings(**values)  # type: ignore[arg-type]  # numbers of both kinds
+    assert made().core_settings() == CoreSettings()
 
 
 def test_every_setting_is_an_option_with_its_variable_its_bounds_and_its_default() -> None:
@@ -147,28 +163,33 @@ def test_every_setting_is_an_option_with_its_variable_its_bounds_and_its_default
         assert f"env var: TASKFERRY_BROKER_{name.upper()}" in result.output
     for variable in ("CONFIG", "LOG_LEVEL, TASKFERRY_LOG_LEVEL", "LOG_FORMAT, TASKFERRY_LOG_FORMAT"):
         assert f"env var: TASKFERRY_BROKER_{variable}" in result.output
+    settings = {setting.field: setting for setting in BROKER.settings.values()}
     for name, (low, high) in BOUNDS.items():
-        (line,) = (line for line in result.output.splitlines() if f"TASKFERRY_BROKER_{name.upper()}" in line)
-        assert f"{low}<=x<={high}" in line.replace(".0", "")
-        assert f"[default: {BROKER.settings[name].default_text}]" in line
+        setting = settings[name]
+        (line,) = (line for line in result.output.splitlines() if line.startswith(f"  {setting.option} "))
+        notes = f"[default: {setting.default_text}; from {low} to {high}; env var: {setting.variable}]"
+        assert line.endswith(notes)
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--timeout", "0"], "0.0 is not in the range 0<x<=3600.0"),
-        (["--timeout", "soon"], "'soon' is not a valid float"),
+        (["--timeout", "0"], "--timeout: expected a number of seconds over 0 and at most 3600, got 0"),
+        (
+            ["--timeout", "soon"],
+            '--timeout: expected a number of seconds over 0 and at most 3600, got "soon"',
+        ),
         (
             ["--timeout", "nan"],
-            "error: --timeout: expected a number of seconds over 0 and at most 3600, got nan",
+            "--timeout: expected a number of seconds over 0 and at most 3600, got nan",
         ),
-        (["--worker-port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["--worker-port", "65536"], "--worker-port: expected a whole number from 0 to 65535, got 65536"),
         (["--worker-prot", "1"], "No such option '--worker-prot'"),
         (["--log-level", "loud"], "'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         (["--log-level", "taskferry=loud"], "'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         (["--log-level", "=debug"], "'=debug' is not of the form LOGGER=LEVEL"),
         (["--log-format", "xml"], "'xml' is not one of 'human', 'json'"),
-        (["--strategy", "best"], "error: --strategy: 'best' is unknown"),
+        (["--strategy", "best"], "--strategy: 'best' is unknown"),
         (["more"], "unexpected extra argument"),
     ],
 )

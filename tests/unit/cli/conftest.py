@@ -1,4 +1,4 @@
-"""What the tests of the command line share: an HTTP port that is closed after each test."""
+"""Shared by the tests of the command line: an HTTP port that is closed after each test."""
 
 from collections.abc import Iterator
 

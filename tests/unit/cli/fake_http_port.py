@@ -1,4 +1,4 @@
-"""An HTTP port whose every answer is the test's: for what a broker says, and for what none would."""
+"""An HTTP port that answers what the test says, whether a broker would or not."""
 
 import json
 import threading
@@ -46,7 +46,7 @@ class HttpPort:
 
 @contextmanager
 def fake_http_port() -> Iterator[HttpPort]:
-    """One that answers until the block ends."""
+    """A port that answers until the block ends."""
     port = HttpPort()
     thread = threading.Thread(target=port.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

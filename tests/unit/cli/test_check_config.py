@@ -1,4 +1,4 @@
-"""`taskferry check-config`: every setting in force with its source, and each fault on a line of its own."""
+"""`taskferry check-config`: every setting in force with its source, and a line for each error."""
 
 import json
 from pathlib import Path
@@ -36,22 +36,22 @@ format = "json"
 """
 
 WORKER_LINES = """\
-setting             value                                           from
-worker.broker       wss://...@broker/?...                           file
-worker.name         the module's, else host, process id and chance  default
-worker.concurrency  4                                               TASKFERRY_WORKER_CONCURRENCY
-worker.weight       2                                               --weight
-worker.labels."k"   v=w                                             --label
-worker.labels."l"                                                   --label
-worker.canary       the module's, else none                         default
-worker.encoding     the module's, else json                         default
-worker.grace        the module's, else 10                           default
-worker.processes    1                                               default
-worker.reload       true                                            --reload
-log.level           debug                                           --log-level
-log.format          json                                            file
-log.levels."a.b"    error                                           --log-level
-taskferry.toml is in order
+setting             value                                                  from
+worker.broker       wss://...@broker/?...                                  file
+worker.processes    1                                                      default
+worker.reload       true                                                   --reload
+worker.name         the module's, else host, process id and random digits  default
+worker.concurrency  4                                                      TASKFERRY_WORKER_CONCURRENCY
+worker.weight       2                                                      --weight
+worker.labels."k"   v=w                                                    --label
+worker.labels."l"                                                          --label
+worker.canary       the module's, else none                                default
+worker.encoding     the module's, else json                                default
+worker.grace        the module's, else 10 seconds                          default
+log.level           debug                                                  --log-level
+log.format          json                                                   file
+log.levels."a.b"    error                                                  --log-level
+taskferry.toml has no errors
 """
 
 
@@ -130,8 +130,8 @@ STRATEGIES = (
     "one of least_loaded, round_robin, random, weighted_random, weighted_round_robin, power_of_two, "
     "latency_aware, consistent_hash"
 )
-FAULTS = f"""\
-error: taskferry.toml: timeout: stands in no table; it belongs into [broker]
+ERRORS = f"""\
+error: taskferry.toml: timeout: is not in a table; it belongs in [broker]
 error: taskferry.toml: [broker] timout: no such setting; did you mean timeout?
 error: taskferry.toml: [wroker]: no such table; did you mean [worker]?
 error: taskferry.toml: [broker] http_port: expected a whole number from 0 to 65535, got 70000
@@ -142,21 +142,21 @@ error: taskferry.toml: [worker] weight: expected a number from 0.01 to 100, got 
 error: taskferry.toml: [requester] timeout: expected a number of seconds over 0 and at most 3600, got 0
 error: taskferry.toml: [log] level: expected one of debug, info, warning, error, got "inf"; did you mean info?
 error: taskferry.toml: [log] levels: "taskferry.websocket": debug would log payloads and tokens; \
-info is the least that may be set
+the lowest level allowed is info
 """
 
 
-def test_each_fault_is_a_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_error_is_a_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path.write_text(WRONG)
     assert run(str(path)) == 2
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", FAULTS)
+    assert (printed.out, printed.err) == ("", ERRORS)
     assert run(str(path), "--json", "broker") == 2
     answer = json.loads(capsys.readouterr().out)
-    assert answer["errors"] == [line.removeprefix("error: ") for line in FAULTS.splitlines()]
+    assert answer["errors"] == [line.removeprefix("error: ") for line in ERRORS.splitlines()]
 
 
-def test_faults_of_the_environment_and_of_flags(
+def test_errors_in_the_environment_and_in_flags(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_text("[broker]\nhost = 1\n")
@@ -166,8 +166,7 @@ def test_faults_of_the_environment_and_of_flags(
     assert lines[0].endswith(
         "[broker] host: expected a text of 1 to 255 characters, got 1; write it in quotes"
     )
-    assert "'TASKFERRY_BROKER_GRACE'" in lines[1]
-    assert "-3.0 is not in the range 0<=x<=3600" in lines[1]
+    assert lines[1:] == ["error: TASKFERRY_BROKER_GRACE: expected a number of seconds from 0 to 3600, got -3"]
     path.write_text("")
     monkeypatch.delenv("TASKFERRY_BROKER_GRACE")
     assert run(str(path), "broker", "--strategy", "best") == 2
@@ -183,12 +182,12 @@ def test_faults_of_the_environment_and_of_flags(
         (["none.toml"], "error: none.toml: No such file or directory"),
         (
             ["none.toml", "demo"],
-            "error: 'demo' is no program that reads a file: one of broker, worker, request "
+            "error: 'demo' is not a program that reads a file; the programs are broker, worker, request "
             "(try: taskferry check-config --help)",
         ),
     ],
 )
-def test_what_cannot_be_checked(
+def test_a_file_or_program_that_does_not_exist(
     path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], line: str
 ) -> None:
     del path

@@ -1,4 +1,4 @@
-"""`taskferry drain` against an HTTP server that answers what a broker would: told, followed, and told in the end."""
+"""`taskferry drain` against an HTTP server that answers as a broker would."""
 
 import json
 import os
@@ -25,13 +25,13 @@ def _polls_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(in_flight: int, state: str = "draining", worker_id: str = "vm-1") -> dict[str, Any]:
-    """As much of a worker's row as matters here."""
+    """The part of a worker's row that matters here."""
     reason = "drained by an operator" if state == "draining" else None
     return {"worker_id": worker_id, "state": state, "reason": reason, "in_flight": in_flight}
 
 
 def answers_with(port: HttpPort, first: dict[str, Any], *later: Sequence[dict[str, Any]]) -> None:
-    """The answer to the POST, and the workers at each look after it, of which the last one stays."""
+    """The answer to the POST, and the workers at each poll after it. The last one stays."""
     looks = list(later)
 
     def look() -> bytes:
@@ -50,7 +50,7 @@ def test_a_worker_with_nothing_in_flight_is_drained_at_once(port: HttpPort) -> N
     answers_with(port, row(0))
     result = run(port, "vm-1")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "vm-1 is drained: nothing in flight, and nothing new\n"
+    assert result.stdout == "vm-1 is drained: nothing in flight\n"
     assert port.posted == [(DRAIN, "application/json", {"undo": False})]
 
 
@@ -59,7 +59,7 @@ def test_it_is_followed_until_it_has_finished(port: HttpPort) -> None:
     answers_with(port, row(3), [other, row(2)], [row(1), other], [other, row(0)])
     result = run(port, "vm-1")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "vm-1 is drained: nothing in flight, and nothing new\n"
+    assert result.stdout == "vm-1 is drained: nothing in flight\n"
     assert len(port.posted) == 1
 
 
@@ -70,17 +70,17 @@ def test_with_json_the_last_row_is_printed(port: HttpPort) -> None:
     assert result.stdout.count("\n") == 1
 
 
-def test_without_a_wait_it_is_only_told(port: HttpPort) -> None:
+def test_without_waiting_it_is_only_drained(port: HttpPort) -> None:
     answers_with(port, row(3))
     result = run(port, "vm-1", "--wait", "0")
-    assert (result.exit_code, result.stdout) == (0, "vm-1 drains: 3 in flight, and nothing new\n")
+    assert (result.exit_code, result.stdout) == (0, "vm-1 drains: 3 in flight\n")
 
 
-def test_what_is_not_finished_in_time_is_exit_code_3(port: HttpPort) -> None:
+def test_not_finishing_in_time_is_exit_code_3(port: HttpPort) -> None:
     answers_with(port, row(3), [row(2)])
     result = run(port, "vm-1", "--wait", "0.05")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == ("error: vm-1 still has 2 in flight after 0.05 s; it is given nothing new\n")
+    assert result.stderr == ("error: vm-1 still has 2 in flight after 0.05 s; it gets no new requests\n")
 
 
 def test_a_worker_that_leaves_meanwhile_is_drained_too(port: HttpPort) -> None:
@@ -93,7 +93,7 @@ def test_somebody_may_take_it_back_meanwhile(port: HttpPort) -> None:
     answers_with(port, row(3), [row(3, "healthy")])
     result = run(port, "vm-1")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "error: vm-1 drains no more: somebody has taken it back\n"
+    assert result.stderr == "error: vm-1 is no longer drained: somebody has undone it\n"
 
 
 def test_undo_gives_it_requests_again(port: HttpPort) -> None:
@@ -108,7 +108,7 @@ def test_undo_does_not_keep_a_worker_that_leaves_by_itself(port: HttpPort) -> No
     answers_with(port, row(3) | {"reason": "it said disconnect"})
     result = run(port, "vm-1", "--undo")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "error: vm-1 is about to leave by itself: it said disconnect\n"
+    assert result.stderr == "error: vm-1 leaves by itself: it said disconnect\n"
 
 
 def test_a_worker_that_is_not_there_is_one_line(port: HttpPort) -> None:
@@ -121,26 +121,26 @@ def test_a_worker_that_is_not_there_is_one_line(port: HttpPort) -> None:
 def test_any_worker_id_can_be_named(port: HttpPort) -> None:
     port.answers["/api/workers/host%3A7%2Fa%40b/drain"] = json.dumps(row(0, worker_id="host:7/a@b")).encode()
     result = run(port, "host:7/a@b")
-    assert result.stdout == "host:7/a@b is drained: nothing in flight, and nothing new\n"
+    assert result.stdout == "host:7/a@b is drained: nothing in flight\n"
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"worker_id":"vm-1"}'])
-def test_what_is_no_answer_of_a_broker_is_one_line(port: HttpPort, body: bytes) -> None:
+def test_an_answer_that_is_not_a_brokers_is_one_line(port: HttpPort, body: bytes) -> None:
     port.answers[DRAIN] = body
     result = run(port, "vm-1")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"error: the answer of {port.url} cannot be read: is that a Taskferry broker's HTTP port?\n"
+        f"error: cannot read the answer of {port.url}: is it the HTTP port of a Taskferry broker?\n"
     )
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"workers":[{}]}', b'{"workers":[null]}'])
-def test_what_is_no_list_of_workers_is_one_line(port: HttpPort, body: bytes) -> None:
+def test_an_answer_that_is_not_a_list_of_workers_is_one_line(port: HttpPort, body: bytes) -> None:
     answers_with(port, row(3))
     port.answers["/api/workers"] = body
     result = run(port, "vm-1")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "cannot be read" in result.stderr
+    assert "cannot read" in result.stderr
 
 
 def test_a_broker_that_goes_away_meanwhile_is_one_line(port: HttpPort) -> None:
@@ -166,7 +166,7 @@ def test_a_wait_that_makes_no_sense_is_exit_code_2(port: HttpPort, wait: str) ->
 def in_a_terminal(
     port: HttpPort, while_it_runs: Callable[[subprocess.Popen[bytes]], None]
 ) -> tuple[int, str]:
-    """The exit code of `taskferry drain vm-1`, and all that a person saw."""
+    """The exit code of `taskferry drain vm-1`, and all that was on the terminal."""
     pty = pytest.importorskip("pty")
     leader, follower = pty.openpty()
     program = (
@@ -207,7 +207,7 @@ def test_on_a_terminal_progress_is_shown_and_wiped(port: HttpPort) -> None:
         "",
         "vm-1 drains: 3 in flight",
         "vm-1 drains: 2 in flight",
-        "vm-1 is drained: nothing in flight, and nothing new\r\n",
+        "vm-1 is drained: nothing in flight\r\n",
     ]
 
 

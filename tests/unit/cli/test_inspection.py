@@ -68,7 +68,7 @@ STATUS = {
 }
 
 LATER = {"reason", "speed", "ejections_count"}
-"""What a row did not have in earlier versions."""
+"""Fields that earlier versions did not have."""
 
 
 def run(command: Any, *arguments: str) -> Result:
@@ -207,21 +207,21 @@ ASSIGNED = WAITING | {
 }
 
 
-def test_the_longest_waiting_are_listed_where_no_request_is_named(port: HttpPort) -> None:
+def test_the_longest_waiting_are_listed_if_no_request_is_named(port: HttpPort) -> None:
     rows = [WAITING | {"request_id": f"r{number}"} for number in range(2)]
     port.answers["/api/requests"] = json.dumps({"requests": rows, "queued_count": 1200}).encode()
     result = run(explain, "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line]
     assert lines[0] == "1,200 requests wait for a free slot, the 2 longest:"
-    assert lines[1] == "request command waiting time left priority what for"
+    assert lines[1] == "request command waiting time left priority waits for"
     assert [line.split()[0] for line in lines[2:]] == ["r0", "r1"]
     port.answers["/api/requests"] = b'{"requests":[],"queued_count":0}'
     assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
 
 
 def explained(port: HttpPort, *requests: dict[str, Any]) -> list[str]:
-    """The lines of `taskferry explain r1`, where these requests are in flight under that id."""
+    """The lines of `taskferry explain r1`, with these requests in flight under that id."""
     port.answers["/api/requests/r1"] = json.dumps({"requests": requests}).encode()
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
@@ -237,7 +237,7 @@ def test_a_waiting_request_is_explained(port: HttpPort) -> None:
         "priority 5",
         "place in line 1,234",
         "target gpu=yes zone=a|b",
-        "overloaded yes: more comes than its workers can do, and the newest are served first",
+        "overloaded yes: its workers cannot keep up, and the newest requests are served first",
         "",
         "worker state in flight can it take the request?",
         "vm-1 healthy 4/4 4 of 4 slots taken",
@@ -255,14 +255,14 @@ def test_a_place_that_is_far_behind_is_not_counted_out(port: HttpPort) -> None:
 
 def test_a_request_that_a_worker_has_is_explained(port: HttpPort) -> None:
     assert explained(port, ASSIGNED) == [
-        "Request r1 (resize-image) is under way and waits for the answer of vm-1.",
+        "Request r1 (resize-image) is running and waits for the answer of vm-1.",
         "",
         "since 3.2 s",
         "time left 0.0 s",
         "priority 5",
         "target vm-1",
         "at vm-1, for 2.0 s",
-        "second copy at vm-2, for 0.2 s",
+        "hedge at vm-2, for 0.2 s",
     ]
 
 
@@ -284,7 +284,7 @@ def test_a_request_that_is_not_in_flight_is_one_line(port: HttpPort) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error"', b'{"fault":1}', b"\xff"])
-def test_a_refusal_without_words_is_told_by_its_status(port: HttpPort, body: bytes) -> None:
+def test_a_refusal_without_a_text_is_shown_by_its_status(port: HttpPort, body: bytes) -> None:
     port.refusals["/api/requests/r1"] = (404, body)
     result = run(explain, "r1", "--http", port.url)
     line = f"error: {port.url}/api/requests/r1 answered 404 Not Found\n"
@@ -292,11 +292,11 @@ def test_a_refusal_without_words_is_told_by_its_status(port: HttpPort, body: byt
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"requests":[{}]}', b'{"requests":[null]}', b'{"requests":7}'])
-def test_what_explains_nothing_is_one_line(port: HttpPort, body: bytes) -> None:
+def test_an_answer_that_is_not_an_explanation_is_one_line(port: HttpPort, body: bytes) -> None:
     port.answers["/api/requests/r1"] = body
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "cannot be read" in result.stderr
+    assert "cannot read" in result.stderr
 
 
 # --- the address, and what may be found there ---
@@ -309,12 +309,12 @@ def test_the_address_may_come_by_environment(port: HttpPort, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]", b'{"workers":[{}]}', b'{"workers":3}', b"\xff"])
-def test_what_is_no_answer_of_a_broker_is_one_line(port: HttpPort, body: bytes) -> None:
+def test_an_answer_that_is_not_a_brokers_is_one_line(port: HttpPort, body: bytes) -> None:
     port.answers["/api/workers"] = body
     result = run(workers, "--http", port.url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"error: the answer of {port.url} cannot be read: is that a Taskferry broker's HTTP port?\n"
+        f"error: cannot read the answer of {port.url}: is it the HTTP port of a Taskferry broker?\n"
     )
 
 
@@ -323,7 +323,7 @@ def test_an_http_error_is_one_line(port: HttpPort) -> None:
     assert (result.exit_code, result.stderr) == (1, f"error: {port.url}/api/status answered 404 Not Found\n")
 
 
-def test_nobody_there_is_one_line_with_what_to_do() -> None:
+def test_no_broker_is_one_line_with_what_to_do() -> None:
     result = run(status, "--http", "http://127.0.0.1:1")
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr == (

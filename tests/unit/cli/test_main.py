@@ -1,4 +1,4 @@
-"""The `taskferry` group: quick help, sub-commands loaded one at a time, and one line for whatever is wrong."""
+"""The `taskferry` group: quick help, sub-commands that are imported when they run, and one line for each error."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ HEAVY = ("websockets", "rich", "uvicorn", "starlette", "msgspec", "asyncio", "uv
 
 @pytest.fixture(autouse=True)
 def _log_level() -> Iterator[None]:
-    """Sub-commands set it for their process, which here is that of all tests."""
+    """Restore the level: sub-commands set it for their process, which is that of the tests."""
     logger = logging.getLogger("taskferry")
     level = logger.level
     yield
@@ -89,7 +89,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["request"], "error: Missing argument 'COMMAND'. (try: taskferry request --help)"),
         (
             ["request", "echo", "--timeout", "-1"],
-            "error: Invalid value for '--timeout'",
+            "error: --timeout: expected a number of seconds over 0 and at most 3600, got -1",
         ),
         (["request", "echo", "--timeout", "nan"], "error: --timeout: expected a number of seconds over 0"),
         (["request", "echo", "--concurrency", "2"], "error: --concurrency needs --count"),
@@ -99,7 +99,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["request", "echo", "--label", "gpu"], "error: --label: 'gpu' is not of the form K=V"),
         (["drain"], "error: Missing argument 'WORKER'. (try: taskferry drain --help)"),
-        (["drain", "vm-1", "--wait", "nan"], "error: --wait: nan is not a number of seconds"),
+        (
+            ["drain", "vm-1", "--wait", "nan"],
+            "error: Invalid value for '--wait': expected a number of seconds from 0 to 3600, got nan",
+        ),
         (["request", "echo", "{broken"], "error: DATA: '{broken' is neither JSON"),
         (
             ["request", "echo", "--broker", "localhost"],
@@ -111,7 +114,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_one_line_and_exit_code_2(
+def test_an_error_is_one_line_and_exit_code_2(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 2

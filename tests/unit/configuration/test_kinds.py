@@ -1,4 +1,4 @@
-"""What each kind of value takes, and the line for what it does not."""
+"""Which values each kind accepts, and the error for all others."""
 
 from typing import Any
 
@@ -36,11 +36,11 @@ def no_spaces(text: str) -> None:
         (LABELS, {"a": "", "12345678": "12345678"}),
     ],
 )
-def test_what_is_in_bounds_is_taken(kind: Kind, value: Any) -> None:
+def test_a_value_within_bounds_is_accepted(kind: Kind, value: Any) -> None:
     assert kind.convert(value) == value
 
 
-def test_a_whole_number_serves_as_a_number() -> None:
+def test_a_whole_number_is_accepted_as_a_number() -> None:
     converted = TIMEOUT.convert(5)
     assert (converted, type(converted)) == (5.0, float)
 
@@ -82,7 +82,7 @@ def test_a_whole_number_serves_as_a_number() -> None:
         (LABELS, {"a": "", "b": "", "c": ""}, "expected at most 2 names, got 3"),
     ],
 )
-def test_what_is_not_is_told_with_the_bound_and_what_to_do(kind: Kind, value: Any, text: str) -> None:
+def test_an_error_names_the_bound_and_what_to_do(kind: Kind, value: Any, text: str) -> None:
     with pytest.raises(ValueError, match=r".") as error:
         kind.convert(value)
     assert str(error.value) == text

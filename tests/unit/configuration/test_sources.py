@@ -1,4 +1,4 @@
-"""Files, the environment and flags make one configuration; each wrong thing in it is one line of its own."""
+"""Files, the environment and flags make one configuration. Each error in it is a line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from taskferry.configuration.kinds import Dictionary, Number, Switch, Text, Whole
-from taskferry.configuration.schema import Table, setting
+from taskferry.configuration.schema import Table, checked, setting
 from taskferry.configuration.sources import FILE_SIZE_BYTES_MAX, ConfigurationError, Sourced, Sources
 
 
@@ -78,7 +78,7 @@ def test_a_flag_comes_before_the_file_and_the_file_before_the_default(path: Path
     }
 
 
-def test_a_table_is_taken_whole_from_the_source_that_counts(path: Path) -> None:
+def test_a_nested_table_is_replaced_and_not_merged(path: Path) -> None:
     given = Sourced({"aft": "blue"}, "--flag")
     configuration = sources(path, '[broker.flags]\nfore = "red"\n', flags=given).read()
     assert configuration.settings(SHIP).flags == {"aft": "blue"}
@@ -94,12 +94,12 @@ def test_an_empty_file_and_the_tables_of_other_programs_are_allowed(path: Path) 
     [
         ("[broker]\ndeck_cuont = 1\n", ["[broker] deck_cuont: no such setting; did you mean deck_count?"]),
         ("[broker]\nzzz = 1\n", ["[broker] zzz: no such setting"]),
-        ("[broker]\nlevel = 1\n", ["[broker] level: no such setting; it belongs into [log]"]),
+        ("[broker]\nlevel = 1\n", ["[broker] level: no such setting; it belongs in [log]"]),
         ("[brokre]\n", ["[brokre]: no such table; did you mean [broker]?"]),
-        ("[zzz]\n", ["[zzz]: no such table; there are [broker], [worker], [requester], [log]"]),
+        ("[zzz]\n", ["[zzz]: no such table; the tables are [broker], [worker], [requester], [log]"]),
         ("broker = 3\n", ["[broker]: expected a table"]),
-        ("zzz = 3\n", ["zzz: stands in no table"]),
-        ("level = 3\n", ["level: stands in no table; it belongs into [log]"]),
+        ("zzz = 3\n", ["zzz: is not in a table"]),
+        ("level = 3\n", ["level: is not in a table; it belongs in [log]"]),
         (
             "[broker]\ndeck_count = 0\n",
             ["[broker] deck_count: expected a whole number from 1 to 9, got 0"],
@@ -121,7 +121,7 @@ def test_an_empty_file_and_the_tables_of_other_programs_are_allowed(path: Path) 
         ),
     ],
 )
-def test_each_fault_of_a_file_is_a_line_with_where_and_what(
+def test_each_error_in_a_file_is_a_line_with_its_place(
     path: Path, content: str | bytes, lines: list[str]
 ) -> None:
     found = complaints(path, content)
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert str(error.value) == f"{path}: {text}"
 
 
-def test_a_wrong_value_is_named_where_another_one_counts_too(path: Path) -> None:
+def test_a_wrong_value_is_an_error_even_if_it_is_overridden(path: Path) -> None:
     given = {"deck_count": Sourced(0, "TASKFERRY_BROKER_DECK_COUNT"), "name": Sourced("x" * 21, "--name")}
     assert complaints(path, "[broker]\ndeck_count = 10\n", **given) == [
         "--name: expected a text of 0 to 20 characters, got 21",
@@ -149,7 +149,7 @@ def test_a_wrong_value_is_named_where_another_one_counts_too(path: Path) -> None
     ]
 
 
-def test_the_error_itself_is_one_line_that_says_how_many_there_are(path: Path) -> None:
+def test_the_error_itself_is_one_line_with_the_number_of_the_others(path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         sources(path, "[broker]\nname = 1\nspeed = 0.5\ndeck_count = 0\n").read()
     assert str(error.value) == (
@@ -168,11 +168,11 @@ def test_it_is_read_again_as_the_file_is_then(path: Path) -> None:
     ("values", "text"),
     [
         ({"deck_count": 0}, "deck_count: expected a whole number from 1 to 9, got 0"),
-        ({"speed_s": 0}, "speed: expected a number of seconds from 1 to 60, got 0"),
+        ({"speed_s": 0}, "speed_s: expected a number of seconds from 1 to 60, got 0"),
     ],
 )
 def test_settings_made_in_code_have_the_same_bounds(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=r".") as error:
-        SHIP.make(**values)
+        checked(Ship, values)
     assert str(error.value) == text
-    assert SHIP.make(deck_count=9, speed_s=None) == Ship(deck_count=9)
+    assert checked(Ship, {"deck_count": 9, "speed_s": None}) == Ship(deck_count=9)

@@ -1,4 +1,4 @@
-"""A URL for people leads to the same place, and lets nobody in."""
+"""A URL as it is shown: the same place, without credentials."""
 
 import pytest
 from taskferry.configuration.url import without_secrets

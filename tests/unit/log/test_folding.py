@@ -1,4 +1,4 @@
-"""Lines that repeat: the first at once, the others summed up once the window is over, whatever else is told."""
+"""Lines that repeat: the first is logged at once, the others are summed up once the window is over."""
 
 import logging
 from typing import ClassVar
@@ -34,7 +34,7 @@ def summed_up(folding: Folding, now: float) -> list[tuple[str, tuple[int, float]
     return [(due.getMessage(), repetition_of(due)) for due in folding.due(now)]
 
 
-def test_the_first_is_told_at_once_and_the_others_once_a_window() -> None:
+def test_the_first_is_logged_at_once_and_the_others_once_per_window() -> None:
     folding = Folding()
     assert folding.admit(record(Flapped("w", "first")), 100.0)
     assert not folding.admit(record(Flapped("w", "second")), 100.1)
@@ -56,7 +56,7 @@ def test_it_goes_on_for_as_long_as_it_repeats_and_then_is_forgotten() -> None:
     assert folding.admit(record(Flapped("w")), 6 * WINDOW_S)
 
 
-def test_another_worker_and_another_event_are_told() -> None:
+def test_another_worker_and_another_event_are_logged() -> None:
     folding = Folding()
     assert all(folding.admit(record(event), 0.0) for event in (Flapped("v"), Flapped("w"), Landed("w")))
     folding.admit(record(Flapped("w")), 1.0)
@@ -65,7 +65,7 @@ def test_another_worker_and_another_event_are_told() -> None:
 
 
 @pytest.mark.parametrize("message", [Said(), "a library's line"])
-def test_what_has_no_like_is_told_each_time(message: object) -> None:
+def test_what_cannot_repeat_is_logged_each_time(message: object) -> None:
     folding = Folding()
     assert all(folding.admit(record(message), 0.0) for _ in range(3))
     assert folding.next_at is None

@@ -1,4 +1,4 @@
-"""How a line is written: for people, as JSON with keys that stay, and never with what an exception says."""
+"""How a line is written: for people, and as JSON with stable keys. The text of an exception is never in it."""
 
 import json
 import logging
@@ -84,7 +84,7 @@ def test_what_is_summed_up() -> None:
         ("\u2028\ud800", r"\u2028\ud800"),
     ],
 )
-def test_what_a_peer_calls_itself_cannot_break_a_line(worker: str, told: str) -> None:
+def test_the_name_of_a_peer_cannot_break_a_line(worker: str, told: str) -> None:
     record = recorded(WorkerFlew(worker, 1))
     assert parsed(record)["worker"] == told
     assert f"worker {told} flew" in HumanFormatter().format(record)
@@ -110,7 +110,7 @@ def raised(depth: int = 0) -> BaseException:
 
 
 @pytest.mark.parametrize("formatter", [HumanFormatter(), JsonFormatter()])
-def test_a_traceback_says_where_and_not_what(formatter: logging.Formatter) -> None:
+def test_a_traceback_shows_places_and_no_texts(formatter: logging.Formatter) -> None:
     text = formatter.format(recorded("failed", error=raised()))
     assert SECRET not in text
     assert "ValueError" in text
@@ -128,7 +128,7 @@ def test_places_reads_as_a_traceback_does() -> None:
     assert text.endswith("\nValueError")
 
 
-def test_an_exception_while_another_is_handled_is_told_unless_hidden() -> None:
+def test_an_exception_during_handling_is_shown_unless_suppressed() -> None:
     def raise_while_handling() -> None:
         try:
             raise KeyError(SECRET)

@@ -1,4 +1,4 @@
-"""The handler that writes: counts are told by its own timer and at the end, formats and levels change while it runs."""
+"""The handler: its timer and its end log the counts; formats and levels change while it runs."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ class Flapped(Event, frozen=True):
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """One that nobody else hears of."""
+    """A logger that passes nothing on."""
     logger = logging.getLogger(f"taskferry.test.{uuid.uuid4().hex}")
     logger.propagate = False
     logger.setLevel(logging.INFO)
@@ -38,7 +38,7 @@ def logger() -> Iterator[logging.Logger]:
 
 @contextmanager
 def root_of_a_new_program() -> Iterator[logging.Logger]:
-    """The root logger without handlers; all is as before afterwards. No fixture: pytest adds its own after those."""
+    """The root logger without handlers, restored afterwards. No fixture: pytest adds its handlers after those."""
     root = logging.root
     names = [*QUIET, "taskferry.a", "taskferry.b"]
     levels = {name: logging.getLogger(name).level for name in names}
@@ -69,7 +69,7 @@ def until(stream: io.StringIO, text: str) -> None:
         time.sleep(0.005)
 
 
-def test_a_count_is_told_though_nothing_else_happens(logger: logging.Logger) -> None:
+def test_a_count_is_logged_even_if_nothing_else_happens(logger: logging.Logger) -> None:
     stream = io.StringIO()
     handler_to(stream, logger, WINDOW_S)
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_a_count_is_told_though_nothing_else_happens(logger: logging.Logger) -> 
     assert stream.getvalue().count("\n") == 3
 
 
-def test_what_is_counted_is_told_at_the_end_and_nothing_after(logger: logging.Logger) -> None:
+def test_counts_are_logged_at_the_end_and_nothing_after_it(logger: logging.Logger) -> None:
     stream = io.StringIO()
     handler = handler_to(stream, logger, 3600)
     for _ in range(3):
@@ -91,7 +91,7 @@ def test_what_is_counted_is_told_at_the_end_and_nothing_after(logger: logging.Lo
     assert handler._timer is None
 
 
-def test_it_is_set_up_once_and_leaves_alone_what_is_there() -> None:
+def test_it_is_set_up_only_once() -> None:
     with root_of_a_new_program() as root:
         set_up_logging(LogSettings(level="error"))
         (handler,) = root.handlers
@@ -111,7 +111,7 @@ def test_a_log_that_is_not_ours_is_left_alone() -> None:
         assert len(root.handlers) == 1
 
 
-def test_levels_and_the_format_change_and_what_is_not_named_any_more_is_as_before() -> None:
+def test_levels_and_the_format_change_and_levels_no_longer_set_are_reset() -> None:
     with root_of_a_new_program() as root:
         first = LogSettings(levels={"taskferry.a": "debug", "uvicorn": "info"})
         set_up_logging(first)

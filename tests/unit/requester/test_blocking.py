@@ -25,7 +25,6 @@ from taskferry.requester import (
 )
 from taskferry.requester.background import Place
 from taskferry.requester.wire import OutgoingRequest
-from taskferry.transport.loop import new_event_loop
 
 from tests.processes import wait_until
 from tests.unit.requester.fake_broker import FakeBrokerThread
@@ -251,13 +250,6 @@ with BlockingRequester({broker.url!r}) as requester:
         running.send_signal(signal.SIGINT)
         output, _ = running.communicate(timeout=20)
     assert (output, running.returncode) == ("interrupted\n", 0)
-
-
-def test_without_uvloop_the_loop_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    loop = new_event_loop()
-    loop.close()
-    assert type(loop).__module__.startswith("asyncio")
 
 
 def _interrupt(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""`taskferry request`: what its options make of a request, and what a failure looks like."""
+"""`taskferry request`: what its options do to a request, and how a failure is shown."""
 
 import json
 import subprocess
@@ -112,7 +112,7 @@ def test_each_may_come_by_environment(broker: FakeBrokerThread) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_one_line_and_nothing_is_sent(
+def test_contradicting_options_are_one_line_and_nothing_is_sent(
     broker: FakeBrokerThread, arguments: list[str], line: str
 ) -> None:
     result = run(broker, "echo", *arguments)
@@ -155,7 +155,7 @@ def test_a_failure_as_json_has_all_that_is_known(broker: FakeBrokerThread) -> No
     assert (result.exit_code, result.stderr) == (1, "")
 
 
-def test_what_holds_for_good_may_come_from_a_file(broker: FakeBrokerThread, tmp_path: Path) -> None:
+def test_settings_may_come_from_a_file(broker: FakeBrokerThread, tmp_path: Path) -> None:
     path = tmp_path / "taskferry.toml"
     path.write_text(f'[requester]\nbroker = "{broker.url}"\ntimeout = 7\nraw = true\njson = false\n')
     environment = {"TASKFERRY_REQUEST_CONFIG": str(path)}

@@ -1,4 +1,4 @@
-"""`python -m taskferry.worker`: options, environment, signals, exit codes, and one clear line for each mistake."""
+"""`python -m taskferry.worker`: options, environment, signals, exit codes, and one clear line for each error."""
 
 import asyncio
 import json
@@ -62,14 +62,14 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--concurrency", "0"], "0 is not in the range 1<=x<=10000"),
-        (["--concurrency", "10001"], "10001 is not in the range 1<=x<=10000"),
-        (["--weight", "0.001"], "0.001 is not in the range 0.01<=x<=100"),
+        (["--concurrency", "0"], "--concurrency: expected a whole number from 1 to 10000, got 0"),
+        (["--concurrency", "10001"], "--concurrency: expected a whole number from 1 to 10000, got 10001"),
+        (["--weight", "0.001"], "--weight: expected a number from 0.01 to 100, got 0.001"),
         (["--label", "gpu"], "'gpu' is not of the form K=V"),
         (["--label", "=yes"], "'=yes' is not of the form K=V"),
         (["--encoding", "xml"], "'xml' is not one of 'json', 'msgpack'"),
-        (["--grace", "-1"], "-1.0 is not in the range 0<=x<=3600"),
-        (["--processes", "0"], "0 is not in the range 1<=x<=256"),
+        (["--grace", "-1"], "--grace: expected a number of seconds from 0 to 3600, got -1"),
+        (["--processes", "0"], "--processes: expected a whole number from 1 to 256, got 0"),
         (["--log-level", "loud"], "'loud' is not one of"),
         (["--unheard-of"], "No such option"),
         (
@@ -86,7 +86,7 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
         (["taskferry.worker:Worker"], "Error: taskferry.worker:Worker is a type, not a Worker"),
     ],
 )
-def test_mistakes_are_one_clear_line_and_exit_code_2(
+def test_errors_are_one_clear_line_and_exit_code_2(
     arguments: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,11 +106,11 @@ def test_mistakes_are_one_clear_line_and_exit_code_2(
         ("echo", "'echo' cannot be called without data: message: missing parameter"),
     ],
 )
-async def test_a_canary_that_cannot_be_one_is_one_clear_line(
+async def test_a_command_that_cannot_be_the_canary_is_one_clear_line(
     canary: str, expected: str, tmp_path: Path, broker: FakeBroker
 ) -> None:
     code, lines = await run_to_end(tmp_path, "--broker", broker.url, "--canary", canary)
-    assert (code, lines) == (2, [f"Error: canary: {expected}"])
+    assert (code, lines) == (2, [f"error: canary: {expected}"])
     assert broker.connection_count == 0
 
 
@@ -170,11 +170,11 @@ async def test_a_wrong_file_is_one_clear_line(folder: Path) -> None:
     (folder / "taskferry.toml").write_text("[worker]\nconcurency = 1\n")
     code, lines = await run_to_end(folder, "tasks:worker", "--config", "taskferry.toml")
     assert code == 2
-    assert lines == ["Error: taskferry.toml: [worker] concurency: no such setting; did you mean concurrency?"]
+    assert lines == ["error: taskferry.toml: [worker] concurency: no such setting; did you mean concurrency?"]
 
 
 RELOADED = "configuration reloaded: log.level: info -> debug"
-FIXED = "configuration: not without a restart: concurrency: the module's, else 16 -> 4"
+FIXED = "configuration: needs a restart: concurrency: the module's, else 16 -> 4"
 
 
 async def test_a_hangup_reloads_the_log_and_stops_nothing(folder: Path, broker: FakeBroker) -> None:
@@ -262,7 +262,7 @@ def spill_in_thread(password: str) -> object:
 
 
 @pytest.mark.parametrize("form", ["human", "json"])
-async def test_what_a_handler_is_given_and_what_it_says_is_never_logged(
+async def test_data_and_texts_of_a_handler_are_never_logged(
     form: str, tmp_path: Path, broker: FakeBroker
 ) -> None:
     (tmp_path / "tasks.py").write_text(SPILLING)
@@ -307,7 +307,7 @@ async def test_a_signal_drains_and_the_exit_code_is_0(
         assert await program.ended() == 0
         assert connection.response_counts[msg_id] == 0
     assert [line.partition(" INFO    ")[2] for line in program.lines if signum.name in line] == [
-        f"{signum.name}: finishing what runs, for 0.2 s at most; once more to stop at once"
+        f"{signum.name}: finishing what runs, for 0.2 s at most; send it again to stop at once"
     ]
     assert "1 assignments did not finish within 0.2 s" in program.lines[-1]
 
@@ -335,19 +335,19 @@ async def test_a_signal_while_there_is_no_broker_ends_it(folder: Path, broker: F
         assert await program.ended() == 0
 
 
-async def test_what_the_broker_refuses_is_one_clear_line(folder: Path, broker: FakeBroker) -> None:
+async def test_a_refusal_by_the_broker_is_one_clear_line(folder: Path, broker: FakeBroker) -> None:
     broker.answer = refuse("bad_message", "data.commands[0]: too ugly")
     broker.closes_after_answer = True
     code, lines = await run_to_end(folder, "tasks:worker", "--broker", broker.url)
     assert code == 2
-    assert lines == [f"Error: the broker at {broker.url} refuses this worker: data.commands[0]: too ugly"]
+    assert lines == [f"error: the broker at {broker.url} refuses this worker: data.commands[0]: too ugly"]
 
 
 async def test_a_module_that_fails_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("import asyncio\n1/0\n")
     code, lines = await run_to_end(tmp_path, "tasks:worker")
     assert code == 2
-    assert lines == [f"Error: {tmp_path / 'tasks.py'}:2: ZeroDivisionError: division by zero"]
+    assert lines == [f"error: {tmp_path / 'tasks.py'}:2: ZeroDivisionError: division by zero"]
 
 
 async def test_run_serves_from_a_script_and_ends_by_signal(tmp_path: Path, broker: FakeBroker) -> None:

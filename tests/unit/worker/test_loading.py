@@ -82,7 +82,7 @@ def test_a_target_of_the_wrong_form_is_mended(target: str, expected: str) -> Non
         (
             "from taskferry.worker import Worker\nworker = Worker(weight=1000)\n",
             2,
-            "ValueError: weight: Expected float <= 100.0",
+            "ValueError: weight: expected a number from 0.01 to 100, got 1000",
         ),
         (
             "from taskferry.worker import Worker\nworker = Worker()\n\n\n@worker.command()\ndef f(*a): ...\n",

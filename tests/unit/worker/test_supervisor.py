@@ -134,7 +134,7 @@ async def test_a_module_that_does_not_load_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("1/0\n")
     code, lines = await run_to_end(tmp_path, "tasks:worker", "--processes", "3")
     assert code == 2
-    assert lines == [f"Error: {tmp_path / 'tasks.py'}:1: ZeroDivisionError: division by zero"]
+    assert lines == [f"error: {tmp_path / 'tasks.py'}:1: ZeroDivisionError: division by zero"]
 
 
 async def test_reload_starts_anew_when_an_imported_file_changes(folder: Path, broker: FakeBroker) -> None:
@@ -154,8 +154,8 @@ async def test_reload_starts_anew_when_an_imported_file_changes(folder: Path, br
 async def test_reload_outlives_a_module_that_does_not_load(folder: Path, broker: FakeBroker) -> None:
     (folder / "texts.py").write_text("TEXT = \n")
     async with worker_program(folder, "tasks:worker", "--broker", broker.url, "--reload") as program:
-        assert f"{folder / 'texts.py'}:1: SyntaxError" in await program.line_with("Error: ")
-        await program.line_with("Waiting for it to be mended")
+        assert f"{folder / 'texts.py'}:1: SyntaxError" in await program.line_with("error: ")
+        await program.line_with("Waiting for the source to change")
         save(folder / "texts.py", "TEXT = 'mended'\n")
         connection = await broker.connection()
         assert (await connection.result("about"))["text"] == "mended"
@@ -167,13 +167,13 @@ async def test_reload_outlives_a_module_that_does_not_load(folder: Path, broker:
 async def test_reload_without_anything_to_watch_ends(tmp_path: Path) -> None:
     code, lines = await run_to_end(tmp_path, "nothing:worker", "--reload")
     assert code == 2
-    assert lines == [f"Error: there is no module 'nothing' in {tmp_path} or on the Python path"]
+    assert lines == [f"error: there is no module 'nothing' in {tmp_path} or on the Python path"]
 
 
 async def test_reload_ends_by_signal_while_it_waits(folder: Path) -> None:
     (folder / "texts.py").write_text("TEXT = \n")
     async with worker_program(folder, "tasks:worker", "--reload") as program:
-        await program.line_with("Waiting for it to be mended")
+        await program.line_with("Waiting for the source to change")
         program.process.send_signal(signal.SIGINT)
         assert await program.ended() == 0
     assert not any("Traceback" in line for line in program.lines)

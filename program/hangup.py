@@ -1,7 +1,6 @@
-"""What SIGHUP means: to a program without a terminal, a wish that it read its configuration anew; to one whose terminal
-has just been closed, the end.
+"""What SIGHUP means: reload the configuration, or, if the terminal has just been closed, stop.
 
-Knows terminals; must not know what a program does in either case.
+Must not know how a program does either.
 """
 
 import contextlib
@@ -24,13 +23,13 @@ class Terminal:
 
     @property
     def is_gone(self) -> bool:
-        """It was there and is closed. A descriptor that leads to it is none of a terminal any more."""
+        """Whether there was one and it has been closed. `isatty` is then false for the descriptors that led to it."""
         return bool(self._descriptors) and not any(os.isatty(descriptor) for descriptor in self._descriptors)
 
 
 @contextlib.contextmanager
 def hangups_blocked() -> Iterator[None]:
-    """A process that is started in here begins with SIGHUP blocked, until it says `receive_hangups`."""
+    """A process started within the block has SIGHUP blocked until it calls `receive_hangups`."""
     if SIGHUP is None:
         yield
         return
@@ -42,6 +41,6 @@ def hangups_blocked() -> Iterator[None]:
 
 
 def receive_hangups() -> None:
-    """Let SIGHUP come, if it was blocked when this process was started: its handler is there now."""
+    """Unblock SIGHUP, which may have been blocked when this process was started. Call it once there is a handler."""
     if SIGHUP is not None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGHUP})

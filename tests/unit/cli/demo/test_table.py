@@ -1,11 +1,11 @@
-"""How the demo looks: what is shown for which numbers, and that it fits where it is shown."""
+"""What the demo shows for which numbers, and that it fits on the screen."""
 
 import io
 import re
 
 import pytest
 from rich.console import Console
-from taskferry.cli.demo_table import (
+from taskferry.cli.demo.table import (
     PICTURE_WIDTH,
     WORKER_ROWS_COUNT_MAX,
     Outcome,
@@ -17,11 +17,11 @@ from taskferry.cli.demo_table import (
     verdict,
 )
 
-from tests.unit.cli.demo_snapshot import ALL_WELL, WORKERS, snapshot
+from tests.unit.cli.demo.snapshot import ALL_WELL, WORKERS, snapshot
 
 
 def rendered(moment: Snapshot, width: int, encoding: str = "utf-8") -> list[str]:
-    """The screen's lines as they arrive at a terminal without colours."""
+    """The lines of the screen, without colours."""
     buffer = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     Console(file=buffer, width=width, no_color=True, legacy_windows=False).print(screen(moment, width))
     buffer.seek(0)
@@ -60,7 +60,7 @@ def test_every_number_is_shown_whole(width: int) -> None:
     assert '"Echo: Hello-9999"' in text
 
 
-def test_process_ids_are_shown_where_there_is_room() -> None:
+def test_process_ids_are_shown_if_there_is_room() -> None:
     assert "4001" in "\n".join(rendered(snapshot(), 120))
     assert "4001" not in "\n".join(rendered(snapshot(), 80))
 
@@ -112,15 +112,17 @@ def test_a_line_for_a_pipe_says_it_all() -> None:
 
 def test_the_verdict_of_a_good_run_is_one_line() -> None:
     [line] = verdict(snapshot(), ALL_WELL)
-    assert line.plain == "2,222,221 requests in 8.2 s: each answered once, every answer right, none lost."
+    assert line.plain == "2,222,221 requests in 8.2 s: each answered once, every answer correct, none lost."
     assert ALL_WELL.is_good
 
 
-def test_what_ctrl_c_did_not_wait_for_is_not_lost() -> None:
+def test_requests_that_ctrl_c_did_not_wait_for_are_not_lost() -> None:
     outcome = Outcome({}, None, unanswered_count=24, is_cut_short=True)
     [line] = verdict(snapshot(), outcome)
-    told = "Stopped early: 2,222,221 requests in 8.2 s: each answered once, every answer right, 24 more not waited for."
-    assert line.plain == told
+    assert line.plain == (
+        "Stopped early: 2,222,221 requests in 8.2 s: each answered once, every answer correct, "
+        "24 more were not waited for."
+    )
     assert outcome.is_good
 
 
@@ -129,7 +131,7 @@ def test_stopped_at_the_start_there_is_nothing_to_praise() -> None:
     assert line.plain == "Stopped before the first request."
 
 
-def test_failures_are_named_and_the_first_is_told() -> None:
+def test_failures_are_counted_and_the_first_is_shown() -> None:
     outcome = Outcome({"worker_lost": 2, "timeout": 1000}, "echo: too late [timeout]", 0, is_cut_short=True)
     lines = [line.plain for line in verdict(snapshot(), outcome)]
     assert lines[1] == "Failed: 1,000 timeout, 2 worker_lost. The first: echo: too late [timeout]"

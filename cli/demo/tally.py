@@ -1,6 +1,6 @@
-"""The requests that the demo sends, how each answer is known to be right, and the book that is kept about them.
+"""The requests that the demo sends, how their answers are checked, and the counts of both.
 
-Pure: is told what was answered and how long it took; knows neither sockets nor screens.
+Pure: takes answers and durations as arguments.
 """
 
 import math
@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 COMMANDS: Final = ("echo", "get_time", "calculate")
-"""What is asked for, in turn: built-in commands that may run twice, so that a lost worker costs no request."""
+"""Sent in turn: built-in commands that may run twice, so that a lost worker costs no request."""
 
 CLOCK_DIFFERENCE_S_MAX: Final = 30.0
-"""How far the time that a worker tells may be from the time at which the answer is here: both are this machine's clock,
-and no request takes nearly as long."""
+"""The largest difference between the time in an answer and the time when it arrives. Both are from the clock of this
+machine, and no request takes nearly as long."""
 
 WRONG_ANSWER: Final = "wrong_answer"
-"""Counted beside the codes of the error registry: a success whose data is not what it must be."""
+"""Counted beside the codes of the error registry: a success with wrong data."""
 
 _OPERATIONS: Final[tuple[tuple[str, Callable[[int, int], float]], ...]] = (
     ("+", operator.add),
@@ -30,11 +30,11 @@ _OPERATIONS: Final[tuple[tuple[str, Callable[[int, int], float]], ...]] = (
     ("%", operator.mod),
     ("**", operator.pow),
 )
-"""Python's own arithmetic, not the worker's: who checks with the code that is checked finds nothing."""
+"""Python's own arithmetic, not the worker's: code cannot check itself."""
 
 
 class Probe(NamedTuple):
-    """A request and how to tell whether its answer is right."""
+    """A request, and how to check its answer."""
 
     command: str
     data: dict[str, Any]
@@ -42,7 +42,7 @@ class Probe(NamedTuple):
 
 
 def make_probe(number: int) -> Probe:
-    """The request of this number, from 0; commands take turns, and the data differs from one to the next."""
+    """The request with this number, from 0. Commands take turns, and the data varies."""
     match COMMANDS[number % len(COMMANDS)]:
         case "echo":
             message = f"Hello-{number % 10_000}"
@@ -58,18 +58,20 @@ def make_probe(number: int) -> Probe:
 def is_local_time(answer: Any) -> bool:
     """Whether `answer` is the local time now, as `YYYY-MM-DD HH:MM:SS`."""
     try:
-        told = datetime.fromisoformat(answer)  # several times as fast as strptime, and too lenient by itself
+        answered = datetime.fromisoformat(
+            answer
+        )  # several times as fast as strptime, and too lenient by itself
     except (TypeError, ValueError):
         return False
-    is_in_form = told.tzinfo is None and told.isoformat(" ", "seconds") == answer
-    return is_in_form and abs((datetime.now() - told).total_seconds()) <= CLOCK_DIFFERENCE_S_MAX
+    is_in_form = answered.tzinfo is None and answered.isoformat(" ", "seconds") == answer
+    return is_in_form and abs((datetime.now() - answered).total_seconds()) <= CLOCK_DIFFERENCE_S_MAX
 
 
 class Latencies:
-    """Durations, of which any percentile is known to 1 %, in little memory however many there are.
+    """Durations, whose percentiles are exact to 1 %, in constant memory.
 
-    Each bucket is 2 % wider than the one before, so that its middle is within 1 % of all that it holds. Source:
-    Masson, Rim, Lee: DDSketch, VLDB 2019. From 1 us to 100 s; what lies outside is counted at that bound.
+    Each bucket is 2 % wider than the one before, so that its middle is within 1 % of all its values. Source: Masson,
+    Rim, Lee: DDSketch, VLDB 2019. From 1 us to 100 s; durations outside count as that bound.
     """
 
     __slots__ = ("_counts", "count")
@@ -84,13 +86,13 @@ class Latencies:
         self.count = 0
 
     def add(self, duration_s: float) -> None:
-        """One more."""
+        """Count a duration."""
         bounded_s = min(max(duration_s, self._SHORTEST_S), self._LONGEST_S)
         self._counts[int(math.log(bounded_s / self._SHORTEST_S) * self._STEPS_PER_E)] += 1
         self.count += 1
 
     def percentile_s(self, percent: float) -> float | None:
-        """The duration that so many percent did not exceed (nearest rank); None where there is none yet."""
+        """The duration that this many percent did not exceed (nearest rank). None if there is none yet."""
         rank = math.ceil(self.count * percent / 100)
         for step, count in enumerate(self._counts):
             rank -= count
@@ -100,7 +102,7 @@ class Latencies:
 
 
 class CommandTally:
-    """One command's right answers; `example` is the last one with the data that was sent."""
+    """The correct answers of one command. `example`: the last one, with the data that was sent."""
 
     __slots__ = ("done_count", "example", "latencies")
 
@@ -111,7 +113,7 @@ class CommandTally:
 
 
 class Tally:
-    """What became of all requests: by command, by worker, by failure."""
+    """The outcomes of all requests, by command, worker and failure."""
 
     def __init__(self) -> None:
         self.sent_count = 0
@@ -122,11 +124,11 @@ class Tally:
         self.failures: Counter[str] = Counter()
         """Failed requests by error code."""
         self.first_failure: str | None = None
-        """One example says more than a number."""
+        """An example says more than a number."""
 
     @property
     def done_count(self) -> int:
-        """Requests with the right answer."""
+        """Requests with a correct answer."""
         return sum(tally.done_count for tally in self.by_command.values())
 
     @property
@@ -140,13 +142,13 @@ class Tally:
         return self.sent_count - self.done_count - self.failed_count
 
     def next_probe(self) -> Probe:
-        """The next request, which counts as sent from now on."""
+        """The next request. It is counted as sent."""
         probe = make_probe(self.sent_count)
         self.sent_count += 1
         return probe
 
     def succeeded(self, probe: Probe, answer: Any, worker: str, duration_s: float) -> None:
-        """A worker has answered; whether it is right is looked at here."""
+        """A worker has answered. The answer is checked here."""
         if not probe.is_right(answer):
             self.failed(probe, WRONG_ANSWER, f"{probe.data} was answered {answer!r}", worker)
             return
@@ -158,7 +160,7 @@ class Tally:
         self.done_by_worker[worker] += 1
 
     def failed(self, probe: Probe, code: str, text: str, worker: str | None) -> None:
-        """The request ended without an answer that is right; `worker` had it last, if any had."""
+        """The request ended without a correct answer. `worker` had it last, if any."""
         self.failures[code] += 1
         if worker is not None:
             self.failed_by_worker[worker] += 1
@@ -167,11 +169,11 @@ class Tally:
 
 
 class Pace:
-    """How fast counts grow: per second over the last `LOOKS_COUNT` looks, and the course of their sum."""
+    """How fast counts grow per second, over the last `LOOKS_COUNT` looks, and the past growth of their sum."""
 
     LOOKS_COUNT: Final = 4
     COURSE_COUNT_MAX: Final = 240
-    """Looks that the course goes back: a minute of them, wider than a screen."""
+    """Looks in the course: those of a minute, wider than a screen."""
 
     def __init__(self) -> None:
         self._looks: deque[tuple[float, dict[str, int]]] = deque(maxlen=self.LOOKS_COUNT + 1)
@@ -179,7 +181,7 @@ class Pace:
         """The sum's growth per second from each look to the next."""
 
     def look(self, at_s: float, counts: Mapping[str, int]) -> None:
-        """What the counts are at `at_s`. A second look at one moment is none."""
+        """Take the counts at `at_s`. A second look at the same moment is ignored."""
         if self._looks:
             before_s, before = self._looks[-1]
             if at_s <= before_s:
@@ -188,7 +190,7 @@ class Pace:
         self._looks.append((at_s, dict(counts)))
 
     def per_second(self, name: str) -> float:
-        """Of one count; 0 before the second look."""
+        """The growth of one count. 0 before the second look."""
         if len(self._looks) < 2:
             return 0.0
         (first_s, first), (last_s, last) = self._looks[0], self._looks[-1]

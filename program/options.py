@@ -1,27 +1,24 @@
-"""The options that every program has, `--config`, `--log-level` and `--log-format`, and what all of its options gave.
-
-Knows click and the table [log]; must not know how lines are written.
-"""
+"""The options of a program: `--config`, those of its table, and those of its log."""
 
 from typing import Any
 
 import click
 
-from ..configuration.options import config_option, given_by, options_of, source_of
 from ..configuration.schema import Table
 from ..configuration.sources import Sourced, Sources
-from .settings import FORMATS, LEVELS, LOG, LogSettings
+from ..log.settings import FORMATS, LEVELS, LOG, LogSettings
+from .table_options import config_option, given_by, notes, options_of, source_of
 
 
 class LevelWord(click.ParamType["tuple[str | None, str]"]):
-    """`LEVEL`, or `LOGGER=LEVEL`: the logger, None for all, and the level."""
+    """`LEVEL` or `LOGGER=LEVEL`: the logger (None for all) and its level."""
 
     name = "LEVEL"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str | None, str]:
-        """Split at the `=`, where there is one."""
+        """Split at the `=`, if there is one."""
         logger, separator, level = str(value).rpartition("=")
         if separator and not logger:
             self.fail(f"{value!r} is not of the form LOGGER=LEVEL", param, ctx)
@@ -29,30 +26,33 @@ class LevelWord(click.ParamType["tuple[str | None, str]"]):
 
 
 def log_options(variables: str, level_default: str) -> list[click.Option]:
-    """The two options of a program whose own variables begin with `variables`; the shared ones hold for all."""
+    """`--log-level` and `--log-format`. A program's own variables, with the prefix `variables`, come before the shared
+    ones."""
+    level, format = LOG.settings["level"], LOG.settings["format"]
+    level_variables = [f"{variables}LOG_LEVEL", level.variable]
+    format_variables = [f"{variables}LOG_FORMAT", format.variable]
     return [
         click.Option(
             ["--log-level", "log_level"],
             type=LevelWord(),
             metavar="LEVEL|LOGGER=LEVEL",
             multiple=True,
-            envvar=[f"{variables}LOG_LEVEL", LOG.settings["level"].variable],
-            show_envvar=True,
-            help=f"The least that is logged, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and "
-            f"its children, as in `taskferry.transport=debug`. May be repeated.  [default: {level_default}]",
+            envvar=level_variables,
+            help=f"Lowest level to log, to standard error: {', '.join(LEVELS)}; with LOGGER= for one logger and its "
+            "children, as in `taskferry.transport=debug`. May be repeated."
+            + notes(level_default, None, *level_variables),
         ),
         click.Option(
             ["--log-format", "log_format"],
             type=click.Choice(FORMATS),
-            envvar=[f"{variables}LOG_FORMAT", LOG.settings["format"].variable],
-            show_envvar=True,
-            help=f"{LOG.settings['format'].help}  [default: {LogSettings().format}]",
+            envvar=format_variables,
+            help=format.help + notes(format.default_text, None, *format_variables),
         ),
     ]
 
 
 def log_given_by(context: click.Context) -> dict[str, Sourced]:
-    """What of the table [log] was not left out, by key."""
+    """The values of the table [log] that the environment or the command line gave, by key."""
     given: dict[str, Sourced] = {}
     source = source_of(context, "log_level")
     if source is not None:
@@ -71,16 +71,15 @@ def log_given_by(context: click.Context) -> dict[str, Sourced]:
 
 def program_options(
     table: Table[Any],
-    metavars: dict[str, str] | None = None,
     *,
     log_level_default: str = LogSettings().level,
 ) -> list[click.Option]:
-    """All options of a program: `--config`, those of its table, and those of its log. `metavars` by key."""
+    """All options of a program: `--config`, those of its table, and those of its log."""
     config = config_option(f"{table.variables}CONFIG")
-    return [config, *options_of(table, metavars), *log_options(table.variables, log_level_default)]
+    return [config, *options_of(table), *log_options(table.variables, log_level_default)]
 
 
 def sources_of(context: click.Context, table: Table[Any]) -> Sources:
-    """What a program with these options was started with."""
+    """Where a program with these options takes its settings from."""
     given = {table.name: given_by(context, table), LOG.name: log_given_by(context)}
     return Sources((table, LOG), context.params["config"], given)

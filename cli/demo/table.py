@@ -1,6 +1,6 @@
 """What the demo shows, as a pure function of numbers: on a terminal, in a pipe, and as a picture.
 
-Knows columns, colours and sentences; knows nothing of where the numbers come from, nor of time.
+Must not know where the numbers come from, nor the time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE: Final = 100
-"""From so many columns on, process ids are shown and the bars are longer."""
+"""With at least this many columns, process ids are shown."""
 
 WORKER_ROWS_COUNT_MAX: Final = 24
-"""Workers shown: the demo's own, and those that a curious person connects to its broker meanwhile."""
+"""Workers shown: those of the demo, and any that its user connects to the broker meanwhile."""
 
 PICTURE_WIDTH: Final = 92
-"""Columns of the picture: always the same, so that it keeps its size in a README."""
+"""Columns of the picture: fixed, so that it keeps its size in a README."""
 
 _STATE_STYLES: Final = {"healthy": "green", "starting": "yellow", "killed": "bold red", "gone": "bold red"}
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
 class WorkerRow(NamedTuple):
-    """One worker. `process_id` is None for one that the demo did not start."""
+    """One worker. `process_id` is None if the demo did not start it."""
 
     name: str
     process_id: int | None
@@ -39,7 +39,7 @@ class WorkerRow(NamedTuple):
 
 
 class CommandRow(NamedTuple):
-    """One command. `example`: the data that was sent last, and the answer."""
+    """One command. `example`: the data sent last, and its answer."""
 
     name: str
     done_count: int
@@ -49,7 +49,7 @@ class CommandRow(NamedTuple):
 
 
 class Incident(NamedTuple):
-    """Something that happened on the way, `at_s` seconds after the first request."""
+    """Something that happened during the run, `at_s` seconds after the first request."""
 
     at_s: float
     text: str
@@ -66,12 +66,12 @@ class Addresses(NamedTuple):
 class Snapshot(NamedTuple):
     """All that is shown, at one moment.
 
-    `rate_title` says which time `per_second` is about; `course` is the total's, oldest first.
+    `rate_title` says which time `per_second` is about. `course`: past values of `per_second`, oldest first.
     """
 
     headline: str
     elapsed_s: float
-    seconds: float
+    duration_s: float
     addresses: Addresses | None
     workers: Sequence[WorkerRow]
     commands: Sequence[CommandRow]
@@ -87,7 +87,7 @@ class Snapshot(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended. `failures`: requests by error code; `is_cut_short`: by Ctrl-C, say."""
+    """How a run ended. `failures`: requests by error code. `is_cut_short`: it was stopped early."""
 
     failures: Mapping[str, int]
     first_failure: str | None
@@ -96,14 +96,14 @@ class Outcome(NamedTuple):
 
     @property
     def is_good(self) -> bool:
-        """Nothing failed, and nothing was lost. What Ctrl-C did not wait for is neither."""
+        """Whether nothing failed or was lost. Requests that Ctrl-C did not wait for are neither."""
         return not self.failures and (self.is_cut_short or not self.unanswered_count)
 
 
 def screen(snapshot: Snapshot, width: int) -> RenderableType:
-    """The whole picture, for `width` columns. With three workers it fits into 80 x 24.
+    """The whole screen, for `width` columns. With three workers it fits into 80 x 24.
 
-    Its last line is empty, so that the ^C that a terminal writes behind it moves nothing into the next line.
+    Its last line is empty, so that the ^C that a terminal echoes there does not shift a line.
     """
     if snapshot.addresses is None:
         return Group(_headline(snapshot), Text())
@@ -116,7 +116,7 @@ def screen(snapshot: Snapshot, width: int) -> RenderableType:
 
 
 def worker_table(snapshot: Snapshot, width: int) -> Table:
-    """Who did how many. The last row is the sum, with the course of its requests a second."""
+    """The requests of each worker. The last row is the sum, with the course of its requests per second."""
     table = _table()
     table.add_column("worker", no_wrap=True)
     if width >= WIDE:
@@ -158,7 +158,7 @@ def worker_table(snapshot: Snapshot, width: int) -> Table:
 
 
 def command_table(snapshot: Snapshot) -> Table:
-    """What was asked, what was answered, and how long that took."""
+    """The requests of each command: an example, its answer, and how long they took."""
     table = _table()
     table.add_column("command", no_wrap=True, min_width=26)
     table.add_column("answer", no_wrap=True, ratio=1)
@@ -168,9 +168,13 @@ def command_table(snapshot: Snapshot) -> Table:
         data, answer = row.example or ({}, None)
         call = Text(row.name, "cyan")
         call.append("".join(f" {key}={value}" for key, value in data.items()), "default")
-        told = "" if row.example is None else msgspec.json.encode(answer).decode()
+        shown = "" if row.example is None else msgspec.json.encode(answer).decode()
         table.add_row(
-            call, Text(told, "dim"), f"{row.done_count:,}", _milliseconds(row.p50_s), _milliseconds(row.p99_s)
+            call,
+            Text(shown, "dim"),
+            f"{row.done_count:,}",
+            _milliseconds(row.p50_s),
+            _milliseconds(row.p99_s),
         )
     table.add_row(
         "all",
@@ -184,17 +188,19 @@ def command_table(snapshot: Snapshot) -> Table:
 
 
 def verdict(snapshot: Snapshot, outcome: Outcome) -> list[Text]:
-    """The summary in words: one line, and more where something failed."""
+    """The summary in words: one line, and more if something failed."""
     early = "Stopped early: " if outcome.is_cut_short else ""
     done = f"{early}{snapshot.done_count:,} requests in {snapshot.elapsed_s:.1f} s"
     if outcome.is_good and not snapshot.done_count:
         return [Text("Stopped before the first request.", "bold")]
     if outcome.is_good:
         rest = (
-            f"{outcome.unanswered_count:,} more not waited for" if outcome.unanswered_count else "none lost"
+            f"{outcome.unanswered_count:,} more were not waited for"
+            if outcome.unanswered_count
+            else "none lost"
         )
-        return [Text(f"{done}: each answered once, every answer right, {rest}.", "bold green")]
-    lines = [Text(f"{done} were answered right; others were not.", "bold red")]
+        return [Text(f"{done}: each answered once, every answer correct, {rest}.", "bold green")]
+    lines = [Text(f"{done} were answered correctly; others were not.", "bold red")]
     if outcome.failures:
         counts = ", ".join(f"{count:,} {code}" for code, count in sorted(outcome.failures.items()))
         lines.append(Text(f"Failed: {counts}. The first: {outcome.first_failure}", "red"))
@@ -214,12 +220,12 @@ def progress_line(snapshot: Snapshot) -> str:
 
 
 def incident_line(incident: Incident) -> str:
-    """The same for something that happened."""
+    """An incident on one line, for a pipe."""
     return f"{incident.at_s:5.1f} s  {incident.text}"
 
 
 def invitation_lines(addresses: Addresses) -> list[str]:
-    """What a curious person can do with the broker while it runs."""
+    """How to use the broker while it runs."""
     return [
         f"look in  {addresses.http}/metrics",
         f"         taskferry status --http {addresses.http}",
@@ -229,7 +235,7 @@ def invitation_lines(addresses: Addresses) -> list[str]:
 
 
 def picture(snapshot: Snapshot, outcome: Outcome) -> str:
-    """The last screen as SVG, PICTURE_WIDTH columns wide. It loads nothing: fonts are those of who looks at it."""
+    """The last screen as SVG, PICTURE_WIDTH columns wide. It loads nothing: it uses the fonts of the viewer."""
     console = Console(
         record=True,
         width=PICTURE_WIDTH,
@@ -248,7 +254,7 @@ def picture(snapshot: Snapshot, outcome: Outcome) -> str:
 
 
 class _Course:
-    """Numbers as a row of blocks, the newest at the right end; nothing where only ASCII can be shown."""
+    """Numbers as a row of blocks, the newest at the right end. Nothing if only ASCII can be shown."""
 
     def __init__(self, numbers: Sequence[float]) -> None:
         self._numbers = numbers
@@ -266,7 +272,7 @@ def _headline(snapshot: Snapshot) -> RenderableType:
     row = Table.grid(expand=True, padding=(0, 2, 0, 0), pad_edge=False)
     row.add_column(ratio=1)
     row.add_column(justify="right", no_wrap=True)
-    clock = f"{snapshot.elapsed_s:.1f} of {snapshot.seconds:g} s"
+    clock = f"{snapshot.elapsed_s:.1f} of {snapshot.duration_s:g} s"
     row.add_row(Text(snapshot.headline, "bold"), Text(clock, "bold cyan"))
     return row
 
@@ -329,4 +335,4 @@ _SVG_TEMPLATE: Final = """\
     </g>
 </svg>
 """
-"""rich's own, without the web font that its template loads: a picture in a README may load nothing."""
+"""The template of rich without its web font: a picture in a README must load nothing."""

@@ -1,4 +1,4 @@
-"""Reading the file anew: all of it counts, or nothing."""
+"""Reading the file again: all of it applies, or nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from taskferry.configuration.kinds import Text, Whole
 from taskferry.configuration.schema import Table, setting
 from taskferry.configuration.sources import Sources
-from taskferry.log.reload import Reload
 from taskferry.log.settings import LOG
+from taskferry.program.reload import Reload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +32,10 @@ def reload_of(path: Path) -> Reload[Ship]:
     return Reload(sources, sources.read(), SHIP)
 
 
-def test_what_is_live_is_taken_and_the_rest_is_named_without_secrets(
+def test_live_settings_change_and_the_others_are_named_without_secrets(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "taskferry.log")
+    caplog.set_level("INFO", "taskferry.program")
     reload = reload_of(path)
     taken: list[Ship] = []
     path.write_text('[broker]\ndeck_count = 3\nharbour = "ws://ada:SECRET@x?SECRET"\n')
@@ -45,13 +45,13 @@ def test_what_is_live_is_taken_and_the_rest_is_named_without_secrets(
     assert reload.settings == Ship(deck_count=3)
     assert [record.getMessage() for record in caplog.records] == [
         "configuration reloaded: deck_count: 2 -> 3",
-        "configuration: not without a restart: harbour: at sea -> ws://...@x?...",
+        "configuration: needs a restart: harbour: at sea -> ws://...@x?...",
         "configuration reloaded: nothing has changed",
-        "configuration: not without a restart: harbour: at sea -> ws://...@x?...",
+        "configuration: needs a restart: harbour: at sea -> ws://...@x?...",
     ]
 
 
-def test_where_the_program_cannot_take_it_nothing_has_changed(
+def test_nothing_changes_if_the_program_refuses_the_settings(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reload = reload_of(path)

@@ -1,14 +1,14 @@
-"""The events that every program can have: its configuration was read anew, or could not be."""
+"""The events that every program can log: its configuration was reloaded, or was not."""
 
 import logging
 from typing import ClassVar
 
-from .event import Event
+from ..log.event import Event
 
 
 class ConfigurationReloaded(Event, frozen=True):
-    """SIGHUP: the file was read anew, and what can change meanwhile has changed. `changed`: each as `KEY: OLD -> NEW`;
-    empty where nothing has."""
+    """SIGHUP: the file was read again, and its live settings are in force. `changed`: each change as `KEY: OLD -> NEW`,
+    empty if there is none."""
 
     text: ClassVar[str] = "configuration reloaded: {changed}"
     changed: tuple[str, ...]
@@ -18,15 +18,15 @@ class ConfigurationReloaded(Event, frozen=True):
 
 
 class RestartNeeded(Event, frozen=True):
-    """SIGHUP: these settings were changed in the file, and count from the next start on."""
+    """SIGHUP: these settings differ in the file, and change only with a restart."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "configuration: not without a restart: {settings}"
+    text: ClassVar[str] = "configuration: needs a restart: {settings}"
     settings: tuple[str, ...]
 
 
 class ReloadRefused(Event, frozen=True):
-    """SIGHUP: there is no file, or something is wrong in it; nothing has changed."""
+    """SIGHUP: there is no file, or it has an error. Nothing has changed."""
 
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "configuration not reloaded, nothing has changed: {reason}"

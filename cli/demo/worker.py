@@ -1,6 +1,6 @@
-"""One worker of the demo: `taskferry worker` in a process of its own, which can be killed and started again.
+"""A worker of the demo: `taskferry worker` in its own process, which can be killed and restarted.
 
-Knows processes; knows nothing of brokers or requests.
+Must not know brokers or requests.
 """
 
 import os
@@ -10,17 +10,17 @@ import tempfile
 
 
 class DemoFailed(Exception):
-    """The demo cannot be carried out: one line for people."""
+    """The demo cannot go on: one line for people."""
 
 
 class WorkerProcess:
-    """A worker with the built-in commands. `start` and `kill`, as often as one likes, then `close`."""
+    """A worker with the built-in commands. `start` and `kill` may be called repeatedly, then `close`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._was_killed = False
         self._popen: subprocess.Popen[bytes] | None = None
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would block it
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - an unread pipe would block it
 
     @property
     def process_id(self) -> int | None:
@@ -29,7 +29,7 @@ class WorkerProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether no process is there, or none any more."""
+        """Whether there is no process, or it has ended."""
         return self._popen is None or self._popen.poll() is not None
 
     @property
@@ -40,41 +40,41 @@ class WorkerProcess:
         return "gone" if self._popen is not None and self.has_ended else "starting"
 
     def start(self, url: str) -> None:
-        """A new process, for the broker at `url`. Returns before it has connected. Raises DemoFailed."""
+        """Start a new process for the broker at `url`. Returns before it is connected. Raises DemoFailed."""
         self._end()
         self._was_killed = False
         arguments = ("--broker", url, "--name", self.name, "--log-level", "error", "--child", "0")
         try:
             self._popen = subprocess.Popen(
-                # -P: no module in the current folder shall take the place of one that a worker needs
+                # -P: a file in the current directory must not replace a module that a worker needs
                 [sys.executable, "-P", "-m", "taskferry.worker", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
                 env={name: value for name, value in os.environ.items() if not name.startswith("TASKFERRY_")},
-                start_new_session=True,  # a Ctrl-C on the terminal is this process's business
+                start_new_session=True,  # a Ctrl-C on the terminal is only for this process
             )
         except OSError as error:
             raise DemoFailed(f"{self.name}: {sys.executable} does not start: {error.strerror}") from None
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """End it with SIGKILL."""
         self._was_killed = True
         if self._popen is not None:
             self._popen.kill()
 
     def ask_to_stop(self) -> None:
-        """Have it drain."""
+        """Make it drain."""
         if self._popen is not None and self._popen.stdin is not None:
             self._popen.stdin.close()
 
     def close(self) -> None:
-        """It is gone after this."""
+        """End it, and free what it uses."""
         self._end()
         self._stderr.close()
 
     def describe_end(self) -> str:
-        """Why it ended, in its own last words where it left any."""
+        """Its exit code, and its last line on standard error if there is one."""
         self._stderr.seek(0)
         words = self._stderr.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(words) if line.strip()), "it said nothing")

@@ -1,11 +1,11 @@
-"""One run of the demo: a broker, its workers, a stream of requests, a worker that is killed on the way and comes back.
+"""One run of the demo: a broker, its workers, a stream of requests, and a worker that is killed and restarted.
 
-The broker and the requester live in this process, the workers in processes of their own, and all speak over real
-sockets. So a worker can be killed for real (kill -9), and whatever ends this process, however hard, ends all: a worker
-whose standard input closes drains. Processes take a third of a second to start; workers inside this process would save
-most of that, but their death would be play-acting. A broker in a process of its own would outlive a killed demo.
+The broker and the requester run in this process, each worker in its own, all connected by real sockets. So a worker can
+be killed for real (kill -9), and when this process ends, however hard, all end: a worker drains when its standard input
+is closed. Processes take a third of a second to start. Workers inside this process would save most of that, but their
+death would be faked. A broker in its own process would outlive a killed demo.
 
-Knows broker, requester and time; knows nothing of screens.
+Must not know how it is shown.
 """
 
 import asyncio
@@ -14,55 +14,55 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..broker.broker import Broker, PortTaken
-from ..broker.http.views import workers_view
-from ..broker.settings import BrokerSettings
-from ..requester import Requester, TaskferryError
-from .demo_table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
-from .demo_tally import Pace, Tally
-from .demo_worker import DemoFailed, WorkerProcess
+from ...broker.broker import Broker, PortTaken
+from ...broker.http.views import workers_view
+from ...broker.settings import BrokerSettings
+from ...requester import Requester, TaskferryError
+from .table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
+from .tally import Pace, Tally
+from .worker import DemoFailed, WorkerProcess
 
 if TYPE_CHECKING:
-    from ..broker.http.server import HttpServer
+    from ...broker.http.server import HttpServer
 
 HOST: Final = "127.0.0.1"
 START_S_MAX: Final = 30.0
-"""For workers to connect: a tenth of a second each where all goes well, much more on a busy or a cold machine."""
+"""For workers to connect: usually a tenth of a second each, but much more on a busy machine or with cold caches."""
 
 REQUEST_TIMEOUT_S: Final = 5.0
-"""A thousand times what a request takes; the largest --concurrency queues for less."""
+"""A thousand times what a request takes. Even with the largest --concurrency the queue is shorter."""
 
 LAST_ANSWERS_S_MAX: Final = REQUEST_TIMEOUT_S + 1.0
 INTERRUPTED_ANSWERS_S_MAX: Final = 0.5
-"""How long answers are waited for once nothing more is sent: after Ctrl-C not longer than "at once" means."""
+"""How long to wait for answers once nothing more is sent. After Ctrl-C that must feel like "at once"."""
 
 STOP_S_MAX: Final = 3.0
-"""For workers to say goodbye; what has not ended by then is killed."""
+"""For workers to drain. Those that have not ended by then are killed."""
 
-CUT_OFF_S_MAX: Final = 4.0
-RETURN_S_MAX: Final = 6.0
-"""When one worker is killed, and when it is started again; in a run under 10 s earlier, in proportion."""
+KILL_S_MAX: Final = 4.0
+RESTART_S_MAX: Final = 6.0
+"""When a worker is killed, and when it is restarted. In a run under 10 s earlier, in proportion."""
 
 FAILURE_PAUSE_S: Final = 0.05
-"""What a lane waits after a failure: where all workers are gone, each request fails at once."""
+"""How long a lane waits after a failure: if all workers are gone, each request fails at once."""
 
 LOOK_INTERVAL_S: Final = 0.005
 TURNS_COUNT: Final = 32
-"""Turns of the event loop over which assignments are counted: some milliseconds."""
+"""Turns of the event loop over which assignments are counted: a few milliseconds."""
 
 
 class DemoRun:
-    """A run of `seconds` with `worker_count` workers and `concurrency` requests in flight. Made in the running loop.
+    """A run of `duration_s` with `worker_count` workers and `concurrency` requests in flight. Made in the running loop.
 
-    `start`, `stream`, `stop`, each once and in this order; `stop` in any case. `look` at any time.
+    Call `start`, `stream` and `stop` once, in this order; `stop` in any case. `look` may be called at any time.
     """
 
-    def __init__(self, *, seconds: float, worker_count: int, concurrency: int) -> None:
+    def __init__(self, *, duration_s: float, worker_count: int, concurrency: int) -> None:
         self.tally = Tally()
         self.stopping = asyncio.Event()
         """Set by `interrupt`: end early."""
         self._hurrying = asyncio.Event()
-        self._seconds = seconds
+        self._duration_s = duration_s
         self._concurrency = concurrency
         self._headline = f"Starting a broker and {_count(worker_count, 'worker')} on this machine ..."
         self._addresses: Addresses | None = None
@@ -77,11 +77,11 @@ class DemoRun:
         self._broker = Broker(BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0))
 
     def interrupt(self) -> None:
-        """End early: what is in flight is still waited for a moment. Once more: wait for nothing."""
+        """End early, and wait a moment for what is in flight. Called again: wait for nothing."""
         (self._hurrying if self.stopping.is_set() else self.stopping).set()
 
     async def start(self) -> None:
-        """Until all workers are connected, or `interrupt`. Raises DemoFailed."""
+        """Start all, and wait until all workers are connected, or `interrupt`. Raises DemoFailed."""
         try:
             await self._broker.start()
             if self.stopping.is_set():
@@ -89,8 +89,8 @@ class DemoRun:
             worker_url = f"ws://{HOST}:{self._broker.worker_port}"
             for process in self._processes:
                 process.start(worker_url)
-            # Loaded only now: it takes as long as the workers take to start.
-            from ..broker.http.server import HttpServer  # noqa: PLC0415
+            # Imported only now, while the workers start, which takes as long.
+            from ...broker.http.server import HttpServer  # noqa: PLC0415
 
             http = HttpServer(self._broker)
             await http.start()
@@ -100,10 +100,10 @@ class DemoRun:
         requester_url = f"ws://{HOST}:{self._broker.requester_port}"
         self._addresses = Addresses(worker_url, requester_url, f"http://{HOST}:{http.port}")
         if not await self._until(self._are_workers_there, START_S_MAX) and not self.stopping.is_set():
-            raise DemoFailed(f"not all workers have connected within {START_S_MAX:g} s")
+            raise DemoFailed(f"not all workers connected within {START_S_MAX:g} s")
 
     async def stream(self) -> None:
-        """Send requests until the time is over, or `interrupt`: `concurrency` at once. Raises DemoFailed."""
+        """Send requests, `concurrency` at once, until the time is over or `interrupt`. Raises DemoFailed."""
         if self.stopping.is_set():
             return
         assert self._addresses is not None
@@ -116,8 +116,8 @@ class DemoRun:
             self._began_at = time.perf_counter()
             self._is_sending = True
             lanes = [asyncio.create_task(self._lane(requester)) for _ in range(self._concurrency)]
-            incident = asyncio.create_task(self._cut_one_off_and_bring_it_back())
-            await self._pause_until(self._seconds)
+            incident = asyncio.create_task(self._kill_one_and_restart_it())
+            await self._pause_until(self._duration_s)
             self._is_sending = False
             wait_s = INTERRUPTED_ANSWERS_S_MAX if self.stopping.is_set() else LAST_ANSWERS_S_MAX
             await asyncio.wait(lanes, timeout=wait_s)
@@ -131,7 +131,7 @@ class DemoRun:
                     task.result()  # raises what it raised
 
     async def stop(self) -> None:
-        """End workers and broker, whatever state they are in. Takes STOP_S_MAX at most; with `interrupt`, nothing."""
+        """End workers and broker, whatever their state. Takes up to STOP_S_MAX; after a second `interrupt`, no time."""
         http_gone = None if self._http is None else asyncio.create_task(self._http.stop())
         connected = [
             process for process in self._processes if process.name in self._broker.core.roster.workers
@@ -150,9 +150,9 @@ class DemoRun:
             await http_gone
 
     async def count_in_flight(self) -> None:
-        """Before `look`: how many assignments each worker holds, as the mean over TURNS_COUNT turns of the loop.
+        """Count the assignments of each worker for the next `look`, as a mean over TURNS_COUNT turns of the loop.
 
-        Broker and requester take turns in this one loop: at one single moment of it a worker may just hold none.
+        Broker and requester take turns in this one loop: at any single moment a worker may happen to have none.
         """
         counts: Counter[str] = Counter()
         for _ in range(TURNS_COUNT):
@@ -162,8 +162,8 @@ class DemoRun:
         self._in_flight_counts = {name: round(count / TURNS_COUNT) for name, count in counts.items()}
 
     def look(self) -> Snapshot:
-        """How things stand. `per_second` and `course` are about the time between calls, which come regularly; once all
-        is over, `per_second` is about the whole time."""
+        """The current state. `per_second` and `course` are about the time since the last calls, which must be regular;
+        once the run is over, `per_second` is about all of it."""
         tally = self.tally
         elapsed_s = self._elapsed_s()
         is_over = self._ended_at is not None
@@ -173,7 +173,7 @@ class DemoRun:
         return Snapshot(
             headline=self._headline,
             elapsed_s=elapsed_s,
-            seconds=self._seconds,
+            duration_s=self._duration_s,
             addresses=self._addresses,
             workers=workers,
             commands=[
@@ -198,14 +198,14 @@ class DemoRun:
         )
 
     def outcome(self) -> Outcome:
-        """How it ended."""
+        """How the run ended."""
         tally = self.tally
         return Outcome(tally.failures, tally.first_failure, tally.unanswered_count, self.stopping.is_set())
 
     # --- inside ---
 
     async def _lane(self, requester: Requester) -> None:
-        """One request after the other, each with its answer checked."""
+        """Send one request after the other, and check each answer."""
         tally = self.tally
         while self._is_sending:
             probe = tally.next_probe()
@@ -221,9 +221,9 @@ class DemoRun:
                 tally.failed(probe, response.code or "", response.error or "", worker)
                 await asyncio.sleep(FAILURE_PAUSE_S)
 
-    async def _cut_one_off_and_bring_it_back(self) -> None:
-        """Kill a worker in the midst of its work, and start it again later; with one worker alone, do not."""
-        if not await self._pause_until(min(CUT_OFF_S_MAX, 0.4 * self._seconds)):
+    async def _kill_one_and_restart_it(self) -> None:
+        """Kill a busy worker, and restart it later. Does nothing if there is only one."""
+        if not await self._pause_until(min(KILL_S_MAX, 0.4 * self._duration_s)):
             return
         core = self._broker.core
         victim = self._processes[min(1, len(self._processes) - 1)]
@@ -242,19 +242,19 @@ class DemoRun:
             else "it had no request"
         )
         self._incidents.append(Incident(killed_at_s, f"{victim.name} was killed (kill -9); {went}"))
-        if not await self._pause_until(min(RETURN_S_MAX, 0.6 * self._seconds)):
+        if not await self._pause_until(min(RESTART_S_MAX, 0.6 * self._duration_s)):
             return
         assert self._addresses is not None
         victim.start(self._addresses.workers)
         if await self._until(lambda: victim.name in core.roster.workers, START_S_MAX):
-            text = f"{victim.name} is back, a new process, and gets its share again"
+            text = f"{victim.name} is back as a new process, and gets its share again"
             self._incidents.append(Incident(self._elapsed_s(), text))
             self._headline = self._describe_stream()
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
-        """Whether `condition` came true in time, and before `interrupt`.
+        """Whether `condition` became true in time, and before `interrupt`.
 
-        A Ctrl-C may hit a worker too, in the moment between fork and exec: `interrupt` is to be heard of first.
+        A Ctrl-C may hit a worker, too, in the moment between fork and exec, so `interrupt` is checked first.
         """
         give_up_at = time.monotonic() + timeout_s
         while time.monotonic() < give_up_at:
@@ -266,7 +266,7 @@ class DemoRun:
         return False
 
     async def _pause_until(self, elapsed_s: float) -> bool:
-        """True once so much time has passed, False at once with `interrupt`."""
+        """True once that much time has passed, False as soon as `interrupt` is called."""
         try:
             await asyncio.wait_for(self.stopping.wait(), max(0.0, elapsed_s - self._elapsed_s()))
         except TimeoutError:
@@ -286,7 +286,7 @@ class DemoRun:
 
     def _describe_stream(self) -> str:
         workers = _count(len(self._processes), "worker")
-        return f"A broker, {workers}, {_count(self._concurrency, 'request')} at a time, each answer checked."
+        return f"A broker, {workers}, {_count(self._concurrency, 'request')} at once, every answer checked."
 
     def _worker_rows(self, elapsed_s: float, *, is_over: bool) -> list[WorkerRow]:
         tally = self.tally

@@ -1,15 +1,15 @@
-"""What the demo says in a pipe, and when."""
+"""What the demo writes to a pipe, and when."""
 
 import pytest
-from taskferry.cli.demo_display import Lines, choose_display
+from taskferry.cli.demo.display import Lines, choose_display
 
-from tests.unit.cli.demo_snapshot import ALL_WELL, snapshot
+from tests.unit.cli.demo.snapshot import ALL_WELL, snapshot
 
 Output = pytest.CaptureFixture[str]
 INCIDENTS = snapshot().incidents
 
 
-def test_what_is_no_terminal_gets_lines() -> None:
+def test_without_a_terminal_there_are_lines() -> None:
     assert isinstance(choose_display(), Lines)
 
 
@@ -20,12 +20,12 @@ def test_nothing_is_said_before_requests_flow(capsys: Output) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_it_begins_with_what_happens_and_where_to_look(capsys: Output) -> None:
+def test_it_starts_with_what_happens_and_where_to_look(capsys: Output) -> None:
     lines = Lines()
     lines.show(snapshot(elapsed_s=0.1, incidents=[]))
     lines.show(snapshot(elapsed_s=0.2, incidents=[]))
     assert capsys.readouterr().out.splitlines() == [
-        "A broker, 3 workers, 24 requests at a time, each answer checked.",
+        "A broker, 3 workers, 24 requests at once, every answer checked.",
         "look in  http://127.0.0.1:50003/metrics",
         "         taskferry status --http http://127.0.0.1:50003",
         "join in  taskferry request echo message=Hello --broker ws://127.0.0.1:50002",
@@ -44,7 +44,7 @@ def test_there_is_a_line_a_second(capsys: Output) -> None:
     assert told == ["1.1", "2.0", "4.7", "5.2"]
 
 
-def test_what_happens_is_told_once_and_at_the_end_at_the_latest(capsys: Output) -> None:
+def test_an_incident_is_shown_once_and_at_the_end_at_the_latest(capsys: Output) -> None:
     lines = Lines()
     lines.show(snapshot(incidents=INCIDENTS[:1]))
     lines.show(snapshot(incidents=INCIDENTS[:1]))

@@ -1,6 +1,6 @@
-"""Where a person sees the demo: a live table on a terminal, plain lines in a pipe, a picture in a file.
+"""Where the demo is shown: a live table on a terminal, plain lines in a pipe, a picture in a file.
 
-Knows terminals and when something is printed; what it looks like is in demo_table.py.
+What these look like is in table.py.
 """
 
 import math
@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from .demo_table import (
+from .table import (
     Outcome,
     Snapshot,
     command_table,
@@ -26,27 +26,27 @@ from .demo_table import (
 )
 
 LINE_INTERVAL_S: Final = 1.0
-"""How often a pipe gets a line."""
+"""How often a line is written to a pipe."""
 
 PIPE_WIDTH: Final = 80
-"""Columns of the summary where no terminal says how many there are."""
+"""Columns of the summary if there is no terminal."""
 
 
 class Display(Protocol):
-    """One way to see a run. Raises OSError where nobody reads any more."""
+    """One way to show a run. Raises OSError if its reader has gone."""
 
     def show(self, snapshot: Snapshot) -> None:
-        """How things stand; called several times a second."""
+        """The current state; called several times a second."""
 
     def finish(self, snapshot: Snapshot, outcome: Outcome) -> None:
-        """How it ended. Nothing follows."""
+        """The end. Nothing follows."""
 
     def drop(self) -> None:
         """The run has failed: an error follows."""
 
 
 class LiveTable:
-    """On a terminal: one table, drawn anew in its place. Its last state is the summary's table."""
+    """On a terminal: one table, redrawn in its place. Its last state is the table of the summary."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -60,7 +60,7 @@ class LiveTable:
         if snapshot.elapsed_s:
             self.show(snapshot)
         else:
-            self._live.update(snapshot.headline)  # a table of nothing tells nothing
+            self._live.update(snapshot.headline)  # an empty table says nothing
         self._live.stop()
         for line in verdict(snapshot, outcome):
             self._console.print(line)
@@ -70,11 +70,11 @@ class LiveTable:
 
 
 class Lines:
-    """In a pipe: a line a second, a line for what happens, and the tables at the end."""
+    """In a pipe: a line per second, a line for each incident, and the tables at the end."""
 
     def __init__(self) -> None:
         self._has_begun = False
-        self._told_at_s = 0.0
+        self._written_at_s = 0.0
         self._incidents_count = 0
 
     def show(self, snapshot: Snapshot) -> None:
@@ -82,14 +82,14 @@ class Lines:
             return
         if not self._has_begun:
             self._has_begun = True
-            _say(snapshot.headline, *invitation_lines(snapshot.addresses), "")
-        self._tell_incidents(snapshot)
-        if snapshot.elapsed_s >= self._told_at_s + LINE_INTERVAL_S:
-            self._told_at_s = math.floor(snapshot.elapsed_s)
-            _say(progress_line(snapshot))
+            _write(snapshot.headline, *invitation_lines(snapshot.addresses), "")
+        self._write_incidents(snapshot)
+        if snapshot.elapsed_s >= self._written_at_s + LINE_INTERVAL_S:
+            self._written_at_s = math.floor(snapshot.elapsed_s)
+            _write(progress_line(snapshot))
 
     def finish(self, snapshot: Snapshot, outcome: Outcome) -> None:
-        self._tell_incidents(snapshot)
+        self._write_incidents(snapshot)
         console = Console(width=PIPE_WIDTH)
         with console.capture() as captured:
             if snapshot.elapsed_s:
@@ -97,19 +97,19 @@ class Lines:
                 console.print("", tables[0], "", tables[1], "", sep="\n")
             for line in verdict(snapshot, outcome):
                 console.print(line, soft_wrap=True)
-        _say(captured.get().rstrip("\n"))
+        _write(captured.get().rstrip("\n"))
 
     def drop(self) -> None:
         pass
 
-    def _tell_incidents(self, snapshot: Snapshot) -> None:
+    def _write_incidents(self, snapshot: Snapshot) -> None:
         for incident in snapshot.incidents[self._incidents_count :]:
-            _say(incident_line(incident))
+            _write(incident_line(incident))
         self._incidents_count = len(snapshot.incidents)
 
 
 def choose_display() -> Display:
-    """The one for standard output. A terminal that cannot move its cursor is treated as a pipe."""
+    """The display for standard output. A terminal that cannot move its cursor is treated as a pipe."""
     console = Console()
     return LiveTable(console) if sys.stdout.isatty() and not console.is_dumb_terminal else Lines()
 
@@ -119,6 +119,6 @@ def write_picture(path: Path, snapshot: Snapshot, outcome: Outcome) -> None:
     path.write_text(picture(snapshot, outcome), encoding="utf-8")
 
 
-def _say(*lines: str) -> None:
+def _write(*lines: str) -> None:
     for line in lines:
         click.echo(line)

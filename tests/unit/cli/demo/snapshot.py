@@ -1,8 +1,8 @@
-"""A moment of a run of the demo, with numbers that are easy to find again in what is shown."""
+"""A moment of a run of the demo, with numbers that are easy to recognize in the output."""
 
 from typing import Any
 
-from taskferry.cli.demo_table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
+from taskferry.cli.demo.table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
 
 ALL_WELL = Outcome({}, None, unanswered_count=0, is_cut_short=False)
 WORKERS = [
@@ -18,11 +18,11 @@ COMMANDS = [
 
 
 def snapshot(**changes: Any) -> Snapshot:
-    """A moment in the midst of a run."""
+    """A moment in the middle of a run."""
     moment = Snapshot(
-        headline="A broker, 3 workers, 24 requests at a time, each answer checked.",
+        headline="A broker, 3 workers, 24 requests at once, every answer checked.",
         elapsed_s=8.25,
-        seconds=10.0,
+        duration_s=10.0,
         addresses=Addresses("ws://127.0.0.1:50001", "ws://127.0.0.1:50002", "http://127.0.0.1:50003"),
         workers=WORKERS,
         commands=COMMANDS,

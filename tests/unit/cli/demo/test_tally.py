@@ -1,4 +1,4 @@
-"""What the demo asks, whether it knows a right answer from a wrong one, and how it counts."""
+"""Which requests the demo sends, how it checks their answers, and how it counts."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from taskferry.cli.demo_tally import COMMANDS, WRONG_ANSWER, Latencies, Pace, Tally, make_probe
+from taskferry.cli.demo.tally import COMMANDS, WRONG_ANSWER, Latencies, Pace, Tally, make_probe
 from taskferry.worker import builtin
 
 ALL_KINDS = range(len(COMMANDS) * 7 * 97)
-"""Numbers of requests after which command, operator and operands have met in every way."""
+"""Requests after which every command, operator and operand has been combined."""
 
 
 ANSWERS: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -37,7 +37,7 @@ async def test_the_answer_to_another_request_is_wrong() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("answer", [None, "", 10**30, "12:00", {"error": "?"}, []])
-def test_what_is_no_answer_at_all_is_wrong(command: str, answer: object) -> None:
+def test_an_answer_of_another_type_is_wrong(command: str, answer: object) -> None:
     probe = make_probe(COMMANDS.index(command))
     assert probe.command == command
     assert not probe.is_right(answer)

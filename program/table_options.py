@@ -1,6 +1,6 @@
-"""A table's settings as options of a click command, and back: what the command line and the environment gave.
+"""A table's settings as options of a click command, and the values that the command line and the environment gave.
 
-Knows click; must not know files, nor what a setting is for.
+Must not know what a setting is for.
 """
 
 import os
@@ -11,9 +11,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from .kinds import Choice, Dictionary, Number, Switch, Text, Whole
-from .schema import Setting, Table
-from .sources import Sourced
+from ..configuration.kinds import Choice, Dictionary, Kind, Number, Switch, Text, Whole
+from ..configuration.schema import Setting, Table
+from ..configuration.sources import Sourced
 
 
 class Pair(click.ParamType["tuple[str, str]"]):
@@ -38,45 +38,69 @@ def config_option(variable: str) -> click.Option:
         type=click.Path(path_type=Path),
         metavar="FILE",
         envvar=variable,
-        show_envvar=True,
-        help="TOML file; see docs/configuration.md, and `taskferry check-config FILE`.",
+        help=f"TOML file with settings. `taskferry check-config FILE` checks it.  [env var: {variable}]",
     )
 
 
-def options_of(table: Table[Any], metavars: dict[str, str] | None = None) -> list[click.Option]:
-    """One option for each setting that has one, with its variable, its bounds and its default. `metavars` by key."""
-    named = metavars or {}
-    return [_option(setting, named.get(setting.key)) for setting in table.settings.values() if setting.option]
+class Numeral(click.ParamType["int | float | str"]):
+    """A number of any kind. Anything else stays text: the setting's own kind checks both, whatever their source."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | float | str:
+        """The number, whole if it is written so."""
+        if isinstance(value, int | float):
+            return value
+        for number in (int, float):
+            try:
+                return number(value)
+            except ValueError:
+                continue
+        return str(value)
 
 
-def _option(setting: Setting, metavar: str | None) -> click.Option:
-    attributes: dict[str, Any] = {"metavar": metavar} if metavar else {}
+def options_of(table: Table[Any]) -> list[click.Option]:
+    """An option for each setting that has one."""
+    return [_option(setting) for setting in table.settings.values() if setting.option]
+
+
+def _option(setting: Setting) -> click.Option:
+    attributes: dict[str, Any] = {"metavar": setting.option.removeprefix("--").upper()}
     match setting.kind:
-        case Whole(low=low, high=high):
-            attributes["type"] = click.IntRange(low, high)
-        case Number(low=low, high=high, is_low_open=is_open):
-            attributes["type"] = click.FloatRange(low, high, min_open=is_open)
+        case Whole() | Number():
+            attributes = {"type": Numeral(), "metavar": setting.kind.unit.upper() or "NUMBER"}
         case Choice(words=words):
-            attributes["type"] = click.Choice(words)
+            attributes = {"type": click.Choice(words)}
         case Switch():
-            attributes["is_flag"] = True
+            attributes = {"is_flag": True}
         case Dictionary():
-            attributes |= {"type": Pair(), "multiple": True}
-        case Text():
-            attributes["type"] = click.STRING
-    is_told = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary)
-    default = f"  [default: {setting.default_text}]" if is_told or setting.instead else ""
+            attributes = {"type": Pair(), "multiple": True}
+        case Text(is_url=True):
+            attributes = {"metavar": "URL"}
+    has_default = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary)
+    default_text = setting.default_text if has_default or setting.instead else ""
     return click.Option(
         [setting.option, setting.key],
         envvar=setting.variable,
-        show_envvar=True,
-        help=setting.help + default,
+        help=setting.help + notes(default_text, setting.kind, setting.variable),
         **attributes,
     )
 
 
+def notes(default_text: str, kind: Kind | None, *variables: str) -> str:
+    """What follows the help of an option: its default, its bounds and its environment variables."""
+    parts = [f"default: {default_text}"] if default_text else []
+    if isinstance(kind, Whole | Number):
+        parts.append(kind.bounds)
+    if variables:
+        parts.append(f"env var: {', '.join(variables)}")
+    return f"  [{'; '.join(parts)}]" if parts else ""
+
+
 def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:
-    """What was not left out, by key."""
+    """The values of `table` that the environment or the command line gave, by key."""
     given: dict[str, Sourced] = {}
     for setting in table.settings.values():
         source = source_of(context, setting.key) if setting.option else None
@@ -89,7 +113,7 @@ def given_by(context: click.Context, table: Table[Any]) -> dict[str, Sourced]:
 
 
 def source_of(context: click.Context, name: str) -> str | None:
-    """The flag or the variable that gave a parameter its value; None where it was left out."""
+    """The flag or variable that gave a parameter its value. None if it was left out."""
     match context.get_parameter_source(name):
         case ParameterSource.COMMANDLINE:
             return _parameter(context, name).opts[0]
@@ -100,8 +124,8 @@ def source_of(context: click.Context, name: str) -> str | None:
 
 
 def flags_of(context: click.Context) -> list[str]:
-    """What stood on the command line, as words again: for a process of the same program. Hidden options and arguments
-    are left out; the environment is handed on by itself."""
+    """The flags of the command line, as words, to start another process of the program. Without hidden options,
+    arguments and the environment, which that process inherits."""
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -118,7 +142,7 @@ def flags_of(context: click.Context) -> list[str]:
 
 
 def _word(item: Any) -> str:
-    """As it was written: `K=V` is a pair, whose K may have been left out."""
+    """As it was written. `K=V` is a pair, whose K may be None."""
     if isinstance(item, tuple):
         key, value = item
         return value if key is None else f"{key}={value}"
