@@ -7,8 +7,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
 
@@ -17,6 +17,7 @@ from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..tracing.switch import SWITCH
+from ..transport.admission import HandshakeRequest, MakeReceiver, Refusal, RefusalReason
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
 from ..transport.listen import listen
@@ -47,9 +48,6 @@ GOODBYE_S_MAX: Final = 2.5
 """How long closing handshakes are waited for at the end; a little over a link's own bound."""
 
 
-ReceiverFactory = Callable[[], Receiver | str]
-
-
 class PortTaken(Exception):
     """A port that the broker was to listen on cannot be had: one line that says which and why."""
 
@@ -70,9 +68,6 @@ class Broker:
         }
         self.worker_sessions: dict[WorkerSession, None] = {}
         self.requester_sessions: dict[RequesterSession, None] = {}
-        self.worker_connections_count = 0
-        self.requester_connections_count = 0
-        """Connections on each port, those still shaking hands included."""
         self.link_counts = {"worker": LinkCounts(), "requester": LinkCounts()}
         """What has passed through each port."""
         self.loop_lag = LoopLag()
@@ -165,7 +160,7 @@ class Broker:
             self.wake_at(self.core.next_at)
 
     async def _open_port(
-        self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings
+        self, name: str, port: int, make_receiver: MakeReceiver, settings: LinkSettings
     ) -> int:
         counts = self.link_counts[name]
         host = self.settings.host
@@ -179,20 +174,19 @@ class Broker:
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
-    def _make_worker_session(self) -> Receiver | str:
-        if self.worker_connections_count >= self.settings.connections_count_max:
-            return self._refusal("worker")
-        self.worker_connections_count += 1
-        return WorkerSession(self)
+    def _make_worker_session(self, _: HandshakeRequest) -> Receiver | Refusal:
+        return self._refusal("worker") or WorkerSession(self)
 
-    def _make_requester_session(self) -> Receiver | str:
-        if self.requester_connections_count >= self.settings.connections_count_max:
-            return self._refusal("requester")
-        self.requester_connections_count += 1
-        return RequesterSession(self)
+    def _make_requester_session(self, _: HandshakeRequest) -> Receiver | Refusal:
+        return self._refusal("requester") or RequesterSession(self)
 
-    def _refusal(self, port: str) -> str:
-        return f"over {self.settings.connections_count_max} connections on the {port} port (connections_count_max)"
+    def _refusal(self, port: str) -> Refusal | None:
+        """For a connection, which counts already, if that is one too many."""
+        count_max = self.settings.connections_count_max
+        if self.link_counts[port].connections_count <= count_max:
+            return None
+        text = f"over {count_max} connections on the {port} port (connections_count_max)"
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, RefusalReason.TOO_MANY_CONNECTIONS)
 
     def _close_ports(self) -> None:
         for server in self._servers:

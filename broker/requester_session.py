@@ -106,9 +106,6 @@ class RequesterSession:
         self._refuse(errors.BadRequest(text), b"")
 
     def link_closed(self, reason: str) -> None:
-        self._broker.requester_connections_count -= 1
-        if self not in self._broker.requester_sessions:
-            return  # the handshake never ended
         del self._broker.requester_sessions[self]
         if reason.startswith(SLOW_READER):
             tell(logger, SlowReaderClosed("requester", self._link.peer, reason))

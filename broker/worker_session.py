@@ -110,9 +110,6 @@ class WorkerSession:
         )
 
     def link_closed(self, reason: str) -> None:
-        self._broker.worker_connections_count -= 1
-        if self not in self._broker.worker_sessions:
-            return  # the handshake never ended
         del self._broker.worker_sessions[self]
         self._connect_timer.cancel()
         if reason.startswith(SLOW_READER):

@@ -7,19 +7,22 @@ seconds; knows nothing of what messages mean, and must not. What it learns it te
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Final, cast
 
 from msgspec import Raw
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Opcode
+from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..protocol.encodings import SUBPROTOCOLS, Encoding
+from .admission import HandshakeRequest, Refusal, RefusalReason
 from .counts import LinkCounts
 from .framing import Framing
 from .group import LinkGroup
-from .handshake import Handshake, Refusal, describe_handshake
+from .handshake import Handshake, describe_handshake
 from .receiver import Receiver
 from .settings import LinkSettings
 
@@ -52,6 +55,7 @@ class Link:
     """
 
     __slots__ = (
+        "_admit",
         "_can_send",
         "_deadline",
         "_deadline_reason",
@@ -61,12 +65,14 @@ class Link:
         "_headers",
         "_heard",
         "_heard_at",
+        "_is_counted",
         "_is_end_due",
         "_is_flush_due",
         "_is_pinged",
         "_out",
         "_out_size",
         "_paused_at",
+        "_peer_host",
         "_pinged_at",
         "_protocol",
         "_reason",
@@ -94,18 +100,22 @@ class Link:
         group: LinkGroup,
         settings: LinkSettings,
         *,
-        refusal: str | None = None,
+        admit: Callable[[HandshakeRequest], Refusal | None] | None = None,
         counts: LinkCounts | None = None,
     ) -> None:
         self._protocol = protocol
         self.receiver = receiver
         self._group = group
         self._settings = settings
-        self._handshake: Handshake | None = Handshake(protocol, settings.handshake_size_bytes_max, refusal)
+        self._admit = admit
+        self._handshake: Handshake | None = Handshake(
+            protocol, settings.handshake_size_bytes_max, self._decide
+        )
         self._headers: tuple[bytes, ...] = ()
         self._can_send = False
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
+        self._is_counted = False
         self._is_end_due = False
         self._is_flush_due = False
         self._paused_at: float | None = None
@@ -119,6 +129,7 @@ class Link:
         self._reason = ""
         self.opened = False
         self.closed = True  # there is no connection yet
+        self._peer_host = ""
         self.peer = "?"
         self.sent_count = 0
         self.written_count = 0
@@ -222,7 +233,7 @@ class Link:
         settings = self._settings
         if self._deadline is not None and now >= self._deadline:
             if self._handshake is not None and self._handshake.refused_as is None:
-                self._handshake.refused_as = Refusal.TOO_SLOW
+                self._handshake.refused_as = RefusalReason.TOO_SLOW
             self.abort(self._deadline_reason)
             return
         if self._paused_at is not None:
@@ -263,7 +274,10 @@ class Link:
         self.closed = False
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
+            self._peer_host = str(address[0])
             self.peer = f"{address[0]}:{address[1]}"
+        self.counts.connections_count += 1
+        self._is_counted = True
         now = time.monotonic()
         self._heard_at = now
         self._set_deadline(now + self._settings.handshake_s_max, "handshake not finished in time")
@@ -313,6 +327,7 @@ class Link:
         """The end, whoever wanted it."""
         self.closed = True
         self._can_send = False
+        self._uncount()
         self._group.links.discard(self)
         self._out = []
         if self._handshake is not None and self._handshake.refused_as is not None:
@@ -333,10 +348,29 @@ class Link:
         self._deadline = deadline
         self._deadline_reason = reason
 
+    def _decide(self, request: Request) -> Refusal | None:
+        """Let the owner of the port decide whether this connection may open."""
+        if self._admit is None:
+            return None
+        headers: dict[str, str] = {}
+        for name, value in request.headers.raw_items():
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        certificate = self._transport.get_extra_info("peercert") or None
+        return self._admit(HandshakeRequest(request.path, headers, self._peer_host, certificate))
+
+    def _uncount(self) -> None:
+        """This connection no longer takes a place on its port."""
+        if self._is_counted:
+            self._is_counted = False
+            self.counts.connections_count -= 1
+
     def _receive_handshake(self, handshake: Handshake, data: bytes) -> bytes:
-        """Take in what came before the connection is open; what is behind the handshake is returned."""
+        """Take in what comes before the connection is open. Returns what follows the handshake."""
         rest = handshake.receive(data)
         self._reason = self._reason or handshake.reason
+        if handshake.refused_as is not None:
+            self._uncount()
         if self._protocol.state is State.OPEN:
             self._open()
         self._write_protocol()

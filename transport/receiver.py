@@ -22,4 +22,4 @@ class Receiver(Protocol):
         """A text message on a MessagePack link, or a binary one on a JSON link. The link lives on."""
 
     def link_closed(self, reason: str) -> None:
-        """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
+        """The link is gone, for `reason`; nothing follows. Called once for a link that has opened."""
