@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 COMPILED = (
-    "broker/core/*.py",
+    "broker/core/**/*.py",
     "broker/requester_session.py",
     "broker/worker_session.py",
     "loadbalance/*.py",

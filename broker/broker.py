@@ -24,7 +24,7 @@ from ..transport.listen import listen
 from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
 from .core.core import Core
-from .core.deadlines import NEVER
+from .core.delivery.deadlines import NEVER
 from .core.followed import FollowedCore
 from .event_log import EventLog
 from .events import HandshakeRefused

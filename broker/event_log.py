@@ -4,8 +4,8 @@ import logging
 
 from ..log.event import Event, tell
 from . import events
-from .core.route import Route, describe_target
-from .core.worker import Worker, WorkerState
+from .core.fleet.route import Route, describe_target
+from .core.fleet.worker import Worker, WorkerState
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Final
 
-from .core.histogram import Histogram
+from .core.measures.histogram import Histogram
 
 LOOK_INTERVAL_S: Final = 0.1
 """Between two looks: often enough that a minute has 600, so that its 99th percentile means something; one costs some

@@ -20,9 +20,9 @@ from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
+from .core.fleet.worker import Worker
 from .core.ports import CancelReason
 from .core.request import Request
-from .core.worker import Worker
 from .requester_session import ANONYMOUS
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Twice the capacity for five minutes, then back to normal: how much useful work is done, and how soon is it over?
 
-"Useful" is a success before the deadline. The rules on trial are in `taskferry.broker.core.overload`.
+"Useful" is a success before the deadline. The rules on trial are in `taskferry.broker.core.queue.overload`.
 """
 
 import random

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from taskferry.broker.core.core import SUCCESS
+from taskferry.broker.core.queue.line import PRIORITY_STEP_S
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.waiting import PRIORITY_STEP_S
 from taskferry.protocol.errors import Overloaded
 from taskferry.protocol.limits import PRIORITY_MAX
 

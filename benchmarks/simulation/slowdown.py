@@ -1,6 +1,6 @@
 """A worker becomes ten times slower, and later well again: how soon is it found, unloaded, and trusted again?
 
-It answers everything, and no failure tells on it: only its durations do (`taskferry.broker.core.speed`).
+It answers everything, and no failure tells on it: only its durations do (`taskferry.broker.core.health.speed`).
 """
 
 import random

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from taskferry.broker.core.budget import RESERVE_COUNT, TURN_S
+from taskferry.broker.core.delivery.budget import RESERVE_COUNT, TURN_S
 from taskferry.broker.core.settings import CoreSettings
 
 from .experiment import Bound, Experiment, Parameter, Result

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from msgspec import Raw, UnsetType
 from taskferry.broker.core.core import SUCCESS, Core
+from taskferry.broker.core.fleet.route import Route
+from taskferry.broker.core.fleet.worker import Worker, WorkerState
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
-from taskferry.broker.core.route import Route
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.worker import Worker, WorkerState
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding

@@ -19,16 +19,16 @@ from ...loadbalance.choice import StrategyChoice
 from ...protocol import errors, messages
 from ...protocol.errors import TaskferryError
 from ...protocol.limits import PRIORITY_DEFAULT
-from .admission import no_workers, refusal
-from .deadlines import NEVER
-from .hedging import due_at
-from .life import BUDGET_S_MIN, Life, may_have_run
+from .delivery.admission import no_workers, refusal
+from .delivery.deadlines import NEVER
+from .delivery.hedging import due_at
+from .delivery.life import BUDGET_S_MIN, Life, may_have_run
+from .fleet.worker import Worker, WorkerEvent, WorkerState
+from .measures.turn import Turn
 from .ports import RequesterPort, WorkerPort
 from .request import Request
 from .requester import Requester
 from .settings import CoreSettings
-from .turn import Turn
-from .worker import Worker, WorkerEvent, WorkerState
 
 LOOK_INTERVAL_S: Final = 0.25
 """How often the core looks at what no message tells: overload, health, canaries. Small beside the second or more in

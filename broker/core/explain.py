@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Any, Final
 
 from .core import Core
+from .fleet.route import mismatch
+from .fleet.worker import TRUSTED, Worker, WorkerState
+from .queue.line import PRIORITY_STEP_S
 from .request import Request
-from .route import mismatch
-from .waiting import PRIORITY_STEP_S
-from .worker import TRUSTED, Worker, WorkerState
 
 POSITION_MAX: Final = 10_000
 """How far a request is looked for in its line, so that the answer takes a few milliseconds at most."""

@@ -11,11 +11,11 @@ from msgspec import Raw
 from ...loadbalance.choice import StrategyChoice
 from ...protocol import errors, messages
 from .core import Core
+from .fleet.worker import Worker
 from .ports import CancelReason, Follower, Observer
 from .request import Assignment, Request
 from .requester import Requester
 from .settings import CoreSettings
-from .worker import Worker
 
 ANSWERED: Final = "answered"
 """How an assignment ends whose request another copy has answered; otherwise as its request, or as below."""

@@ -1,9 +1,9 @@
 """What must be true of the core between any two calls. Tests ask after every step; production never does."""
 
 from .core import Core
+from .fleet.route import Route, mismatch
+from .fleet.worker import SERVING, TRUSTED, WorkerState
 from .request import Request
-from .route import Route, mismatch
-from .worker import SERVING, TRUSTED, WorkerState
 
 
 def check_invariants(core: Core) -> None:

@@ -12,9 +12,9 @@ from ...protocol.encodings import Encoding
 from ...protocol.errors import TaskferryError
 
 if TYPE_CHECKING:
+    from .fleet.route import Route
+    from .fleet.worker import Worker, WorkerState
     from .request import Assignment, Request
-    from .route import Route
-    from .worker import Worker, WorkerState
 
 CancelReason = Literal["timeout", "cancelled", "requester_gone", "shutting_down", "answered"]
 """Why an assignment is given up, as its worker is told; `answered`: by another copy of the request."""

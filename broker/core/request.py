@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from .fleet.command import Command
+    from .fleet.route import Route
+    from .fleet.worker import Worker
+    from .measures.turn import Batch
     from .requester import Requester
-    from .route import Route
-    from .turn import Batch
-    from .worker import Worker
 
 
 class Request:

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..core.explain import explain, longest_waiting
-from ..core.worker import Worker
+from ..core.fleet.worker import Worker
 
 if TYPE_CHECKING:
     from ..broker import Broker

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..core.commands import Command
-from ..core.exemplars import Exemplars
-from ..core.histogram import Histogram
+from ..core.fleet.command import Command
+from ..core.measures.exemplars import Exemplars
+from ..core.measures.histogram import Histogram
 from .family import Family, HistogramFamily, LabelValues, NumberFamily
 from .subjects import Subjects
 

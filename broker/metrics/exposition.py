@@ -13,8 +13,8 @@ from typing import Final
 
 from prometheus_client.utils import floatToGoString
 
-from ..core.exemplars import Exemplar, Exemplars
-from ..core.histogram import DURATION_BOUNDS_S, Histogram
+from ..core.measures.exemplars import Exemplar, Exemplars
+from ..core.measures.histogram import DURATION_BOUNDS_S, Histogram
 from .family import Family, HistogramFamily, LabelValues, NumberFamily
 from .subjects import Subjects
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.exemplars import Exemplars
-from ..core.histogram import Histogram
+from ..core.measures.exemplars import Exemplars
+from ..core.measures.histogram import Histogram
 from .subjects import Subjects
 
 LabelValues = tuple[str, ...]

@@ -3,9 +3,9 @@ goes meanwhile must not disturb it. The numbers themselves are read row by row."
 
 from typing import TYPE_CHECKING
 
-from ..core.commands import Command
-from ..core.roster import OTHER
-from ..core.worker import Worker
+from ..core.fleet.command import Command
+from ..core.fleet.roster import OTHER
+from ..core.fleet.worker import Worker
 
 if TYPE_CHECKING:
     from ..broker import Broker

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from ..core.worker import WorkerState
+from ..core.fleet.worker import WorkerState
 from .family import Family, LabelValues, NumberFamily, total
 from .subjects import Subjects
 

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
-from taskferry.broker.core.histogram import DURATION_BOUNDS_S
+from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from msgspec import Raw, UnsetType
 from taskferry.broker.core.core import Core
+from taskferry.broker.core.fleet.worker import Worker
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.worker import Worker
 from taskferry.broker.event_log import EventLog
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES

@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from taskferry.broker.core.deadlines import TICK_S
+from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY

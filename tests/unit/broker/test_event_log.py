@@ -3,8 +3,8 @@
 import logging
 
 import pytest
-from taskferry.broker.core.commands import Command
-from taskferry.broker.core.route import Route
+from taskferry.broker.core.fleet.command import Command
+from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.event_log import EventLog
 from taskferry.log.event import Event
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from taskferry.broker.core.histogram import DURATION_BOUNDS_S, Histogram
+from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S, Histogram
 from taskferry.broker.loop_lag import LOOK_INTERVAL_S, LoopLag
 
 from tests.integration.peers import eventually

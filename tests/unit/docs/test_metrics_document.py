@@ -2,9 +2,9 @@
 
 import re
 
-from taskferry.broker.core.histogram import DURATION_BOUNDS_S
-from taskferry.broker.core.roster import COMMANDS_LISTED_COUNT_MAX, OTHER
-from taskferry.broker.core.worker import WorkerState
+from taskferry.broker.core.fleet.roster import COMMANDS_LISTED_COUNT_MAX, OTHER
+from taskferry.broker.core.fleet.worker import WorkerState
+from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from taskferry.broker.metrics.program import process_registry
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX
 from taskferry.transport.admission import RefusalReason

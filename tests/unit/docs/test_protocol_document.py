@@ -9,11 +9,14 @@ import msgspec
 import pytest
 from msgspec import UNSET, Struct, inspect
 from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SILENCE_S_MAX
-from taskferry.broker.core import ejection, hedging, outliers, overload, pool
-from taskferry.broker.core.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
+from taskferry.broker.core.delivery import hedging
+from taskferry.broker.core.fleet import pool
+from taskferry.broker.core.fleet.worker import TRANSITIONS
+from taskferry.broker.core.health import ejection, outliers
+from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
 from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.queue import overload
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.worker import TRANSITIONS
 from taskferry.protocol import errors, limits, messages
 from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S

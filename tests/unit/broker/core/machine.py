@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from taskferry.broker.core import hedging, outliers, overload, roster
-from taskferry.broker.core.deadlines import TICK_S
+from taskferry.broker.core.delivery import hedging
+from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.explain import explain
+from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.health import outliers
+from taskferry.broker.core.queue import overload
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY, NotRepresentable, TooLarge, WorkerIdTaken

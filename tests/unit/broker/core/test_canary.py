@@ -1,8 +1,8 @@
 """A worker that answers pings and consumes nothing is found by its canary; one at work is left alone."""
 
 import pytest
-from taskferry.broker.core.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
-from taskferry.broker.core.ejection import EJECTION_S
+from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
+from taskferry.broker.core.health.ejection import EJECTION_S
 from taskferry.protocol.messages import Result
 
 from tests.unit.broker.core.world import CANARY, FakeWorker, World

@@ -1,8 +1,8 @@
 """The counts that operators read: outcomes, durations, and the books that must balance."""
 
 import pytest
-from taskferry.broker.core.histogram import DURATION_BOUNDS_S, Histogram
 from taskferry.broker.core.invariants import check_invariants
+from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S, Histogram
 
 from tests.unit.broker.core.world import World
 

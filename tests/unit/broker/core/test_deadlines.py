@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
-from taskferry.broker.core.commands import Command
-from taskferry.broker.core.deadlines import NEVER, TICK_S, YOUNG_S, Deadlines
-from taskferry.broker.core.life import BUDGET_S_MIN
+from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S, YOUNG_S, Deadlines
+from taskferry.broker.core.delivery.life import BUDGET_S_MIN
+from taskferry.broker.core.fleet.command import Command
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.requester import Requester
 

@@ -1,8 +1,8 @@
 """What a failure says beside its code: whether the command can have run, how long it waited, when to come again."""
 
 import pytest
-from taskferry.broker.core.admission import RETRY_AFTER_S
-from taskferry.broker.core.queue import RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN, RETRY_AFTER_S_UNKNOWN
+from taskferry.broker.core.delivery.admission import RETRY_AFTER_S
+from taskferry.broker.core.queue.queue import RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN, RETRY_AFTER_S_UNKNOWN
 from taskferry.protocol.errors import REGISTRY, NotRepresentable, TaskferryError, TooLarge
 
 from tests.unit.broker.core.world import FakeRequester, World

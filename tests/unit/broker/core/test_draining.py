@@ -1,8 +1,8 @@
 """A worker is drained by an operator: nothing more, until it is undone, whatever becomes of its connection."""
 
 import pytest
-from taskferry.broker.core.canary import CANARY_TIMEOUT_S
-from taskferry.broker.core.ejection import EJECTION_S
+from taskferry.broker.core.health.canary import CANARY_TIMEOUT_S
+from taskferry.broker.core.health.ejection import EJECTION_S
 
 from tests.unit.broker.core.world import CANARY, World
 

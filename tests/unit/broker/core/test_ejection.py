@@ -2,15 +2,15 @@
 start."""
 
 import pytest
-from taskferry.broker.core.ejection import (
+from taskferry.broker.core.delivery.life import HELD_SHARE_MIN
+from taskferry.broker.core.fleet.tally import RECENT_COUNT_MIN
+from taskferry.broker.core.health.ejection import (
     EJECTION_S,
     EJECTION_S_MAX,
     FAILURES_COUNT_MIN,
     FORGIVENESS_S,
     is_doubling,
 )
-from taskferry.broker.core.life import HELD_SHARE_MIN
-from taskferry.broker.core.tally import RECENT_COUNT_MIN
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 

@@ -1,7 +1,7 @@
 """Requests that stand as examples for the buckets that they fell into."""
 
-from taskferry.broker.core.exemplars import EXEMPLAR_S_MIN, Exemplar
-from taskferry.broker.core.histogram import DURATION_BOUNDS_S
+from taskferry.broker.core.measures.exemplars import EXEMPLAR_S_MIN, Exemplar
+from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 
 from tests.unit.broker.core.world import World
 

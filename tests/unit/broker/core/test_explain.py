@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from taskferry.broker.core import explain as explain_module
-from taskferry.broker.core.ejection import EJECTION_S
 from taskferry.broker.core.explain import LISTED_COUNT_MAX, explain, longest_waiting
+from taskferry.broker.core.health.ejection import EJECTION_S
 
 from tests.unit.broker.core.world import CANARY, World
 

@@ -2,7 +2,7 @@
 state machine shows on every walk."""
 
 import pytest
-from taskferry.broker.core.deadlines import TICK_S
+from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from taskferry.broker.core.deadlines import TICK_S
-from taskferry.broker.core.hedging import DURATIONS_COUNT_MIN
-from taskferry.broker.core.histogram import TURN_S, Histogram
+from taskferry.broker.core.delivery.deadlines import TICK_S
+from taskferry.broker.core.delivery.hedging import DURATIONS_COUNT_MIN
+from taskferry.broker.core.measures.histogram import TURN_S, Histogram
 from taskferry.protocol.errors import NotRepresentable, TooLarge
 from taskferry.protocol.messages import Result
 

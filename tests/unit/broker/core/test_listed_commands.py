@@ -1,8 +1,8 @@
 """Which commands metrics show under their own names, and where the counts of all others are."""
 
 import pytest
-from taskferry.broker.core import roster
-from taskferry.broker.core.histogram import Histogram
+from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.measures.histogram import Histogram
 
 from tests.unit.broker.core.world import World
 

@@ -1,8 +1,8 @@
 """A worker that succeeds far less often than its peers is ejected, though it never fails five times in a row."""
 
 import pytest
-from taskferry.broker.core import health
-from taskferry.broker.core.outliers import (
+from taskferry.broker.core.health import health
+from taskferry.broker.core.health.outliers import (
     DEVIATIONS,
     GAP_MIN,
     INTERVAL_S,

@@ -1,9 +1,9 @@
 """More comes than can be done, for longer than a burst: the newest go first, the oldest have to go, and it ends."""
 
 import pytest
-from taskferry.broker.core import queue
 from taskferry.broker.core.core import LOOK_INTERVAL_S
-from taskferry.broker.core.overload import (
+from taskferry.broker.core.queue import queue
+from taskferry.broker.core.queue.overload import (
     INTERVAL_S,
     SERVED_COUNT_MIN,
     WAIT_SHARE_MAX,

@@ -1,8 +1,8 @@
 """Where most workers of a command are not trusted the fault is elsewhere: all are asked, until half are well."""
 
 import pytest
-from taskferry.broker.core.canary import CANARY_TIMEOUT_S
-from taskferry.broker.core.ejection import EJECTION_S
+from taskferry.broker.core.health.canary import CANARY_TIMEOUT_S
+from taskferry.broker.core.health.ejection import EJECTION_S
 
 from tests.unit.broker.core.world import CANARY, FakeWorker, World
 

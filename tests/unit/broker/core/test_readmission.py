@@ -1,7 +1,7 @@
 """What befalls a worker while it is ejected or probed: answers, silence, and connections lost and made anew."""
 
 import pytest
-from taskferry.broker.core.ejection import EJECTION_S, FAILURES_COUNT_MIN
+from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 

@@ -1,8 +1,8 @@
 """What is remembered of a worker while it is away, and of how many."""
 
 import pytest
-from taskferry.broker.core import record
-from taskferry.broker.core.record import Record, Records
+from taskferry.broker.core.fleet import record
+from taskferry.broker.core.fleet.record import Record, Records
 
 from tests.unit.broker.core.world import World
 

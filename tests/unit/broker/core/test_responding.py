@@ -1,7 +1,7 @@
 """What a worker reports, and what becomes of it: results, failures, and reports that nobody waits for."""
 
 import pytest
-from taskferry.broker.core.pool import PASSED_COUNT_MAX
+from taskferry.broker.core.fleet.pool import PASSED_COUNT_MAX
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable, TooLarge
 from taskferry.protocol.limits import TEXT_LENGTH_MAX

@@ -1,7 +1,7 @@
 """Retries and second copies are at most a share of the live traffic, lest workers in trouble are buried."""
 
 import pytest
-from taskferry.broker.core.budget import RESERVE_COUNT, TURN_S, Budget
+from taskferry.broker.core.delivery.budget import RESERVE_COUNT, TURN_S, Budget
 from taskferry.broker.core.settings import CoreSettings
 
 from tests.unit.broker.core.world import World

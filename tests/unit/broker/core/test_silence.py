@@ -1,6 +1,6 @@
 """A link that has fallen silent: its worker is asked no more, keeps what it has, and is asked again once it speaks."""
 
-from taskferry.broker.core.worker import WorkerState
+from taskferry.broker.core.fleet.worker import WorkerState
 
 from tests.unit.broker.core.world import World
 

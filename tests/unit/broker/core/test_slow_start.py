@@ -1,7 +1,7 @@
 """A worker that is back is eased in: a tenth of its weight at first, the whole of it after ten seconds."""
 
 import pytest
-from taskferry.broker.core.ejection import EJECTION_S, SLOW_START_S, SLOW_START_SHARE_MIN
+from taskferry.broker.core.health.ejection import EJECTION_S, SLOW_START_S, SLOW_START_SHARE_MIN
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 

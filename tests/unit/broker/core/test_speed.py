@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from taskferry.broker.core.speed import DURATION_S_MIN, HALF_LIFE_S, LEARN_INTERVAL_S, STEPS_MAX
+from taskferry.broker.core.health.speed import DURATION_S_MIN, HALF_LIFE_S, LEARN_INTERVAL_S, STEPS_MAX
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 

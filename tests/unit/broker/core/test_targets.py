@@ -4,8 +4,8 @@ be at a time."""
 from typing import Any
 
 import pytest
-from taskferry.broker.core import roster
-from taskferry.broker.core.route import target_key
+from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet.route import target_key
 
 from tests.unit.broker.core.world import World
 

@@ -1,7 +1,7 @@
 """Where the time of answered requests went: their worker's, and the broker's own two turns."""
 
 import pytest
-from taskferry.broker.core.commands import Command
+from taskferry.broker.core.fleet.command import Command
 
 from tests.unit.broker.core.world import FakeWorker, World
 

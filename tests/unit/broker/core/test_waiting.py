@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from taskferry.broker.core.queue.line import PRIORITY_STEP_S
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.waiting import PRIORITY_STEP_S
 from taskferry.protocol.limits import PRIORITY_DEFAULT, PRIORITY_MAX
 
 from tests.unit.broker.core.world import FakeWorker, World

@@ -1,8 +1,8 @@
 """Workers come, drain, come back under their name, and go; pools follow them."""
 
 import pytest
-from taskferry.broker.core import roster
-from taskferry.broker.core.worker import TRANSITIONS, WorkerEvent, WorkerState
+from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet.worker import TRANSITIONS, WorkerEvent, WorkerState
 from taskferry.protocol.errors import WorkerIdTaken
 
 from tests.unit.broker.core.world import FakeWorker, World

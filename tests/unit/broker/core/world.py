@@ -11,14 +11,14 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
 from taskferry.broker.core.core import SUCCESS, Core
-from taskferry.broker.core.ejection import FAILURES_COUNT_MIN
+from taskferry.broker.core.fleet.route import Route
+from taskferry.broker.core.fleet.worker import Worker, WorkerState
 from taskferry.broker.core.followed import FollowedCore
+from taskferry.broker.core.health.ejection import FAILURES_COUNT_MIN
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.request import Request
-from taskferry.broker.core.route import Route
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.core.worker import Worker, WorkerState
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES, StrategyFactory
 from taskferry.loadbalance.strategy import Strategy

@@ -15,8 +15,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ClientExemplar
-from taskferry.broker.core.exemplars import Exemplars
-from taskferry.broker.core.histogram import DURATION_BOUNDS_S
+from taskferry.broker.core.measures.exemplars import Exemplars
+from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from taskferry.broker.metrics.family import Family, HistogramFamily
 from taskferry.broker.metrics.subjects import Subjects
 

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from taskferry.broker.broker import Broker
-from taskferry.broker.core.exemplars import Exemplars
-from taskferry.broker.core.histogram import Histogram
+from taskferry.broker.core.measures.exemplars import Exemplars
+from taskferry.broker.core.measures.histogram import Histogram
 from taskferry.broker.metrics.exposition import END, EXEMPLAR_LENGTH_MAX, text_of
 from taskferry.broker.metrics.family import Family, HistogramFamily, NumberFamily
 from taskferry.broker.metrics.subjects import Subjects

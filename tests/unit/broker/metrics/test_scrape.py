@@ -10,7 +10,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 from taskferry.broker.broker import Broker
-from taskferry.broker.core import roster
+from taskferry.broker.core.fleet import roster
 from taskferry.broker.metrics import scrape as scraping
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, SLICE_S, Scraper, TooManyScrapes
 from taskferry.broker.settings import BrokerSettings

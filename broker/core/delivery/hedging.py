@@ -6,7 +6,7 @@ few percent of extra load. That it stays at these, also where everything is slow
 
 from typing import Final
 
-from .commands import Command
+from ..fleet.command import Command
 
 DURATIONS_COUNT_MIN: Final = 100
 """Observed in the last window, before a percentile of a command's durations means anything."""

@@ -10,8 +10,8 @@ strategies.
 from math import exp, log, log2
 from typing import Final
 
-from .commands import Command
-from .worker import Worker
+from ..fleet.command import Command
+from ..fleet.worker import Worker
 
 GAIN: Final = 1 / 64
 """What one success counts for beside the past. Exponential service times scatter by 1.28 around their ln; averaged over

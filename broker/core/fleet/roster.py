@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from ...loadbalance.choice import StrategyChoice
-from ...protocol.errors import Overloaded
-from .commands import Command
+from ....loadbalance.choice import StrategyChoice
+from ....protocol.errors import Overloaded
+from .command import Command
 from .pool import Pool
 from .record import Records
 from .route import Route, Target, mismatch, target_key

@@ -7,11 +7,11 @@ one that any worker can take.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .overload import Overload
-from .waiting import WaitingLine
+from ..queue.line import WaitingLine
+from ..queue.overload import Overload
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from .command import Command
     from .pool import Pool
     from .worker import Worker
 

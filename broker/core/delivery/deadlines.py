@@ -8,7 +8,7 @@ memory at a hundred thousand a second with 30 s timeouts. Knows no clock: time i
 from heapq import heappop, heappush
 from typing import Final
 
-from .request import Request
+from ..request import Request
 
 TICK_S: Final = 0.01
 """Width of a slot. A request is due at the end of its slot: never early, at most this much late."""

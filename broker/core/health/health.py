@@ -6,14 +6,14 @@ keeps the states, by the table in worker.py.
 
 from typing import Final
 
+from ..fleet.command import Command
+from ..fleet.roster import Roster
+from ..fleet.worker import ALWAYS, Worker, WorkerEvent, WorkerState
+from ..ports import Observer
 from .canary import CANARY_TIMEOUT_S, Canaries
-from .commands import Command
 from .ejection import Ejections
 from .outliers import INTERVAL_S, outliers
-from .ports import Observer
-from .roster import Roster
 from .speed import LEARN_INTERVAL_S, Speeds
-from .worker import ALWAYS, Worker, WorkerEvent, WorkerState
 
 COMPARED_COUNT_MAX: Final = 1000
 """Workers whose rates are compared at one look, or one command's where these are more: the rest comes at the next ones,

@@ -9,10 +9,10 @@ nobody. Sources: Finagle's failure accrual (five in a row, probation by single r
 from math import log
 from typing import Final
 
-from .commands import Command
-from .ports import Observer
-from .roster import Roster
-from .worker import ALWAYS, TRUSTED, Worker, WorkerEvent, WorkerState
+from ..fleet.command import Command
+from ..fleet.roster import Roster
+from ..fleet.worker import ALWAYS, TRUSTED, Worker, WorkerEvent, WorkerState
+from ..ports import Observer
 
 FAILURES_COUNT_MIN: Final = 5
 """In a row, before a worker is looked at: Finagle's and Envoy's default."""

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Final
 
-from ...protocol.limits import PRIORITY_MAX
-from .request import Request
-from .requester import Requester
+from ....protocol.limits import PRIORITY_MAX
+from ..request import Request
+from ..requester import Requester
 
 PRIORITY_STEP_S: Final = 1.0
 """What one priority class is worth in waiting time. Far more than a normal wait, so that classes are kept; far less

@@ -7,7 +7,7 @@ Says what is due; the core sends it, ejection.py and the roster judge.
 
 from typing import Final
 
-from .worker import Worker
+from ..fleet.worker import Worker
 
 CANARY_INTERVAL_S: Final = 10.0
 """Without a result for this long, a worker is sent a canary."""

@@ -7,8 +7,8 @@ done with an outlier is ejection.py's business.
 from statistics import fmean, pstdev
 from typing import Final
 
-from .commands import Command
-from .worker import TRUSTED, Worker
+from ..fleet.command import Command
+from ..fleet.worker import TRUSTED, Worker
 
 DEVIATIONS: Final = 1.9
 """Standard deviations below the mean. Source: Envoy's success_rate_stdev_factor."""

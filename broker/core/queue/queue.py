@@ -6,14 +6,14 @@ Decides who is next for a worker and who has to go under overload. Does not answ
 from collections.abc import Iterable
 from typing import Final
 
-from ...protocol.errors import Overloaded
+from ....protocol.errors import Overloaded
+from ..fleet.route import Route
+from ..fleet.worker import Worker
+from ..ports import Observer
+from ..request import Request
+from ..settings import CoreSettings
+from .line import rank_of
 from .overload import WAIT_SHARE_MAX
-from .ports import Observer
-from .request import Request
-from .route import Route
-from .settings import CoreSettings
-from .waiting import rank_of
-from .worker import Worker
 
 RETRY_AFTER_S_MIN: Final = 0.1
 RETRY_AFTER_S_MAX: Final = 60.0

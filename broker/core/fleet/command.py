@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 
-from .exemplars import Exemplars
-from .histogram import Histogram
+from ..measures.exemplars import Exemplars
+from ..measures.histogram import Histogram
+from ..measures.turn import Batch, Turn
 from .route import Route
-from .turn import Batch, Turn
 
 
 class Command:

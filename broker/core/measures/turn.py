@@ -10,7 +10,7 @@ its worker's. All that share both turns share both times, so they are counted to
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from ..fleet.command import Command
 
 
 class Batch:

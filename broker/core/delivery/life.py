@@ -5,23 +5,23 @@ core.py tells the story and says which calls take which steps. Nothing here is c
 
 from typing import Final
 
-from ...loadbalance.choice import StrategyChoice
-from ...protocol import errors, messages
-from ...protocol.errors import TaskferryError
-from ...protocol.limits import TEXT_LENGTH_MAX
+from ....loadbalance.choice import StrategyChoice
+from ....protocol import errors, messages
+from ....protocol.errors import TaskferryError
+from ....protocol.limits import TEXT_LENGTH_MAX
+from ..fleet.roster import Roster
+from ..fleet.worker import Worker
+from ..health.canary import CANARY_TIMEOUT_S
+from ..health.health import Health
+from ..measures.turn import Batch, Turn
+from ..ports import CancelReason, Observer
+from ..queue.queue import Queue
+from ..request import Assignment, Request
+from ..requester import Requester
+from ..settings import CoreSettings
 from .admission import no_workers
 from .budget import Budget
-from .canary import CANARY_TIMEOUT_S
 from .deadlines import NEVER, Deadlines
-from .health import Health
-from .ports import CancelReason, Observer
-from .queue import Queue
-from .request import Assignment, Request
-from .requester import Requester
-from .roster import Roster
-from .settings import CoreSettings
-from .turn import Batch, Turn
-from .worker import Worker
 
 BUDGET_S_MIN: Final = 0.001
 """The least that a worker is told to have left."""

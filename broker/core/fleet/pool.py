@@ -8,8 +8,8 @@ its worker has pools, which is one where all workers are alike, and never more t
 from collections.abc import Callable
 from typing import Any, Final
 
-from ...loadbalance.strategy import Strategy
-from ...protocol.encodings import Encoding
+from ....loadbalance.strategy import Strategy
+from ....protocol.encodings import Encoding
 from .route import Route
 from .worker import TRUSTED, Worker, WorkerState
 

@@ -6,11 +6,11 @@ they are shown.
 
 from typing import TYPE_CHECKING, Final
 
-from .deadlines import NEVER
+from ..delivery.deadlines import NEVER
 from .histogram import DURATION_BOUNDS_S
 
 if TYPE_CHECKING:
-    from .request import Request
+    from ..request import Request
 
 
 EXEMPLAR_S_MIN: Final = 1.0

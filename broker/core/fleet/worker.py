@@ -3,15 +3,15 @@
 import enum
 from typing import TYPE_CHECKING, Final
 
-from ...loadbalance.strategy import Candidate
-from ...protocol.messages import Hello
-from .ports import WorkerPort
+from ....loadbalance.strategy import Candidate
+from ....protocol.messages import Hello
+from ..ports import WorkerPort
+from ..request import Assignment
 from .record import Record
-from .request import Assignment
 from .tally import Tally
 
 if TYPE_CHECKING:
-    from .commands import Command
+    from .command import Command
     from .pool import Pool
 
 

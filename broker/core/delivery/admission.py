@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from ...protocol import errors, messages
-from ...protocol.errors import TaskferryError
-from .requester import Requester
-from .route import Target, describe_target
-from .settings import CoreSettings
+from ....protocol import errors, messages
+from ....protocol.errors import TaskferryError
+from ..fleet.route import Target, describe_target
+from ..requester import Requester
+from ..settings import CoreSettings
 
 RETRY_AFTER_S: Final = 1.0
 """What a requester with too many requests in flight is told: its own next response makes room."""

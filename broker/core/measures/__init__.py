@@ -1,0 +1,1 @@
+"""What the core counts and times, for whoever reads the metrics."""
