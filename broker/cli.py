@@ -24,7 +24,7 @@ def broker(context: click.Context, /, **_: Any) -> None:
     Exit code 0 after an orderly stop, 2 for a setting or a port that cannot be had.
     """
     from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` must not wait for what a broker needs
-    from .broker import PortTaken  # noqa: PLC0415
+    from .port import PortTaken  # noqa: PLC0415
     from .run import run  # noqa: PLC0415
     from .strategies import StrategyError  # noqa: PLC0415
 

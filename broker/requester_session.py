@@ -1,4 +1,4 @@
-"""One requester's connection: frames to the core's calls, and the core's answers to frames.
+"""One requester's connection: turns frames into calls of the core, and the core's answers into frames.
 
 Knows the wire of the requester port and which call each message means; knows no rule of what happens to a request.
 """
@@ -6,7 +6,6 @@ Knows the wire of the requester port and which call each message means; knows no
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
 
@@ -21,29 +20,29 @@ from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..protocol.messages import Cancel, Failure, Pong, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
+from .core.core import Core
 from .core.requester import Requester
+from .core_timer import CoreTimer
 from .events import SlowReaderClosed
-
-if TYPE_CHECKING:
-    from .broker import Broker
+from .session_context import ANONYMOUS, SessionContext
 
 logger = logging.getLogger(__name__)
-
-ANONYMOUS = "anonymous"
 
 
 class RequesterSession:
     """Receives from one link and is the core's port to it."""
 
     __slots__ = (
-        "_broker",
         "_codec",
+        "_context",
         "_core",
         "_data_size_bytes_max",
         "_decode_large",
         "_frequent",
         "_link",
         "_requester",
+        "_sessions",
+        "_timer",
         "encoding",
     )
 
@@ -53,10 +52,13 @@ class RequesterSession:
     _frequent: FrequentMessages
     encoding: Encoding
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._core = broker.core
-        self._data_size_bytes_max = broker.data_size_bytes_max
+    def __init__(self, context: SessionContext, sessions: dict["RequesterSession", None]) -> None:
+        """`sessions`: those of its port, to which it belongs while its link is open."""
+        self._context = context
+        self._sessions = sessions
+        self._core: Core = context.core
+        self._timer: CoreTimer = context.timer
+        self._data_size_bytes_max = context.data_size_bytes_max
 
     # --- from the link ---
 
@@ -65,9 +67,9 @@ class RequesterSession:
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
         self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
-        self._frequent = self._broker.frequent_messages[link.encoding]
+        self._frequent = self._context.frequent[link.encoding]
         self._requester = self._core.requester_joined(self, ANONYMOUS)
-        self._broker.requester_sessions[self] = None
+        self._sessions[self] = None
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -97,8 +99,8 @@ class RequesterSession:
                     # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
                     data = data.copy()
             core.submit(requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
-        if core.deadlines.next_at < self._broker.wakes_at:  # all else that the core waits for has been told
-            self._broker.wake_at(core.deadlines.next_at)
+        if core.deadlines.next_at < self._timer.wakes_at:  # nothing else that is due has moved forward
+            self._timer.wake_at(core.deadlines.next_at)
 
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"
@@ -106,7 +108,7 @@ class RequesterSession:
         self._refuse(errors.BadRequest(text), b"")
 
     def link_closed(self, reason: str) -> None:
-        del self._broker.requester_sessions[self]
+        del self._sessions[self]
         if reason.startswith(SLOW_READER):
             tell(logger, SlowReaderClosed("requester", self._link.peer, reason))
         self._core.requester_left(self._requester, time.monotonic())

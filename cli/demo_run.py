@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..broker.broker import Broker, PortTaken
+from ..broker.broker import Broker
 from ..broker.http.views import workers_view
+from ..broker.port import PortTaken
 from ..broker.settings import BrokerSettings
 from ..requester import Requester, TaskferryError
 from .demo_table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow

@@ -19,9 +19,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ...log.event import tell
-from ..broker import PortTaken, describe_os_error
 from ..events import WorkerDrained, WorkerUndrained
 from ..metrics.scrape import Scraper, TooManyScrapes
+from ..port import PortTaken, describe_os_error
 from .views import request_view, status_view, waiting_view, worker_view, workers_view
 
 if TYPE_CHECKING:

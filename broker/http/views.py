@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 def workers_view(broker: "Broker") -> dict[str, Any]:
     """Every connected worker."""
     now = time.monotonic()
-    peers = {session.worker: session.link.peer for session in broker.worker_sessions}
+    peers = {session.worker: session.link.peer for session in broker.workers.sessions}
     workers = broker.core.roster.workers.values()
     return {"workers": [_row(worker, peers.get(worker), now) for worker in workers]}
 
 
 def worker_view(broker: "Broker", worker: Worker) -> dict[str, Any]:
     """One of them."""
-    peers = (session.link.peer for session in broker.worker_sessions if session.worker is worker)
+    peers = (session.link.peer for session in broker.workers.sessions if session.worker is worker)
     return _row(worker, next(peers, None), time.monotonic())
 
 
@@ -84,7 +84,7 @@ def status_view(broker: "Broker") -> dict[str, Any]:
         "uptime_s": round(time.monotonic() - broker.started_at, 3),
         "strategy": broker.settings.strategy,
         "worker_count": len(core.roster.workers),
-        "requester_count": len(broker.requester_sessions),
+        "requester_count": len(broker.requesters.sessions),
         "submitted_count": core.submitted_count,
         "in_flight_count": core.in_flight_count,
         "queued_count": core.queue.count,

@@ -1,34 +1,39 @@
 """Families about the broker as a program: what goes through its ports, its event loop, its process."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from ...transport.counts import LinkCounts
+from ..port import Port
 from .family import Family, HistogramFamily, LabelValues, NumberFamily, total
 from .subjects import Subjects
+
+
+def _ports(subjects: Subjects) -> tuple[Port[Any], ...]:
+    return subjects.broker.workers, subjects.broker.requesters
 
 
 def _of_each_port(
     count: Callable[[LinkCounts], int],
 ) -> Callable[[Subjects], list[tuple[LabelValues, float]]]:
-    return lambda subjects: [((port,), count(counts)) for port, counts in subjects.broker.link_counts.items()]
+    return lambda subjects: [((port.name,), count(port.counts)) for port in _ports(subjects)]
 
 
 def _connections(subjects: Subjects) -> list[tuple[LabelValues, float]]:
     broker = subjects.broker
     return [
-        (("worker",), len(broker.worker_sessions)),
-        (("requester",), len(broker.requester_sessions)),
+        (("worker",), len(broker.workers.sessions)),
+        (("requester",), len(broker.requesters.sessions)),
     ]
 
 
 def _refusals(subjects: Subjects) -> list[tuple[LabelValues, float]]:
     return [
-        ((port, refusal.value), count)
-        for port, counts in subjects.broker.link_counts.items()
-        for refusal, count in counts.handshakes_refused.items()
+        ((port.name, reason.value), count)
+        for port in _ports(subjects)
+        for reason, count in port.counts.handshakes_refused.items()
     ]
 
 
@@ -53,9 +58,7 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "counter",
         (),
         "Pings that a worker or requester had not answered within a second.",
-        lambda subjects: total(
-            sum(counts.heartbeats_missed_count for counts in subjects.broker.link_counts.values())
-        ),
+        lambda subjects: total(sum(port.counts.heartbeats_missed_count for port in _ports(subjects))),
     ),
     NumberFamily(
         "taskferry_received_messages_total",
