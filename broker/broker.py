@@ -17,7 +17,9 @@ from .core.followed import FollowedCore
 from .core_timer import CoreTimer
 from .event_log import EventLog
 from .loop_lag import LoopLag
+from .operations import Operations
 from .port import Port, PortTaken
+from .read_model import ReadModel
 from .requester_session import RequesterSession
 from .session_context import SessionContext
 from .settings import BrokerSettings
@@ -36,27 +38,28 @@ GOODBYE_S_MAX: Final = 2.5
 class Broker:
     """A running broker. `start`, then `stop`; both once, in one event loop.
 
-    `worker_port` and `requester_port` are the port numbers that it listens on, also if the settings said 0.
+    Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
+    `settings`, those in force; `read_model` and `operations`, for whoever looks at it or operates it.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
         self.settings = settings
         self.version = version("taskferry")
         self.core = _core(settings)
-        self.loop_lag = LoopLag()
-        self.started_at = time.monotonic()
+        self.operations = Operations(self.core)
         self.worker_port = 0
         self.requester_port = 0
+        self._loop_lag = LoopLag()
         self._timer = CoreTimer(self.core)
         size_bytes_max = settings.message_size_bytes_max
         context = SessionContext(self.core, self._timer, f"taskferry/{self.version}", size_bytes_max)
-        self.workers = Port(
+        self._workers = Port(
             "worker",
             lambda port: WorkerSession(context, port.sessions),
             LinkSettings(message_size_bytes_max=size_bytes_max),
             settings.connections_count_max,
         )
-        self.requesters = Port(
+        self._requesters = Port(
             "requester",
             lambda port: RequesterSession(context, port.sessions),
             LinkSettings(
@@ -67,26 +70,35 @@ class Broker:
             ),
             settings.connections_count_max,
         )
+        self.read_model = ReadModel(
+            self.core,
+            self._workers,
+            self._requesters,
+            self._loop_lag.histogram,
+            version=self.version,
+            strategy=settings.strategy,
+        )
 
     async def start(self) -> None:
         """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
-        self._group = LinkGroup(self.core.turn_ended, self._look_at_workers)
+        self._group = LinkGroup(self.core.turn_ended, self._check_workers)
         try:
-            await self.workers.open(self.settings.host, self.settings.worker_port, self._group)
-            await self.requesters.open(self.settings.host, self.settings.requester_port, self._group)
+            await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
+            await self._requesters.open(self.settings.host, self.settings.requester_port, self._group)
         except PortTaken:
             self._close_ports()
             self._group.close()
             raise
-        self.worker_port, self.requester_port = self.workers.number, self.requesters.number
-        self.loop_lag.start()
+        self.worker_port, self.requester_port = self._workers.number, self._requesters.number
+        self._loop_lag.start()
 
     def reconfigure(self, settings: BrokerSettings) -> None:
         """Apply the live ones of other settings (see settings.py). Raises StrategyError; nothing has changed then."""
         choice = settings.strategy_choice(random.random)
         self.settings = settings
-        self.workers.connections_count_max = settings.connections_count_max
-        self.requesters.connections_count_max = settings.connections_count_max
+        self.read_model.strategy = settings.strategy
+        self._workers.connections_count_max = settings.connections_count_max
+        self._requesters.connections_count_max = settings.connections_count_max
         self.core.reconfigure(settings.core_settings(), choice, time.monotonic())
 
     async def stop(self, grace_s: float) -> None:
@@ -97,24 +109,24 @@ class Broker:
         while self.core.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self.core.stop(time.monotonic())
-        for requester in tuple(self.requesters.sessions):
+        for requester in tuple(self._requesters.sessions):
             requester.close(1012, "broker is going away")
-        for worker in tuple(self.workers.sessions):
+        for worker in tuple(self._workers.sessions):
             worker.say_goodbye("broker is going away")
         give_up_at = time.monotonic() + GOODBYE_S_MAX
         while self._group.links and time.monotonic() < give_up_at:  # noqa: ASYNC110  nor do links
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self._timer.stop()
-        self.loop_lag.stop()
+        self._loop_lag.stop()
         self._group.close()
 
-    def _look_at_workers(self, now: float) -> None:
-        for session in tuple(self.workers.sessions):
-            session.look(now)
+    def _check_workers(self, now: float) -> None:
+        for session in tuple(self._workers.sessions):
+            session.check(now)
 
     def _close_ports(self) -> None:
-        self.workers.close()
-        self.requesters.close()
+        self._workers.close()
+        self._requesters.close()
 
 
 def _core(settings: BrokerSettings) -> Core:

@@ -57,9 +57,9 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
     await broker.start()
     from .http.server import HttpServer  # noqa: PLC0415  workers can dial in while the HTTP libraries load
 
-    http = HttpServer(broker)
+    http = HttpServer(broker.read_model, broker.operations)
     try:
-        await http.start()
+        await http.start(settings.host, settings.http_port)
     except BaseException:
         await broker.stop(0)
         raise

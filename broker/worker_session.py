@@ -169,7 +169,7 @@ class WorkerSession:
 
     # --- from the broker ---
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Reject a worker that does not say `connect`; report a link that has fallen silent, or speaks again, to the
         core. To be called twice a second, after the link's own check."""
         worker = self.worker

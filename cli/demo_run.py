@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..broker.broker import Broker
-from ..broker.http.views import workers_view
 from ..broker.port import PortTaken
 from ..broker.settings import BrokerSettings
 from ..requester import Requester, TaskferryError
@@ -93,8 +92,8 @@ class DemoRun:
             # Loaded only now: it takes as long as the workers take to start.
             from ..broker.http.server import HttpServer  # noqa: PLC0415
 
-            http = HttpServer(self._broker)
-            await http.start()
+            http = HttpServer(self._broker.read_model, self._broker.operations)
+            await http.start(HOST, 0)
         except PortTaken as error:
             raise DemoFailed(str(error)) from None
         self._http = http
@@ -291,14 +290,14 @@ class DemoRun:
 
     def _worker_rows(self, elapsed_s: float, *, is_over: bool) -> list[WorkerRow]:
         tally = self.tally
-        connected = {row["worker_id"]: row for row in workers_view(self._broker)["workers"]}
+        connected = {row.worker_id: row for row in self._broker.read_model.workers()}
         processes = {process.name: process for process in self._processes}
         rows = []
         for name in dict.fromkeys((*processes, *connected, *tally.done_by_worker)):
             process = processes.get(name)
             seen = connected.get(name)
             if seen is not None:
-                state = seen["state"]
+                state = seen.state
             else:
                 state = "gone" if process is None else process.state
             done_count = tally.done_by_worker[name]

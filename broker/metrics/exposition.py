@@ -15,8 +15,8 @@ from prometheus_client.utils import floatToGoString
 
 from ..core.measures.exemplars import Exemplar, Exemplars
 from ..core.measures.histogram import DURATION_BOUNDS_S, Histogram
+from ..read_model import Subjects
 from .family import Family, HistogramFamily, LabelValues, NumberFamily
-from .subjects import Subjects
 
 END: Final = "# EOF\n"
 """What an OpenMetrics text ends with."""

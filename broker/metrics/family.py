@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..core.measures.exemplars import Exemplars
 from ..core.measures.histogram import Histogram
-from .subjects import Subjects
+from ..read_model import Subjects
 
 LabelValues = tuple[str, ...]
 """The values of a row's labels, in the order of its family's."""

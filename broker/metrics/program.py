@@ -1,38 +1,25 @@
 """Families about the broker as a program: what goes through its ports, its event loop, its process."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from ...transport.counts import LinkCounts
-from ..port import Port
+from ..read_model import Subjects
 from .family import Family, HistogramFamily, LabelValues, NumberFamily, total
-from .subjects import Subjects
-
-
-def _ports(subjects: Subjects) -> tuple[Port[Any], ...]:
-    return subjects.broker.workers, subjects.broker.requesters
 
 
 def _of_each_port(
     count: Callable[[LinkCounts], int],
 ) -> Callable[[Subjects], list[tuple[LabelValues, float]]]:
-    return lambda subjects: [((port.name,), count(port.counts)) for port in _ports(subjects)]
-
-
-def _connections(subjects: Subjects) -> list[tuple[LabelValues, float]]:
-    broker = subjects.broker
-    return [
-        (("worker",), len(broker.workers.sessions)),
-        (("requester",), len(broker.requesters.sessions)),
-    ]
+    return lambda subjects: [((port.name,), count(port.counts)) for port in subjects.model.ports()]
 
 
 def _refusals(subjects: Subjects) -> list[tuple[LabelValues, float]]:
     return [
         ((port.name, reason.value), count)
-        for port in _ports(subjects)
+        for port in subjects.model.ports()
         for reason, count in port.counts.handshakes_refused.items()
     ]
 
@@ -43,9 +30,15 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "info",
         ("version",),
         "The broker's version.",
-        lambda subjects: [((subjects.broker.version,), 1)],
+        lambda subjects: [((subjects.model.version,), 1)],
     ),
-    NumberFamily("taskferry_connections", "gauge", ("port",), "Open connections.", _connections),
+    NumberFamily(
+        "taskferry_connections",
+        "gauge",
+        ("port",),
+        "Open connections.",
+        lambda subjects: [((port.name,), port.open_count) for port in subjects.model.ports()],
+    ),
     NumberFamily(
         "taskferry_handshakes_refused_total",
         "counter",
@@ -58,7 +51,7 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "counter",
         (),
         "Pings that a worker or requester had not answered within a second.",
-        lambda subjects: total(sum(port.counts.heartbeats_missed_count for port in _ports(subjects))),
+        lambda subjects: total(sum(port.counts.heartbeats_missed_count for port in subjects.model.ports())),
     ),
     NumberFamily(
         "taskferry_received_messages_total",
@@ -92,7 +85,7 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "taskferry_event_loop_lag_seconds",
         (),
         "How late the event loop came to a timer, ten times a second.",
-        lambda subjects: [((), subjects.broker.loop_lag.histogram, None)],
+        lambda subjects: [((), subjects.model.loop_lag, None)],
     ),
 )
 

@@ -4,21 +4,18 @@ import asyncio
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
+from ..read_model import ReadModel
 from .commands import COMMANDS
 from .exposition import END, text_of
 from .family import Family
 from .program import PROGRAM, process_registry
 from .requests import REQUESTS
-from .subjects import Subjects
 from .workers import WORKERS
-
-if TYPE_CHECKING:
-    from ..broker import Broker
 
 FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *REQUESTS, *COMMANDS, *WORKERS)
 
@@ -46,8 +43,8 @@ class TooManyScrapes(Exception):
 class Scraper:
     """Answers scrapes of one broker, in its event loop."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
+    def __init__(self, model: ReadModel) -> None:
+        self._model = model
         self._process = process_registry()
         self._count = 0
 
@@ -88,9 +85,8 @@ class Scraper:
     ) -> Iterator[str]:
         """The text; an empty piece where only time has passed."""
         yield encode_process(self._process).decode().removesuffix(END)
-        subjects = Subjects(self._broker)
-        for command in subjects.unlisted:
-            subjects.gather(command)
+        subjects = self._model.subjects()
+        for _ in subjects.gather():
             yield ""
         for family in FAMILIES:
             yield from text_of(family, subjects, is_openmetrics=is_openmetrics)

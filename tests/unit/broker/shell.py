@@ -8,10 +8,12 @@ from typing import Any, Final
 
 import msgspec
 from taskferry.broker.core.core import Core
+from taskferry.broker.core.measures.histogram import Histogram
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.core_timer import CoreTimer
 from taskferry.broker.event_log import EventLog
 from taskferry.broker.port import Port
+from taskferry.broker.read_model import ReadModel
 from taskferry.broker.requester_session import RequesterSession
 from taskferry.broker.session_context import SessionContext
 from taskferry.broker.worker_session import WorkerSession
@@ -64,6 +66,9 @@ class Shell:
         self.workers = Port("worker", lambda port: WorkerSession(context, port.sessions), LinkSettings(), 10)
         self.requesters = Port(
             "requester", lambda port: RequesterSession(context, port.sessions), LinkSettings(), 10
+        )
+        self.read_model = ReadModel(
+            self.core, self.workers, self.requesters, Histogram(), version="test", strategy=STRATEGY_DEFAULT
         )
         self._peers = LinkGroup()
 

@@ -56,11 +56,11 @@ async def test_a_worker_that_never_says_connect_is_rejected_once_its_time_is_up(
     async with open_shell() as shell:
         peer = await shell.worker_connection()
         (session,) = shell.workers.sessions
-        session.look(time.monotonic() + limits.HANDSHAKE_S_MAX - 1)
+        session.check(time.monotonic() + limits.HANDSHAKE_S_MAX - 1)
         peer.send({"type": "nonsense"})
         assert (await peer.receive())["data"]["code"] == "bad_message"
-        session.look(time.monotonic() + limits.HANDSHAKE_S_MAX)
-        session.look(time.monotonic() + limits.HANDSHAKE_S_MAX + 1)
+        session.check(time.monotonic() + limits.HANDSHAKE_S_MAX)
+        session.check(time.monotonic() + limits.HANDSHAKE_S_MAX + 1)
         error = await peer.receive()
         assert error["data"]["error"] == "connect: not said within 10 s"
         assert (await peer.closed()).startswith("closed by peer: 1008")
@@ -78,14 +78,14 @@ async def test_a_silent_link_is_reported_to_the_core_until_it_speaks_again() -> 
         states = []
         for at in (now, now + ping_s, now + ping_s + SUSPICION_S):
             session.link.check(at)
-            session.look(at)
+            session.check(at)
             states.append(worker.state)
         assert states == [WorkerState.HEALTHY, WorkerState.HEALTHY, WorkerState.SUSPECT]
         heard_count = shell.workers.counts.received_count
         peer.send({"type": "heartbeat"})
         await until(lambda: shell.workers.counts.received_count > heard_count)
         session.link.check(now + ping_s + SUSPICION_S + 1)
-        session.look(now + ping_s + SUSPICION_S + 1)
+        session.check(now + ping_s + SUSPICION_S + 1)
         states.append(worker.state)
         assert states[-1] is WorkerState.HEALTHY
 
