@@ -1,4 +1,4 @@
-"""What the core tells of its workers and queues, as events for the person who runs the broker."""
+"""Logs what the core reports of its workers and queues, as events for the operator."""
 
 import logging
 
@@ -26,7 +26,7 @@ class EventLog:
 
 
 def move_of(worker: Worker, before: WorkerState) -> Event:
-    """The event of a worker's new state: one of those into which an opinion of it can move it."""
+    """The event of a worker's new state: one into which an assessment of its health can move it."""
     match worker.state:
         case WorkerState.SUSPECT:
             return events.WorkerSuspect(worker.worker_id, before.value, worker.verdict)

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequesterSession:
-    """Receives from one link and is the core's port to it."""
+    """Receives from one link, and is the core's port to it."""
 
     __slots__ = (
         "_codec",
@@ -96,7 +96,7 @@ class RequesterSession:
                     self._refuse(errors.TooLarge(text), payload)
                     continue
                 if len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
-                    # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
+                    # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
                     data = data.copy()
             core.submit(requester, message, message.request_id or str(uuid.uuid4()), command, data, now)
         if core.deadlines.next_at < self._timer.wakes_at:  # nothing else that is due has moved forward
@@ -142,7 +142,7 @@ class RequesterSession:
     # --- inside ---
 
     def close(self, code: int, reason: str) -> None:
-        """Close the connection once all that is queued for it has gone out."""
+        """Close the connection once all that is queued for it has been sent."""
         self._link.close(code, reason)
 
     def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
@@ -160,7 +160,7 @@ class RequesterSession:
             self._link.send(self._codec.encode(Pong(message.request_id)))
 
     def _refuse(self, error: TaskferryError, payload: bytes) -> None:
-        """Answer a message that could not even be submitted, under its request_id where that can be read."""
+        """Answer a message that could not even be submitted, under its request_id if that can be read."""
         request_id = text_or_none(self._codec.ids_in(payload).request_id)
         self._core.refused[error.code] = self._core.refused.get(error.code, 0) + 1
         self.fail(request_id, error, None)

@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 POLICY_VIOLATION: Final = 1008
 
 CANARY_REQUEST_ID: Final = "canary"
-"""What stands where an assignment carries its requester's id."""
+"""Takes the place of the requester's request_id in a canary's assignment."""
 
 
 class WorkerSession:
-    """Receives from one link and is the core's port to it. Until the worker has said `connect`, `worker` is None."""
+    """Receives from one link, and is the core's port to it. `worker` is None until the worker has said `connect`."""
 
     __slots__ = (
         "_codec",
@@ -70,7 +70,7 @@ class WorkerSession:
         self._connect_by = 0.0
         self._hello_msg_id: str | None = None
         self._is_over = False
-        """The worker was rejected or replaced: what was on its way before its link closes does not count."""
+        """The worker was refused or replaced: what still arrives before its link closes is ignored."""
         self._is_silent = False
         self.worker: Worker | None = None
 
@@ -170,13 +170,13 @@ class WorkerSession:
     # --- from the broker ---
 
     def check(self, now: float) -> None:
-        """Reject a worker that does not say `connect`; report a link that has fallen silent, or speaks again, to the
-        core. To be called twice a second, after the link's own check."""
+        """Refuse a worker that does not say `connect`; notify the core if the link has fallen silent, or is heard from
+        again. To be called twice a second, after the link's own check."""
         worker = self.worker
         if worker is None:
             if now >= self._connect_by and not self._is_over:
-                text = f"connect: not said within {limits.HANDSHAKE_S_MAX:g} s"
-                self._reject(errors.BadMessage(text), b"")
+                text = f"connect: not sent within {limits.HANDSHAKE_S_MAX:g} s"
+                self._refuse(errors.BadMessage(text), b"")
             return
         if self._is_silent is self.link.is_silent:
             return
@@ -204,7 +204,7 @@ class WorkerSession:
             return
         worker = self.worker
         if worker is None and not isinstance(message, messages.WorkerConnect):
-            self._reject(errors.BadMessage("type: the first message of a worker must be connect"), payload)
+            self._refuse(errors.BadMessage("type: the first message of a worker must be connect"), payload)
             return
         match message:
             case messages.WorkerConnect():
@@ -224,11 +224,11 @@ class WorkerSession:
             case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
-                raise AssertionError("a response from a worker that is taken in does not come here")
+                raise AssertionError("a registered worker's response is not handled here")
 
     def _connect(self, message: messages.WorkerConnect, payload: bytes, now: float) -> None:
         if self.worker is not None:
-            self._complain(errors.BadMessage("type: connect was said already on this connection"), payload)
+            self._complain(errors.BadMessage("type: connect was sent already on this connection"), payload)
             return
         hello = message.data
         if hello.canary is not None and hello.canary not in hello.commands:
@@ -240,15 +240,15 @@ class WorkerSession:
         try:
             self.worker = self._core.worker_joined(worker_id, hello, self, ANONYMOUS, now)
         except errors.WorkerIdTaken as error:
-            self._reject(error, payload, worker_id)
+            self._refuse(error, payload, worker_id)
             return
         if self._core.next_at < self._timer.wakes_at:
             self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
         tell(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
 
-    def _reject(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
-        """Say why, and close. `worker_id`: the one that it asked for."""
+    def _refuse(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
+        """Send the error, and close. `worker_id`: the one that it wanted."""
         self._is_over = True
         reason = without_quoted(error.text)
         tell(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
@@ -256,7 +256,7 @@ class WorkerSession:
         self.link.close(POLICY_VIOLATION, error.text)
 
     def _complain(self, error: TaskferryError, payload: bytes) -> None:
-        """Tell the worker what was wrong with its message; the connection lives on."""
+        """Send the error in a worker's message; the connection stays open."""
         tell(logger, events.WorkerMessageRefused(self._who, error.code, without_quoted(error.text)))
         self._send_fault(error, payload)
 

@@ -66,7 +66,7 @@ class LinkGroup:
         self._unflushed: list[Sweepable] = []
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
-        """Every link of the loop reads into this: see `Link.get_buffer`."""
+        """All links of the loop read into this: see `Link.get_buffer`."""
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def flush_soon(self, link: Sweepable) -> None:

@@ -83,7 +83,7 @@ class Handshake:
         if protocol.handshake_exc is not None:
             self.refused_as = _reason_of(protocol.handshake_exc)
         if rest and protocol.state is not State.OPEN and not protocol.eof_sent:
-            protocol.receive_data(rest)  # the body of a refusal
+            protocol.receive_data(rest)  # the body of a response that refuses
         return rest
 
     def _refuse_head(self) -> None:
@@ -119,7 +119,7 @@ def _reason_of(error: Exception) -> RefusalReason:
 
 
 def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
-    """Why the protocol object refused a handshake, in one line: the first line of the response's body, if it has one.
+    """Why a handshake failed, in one line: the first line of the response's body, if it has one.
 
     `hides_headers`: quote nothing that the peer sent, because a client's URL and headers may hold tokens and this is
     logged.

@@ -1,4 +1,4 @@
-"""Families about each command: what became of its requests, where their time went, who serves it."""
+"""Families about each command: the outcomes of its requests, where their time went, which workers serve it."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -14,7 +14,7 @@ Rows = Iterator[tuple[LabelValues, Histogram, Exemplars | None]]
 
 def _outcomes(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
     for command in subjects.commands:
-        # A copy, because a scrape gives way between two rows, and a first of its kind may end meanwhile.
+        # A copy, because a scrape gives way between two rows, and the first request of an outcome may end meanwhile.
         for outcome, count in tuple(command.outcomes.items()):
             yield (command.name, outcome), count
 
@@ -88,7 +88,7 @@ COMMANDS: Final[tuple[Family, ...]] = (
     HistogramFamily(
         "taskferry_queue_wait_seconds",
         ("command",),
-        "Of requests that waited for a slot.",
+        "Waiting time of requests that waited for a slot.",
         _histograms(lambda command: command.queue_wait),
     ),
     HistogramFamily(
@@ -100,7 +100,7 @@ COMMANDS: Final[tuple[Family, ...]] = (
     HistogramFamily(
         "taskferry_broker_duration_seconds",
         ("command",),
-        "In the broker itself, of requests that a worker answered: neither waiting nor the worker's.",
+        "Time in the broker itself, without waiting, of requests that a worker answered.",
         _histograms(lambda command: command.broker_duration),
     ),
 )

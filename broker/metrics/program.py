@@ -1,4 +1,4 @@
-"""Families about the broker as a program: what goes through its ports, its event loop, its process."""
+"""Families about the broker as a program: its ports, its event loop, its process."""
 
 from collections.abc import Callable
 from typing import Final
@@ -43,7 +43,7 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "taskferry_handshakes_refused_total",
         "counter",
         ("port", "reason"),
-        "WebSocket handshakes refused or given up, by why.",
+        "WebSocket handshakes refused or dropped, by reason.",
         _refusals,
     ),
     NumberFamily(
@@ -64,21 +64,21 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "taskferry_sent_messages_total",
         "counter",
         ("port",),
-        "Messages handed to the operating system for them.",
+        "Messages passed to the operating system for them.",
         _of_each_port(lambda counts: counts.sent_count),
     ),
     NumberFamily(
         "taskferry_received_bytes_total",
         "counter",
         ("port",),
-        "Bytes read from connections, frames' heads and handshakes included.",
+        "Bytes read from connections, frame headers and handshakes included.",
         _of_each_port(lambda counts: counts.received_bytes_count),
     ),
     NumberFamily(
         "taskferry_sent_bytes_total",
         "counter",
         ("port",),
-        "Bytes handed to the operating system, likewise.",
+        "Bytes passed to the operating system, frame headers and handshakes included.",
         _of_each_port(lambda counts: counts.sent_bytes_count),
     ),
     HistogramFamily(

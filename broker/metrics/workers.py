@@ -33,7 +33,7 @@ WORKERS: Final[tuple[Family, ...]] = (
         "taskferry_readmissions_total",
         "counter",
         (),
-        "Workers trusted again after an ejection.",
+        "Workers readmitted after an ejection.",
         lambda subjects: total(subjects.model.totals().readmitted_count),
     ),
     NumberFamily(

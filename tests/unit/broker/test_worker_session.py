@@ -62,7 +62,7 @@ async def test_a_worker_that_never_says_connect_is_rejected_once_its_time_is_up(
         session.check(time.monotonic() + limits.HANDSHAKE_S_MAX)
         session.check(time.monotonic() + limits.HANDSHAKE_S_MAX + 1)
         error = await peer.receive()
-        assert error["data"]["error"] == "connect: not said within 10 s"
+        assert error["data"]["error"] == "connect: not sent within 10 s"
         assert (await peer.closed()).startswith("closed by peer: 1008")
         assert len(peer.recorder.messages) == 2
 
