@@ -39,7 +39,7 @@ class Broker:
     """A running broker. `start`, then `stop`; both once, in one event loop.
 
     Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
-    `settings`, those in force; `read_model` and `operations`, for whoever looks at it or operates it.
+    `settings`, those in force; `read_model` and `operations`, through which it is shown and operated.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:

@@ -1,6 +1,6 @@
 """The one timer that the core needs: it calls `Core.advance` when the next thing is due.
 
-Sessions move it forward after what they told the core; no request has a timer of its own.
+Sessions set it to an earlier time if what they called the core with is due sooner. No request has its own timer.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ STOPPED: Final = -math.inf
 
 
 class CoreTimer:
-    """Set with `wake_at`; from then on it sets itself, until `stop`. `wakes_at`: when it goes off, in seconds of
-    `time.monotonic()`, or NEVER. Whoever calls the core compares it with `Core.next_at` afterwards."""
+    """Once set with `wake_at`, it sets itself again until `stop`. `wakes_at`: when it goes off, in seconds of
+    `time.monotonic()`, or NEVER. After a call of the core that makes something due, compare it with `Core.next_at`."""
 
     __slots__ = ("_core", "_handle", "wakes_at")
 

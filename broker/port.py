@@ -29,7 +29,7 @@ class PortTaken(Exception):
 
 class Port(Generic[Session]):
     """`open`, then `close`; connections that are open stay open. Attributes: `name`, in logs and metrics; `number`, the
-    real one once it is open; `connections_count_max`, the most connections at a time, those in their handshake
+    real one once it is open; `connections_count_max`, the most concurrent connections, those in their handshake
     included, which may be changed; `counts`, what has passed through it; `sessions`, one for each open connection,
     which enter and leave by themselves."""
 

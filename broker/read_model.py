@@ -1,7 +1,7 @@
 """What there is to know about a running broker, as numbers and rows: for the HTTP views, metrics and the demo.
 
 They read this and nothing behind it, so that the core and the ports can change without them. Reads, and changes
-nothing; holds no state of its own.
+nothing; keeps no numbers itself.
 """
 
 import time
@@ -189,7 +189,7 @@ class CommandReading:
 
 class Subjects:
     """The commands and workers of one scrape, settled when it starts: it gives way to other work between its rows, and
-    what comes or goes meanwhile must not disturb it. The numbers themselves are read row by row.
+    workers and commands that come or go meanwhile must not disturb it. The numbers themselves are read row by row.
 
     `model`: all else. `commands` have rows of their own; what has been counted of all others is in the last of them,
     OTHER, if there are any. `gather` must be exhausted before that one is read.

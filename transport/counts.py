@@ -1,7 +1,7 @@
 """What passes through all links of one kind, those that are gone included: plain numbers, for metrics.
 
-One object for each port of a program. Its links add to it as they open, read, write and fail, so that nobody has to
-visit every link for a sum, and a link that closes takes nothing with it.
+One object for each port of a program. Its links add to it as they open, read, write and fail, so that a sum needs no
+visit to every link, and a link that closes takes nothing with it.
 """
 
 from .admission import RefusalReason

@@ -265,7 +265,7 @@ class Framing:
                     messages.append(payload)
 
     def _check_text(self, payload: bytes) -> bool:
-        """RFC 6455 (8.1): text that is not UTF-8 fails the connection. Checked here so that it reaches nobody else."""
+        """RFC 6455 (8.1): text that is not UTF-8 fails the connection. Checked here so that no other peer gets it."""
         try:
             payload.decode()
         except UnicodeDecodeError as error:

@@ -1,11 +1,11 @@
-"""What all links of one event loop share: one flush per turn, and one look at their health every half second.
+"""What all links of one event loop share: one flush per turn, and one check of their health every half second.
 
 A link that has something to send registers here. However many do, and however much they send, one callback per turn of
 the loop writes it all, with one write per link: an event loop does not join writes by itself, and a system call per
 message would cost more than the message. No link has a timer of its own.
 
 If the program wants to know how long it takes itself, the group reports its turns: a turn begins with the first read
-and ends when all that was queued because of it has been handed to the operating system.
+and ends when all that was queued because of it has been passed to the operating system.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ TurnEnded = Callable[[float, float], None]
 `time.monotonic()`."""
 
 Swept = Callable[[float], None]
-"""Called after each look at all links, with the time of it."""
+"""Called after each check of all links, with its time."""
 
 
 class LinkGroup:
@@ -62,7 +62,7 @@ class LinkGroup:
         self._turn_began_at = 0.0
         self._is_flush_due = False
         self.is_between_turns = turn_ended is not None
-        """The next link to read must call `open_turn`. Never true if nobody wants to know of turns."""
+        """The next link to read must call `open_turn`. Never true if turns are not reported."""
         self._unflushed: list[Sweepable] = []
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))

@@ -29,7 +29,7 @@ _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class Handshake:
-    """One handshake. After `receive`, the owner sends what `protocol.data_to_send()` gives and looks at its state.
+    """One handshake. After `receive`, the owner sends what `protocol.data_to_send()` returns and checks its state.
 
     `admit`, for a server: called once, with a valid WebSocket handshake, before anything is answered; a Refusal becomes
     the answer. `reason`: why it failed, if this side decided so; `refused_as`: the same for counting. `is_hopeless`:

@@ -39,7 +39,7 @@ _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 
 
 SLOW_READER: Final = "slow reader"
-"""How the reason begins with which a link is closed whose peer did not read."""
+"""The first words of the reason why a link is closed if its peer did not read."""
 
 SUSPICION_S: Final = 1.0
 """A peer that has not answered a ping by then may be gone: a round trip around the world takes a third of it."""

@@ -71,7 +71,7 @@ async def listen(
 
 
 class _Incoming:
-    """Stands before the real receiver, which is made once the handshake says for whom."""
+    """Takes the place of the real receiver, which is made when the handshake is complete."""
 
     __slots__ = ("_make_receiver", "_never_opened", "_receiver", "link")
 

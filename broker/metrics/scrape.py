@@ -20,14 +20,14 @@ from .workers import WORKERS
 FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *REQUESTS, *COMMANDS, *WORKERS)
 
 SCRAPES_COUNT_MAX: Final = 4
-"""Concurrent scrapes: a pair of Prometheus servers, and one or two people who look. Each keeps its response in
+"""Concurrent scrapes: a pair of Prometheus servers, and one or two people with a browser. Each keeps its response in
 memory."""
 
 SLICE_S: Final = 0.002
 """How long a scrape works without giving way, plus one chunk: a request that arrives meanwhile waits that long."""
 
 CHUNK_LENGTH: Final = 16 * 1024
-"""Characters that are encoded and compressed at a time: a fraction of a slice."""
+"""Characters that are encoded and compressed at once: a fraction of a slice."""
 
 COMPRESSION_LEVEL: Final = 1
 """The fastest: the text shrinks to a twentieth; the highest level takes four times as long for a thirtieth."""
