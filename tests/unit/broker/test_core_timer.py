@@ -42,7 +42,7 @@ async def test_it_sets_itself_again_for_each_thing_that_is_due() -> None:
         assert shell.timer.wakes_at == shell.core.next_at
 
 
-async def test_the_later_of_two_times_is_forgotten_when_it_is_set_anew() -> None:
+async def test_the_earlier_setting_is_forgotten_when_it_is_set_again() -> None:
     async with open_shell() as shell:
         await shell.worker()
         shell.timer.wake_at(time.monotonic() + 3600)
