@@ -59,5 +59,8 @@ class Refusal:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+Admit = Callable[[HandshakeRequest], Refusal | None]
+"""Decides whether a connection may open: why not, or None."""
+
 MakeReceiver = Callable[[HandshakeRequest], Receiver | Refusal]
-"""The owner of a port decides: who receives from this connection, or why it may not open."""
+"""The owner of a port decides: what receives from this connection, or why it may not open."""

@@ -5,10 +5,11 @@ framing.py. Keeps the bound on its size, lets the owner of the port refuse it, a
 of HTTP, and nothing of sockets or time.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.exceptions import (
     HeaderLineTooLong,
     InvalidHandshake,
@@ -23,7 +24,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from .admission import Refusal, RefusalReason
+from .admission import Admit, HandshakeRequest, RefusalReason
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
@@ -38,8 +39,10 @@ class Handshake:
 
     __slots__ = (
         "_admit",
+        "_certificate",
         "_head",
         "_head_size_bytes_max",
+        "_peer_host",
         "_protocol",
         "is_hopeless",
         "reason",
@@ -50,16 +53,23 @@ class Handshake:
         self,
         protocol: ServerProtocol | ClientProtocol,
         head_size_bytes_max: int,
-        admit: Callable[[Request], Refusal | None],
+        admit: Admit | None,
     ) -> None:
         self._protocol = protocol
         self._head_size_bytes_max = head_size_bytes_max
         self._head: bytes | None = b""
         """What has come of the head; None once it is whole."""
         self._admit = admit
+        self._peer_host = ""
+        self._certificate: Mapping[str, Any] | None = None
         self.reason = ""
         self.refused_as: RefusalReason | None = None
         self.is_hopeless = False
+
+    def connected(self, address: object, certificate: Mapping[str, Any] | None) -> None:
+        """Note what asyncio knows of the peer: its `address`, a tuple for TCP, and its TLS certificate, if any."""
+        self._peer_host = str(address[0]) if isinstance(address, tuple) else ""
+        self._certificate = certificate or None
 
     def receive(self, data: bytes) -> bytes:
         """Take in bytes from the peer. Returns those that follow the handshake."""
@@ -98,13 +108,25 @@ class Handshake:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
         response = protocol.accept(request)
-        if protocol.handshake_exc is None and (refusal := self._admit(request)) is not None:
+        refusal = None
+        if self._admit is not None and protocol.handshake_exc is None:
+            headers = _by_name(request.headers)
+            refusal = self._admit(HandshakeRequest(request.path, headers, self._peer_host, self._certificate))
+        if refusal is not None:
             self.refused_as = refusal.reason
             self.reason = refusal.text
             response = protocol.reject(refusal.status, refusal.text + "\n")
             for name, value in refusal.headers.items():
                 response.headers[name] = value
         protocol.send_response(response)
+
+
+def _by_name(headers: Headers) -> dict[str, str]:
+    by_name: dict[str, str] = {}
+    for name, value in headers.raw_items():
+        key = name.lower()
+        by_name[key] = f"{by_name[key]}, {value}" if key in by_name else value
+    return by_name
 
 
 def _reason_of(error: Exception) -> RefusalReason:

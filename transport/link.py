@@ -7,18 +7,16 @@ Knows bytes and seconds, and nothing of what messages mean.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import Final, cast
 
 from msgspec import Raw
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Opcode
-from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..protocol.encodings import SUBPROTOCOLS, Encoding
-from .admission import HandshakeRequest, Refusal, RefusalReason
+from .admission import Admit, RefusalReason
 from .counts import LinkCounts
 from .framing import Framing
 from .group import LinkGroup
@@ -36,7 +34,6 @@ _JOINED_SIZE_BYTES_MAX: Final = 4096
 another entry in the list that is passed to the operating system."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """The room for the reason that RFC 6455 (5.5) leaves in a control frame, after the close code."""
-
 
 SLOW_READER: Final = "slow reader"
 """The first words of the reason why a link is closed if its peer did not read."""
@@ -57,7 +54,6 @@ class Link:
     """
 
     __slots__ = (
-        "_admit",
         "_can_send",
         "_deadline",
         "_deadline_reason",
@@ -74,7 +70,6 @@ class Link:
         "_out",
         "_out_size",
         "_paused_at",
-        "_peer_host",
         "_pinged_at",
         "_protocol",
         "_reason",
@@ -102,17 +97,14 @@ class Link:
         group: LinkGroup,
         settings: LinkSettings,
         *,
-        admit: Callable[[HandshakeRequest], Refusal | None] | None = None,
+        admit: Admit | None = None,
         counts: LinkCounts | None = None,
     ) -> None:
         self._protocol = protocol
         self.receiver = receiver
         self._group = group
         self._settings = settings
-        self._admit = admit
-        self._handshake: Handshake | None = Handshake(
-            protocol, settings.handshake_size_bytes_max, self._decide
-        )
+        self._handshake: Handshake | None = Handshake(protocol, settings.handshake_size_bytes_max, admit)
         self._headers: tuple[bytes, ...] = ()
         self._can_send = False
         self._out: list[bytes | memoryview] = []
@@ -131,7 +123,6 @@ class Link:
         self._reason = ""
         self.opened = False
         self.closed = True  # there is no connection yet
-        self._peer_host = ""
         self.peer = "?"
         self.sent_count = 0
         self.written_count = 0
@@ -277,8 +268,9 @@ class Link:
         self.closed = False
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
-            self._peer_host = str(address[0])
             self.peer = f"{address[0]}:{address[1]}"
+        assert self._handshake is not None, "it begins now"
+        self._handshake.connected(address, transport.get_extra_info("peercert"))
         self.counts.connections_count += 1
         self._is_counted = True
         now = time.monotonic()
@@ -330,7 +322,8 @@ class Link:
         """The connection is gone, whichever side closed it."""
         self.closed = True
         self._can_send = False
-        self._uncount()
+        if self._is_counted:
+            self.counts.connections_count -= 1
         self._group.links.discard(self)
         self._out = []
         if self._handshake is not None and self._handshake.refused_as is not None:
@@ -351,29 +344,13 @@ class Link:
         self._deadline = deadline
         self._deadline_reason = reason
 
-    def _decide(self, request: Request) -> Refusal | None:
-        """Let the owner of the port decide whether this connection may open."""
-        if self._admit is None:
-            return None
-        headers: dict[str, str] = {}
-        for name, value in request.headers.raw_items():
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        certificate = self._transport.get_extra_info("peercert") or None
-        return self._admit(HandshakeRequest(request.path, headers, self._peer_host, certificate))
-
-    def _uncount(self) -> None:
-        """This connection no longer takes a place on its port."""
-        if self._is_counted:
-            self._is_counted = False
-            self.counts.connections_count -= 1
-
     def _receive_handshake(self, handshake: Handshake, data: bytes) -> bytes:
         """Take in what comes before the connection is open. Returns what follows the handshake."""
         rest = handshake.receive(data)
         self._reason = self._reason or handshake.reason
-        if handshake.refused_as is not None:
-            self._uncount()
+        if handshake.refused_as is not None and self._is_counted:
+            self._is_counted = False
+            self.counts.connections_count -= 1
         if self._protocol.state is State.OPEN:
             self._open()
         self._write_protocol()
