@@ -7,7 +7,7 @@ from taskferry.broker.core.fleet.worker import WorkerState
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from taskferry.broker.metrics.program import process_registry
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX
-from taskferry.transport.handshake import Refusal
+from taskferry.transport.admission import RefusalReason
 
 from tests.unit.layout.source_tree import ROOT
 
@@ -32,7 +32,7 @@ def test_the_families_of_the_process_are_named() -> None:
 
 
 def test_closed_sets_are_whole() -> None:
-    for refusal in Refusal:
+    for refusal in RefusalReason:
         assert f"`{refusal.value}`" in TEXT
     for state in WorkerState:
         assert (f"`{state.value}`" in TEXT) == (state is not WorkerState.GONE)
