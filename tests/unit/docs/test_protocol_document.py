@@ -150,8 +150,8 @@ def type_text(kind: inspect.Type) -> str:
     match kind:
         case inspect.UnionType(types=types):
             parts = [part for part in types if not isinstance(part, inspect.NoneType)]
-            told = " or ".join(type_text(part) for part in parts if not is_unset(part))
-            return told + " or null" * (len(parts) < len(types))
+            listed = " or ".join(type_text(part) for part in parts if not is_unset(part))
+            return listed + " or null" * (len(parts) < len(types))
         case inspect.StrType():
             return "string"
         case inspect.IntType():
@@ -211,11 +211,11 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
 
 
 @pytest.mark.parametrize("title", TABLES)
-def test_every_field_is_told_and_no_other(title: str) -> None:
+def test_every_field_is_listed_and_no_other(title: str) -> None:
     kind = TABLES[title]
-    told = [unquoted(row["field"]) for row in table(MESSAGES[title])]
+    listed = [unquoted(row["field"]) for row in table(MESSAGES[title])]
     tag = kind.__struct_config__.tag_field
-    assert sorted(told) == sorted([*kind.__struct_fields__, *([tag] if tag else [])])
+    assert sorted(listed) == sorted([*kind.__struct_fields__, *([tag] if tag else [])])
 
 
 FIELDS = [
@@ -234,8 +234,8 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
     information = inspect.type_info(kind)
     assert isinstance(information, inspect.StructType)
     (type_,) = (one.type for one in information.fields if one.name == field.name)
-    told, _, unit = row["type"].partition(", ")
-    assert told == type_text(type_)
+    listed, _, unit = row["type"].partition(", ")
+    assert listed == type_text(type_)
     assert unit in ("", "seconds", "bytes")
     if "bound" in row:
         assert row["bound"] == (BOUNDS.get((kind, field.name)) or bound_text(type_))
@@ -243,12 +243,12 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
 
 
 @pytest.mark.parametrize("kind", [messages.Cancel, messages.Ping, messages.Pong])
-def test_the_type_of_each_message_of_the_requester_port_is_told(kind: type[Struct]) -> None:
+def test_the_type_of_each_message_of_the_requester_port_is_listed(kind: type[Struct]) -> None:
     (row,) = (row for row in table(MESSAGES[kind.__name__]) if unquoted(row["field"]) == "type")
     assert f"`{kind.__struct_config__.tag}`" in (row.get("bound"), row["meaning"])
 
 
-def test_a_response_has_the_fields_that_are_told() -> None:
+def test_a_response_has_the_fields_that_are_listed() -> None:
     rows = table(MESSAGES["Response"])
     names = [unquoted(row["field"]) for row in rows]
     assert names == list(messages.Failure.__struct_fields__)
@@ -257,34 +257,34 @@ def test_a_response_has_the_fields_that_are_told() -> None:
     assert "five keys" in MESSAGES["Response"]
 
 
-def test_what_is_told_of_a_delivery_is_all_that_there_is() -> None:
+def test_what_is_listed_of_a_delivery_is_all_that_there_is() -> None:
     (row,) = (row for row in table(MESSAGES["Response"]) if unquoted(row["field"]) == "delivery")
     assert re.findall(r"`(\w+)`:", row["meaning"]) == [errors.NOT_DELIVERED, errors.MAY_HAVE_RUN]
 
 
-def test_the_reasons_of_a_cancel_are_told() -> None:
+def test_the_reasons_of_a_cancel_are_listed() -> None:
     (row,) = table(MESSAGES["cancel"])
     assert re.findall(r"`(\w+)`", row["meaning"]) == list(get_args(CancelReason))
 
 
-def test_the_percentiles_of_a_hedge_are_told() -> None:
+def test_the_percentiles_of_a_hedge_are_listed() -> None:
     fitting = [text for number in range(200) if re.search(messages.HEDGE_PATTERN, text := f"p{number}")]
     assert (fitting[0], fitting[-1], len(fitting)) == ("p1", "p99", 99)
 
 
-def test_the_envelope_of_the_worker_port_is_told() -> None:
-    told = {unquoted(row["field"]): row for row in table(MESSAGES["Envelope"])}
-    assert list(told) == ["type", "msg_id", "timestamp", "data"]
+def test_the_envelope_of_the_worker_port_is_listed() -> None:
+    listed = {unquoted(row["field"]): row for row in table(MESSAGES["Envelope"])}
+    assert list(listed) == ["type", "msg_id", "timestamp", "data"]
     kinds: list[type[Struct]] = [messages.WorkerConnect, messages.Disconnect, messages.Heartbeat]
     kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
     kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment]
     for kind in kinds:
-        assert set(kind.__struct_fields__) <= told.keys()
+        assert set(kind.__struct_fields__) <= listed.keys()
         tag = str(kind.__struct_config__.tag)
         for field in msgspec.structs.fields(kind):
             if field.required and field.name != "timestamp":
-                assert f"`{tag}`" in told[field.name]["meaning"], (tag, field.name)
-    assert told["msg_id"]["bound"] == f"up to {limits.REQUEST_ID_LENGTH_MAX} characters"
+                assert f"`{tag}`" in listed[field.name]["meaning"], (tag, field.name)
+    assert listed["msg_id"]["bound"] == f"up to {limits.REQUEST_ID_LENGTH_MAX} characters"
 
 
 def test_every_message_of_the_worker_port_has_its_part() -> None:
@@ -299,14 +299,14 @@ def test_what_a_name_may_be_made_of_is_the_pattern() -> None:
     length, _, letters = paragraph.partition(" characters of ")
     assert length == f"1 to {limits.NAME_LENGTH_MAX}"
     (letters,) = re.findall("`(.+)`", letters)
-    told = "".join(
+    listed = "".join(
         "".join(map(chr, range(ord(part[0]), ord(part[2]) + 1))) if len(part) == 3 else part
         for part in letters.split()
     )
     every = [chr(number) for number in range(32, 0x250)]
-    assert {one for one in every if re.search(messages.NAME_PATTERN, "a" + one)} == set(told)
+    assert {one for one in every if re.search(messages.NAME_PATTERN, "a" + one)} == set(listed)
     firsts = {one for one in every if re.search(messages.NAME_PATTERN, one)}
-    assert firsts == {one for one in told if one.isalnum()}
+    assert firsts == {one for one in listed if one.isalnum()}
     assert paragraph.endswith(", the first a letter or a digit.")
 
 
@@ -314,27 +314,27 @@ def test_what_a_name_may_be_made_of_is_the_pattern() -> None:
 
 
 def test_the_error_table_is_the_registry() -> None:
-    told = [
+    listed = [
         (unquoted(row["code"]), row["message"], row["retryable"], row["blame"])
         for row in table(PORTS["Errors"])
     ]
-    assert told == [
+    assert listed == [
         (code, error.message, "yes" if error.retryable else "no", error.blame)
         for code, error in errors.REGISTRY.items()
     ]
 
 
-def test_the_codes_that_a_worker_may_give_are_told() -> None:
+def test_the_codes_that_a_worker_may_give_are_listed() -> None:
     (codes,) = re.findall(r"^`code`\s+is\s+one\s+of\s+([^.]+),\s+or\s+one\s+of", TEXT, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", codes)) == errors.WORKER_CODES
 
 
 def test_the_limits_table_is_that_of_the_code() -> None:
-    told = [(unquoted(row["name"]), float(row["value"])) for row in table(PORTS["Limits"])]
-    assert told == [(name, value) for name, value in vars(limits).items() if name.isupper()]
+    listed = [(unquoted(row["name"]), float(row["value"])) for row in table(PORTS["Limits"])]
+    assert listed == [(name, value) for name, value in vars(limits).items() if name.isupper()]
 
 
-def test_the_sub_protocols_are_told() -> None:
+def test_the_sub_protocols_are_listed() -> None:
     offered = {
         unquoted(row["offered"])
         for rows in tables(PORTS["Ports and handshake"])
