@@ -39,9 +39,7 @@ def test_closed_sets_are_whole() -> None:
 
 
 def test_bounds_are_those_of_the_code() -> None:
-    assert f"The first {COMMANDS_LISTED_COUNT_MAX:,} commands" in TEXT
+    assert f"{COMMANDS_LISTED_COUNT_MAX:,} commands" in TEXT
     assert f"`{OTHER}`" in TEXT
-    assert SCRAPES_COUNT_MAX == 4
-    assert "At most four scrapes" in TEXT
-    assert (DURATION_BOUNDS_S[0], DURATION_BOUNDS_S[-1]) == (0.0005, 60.0)
-    assert "from 0.5 ms to 60 s" in TEXT
+    assert f"{SCRAPES_COUNT_MAX} scrapes" in TEXT
+    assert f"from {DURATION_BOUNDS_S[0] * 1000:g} ms to {DURATION_BOUNDS_S[-1]:g} s" in TEXT
