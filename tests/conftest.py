@@ -1,6 +1,9 @@
-"""What holds for every test: no settings from the developer's own shell, and Hypothesis tuned for two busy cores."""
+"""What holds for every test, however it was started: nothing of the shell's own settings, signals as in a foreground
+process, and Hypothesis tuned for two busy cores."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -8,8 +11,39 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-for name in [name for name in os.environ if name.startswith("TASKFERRY_")]:
-    del os.environ[name]
+# Settings of ours and of libraries, how a terminal would look, and proxies, which would catch calls to this machine.
+FOREIGN_PREFIXES = ("TASKFERRY_", "OTEL_")
+FOREIGN_NAMES = {
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "LINES",
+    "NO_COLOR",
+    "PYTHONIOENCODING",
+    "TERM",
+}
+for name in list(os.environ):
+    if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES or name.lower().endswith("_proxy"):
+        del os.environ[name]
+os.environ["PYTHONUTF8"] = "1"  # whatever the locale
+OPEN_FILES_COUNT = 4096
+
+# A shell starts what runs in the background with SIGINT ignored, and nohup with SIGHUP. Programs under test would
+# inherit that. They do not inherit a handler, and one that does nothing leaves this process as it was meant to be.
+if sys.platform != "win32":
+    import resource
+
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python itself ignores
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Some tests have hundreds of connections, and macOS begins with 256 open files.
+    open_files, open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= open_files < OPEN_FILES_COUNT:
+        wanted = OPEN_FILES_COUNT if open_files_max < 0 else min(OPEN_FILES_COUNT, open_files_max)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, open_files_max))
 
 # Under coverage and next to other test processes the time of one example says nothing about the code.
 settings.register_profile(
