@@ -23,12 +23,20 @@ export PYTHONDONTWRITEBYTECODE :=
 # One test process more than cores, for some tests wait, up to the point where starting more costs more than it saves.
 PYTEST_PARALLEL = --dist worksteal --numprocesses \
 	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
+# How long each fuzz target runs, in seconds.
+FUZZ_S ?= 300
+# The C that is written by hand, built so that a wrong access of memory or anything undefined ends the process.
+SANITIZED := .cache/sanitized
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LIBASAN := $(wildcard $(shell gcc -print-file-name=libasan.so 2>/dev/null))
+SANITIZED_PYTHON := LD_PRELOAD=$(LIBASAN) PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/packages $(BIN)/python
+NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; on Debian and Ubuntu: apt install gcc
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test checks lint types layers coverage uncovered unit integration wheel test-compiled \
-	test-deploy soak bench bench-peers simulate docs picture format clean
+	sanitize fuzz fuzz-json fuzz-frames test-deploy soak bench bench-peers simulate docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +65,7 @@ demo: $(READY) ## broker, workers and a stream of requests on this machine, live
 test: ## all that must pass before a change goes in
 	@$(MAKE) --no-print-directory --jobs 2 wheel checks  # one core compiles meanwhile
 	@$(MAKE) --no-print-directory coverage uncovered test-compiled
+	@$(MAKE) --no-print-directory fuzz FUZZ_S=5
 
 checks: lint types layers
 
@@ -94,6 +103,33 @@ test-compiled: wheel ## strategies, core, wire, links, simulations and all over 
 	@mkdir -p "$$TMPDIR"
 	@$(WHEEL_BIN)/python -m pytest --quiet $(PYTEST_PARALLEL) tests/unit/layout/test_installed.py tests/unit/broker \
 		tests/unit/loadbalance tests/unit/protocol tests/unit/transport tests/sim tests/benchmarks tests/integration
+
+sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, under gcc's sanitizers
+	@mkdir -p "$$TMPDIR"
+	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -m pytest --quiet $(PYTEST_PARALLEL) --timeout 300 tests/unit/protocol/test_large.py \
+		tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
+
+fuzz: ## damaged inputs for the same C, FUZZ_S seconds for each of its files (300)
+	@$(MAKE) --no-print-directory --jobs 2 fuzz-json fuzz-frames
+
+ifdef LIBASAN
+fuzz-json fuzz-frames: fuzz-%: $(SANITIZED)/.ready
+	@mkdir -p "$$TMPDIR"
+	@ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 $(SANITIZED_PYTHON) -m tests.fuzz $* --seconds $(FUZZ_S)
+else
+fuzz-json fuzz-frames: fuzz-%: $(READY)
+	@echo "$(NO_SANITIZERS). Only wrong answers are found."
+	@$(BIN)/python -m tests.fuzz $* --seconds $(FUZZ_S)
+endif
+
+$(SANITIZED)/.ready: $(PACKAGED) | $(READY)
+	@test -n "$(LIBASAN)" || { echo "$(NO_SANITIZERS)"; exit 1; }
+	@rm -rf $(SANITIZED)
+	@CC=gcc CFLAGS='$(SANITIZERS)' LDFLAGS='$(SANITIZERS)' TASKFERRY_COMPILED=1 $(BIN)/python setup.py --quiet build \
+		--build-base $(SANITIZED)/build --build-lib $(SANITIZED)/packages
+	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -c 'import taskferry.protocol._json as j, taskferry.transport._frames as f; \
+		assert "$(SANITIZED)" in j.__file__ and "$(SANITIZED)" in f.__file__'
+	@touch $@
 
 test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProxy, Helm, hadolint and systemd-analyze
 	@missing=; \
