@@ -7,10 +7,13 @@ broker; chance is handed in.
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 Chance = Callable[[], float]
 """Gives floats evenly spread over [0, 1), as random.Random.random does."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # plugins and tests are not compiled
 class Candidate:
     """What a strategy sees of a worker. Read only; compared and hashed by identity.
 

@@ -49,3 +49,12 @@ def test_a_requester_ends(programs: Programs, broker: Broker) -> None:
     wait_until(lambda: broker.status()["submitted_count"], "it sends")
     requester.send_signal(signal.SIGUSR1)
     assert requester.wait() != 0
+
+
+def test_a_requester_ends_where_ctrl_c_was_ignored(programs: Programs, broker: Broker) -> None:
+    arguments = ("echo", "--count", "1000000", "--broker", broker.requester_url)
+    background = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + ON_A_TERMINAL
+    requester = programs.start("-c", background, "-m", "taskferry.requester", *arguments)
+    wait_until(lambda: broker.status()["submitted_count"], "it sends")
+    requester.send_signal(signal.SIGUSR1)
+    assert requester.wait() != 0
