@@ -21,6 +21,7 @@ from . import events, limits
 from .command import Command
 from .executors import Executors
 from .runner import Runner
+from .steps import Steps
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,7 @@ class Session:
         if self._runner is not None or self._link is None:
             return
         self._cancel_timer()
-        self._runner = _runner_type()(
+        self._runner = Runner(
             self._commands,
             self._executors,
             self._codec,
@@ -180,6 +181,7 @@ class Session:
             concurrency=self._hello.concurrency,
             worker_id=welcome.worker_id,
             result_size_bytes_max=max(1, welcome.message_size_bytes_max - wire.ENVELOPE_SIZE_BYTES_MAX),
+            steps=_steps_followed(welcome.worker_id),
         )
         self._heartbeat_interval_s = max(welcome.heartbeat_interval, limits.HEARTBEAT_INTERVAL_S_MIN)
         self._timer = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat)
@@ -225,9 +227,10 @@ class Session:
             self._timer = None
 
 
-def _runner_type() -> type[Runner]:
+def _steps_followed(worker_id: str) -> Steps | None:
+    """The listener of a link's steps: its spans if tracing is on."""
     if SWITCH.tracer is None:
-        return Runner
-    from .followed_runner import FollowedRunner  # noqa: PLC0415  needs what only tracing installs
+        return None
+    from .assignment_spans import AssignmentSpans  # noqa: PLC0415  needs what only tracing installs
 
-    return FollowedRunner
+    return AssignmentSpans(SWITCH.tracer, worker_id)
