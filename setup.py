@@ -15,7 +15,9 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).parent
 COMPILED = (
     "broker/core/**/*.py",
+    "broker/core_timer.py",
     "broker/requester_session.py",
+    "broker/session_context.py",
     "broker/worker_session.py",
     "loadbalance/*.py",
     "protocol/frequent.py",

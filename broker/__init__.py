@@ -1,4 +1,4 @@
-"""The shell of the broker: ports, sessions, HTTP, metrics and configuration.
+"""The broker around its core: ports, sessions, HTTP, metrics and settings.
 
-Knows sockets, the real clock and the event loop. Must not know why a worker was chosen: that is `core`.
+Knows sockets, the real clock and the event loop. Does not know why a worker was picked: that is the core's.
 """

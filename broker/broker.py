@@ -1,211 +1,138 @@
-"""The broker as one object in an event loop: ports, sessions, the core, one timer, and an orderly end.
+"""The broker in an event loop: made of its core, two ports and a timer, started, reconfigured and ended in order.
 
-Owns the real clock and the real sockets. Knows when to call the core and never why it decides as it does.
+Composition only: what each part does, and why, is its own.
 """
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 from typing import Final
 
-from ..log.event import tell
-from ..protocol.encodings import Encoding
-from ..protocol.frequent import FrequentMessages
-from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from ..tracing.switch import SWITCH
-from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
-from ..transport.listen import listen
-from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
 from .core.core import Core
-from .core.delivery.deadlines import NEVER
+from .core_timer import CoreTimer
 from .event_log import EventLog
-from .events import HandshakeRefused
 from .loop_lag import LoopLag
+from .operations import Operations
+from .port import Port, PortTaken
+from .read_model import ReadModel
 from .requester_session import RequesterSession
+from .session_context import SessionContext
 from .settings import BrokerSettings
 from .worker_session import WorkerSession
-
-logger = logging.getLogger(__name__)
 
 REQUESTER_HEARTBEAT_INTERVAL_S: Final = 15.0
 REQUESTER_SILENCE_S_MAX: Final = 45.0
 """The requester port is more patient than the worker port: a half-open requester costs a little memory, while a client
-that is slow to read (its library then answers no ping) may still come back for its responses."""
-
-LISTEN_INTERVAL_S: Final = 0.5
-"""How often workers' links are asked whether they are silent: as often as links find that out."""
+that reads slowly (its library then answers no ping) may still come back for its responses."""
 
 DRAIN_LOOK_INTERVAL_S: Final = 0.02
 GOODBYE_S_MAX: Final = 2.5
-"""How long closing handshakes are waited for at the end; a little over a link's own bound."""
-
-
-ReceiverFactory = Callable[[], Receiver | str]
-
-
-class PortTaken(Exception):
-    """A port that the broker was to listen on cannot be had: one line that says which and why."""
+"""How long the end waits for closing handshakes; a little over a link's own bound."""
 
 
 class Broker:
     """A running broker. `start`, then `stop`; both once, in one event loop.
 
-    `worker_port` and `requester_port` are the real ports once started, also where the settings said 0.
+    Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
+    `settings`, those in force; `read_model` and `operations`, through which it is shown and operated.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
         self.settings = settings
         self.version = version("taskferry")
-        self.data_size_bytes_max = settings.message_size_bytes_max - ENVELOPE_SIZE_BYTES_MAX
-        self.core = self._make_core()
-        self.frequent_messages: dict[Encoding, FrequentMessages] = {
-            encoding: FrequentMessages(encoding) for encoding in Encoding
-        }
-        self.worker_sessions: dict[WorkerSession, None] = {}
-        self.requester_sessions: dict[RequesterSession, None] = {}
-        self.worker_connections_count = 0
-        self.requester_connections_count = 0
-        """Connections on each port, those still shaking hands included."""
-        self.link_counts = {"worker": LinkCounts(), "requester": LinkCounts()}
-        """What has passed through each port."""
-        self.loop_lag = LoopLag()
-        self.started_at = time.monotonic()
+        self.core = _core(settings)
+        self.operations = Operations(self.core)
         self.worker_port = 0
         self.requester_port = 0
-        self.wakes_at = NEVER
-        """When the one timer goes off, on the monotonic clock."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._listen_at = 0.0
-        self._servers: list[asyncio.Server] = []
+        self._loop_lag = LoopLag()
+        self._timer = CoreTimer(self.core)
+        size_bytes_max = settings.message_size_bytes_max
+        context = SessionContext(self.core, self._timer, f"taskferry/{self.version}", size_bytes_max)
+        self._workers = Port(
+            "worker",
+            lambda port: WorkerSession(context, port.sessions),
+            LinkSettings(message_size_bytes_max=size_bytes_max),
+            settings.connections_count_max,
+        )
+        self._requesters = Port(
+            "requester",
+            lambda port: RequesterSession(context, port.sessions),
+            LinkSettings(
+                message_size_bytes_max=size_bytes_max,
+                heartbeat_interval_s=REQUESTER_HEARTBEAT_INTERVAL_S,
+                silence_s_max=REQUESTER_SILENCE_S_MAX,
+                reads_only_while_writable=True,
+            ),
+            settings.connections_count_max,
+        )
+        self.read_model = ReadModel(
+            self.core,
+            self._workers,
+            self._requesters,
+            self._loop_lag.histogram,
+            version=self.version,
+            strategy=settings.strategy,
+        )
 
     async def start(self) -> None:
         """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
-        self._loop = asyncio.get_running_loop()
-        self._group = LinkGroup(self.core.turn_ended)
-        size_bytes_max = self.settings.message_size_bytes_max
-        worker_links = LinkSettings(message_size_bytes_max=size_bytes_max)
-        requester_links = LinkSettings(
-            message_size_bytes_max=size_bytes_max,
-            heartbeat_interval_s=REQUESTER_HEARTBEAT_INTERVAL_S,
-            silence_s_max=REQUESTER_SILENCE_S_MAX,
-            reads_only_while_writable=True,
-        )
+        self._group = LinkGroup(self.core.turn_ended, self._check_workers)
         try:
-            self.worker_port = await self._open_port(
-                "worker", self.settings.worker_port, self._make_worker_session, worker_links
-            )
-            self.requester_port = await self._open_port(
-                "requester", self.settings.requester_port, self._make_requester_session, requester_links
-            )
+            await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
+            await self._requesters.open(self.settings.host, self.settings.requester_port, self._group)
         except PortTaken:
             self._close_ports()
             self._group.close()
             raise
-        self.loop_lag.start()
+        self.worker_port, self.requester_port = self._workers.number, self._requesters.number
+        self._loop_lag.start()
 
     def reconfigure(self, settings: BrokerSettings) -> None:
-        """Go on with other settings, of which the live ones count (see settings.py). Raises StrategyError, and nothing
-        has changed then."""
+        """Apply the live ones of other settings (see settings.py). Raises StrategyError; nothing has changed then."""
         choice = settings.strategy_choice(random.random)
         self.settings = settings
+        self.read_model.strategy = settings.strategy
+        self._workers.connections_count_max = settings.connections_count_max
+        self._requesters.connections_count_max = settings.connections_count_max
         self.core.reconfigure(settings.core_settings(), choice, time.monotonic())
 
     async def stop(self, grace_s: float) -> None:
-        """Take nothing new, give what is in flight `grace_s` seconds to end, answer the rest, say goodbye, close."""
+        """Accept nothing new, give what is in flight `grace_s` seconds to end, fail the rest, say goodbye, close."""
         self.core.drain()
         self._close_ports()
         give_up_at = time.monotonic() + grace_s
         while self.core.counts.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self.core.stop(time.monotonic())
-        for requester_session in tuple(self.requester_sessions):
-            requester_session.close(1012, "broker is going away")
-        for worker_session in tuple(self.worker_sessions):
-            worker_session.say_goodbye("broker is going away")
+        for requester in tuple(self._requesters.sessions):
+            requester.close(1012, "broker is going away")
+        for worker in tuple(self._workers.sessions):
+            worker.say_goodbye("broker is going away")
         give_up_at = time.monotonic() + GOODBYE_S_MAX
         while self._group.links and time.monotonic() < give_up_at:  # noqa: ASYNC110  nor do links
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
-        if self._timer is not None:
-            self._timer.cancel()
-        self.loop_lag.stop()
+        self._timer.stop()
+        self._loop_lag.stop()
         self._group.close()
 
-    def _make_core(self) -> Core:
-        settings, choice = self.settings.core_settings(), self.settings.strategy_choice(random.random)
-        if SWITCH.tracer is None:
-            return Core(settings, choice, EventLog())
-        from .request_spans import RequestSpans  # noqa: PLC0415  needs what only tracing installs
-
-        return Core(settings, choice, EventLog(), RequestSpans(SWITCH.tracer))
-
-    def wake_at(self, at: float) -> None:
-        """Have the core's deadlines looked at when the monotonic clock says `at`."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.wakes_at = at
-        self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self.wakes_at = NEVER
-        now = time.monotonic()
-        self.core.advance(now)
-        if now >= self._listen_at:
-            self._listen_at = now + LISTEN_INTERVAL_S
-            for session in self.worker_sessions:
-                session.listen(now)
-        if self.core.next_at < NEVER:
-            self.wake_at(self.core.next_at)
-
-    async def _open_port(
-        self, name: str, port: int, make_receiver: ReceiverFactory, settings: LinkSettings
-    ) -> int:
-        counts = self.link_counts[name]
-        host = self.settings.host
-        try:
-            never_opened = partial(_handshake_ended, name)
-            server = await listen(
-                host, port, make_receiver, self._group, settings, never_opened=never_opened, counts=counts
-            )
-        except OSError as error:
-            raise PortTaken(f"{name} port {host}:{port}: {describe_os_error(error)}") from None
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
-
-    def _make_worker_session(self) -> Receiver | str:
-        if self.worker_connections_count >= self.settings.connections_count_max:
-            return self._refusal("worker")
-        self.worker_connections_count += 1
-        return WorkerSession(self)
-
-    def _make_requester_session(self) -> Receiver | str:
-        if self.requester_connections_count >= self.settings.connections_count_max:
-            return self._refusal("requester")
-        self.requester_connections_count += 1
-        return RequesterSession(self)
-
-    def _refusal(self, port: str) -> str:
-        return f"over {self.settings.connections_count_max} connections on the {port} port (connections_count_max)"
+    def _check_workers(self, now: float) -> None:
+        for session in tuple(self._workers.sessions):
+            session.check(now)
 
     def _close_ports(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self._workers.close()
+        self._requesters.close()
 
 
-def _handshake_ended(port: str, peer: str, reason: str) -> None:
-    """Whoever goes by itself was only looking whether somebody listens, as load balancers do."""
-    if not reason.startswith("connection lost"):
-        tell(logger, HandshakeRefused(port, peer, reason.removeprefix("handshake refused: ")))
+def _core(settings: BrokerSettings) -> Core:
+    """A core, which reports its steps if requests are traced."""
+    core_settings, choice = settings.core_settings(), settings.strategy_choice(random.random)
+    if SWITCH.tracer is None:
+        return Core(core_settings, choice, EventLog())
+    from .request_spans import RequestSpans  # noqa: PLC0415  needs what only tracing installs
 
-
-def describe_os_error(error: OSError) -> str:
-    """Short, and for people."""
-    text = (error.strerror or str(error)).lower()
-    return "already in use by another program" if "in use" in text else text
+    return Core(core_settings, choice, EventLog(), RequestSpans(SWITCH.tracer))

@@ -22,8 +22,8 @@ def broker(context: click.Context, /, **_: Any) -> None:
 
     Exit codes: 0 stopped as asked; 2 a setting is wrong, or a port could not be bound.
     """
-    from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` needs none of these
-    from .broker import PortTaken  # noqa: PLC0415
+    from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` must not wait for what a broker needs
+    from .port import PortTaken  # noqa: PLC0415
     from .run import run  # noqa: PLC0415
     from .strategies import StrategyError  # noqa: PLC0415
 

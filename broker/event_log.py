@@ -1,4 +1,4 @@
-"""What the core tells of its workers and queues, as events for the person who runs the broker."""
+"""Logs what the core reports of its workers and queues, as events for the operator."""
 
 import logging
 

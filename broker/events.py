@@ -1,7 +1,7 @@
-"""What a broker tells the person who runs it: every line of its log that is ours.
+"""What a broker logs for its operator: every event that is ours.
 
-Names, levels and fields; docs/log.md is written from them. Must not know when any of it happens. No field may hold data
-of a request, a handler's own words, or what lets somebody in.
+Names, levels and fields; docs/log.md is generated from them. Knows nothing of when any of it happens. No field may hold
+data of a request, a handler's own words, or a secret.
 """
 
 import logging
@@ -24,21 +24,21 @@ class BrokerStarted(Event, frozen=True):
 
 
 class BrokerDraining(Event, frozen=True):
-    """The broker was told to stop: it takes nothing new, and waits for what is in flight."""
+    """The broker is stopping: it accepts nothing new, and waits for the requests in flight."""
 
-    text: ClassVar[str] = "draining: {in_flight_count} requests in flight, {grace_s:g} s at most"
+    text: ClassVar[str] = "draining: {in_flight_count} requests in flight, at most {grace_s:g} s"
     in_flight_count: int
     grace_s: float
 
 
 class BrokerStopped(Event, frozen=True):
-    """The broker ends, in an orderly way."""
+    """The broker has stopped in an orderly way."""
 
     text: ClassVar[str] = "stopped"
 
 
 class WorkerJoined(Event, frozen=True):
-    """A worker was taken in."""
+    """A worker was registered."""
 
     text: ClassVar[str] = "worker {worker} joined from {peer}: {commands_count} commands, {slots_count} slots"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
@@ -49,7 +49,7 @@ class WorkerJoined(Event, frozen=True):
 
 
 class WorkerLeft(Event, frozen=True):
-    """A worker's connection is gone. `reason`: `closed by peer`, `silent for 8 s`, `connection lost` and the like."""
+    """A worker's connection is closed. `reason`: `closed by peer`, `silent for 8 s`, `connection lost` and the like."""
 
     text: ClassVar[str] = "worker {worker} left: {reason}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
@@ -59,8 +59,8 @@ class WorkerLeft(Event, frozen=True):
 
 
 class WorkerRefused(Event, frozen=True):
-    """A connection on the worker port was closed, because of what it said first, or because it said nothing. `code`: as
-    in the error registry."""
+    """A connection on the worker port was closed because of its first message, or because it sent none. `code`: as in
+    the error registry."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} from {peer} was refused: {reason}"
@@ -72,7 +72,7 @@ class WorkerRefused(Event, frozen=True):
 
 
 class WorkerSuspect(Event, frozen=True):
-    """A worker's link is silent, or its canary is overdue: it gets nothing while others are well."""
+    """A worker's link is silent, or its canary is overdue: it gets nothing while other workers are healthy."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} is suspect (was {before}): {reason}"
@@ -83,8 +83,8 @@ class WorkerSuspect(Event, frozen=True):
 
 
 class WorkerEjected(Event, frozen=True):
-    """A worker failed where others did not: it gets nothing for a while. `reason` is without the handler's own words;
-    these stand in `/api/workers`."""
+    """A worker failed when others did not: it gets nothing for a while. `reason` leaves out the handler's own words,
+    which `/api/workers` shows."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} is ejected (was {before}): {reason}"
@@ -95,7 +95,7 @@ class WorkerEjected(Event, frozen=True):
 
 
 class WorkerProbed(Event, frozen=True):
-    """An ejection is over: one assignment shall show what the worker is worth."""
+    """An ejection is over: one assignment will show whether the worker has recovered."""
 
     text: ClassVar[str] = "worker {worker} is probing (was {before}): {reason}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
@@ -105,7 +105,7 @@ class WorkerProbed(Event, frozen=True):
 
 
 class WorkerReadmitted(Event, frozen=True):
-    """A worker is well again, after an ejection or a doubt."""
+    """A worker is healthy again, after it was ejected or suspect."""
 
     text: ClassVar[str] = "worker {worker} is healthy (was {before})"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
@@ -114,34 +114,34 @@ class WorkerReadmitted(Event, frozen=True):
 
 
 class WorkerLeaving(Event, frozen=True):
-    """A worker said `disconnect`: it gets nothing more, and ends what it has. `reason`: its own word, may be empty."""
+    """A worker said `disconnect`: it gets nothing more, and finishes what it has. `reason`: its own, or empty."""
 
-    text: ClassVar[str] = "worker {worker} drains: {reason}"
+    text: ClassVar[str] = "worker {worker} is leaving: {reason}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     reason: str
 
 
 class WorkerDrained(Event, frozen=True):
-    """An operator drains a worker, which has that `state` now."""
+    """An operator drained a worker, which is in `state` now."""
 
-    text: ClassVar[str] = "worker {worker} is drained, as an operator wishes; it is {state}"
+    text: ClassVar[str] = "worker {worker} was drained by an operator; it is {state}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     state: str
 
 
 class WorkerUndrained(Event, frozen=True):
-    """An operator has taken a drain back."""
+    """An operator undid the draining of a worker."""
 
-    text: ClassVar[str] = "worker {worker} is given requests again, as an operator wishes; it is {state}"
+    text: ClassVar[str] = "an operator undid the draining of worker {worker}; it is {state}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     state: str
 
 
 class WorkerMessageRefused(Event, frozen=True):
-    """A worker sent what makes no sense, and was told so. `reason` is without what it quotes of the message."""
+    """A worker sent an invalid message, and got an error. `reason` leaves out what the error quotes of the message."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} sent a bad message: {reason}"
@@ -152,7 +152,7 @@ class WorkerMessageRefused(Event, frozen=True):
 
 
 class WorkerComplained(Event, frozen=True):
-    """A worker did not understand the broker. `code`: as in the error registry, else `other`."""
+    """A worker sent an error about a message of the broker. `code`: as in the error registry, else `other`."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} did not understand the broker: {code}"
@@ -162,10 +162,10 @@ class WorkerComplained(Event, frozen=True):
 
 
 class SlowReaderClosed(Event, frozen=True):
-    """A peer did not read what it was sent, and was cut off. `port`: `worker` or `requester`."""
+    """A peer did not read what it was sent, and was disconnected. `port`: `worker` or `requester`."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "{port} port: {peer} was cut off: {reason}"
+    text: ClassVar[str] = "{port} port: {peer} was disconnected: {reason}"
     same: ClassVar[tuple[str, ...] | None] = ("port", "reason")
     port: str
     peer: str
@@ -176,7 +176,7 @@ class HandshakeRefused(Event, frozen=True):
     """A connection did not become a WebSocket. `port`: `worker` or `requester`."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "{port} port: handshake of {peer} refused: {reason}"
+    text: ClassVar[str] = "{port} port: handshake from {peer} refused: {reason}"
     same: ClassVar[tuple[str, ...] | None] = ("port", "reason")
     port: str
     peer: str
@@ -184,11 +184,11 @@ class HandshakeRefused(Event, frozen=True):
 
 
 class OverloadBegan(Event, frozen=True):
-    """More comes for a command, or for one target of it, than its workers can do. `target` may be empty."""
+    """A command, or one target of it, gets more requests than its workers can do. `target` may be empty."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = (
-        "{command} is overloaded: {queued_count} requests wait; newest first now, the oldest are refused"
+        "{command} is overloaded: {queued_count} requests wait; the newest go first now, the oldest are rejected"
     )
     same: ClassVar[tuple[str, ...] | None] = ("command", "target")
     command: str
@@ -197,7 +197,7 @@ class OverloadBegan(Event, frozen=True):
 
 
 class OverloadEnded(Event, frozen=True):
-    """It is worked off."""
+    """The overload of a command, or of one target of it, is over."""
 
     text: ClassVar[str] = "{command} is no longer overloaded"
     same: ClassVar[tuple[str, ...] | None] = ("command", "target")

@@ -1,4 +1,4 @@
-"""One requester's connection: frames to the core's calls, and the core's answers to frames.
+"""One requester's connection: turns frames into calls of the core, and the core's answers into frames.
 
 Knows the wire of the requester port and which call each message means; knows no rule of what happens to a request.
 """
@@ -6,7 +6,6 @@ Knows the wire of the requester port and which call each message means; knows no
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import astuple
@@ -22,30 +21,30 @@ from ..protocol.messages import Cancel, Pong, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from .core.call import Call
+from .core.core import Core
 from .core.failure import Failure, failure_of
 from .core.requester import Requester
+from .core_timer import CoreTimer
 from .events import SlowReaderClosed
-
-if TYPE_CHECKING:
-    from .broker import Broker
+from .session_context import ANONYMOUS, SessionContext
 
 logger = logging.getLogger(__name__)
 
-ANONYMOUS = "anonymous"
-
 
 class RequesterSession:
-    """Receives from one link and is the core's port to it."""
+    """Receives from one link, and is the core's port to it."""
 
     __slots__ = (
-        "_broker",
         "_codec",
+        "_context",
         "_core",
         "_data_size_bytes_max",
         "_decode_large",
         "_frequent",
         "_link",
         "_requester",
+        "_sessions",
+        "_timer",
         "encoding",
     )
 
@@ -55,10 +54,13 @@ class RequesterSession:
     _frequent: FrequentMessages
     encoding: Encoding
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._core = broker.core
-        self._data_size_bytes_max = broker.data_size_bytes_max
+    def __init__(self, context: SessionContext, sessions: dict["RequesterSession", None]) -> None:
+        """`sessions`: those of its port, to which it belongs while its link is open."""
+        self._context = context
+        self._sessions = sessions
+        self._core: Core = context.core
+        self._timer: CoreTimer = context.timer
+        self._data_size_bytes_max = context.data_size_bytes_max
 
     # --- from the link ---
 
@@ -67,9 +69,9 @@ class RequesterSession:
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
         self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
-        self._frequent = self._broker.frequent_messages[link.encoding]
+        self._frequent = self._context.frequent[link.encoding]
         self._requester = self._core.requester_joined(self, ANONYMOUS)
-        self._broker.requester_sessions[self] = None
+        self._sessions[self] = None
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -96,7 +98,7 @@ class RequesterSession:
                     self._refuse(errors.TooLarge(text), payload)
                     continue
                 if len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
-                    # A Raw keeps its whole message in memory, and the queue's bound counts `data` alone.
+                    # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
                     data = data.copy()
             # One call for all fields: each read of a Struct's field costs compiled code as much.
             _, request_id, _, timeout_s, idempotent, priority, affinity, trace, target, hedge, _ = astuple(
@@ -115,8 +117,8 @@ class RequesterSession:
                 hedge,
             )
             core.submit(requester, call, now)
-        if core.deadlines.next_at < self._broker.wakes_at:  # all else that the core waits for has been told
-            self._broker.wake_at(core.deadlines.next_at)
+        if core.deadlines.next_at < self._timer.wakes_at:  # nothing else that is due has moved forward
+            self._timer.wake_at(core.deadlines.next_at)
 
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"
@@ -124,10 +126,7 @@ class RequesterSession:
         self._refuse(errors.BadRequest(text), b"")
 
     def link_closed(self, reason: str) -> None:
-        self._broker.requester_connections_count -= 1
-        if self not in self._broker.requester_sessions:
-            return  # the handshake never ended
-        del self._broker.requester_sessions[self]
+        del self._sessions[self]
         if reason.startswith(SLOW_READER):
             tell(logger, SlowReaderClosed("requester", self._link.peer, reason))
         self._core.requester_left(self._requester, time.monotonic())
@@ -162,7 +161,7 @@ class RequesterSession:
     # --- inside ---
 
     def close(self, code: int, reason: str) -> None:
-        """Close the connection once all that is queued for it has gone out."""
+        """Close the connection once all that is queued for it has been sent."""
         self._link.close(code, reason)
 
     def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
@@ -180,6 +179,6 @@ class RequesterSession:
             self._link.send(self._codec.encode(Pong(message.request_id)))
 
     def _refuse(self, error: errors.TaskferryError, payload: bytes) -> None:
-        """Answer a message that could not even be submitted, under its request_id where that can be read."""
+        """Answer a message that could not even be submitted, under its request_id if that can be read."""
         request_id = text_or_none(self._codec.ids_in(payload).request_id)
         self._core.refuse(self._requester, request_id, failure_of(error))

@@ -60,9 +60,9 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
 async def _started_http(broker: Broker) -> "HttpServer":
     from .http.server import HttpServer  # noqa: PLC0415  workers can connect while the HTTP libraries load
 
-    http = HttpServer(broker)
+    http = HttpServer(broker.read_model, broker.operations)
     try:
-        await http.start()
+        await http.start(broker.settings.host, broker.settings.http_port)
     except BaseException:
         await broker.stop(0)
         raise

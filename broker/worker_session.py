@@ -1,13 +1,12 @@
-"""One worker's connection: frames to the core's calls, and the core's assignments to frames.
+"""One worker's connection: turns frames into calls of the core, and the core's assignments into frames.
 
 Knows the wire of the worker port; knows neither why a worker was picked nor what becomes of a response.
 """
 
-import asyncio
 import logging
 import time
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..log.event import tell, without_quoted
 from ..protocol import errors, limits, messages
@@ -20,37 +19,38 @@ from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
+from .core.core import Core
 from .core.fleet.worker import Worker
 from .core.offer import Offer
 from .core.ports import CancelReason
 from .core.request import Request
-from .requester_session import ANONYMOUS
-
-if TYPE_CHECKING:
-    from .broker import Broker
+from .core_timer import CoreTimer
+from .session_context import ANONYMOUS, SessionContext
 
 logger = logging.getLogger(__name__)
 
 POLICY_VIOLATION: Final = 1008
 
 CANARY_REQUEST_ID: Final = "canary"
-"""What stands where an assignment carries its requester's id."""
+"""Takes the place of the requester's request_id in a canary's assignment."""
 
 
 class WorkerSession:
-    """Receives from one link and is the core's port to it. Until the worker has said `connect`, `worker` is None."""
+    """Receives from one link, and is the core's port to it. `worker` is None until the worker has said `connect`."""
 
     __slots__ = (
-        "_broker",
         "_codec",
-        "_connect_timer",
+        "_connect_by",
+        "_context",
         "_core",
         "_data_size_bytes_max",
         "_decode_large",
         "_frequent",
         "_hello_msg_id",
-        "_is_rejected",
+        "_is_over",
         "_is_silent",
+        "_sessions",
+        "_timer",
         "encoding",
         "link",
         "worker",
@@ -59,15 +59,19 @@ class WorkerSession:
     link: Link
     _codec: Codec
     _frequent: FrequentMessages
-    _connect_timer: asyncio.TimerHandle
     encoding: Encoding
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
-        self._core = broker.core
-        self._data_size_bytes_max = broker.data_size_bytes_max
+    def __init__(self, context: SessionContext, sessions: dict["WorkerSession", None]) -> None:
+        """`sessions`: those of its port, to which it belongs while its link is open."""
+        self._context = context
+        self._sessions = sessions
+        self._core: Core = context.core
+        self._timer: CoreTimer = context.timer
+        self._data_size_bytes_max = context.data_size_bytes_max
+        self._connect_by = 0.0
         self._hello_msg_id: str | None = None
-        self._is_rejected = False
+        self._is_over = False
+        """The worker was refused or replaced: what still arrives before its link closes is ignored."""
         self._is_silent = False
         self.worker: Worker | None = None
 
@@ -78,11 +82,9 @@ class WorkerSession:
         self.encoding = link.encoding
         self._codec = CODECS[link.encoding]
         self._decode_large = LARGE_FROM_WORKER_DECODERS[link.encoding]
-        self._frequent = self._broker.frequent_messages[link.encoding]
-        self._broker.worker_sessions[self] = None
-        self._connect_timer = asyncio.get_running_loop().call_later(
-            limits.HANDSHAKE_S_MAX, self._connect_overdue
-        )
+        self._frequent = self._context.frequent[link.encoding]
+        self._connect_by = time.monotonic() + limits.HANDSHAKE_S_MAX
+        self._sessions[self] = None
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -116,18 +118,13 @@ class WorkerSession:
         )
 
     def link_closed(self, reason: str) -> None:
-        self._broker.worker_connections_count -= 1
-        if self not in self._broker.worker_sessions:
-            return  # the handshake never ended
-        del self._broker.worker_sessions[self]
-        self._connect_timer.cancel()
+        del self._sessions[self]
         if reason.startswith(SLOW_READER):
             tell(logger, events.SlowReaderClosed("worker", self.link.peer, reason))
         worker, self.worker = self.worker, None
-        if worker is None or self._core.roster.workers.get(worker.worker_id) is not worker:
-            return
-        tell(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
-        self._core.worker_left(worker, time.monotonic())
+        if worker is not None:
+            tell(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
+            self._core.worker_left(worker, time.monotonic())
 
     # --- from the core ---
 
@@ -138,8 +135,8 @@ class WorkerSession:
     def welcome(self, worker_id: str) -> None:
         welcome = messages.Welcome(
             worker_id,
-            message_size_bytes_max=self._broker.settings.message_size_bytes_max,
-            broker=f"taskferry/{self._broker.version}",
+            message_size_bytes_max=self._context.message_size_bytes_max,
+            broker=self._context.broker,
         )
         self.link.send(self._codec.encode(messages.Connected(welcome, self._hello_msg_id, time.time())))
 
@@ -173,14 +170,22 @@ class WorkerSession:
         self.link.send(self._codec.encode(message))
 
     def replaced(self) -> None:
-        self.link.abort("the same worker has connected anew")
+        self.worker = None
+        self._is_over = True
+        self.link.abort("the same worker has connected again")
 
     # --- from the broker ---
 
-    def listen(self, now: float) -> None:
-        """Tell the core where the link has fallen silent, or speaks again."""
+    def check(self, now: float) -> None:
+        """Refuse a worker that does not say `connect`; notify the core if the link has fallen silent, or is heard from
+        again. To be called twice a second, after the link's own check."""
         worker = self.worker
-        if worker is None or self._is_silent is self.link.is_silent:
+        if worker is None:
+            if now >= self._connect_by and not self._is_over:
+                text = f"connect: not sent within {limits.HANDSHAKE_S_MAX:g} s"
+                self._refuse(errors.BadMessage(text), b"")
+            return
+        if self._is_silent is self.link.is_silent:
             return
         self._is_silent = self.link.is_silent
         if self._is_silent:
@@ -189,7 +194,7 @@ class WorkerSession:
             self._core.worker_heard(worker, now)
 
     def say_goodbye(self, reason: str) -> None:
-        """Tell the worker that the broker goes away, and close."""
+        """Send `disconnect`, because the broker goes away, and close."""
         self.link.send(
             self._codec.encode(messages.Disconnect(messages.Reason(reason), timestamp=time.time()))
         )
@@ -202,11 +207,11 @@ class WorkerSession:
         return self.link.peer if self.worker is None else self.worker.worker_id
 
     def _control(self, message: messages.FromWorker, payload: bytes, now: float) -> None:
-        if self._is_rejected:
-            return  # what was on its way before the close has gone round
+        if self._is_over:
+            return
         worker = self.worker
         if worker is None and not isinstance(message, messages.WorkerConnect):
-            self._reject(errors.BadMessage("type: the first message of a worker must be connect"), payload)
+            self._refuse(errors.BadMessage("type: the first message of a worker must be connect"), payload)
             return
         match message:
             case messages.WorkerConnect():
@@ -226,11 +231,11 @@ class WorkerSession:
             case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
-                raise AssertionError("a response from a worker that is taken in does not come here")
+                raise AssertionError("a registered worker's response is not handled here")
 
     def _connect(self, message: messages.WorkerConnect, payload: bytes, now: float) -> None:
         if self.worker is not None:
-            self._complain(errors.BadMessage("type: connect was said already on this connection"), payload)
+            self._complain(errors.BadMessage("type: connect was sent already on this connection"), payload)
             return
         hello = message.data
         if hello.canary is not None and hello.canary not in hello.commands:
@@ -242,28 +247,23 @@ class WorkerSession:
         try:
             self.worker = self._core.worker_joined(worker_id, offer_of(hello), self, ANONYMOUS, now)
         except errors.WorkerIdTaken as error:
-            self._reject(error, payload, worker_id)
+            self._refuse(error, payload, worker_id)
             return
-        self._connect_timer.cancel()
-        if self._core.next_at < self._broker.wakes_at:
-            self._broker.wake_at(self._core.next_at)
+        if self._core.next_at < self._timer.wakes_at:
+            self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
         tell(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
 
-    def _connect_overdue(self) -> None:
-        text = f"connect: not said within {limits.HANDSHAKE_S_MAX:g} s"
-        self._reject(errors.BadMessage(text), b"")
-
-    def _reject(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
-        """Say why, and close. `worker_id`: the one that it asked for."""
-        self._is_rejected = True
+    def _refuse(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
+        """Send the error, and close. `worker_id`: the one that it wanted."""
+        self._is_over = True
         reason = without_quoted(error.text)
         tell(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
         self._send_fault(error, payload)
         self.link.close(POLICY_VIOLATION, error.text)
 
     def _complain(self, error: TaskferryError, payload: bytes) -> None:
-        """Tell the worker what was wrong with its message; the connection lives on."""
+        """Send the error in a worker's message; the connection stays open."""
         tell(logger, events.WorkerMessageRefused(self._who, error.code, without_quoted(error.text)))
         self._send_fault(error, payload)
 

@@ -1,4 +1,4 @@
-"""One end of one WebSocket connection, for either role, on asyncio.
+"""One end of a WebSocket connection, in either role, on asyncio: frames, joined writes, keepalive, back-pressure.
 
-Knows frames, joined writes, keepalive and back-pressure. Must not know what a message means.
+Knows nothing of what a message means.
 """

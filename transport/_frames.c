@@ -1,7 +1,7 @@
-/* The common WebSocket frame, cut and made at the speed of memory: the compiled twin of frames.py.
+/* The common WebSocket frame, parsed and built at the speed of memory: the compiled twin of frames.py.
  *
- * Knows the layout of RFC 6455 (5.2) as far as frames.py says, does exactly what that file does, and is used instead
- * of it where it was built; the tests run both against each other. Keeps no hold of what it is given.
+ * Knows the layout of RFC 6455 (5.2) as far as frames.py says, does exactly what that file does, and replaces it if it
+ * was built; the tests run both against each other. Keeps no reference to what it is passed.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -94,7 +94,7 @@ static PyObject *cut_frames(PyObject *module, PyObject *const *args, Py_ssize_t 
             }
             head_size += 8;
         } else if (length > 127) {
-            break; /* the mask bit is not what the role demands */
+            break; /* the mask bit is wrong for the role */
         }
         if (length > (uint64_t)size_max || (uint64_t)left < (uint64_t)head_size + length) {
             break;
@@ -170,7 +170,7 @@ static PyObject *masked_frame(PyObject *module, PyObject *const *args, Py_ssize_
 /* LargeFrame of frames.py. */
 typedef struct {
     PyObject_HEAD
-    PyObject *payload; /* filled up to `filled_size`; NULL once it was handed out */
+    PyObject *payload; /* filled up to `filled_size`; NULL once it was returned */
     Py_ssize_t size, filled_size;
     uint32_t key;
     uint64_t seen;

@@ -1,22 +1,22 @@
 """When to try a lost connection again: exponential backoff with full jitter.
 
-Source: Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): with full jitter the clients that
-a restart threw out at once come back spread over the whole interval. Knows no clock; chance is handed in.
+Source: Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015): with full jitter, clients that a
+restart disconnected all at once come back spread over the whole interval. Knows no clock; random numbers are passed in.
 """
 
 from collections.abc import Callable
 from typing import Final
 
 BACKOFF_FIRST_S: Final = 0.2
-"""The first wait lies between 0 and this: a broker that merely restarts is found again at once."""
+"""The first wait is between 0 and this, so that a broker that merely restarts is found again at once."""
 
 BACKOFF_MAX_S: Final = 3.0
-"""No wait is longer, so that a broker that is back is being served within 5 s. A thousand workers then knock 700 times
-a second at the most, which a broker takes without effort."""
+"""No wait is longer, so that a broker that is back has its workers within 5 s. A thousand workers then try at most 700
+times a second, which a broker handles easily."""
 
 
 class Backoff:
-    """The waits between attempts, in seconds. `chance` gives a float in [0, 1)."""
+    """The waits between attempts, in seconds. `chance` returns a random float in [0, 1)."""
 
     __slots__ = ("_chance", "attempt_count")
 
@@ -31,5 +31,5 @@ class Backoff:
         return ceiling_s * self._chance()
 
     def reset(self) -> None:
-        """An attempt succeeded: begin anew."""
+        """An attempt succeeded: start over."""
         self.attempt_count = 0

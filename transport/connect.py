@@ -1,6 +1,6 @@
 """Opening a link from the client's side: one attempt, bounded in time, with an error that says what went wrong.
 
-Trying again, and when, is the caller's business (backoff.py has the times).
+Whether and when to try again is up to the caller (backoff.py has the times).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from .settings import LinkSettings
 from .websocket_log import websocket_logger
 
 _ERROR_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
-"""Where a host has several addresses, asyncio raises one OSError without a number and with all of them in its text."""
+"""If a host has several addresses, asyncio raises one OSError without a number and with all of them in its text."""
 
 
 class ConnectError(Exception):
@@ -37,7 +37,7 @@ class ConnectError(Exception):
 
 
 class _Opening:
-    """Stands before the real receiver until the handshake is over, and hands the outcome to whoever waits."""
+    """Takes the place of the real receiver until the handshake is over, and passes the outcome to `connect`."""
 
     def __init__(self, receiver: Receiver) -> None:
         self.receiver = receiver
@@ -61,7 +61,7 @@ class _Opening:
 
 
 def check_url(url: str) -> WebSocketURI:
-    """`url`, taken apart. Raises ConnectError (permanent) where it is no WebSocket URL."""
+    """`url`, parsed. Raises ConnectError (permanent) if it is not a WebSocket URL."""
     try:
         uri = parse_uri(url)
         uri.host.encode("idna")  # as the resolver will
@@ -77,7 +77,7 @@ async def connect(
     """Open a link to `url` (`ws://` or `wss://`) that speaks `encoding`.
 
     Returns once the handshake is done; `receiver.link_opened` has then been called. Raises ConnectError, at the latest
-    after `settings.handshake_s_max` seconds; `receiver` then hears nothing.
+    after `settings.handshake_s_max` seconds; `receiver` is not called then.
     """
     uri = check_url(url)
     protocol = ClientProtocol(
@@ -103,13 +103,13 @@ async def connect(
         link.abort("cancelled")
         group.links.discard(
             link
-        )  # uvloop forgets a connection whose opening is cancelled: nobody hears of its end
+        )  # uvloop forgets a connection whose opening is cancelled, and never reports its end
         raise
     return link
 
 
 def _describe(error: OSError) -> str:
-    """Short and for people: `connection refused` rather than what the event loop says of each address."""
+    """Short and for people: `connection refused` rather than what the event loop says about each address."""
     if isinstance(error, (ssl.SSLError, socket.gaierror)):
         return error.strerror or str(error)
     numbers = [error.errno] if error.errno else map(int, _ERROR_NUMBER.findall(str(error)))

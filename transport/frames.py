@@ -1,8 +1,7 @@
-"""The common frame of RFC 6455 (5.2), cut and made: complete, unfragmented, of one kind, masked as the role demands.
+"""The common frame of RFC 6455 (5.2), parsed and built: complete, unfragmented, of one kind, masked as its role must.
 
-Knows bytes alone: no connection, no protocol object. Whatever is not the common frame is left where it stands, for
-framing.py. `_frames.c` is the same in C and takes the place of what is here where it was built; the tests hold both to
-one behaviour.
+Knows only bytes: no connection, no protocol object. Any other frame is left where it is, for framing.py. `_frames.c`
+is the same in C and replaces what is here if it was built; the tests hold both to the same behaviour.
 """
 
 from struct import Struct as Layout
@@ -17,7 +16,7 @@ LENGTH_16: Final = Layout("!H")
 LENGTH_64: Final = Layout("!Q")
 MASKED: Final = 0x80
 _COPY_SIZE_BYTES_MAX: Final = 16 * 1024
-"""Up to here a view is copied before it is cut: small frames are cut from bytes faster than from a view."""
+"""Up to this size a view is copied first: small frames are cut from bytes faster than from a view."""
 
 
 def frame_head(first_byte: int, mask_bit: int, size: int) -> bytes:
@@ -38,11 +37,11 @@ def cut_frames(  # noqa: PLR0917  called for every read: names would cost
     is_text: bool,
     messages: list[bytes],
 ) -> int:
-    """Cut common frames from `data`, from `start` on, and append their payloads to `messages`.
+    """Cut common frames from `data`, starting at `start`, and append their payloads to `messages`.
 
-    Common are those that begin with `first_byte`, have `mask_bit` (0x80 or 0) as it is, at most `size_bytes_max` of
-    payload, all of it there, and, where `is_text`, UTF-8. Returns the position of the first that is not so, or the end
-    of `data`.
+    A common frame begins with `first_byte`, has the mask bit `mask_bit` (0x80 or 0) and a complete payload of at most
+    `size_bytes_max`, which is UTF-8 if `is_text`. Returns the position of the first frame that is not, or the end of
+    `data`.
     """
     if len(data) <= _COPY_SIZE_BYTES_MAX:
         data = bytes(data)
@@ -75,10 +74,10 @@ def cut_frames(  # noqa: PLR0917  called for every read: names would cost
 
 
 class LargeFrame:
-    """The payload of one frame that comes in pieces, each unmasked with the four bytes of `key` (or none) as it comes.
+    """The payload of one frame that arrives in pieces, each unmasked with the four bytes of `key` (or none) at once.
 
-    Takes the memory of all `size` bytes at once, in C, so that no byte is copied twice. Attributes: `missing_size`,
-    the bytes that have not come; `is_ascii`, whether those that have come are.
+    In C it allocates all `size` bytes at once, so that no byte is copied twice. Attributes: `missing_size`, the bytes
+    that have not arrived; `is_ascii`, whether those that have arrived are.
     """
 
     __slots__ = ("_key", "_pieces", "is_ascii", "missing_size")
@@ -90,7 +89,7 @@ class LargeFrame:
         self.is_ascii = True
 
     def take(self, data: bytes | memoryview, start: int) -> int:
-        """Take what belongs to the payload from `data`, from `start` on, up to the position that is returned."""
+        """Take what belongs to the payload from `data`, starting at `start`. Returns the position behind it."""
         end = min(len(data), start + self.missing_size)
         piece = bytes(data[start:end])
         if self._key:
@@ -103,7 +102,7 @@ class LargeFrame:
         return end
 
     def payload(self) -> bytes:
-        """The payload, once, when nothing is missing."""
+        """The payload, once nothing is missing. To be called once."""
         return b"".join(self._pieces)
 
 
@@ -113,7 +112,7 @@ def masked_frame(first_byte: int, payload: bytes, key: bytes) -> bytes:
 
 
 def is_utf8(payload: bytes) -> bool:
-    """Whether these bytes may stand in a text frame (RFC 6455, 8.1)."""
+    """Whether these bytes may be in a text frame (RFC 6455, 8.1)."""
     try:
         payload.decode()
     except UnicodeDecodeError:

@@ -1,10 +1,10 @@
-"""WebSocket frames in and out, without I/O: a short path for the common frame, websockets' own protocol for all else.
+"""WebSocket frames in and out, without I/O: a short path for the common frame, websockets' own protocol for the rest.
 
-Once the handshake is done, whole frames are cut from what arrives. A complete, unfragmented, correctly masked data
-frame of the kind that this connection speaks is unmasked right here (frames.py); any other frame (control, fragmented,
-of the other kind, reserved bits, wrong masking, not UTF-8, too large) goes, whole, to the `websockets` protocol object,
-which keeps the law of RFC 6455. So the protocol object is always between two frames, and either path may take the next
-one. That both paths agree is a property test. Knows no sockets, no clock and nothing of what a message says.
+After the handshake, whole frames are cut from what arrives. A complete, unfragmented, correctly masked data frame of
+the kind that this connection speaks is unmasked right here (frames.py). Any other frame (control, fragmented, of the
+other kind, with reserved bits, wrongly masked, not UTF-8, too large) is passed, whole, to the `websockets` protocol
+object, which enforces RFC 6455. So the protocol object is always between two frames, and either path may take the next
+one. A property test shows that both agree. Knows no sockets, no clock, and nothing of what a message means.
 """
 
 import os
@@ -27,22 +27,22 @@ _PING: Final = _FIN | Opcode.PING
 _PONG: Final = _FIN | Opcode.PONG
 _CONTROL_SIZE_BYTES_MAX: Final = 125
 _NO_FRAME: Final = -1
-"""A first byte that no frame has."""
+"""A value that is no frame's first byte."""
 _MASK_POOL_SIZE_BYTES: Final = 4096
-"""Masking keys are drawn from the system's randomness in blocks of this size: RFC 6455 (5.3) wants them
-unpredictable, and one system call a frame would cost more than the frame."""
+"""Masking keys are read from the system's random numbers in blocks of this size: RFC 6455 (5.3) wants them to be
+unpredictable, and a system call per frame would cost more than the frame."""
 _HELD_COUNT_MAX: Final = 256
-"""Pieces of an unfinished frame that are kept apart: a peer that drips two bytes at a time must not make each of its
-pairs cost the forty bytes of an object."""
+"""Pieces of an unfinished frame that are kept separately: if a peer sends two bytes at a time, each pair must not cost
+the forty bytes of an object."""
 LARGE_SIZE_BYTES: Final = 4096
-"""Frames from this size on, that come in pieces, are put together in place; below, it is not worth the trouble."""
+"""Frames of at least this size that arrive in pieces are assembled in place; for smaller ones it is not worth it."""
 LARGE_PARTS_COUNT: Final = 8
-"""One part in so many of a large frame must have come before it is given its memory: who has only said that something
-large would come is not given any for it."""
+"""This fraction of a large frame must have arrived before its memory is allocated: a peer that only announces a large
+frame gets none."""
 
 
 PREBUILT_HEADERS_COUNT: Final = 2048
-"""Headers of unmasked messages up to this size are made once: nearly all messages of a broker are smaller."""
+"""Headers of unmasked messages below this size are built once: nearly all messages of a broker are smaller."""
 
 
 _PREBUILT_HEADERS: Final = {
@@ -86,15 +86,15 @@ class Framing:
         self.protocol = protocol
         self.message_size_bytes_max = message_size_bytes_max
         self.wrong_kind_count = 0
-        """Whole messages of the other kind (text for binary or binary for text) that came in the last `receive`."""
+        """Whole messages of the other kind (text for binary or binary for text) in the last `receive`."""
         is_client = isinstance(protocol, ClientProtocol)
         self._mask_bit = 0 if is_client else MASKED
         self._opcode = opcode
         self._first_byte = _FIN | opcode
         self._common_byte = self._first_byte
-        """What frames begin with that may be cut here; none while the protocol object is inside a message."""
+        """The first byte of frames that may be cut here; none while the protocol object is inside a message."""
         self.headers: tuple[bytes, ...] = () if is_client else _PREBUILT_HEADERS[opcode]
-        """A server's ready-made headers by message size: what `frame` would give, without the call."""
+        """A server's prebuilt headers by message size: what `frame` would return, without the call."""
         self._is_text = opcode is Opcode.TEXT
         self._large: LargeFrame | None = None
         self._large_key = b""
@@ -107,10 +107,10 @@ class Framing:
         self._mask_position = 0
 
     def receive(self, data: bytes | memoryview) -> list[bytes]:
-        """Take in what arrived after the handshake; the whole messages that it completes, in order. Keeps no hold of
-        `data`.
+        """Take in what arrived after the handshake. Returns the whole messages that it completes, in order. Keeps no
+        reference to `data`.
 
-        Never raises: what breaks RFC 6455 fails the connection inside the protocol object, which then has a close
+        Never raises: a violation of RFC 6455 fails the connection inside the protocol object, which then has a close
         frame to send.
         """
         messages: list[bytes] = []
@@ -138,30 +138,30 @@ class Framing:
             if end == start:
                 self._hand_over(data[start:], messages)
                 return messages
-            # A pong has said all by coming. Ten thousand idle connections get one every few seconds each.
+            # A pong says nothing but that it came. Each of ten thousand idle connections gets one every few seconds.
             is_pong = data[start] == _PONG and end - start <= _CONTROL_SIZE_BYTES_MAX
             if not is_pong or self._common_byte == _NO_FRAME:
                 self._hand_over(data[start:end], messages)
             start = end
 
     def ping(self) -> bytes:
-        """A ping without a payload, to be sent as it is."""
+        """A ping without a payload, ready to be sent."""
         if self._mask_bit:
             return frame_head(_PING, 0, 0)
         return masked_frame(_PING, b"", self._mask())
 
     def frame(self, payload: bytes) -> tuple[bytes, ...]:
-        """One outgoing data message, in pieces to be sent one after the other; a client's is masked."""
+        """One outgoing data message, in pieces to be sent in order; a client's is masked."""
         if self._mask_bit:
             return frame_head(self._first_byte, 0, len(payload)), payload
         return (masked_frame(self._first_byte, payload, self._mask()),)
 
     def head(self, size: int) -> bytes:
-        """What goes before an outgoing data message of `size` bytes. A server's, whose messages are not masked."""
+        """The header of an outgoing data message of `size` bytes. For servers, whose messages are not masked."""
         return frame_head(self._first_byte, 0, size)
 
     def _mask(self) -> bytes:
-        """A masking key that nobody can foresee."""
+        """An unpredictable masking key."""
         position = self._mask_position
         if position >= len(self._mask_pool):
             self._mask_pool = os.urandom(_MASK_POOL_SIZE_BYTES)
@@ -170,13 +170,13 @@ class Framing:
         return self._mask_pool[position : position + 4]
 
     def _frame_end(self, data: bytes | memoryview, start: int) -> int:
-        """Where the frame at `start` ends, or at least reaches to where too little of it is there; `start` itself for
-        one that the protocol object will refuse by its head."""
+        """Where the frame at `start` ends, or at least how far it reaches if too little of it has arrived; `start` if
+        the protocol object will refuse its header."""
         left = len(data) - start
         if left < 2:
             return start + 2
         length = data[start + 1] ^ self._mask_bit
-        if length > 127:  # the mask bit is not what the role demands
+        if length > 127:  # the mask bit is wrong for the role
             return start
         head_size = 6 if self._mask_bit else 2
         if length >= 126:
@@ -188,7 +188,7 @@ class Framing:
         return start if length > self.message_size_bytes_max else start + head_size + length
 
     def _go_on(self, data: bytes | memoryview, messages: list[bytes]) -> int:
-        """Bring the frame that has begun towards its end; up to where in `data`."""
+        """Continue the unfinished frame. Returns how far in `data` it reached."""
         start = 0
         while self._held is not None:
             held, missing_size = self._held, self._wanted_size - self._held_size
@@ -207,7 +207,7 @@ class Framing:
         return start if self._large is None else self._fill(self._large, data, start, messages)
 
     def _begin(self, data: bytes | memoryview, start: int, end: int, messages: list[bytes]) -> None:
-        """Take in what has come of the frame from `start` to `end`, which is beyond `data`."""
+        """Take in what has arrived of the frame from `start` to `end`, which is beyond `data`."""
         size = end - start
         if size < LARGE_SIZE_BYTES or data[start] != self._common_byte:
             self._hold(data, start, size)
@@ -222,7 +222,7 @@ class Framing:
         self._fill(self._large, data, body + key_size, messages)
 
     def _fill(self, large: LargeFrame, data: bytes | memoryview, start: int, messages: list[bytes]) -> int:
-        """Take in more of it; where that ends in `data`."""
+        """Take in more of `large`. Returns where that ends in `data`."""
         start = large.take(data, start)
         if large.missing_size:
             return start
@@ -242,7 +242,7 @@ class Framing:
         self._wanted_size = wanted_size
 
     def _hand_over(self, data: bytes | memoryview, messages: list[bytes]) -> None:
-        """Let the protocol object take `data`: one whole frame, or the beginning of something that it will refuse."""
+        """Pass `data` to the protocol object: one whole frame, or the beginning of one that it will refuse."""
         protocol = self.protocol
         protocol.receive_data(bytes(data))
         is_plain = protocol.current_size is None and protocol.state is State.OPEN
@@ -265,7 +265,7 @@ class Framing:
                     messages.append(payload)
 
     def _check_text(self, payload: bytes) -> bool:
-        """RFC 6455 (8.1): text that is not UTF-8 fails the connection. Checked here so that no peer is sent any."""
+        """RFC 6455 (8.1): text that is not UTF-8 fails the connection. Checked here so that no other peer gets it."""
         try:
             payload.decode()
         except UnicodeDecodeError as error:

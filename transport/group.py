@@ -1,11 +1,11 @@
-"""What all links of one event loop share: one flush a turn, and one look at their health every half second.
+"""What all links of one event loop share: one flush per turn, and one check of their health every half second.
 
-A link that has something to send registers here; however many do, and however much they send, one callback a loop
-turn writes it all out, one write a link (an event loop does not join writes by itself, and a system call a message
-would cost more than the message). No link has a timer of its own.
+A link that has something to send registers here. However many do, and however much they send, one callback per turn of
+the loop writes it all, with one write per link: an event loop does not join writes by itself, and a system call per
+message would cost more than the message. No link has a timer of its own.
 
-Where somebody wants to know how long the program itself takes, the group tells of its turns: a turn begins with the
-first read and ends when all that was queued because of it has been handed to the operating system.
+If the program wants to know how long it takes itself, the group reports its turns: a turn begins with the first read
+and ends when all that was queued because of it has been passed to the operating system.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 SWEEP_INTERVAL_S: Final = 0.5
-"""How often links are looked at. Small beside SILENCE_S_MAX, so that a dead worker is found within 10 s."""
+"""How often links are checked. Small beside SILENCE_S_MAX, so that a dead worker is found within 10 s."""
 
 READ_BUFFER_SIZE_BYTES: Final = 256 * 1024
-"""What one read takes at most. Kept for good, because memory of this size, allocated anew for each read, is mapped and
-unmapped by the system each time: that costs more than the reading."""
+"""The most that one read takes. Kept for good: memory of this size, if allocated for each read, is mapped and unmapped
+by the system each time, which costs more than the reading."""
 
 
 class Sweepable(Protocol):
@@ -28,20 +28,24 @@ class Sweepable(Protocol):
         """Write out what is queued."""
 
     def check(self, now: float) -> None:
-        """Look at deadlines and silence; `now` is `time.monotonic()`."""
+        """Check deadlines and silence; `now` is `time.monotonic()`."""
 
 
 TurnEnded = Callable[[float, float], None]
-"""Told of each turn, in which messages may have come and gone, when it began and when it ended, in seconds of
+"""Called after each turn, in which messages may have come and gone, with its begin and its end, in seconds of
 `time.monotonic()`."""
+
+Swept = Callable[[float], None]
+"""Called after each check of all links, with its time."""
 
 
 class LinkGroup:
-    """The links of one program on one event loop. Made inside the running loop; `close` ends its timer."""
+    """The links of one program on one event loop. Made in the running loop; `close` ends its timer."""
 
     __slots__ = (
         "_is_flush_due",
         "_loop",
+        "_swept",
         "_timer",
         "_turn_began_at",
         "_turn_ended",
@@ -51,27 +55,28 @@ class LinkGroup:
         "read_buffer",
     )
 
-    def __init__(self, turn_ended: TurnEnded | None = None) -> None:
+    def __init__(self, turn_ended: TurnEnded | None = None, swept: Swept | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._swept = swept
         self._turn_ended = turn_ended
         self._turn_began_at = 0.0
         self._is_flush_due = False
         self.is_between_turns = turn_ended is not None
-        """Whoever reads next is to call `open_turn`. Never so where nobody wants to know of turns."""
+        """The next link to read must call `open_turn`. Never true if turns are not reported."""
         self._unflushed: list[Sweepable] = []
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
-        """Every link of the loop reads into this: see `Link.get_buffer`."""
+        """All links of the loop read into this: see `Link.get_buffer`."""
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def flush_soon(self, link: Sweepable) -> None:
-        """Have `link.flush` called before the loop waits for I/O again. A link asks once until it is flushed."""
+        """Call `link.flush` before the loop waits for I/O again. A link asks once until it is flushed."""
         if not self._is_flush_due:
             self.open_turn()
         self._unflushed.append(link)
 
     def open_turn(self) -> None:
-        """A turn begins: have it end, with a flush, before the loop waits for I/O again."""
+        """Begin a turn; it ends, with a flush, before the loop waits for I/O again."""
         if self._turn_ended is not None:
             self._turn_began_at = time.monotonic()
             self.is_between_turns = False
@@ -79,7 +84,7 @@ class LinkGroup:
         self._loop.call_soon(self._flush)
 
     def close(self) -> None:
-        """Stop the sweep. Links that are still open are the owner's to close."""
+        """Stop the sweep. Closing the links that are still open is up to their owner."""
         self._timer.cancel()
 
     def _flush(self) -> None:
@@ -96,4 +101,6 @@ class LinkGroup:
         now = time.monotonic()
         for link in tuple(self.links):
             link.check(now)
+        if self._swept is not None:
+            self._swept(now)
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)

@@ -1,13 +1,15 @@
 """The opening handshake of one connection, in either role, without I/O.
 
-Feeds the protocol object the handshake's bytes and no byte more, so that frames which come right behind it are left to
-framing.py; keeps the bound on its size; says why it failed. Knows HTTP's outline, and nothing of sockets or time.
+Feeds the protocol object the bytes of the handshake and no more, so that frames which follow at once are left to
+framing.py. Keeps the bound on its size, lets the owner of the port refuse it, and says why it failed. Knows the outline
+of HTTP, and nothing of sockets or time.
 """
 
-import enum
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.exceptions import (
     HeaderLineTooLong,
     InvalidHandshake,
@@ -22,59 +24,58 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from .admission import Admit, HandshakeRequest, RefusalReason
+
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
-class Refusal(enum.Enum):
-    """Why a server refuses a handshake: the closed set, for counting."""
-
-    BAD_REQUEST = "bad_request"
-    """It is no WebSocket handshake, or a faulty one."""
-    HEAD_TOO_LARGE = "head_too_large"
-    """Its head is over `handshake_size_bytes_max`, or has longer or more lines than `websockets` takes."""
-    TOO_MANY_CONNECTIONS = "too_many_connections"
-    """Whoever owns the port wants no more."""
-    TOO_SLOW = "too_slow"
-    """It was not finished within `handshake_s_max`."""
-    UNKNOWN_SUBPROTOCOL = "unknown_subprotocol"
-    """It offers sub-protocols, and none that is spoken here."""
-
-
 class Handshake:
-    """One handshake. After `receive`, the owner sends what `protocol.data_to_send()` gives and looks at its state.
+    """One handshake. After `receive`, the owner sends what `protocol.data_to_send()` returns and checks its state.
 
-    `refusal`: a server answers 503 with this text instead of opening. `reason`: why it failed, where this side decided
-    so; `refused_as`: the same for counting. `is_hopeless`: there is nothing to send that the peer would understand, so
-    the connection is to be dropped.
+    `admit`, for a server: called once, with a valid WebSocket handshake, before anything is answered; a Refusal becomes
+    the answer. `reason`: why it failed, if this side decided so; `refused_as`: the same for counting. `is_hopeless`:
+    there is nothing to send that the peer would understand, so the connection is to be dropped.
     """
 
     __slots__ = (
+        "_admit",
+        "_certificate",
         "_head",
         "_head_size_bytes_max",
+        "_peer_host",
         "_protocol",
-        "_refusal",
         "is_hopeless",
         "reason",
         "refused_as",
     )
 
     def __init__(
-        self, protocol: ServerProtocol | ClientProtocol, head_size_bytes_max: int, refusal: str | None
+        self,
+        protocol: ServerProtocol | ClientProtocol,
+        head_size_bytes_max: int,
+        admit: Admit | None,
     ) -> None:
         self._protocol = protocol
         self._head_size_bytes_max = head_size_bytes_max
         self._head: bytes | None = b""
-        """What there is of the head; None once it is whole."""
-        self._refusal = refusal
+        """What has come of the head; None once it is whole."""
+        self._admit = admit
+        self._peer_host = ""
+        self._certificate: Mapping[str, Any] | None = None
         self.reason = ""
-        self.refused_as: Refusal | None = None
+        self.refused_as: RefusalReason | None = None
         self.is_hopeless = False
 
+    def connected(self, address: object, certificate: Mapping[str, Any] | None) -> None:
+        """Note what asyncio knows of the peer: its `address`, a tuple for TCP, and its TLS certificate, if any."""
+        self._peer_host = str(address[0]) if isinstance(address, tuple) else ""
+        self._certificate = certificate or None
+
     def receive(self, data: bytes) -> bytes:
-        """Take in bytes from the peer; what came behind the handshake is returned."""
+        """Take in bytes from the peer. Returns those that follow the handshake."""
         protocol = self._protocol
         if protocol.eof_sent:
-            return b""  # refused already: what else comes is of no interest
+            return b""  # refused already: whatever else comes does not matter
         rest = b""
         if self._head is not None:
             head, end, rest = (self._head + data).partition(_END_OF_HEAD)
@@ -90,13 +91,13 @@ class Handshake:
             if isinstance(event, Request):
                 self._answer(event)
         if protocol.handshake_exc is not None:
-            self.refused_as = _kind(protocol.handshake_exc)
+            self.refused_as = _reason_of(protocol.handshake_exc)
         if rest and protocol.state is not State.OPEN and not protocol.eof_sent:
-            protocol.receive_data(rest)  # the body of a refusal
+            protocol.receive_data(rest)  # the body of a response that refuses
         return rest
 
     def _refuse_head(self) -> None:
-        self.refused_as = Refusal.HEAD_TOO_LARGE
+        self.refused_as = RefusalReason.HEAD_TOO_LARGE
         self.reason = f"handshake over {self._head_size_bytes_max} bytes"
         if isinstance(self._protocol, ServerProtocol):
             self._protocol.send_response(self._protocol.reject(431, self.reason + "\n"))
@@ -106,29 +107,44 @@ class Handshake:
     def _answer(self, request: Request) -> None:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
-        if self._refusal is None:
-            protocol.send_response(protocol.accept(request))
-        else:
-            self.refused_as = Refusal.TOO_MANY_CONNECTIONS
-            self.reason = self._refusal
-            protocol.send_response(protocol.reject(503, self._refusal + "\n"))
+        response = protocol.accept(request)
+        refusal = None
+        if self._admit is not None and protocol.handshake_exc is None:
+            headers = _by_name(request.headers)
+            refusal = self._admit(HandshakeRequest(request.path, headers, self._peer_host, self._certificate))
+        if refusal is not None:
+            self.refused_as = refusal.reason
+            self.reason = refusal.text
+            response = protocol.reject(refusal.status, refusal.text + "\n")
+            for name, value in refusal.headers.items():
+                response.headers[name] = value
+        protocol.send_response(response)
 
 
-def _kind(error: Exception) -> Refusal:
-    """How the protocol object's refusal is counted."""
+def _by_name(headers: Headers) -> dict[str, str]:
+    by_name: dict[str, str] = {}
+    for name, value in headers.raw_items():
+        key = name.lower()
+        by_name[key] = f"{by_name[key]}, {value}" if key in by_name else value
+    return by_name
+
+
+def _reason_of(error: Exception) -> RefusalReason:
+    """How a refusal by the protocol object is counted."""
     match error:
         case NegotiationError():
-            return Refusal.UNKNOWN_SUBPROTOCOL
+            return RefusalReason.UNKNOWN_SUBPROTOCOL
         case RequestLineTooLong() | HeaderLineTooLong() | TooManyHeaders():
-            return Refusal.HEAD_TOO_LARGE
+            return RefusalReason.HEAD_TOO_LARGE
         case _:
-            return Refusal.BAD_REQUEST
+            return RefusalReason.BAD_REQUEST
 
 
 def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
-    """Why the protocol object refused a handshake: one line; for a refusal with a body, that body's first line.
+    """Why a handshake failed, in one line: the first line of the response's body, if it has one.
 
-    `hides_headers`: with nothing that the peer sent: a client's URL and headers may hold tokens, and this is logged.
+    `hides_headers`: quote nothing that the peer sent, because a client's URL and headers may hold tokens and this is
+    logged.
     """
     if isinstance(error.__cause__, EOFError):
         return "connection lost during the handshake"

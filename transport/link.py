@@ -1,7 +1,7 @@
-"""One end of one WebSocket connection, in whichever program: takes asyncio's calls and hands over whole messages.
+"""One end of a WebSocket connection, in any program: takes asyncio's calls and passes on whole messages.
 
-Joins writes, holds back what the peer cannot take yet, finds out when the other side has died. Knows bytes and
-seconds; knows nothing of what messages mean, and must not. What it learns it tells its receiver.
+Joins writes, holds back what the peer cannot take yet, finds out when the peer has died, and notifies its receiver.
+Knows bytes and seconds, and nothing of what messages mean.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..protocol.encodings import SUBPROTOCOLS, Encoding
+from .admission import Admit, RefusalReason
 from .counts import LinkCounts
 from .framing import Framing
 from .group import LinkGroup
-from .handshake import Handshake, Refusal, describe_handshake
+from .handshake import Handshake, describe_handshake
 from .receiver import Receiver
 from .settings import LinkSettings
 
@@ -27,28 +28,29 @@ logger = logging.getLogger(__name__)
 
 _OPCODES: Final = {Encoding.JSON: Opcode.TEXT, Encoding.MSGPACK: Opcode.BINARY}
 PARTS_SIZE_BYTES_MIN: Final = 8 * 1024
-"""From this size on, the body of a message is better sent as a part of its own (`send_parts`)."""
+"""A message's body of at least this size is better sent as a separate part (`send_parts`)."""
 _JOINED_SIZE_BYTES_MAX: Final = 4096
-"""Queued pieces that are smaller than this, on average, are joined into one write: a copy of so little costs less than
-another entry in the list that the operating system is handed."""
+"""Queued pieces that are smaller than this, on average, are joined into one write: to copy so little costs less than
+another entry in the list that is passed to the operating system."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
-"""What RFC 6455 (5.5) leaves of a control frame for the reason, behind the close code."""
-
+"""The room for the reason that RFC 6455 (5.5) leaves in a control frame, after the close code."""
 
 SLOW_READER: Final = "slow reader"
-"""How the reason of a link begins whose peer did not read."""
+"""The first words of the reason why a link is closed if its peer did not read."""
 
 SUSPICION_S: Final = 1.0
-"""A peer that has not answered a ping by then may be gone: a round trip around the earth takes a third of it."""
+"""A peer that has not answered a ping by then may be gone: a round trip around the world takes a third of it."""
 
 
 class Link:
-    """A connection in the making, open, or closing.
+    """A connection that is opening, open, or closing.
 
-    Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no more), `peer`
-    ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, handed to the operating system; the
-    rest has certainly not left this process), `is_silent` (a ping has gone unanswered for `SUSPICION_S`), `receiver`
-    (who is told; may be exchanged), `counts` (where it adds what passes through it: its port's, or its own).
+    `admit`, for a server: decides from the handshake whether it may open (see admission.py).
+
+    Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no longer), `peer`
+    ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, passed to the operating system; the
+    rest has certainly not left this process), `is_silent` (a ping has been unanswered for `SUSPICION_S`), `receiver`
+    (its owner; may be replaced), `counts` (to which it adds what passes through it: its port's, or its own).
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Link:
         "_headers",
         "_heard",
         "_heard_at",
+        "_is_counted",
         "_is_end_due",
         "_is_flush_due",
         "_is_pinged",
@@ -94,18 +97,19 @@ class Link:
         group: LinkGroup,
         settings: LinkSettings,
         *,
-        refusal: str | None = None,
+        admit: Admit | None = None,
         counts: LinkCounts | None = None,
     ) -> None:
         self._protocol = protocol
         self.receiver = receiver
         self._group = group
         self._settings = settings
-        self._handshake: Handshake | None = Handshake(protocol, settings.handshake_size_bytes_max, refusal)
+        self._handshake: Handshake | None = Handshake(protocol, settings.handshake_size_bytes_max, admit)
         self._headers: tuple[bytes, ...] = ()
         self._can_send = False
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
+        self._is_counted = False
         self._is_end_due = False
         self._is_flush_due = False
         self._paused_at: float | None = None
@@ -127,10 +131,11 @@ class Link:
     # --- sending ---
 
     def send(self, payload: bytes) -> int:
-        """Queue one message; it leaves with all others of this loop turn. Its number: see `written_count`.
+        """Queue one message; it leaves with all others of this turn of the loop. Returns its number: compare it with
+        `written_count`.
 
-        On a link that is closing or closed it is dropped, and `written_count` never reaches its number. A peer that has
-        let more than `unsent_size_bytes_max` pile up is a slow reader, and its link is aborted.
+        On a link that is closing or closed it is dropped, and `written_count` never reaches its number. A peer is a
+        slow reader if more than `unsent_size_bytes_max` is queued for it, and its link is aborted.
         """
         if not self._can_send:
             return self.sent_count + 1
@@ -146,8 +151,8 @@ class Link:
         return self.sent_count
 
     def send_parts(self, head: bytes, body: Raw, tail: bytes) -> int:
-        """The same for a message that is these three behind each other, without a copy of `body`. For a server's end:
-        what a client sends is masked, and so copied anyway."""
+        """The same for a message that consists of these three parts, without a copy of `body`. For servers: what a
+        client sends is masked, and so copied anyway."""
         if not self._can_send:
             return self.sent_count + 1
         self.sent_count += 1
@@ -160,7 +165,7 @@ class Link:
         return self.sent_count
 
     def flush(self) -> None:
-        """Hand all that is queued to the operating system, unless it is still busy with what it has."""
+        """Pass all that is queued to the operating system, unless it is still busy with what it has."""
         if self._paused_at is not None or self.closed:
             return
         self._is_flush_due = False
@@ -181,7 +186,7 @@ class Link:
             self._transport.write(data)
 
     def pause_writing(self) -> None:
-        """The peer does not keep up. Where settings say so, take nothing more from it until it does."""
+        """The peer does not keep up. If the settings say so, read nothing more from it until it does."""
         self._paused_at = time.monotonic()
         if self._settings.reads_only_while_writable and not self.closed:
             self._transport.pause_reading()
@@ -198,7 +203,7 @@ class Link:
     # --- ending ---
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Say goodbye: what is queued goes out first, then the closing handshake, bounded by `close_s_max`."""
+        """Close in order: what is queued is sent first, then the closing handshake, bounded by `close_s_max`."""
         if self.closed:
             return
         if self._protocol.state is State.OPEN:
@@ -210,7 +215,7 @@ class Link:
             self.abort(reason or "closed here")
 
     def abort(self, reason: str) -> None:
-        """Drop the connection at once, without a word to the peer."""
+        """Drop the connection at once, and send nothing more."""
         if not self.closed:
             self._reason = self._reason or reason
             self._transport.abort()
@@ -218,11 +223,11 @@ class Link:
     # --- health ---
 
     def check(self, now: float) -> None:
-        """Look at deadlines and at the peer's silence; ping it, or give it up. Called twice a second."""
+        """Check deadlines and the peer's silence; ping it, or drop it. Called twice a second."""
         settings = self._settings
         if self._deadline is not None and now >= self._deadline:
             if self._handshake is not None and self._handshake.refused_as is None:
-                self._handshake.refused_as = Refusal.TOO_SLOW
+                self._handshake.refused_as = RefusalReason.TOO_SLOW
             self.abort(self._deadline_reason)
             return
         if self._paused_at is not None:
@@ -258,12 +263,16 @@ class Link:
     # --- asyncio's calls, see loop_protocol.py ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP (and TLS) is there; the WebSocket handshake begins."""
+        """TCP (and TLS) is connected; the WebSocket handshake starts."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self.closed = False
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
             self.peer = f"{address[0]}:{address[1]}"
+        assert self._handshake is not None, "it begins now"
+        self._handshake.connected(address, transport.get_extra_info("peercert"))
+        self.counts.connections_count += 1
+        self._is_counted = True
         now = time.monotonic()
         self._heard_at = now
         self._set_deadline(now + self._settings.handshake_s_max, "handshake not finished in time")
@@ -273,7 +282,7 @@ class Link:
             self._write_protocol()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where bytes from the peer are read to: one buffer for all links, as each read is taken in before the next."""
+        """What asyncio reads into: one buffer for all links, because each read is processed before the next."""
         return self._group.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -304,15 +313,17 @@ class Link:
             self._write_protocol()
 
     def eof_received(self) -> bool:
-        """The peer has half-closed: a WebSocket ends with it."""
+        """The peer has half-closed, which ends a WebSocket."""
         self._protocol.receive_eof()
         self._write_protocol()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end, whoever wanted it."""
+        """The connection is gone, whichever side closed it."""
         self.closed = True
         self._can_send = False
+        if self._is_counted:
+            self.counts.connections_count -= 1
         self._group.links.discard(self)
         self._out = []
         if self._handshake is not None and self._handshake.refused_as is not None:
@@ -329,14 +340,17 @@ class Link:
             self._abort_slow_reader()
 
     def _set_deadline(self, deadline: float, reason: str = "") -> None:
-        """Drop the connection then. Without a `reason` of its own: that for which it is being closed."""
+        """Drop the connection at `deadline`. Without `reason`, the reason is the one for which it is being closed."""
         self._deadline = deadline
         self._deadline_reason = reason
 
     def _receive_handshake(self, handshake: Handshake, data: bytes) -> bytes:
-        """Take in what came before the connection is open; what is behind the handshake is returned."""
+        """Take in what comes before the connection is open. Returns what follows the handshake."""
         rest = handshake.receive(data)
         self._reason = self._reason or handshake.reason
+        if handshake.refused_as is not None and self._is_counted:
+            self._is_counted = False
+            self.counts.connections_count -= 1
         if self._protocol.state is State.OPEN:
             self._open()
         self._write_protocol()
@@ -359,7 +373,7 @@ class Link:
         self.receiver.link_opened(self)
 
     def _write_protocol(self) -> None:
-        """Send what the protocol object has to say, behind all that is queued, at once."""
+        """Send at once what the protocol object has to send, after all that is queued."""
         self._can_send = self.opened and self._protocol.state is State.OPEN
         is_ending = False
         for data in self._protocol.data_to_send():
@@ -378,12 +392,12 @@ class Link:
             self._set_deadline(time.monotonic() + self._settings.close_s_max)
 
     def _abort_slow_reader(self) -> None:
-        """More is queued than may wait. Unless the peer is still taking it, that is because it does not read."""
+        """More is queued than is allowed: abort the link, unless the peer keeps reading."""
         if self._paused_at is not None:
             self.abort(f"{SLOW_READER}: over {self._settings.unsent_size_bytes_max} bytes wait for it")
 
     def _end_writing(self) -> None:
-        """Half-close, behind all that is queued; where the peer does not take that yet, once it does."""
+        """Half-close after all that is queued; if the peer does not take that yet, once it does."""
         self._set_deadline(time.monotonic() + self._settings.close_s_max)
         self._is_end_due = self._paused_at is not None
         if self._is_end_due:

@@ -1,7 +1,8 @@
-"""Accepting links on a port: one listening socket, one receiver made for each connection."""
+"""Accepting links on a port: one listening socket, and a receiver for each connection whose handshake is accepted."""
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from ..protocol.encodings import SUBPROTOCOLS, choose
+from .admission import HandshakeRequest, MakeReceiver, Refusal
 from .counts import LinkCounts
 from .group import LinkGroup
 from .link import Link
@@ -19,7 +21,7 @@ from .settings import LinkSettings
 from .websocket_log import websocket_logger
 
 BACKLOG: Final = 4096
-"""Connections that may wait to be accepted: after a broker's restart all of its clients come back at once."""
+"""Connections that may wait to be accepted: after a broker restarts, all of its clients come back at once."""
 
 _OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
 
@@ -34,19 +36,21 @@ def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | 
 async def listen(
     host: str,
     port: int,
-    make_receiver: Callable[[], Receiver | str],
+    make_receiver: MakeReceiver,
     group: LinkGroup,
     settings: LinkSettings,
     *,
     never_opened: Callable[[str, str], None] = lambda peer, reason: None,
     counts: LinkCounts | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> asyncio.Server:
-    """Accept WebSocket connections on `host`:`port` (0: any free one; ask the server's sockets which).
+    """Accept WebSocket connections on `host`:`port` (0: any free port; ask the server's sockets which), over TLS if
+    `tls` says how.
 
-    `make_receiver` gives the receiver for a connection, or a text with which to refuse it (HTTP 503). `never_opened` is
-    told of each that ended before its handshake did: the peer, and why. What passes through the port is added to
-    `counts`.
-    Raises OSError where the port cannot be had.
+    `make_receiver` is called with each valid handshake, and returns the receiver of the connection or a Refusal.
+    `never_opened` is called with the peer and the reason for each connection that ends before its handshake does.
+    `counts` adds up what passes through the port.
+    Raises OSError if it cannot bind the port.
     """
 
     def make_link() -> LoopProtocol:
@@ -56,31 +60,36 @@ async def listen(
             max_size=settings.message_size_bytes_max,
             logger=websocket_logger,
         )
-        receiver = make_receiver()
-        incoming = _Incoming(never_opened, None if isinstance(receiver, str) else receiver)
-        refusal = receiver if isinstance(receiver, str) else None
-        incoming.link = Link(protocol, incoming, group, settings, refusal=refusal, counts=counts)
+        incoming = _Incoming(make_receiver, never_opened)
+        incoming.link = Link(protocol, incoming, group, settings, admit=incoming.admit, counts=counts)
         return LoopProtocol(incoming.link)
 
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        make_link, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True
+        make_link, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True, ssl=tls
     )
 
 
 class _Incoming:
-    """The receiver of a connection until it opens, or for good where it is being refused."""
+    """Takes the place of the real receiver, which is made when the handshake is complete."""
 
-    __slots__ = ("_never_opened", "_receiver", "link")
+    __slots__ = ("_make_receiver", "_never_opened", "_receiver", "link")
 
     link: Link
+    _receiver: Receiver
 
-    def __init__(self, never_opened: Callable[[str, str], None], receiver: Receiver | None) -> None:
+    def __init__(self, make_receiver: MakeReceiver, never_opened: Callable[[str, str], None]) -> None:
+        self._make_receiver = make_receiver
         self._never_opened = never_opened
-        self._receiver = receiver
+
+    def admit(self, request: HandshakeRequest) -> Refusal | None:
+        decision = self._make_receiver(request)
+        if isinstance(decision, Refusal):
+            return decision
+        self._receiver = decision
+        return None
 
     def link_opened(self, link: Link) -> None:
-        assert self._receiver is not None, "a refused connection does not open"
         link.receiver = self._receiver
         self._receiver.link_opened(link)
 
@@ -92,5 +101,3 @@ class _Incoming:
 
     def link_closed(self, reason: str) -> None:
         self._never_opened(self.link.peer, reason)
-        if self._receiver is not None:
-            self._receiver.link_closed(reason)

@@ -1,7 +1,6 @@
-"""What asyncio holds of a link: asyncio asks its protocols for their class, and a compiled class can have no other's.
+"""A link as asyncio sees it: asyncio checks the class of its protocols, and a compiled class cannot inherit from one.
 
-Knows asyncio's names for things, and nothing of what is done. The two calls that every read costs are the link's own
-methods, so that they cost nothing more.
+The two calls that every read costs are the link's own methods, so that they cost nothing more.
 """
 
 import asyncio
@@ -10,7 +9,7 @@ from .link import Link
 
 
 class LoopProtocol(asyncio.BufferedProtocol):
-    """Stands for `link` in the event loop."""
+    """Represents `link` in the event loop."""
 
     __slots__ = ("_link", "buffer_updated", "get_buffer")
 

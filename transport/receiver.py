@@ -1,6 +1,6 @@
-"""What a link asks of whoever owns it: the sessions of the broker and of both SDKs.
+"""What a link calls in its owner: the sessions of the broker and of both SDKs.
 
-Knows whole messages; what they mean is the receiver's.
+It passes on whole messages; what they mean is up to the receiver.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Receiver(Protocol):
-    """Whoever owns a link. Calls come from the event loop, never two at a time."""
+    """The owner of a link. Calls come from the event loop, never concurrently."""
 
     def link_opened(self, link: "Link") -> None:
         """The handshake is done and `link.encoding` is known."""
@@ -19,7 +19,7 @@ class Receiver(Protocol):
         """Whole messages, in order, at least one."""
 
     def wrong_kind_received(self) -> None:
-        """A text message on a MessagePack link, or a binary one on a JSON link. The link lives on."""
+        """A text message on a MessagePack link, or a binary one on a JSON link. The link stays open."""
 
     def link_closed(self, reason: str) -> None:
-        """The link is gone, for `reason`; nothing follows. Called once, also where it never opened."""
+        """The link is gone, for `reason`; nothing follows. Called once for a link that has opened."""

@@ -1,11 +1,11 @@
-"""Where the websockets library logs, for both sides of a link.
+"""The logger of the websockets library, for both roles.
 
-It would tell of every connection at level INFO; links tell their receivers instead, so only its warnings are kept.
+It would log every connection at level INFO. Links notify their receivers instead, so only its warnings are kept.
 """
 
 import logging
 from typing import Final
 
 websocket_logger: Final = logging.getLogger("taskferry.websocket")
-if websocket_logger.level == logging.NOTSET:  # nobody has asked for another
+if websocket_logger.level == logging.NOTSET:  # nothing else was configured
     websocket_logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The broker's HTTP port: health, metrics and, later, the JSON interface and the live page.
+"""The broker's HTTP port for operators: health, metrics, workers and requests as JSON, and draining.
 
-Knows HTTP and how to read the broker's state. Must not change a rule of the core, nor hold state of its own.
+Knows HTTP. What it shows it has from the read model; what it changes, `Operations` changes.
 """

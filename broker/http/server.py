@@ -1,100 +1,86 @@
-"""The HTTP port: which path answers what, and uvicorn serving it in the broker's own event loop.
+"""The HTTP port: which path answers what, and uvicorn, which serves it in the broker's own event loop.
 
-One loop for all, so that a view reads the core between two of its steps and needs no lock.
+One loop for all, so that a view reads the broker between two of its steps and needs no lock.
 """
 
 import asyncio
 import contextlib
-import logging
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ...log.event import tell
-from ..broker import PortTaken, describe_os_error
-from ..events import WorkerDrained, WorkerUndrained
 from ..metrics.scrape import Scraper, TooManyScrapes
-from .views import request_view, status_view, waiting_view, worker_view, workers_view
-
-if TYPE_CHECKING:
-    from ..broker import Broker
-
-
-logger = logging.getLogger(__name__)
+from ..operations import Operations
+from ..port import PortTaken, describe_os_error
+from ..read_model import ReadModel
 
 BODY_SIZE_BYTES_MAX: Final = 1024
-"""What is read of a request's body: every one that has a meaning is a short object."""
+"""The most that is read of a request's body: each that means anything is a short object."""
 
 
-class DrainWish(msgspec.Struct):
-    """What an operator wants of a worker."""
+class DrainRequest(msgspec.Struct):
+    """The body of a request to drain a worker, or to undo that."""
 
     undo: bool = False
 
 
-def make_app(broker: "Broker") -> Starlette:
-    """`/healthz`: the process answers. `/readyz`: it takes requests (503 while it drains). `/metrics`: for Prometheus.
-    `/api/workers`, `/api/status`, `/api/requests` (the longest waiting), `/api/requests/{id}`:
-    JSON. `POST /api/workers/{id}/drain`: nothing more for that
-    worker, or with `{"undo": true}` work again."""
+def make_app(model: ReadModel, operations: Operations) -> Starlette:
+    """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains). `/metrics`: for Prometheus.
+    `/api/workers`, `/api/status`, `/api/requests` (the longest waiting), `/api/requests/{id}`: JSON.
+    `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        if broker.core.is_draining:
+        if model.is_draining:
             return PlainTextResponse("draining\n", status_code=503)
         return PlainTextResponse("ready\n")
 
     async def workers(_: Request) -> Response:
-        return JSONResponse(workers_view(broker))
+        return _json({"workers": model.workers()})
 
     async def status(_: Request) -> Response:
-        return JSONResponse(status_view(broker))
+        return _json(model.status())
 
     async def waiting(_: Request) -> Response:
-        return JSONResponse(waiting_view(broker))
+        return _json({"requests": model.longest_waiting(), "queued_count": model.totals().queued_count})
 
     async def request_in_flight(request: Request) -> Response:
         request_id = request.path_params["request_id"]
-        found = request_view(broker, request_id)
-        if not found["requests"]:
+        found = model.requests(request_id)
+        if not found:
             return _error(
                 404, f"no request {request_id!r} is in flight: it has ended, or was never sent here"
             )
-        return JSONResponse(found)
+        return _json({"requests": found})
 
     async def drain(request: Request) -> Response:
         # A web page cannot send this type to another site without asking first, which is never granted here.
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return _error(415, "content-type: application/json is needed")
         try:
-            wish = msgspec.json.decode(await _body(request), type=DrainWish)
+            wanted = msgspec.json.decode(await _body(request), type=DrainRequest)
         except msgspec.DecodeError as error:
             return _error(400, f"body: {error}")
         worker_id = request.path_params["worker_id"]
-        worker = broker.core.roster.workers.get(worker_id)
-        if worker is None:
+        change = operations.resume_worker if wanted.undo else operations.drain_worker
+        if not change(worker_id):
             return _error(404, f"no worker {worker_id!r} is connected")
-        change = broker.core.resume_worker if wish.undo else broker.core.drain_worker
-        change(worker, time.monotonic())
-        happened = WorkerUndrained if wish.undo else WorkerDrained
-        tell(logger, happened(worker_id, worker.state.value))
-        return JSONResponse(worker_view(broker, worker))
+        return _json(model.worker(worker_id))
 
     return Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Route("/metrics", _metrics_view(broker)),
+            Route("/metrics", _metrics_view(model)),
             Route("/api/workers", workers),
             Route("/api/workers/{worker_id:path}/drain", drain, methods=["POST"]),
             Route("/api/status", status),
@@ -104,8 +90,8 @@ def make_app(broker: "Broker") -> Starlette:
     )
 
 
-def _metrics_view(broker: "Broker") -> Callable[[Request], Awaitable[Response]]:
-    scraper = Scraper(broker)
+def _metrics_view(model: ReadModel) -> Callable[[Request], Awaitable[Response]]:
+    scraper = Scraper(model)
 
     async def metrics(request: Request) -> Response:
         try:
@@ -120,7 +106,7 @@ def _metrics_view(broker: "Broker") -> Callable[[Request], Awaitable[Response]]:
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body, cut off where it is longer than any that has a meaning."""
+    """The request's body, cut off if it is longer than any that means anything."""
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -129,12 +115,16 @@ async def _body(request: Request) -> bytes:
     return bytes(body[:BODY_SIZE_BYTES_MAX])
 
 
+def _json(content: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
 def _error(status: int, text: str) -> Response:
-    return JSONResponse({"error": text}, status_code=status)
+    return _json({"error": text}, status)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its hands on the process's signals: they belong to the broker."""
+    """uvicorn that leaves the process's signals alone: they belong to the broker."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -142,22 +132,21 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """The HTTP port of a broker. `start`, then `stop`."""
+    """The HTTP port of a broker. `start`, then `stop`. `port`: its number, once it listens."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
+    def __init__(self, model: ReadModel, operations: Operations) -> None:
+        self._app = make_app(model, operations)
         self.port = 0
 
-    async def start(self) -> None:
-        """Listen. Raises PortTaken."""
-        host, port = self._broker.settings.host, self._broker.settings.http_port
+    async def start(self, host: str, port: int) -> None:
+        """Listen on `host`:`port` (0: any free port). Raises PortTaken."""
         try:
             listener = _bind(host, port)
         except OSError as error:
             raise PortTaken(f"http port {host}:{port}: {describe_os_error(error)}") from None
         self.port = int(listener.getsockname()[1])
         config = uvicorn.Config(
-            make_app(self._broker),
+            self._app,
             http="h11",
             ws="none",
             lifespan="off",
@@ -183,7 +172,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen()  # now, so that "ready" is true once it is said
+        listener.listen()  # now, so that "ready" is true when the broker prints it
     except OSError:
         listener.close()
         raise

@@ -1,66 +1,44 @@
-"""Families about each command: what became of its requests, where their time went, who serves it."""
+"""Families about each command: the outcomes of its requests, where their time went, which workers serve it."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..core.fleet.command import Command
 from ..core.measures.exemplars import Exemplars
 from ..core.measures.histogram import Histogram
+from ..read_model import CommandReading, Subjects
 from .family import Family, HistogramFamily, LabelValues, NumberFamily
-from .subjects import Subjects
 
-
-def _outcomes(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
-    for command in subjects.named:
-        for outcome, count in command.outcomes.items():
-            yield (command.name, outcome), count
-
-
-def _depths(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
-    for command in subjects.commands:
-        yield (command.name,), command.waiting_count
-    if subjects.other is not None:
-        yield (subjects.other.name,), sum(command.waiting_count for command in subjects.unlisted)
-
-
-def _overloads(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
-    for command in subjects.commands:
-        yield (command.name,), command.route.overload.is_overloaded
-    if subjects.other is not None:
-        yield (
-            (subjects.other.name,),
-            any(command.route.overload.is_overloaded for command in subjects.unlisted),
-        )
-
-
-def _workers(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
-    for command in subjects.commands:
-        pool = command.route.pool
-        yield (command.name,), 0 if pool is None else len(pool.members)
-
-
-def _slots(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
-    for command in subjects.commands:
-        pool = command.route.pool
-        yield (command.name,), 0 if pool is None else pool.slots_count
-
-
+Numbers = Iterator[tuple[LabelValues, float]]
 Rows = Iterator[tuple[LabelValues, Histogram, Exemplars | None]]
 
 
-def _of_each(histogram: Callable[[Command], Histogram]) -> Callable[[Subjects], Rows]:
-    """One histogram of each command that has seen a request: what was only announced costs no text."""
+def _outcomes(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
+    for command in subjects.commands:
+        # A copy, because a scrape gives way between two rows, and the first request of an outcome may end meanwhile.
+        for outcome, count in tuple(command.outcomes.items()):
+            yield (command.name, outcome), count
 
-    def read(subjects: Subjects) -> Rows:
-        for command in subjects.named:
-            if command.outcomes:
-                yield (command.name,), histogram(command), None
 
-    return read
+def _of_each(number: Callable[[CommandReading], float]) -> Callable[[Subjects], Numbers]:
+    return lambda subjects: (((command.name,), number(command)) for command in subjects.commands)
+
+
+def _of_each_listed(number: Callable[[CommandReading], float]) -> Callable[[Subjects], Numbers]:
+    """One number of each command alone: added up over the others, it would count workers twice."""
+    return lambda subjects: (
+        ((command.name,), number(command)) for command in subjects.commands if not command.is_other
+    )
+
+
+def _histograms(histogram: Callable[[CommandReading], Histogram]) -> Callable[[Subjects], Rows]:
+    """One histogram of each command that has ended a request: a command that was only announced costs no text."""
+    return lambda subjects: (
+        ((command.name,), histogram(command), None) for command in subjects.commands if command.outcomes
+    )
 
 
 def _durations(subjects: Subjects) -> Rows:
-    for command in subjects.named:
+    for command in subjects.commands:
         if command.outcomes:
             yield (command.name,), command.duration, command.exemplars
 
@@ -78,28 +56,28 @@ COMMANDS: Final[tuple[Family, ...]] = (
         "gauge",
         ("command",),
         "Requests waiting for a slot.",
-        _depths,
+        _of_each(lambda command: command.queued_count),
     ),
     NumberFamily(
         "taskferry_queue_overloaded",
         "gauge",
         ("command",),
         "1 while requests come faster than they are done.",
-        _overloads,
+        _of_each(lambda command: command.is_overloaded),
     ),
     NumberFamily(
         "taskferry_command_workers",
         "gauge",
         ("command",),
         "Connected workers that serve it and do not drain.",
-        _workers,
+        _of_each_listed(lambda command: command.workers_count),
     ),
     NumberFamily(
         "taskferry_command_slots",
         "gauge",
         ("command",),
         "Slots of these workers, free or not.",
-        _slots,
+        _of_each_listed(lambda command: command.slots_count),
     ),
     HistogramFamily(
         "taskferry_request_duration_seconds",
@@ -110,19 +88,19 @@ COMMANDS: Final[tuple[Family, ...]] = (
     HistogramFamily(
         "taskferry_queue_wait_seconds",
         ("command",),
-        "Of requests that waited for a slot.",
-        _of_each(lambda command: command.queue_wait),
+        "Waiting time of requests that waited for a slot.",
+        _histograms(lambda command: command.queue_wait),
     ),
     HistogramFamily(
         "taskferry_worker_duration_seconds",
         ("command",),
         "From sending the assignment that was answered to its response, network included.",
-        _of_each(lambda command: command.worker_duration),
+        _histograms(lambda command: command.worker_duration),
     ),
     HistogramFamily(
         "taskferry_broker_duration_seconds",
         ("command",),
-        "In the broker itself, of requests that a worker answered: neither waiting nor the worker's.",
-        _of_each(lambda command: command.broker_duration),
+        "Time in the broker itself, without waiting, of requests that a worker answered.",
+        _histograms(lambda command: command.broker_duration),
     ),
 )

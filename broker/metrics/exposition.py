@@ -1,7 +1,7 @@
 """Families as text, in the two formats that Prometheus reads, piece by piece.
 
-`prometheus_client` is the authority on both formats (tests compare with what it writes and have its parsers read this),
-but it takes eight times as long, and all at once. Sources: Prometheus' text format 0.0.4
+`prometheus_client` is the authority on both formats (tests compare with what it writes, and its parsers read this), but
+it takes eight times as long, and all at once. Sources: Prometheus' text format 0.0.4
 (https://prometheus.io/docs/instrumenting/exposition_formats/) and OpenMetrics 1.0
 (https://prometheus.io/docs/specs/om/open_metrics_spec/).
 """
@@ -15,11 +15,11 @@ from prometheus_client.utils import floatToGoString
 
 from ..core.measures.exemplars import Exemplar, Exemplars
 from ..core.measures.histogram import DURATION_BOUNDS_S, Histogram
+from ..read_model import Subjects
 from .family import Family, HistogramFamily, LabelValues, NumberFamily
-from .subjects import Subjects
 
 END: Final = "# EOF\n"
-"""What an OpenMetrics text ends with."""
+"""The last line of an OpenMetrics text."""
 
 ROWS_COUNT_MAX: Final = 100
 """Rows of one piece of text: some tens of microseconds."""
@@ -44,7 +44,7 @@ def text_of(family: Family, subjects: Subjects, *, is_openmetrics: bool) -> Iter
 
 
 def _head(family: Family, *, is_openmetrics: bool) -> str:
-    """Lines for people and types. OpenMetrics names the family there, the older format its samples."""
+    """The lines for help and type. OpenMetrics names the family there, the older format its samples."""
     name, type_ = family.name, family.type
     if is_openmetrics:
         name = name.removesuffix("_total").removesuffix("_info")
@@ -72,7 +72,7 @@ def _histogram(
     exemplars: Exemplars | None,
     began_at: float,
 ) -> str:
-    """One row: the buckets, cumulated, their total and the sum. `began_at`: when the monotonic clock stood at zero."""
+    """One row: the buckets, cumulated, their total and the sum. `began_at`: when the monotonic clock was zero."""
     labels = _labels(family.labels, values)
     separator = "," if labels else ""
     braces = f"{{{labels}}}" if labels else ""
@@ -91,7 +91,7 @@ def _histogram(
 
 
 def _exemplar(exemplar: Exemplar, began_at: float) -> str:
-    """What follows a bucket's number; nothing where the ids are longer than the format takes."""
+    """What follows a bucket's number; nothing if the ids are longer than the format allows."""
     labels = {"request_id": exemplar.request_id}
     trace = None if exemplar.trace is None else _TRACE_ID.match(exemplar.trace)
     if trace is not None:

@@ -1,4 +1,4 @@
-"""What a metric family is: its name, type, labels and help, and how its rows are read. Knows no text formats."""
+"""A metric family: its name, type, labels and help, and how its rows are read. Knows no text formats."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..core.measures.exemplars import Exemplars
 from ..core.measures.histogram import Histogram
-from .subjects import Subjects
+from ..read_model import Subjects
 
 LabelValues = tuple[str, ...]
 """The values of a row's labels, in the order of its family's."""
@@ -14,8 +14,8 @@ LabelValues = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class NumberFamily:
-    """One number for each row. `name` is that of the samples, with `_total` or `_info` where the type has one; an
-    info's rows are 1. `labels` are in the order of the alphabet, as clients write them."""
+    """One number for each row. `name` is that of the samples, with `_total` or `_info` if the type has one; the rows of
+    an info are 1. `labels` are in alphabetical order, as clients write them."""
 
     name: str
     type: Literal["counter", "gauge", "info"]
@@ -26,7 +26,7 @@ class NumberFamily:
 
 @dataclass(frozen=True, slots=True)
 class HistogramFamily:
-    """One histogram of seconds for each row, and examples for its buckets where there are any."""
+    """One histogram of seconds for each row, and exemplars for its buckets if there are any."""
 
     name: str
     labels: LabelValues

@@ -1,4 +1,4 @@
-"""Families about the broker as a program: what goes through its ports, its event loop, its process."""
+"""Families about the broker as a program: its ports, its event loop, its process."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,29 +6,21 @@ from typing import Final
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from ...transport.counts import LinkCounts
+from ..read_model import Subjects
 from .family import Family, HistogramFamily, LabelValues, NumberFamily, total
-from .subjects import Subjects
 
 
 def _of_each_port(
     count: Callable[[LinkCounts], int],
 ) -> Callable[[Subjects], list[tuple[LabelValues, float]]]:
-    return lambda subjects: [((port,), count(counts)) for port, counts in subjects.broker.link_counts.items()]
-
-
-def _connections(subjects: Subjects) -> list[tuple[LabelValues, float]]:
-    broker = subjects.broker
-    return [
-        (("worker",), len(broker.worker_sessions)),
-        (("requester",), len(broker.requester_sessions)),
-    ]
+    return lambda subjects: [((port.name,), count(port.counts)) for port in subjects.model.ports()]
 
 
 def _refusals(subjects: Subjects) -> list[tuple[LabelValues, float]]:
     return [
-        ((port, refusal.value), count)
-        for port, counts in subjects.broker.link_counts.items()
-        for refusal, count in counts.handshakes_refused.items()
+        ((port.name, reason.value), count)
+        for port in subjects.model.ports()
+        for reason, count in port.counts.handshakes_refused.items()
     ]
 
 
@@ -38,14 +30,20 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "info",
         ("version",),
         "The broker's version.",
-        lambda subjects: [((subjects.broker.version,), 1)],
+        lambda subjects: [((subjects.model.version,), 1)],
     ),
-    NumberFamily("taskferry_connections", "gauge", ("port",), "Open connections.", _connections),
+    NumberFamily(
+        "taskferry_connections",
+        "gauge",
+        ("port",),
+        "Open connections.",
+        lambda subjects: [((port.name,), port.open_count) for port in subjects.model.ports()],
+    ),
     NumberFamily(
         "taskferry_handshakes_refused_total",
         "counter",
         ("port", "reason"),
-        "WebSocket handshakes refused or given up, by why.",
+        "WebSocket handshakes refused or dropped, by reason.",
         _refusals,
     ),
     NumberFamily(
@@ -53,9 +51,7 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "counter",
         (),
         "Pings that a worker or requester had not answered within a second.",
-        lambda subjects: total(
-            sum(counts.heartbeats_missed_count for counts in subjects.broker.link_counts.values())
-        ),
+        lambda subjects: total(sum(port.counts.heartbeats_missed_count for port in subjects.model.ports())),
     ),
     NumberFamily(
         "taskferry_received_messages_total",
@@ -68,28 +64,28 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "taskferry_sent_messages_total",
         "counter",
         ("port",),
-        "Messages handed to the operating system for them.",
+        "Messages passed to the operating system for them.",
         _of_each_port(lambda counts: counts.sent_count),
     ),
     NumberFamily(
         "taskferry_received_bytes_total",
         "counter",
         ("port",),
-        "Bytes read from connections, frames' heads and handshakes included.",
+        "Bytes read from connections, frame headers and handshakes included.",
         _of_each_port(lambda counts: counts.received_bytes_count),
     ),
     NumberFamily(
         "taskferry_sent_bytes_total",
         "counter",
         ("port",),
-        "Bytes handed to the operating system, likewise.",
+        "Bytes passed to the operating system, frame headers and handshakes included.",
         _of_each_port(lambda counts: counts.sent_bytes_count),
     ),
     HistogramFamily(
         "taskferry_event_loop_lag_seconds",
         (),
         "How late the event loop came to a timer, ten times a second.",
-        lambda subjects: [((), subjects.broker.loop_lag.histogram, None)],
+        lambda subjects: [((), subjects.model.loop_lag, None)],
     ),
 )
 

@@ -1,53 +1,50 @@
-"""One scrape, from its headers to the bytes of the answer, in slices that give way to the broker's own work."""
+"""One scrape, from its headers to the bytes of the response, in slices that give way to the broker's own work."""
 
 import asyncio
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
+from ..read_model import ReadModel
 from .commands import COMMANDS
 from .exposition import END, text_of
 from .family import Family
 from .program import PROGRAM, process_registry
 from .requests import REQUESTS
-from .subjects import Subjects
 from .workers import WORKERS
-
-if TYPE_CHECKING:
-    from ..broker import Broker
 
 FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *REQUESTS, *COMMANDS, *WORKERS)
 
 SCRAPES_COUNT_MAX: Final = 4
-"""Scrapes at a time: two Prometheus servers of a pair, and a person or two who look. Each holds its answer in
+"""Concurrent scrapes: a pair of Prometheus servers, and one or two people with a browser. Each keeps its response in
 memory."""
 
 SLICE_S: Final = 0.002
-"""How long a scrape works at a stretch, and a chunk more: a request that comes meanwhile waits that long."""
+"""How long a scrape works without giving way, plus one chunk: a request that arrives meanwhile waits that long."""
 
 CHUNK_LENGTH: Final = 16 * 1024
-"""Characters that are encoded and compressed at a time: a fraction of a slice."""
+"""Characters that are encoded and compressed at once: a fraction of a slice."""
 
 COMPRESSION_LEVEL: Final = 1
-"""The quickest: the text shrinks to a twentieth as it is, and the highest takes four times as long for a thirtieth."""
+"""The fastest: the text shrinks to a twentieth; the highest level takes four times as long for a thirtieth."""
 
 GZIP_WINDOW_BITS: Final = 16 + zlib.MAX_WBITS
-"""What zlib takes for "with gzip's head and tail"."""
+"""How zlib is asked for gzip's header and trailer."""
 
 
 class TooManyScrapes(Exception):
-    """More scrapes at a time than SCRAPES_COUNT_MAX."""
+    """More than SCRAPES_COUNT_MAX concurrent scrapes."""
 
 
 class Scraper:
     """Answers scrapes of one broker, in its event loop."""
 
-    def __init__(self, broker: "Broker") -> None:
-        self._broker = broker
+    def __init__(self, model: ReadModel) -> None:
+        self._model = model
         self._process = process_registry()
         self._count = 0
 
@@ -55,9 +52,7 @@ class Scraper:
         """The body and its headers, in the format and compression that these headers of the request ask for. Raises
         TooManyScrapes."""
         if self._count >= SCRAPES_COUNT_MAX:
-            raise TooManyScrapes(
-                f"{SCRAPES_COUNT_MAX} scrapes are being answered already (SCRAPES_COUNT_MAX)"
-            )
+            raise TooManyScrapes(f"{SCRAPES_COUNT_MAX} scrapes are in progress already (SCRAPES_COUNT_MAX)")
         self._count += 1
         try:
             return await self._answer(accept, is_gzip=gzip_accepted(accept_encoding))
@@ -86,11 +81,10 @@ class Scraper:
     def _pieces(
         self, encode_process: Callable[[CollectorRegistry], bytes], *, is_openmetrics: bool
     ) -> Iterator[str]:
-        """The text; an empty piece where only time has passed."""
+        """The text; an empty piece if only time has passed."""
         yield encode_process(self._process).decode().removesuffix(END)
-        subjects = Subjects(self._broker)
-        for command in subjects.unlisted:
-            subjects.gather(command)
+        subjects = self._model.subjects()
+        for _ in subjects.gather():
             yield ""
         for family in FAMILIES:
             yield from text_of(family, subjects, is_openmetrics=is_openmetrics)

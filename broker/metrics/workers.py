@@ -1,17 +1,10 @@
 """Families about workers: all of them by state, and each while it is connected."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from ..core.fleet.worker import WorkerState
+from ..read_model import Subjects
 from .family import Family, LabelValues, NumberFamily, total
-from .subjects import Subjects
-
-
-def _states(subjects: Subjects) -> list[tuple[LabelValues, float]]:
-    counts = Counter(worker.state for worker in subjects.broker.core.roster.workers.values())
-    return [((state.value,), counts[state]) for state in WorkerState if state is not WorkerState.GONE]
 
 
 def _assignments(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
@@ -22,22 +15,26 @@ def _assignments(subjects: Subjects) -> Iterator[tuple[LabelValues, float]]:
 
 
 WORKERS: Final[tuple[Family, ...]] = (
-    NumberFamily("taskferry_workers", "gauge", ("state",), "Connected workers.", _states),
+    NumberFamily(
+        "taskferry_workers",
+        "gauge",
+        ("state",),
+        "Connected workers.",
+        lambda subjects: [((state,), count) for state, count in subjects.model.worker_states().items()],
+    ),
     NumberFamily(
         "taskferry_ejections_total",
         "counter",
         ("cause",),
         "Workers ejected.",
-        lambda subjects: [
-            ((cause,), count) for cause, count in subjects.broker.core.health.ejections.counts.items()
-        ],
+        lambda subjects: [((cause,), count) for cause, count in subjects.model.totals().ejected.items()],
     ),
     NumberFamily(
         "taskferry_readmissions_total",
         "counter",
         (),
-        "Workers trusted again after an ejection.",
-        lambda subjects: total(subjects.broker.core.health.ejections.readmitted_count),
+        "Workers readmitted after an ejection.",
+        lambda subjects: total(subjects.model.totals().readmitted_count),
     ),
     NumberFamily(
         "taskferry_worker_in_flight",

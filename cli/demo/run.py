@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ...broker.broker import Broker, PortTaken
-from ...broker.http.views import workers_view
+from ...broker.broker import Broker
+from ...broker.port import PortTaken
 from ...broker.settings import BrokerSettings
 from ...requester import Requester, TaskferryError
 from .table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
@@ -92,8 +92,8 @@ class DemoRun:
             # Imported only now, while the workers start, which takes as long.
             from ...broker.http.server import HttpServer  # noqa: PLC0415
 
-            http = HttpServer(self._broker)
-            await http.start()
+            http = HttpServer(self._broker.read_model, self._broker.operations)
+            await http.start(HOST, 0)
         except PortTaken as error:
             raise DemoFailed(str(error)) from None
         self._http = http
@@ -290,14 +290,14 @@ class DemoRun:
 
     def _worker_rows(self, elapsed_s: float, *, is_over: bool) -> list[WorkerRow]:
         tally = self.tally
-        connected = {row["worker_id"]: row for row in workers_view(self._broker)["workers"]}
+        connected = {row.worker_id: row for row in self._broker.read_model.workers()}
         processes = {process.name: process for process in self._processes}
         rows = []
         for name in dict.fromkeys((*processes, *connected, *tally.done_by_worker)):
             process = processes.get(name)
             seen = connected.get(name)
             if seen is not None:
-                state = seen["state"]
+                state = seen.state
             else:
                 state = "gone" if process is None else process.state
             done_count = tally.done_by_worker[name]

@@ -51,7 +51,7 @@ BAD_AFTER_CONNECT: list[tuple[str, str | None, str, str]] = [
         '{"type":"connect","msg_id":"m","data":{"commands":["c"]}}',
         "m",
         "bad_message",
-        "type: connect was said already on this connection",
+        "type: connect was sent already on this connection",
     ),
 ]
 BAD_HELLOS: list[tuple[Any, str]] = [

@@ -57,7 +57,7 @@ async def test_a_handshake_that_is_never_finished_is_given_up(programs: Programs
         started_at = time.monotonic()
         async with connected(broker.worker_url) as worker:
             error = await worker.receive()
-            assert error["data"] == {"code": "bad_message", "error": "connect: not said within 10 s"}
+            assert error["data"] == {"code": "bad_message", "error": "connect: not sent within 10 s"}
             assert (await worker.wait_closed())[0] == 1008
         return time.monotonic() - started_at
 

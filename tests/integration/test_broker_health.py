@@ -62,7 +62,7 @@ async def test_an_operator_drains_a_worker_and_takes_it_back(programs: Programs)
         status, row = await asyncio.to_thread(drain, broker, "rack/7")
         assert (status, row["state"], row["in_flight"]) == (200, "draining", 1)
         assert row["reason"] == "drained by an operator"
-        assert "worker rack/7 is drained, as an operator wishes; it is draining" in broker.stderr
+        assert "worker rack/7 was drained by an operator; it is draining" in broker.stderr
         assert (await requester.call("c", {}))["code"] == "no_available_workers"
         await worker.respond(assignment, "finished")
         assert (await requester.receive())["data"] == "finished"

@@ -167,7 +167,7 @@ async def test_nothing_of_a_request_or_of_a_way_in_is_ever_logged(programs: Prog
     assert await asyncio.to_thread(broker.wait) == 0
     assert "is ejected" in broker.stderr
     assert "sent a bad message" in broker.stderr
-    assert "handshake of" in broker.stderr
+    assert "handshake from" in broker.stderr
     assert SECRET not in broker.stderr
 
 

@@ -164,7 +164,7 @@ async def test_the_bound_on_connections_is_in_force_at_once(programs: Programs, 
         with pytest.raises(Exception, match=r"HTTP 503"):
             async with connected(broker.requester_url):
                 pass
-    broker.wait_for_stderr("requester port: handshake of 127.0.0.1:\\d+ refused: over 1 connections")
+    broker.wait_for_stderr("requester port: handshake from 127.0.0.1:\\d+ refused: over 1 connections")
 
 
 def test_settings_that_cannot_change_are_named_and_stay(programs: Programs, path: Path) -> None:
@@ -228,4 +228,4 @@ def test_a_new_grace_counts_at_the_end(programs: Programs, path: Path) -> None:
     reload(broker, path, "[broker]\ngrace = 1.5\n")
     broker.terminate()
     assert broker.wait() == 0
-    assert "draining: 0 requests in flight, 1.5 s at most" in broker.stderr
+    assert "draining: 0 requests in flight, at most 1.5 s" in broker.stderr

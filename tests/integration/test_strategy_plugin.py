@@ -106,7 +106,7 @@ def registered(folder: Path, distribution: str, name: str, value: str) -> Path:
         (
             "mine",
             "builtins:repr",
-            "strategy: 'mine' of broken-plugin 1.0 (builtins:repr) is no strategy: "
+            "strategy: 'mine' of broken-plugin 1.0 (builtins:repr) is not a strategy: "
             "it has no method add, remove, changed, pick",
         ),
         (

@@ -50,7 +50,7 @@ class FakeBroker:
         """Listen: on a free port the first time, and on the same one after `stop`."""
         self._group = LinkGroup()
         self._server = await listen(
-            "127.0.0.1", self.port, lambda: Session(self), self._group, LinkSettings()
+            "127.0.0.1", self.port, lambda _: Session(self), self._group, LinkSettings()
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from taskferry.protocol.encodings import Encoding
+from taskferry.transport.admission import HandshakeRequest, Refusal
 from taskferry.transport.connect import connect
 from taskferry.transport.counts import LinkCounts
 from taskferry.transport.group import LinkGroup
@@ -71,21 +73,28 @@ class Echo(Recorder):
 
 
 class Port:
-    """A listening port and the receivers of the connections that it has accepted."""
+    """A listening port, the receivers of the links that have opened on it, and why other connections ended."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.receivers: list[Recorder] = []
+        self.failures: list[str] = []
 
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.number}"
 
     async def receiver(self) -> Recorder:
-        """That of the only connection so far."""
+        """That of the only link so far."""
         await until(lambda: self.receivers)
         (receiver,) = self.receivers
         return receiver
+
+    async def failure(self) -> str:
+        """Why the only other connection never opened."""
+        await until(lambda: self.failures)
+        (failure,) = self.failures
+        return failure
 
 
 @asynccontextmanager
@@ -93,14 +102,32 @@ async def open_port(
     group: LinkGroup,
     settings: LinkSettings | None = None,
     make_receiver: Callable[[], Recorder] = Recorder,
-    refusal: str | None = None,
+    *,
+    admit: Callable[[HandshakeRequest], Refusal | None] = lambda _: None,
     counts: LinkCounts | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Port]:
-    def make() -> Receiver | str:
+    def make(request: HandshakeRequest) -> Receiver | Refusal:
+        refusal = admit(request)
+        if refusal is not None:
+            return refusal
         port.receivers.append(make_receiver())
-        return refusal or port.receivers[-1]
+        return port.receivers[-1]
 
-    server = await listen("127.0.0.1", 0, make, group, settings or LinkSettings(), counts=counts)
+    def never_opened(peer: str, reason: str) -> None:
+        assert peer.startswith("127.0.0.1:")
+        port.failures.append(reason)
+
+    server = await listen(
+        "127.0.0.1",
+        0,
+        make,
+        group,
+        settings or LinkSettings(),
+        never_opened=never_opened,
+        counts=counts,
+        tls=tls,
+    )
     port = Port(server.sockets[0].getsockname()[1])
     try:
         yield port
@@ -116,10 +143,10 @@ async def open_link(
     return recorder, link
 
 
-def handshake(*lines: str, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
+def handshake(*lines: str, method: str = "GET", path: str = "/", version: str = "HTTP/1.1") -> bytes:
     """The head of a WebSocket client's request, with these lines added."""
     head = [
-        f"{method} / {version}",
+        f"{method} {path} {version}",
         "Host: broker",
         "Upgrade: websocket",
         "Connection: Upgrade",

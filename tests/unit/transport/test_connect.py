@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.configuration.url import without_secrets
 from taskferry.protocol.encodings import Encoding
+from taskferry.transport.admission import Refusal, RefusalReason
 from taskferry.transport.connect import ConnectError, check_url, connect
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.listen import listen
@@ -95,9 +97,11 @@ async def test_the_host_is_unknown(group: LinkGroup) -> None:
 
 
 async def test_the_server_refuses(group: LinkGroup) -> None:
-    async with open_port(group, refusal="over 10000 connections on the worker port") as port:
+    text = "over 10000 connections on the worker port"
+    full = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, RefusalReason.TOO_MANY_CONNECTIONS)
+    async with open_port(group, admit=lambda _: full) as port:
         error = await failed_connect(port.url, group)
-        assert str(error) == "handshake refused: 503 over 10000 connections on the worker port"
+        assert str(error) == f"handshake refused: 503 {text}"
         assert not error.is_permanent
 
 
@@ -183,4 +187,4 @@ async def test_a_link_that_was_opened_and_lost_is_the_receivers_to_know(group: L
 async def test_a_port_that_is_taken_cannot_be_listened_on(group: LinkGroup) -> None:
     async with open_port(group) as port:
         with pytest.raises(OSError, match="in use"):
-            await listen("127.0.0.1", port.number, Recorder, group, LinkSettings())
+            await listen("127.0.0.1", port.number, lambda _: Recorder(), group, LinkSettings())

@@ -2,11 +2,12 @@
 
 import contextlib
 import time
+from http import HTTPStatus
 
 import pytest
+from taskferry.transport.admission import Refusal, RefusalReason
 from taskferry.transport.counts import LinkCounts
 from taskferry.transport.group import LinkGroup
-from taskferry.transport.handshake import Refusal
 from taskferry.transport.link import SUSPICION_S
 from taskferry.transport.settings import LinkSettings
 
@@ -75,14 +76,14 @@ async def test_a_heartbeat_is_missed_once_however_often_one_looks(still_group: L
 
 
 REFUSED = {
-    "plain HTTP": (b"GET /metrics HTTP/1.1\r\nHost: broker\r\n\r\n", Refusal.BAD_REQUEST),
-    "no HTTP": (b"\x16\x03\x01 hello\r\n\r\n", Refusal.BAD_REQUEST),
-    "another method": (handshake(method="POST"), Refusal.BAD_REQUEST),
-    "a long line": (handshake("X: " + "x" * 8192), Refusal.HEAD_TOO_LARGE),
-    "a long path": (handshake().replace(b"GET /", b"GET /" + b"x" * 8192), Refusal.HEAD_TOO_LARGE),
-    "many lines": (handshake(*["X: x"] * 200), Refusal.HEAD_TOO_LARGE),
-    "a long head": (handshake("X: " + "x" * OVER_THE_BOUND), Refusal.HEAD_TOO_LARGE),
-    "unknown sub-protocols": (handshake("Sec-WebSocket-Protocol: chat"), Refusal.UNKNOWN_SUBPROTOCOL),
+    "plain HTTP": (b"GET /metrics HTTP/1.1\r\nHost: broker\r\n\r\n", RefusalReason.BAD_REQUEST),
+    "no HTTP": (b"\x16\x03\x01 hello\r\n\r\n", RefusalReason.BAD_REQUEST),
+    "another method": (handshake(method="POST"), RefusalReason.BAD_REQUEST),
+    "a long line": (handshake("X: " + "x" * 8192), RefusalReason.HEAD_TOO_LARGE),
+    "a long path": (handshake().replace(b"GET /", b"GET /" + b"x" * 8192), RefusalReason.HEAD_TOO_LARGE),
+    "many lines": (handshake(*["X: x"] * 200), RefusalReason.HEAD_TOO_LARGE),
+    "a long head": (handshake("X: " + "x" * OVER_THE_BOUND), RefusalReason.HEAD_TOO_LARGE),
+    "unknown sub-protocols": (handshake("Sec-WebSocket-Protocol: chat"), RefusalReason.UNKNOWN_SUBPROTOCOL),
 }
 
 
@@ -98,12 +99,34 @@ async def test_a_refused_handshake_is_counted_once_by_why(group: LinkGroup, name
     assert {why: count for why, count in counts.handshakes_refused.items() if count} == {refusal: 1}
 
 
-async def test_so_is_one_that_the_owner_of_the_port_refuses(group: LinkGroup) -> None:
+async def test_a_handshake_that_the_owner_of_the_port_refuses_is_counted_by_its_reason(
+    group: LinkGroup,
+) -> None:
     counts = LinkCounts()
-    async with open_port(group, refusal="full", counts=counts) as port, raw_peer(port, handshake()) as peer:
+    full = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "full", RefusalReason.TOO_MANY_CONNECTIONS)
+    async with (
+        open_port(group, admit=lambda _: full, counts=counts) as port,
+        raw_peer(port, handshake()) as peer,
+    ):
         await peer.read_all()
     await until(lambda: not group.links)
-    assert counts.handshakes_refused[Refusal.TOO_MANY_CONNECTIONS] == 1
+    assert {why: count for why, count in counts.handshakes_refused.items() if count} == {full.reason: 1}
+
+
+async def test_connections_count_from_accept_to_their_end_or_refusal(group: LinkGroup) -> None:
+    counts = LinkCounts()
+    async with open_port(group, counts=counts) as port, raw_peer(port) as opened:
+        async with raw_peer(port, b"GET / HTTP/1.1\r\n") as handshaking:
+            await until(lambda: counts.connections_count == 2)
+            handshaking.end_writing()
+            await until(lambda: counts.connections_count == 1)
+        async with raw_peer(port, b"GET / HTTP/1.1\r\n\r\n") as refused:
+            await refused.read_all()
+            assert counts.connections_count == 1, "it is still there, and takes no place any more"
+        opened.end_writing()
+        await until(lambda: not counts.connections_count)
+    await until(lambda: not group.links)
+    assert counts.connections_count == 0
 
 
 async def test_and_one_that_is_never_finished(still_group: LinkGroup) -> None:
@@ -115,8 +138,8 @@ async def test_and_one_that_is_never_finished(still_group: LinkGroup) -> None:
         await until(lambda: still_group.links)
         (link,) = still_group.links
         link.check(time.monotonic() + LinkSettings().handshake_s_max)
-        await port.receivers[0].closed()
-    assert counts.handshakes_refused[Refusal.TOO_SLOW] == 1
+        await port.failure()
+    assert counts.handshakes_refused[RefusalReason.TOO_SLOW] == 1
 
 
 async def test_who_leaves_by_himself_is_not_refused(group: LinkGroup) -> None:
@@ -124,7 +147,7 @@ async def test_who_leaves_by_himself_is_not_refused(group: LinkGroup) -> None:
     async with open_port(group, counts=counts) as port, raw_peer(port, b"GET / HTTP/1.1\r\n") as peer:
         await until(lambda: group.links)
         peer.end_writing()
-        await port.receivers[0].closed()
+        await port.failure()
     assert not any(counts.handshakes_refused.values())
 
 

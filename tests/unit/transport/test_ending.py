@@ -228,11 +228,10 @@ async def test_a_defect_of_the_receiver_is_logged_and_costs_its_own_link_alone(
 
 async def test_closing_in_the_middle_of_the_handshake_drops_the_connection(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"GET / HT") as peer:
-        receiver = await port.receiver()
         await until(lambda: group.links)
         (link,) = group.links
         link.close(1001, "going")  # type: ignore[attr-defined]
-        assert await receiver.closed() == "going"
-        assert receiver.links == []
+        assert await port.failure() == "going"
+        assert port.receivers == []
         with suppress(ConnectionResetError):
             assert await peer.read() == b""

@@ -35,6 +35,21 @@ async def test_every_link_that_asked_is_flushed_at_the_end_of_the_turn(group: Li
     assert [link.flush_count for link in links] == [1, 2, 1]
 
 
+async def test_whoever_wants_it_is_called_behind_each_look_at_the_links() -> None:
+    link = Counted()
+    swept_at: list[float] = []
+
+    def swept(now: float) -> None:
+        assert link.checked_at[-1] == now
+        swept_at.append(now)
+
+    group = LinkGroup(swept=swept)
+    group.links.add(link)
+    await until(lambda: swept_at)
+    group.close()
+    group.links.clear()
+
+
 async def test_links_are_looked_at_until_the_group_is_closed(group: LinkGroup) -> None:
     link = Counted()
     group.links.add(link)

@@ -48,25 +48,15 @@ async def test_a_handshake_that_cannot_be_accepted_is_answered(group: LinkGroup,
         assert answer.startswith(f"HTTP/1.1 {status} ")
         assert text in answer
         peer.close()
-        reason = await port.receivers[0].closed()
-        assert reason.startswith("handshake refused: ")
-        assert port.receivers[0].links == []
-
-
-async def test_a_refusal_is_answered_with_503_and_its_text(group: LinkGroup) -> None:
-    refusal = "over 2 connections on the worker port"
-    async with open_port(group, refusal=refusal) as port, raw_peer(port, handshake()) as peer:
-        answer = (await peer.read_all()).decode()
-        assert answer.startswith("HTTP/1.1 503 Service Unavailable\r\n")
-        assert answer.endswith(f"\r\n\r\n{refusal}\n")
-        await peer.write(b"more, which is of no interest")
+        assert (await port.failure()).startswith("handshake refused: ")
+        assert port.receivers == []
 
 
 async def test_what_is_no_http_at_all_is_dropped(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
         assert await peer.read_all() == b""
         peer.close()
-        reason = await port.receivers[0].closed()
+        reason = await port.failure()
         assert reason.startswith("handshake refused: did not receive a valid HTTP request: ")
 
 
@@ -87,18 +77,17 @@ async def test_a_head_over_the_bound_is_refused(group: LinkGroup, is_finished: b
         assert (await peer.read_all()).startswith(b"HTTP/1.1 431 ")
         peer.close()
         bound = SMALL_HEAD.handshake_size_bytes_max
-        assert await port.receivers[0].closed() == f"handshake over {bound} bytes"
+        assert await port.failure() == f"handshake over {bound} bytes"
 
 
 async def test_a_handshake_that_is_never_finished_is_dropped(still_group: LinkGroup) -> None:
     async with open_port(still_group) as port, raw_peer(port, b"GET / HTTP/1.1\r\n") as peer:
-        receiver = await port.receiver()
         await until(lambda: still_group.links)
         (link,) = still_group.links
         link.check(time.monotonic() + LinkSettings().handshake_s_max - 1)
         await peer.write(b"Host: broker\r\n")  # a sign of life is not enough
         link.check(time.monotonic() + LinkSettings().handshake_s_max)
-        assert await receiver.closed() == "handshake not finished in time"
+        assert await port.failure() == "handshake not finished in time"
 
 
 async def test_a_refused_client_that_stays_is_dropped(still_group: LinkGroup) -> None:
@@ -106,11 +95,11 @@ async def test_a_refused_client_that_stays_is_dropped(still_group: LinkGroup) ->
         await peer.read_all()
         (link,) = still_group.links
         link.check(time.monotonic() + LinkSettings().close_s_max)
-        assert (await port.receivers[0].closed()).startswith(("peer did not finish", "handshake refused"))
+        assert (await port.failure()).startswith(("peer did not finish", "handshake refused"))
 
 
 async def test_a_client_that_leaves_before_its_handshake_is_forgotten(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"GET / HTTP/1.1\r\n") as peer:
         await until(lambda: group.links)
         peer.end_writing()
-        assert await port.receivers[0].closed() == "connection lost during the handshake"
+        assert await port.failure() == "connection lost during the handshake"

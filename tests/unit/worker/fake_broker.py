@@ -165,7 +165,9 @@ class FakeBroker:
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> None:
-        self._server = await listen("127.0.0.1", port, lambda: Connection(self), self._group, LinkSettings())
+        self._server = await listen(
+            "127.0.0.1", port, lambda _: Connection(self), self._group, LinkSettings()
+        )
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def stop_listening(self) -> None:

@@ -4,7 +4,7 @@
 {{- .Values.fullnameOverride | default (contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name)) | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* By what Services and policies find pods: must never change, so it has no version. */}}
+{{/* What Services and policies select pods by: must never change, so it has no version. */}}
 {{- define "taskferry.selector" -}}
 app.kubernetes.io/name: taskferry
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -17,7 +17,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
-{{/* What every pod is: nobody special, without rights, on a file system that it cannot write to. */}}
+{{/* Every pod: an unprivileged user, no capabilities, a read-only file system. */}}
 {{- define "taskferry.podSecurity" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false

@@ -18,7 +18,7 @@ from prometheus_client.samples import Exemplar as ClientExemplar
 from taskferry.broker.core.measures.exemplars import Exemplars
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from taskferry.broker.metrics.family import Family, HistogramFamily
-from taskferry.broker.metrics.subjects import Subjects
+from taskferry.broker.read_model import Subjects
 
 
 class Reference(Collector):

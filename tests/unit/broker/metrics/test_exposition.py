@@ -11,7 +11,7 @@ from taskferry.broker.core.measures.exemplars import Exemplars
 from taskferry.broker.core.measures.histogram import Histogram
 from taskferry.broker.metrics.exposition import END, EXEMPLAR_LENGTH_MAX, text_of
 from taskferry.broker.metrics.family import Family, HistogramFamily, NumberFamily
-from taskferry.broker.metrics.subjects import Subjects
+from taskferry.broker.read_model import Subjects
 from taskferry.broker.settings import BrokerSettings
 
 from tests.unit.broker.core.world import World
@@ -23,7 +23,7 @@ NASTY = ["plain", "", 'quo"te', "back\\slash", "new\nline", "\\n", "ümlaut ☃"
 
 @pytest.fixture
 def subjects() -> Subjects:
-    return Subjects(Broker(BrokerSettings()))
+    return Broker(BrokerSettings()).read_model.subjects()
 
 
 def text(families: list[Family], subjects: Subjects, *, is_openmetrics: bool) -> str:

@@ -13,7 +13,9 @@ from taskferry.broker.broker import Broker
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.fleet import roster
 from taskferry.broker.core.offer import Offer
+from taskferry.broker.metrics import exposition
 from taskferry.broker.metrics import scrape as scraping
+from taskferry.broker.metrics.exposition import text_of
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, SLICE_S, Scraper, TooManyScrapes
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
@@ -66,7 +68,7 @@ async def scrape(scraper: Scraper, accept: str = "", accept_encoding: str = "") 
 
 
 async def test_format_and_compression_are_those_asked_for() -> None:
-    scraper = Scraper(broker_with(["echo"]))
+    scraper = Scraper(broker_with(["echo"]).read_model)
     plain, headers = await scraper.scrape("", "")
     assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "content-encoding" not in headers
@@ -89,7 +91,9 @@ async def test_it_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> No
         return now
 
     monkeypatch.setattr(scraping, "time", SimpleNamespace(monotonic=monotonic))
-    task = asyncio.create_task(scrape(Scraper(broker_with([f"c{number}" for number in range(200)]))))
+    task = asyncio.create_task(
+        scrape(Scraper(broker_with([f"c{number}" for number in range(200)]).read_model))
+    )
     turns_count = 0
     while not task.done():
         await asyncio.sleep(0)
@@ -102,7 +106,7 @@ async def test_who_comes_and_goes_meanwhile_does_not_disturb_it(monkeypatch: pyt
     monkeypatch.setattr(scraping, "SLICE_S", 0.0)
     monkeypatch.setattr(scraping, "CHUNK_LENGTH", 1)
     broker = broker_with(["a", "b"], workers_count=2)
-    task = asyncio.create_task(scrape(Scraper(broker)))
+    task = asyncio.create_task(scrape(Scraper(broker.read_model)))
     number = 0
     while not task.done():
         await asyncio.sleep(0)
@@ -117,7 +121,7 @@ async def test_who_comes_and_goes_meanwhile_does_not_disturb_it(monkeypatch: pyt
 
 async def test_scrapes_at_a_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scraping, "SLICE_S", 0.0)
-    scraper = Scraper(broker_with(["a"]))
+    scraper = Scraper(broker_with(["a"]).read_model)
     tasks = [asyncio.create_task(scrape(scraper)) for _ in range(SCRAPES_COUNT_MAX)]
     await asyncio.sleep(0)
     with pytest.raises(TooManyScrapes, match=r"4 scrapes .* \(SCRAPES_COUNT_MAX\)"):
@@ -130,7 +134,7 @@ async def test_commands_beyond_the_bound_are_shown_as_one(monkeypatch: pytest.Mo
     monkeypatch.setattr(roster, "COMMANDS_LISTED_COUNT_MAX", 2)
     monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
     broker = broker_with(["a", "b", "c", "d", "e"], requests_count=3)
-    scraper = Scraper(broker)
+    scraper = Scraper(broker.read_model)
     values = samples(await scrape(scraper))
     assert {command for _, command in values} == {"", "a", "b", "_other"}
     for name in ("requests_total", "worker_duration_seconds_count", "request_duration_seconds_count"):
@@ -144,11 +148,11 @@ async def test_commands_beyond_the_bound_are_shown_as_one(monkeypatch: pytest.Mo
 
 
 async def test_without_any_there_is_no_row_for_others() -> None:
-    assert b'command="_other"' not in await scrape(Scraper(broker_with(["a"])))
+    assert b'command="_other"' not in await scrape(Scraper(broker_with(["a"]).read_model))
 
 
 async def test_a_command_without_requests_has_no_histograms() -> None:
-    values = samples(await scrape(Scraper(broker_with(["a"], requests_count=0))))
+    values = samples(await scrape(Scraper(broker_with(["a"], requests_count=0).read_model)))
     assert values["taskferry_command_slots", "a"] == 4
     assert ("taskferry_request_duration_seconds_count", "a") not in values
 
@@ -156,7 +160,7 @@ async def test_a_command_without_requests_has_no_histograms() -> None:
 async def test_a_thousand_workers_and_a_hundred_commands_in_short_slices() -> None:
     """Bounds are five times what is promised, for a machine that has other work."""
     commands = [f"command-{number}" for number in range(100)]
-    scraper = Scraper(broker_with(commands, workers_count=1000))
+    scraper = Scraper(broker_with(commands, workers_count=1000).read_model)
     longest_s = 0.0
     started_at = last_at = time.monotonic()
     task = asyncio.create_task(scrape(scraper, accept_encoding="gzip"))
@@ -176,3 +180,13 @@ def test_names_and_labels_are_well_formed() -> None:
         assert not set('"\\\n') & set(family.help)
         assert family.name.endswith("_total") == (family.type == "counter")
         assert family.name.endswith("_seconds") == (family.type == "histogram")
+
+
+def test_an_outcome_that_is_new_meanwhile_does_not_disturb_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "ROWS_COUNT_MAX", 1)
+    broker = broker_with(["a"])
+    (family,) = (family for family in FAMILIES if family.name == "taskferry_requests_total")
+    pieces = text_of(family, broker.read_model.subjects(), is_openmetrics=False)
+    assert 'outcome="success"' in next(pieces) + next(pieces)
+    broker.core.roster.commands["a"].outcomes["timeout"] += 1
+    assert "".join(pieces) == ""

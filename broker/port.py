@@ -1,0 +1,90 @@
+"""One of the broker's two WebSocket ports: who may connect, how many, and who is connected.
+
+Knows sockets and handshakes; knows nothing of what is said once a link is open.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+from ..log.event import tell
+from ..transport.admission import HandshakeRequest, Refusal, RefusalReason
+from ..transport.counts import LinkCounts
+from ..transport.group import LinkGroup
+from ..transport.listen import listen
+from ..transport.receiver import Receiver
+from ..transport.settings import LinkSettings
+from .events import HandshakeRefused
+
+logger = logging.getLogger(__name__)
+
+Session = TypeVar("Session", bound=Receiver)
+
+
+class PortTaken(Exception):
+    """The broker could not bind a port: one line that says which and why."""
+
+
+class Port(Generic[Session]):
+    """`open`, then `close`; connections that are open stay open. Attributes: `name`, in logs and metrics; `number`, the
+    real one once it is open; `connections_count_max`, the most concurrent connections, those in their handshake
+    included, which may be changed; `counts`, what has passed through it; `sessions`, one for each open connection,
+    which enter and leave by themselves."""
+
+    def __init__(
+        self,
+        name: str,
+        make_session: Callable[["Port[Session]"], Session],
+        links: LinkSettings,
+        connections_count_max: int,
+    ) -> None:
+        self.name = name
+        self.number = 0
+        self.connections_count_max = connections_count_max
+        self.counts = LinkCounts()
+        self.sessions: dict[Session, None] = {}
+        self._make_session = make_session
+        self._links = links
+        self._server: asyncio.Server | None = None
+
+    async def open(self, host: str, number: int, group: LinkGroup) -> None:
+        """Listen on `host`:`number` (0: any free port). Raises PortTaken."""
+        try:
+            self._server = await listen(
+                host,
+                number,
+                self._admit,
+                group,
+                self._links,
+                never_opened=self._never_opened,
+                counts=self.counts,
+            )
+        except OSError as error:
+            raise PortTaken(f"{self.name} port {host}:{number}: {describe_os_error(error)}") from None
+        self.number = int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _admit(self, _: HandshakeRequest) -> Session | Refusal:
+        """A session for a connection, which is counted already; or why there is none."""
+        count_max = self.connections_count_max
+        if self.counts.connections_count > count_max:
+            text = f"over {count_max} connections on the {self.name} port (connections_count_max)"
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, RefusalReason.TOO_MANY_CONNECTIONS)
+        return self._make_session(self)
+
+    def _never_opened(self, peer: str, reason: str) -> None:
+        if not reason.startswith("connection lost"):  # ignore who connects and leaves, such as health probes
+            tell(logger, HandshakeRefused(self.name, peer, reason.removeprefix("handshake refused: ")))
+
+
+def describe_os_error(error: OSError) -> str:
+    """Short, and for people."""
+    text = (error.strerror or str(error)).lower()
+    return "already in use by another program" if "in use" in text else text

@@ -1,0 +1,368 @@
+"""What there is to know about a running broker, as numbers and rows: for the HTTP views, metrics and the demo.
+
+They read this and nothing behind it, so that the core and the ports can change without them. Reads, and changes
+nothing; keeps no numbers itself.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from ..transport.counts import LinkCounts
+from .core.core import Core
+from .core.explain import explain, longest_waiting
+from .core.fleet.command import Command
+from .core.fleet.roster import OTHER
+from .core.fleet.worker import Worker, WorkerState
+from .core.measures.exemplars import Exemplars
+from .core.measures.histogram import Histogram
+from .port import Port
+from .requester_session import RequesterSession
+from .worker_session import WorkerSession
+
+WORKER_STATES: Final = tuple(state.value for state in WorkerState if state is not WorkerState.GONE)
+"""The states of connected workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts over all commands: `..._count` since the broker started, except that `in_flight_count`, `queued_count` and
+    `queue_size_bytes` say how much there is now. `refused`: requests that were not admitted, by code; `ejected`:
+    ejections by cause."""
+
+    submitted_count: int
+    in_flight_count: int
+    queued_count: int
+    queue_size_bytes: int
+    unserved_count: int
+    retried_count: int
+    reassigned_count: int
+    hedged_count: int
+    hedges_won_count: int
+    shed_count: int
+    late_responses_count: int
+    unknown_assignments_count: int
+    readmitted_count: int
+    refused: Mapping[str, int]
+    ejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PortRow:
+    """One WebSocket port. `open_count`: connections whose handshake is done."""
+
+    name: str
+    open_count: int
+    counts: LinkCounts
+
+
+class WorkerRow(Struct, frozen=True):
+    """A connected worker, as `/api/workers` shows it. Seconds; `in_flight` counts taken slots; `speed` is learned, 1 is
+    as fast as its peers."""
+
+    worker_id: str
+    state: str
+    reason: str | None
+    commands: list[str]
+    concurrency: int
+    in_flight: int
+    weight: float
+    speed: float
+    labels: dict[str, str]
+    peer: str | None
+    encoding: str
+    connected_s: float
+    sdk: str | None
+    succeeded_count: int
+    failed_count: int
+    ejections_count: int
+
+
+class CommandRow(Struct, frozen=True):
+    """A command that some worker has served, as `/api/status` shows it."""
+
+    command: str
+    worker_count: int
+    queued_count: int
+    strategy: str
+    outcomes: dict[str, int]
+
+
+class Status(Struct, frozen=True):
+    """The broker as a whole, as `/api/status` shows it."""
+
+    version: str
+    state: str
+    uptime_s: float
+    strategy: str
+    worker_count: int
+    requester_count: int
+    submitted_count: int
+    in_flight_count: int
+    queued_count: int
+    refused: Mapping[str, int]
+    counts: dict[str, int]
+    outcomes: dict[str, int]
+    commands: list[CommandRow]
+
+
+class WorkerLoad(Protocol):
+    """What a scrape reads of a connected worker, at the moment at which it writes the row."""
+
+    @property
+    def worker_id(self) -> str: ...
+
+    @property
+    def in_flight_count(self) -> int: ...
+
+    @property
+    def concurrency(self) -> int: ...
+
+    @property
+    def speed(self) -> float:
+        """Learned from durations: 1 is as fast as its peers."""
+
+    def ended_counts(self) -> tuple[int, int]:
+        """Assignments that it ended with a result, and otherwise."""
+
+
+class CommandReading:
+    """One command, or all of those together that have no rows of their own (`is_other`): each number is that of the
+    moment at which it is read.
+
+    `outcomes`: ended requests by outcome; empty if there was none. `duration`: from admission to outcome, with
+    `exemplars` for its buckets. `queue_wait`: of requests that waited for a slot. `worker_duration`: from sending the
+    assignment that was answered to its response; `broker_duration`: in the broker itself, of the same requests.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_queues",
+        "broker_duration",
+        "duration",
+        "exemplars",
+        "is_other",
+        "name",
+        "outcomes",
+        "queue_wait",
+        "worker_duration",
+    )
+
+    def __init__(self, counted: Command, queues: Sequence[Command], *, is_other: bool = False) -> None:
+        """`counted` counts what has ended; `queues` have the requests that wait."""
+        self._counted = counted
+        self._queues = queues
+        self.name = counted.name
+        self.is_other = is_other
+        self.outcomes: Mapping[str, int] = counted.outcomes
+        self.duration: Histogram = counted.duration
+        self.exemplars: Exemplars = counted.exemplars
+        self.queue_wait: Histogram = counted.queue_wait
+        self.worker_duration: Histogram = counted.worker_duration
+        self.broker_duration: Histogram = counted.broker_duration
+
+    @property
+    def queued_count(self) -> int:
+        """Requests that wait for a slot."""
+        return sum(command.waiting_count for command in self._queues)
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Requests come faster than they are done, for any of them."""
+        return any(command.route.overload.is_overloaded for command in self._queues)
+
+    @property
+    def workers_count(self) -> int:
+        """Connected workers that serve it and do not drain. Not for all others together: it would count some twice."""
+        return _workers_count(self._counted)
+
+    @property
+    def slots_count(self) -> int:
+        """The slots of these workers, free or not."""
+        pool = self._counted.route.pool
+        return 0 if pool is None else pool.slots_count
+
+
+class Subjects:
+    """The commands and workers of one scrape, settled when it starts: it gives way to other work between its rows, and
+    workers and commands that come or go meanwhile must not disturb it. The numbers themselves are read row by row.
+
+    `model`: all else. `commands` have rows of their own; what has been counted of all others is in the last of them,
+    OTHER, if there are any. `gather` must be exhausted before that one is read.
+    """
+
+    __slots__ = ("_other", "_unlisted", "commands", "model", "workers")
+
+    def __init__(self, model: "ReadModel", core: Core) -> None:
+        self.model = model
+        known = core.roster.commands.values()
+        self._unlisted = tuple(command for command in known if not command.is_listed)
+        self.workers: tuple[WorkerLoad, ...] = tuple(core.roster.workers.values())
+        self.commands = [CommandReading(command, (command,)) for command in known if command.is_listed]
+        self._other = Command(OTHER, "", is_listed=False)
+        if self._unlisted or core.roster.forgotten.outcomes:
+            self._other.absorb(core.roster.forgotten)
+            self.commands.append(CommandReading(self._other, self._unlisted, is_other=True))
+
+    def gather(self) -> Iterator[None]:
+        """Count what those without rows of their own have counted under OTHER, in steps."""
+        for command in self._unlisted:
+            self._other.absorb(command)
+            yield
+
+
+class ReadModel:
+    """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
+    settings name another for a command; `loop_lag`: see loop_lag.py."""
+
+    def __init__(
+        self,
+        core: Core,
+        workers: Port[WorkerSession],
+        requesters: Port[RequesterSession],
+        loop_lag: Histogram,
+        *,
+        version: str,
+        strategy: str,
+    ) -> None:
+        self.version = version
+        self.strategy = strategy
+        self.loop_lag = loop_lag
+        self._core = core
+        self._workers = workers
+        self._requesters = requesters
+        self._started_at = time.monotonic()
+
+    @property
+    def is_draining(self) -> bool:
+        """The broker takes no more requests."""
+        return self._core.is_draining
+
+    def totals(self) -> Totals:
+        core, counts = self._core, self._core.counts
+        return Totals(
+            submitted_count=counts.submitted_count,
+            in_flight_count=counts.in_flight_count,
+            queued_count=core.queue.count,
+            queue_size_bytes=core.queue.size_bytes,
+            unserved_count=core.roster.unserved_count,
+            retried_count=counts.retried_count,
+            reassigned_count=counts.reassigned_count,
+            hedged_count=counts.hedged_count,
+            hedges_won_count=counts.hedges_won_count,
+            shed_count=core.queue.shed_count,
+            late_responses_count=counts.late_responses_count,
+            unknown_assignments_count=counts.unknown_assignments_count,
+            readmitted_count=core.health.ejections.readmitted_count,
+            refused=counts.refused,
+            ejected=core.health.ejections.counts,
+        )
+
+    def ports(self) -> tuple[PortRow, ...]:
+        """The port of workers, and that of requesters."""
+        ports = (self._workers, self._requesters)
+        return tuple(PortRow(port.name, len(port.sessions), port.counts) for port in ports)
+
+    def status(self) -> Status:
+        core, totals = self._core, self.totals()
+        outcomes: Counter[str] = Counter()
+        commands = []
+        for command in core.roster.commands.values():
+            outcomes.update(command.outcomes)
+            commands.append(
+                CommandRow(
+                    command.name,
+                    _workers_count(command),
+                    command.waiting_count,
+                    command.strategy,
+                    command.outcomes,
+                )
+            )
+        if totals.unserved_count:
+            outcomes["no_available_workers"] += totals.unserved_count
+        return Status(
+            version=self.version,
+            state="draining" if core.is_draining else "serving",
+            uptime_s=round(time.monotonic() - self._started_at, 3),
+            strategy=self.strategy,
+            worker_count=len(core.roster.workers),
+            requester_count=len(self._requesters.sessions),
+            submitted_count=totals.submitted_count,
+            in_flight_count=totals.in_flight_count,
+            queued_count=totals.queued_count,
+            refused=totals.refused,
+            counts={
+                "retried": totals.retried_count,
+                "reassigned": totals.reassigned_count,
+                "hedged": totals.hedged_count,
+                "hedges_won": totals.hedges_won_count,
+                "shed": totals.shed_count,
+                "ejected": sum(totals.ejected.values()),
+                "readmitted": totals.readmitted_count,
+                "late_responses": totals.late_responses_count,
+            },
+            outcomes=outcomes,
+            commands=commands,
+        )
+
+    def workers(self) -> list[WorkerRow]:
+        """Every connected worker."""
+        now = time.monotonic()
+        peers = {session.worker: session.link.peer for session in self._workers.sessions}
+        return [_row(worker, peers.get(worker), now) for worker in self._core.roster.workers.values()]
+
+    def worker(self, worker_id: str) -> WorkerRow | None:
+        """One of them."""
+        worker = self._core.roster.workers.get(worker_id)
+        if worker is None:
+            return None
+        peers = (session.link.peer for session in self._workers.sessions if session.worker is worker)
+        return _row(worker, next(peers, None), time.monotonic())
+
+    def worker_states(self) -> dict[str, int]:
+        """How many connected workers are in each of WORKER_STATES."""
+        counts = Counter(worker.state.value for worker in self._core.roster.workers.values())
+        return {state: counts[state] for state in WORKER_STATES}
+
+    def requests(self, request_id: str) -> list[dict[str, Any]]:
+        """The requests in flight under an id, and why they are where they are (see core/explain.py)."""
+        return explain(self._core, request_id, time.monotonic())
+
+    def longest_waiting(self) -> list[dict[str, Any]]:
+        """The requests that have waited longest for a free slot, a screenful of them."""
+        return longest_waiting(self._core, time.monotonic())
+
+    def subjects(self) -> Subjects:
+        """What a scrape that starts now is about."""
+        return Subjects(self, self._core)
+
+
+def _workers_count(command: Command) -> int:
+    pool = command.route.pool
+    return 0 if pool is None else len(pool.members)
+
+
+def _row(worker: Worker, peer: str | None, now: float) -> WorkerRow:
+    succeeded_count, failed_count = worker.ended_counts()
+    return WorkerRow(
+        worker_id=worker.worker_id,
+        state=worker.state.value,
+        reason=worker.reason or None,
+        commands=[command.name for command in worker.commands],
+        concurrency=worker.concurrency,
+        in_flight=worker.in_flight_count,
+        weight=worker.declared_weight,
+        speed=round(worker.speed, 2),
+        labels=worker.labels,
+        peer=peer,
+        encoding=worker.port.encoding.value,
+        connected_s=round(now - worker.connected_at, 3),
+        sdk=worker.sdk,
+        succeeded_count=succeeded_count,
+        failed_count=failed_count,
+        ejections_count=worker.record.ejections_count,
+    )

@@ -1,0 +1,117 @@
+"""The shell of a broker in the test's event loop: real core, ports, sessions and sockets, and peers that speak JSON or
+MessagePack when the test says so."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+from taskferry.broker.core.core import Core
+from taskferry.broker.core.measures.histogram import Histogram
+from taskferry.broker.core.settings import CoreSettings
+from taskferry.broker.core_timer import CoreTimer
+from taskferry.broker.event_log import EventLog
+from taskferry.broker.port import Port
+from taskferry.broker.read_model import ReadModel
+from taskferry.broker.requester_session import RequesterSession
+from taskferry.broker.session_context import SessionContext
+from taskferry.broker.worker_session import WorkerSession
+from taskferry.loadbalance.choice import StrategyChoice
+from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
+from taskferry.protocol.encodings import Encoding
+from taskferry.transport.connect import connect
+from taskferry.transport.group import LinkGroup
+from taskferry.transport.link import Link
+from taskferry.transport.settings import LinkSettings
+
+from tests.unit.transport.ends import Recorder
+from tests.unit.transport.waiting import until
+
+MESSAGE_SIZE_BYTES_MAX: Final = 64 * 1024
+
+LIBRARIES: Final[dict[Encoding, Any]] = {Encoding.JSON: msgspec.json, Encoding.MSGPACK: msgspec.msgpack}
+
+
+class Peer:
+    """A worker or a requester on its own link."""
+
+    def __init__(self, recorder: Recorder, link: Link) -> None:
+        self.recorder = recorder
+        self.link = link
+        self._read_count = 0
+
+    def send(self, message: object) -> None:
+        self.link.send(LIBRARIES[self.link.encoding].encode(message))
+
+    async def receive(self) -> Any:
+        """The next message that it has not received yet."""
+        await until(lambda: len(self.recorder.messages) > self._read_count)
+        self._read_count += 1
+        return LIBRARIES[self.link.encoding].decode(self.recorder.messages[self._read_count - 1])
+
+    async def closed(self) -> str:
+        return await self.recorder.closed()
+
+
+class Shell:
+    """A core and both of its ports, which listen."""
+
+    def __init__(self) -> None:
+        choice = StrategyChoice(STRATEGY_DEFAULT, {}, STRATEGIES, random.Random(1).random)
+        self.core = Core(CoreSettings(), choice, EventLog())
+        self.timer = CoreTimer(self.core)
+        context = SessionContext(self.core, self.timer, "taskferry/test", MESSAGE_SIZE_BYTES_MAX)
+        self.group = LinkGroup(self.core.turn_ended)
+        self.workers = Port("worker", lambda port: WorkerSession(context, port.sessions), LinkSettings(), 10)
+        self.requesters = Port(
+            "requester", lambda port: RequesterSession(context, port.sessions), LinkSettings(), 10
+        )
+        self.read_model = ReadModel(
+            self.core, self.workers, self.requesters, Histogram(), version="test", strategy=STRATEGY_DEFAULT
+        )
+        self._peers = LinkGroup()
+
+    async def open(self) -> None:
+        for port in (self.workers, self.requesters):
+            await port.open("127.0.0.1", 0, self.group)
+
+    async def close(self) -> None:
+        self.workers.close()
+        self.requesters.close()
+        for link in tuple(self._peers.links):
+            assert isinstance(link, Link)
+            link.abort("the test is over")
+        await until(lambda: not self._peers.links and not self.group.links)
+        self.timer.stop()
+        self._peers.close()
+        self.group.close()
+
+    async def worker_connection(self, encoding: Encoding = Encoding.JSON) -> Peer:
+        """A connection on the worker port that has said nothing."""
+        return await self._connect(self.workers.number, encoding)
+
+    async def worker(self, encoding: Encoding = Encoding.JSON, **hello: object) -> Peer:
+        """A worker that serves `work`, and was welcomed."""
+        peer = await self.worker_connection(encoding)
+        peer.send({"type": "connect", "msg_id": "hello", "data": {"commands": ["work"], **hello}})
+        assert (await peer.receive())["type"] == "connect"
+        return peer
+
+    async def requester(self, encoding: Encoding = Encoding.JSON) -> Peer:
+        return await self._connect(self.requesters.number, encoding)
+
+    async def _connect(self, number: int, encoding: Encoding) -> Peer:
+        recorder = Recorder()
+        url = f"ws://127.0.0.1:{number}"
+        return Peer(recorder, await connect(url, recorder, self._peers, LinkSettings(), encoding))
+
+
+@asynccontextmanager
+async def open_shell() -> AsyncIterator[Shell]:
+    shell = Shell()
+    await shell.open()
+    try:
+        yield shell
+    finally:
+        await shell.close()

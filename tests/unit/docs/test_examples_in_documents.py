@@ -1,0 +1,71 @@
+"""README.md stays short, and the documents' Python compiles, their commands and options are real."""
+
+import ast
+import re
+
+import click
+import pytest
+from taskferry.cli.main import taskferry
+from taskferry.worker import Worker
+
+from tests.unit.docs.pages import page, pages
+from tests.unit.layout.source_tree import ROOT
+
+README = page("README.md")
+TARGETS = sorted(
+    {name for found in pages() for name in re.findall(r"(?:^|`)make ([a-z-]+)", found.text, re.MULTILINE)}
+)
+COMMANDS = sorted({(found.name, line) for found in pages() for line in found.commands})
+PYTHON = [
+    pytest.param(text, id=f"{found.name} {number}")
+    for found in pages()
+    for number, text in enumerate(found.python())
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_make_target_is_there(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", PYTHON)
+def test_each_block_of_python_compiles(text: str) -> None:
+    ast.parse(text)
+
+
+@pytest.mark.parametrize(("name", "line"), COMMANDS)
+def test_each_command_and_option_is_real(name: str, line: str) -> None:
+    context = click.Context(taskferry)
+    first, *others = line.split()[1:]
+    assert first in {"--help", "--version"} or taskferry.get_command(context, first) is not None
+    known = {"--help", "--version"}
+    for word in (first, *others):
+        if word.startswith("--"):
+            assert word.partition("=")[0] in known
+        elif (command := taskferry.get_command(context, word)) is not None:
+            # Behind `check-config FILE` another one may follow, with its own options.
+            known = {"--help"}
+            for parameter in command.params:
+                known.update(parameter.opts, parameter.secondary_opts)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/workers.md"])
+def test_each_worker_of_the_guides_can_be_made(name: str) -> None:
+    blocks = [text for text in page(name).python() if "Worker(" in text]
+    assert blocks
+    for text in blocks:
+        names: dict[str, object] = {"__name__": "guide"}
+        exec(text, names)
+        worker = names["worker"]
+        assert isinstance(worker, Worker)
+        assert worker.commands
+
+
+def test_there_are_enough_of_each_to_be_worth_testing() -> None:
+    assert len(TARGETS) > 10
+    assert len(COMMANDS) > 25
+    assert len(PYTHON) > 10
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.text.splitlines()) <= 150
