@@ -1,7 +1,6 @@
-"""Runs what one link brings: every assignment that is taken ends with exactly one response, or with the link.
+"""Runs the assignments of one link: each that is accepted ends with exactly one response, or with the link.
 
-Knows how handlers of each kind are run, cancelled and reported; knows neither how the link came to be nor what the
-broker makes of a response. All calls come from the event loop; only handlers run elsewhere.
+All calls come from the event loop; only handlers run elsewhere.
 """
 
 import asyncio
@@ -33,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]], None]
 Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any], Execution]
-"""A command as an assignment needs it: its binder, its parameter for the Context, what runs its handler, the handler,
-and its kind."""
+"""A command as an assignment needs it: its binder, its parameter for the Context, the method that runs its handler, the
+handler, and its kind."""
 
 DEADLINE_PASSED: Final = "deadline passed"
-"""Why an assignment is cancelled by this side."""
+"""Why the worker itself cancels an assignment."""
 
 
 class Runner:
@@ -108,7 +107,7 @@ class Runner:
     def start(self, message: AssignmentMessage, received_at: float) -> bool:
         """Take an assignment that arrived at `received_at` (`time.monotonic()`) and run it.
 
-        False, and nothing done, where its msg_id is in flight already.
+        Returns False, and does nothing, if its msg_id is in flight already.
         """
         msg_id = message.msg_id
         in_flight = self.in_flight
@@ -135,7 +134,7 @@ class Runner:
         except BindingError as error:
             self._fail(assignment, str(error), errors.BadRequest.code, error)
             return True
-        except Exception as error:  # what the user's own types raise while they are made
+        except Exception as error:  # raised by the user's own types when they are made
             self._end_with(assignment, error)
             return True
         if context_name is not None:
@@ -148,13 +147,13 @@ class Runner:
         return True
 
     def cancel(self, msg_id: str, reason: str) -> None:
-        """Nobody waits for this assignment any more. One that has ended meanwhile is of no interest."""
+        """The result of this assignment is no longer needed. Does nothing if it has ended meanwhile."""
         assignment = self.in_flight.get(msg_id)
         if assignment is not None:
             self._cancel(assignment, reason)
 
     def abandon(self, reason: str) -> list[asyncio.Task[None]]:
-        """Cancel all: from here on no response is sent. The coroutines that are still cleaning up are returned."""
+        """Cancel all: from here on no response is sent. Returns the coroutines that are still cleaning up."""
         self._is_abandoned = True
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
@@ -166,7 +165,7 @@ class Runner:
         ]
 
     def when_idle(self) -> "asyncio.Future[None]":
-        """Done as soon as nothing is in flight."""
+        """A future that is done as soon as nothing is in flight."""
         self._idle = self._loop.create_future()
         if not self.in_flight:
             self._idle.set_result(None)
@@ -190,7 +189,7 @@ class Runner:
         positional: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> None:
-        """A coroutine handler, from its first step to its response. This frame is what BaseExceptions end at."""
+        """A coroutine handler, from its first step to its response. No BaseException passes this frame."""
         assignment.is_started = True
         if not assignment.is_wanted():
             self._end_unwanted(assignment)
@@ -220,7 +219,7 @@ class Runner:
                 end, outcome = self._end_with, error
             try:
                 self._loop.call_soon_threadsafe(end, assignment, outcome)
-            except RuntimeError:  # the event loop is closed: the worker has stopped and nobody waits
+            except RuntimeError:  # the event loop is closed: the worker has stopped
                 tell(logger, events.HandlerEndedLate(assignment.command))
 
         self._executors.threads.submit(job)
@@ -284,16 +283,16 @@ class Runner:
             return
         assignment.cancel_reason = reason
         if assignment.task is not None and assignment.is_started:
-            # A task that has not begun must not be cancelled: its coroutine would end before it could respond.
+            # A task that has not started must not be cancelled: its coroutine would end before it could respond.
             assignment.task.cancel(reason)
         elif assignment.future is not None:
             assignment.future.cancel()
 
     def _watch_deadline(self, deadline: float) -> None:
-        """Have the sweep come at this deadline, which is earlier than any for which it is due.
+        """Schedule the sweep for this deadline, which is earlier than any that it is scheduled for.
 
-        One timer serves all assignments. It goes off at the earliest deadline of those that were in flight when it
-        was set: seldom, if most of them end well before.
+        One timer serves all assignments. It fires at the earliest deadline of those that were in flight when it was
+        set: rarely, if most of them end well before.
         """
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
@@ -315,7 +314,7 @@ class Runner:
         if earliest < float("inf"):
             self._watch_deadline(earliest)
 
-    # --- ending: each assignment comes by here once ---
+    # --- ending: each assignment passes here once ---
 
     def _end_well(self, assignment: Assignment, result: object) -> None:
         if assignment.cancel_reason is not None:
@@ -369,7 +368,7 @@ class Runner:
     def _end(
         self, assignment: Assignment, payload: bytes, code: str | None, error: BaseException | None
     ) -> None:
-        """The one end of every assignment that got a slot: report it, free the slot, send the response."""
+        """The one end of every assignment that got a slot: notify the listener, free the slot, send the response."""
         if self._steps is not None:
             self._steps.ended(assignment.msg_id, code, error)
         if self._is_abandoned:
@@ -404,5 +403,5 @@ else:
     def start_task(
         coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
     ) -> asyncio.Task[None]:
-        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot begin it."""
+        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot start it."""
         return loop.create_task(coroutine)
