@@ -1,4 +1,1 @@
-"""The strategies that pick a worker among those that could take an assignment now.
-
-Knows candidates, weights and loads: pure algorithms. Must not know asyncio, time or the broker.
-"""
+"""The strategies that pick a worker among those that can take an assignment now: pure algorithms."""

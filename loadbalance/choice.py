@@ -1,8 +1,4 @@
-"""Which strategy a command uses: patterns over commands, and a default for all the others.
-
-Knows commands, patterns, and factories by name. Must not know where the names came from (settings, plugins), nor what
-a strategy does.
-"""
+"""Which strategy a command uses: patterns over commands, and a default for all others."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -13,10 +9,11 @@ from .strategy import Chance, Strategy
 
 
 class StrategyChoice:
-    """Answers by name, so that commands with the same answer can share one strategy object where they share workers.
+    """Names a command's strategy, so that commands with the same name and the same workers can share one strategy
+    object.
 
-    `patterns`: command pattern to strategy name, tried in order; `*`, `?` and `[...]` as in Python's `fnmatch`, upper
-    and lower case told apart. `factories` must have `default` and every name of `patterns`.
+    `patterns`: command pattern to strategy name, tried in order; `*`, `?` and `[...]` as in Python's `fnmatch`,
+    case-sensitive. `factories` must have `default` and every name of `patterns`.
     """
 
     __slots__ = ("_chance", "_default", "_factories", "_patterns")
@@ -34,12 +31,13 @@ class StrategyChoice:
         self._chance = chance
 
     def name_for(self, command: str) -> str:
-        """The strategy of the first pattern that fits `command`, else the default. O(patterns): ask once a command."""
+        """The strategy of the first pattern that matches `command`, else the default. O(patterns): call once a
+        command."""
         for pattern, name in self._patterns:
             if fnmatchcase(command, pattern):
                 return name
         return self._default
 
     def make(self, name: str) -> Strategy[Any]:
-        """A new and empty strategy. Raises KeyError where the factories do not have `name`."""
+        """A new, empty strategy. Raises KeyError if the factories do not have `name`."""
         return self._factories[name](self._chance)

@@ -1,13 +1,13 @@
 """Consistent hash: requests of the same affinity go to the same worker while that is not overloaded.
 
 Source: Karger et al. for the ring (see `Ring`); Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded
-Loads" (2016), for the bound: nobody gets more than c times the average load, and a key whose worker is at the bound
+Loads" (2016), for the bound: no worker gets more than c times the average load, and a key whose worker is at the bound
 goes to the next one along the ring. HAProxy's `hash-balance-factor` is the same. Loads are shared by weight. A request
-without affinity goes to the least loaded, and so does one that finds no place within a few steps.
+without affinity goes to the least loaded worker, and so does one that finds no place within a few steps.
 
-A full worker leaves and comes back at every turn, so its points stay on the ring without it. They are taken away once
-it has been gone for long, which keeps the walks short. Points depend on the worker_id alone: a worker that comes back
-after a restart, its own or the broker's, gets its keys back.
+A full worker leaves and comes back all the time, so its points stay on the ring meanwhile. They are removed once it has
+been away for long, which keeps walks short. Points depend on the worker_id alone: a worker that comes back after a
+restart, its own or the broker's, gets its keys back.
 """
 
 from collections import OrderedDict
@@ -20,37 +20,37 @@ from .weight import units_of
 
 BOUND_ABOVE: Final = 5
 BOUND_BELOW: Final = 4
-"""c of the paper as a fraction, 1.25: the balance factor that HAProxy's manual gives as a start, and Vimeo runs."""
+"""c of the paper as a fraction, 1.25: the balance factor that HAProxy's manual suggests, and Vimeo runs."""
 
 STEPS_COUNT_MAX: Final = 16
-"""Points looked at for one pick. Where half of them are taken or left behind, one walk in 60,000 ends in vain."""
+"""Points visited per pick. If half of them are full or away, one walk in 60,000 finds none."""
 
 AWAY_PICKS_COUNT_MIN: Final = 1_000
 AWAY_PICKS_COUNT_PER_PLACE: Final = 8
-"""A worker that is away while this many picks are made is off the ring: eight times as long as a worker is full, where
-all take equally long."""
+"""A worker that is away for this many picks is taken off the ring: eight times as long as a worker is full if all take
+equally long."""
 
 AWAY_COUNT_MAX: Final = 10_000
-"""Workers that are away and on the ring still, however few picks are made; the longest away leaves first."""
+"""Workers that are away but still on the ring, however few picks are made; the longest away is removed first."""
 
 
 class Place(Generic[C]):
-    """A worker's place on the ring, kept while the worker is away."""
+    """A worker's entry on the ring, kept while the worker is away."""
 
     __slots__ = ("candidate", "gone_at", "in_flight_count", "units", "weight")
 
     def __init__(self) -> None:
         self.candidate: C | None = None
         self.gone_at = 0
-        """The number of the pick after which it counts as gone, while it is away."""
+        """While it is away: the number of the pick after which it counts as gone."""
         self.in_flight_count = 0
         self.weight = 0.0
         self.units = 0
 
 
 class ConsistentHash(Generic[C]):
-    """A pick looks at STEPS_COUNT_MAX points at most; the other calls cost as in LeastLoaded, but for a candidate that
-    is new or has been gone for long, whose points go on the ring: O(points)."""
+    """A pick visits at most STEPS_COUNT_MAX points; the other calls cost as in LeastLoaded, except for a candidate that
+    is new or has been away for long, whose points are put on the ring: O(points)."""
 
     __slots__ = (
         "_away",
@@ -68,12 +68,12 @@ class ConsistentHash(Generic[C]):
         self._ring: Ring[Place[C]] = Ring()
         self._places: dict[str, Place[C]] = {}
         self._away: OrderedDict[str, Place[C]] = OrderedDict()
-        """Those of the places whose workers are away, by worker_id, the longest away first."""
+        """The places whose workers are away, by worker_id, the longest away first."""
         self._in_flight_count = 0
         self._units_sum = 0
         self._picks_count = 0
         self._look_at = 0
-        """The number of the pick at which somebody may count as gone."""
+        """The number of the pick at which a worker may count as gone."""
 
     def add(self, candidate: C) -> None:
         self._least_loaded.add(candidate)
@@ -125,8 +125,8 @@ class ConsistentHash(Generic[C]):
             self._look_for_the_gone()
         if affinity is None or not self._units_sum:
             return self._least_loaded.pick(None)
-        # in flight < 1.25 x (all in flight + 1) x weight / all weights, in whole numbers. It may reach the bound,
-        # rounded up, with the assignment about to be made.
+        # in flight < 1.25 x (all in flight + 1) x weight / all weights, in whole numbers. With the assignment about to
+        # be made it may reach the bound, rounded up.
         bound = BOUND_ABOVE * (self._in_flight_count + 1)
         share = BOUND_BELOW * self._units_sum
         point = self._ring.owner(affinity)
@@ -138,7 +138,7 @@ class ConsistentHash(Generic[C]):
         return self._least_loaded.pick(None)
 
     def _look_for_the_gone(self) -> None:
-        """Forget the one that is gone for the longest time, if one is, and say when to look again."""
+        """Remove the worker that is away longest if it counts as gone, and set when to check again."""
         longest_away = next(iter(self._away.values()), None)
         if longest_away is None:
             self._look_at = self._picks_count + AWAY_PICKS_COUNT_MIN

@@ -1,11 +1,11 @@
-"""Latency aware: of a few candidates drawn by chance the quickest that is not hot, hot being busier than nearly all.
+"""Latency aware: of a few candidates drawn at random the quickest that is not hot; hot means busier than nearly all.
 
 Source: the hot-cold lexicographic rule of Wydrowski, Kleinberg, Rumble and Archer, "Load is not what you should
-balance: Introducing Prequal" (NSDI 2024). A candidate is hot where its in-flight count reaches the quantile Q_RIF of
-the counts of all; of the drawn ones that are cold the one with the lowest latency is picked, and where all are hot
-the one with the lowest count. Prequal must probe servers for both signals and reuse old answers; the broker knows them.
+balance: Introducing Prequal" (NSDI 2024). A candidate is hot if its in-flight count reaches the quantile Q_RIF of all
+counts; of the cold ones drawn, the one with the lowest latency is picked, and if all are hot, the one with the lowest
+count. Prequal must probe servers for both signals and reuse old answers; the broker knows both.
 
-Latencies are of successes only, so that a worker that fails at once is not taken for a quick one.
+Latencies are those of successes only, so that a worker that fails at once does not look quick.
 """
 
 from typing import Final
@@ -15,10 +15,10 @@ from .strategy import C, Chance
 from .urn import Urn
 
 HOT_QUANTILE: Final = 0.84
-"""Q_RIF as Prequal runs it, 2 ** -0.25: the sixth of the workers that are busiest are hot, however quick."""
+"""Q_RIF as Prequal runs it, 2 ** -0.25: the busiest sixth of the workers is hot, however quick."""
 
 CHOICES_COUNT: Final = 3
-"""Candidates drawn for a pick: as many as Prequal probes for each query."""
+"""Candidates drawn per pick: as many as Prequal probes per query."""
 
 
 class LatencyAware(Urn[C]):
@@ -30,7 +30,7 @@ class LatencyAware(Urn[C]):
         super().__init__(chance)
         self._quantile = RunningQuantile(HOT_QUANTILE)
         self._counts: dict[C, int] = {}
-        """The in-flight count with which each candidate stands in the quantile."""
+        """The in-flight count of each candidate as the quantile has it."""
 
     def add(self, candidate: C) -> None:
         Urn.add(self, candidate)

@@ -1,12 +1,11 @@
-"""Least loaded: the candidate whose load would be lowest once it had taken the assignment.
+"""Least loaded: the candidate whose load would be lowest after taking the assignment.
 
-Source: HAProxy `leastconn` and nginx `least_conn` divide connections by weight; ours counts the assignment about to
-be made and the speed learned, (in flight + 1) / (weight x speed), so that among idle workers the heavier one goes
-first, and a busy fast one before an idle slow one where it would be done sooner. The broker knows every in-flight
-count, so this is exact, where balancers that see only a part must sample (Mitzenmacher, "The Power of Two Choices",
-2001).
+Source: HAProxy `leastconn` and nginx `least_conn` divide connections by weight; this one counts the assignment about to
+be made and the learned speed, (in flight + 1) / (weight x speed), so that of idle workers the heaviest is first, and a
+busy fast worker comes before an idle slow one if it would finish sooner. The broker knows every in-flight count, so
+this is exact; balancers that see only a part must sample (Mitzenmacher, "The Power of Two Choices", 2001).
 
-Candidates stand in buckets of equal load, first in first out, so that equals take turns. A heap holds the loads that
+Candidates are kept in buckets of equal load, first in first out, so that equals take turns. A heap holds the loads that
 have a bucket: a pick looks at its top, a change moves one candidate between two buckets.
 """
 
@@ -17,12 +16,12 @@ from typing import Final, Generic
 from .strategy import C
 
 EMPTY_BUCKETS_COUNT: Final = 64
-"""Empty buckets that may stay, beside as many as there are candidates. Loads come back, so they are worth keeping; but
-workers of ever new weights leave loads behind that never do. Speed moves in steps, so it adds few."""
+"""Empty buckets kept in addition to as many as there are candidates. Loads recur, so they are worth keeping; but
+workers with ever new weights leave loads that never do. Speed moves in steps, so it adds few."""
 
 
 class _Place(Generic[C]):
-    """Where a candidate stands: a link of its bucket's ring."""
+    """A candidate's node in the ring of its bucket."""
 
     __slots__ = ("after", "before", "candidate")
 
@@ -33,22 +32,22 @@ class _Place(Generic[C]):
 
 
 class _Bucket(_Place[C]):
-    """All places of one load: the one without a candidate, with which their ring begins and ends."""
+    """All places of one load. It is itself a place, without a candidate, where their ring starts and ends."""
 
     __slots__ = ("is_listed",)
 
     def __init__(self) -> None:
         super().__init__(None)
         self.is_listed = False
-        """Its load stands in the heap."""
+        """Its load is in the heap."""
 
 
 class LeastLoaded(Generic[C]):
     """Picks in O(1), changes in O(log loads), where `loads` is the number of different loads, not of candidates.
 
-    A change of place costs a few pointers; an OrderedDict, which finds its first key as quickly, would cost twice as
-    much. The place behind its bucket is the first to go. A bucket that has become empty leaves the heap at the next
-    pick, and stays at hand.
+    Moving a candidate costs a few pointers; an OrderedDict, which finds its first key as quickly, would cost twice as
+    much. The place after the bucket itself is picked next. A bucket that has become empty leaves the heap at the next
+    pick, and is kept for reuse.
     """
 
     __slots__ = ("_buckets", "_loads", "_places")
@@ -85,7 +84,7 @@ class LeastLoaded(Generic[C]):
         return None
 
     def _line_up(self, candidate: C, place: _Place[C]) -> None:
-        """Put `place` at the end of the bucket that `candidate` belongs to now."""
+        """Append `place` to the bucket that `candidate` belongs to now."""
         load = (candidate.in_flight_count + 1) / (candidate.weight * candidate.speed)
         bucket = self._buckets.get(load)
         if bucket is None:

@@ -1,8 +1,8 @@
-"""Power of two choices: the less loaded of two candidates drawn by chance.
+"""Power of two choices: the less loaded of two candidates drawn at random.
 
 Source: Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001): with n balls in n bins the fullest
 bin has about ln n / ln ln n balls with one choice, and only about ln ln n / ln d with d of them. Envoy's least request
-and HAProxy's `random(2)` do the same. Loads are compared as `least_loaded` orders them.
+and HAProxy's `random(2)` do the same. Loads are compared as in `least_loaded`.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ CHOICES_COUNT_DEFAULT: Final = 2
 
 
 class PowerOfTwo(Urn[C]):
-    """All calls O(1). `choices_count`, 1 at least, is Mitzenmacher's d; the draws are of different candidates, and of
+    """All calls O(1). `choices_count`, at least 1, is Mitzenmacher's d; the candidates drawn are distinct, and of
     equally loaded ones the first drawn is picked."""
 
     __slots__ = ("_choices_count",)
@@ -25,7 +25,7 @@ class PowerOfTwo(Urn[C]):
         self._choices_count = choices_count
 
     def changed(self, candidate: C) -> None:
-        """Loads are looked at when two are compared, and nothing is kept of them."""
+        """Loads are computed when two candidates are compared; none is kept."""
 
     def pick(self, affinity: str | None) -> C | None:
         picked: C | None = None

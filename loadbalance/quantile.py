@@ -1,22 +1,19 @@
-"""A quantile of whole numbers that come and go one at a time, always up to date.
-
-Knows numbers. Must not know what they count.
-"""
+"""A quantile of whole numbers that come and go one at a time, always up to date."""
 
 from bisect import bisect_left, bisect_right, insort
 from typing import Final
 
 SPARE_NUMBERS_COUNT: Final = 64
-"""Numbers that nobody has any more which may be remembered, beside as many as there are different ones in: in-flight
-counts come back all the time."""
+"""Numbers kept though their count is 0, in addition to as many as there are numbers in: in-flight counts recur all the
+time."""
 
 
 class RunningQuantile:
-    """The number that stands at the share `quantile`, in [0, 1), of all that are in, sorted upwards.
+    """The number at the share `quantile`, in [0, 1), of all numbers in, in ascending order.
 
-    One more or less moves that place by one at most, so it is followed step by step, over the different numbers there
-    are: in-flight counts are few and close together. Every call is O(1), apart from a binary search among those
-    for a number that nobody has had before.
+    One number more or less moves that position by at most one, so it is followed step by step over the distinct
+    numbers: in-flight counts are few and close together. Every call is O(1), apart from a binary search among those for
+    a number that is new.
     """
 
     __slots__ = ("_below_count", "_counts", "_numbers", "_quantile", "_total", "_value")
@@ -24,16 +21,16 @@ class RunningQuantile:
     def __init__(self, quantile: float) -> None:
         self._quantile = quantile
         self._counts: dict[int, int] = {}
-        """How many there are of each number; 0 of those that are remembered."""
+        """How often each number is in; 0 for those only kept."""
         self._numbers: list[int] = []
         """The keys of `_counts`, sorted."""
         self._total = 0
         self._value = 0
         self._below_count = 0
-        """How many of those in are below `_value`."""
+        """How many of the numbers in are below `_value`."""
 
     def add(self, number: int) -> None:
-        """One more."""
+        """Add `number` once."""
         counts = self._counts
         if number in counts:
             counts[number] += 1
@@ -44,14 +41,14 @@ class RunningQuantile:
             self._below_count += 1
 
     def remove(self, number: int) -> None:
-        """One less; `number` is in."""
+        """Remove `number`, which is in, once."""
         self._counts[number] -= 1
         self._total -= 1
         if number < self._value:
             self._below_count -= 1
 
     def change(self, before: int, after: int) -> None:
-        """The same as one less and one more."""
+        """The same as `remove(before)` and `add(after)`."""
         counts = self._counts
         counts[before] -= 1
         if after in counts:
@@ -65,7 +62,7 @@ class RunningQuantile:
             self._below_count += 1
 
     def value(self) -> int:
-        """The quantile; something must be in."""
+        """The quantile; at least one number must be in."""
         rank = int(self._quantile * self._total)
         counts = self._counts
         while rank < self._below_count:

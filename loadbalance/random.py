@@ -1,4 +1,4 @@
-"""Random: any candidate, each as likely as the other."""
+"""Random: any candidate, all equally likely."""
 
 from .strategy import C
 from .urn import Urn

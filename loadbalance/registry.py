@@ -1,4 +1,4 @@
-"""The strategies by the names that operators use. A later one is a file and a line here."""
+"""The strategies by the names that operators use. A new one is a file, and a line here."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,7 +14,7 @@ from .weighted_random import WeightedRandom
 from .weighted_round_robin import WeightedRoundRobin
 
 StrategyFactory = Callable[[Chance], Strategy[Any]]
-"""Makes an empty strategy; each group of workers gets one of its own."""
+"""Makes an empty strategy; each group of workers gets its own."""
 
 STRATEGY_DEFAULT: Final = "least_loaded"
 

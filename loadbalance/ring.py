@@ -1,7 +1,7 @@
-"""A hash ring: members stand at many points of a circle, and a key belongs to the first member that follows it.
+"""A hash ring: each member has many points on a circle, and a key belongs to the member of the first point after it.
 
-Source: Karger et al., "Consistent Hashing and Random Trees" (1997): where a member comes or goes, only the keys next to
-its points move. Knows names, points and keys. Must not know loads or health: whoever walks along the ring judges that.
+Source: Karger et al., "Consistent Hashing and Random Trees" (1997): if a member joins or leaves, only the keys next to
+its points move.
 """
 
 from array import array
@@ -23,39 +23,40 @@ POINT_FORMAT: Final = f"<{POINTS_COUNT}I"
 POINT_BYTES_COUNT: Final = POINT_BITS // 8 * POINTS_COUNT
 
 SLICE_POINTS_COUNT_MAX: Final = 16
-"""Points in a slice of the ring, on average, before there are twice as many slices."""
+"""Average points per slice of the ring at which the number of slices doubles."""
 
 GOLDEN: Final = 0x9E3779B1
 """The prime next to 2 ** 32 / golden ratio: Knuth's multiplicative hashing, The Art of Computer Programming 6.4."""
 
 
 def places_of(name: str) -> tuple[int, ...]:
-    """Where `name` stands: the same in every process, and as if drawn by chance."""
+    """The points of member `name` on the circle: the same in every process, and pseudo-random."""
     return unpack(POINT_FORMAT, shake_128(name.encode()).digest(POINT_BYTES_COUNT))
 
 
 def place_of(key: str) -> int:
-    """Where `key` stands, from 0 up to 2 ** POINT_BITS: the same in every process. Cheap: it is asked at every pick."""
+    """The place of `key` on the circle, below 2 ** POINT_BITS: the same in every process. Cheap: called at every
+    pick."""
     crc = crc32(key.encode())
     return ((crc ^ crc >> 15) * GOLDEN) % (1 << POINT_BITS)
 
 
 class Point(Generic[M]):
-    """One point of a member; `after` is the next one along the circle, itself where it is alone."""
+    """One point of a member; `after` is the next one along the circle, itself if it is the only one."""
 
     __slots__ = ("after", "before", "member", "name", "place")
 
     def __init__(self, place: int, name: str, member: M) -> None:
         self.place = place
         self.name = name
-        """Of the member: of two at one place the lesser name comes first."""
+        """Of the member: of two points at one place the lesser name comes first."""
         self.member = member
         self.after = self
         self.before = self
 
 
 class Slice(Generic[M]):
-    """A part of the circle: its points in order, and their places again, which can be searched faster."""
+    """A part of the circle: its points in order, and their places once more, which are faster to search."""
 
     __slots__ = ("places", "points")
 
@@ -73,8 +74,8 @@ class Slice(Generic[M]):
 
 
 class Ring(Generic[M]):
-    """The circle is cut into equal slices, which double in number as points do, so that a slice holds a few points: a
-    key is looked up in O(1), a member is added or removed in O(its points), whatever the number of members."""
+    """The circle is cut into equal slices, whose number doubles as the points do, so that a slice holds few: a key is
+    looked up in O(1), a member is added or removed in O(its points), whatever the number of members."""
 
     __slots__ = ("_points_count", "_shift", "_slices")
 
@@ -85,7 +86,7 @@ class Ring(Generic[M]):
         self._points_count = 0
 
     def add(self, name: str, member: M) -> None:
-        """Put in `member`, whose `name` is not there."""
+        """Add `member`; `name` must be new."""
         for place in places_of(name):
             point = Point(place, name, member)
             part = self._slices[place >> self._shift]
@@ -103,7 +104,7 @@ class Ring(Generic[M]):
             self._cut()
 
     def remove(self, name: str) -> None:
-        """Take out the member of that `name`, which is there."""
+        """Remove the member of that `name`, which must be there."""
         for place in places_of(name):
             part = self._slices[place >> self._shift]
             position = part.position_of(place, name)
@@ -114,14 +115,14 @@ class Ring(Generic[M]):
             self._points_count -= 1
 
     def owner(self, key: str) -> Point[M]:
-        """The point that `key` belongs to; there must be one. The next ones are `after` it."""
+        """The point that `key` belongs to; the ring must have one. The next ones are `after` it."""
         place = place_of(key)
         part = self._slices[place >> self._shift]
         position = bisect_left(part.places, place)
         return part.points[position] if position < len(part.places) else self._first_behind(place)
 
     def _first_behind(self, place: int) -> Point[M]:
-        """The first point behind the slice of `place`, where another one may be the first to have any."""
+        """The first point after the slice of `place`: of the next slice that has any."""
         index = place >> self._shift
         part = self._slices[index]
         if part.points:

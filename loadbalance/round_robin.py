@@ -8,9 +8,9 @@ from .strategy import C
 
 
 class RoundRobin(Generic[C]):
-    """All calls O(1): the first of the line is the next in turn.
+    """All calls O(1): the first of the line is next.
 
-    An OrderedDict, because a plain dict finds its first key by stepping over all the deleted ones.
+    An OrderedDict, because a plain dict finds its first key by stepping over all deleted ones.
     """
 
     __slots__ = ("_line",)

@@ -1,7 +1,6 @@
-"""What a strategy is: the rule that picks among the workers that could take an assignment now.
+"""What a strategy is: the rule that picks among the workers that can take an assignment now.
 
-Knows what a strategy may see of a worker, and the calls that it gets. Must not know of sockets, clocks, requests or the
-broker; chance is handed in.
+Random numbers are passed in, so that a run can be repeated.
 """
 
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from mypy_extensions import mypyc_attr
 
 Chance = Callable[[], float]
-"""Gives floats evenly spread over [0, 1), as random.Random.random does."""
+"""Returns floats evenly distributed over [0, 1), as random.Random.random does."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)  # plugins and tests are not compiled
@@ -18,9 +17,9 @@ class Candidate:
     """What a strategy sees of a worker. Read only; compared and hashed by identity.
 
     `worker_id` is unique; `in_flight_count` assignments hold a slot; `weight` is its share, above 0 and up to 100: the
-    operator's, less while the worker is eased in. `speed`, in [0.25, 4], is learned: 1 is as fast as its peers, and it
-    moves in steps. `latency` is learned too: how long its successes take, relative to what their commands take on
-    average (1 is as long), and it moves with every success.
+    operator's, or less during its slow start. `speed`, in [0.25, 4], is learned: 1 is as fast as its peers, and it
+    moves in steps. `latency` is learned too: how long its successes take relative to the average of their commands
+    (1 is the average), and it moves with every success.
     """
 
     __slots__ = ("in_flight_count", "latency", "speed", "weight", "worker_id")
@@ -36,7 +35,7 @@ C = TypeVar("C", bound=Candidate)
 
 
 class Strategy(Protocol, Generic[C]):
-    """Holds exactly the candidates that could take an assignment now.
+    """Holds exactly the candidates that can take an assignment now.
 
     A worker that is full, ejected or draining is removed and added again later; it is never skipped in a loop. So
     `pick` needs no filter, and costs the same however many workers are busy. Every call costs O(1) or O(log
@@ -44,16 +43,16 @@ class Strategy(Protocol, Generic[C]):
     """
 
     def add(self, candidate: C) -> None:
-        """`candidate`, not held so far, can take an assignment from now on."""
+        """`candidate`, which is not held, can take assignments."""
 
     def remove(self, candidate: C) -> None:
-        """`candidate`, held so far, can take none any more."""
+        """`candidate`, which is held, can no longer take any."""
 
     def changed(self, candidate: C) -> None:
-        """The in-flight count, weight or speed of `candidate`, which is held and stays so, is another one now."""
+        """The in-flight count, weight or speed of `candidate`, which is held and stays so, has changed."""
 
     def pick(self, affinity: str | None) -> C | None:
-        """The candidate for the next assignment, which stays held; None where none is held.
+        """The candidate for the next assignment, which stays held; None if none is held.
 
-        `affinity` is the request's key for strategies that keep like to like; others ignore it.
+        `affinity` is the request's affinity key; strategies that have no use for it ignore it.
         """

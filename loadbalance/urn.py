@@ -1,7 +1,4 @@
-"""An urn: candidates that can be drawn by chance, each as likely as the other.
-
-Knows who is in it. Must not know loads, weights, or what becomes of those drawn.
-"""
+"""An urn: candidates to draw at random, all equally likely."""
 
 from typing import Generic
 
@@ -9,7 +6,7 @@ from .strategy import C, Chance
 
 
 class Urn(Generic[C]):
-    """Putting in and taking out are O(1): a list to draw from, and each one's index in it; the last one fills a gap."""
+    """Adding and removing are O(1): a list to draw from, and each candidate's index in it; the last one fills a gap."""
 
     __slots__ = ("_candidates", "_chance", "_indexes")
 
@@ -19,12 +16,12 @@ class Urn(Generic[C]):
         self._indexes: dict[C, int] = {}
 
     def add(self, candidate: C) -> None:
-        """Put in `candidate`, which is not there."""
+        """Add `candidate`, which is not there."""
         self._indexes[candidate] = len(self._candidates)
         self._candidates.append(candidate)
 
     def remove(self, candidate: C) -> None:
-        """Take out `candidate`, which is there."""
+        """Remove `candidate`, which is there."""
         index = self._indexes.pop(candidate)
         last = self._candidates.pop()
         if last is not candidate:
@@ -32,8 +29,8 @@ class Urn(Generic[C]):
             self._indexes[last] = index
 
     def draw(self, count: int) -> list[C]:
-        """`count` different candidates, or all there are where these are fewer; at each place of the list every one is
-        as likely. O(count²): `count` is small."""
+        """`count` different candidates, or all if there are fewer; at each position of the list all are equally likely.
+        O(count²): `count` is small."""
         candidates = self._candidates
         chance = self._chance
         size = len(candidates)

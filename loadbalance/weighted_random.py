@@ -1,4 +1,4 @@
-"""Weighted random: any candidate, as likely as its weight says.
+"""Weighted random: any candidate, with a probability in proportion to its weight.
 
 Source of the structure: Fenwick, "A New Data Structure for Cumulative Frequency Tables" (1994): prefix sums that can be
 changed and searched in O(log n).

@@ -1,16 +1,15 @@
-"""Weighted round robin: turns in proportion to weight, spread out as evenly as they go.
+"""Weighted round robin: turns in proportion to weight, spread as evenly as possible.
 
-Source: nginx's smooth weighted round robin (2012): with weights {5, 1, 1} the turns are a a b a c a a, and not
-a a a a a b c. At each pick nginx credits every peer with its weight, picks the one with the most credit and charges it
-the sum of all weights; that looks at every peer. Here virtual time takes the place of the credits, as in stride
-scheduling (Waldspurger and Weihl, 1995): a turn moves its candidate's start by 1 / weight, and so the average of the
-starts, weighted, by 1 / (sum of weights). How far a start is behind that average is its lag; nginx's credit is weight x
-lag.
+Source: nginx's smooth weighted round robin (2012): with weights {5, 1, 1} the turns are a a b a c a a, and not a a a a
+a b c. At each pick nginx credits every peer with its weight, picks the one with the most credit and charges it the sum
+of all weights; that visits every peer. Here virtual time replaces the credits, as in stride scheduling (Waldspurger and
+Weihl, 1995): a turn moves its candidate's start by 1 / weight, and so the weighted average of the starts by 1 / (sum of
+weights). How far a start is behind that average is its lag; nginx's credit is weight x lag.
 
 The order of candidates of equal weight is the order of their starts, so a heap holds them. Weights between two powers
 of two share a heap, a band, whose lags are all multiplied by the same rate: so only the heads of some twenty bands are
-compared at a pick. Where weights are powers of two times each other, as 4, 2 and 1, the turns are exactly nginx's;
-others get the same shares, spread out nearly as evenly.
+compared per pick. If the weights differ by powers of two, as 4, 2 and 1 do, the turns are exactly nginx's; others get
+the same shares, spread nearly as evenly.
 
 A candidate that is full leaves and comes back; it keeps its lag meanwhile, as a peer that is down does in nginx.
 """
@@ -23,24 +22,25 @@ from .strategy import C
 from .weight import WEIGHT_SCALE, units_of
 
 STRIDE: Final = 720_720 * 25 * WEIGHT_SCALE * 2**12
-"""What a turn moves the start of a candidate of one unit of weight. Starts are integers, so that they add up exactly
-for years. 720,720 is the least common multiple of 1 to 16: with that and 25 the turns of the usual weights are exact
-too, and equal lags come out equal; of any other weight they are exact to one in a hundred million."""
+"""How far a turn moves the start of a candidate of one unit of weight. Starts are integers, so that their sums stay
+exact for years. 720,720 is the least common multiple of 1 to 16: with that and 25 the turns of the usual weights are
+exact too, and equal lags come out equal; those of any other weight are exact to one in a hundred million."""
 
 AWAY_COUNT_MAX: Final = 10_000
-"""Places kept of candidates that are away, which costs about 3 MB. Past it the half that left first is forgotten: one
-that comes back all the same begins like a new one, which is worth a part of one turn."""
+"""Places kept of candidates that are away, which costs about 3 MB. Beyond it the half that left first is dropped: a
+candidate that still comes back starts like a new one, which is worth a part of one turn."""
 
 SLACK_TURNS_COUNT: Final = 2
-"""Turns of an average candidate, beside one of its own, that one may be ahead or behind when it comes back: as far as
-turns spread. Those left may have drifted further while it was away; that is no debt of this one's."""
+"""How far a candidate that comes back may be ahead or behind, in turns of an average candidate, in addition to one of
+its own: as far as turns spread. The others may have drifted further while it was away; it owes them nothing for
+that."""
 
 STALE_COUNT_MIN: Final = 64
-"""Entries that a band may hold beside twice as many as there are places, before those out of use are cleared away."""
+"""Entries that a band may hold in addition to twice the number of places, before stale ones are removed."""
 
 
 class Place(Generic[C]):
-    """Where a candidate stands, kept while it is away."""
+    """Where a candidate is in virtual time, kept while it is away."""
 
     __slots__ = (
         "band",
@@ -62,17 +62,17 @@ class Place(Generic[C]):
         self.units = 0
         self.turn = 0
         self.charge = 0
-        """What a turn adds to the sum of the starts."""
+        """How much a turn adds to the sum of the starts."""
         self.band: list[Entry[C]] = []
         self.start = 0
         self.behind = 0
         """While it is away: the clock less its start, as they were when it left."""
         self.move = 0
-        """The number of its last move: of equal starts the one that moved there first is the first. 0 while away."""
+        """The number of its last move: of equal starts the one that moved there first is first. 0 while away."""
         self.entry_start = 0
         self.entry_move = 0
-        """What its entry in a heap says; no move where it has none. Where it has moved on since, the entry is put right
-        when it comes to the top."""
+        """Its entry in a heap; `entry_move` is 0 if it has none. An entry whose place has moved on is corrected when it
+        gets to the top."""
 
 
 Entry = tuple[int, int, Place[C]]
@@ -86,12 +86,13 @@ class WeightedRoundRobin(Generic[C]):
 
     def __init__(self) -> None:
         self._bands: list[tuple[int, list[Entry[C]]]] = []
-        """Rates, the highest first, and their heaps."""
+        """Rates, highest first, and their heaps."""
         self._places: dict[C, Place[C]] = {}
         self._away: dict[str, Place[C]] = {}
-        """By worker_id, the longest away first."""
+        """By worker_id, longest away first."""
         self._clock = 0
-        """Moves as the average does at a pick, but stands still where the average jumps since somebody left."""
+        """Advances as the average does at a pick, but stays where it is when the average jumps because a candidate
+        left."""
         self._moves_count = 0
         self._units_sum = 0
         self._starts_sum = 0
@@ -140,7 +141,7 @@ class WeightedRoundRobin(Generic[C]):
         self._units_sum -= place.units
         self._starts_sum -= place.units * place.start
         self._weigh(place, weight)
-        # The same credit, so that nobody gains a turn by being changed.
+        # The same credit, so that no candidate gains a turn by being changed.
         self._move(place, average - credit // place.units)
 
     def pick(self, affinity: str | None) -> C | None:
@@ -148,12 +149,12 @@ class WeightedRoundRobin(Generic[C]):
             return None
         units_sum = self._units_sum
         self._clock += STRIDE // units_sum
-        # Rounded up, so that of equal lags, which rounding could tell apart, the one with the highest rate is longest.
+        # Rounded up, so that of equal lags, which rounding could make differ, the one with the highest rate is longest.
         now = -(-(self._starts_sum + STRIDE) // units_sum)
         first: Entry[C] | None = None
         lag_max = 0
         for rate, band in self._bands:
-            # An entry that is out of date stands too early, so one that does not win need not be put right.
+            # A stale entry is too early, so one that does not win need not be corrected.
             if band and (lag := rate * (now - band[0][0])) > lag_max:
                 if band[0][1] != band[0][2].move:
                     settle(band)
@@ -161,7 +162,7 @@ class WeightedRoundRobin(Generic[C]):
                         continue
                 first = band[0]
                 lag_max = lag
-        assert first is not None, "somebody is behind the average, and so has a lag"
+        assert first is not None, "at least one candidate is behind the average, and so has a lag"
         place = first[2]
         place.start += place.turn
         self._starts_sum += place.charge
@@ -169,7 +170,7 @@ class WeightedRoundRobin(Generic[C]):
         return place.candidate
 
     def _excess(self, ahead: int, turn: int) -> int:
-        """What one that comes back is ahead of the average, or behind it where negative, and will not be let keep."""
+        """How far a candidate that comes back is ahead of the average (behind if negative) beyond what it may keep."""
         slack = turn + SLACK_TURNS_COUNT * len(self._places) * STRIDE // self._units_sum
         return ahead - min(max(ahead, -slack), slack)
 
@@ -208,7 +209,7 @@ class WeightedRoundRobin(Generic[C]):
 
 
 def settle(band: list[Entry[C]]) -> None:
-    """Put right what is at the top of `band`, until that is a place as it stands or nothing is left."""
+    """Correct the top of `band` until it is up to date or nothing is left."""
     while band:
         entry = band[0]
         place = entry[2]

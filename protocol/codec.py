@@ -1,8 +1,7 @@
 """Messages to bytes and back, in each encoding.
 
-Knows how a message is written; knows neither sockets nor what a message means. Decoders and encoders are made once
-and exposed as the compiled callables that they are: a connection calls them directly, inside
-`except DECODE_ERRORS`, and turns what it caught into a text with `describe`.
+Decoders and encoders are made once and exposed as the compiled callables that they are: a connection calls them
+directly, inside `except DECODE_ERRORS`, and turns what it caught into a text with `describe`.
 """
 
 import re
@@ -28,19 +27,18 @@ from .messages import (
 )
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""All that a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
+"""Everything a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
 and values nested deeper than the interpreter's recursion limit."""
 
 
 class Codec:
     """One encoding's decoders and encoder.
 
-    Each takes or gives the bytes of one whole message. Decoders raise only `DECODE_ERRORS`.
+    Each decodes or encodes one whole message. Decoders raise only `DECODE_ERRORS`.
     """
 
     __slots__ = (
         "any_id",
-        "cancel",
         "empty_data",
         "encode",
         "encoding",
@@ -68,7 +66,7 @@ class Codec:
         self.null = Raw(library.encode(None))
 
     def ids_in(self, payload: bytes) -> AnyId:
-        """What can still be read of a message that did not decode: its ids, all None where there are none."""
+        """The ids of a message that could not be decoded, as far as they can be read; all None if none can."""
         try:
             ids: AnyId = self.any_id(payload)
             return ids
@@ -85,7 +83,7 @@ _RULES: Final = {repr(NAME_PATTERN): NAME_RULE, repr(HEDGE_PATTERN): f"expected 
 
 
 def describe(error: Exception, encoding: Encoding) -> str:
-    """One line for whoever sent a message that raised `error`: the field first where there is one, then the bound.
+    """One line for the sender of a message that raised `error`: the field first, if it was one, then the bound.
 
     `timeout: Expected `float` <= 3600.0`; `not valid JSON: invalid character (byte 5)`.
     """

@@ -1,21 +1,18 @@
-"""The two encodings of the wire and the sub-protocol names that choose them.
-
-Knows names only; how a message is written in an encoding is in codec.py.
-"""
+"""The two encodings of the wire and the sub-protocol names that select them."""
 
 import enum
 from collections.abc import Sequence
 
 
 class Encoding(enum.Enum):
-    """How one connection writes its messages. JSON goes in text frames, MessagePack in binary ones."""
+    """How a connection encodes its messages. JSON uses text frames, MessagePack binary ones."""
 
     JSON = "json"
     MSGPACK = "msgpack"
 
     @property
     def subprotocol(self) -> str:
-        """The WebSocket sub-protocol that stands for this encoding: `taskferry.v1.json`, `taskferry.v1.msgpack`."""
+        """The WebSocket sub-protocol of this encoding: `taskferry.v1.json`, `taskferry.v1.msgpack`."""
         return f"taskferry.v1.{self.value}"
 
 
@@ -25,7 +22,7 @@ SUBPROTOCOLS: dict[str, Encoding] = {encoding.subprotocol: encoding for encoding
 def choose(offered: Sequence[str]) -> Encoding | None:
     """The encoding for a client that offers these sub-protocols, in its order of preference.
 
-    No offer at all means JSON. None where offers were made and none of them is known: the handshake is refused.
+    JSON if it offers none. None if it offers some and all are unknown: the handshake is then refused.
     """
     if not offered:
         return Encoding.JSON

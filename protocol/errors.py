@@ -1,7 +1,7 @@
 """The error registry: every way in which a request, or a message, can fail.
 
-One class a code. The `code` field of the wire, the exceptions that both SDKs raise, the `outcome` label of the
-metrics and the table in PROTOCOL.md all come from here; tests compare them. Knows nothing of how an error is sent.
+One class per code. The `code` field of the wire, the exceptions that both SDKs raise, the `outcome` label of the
+metrics and the table in PROTOCOL.md all come from here; tests compare them.
 """
 
 import re
@@ -13,18 +13,18 @@ Blame = Literal["requester", "worker", "broker"]
 
 NOT_DELIVERED: Final = "not_delivered"
 MAY_HAVE_RUN: Final = "may_have_run"
-"""What `delivery` says."""
+"""The values of `delivery`."""
 
 
 class TaskferryError(Exception):
-    """Base of all errors of the registry; only its sub-classes are raised.
+    """Base of all errors of the registry; only its subclasses are raised.
 
-    `code` is what programs compare; `message` is the text where nothing more exact is known; `retryable` says that
-    the command certainly did not run and that sending it again may succeed; `blame` names the side that can mend it.
+    `code` is what programs compare; `message` is the default text; `retryable` says that the command certainly did not
+    run and that sending the request again may succeed; `blame` names the side that can fix it.
 
-    Of one failure: `delivery` is `not_delivered` where no worker can have begun it, `may_have_run` where one may have,
-    None where its handler answered or nobody knows. `queue_wait_s` is how long it waited for a free slot,
-    `retry_after_s` when it is worth sending again; both None where not known.
+    Of one failure: `delivery` is `not_delivered` if no worker can have started it, `may_have_run` if one may have, None
+    if its handler answered or it is unknown. `queue_wait_s` is how long it waited for a free slot, `retry_after_s` how
+    long to wait before sending it again; both None if unknown.
     """
 
     code: str
@@ -45,7 +45,7 @@ class TaskferryError(Exception):
 
 
 class NoAvailableWorkers(TaskferryError):
-    """No connected worker serves the command, or none of those whom the request's target names."""
+    """No connected worker serves the command, or none that matches the request's target."""
 
     code = "no_available_workers"
     message = "No available workers"
@@ -54,7 +54,7 @@ class NoAvailableWorkers(TaskferryError):
 
 
 class WorkerTimeout(TaskferryError):
-    """The deadline passed first. The command may have run, or still run; its worker was told to stop."""
+    """The deadline passed first. The command may have run, or still be running; its worker was asked to cancel it."""
 
     code = "timeout"
     message = "Worker response timeout"
@@ -70,7 +70,7 @@ class WorkerLost(TaskferryError):
 
 
 class HandlerError(TaskferryError):
-    """The command ran and failed. A handler may give a code of its own, which is carried as it is."""
+    """The command ran and failed. A handler may give its own code, which is passed on unchanged."""
 
     code = "handler_error"
     message = "Handler failed"
@@ -78,7 +78,7 @@ class HandlerError(TaskferryError):
 
 
 class UnknownCommand(TaskferryError):
-    """The worker was given a command that it does not serve."""
+    """The worker was assigned a command that it does not serve."""
 
     code = "unknown_command"
     message = "Worker does not serve this command"
@@ -95,7 +95,7 @@ class BadRequest(TaskferryError):
 
 
 class DuplicateRequestId(TaskferryError):
-    """A request_id that is already in flight on the same connection. The first request goes on."""
+    """A request_id that is already in flight on the same connection. The first request continues."""
 
     code = "duplicate_request_id"
     message = "request_id is already in flight on this connection"
@@ -119,7 +119,7 @@ class NotRepresentable(TaskferryError):
 
 
 class Overloaded(TaskferryError):
-    """A bound on waiting or in-flight requests was reached."""
+    """A bound on waiting or in-flight requests has been reached."""
 
     code = "overloaded"
     message = "Broker overloaded"
@@ -128,7 +128,7 @@ class Overloaded(TaskferryError):
 
 
 class Cancelled(TaskferryError):
-    """The requester cancelled the request. The command may have run in part."""
+    """The requester cancelled the request. The command may have run partly."""
 
     code = "cancelled"
     message = "Request cancelled"
@@ -136,7 +136,7 @@ class Cancelled(TaskferryError):
 
 
 class ShuttingDown(TaskferryError):
-    """The broker is draining and takes nothing new."""
+    """The broker is draining and accepts no new requests."""
 
     code = "shutting_down"
     message = "Broker is shutting down"
@@ -145,7 +145,7 @@ class ShuttingDown(TaskferryError):
 
 
 class BrokerStopped(TaskferryError):
-    """The broker's drain grace ended before the worker answered. The command may have run."""
+    """The broker's drain grace ended before the worker responded. The command may have run."""
 
     code = "broker_stopped"
     message = "Broker stopped before the worker answered: the command may have run"
@@ -161,7 +161,7 @@ class BadMessage(TaskferryError):
 
 
 class UnknownAssignment(TaskferryError):
-    """A worker answered a msg_id that it does not hold: finished, another worker's, or never given."""
+    """A worker responded to a msg_id that it does not hold: already ended, another worker's, or never assigned."""
 
     code = "unknown_assignment"
     message = "No such assignment at this worker"
@@ -177,7 +177,7 @@ class WorkerIdTaken(TaskferryError):
 
 
 class CannotConnect(TaskferryError):
-    """Raised by an SDK alone: there was no link to a broker before the deadline. Nothing was sent."""
+    """Raised by SDKs only: there was no link to a broker before the deadline. Nothing was sent."""
 
     code = "cannot_connect"
     message = "Cannot connect to the broker"
@@ -187,7 +187,7 @@ class CannotConnect(TaskferryError):
 
 
 class ConnectionLost(TaskferryError):
-    """Raised by an SDK alone: the link to the broker broke after the request was sent. The command may have run."""
+    """Raised by SDKs only: the link to the broker broke after the request was sent. The command may have run."""
 
     code = "connection_lost"
     message = "Connection to the broker lost: the command may have run"
@@ -223,20 +223,20 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
 WORKER_CODES: Final = frozenset(
     error.code for error in (HandlerError, UnknownCommand, BadRequest, TooLarge, Cancelled, NotRepresentable)
 )
-"""The codes of the registry that a worker may give in a response. What the broker alone can know, such as
-`timeout`, it cannot claim."""
+"""The codes of the registry that a worker may send in a response. It cannot claim what only the broker can know, such
+as `timeout`."""
 
 REQUESTER_CODES: Final = frozenset(code for code in WORKER_CODES if REGISTRY[code].blame == "requester")
-"""Those of them that say nothing against the worker."""
+"""Those of them that are not the worker's fault."""
 
 _CODE_SHAPE: Final = re.compile(rf"[a-z][a-z0-9_]{{0,{CODE_LENGTH_MAX - 1}}}")
 
 
 def worker_code(code: str | None) -> str:
-    """The code that a requester is told for a failure with this `code` from a worker.
+    """The code that the requester gets for a failure to which a worker gave `code`.
 
-    A handler's own code is carried when it is of the shape `[a-z][a-z0-9_]*`, at most 64 characters, and not one
-    that only the broker may give; anything else becomes `handler_error`.
+    A handler's own code is passed on if it matches `[a-z][a-z0-9_]*`, has at most 64 characters, and is not one that
+    only the broker may give; anything else becomes `handler_error`.
     """
     if code is None:
         return HandlerError.code
@@ -246,7 +246,7 @@ def worker_code(code: str | None) -> str:
 
 
 def outcome_label(code: str) -> str:
-    """The metric label for an error code: itself if registered, else `handler_error`, so that labels stay few."""
+    """The metric label for an error code: the code if registered, else `handler_error`, which bounds the labels."""
     return code if code in REGISTRY else HandlerError.code
 
 
@@ -260,9 +260,9 @@ def error_from_wire(
     queue_wait_s: float | None = None,
     retry_after_s: float | None = None,
 ) -> TaskferryError:
-    """The exception for a failed response: the registry's class, or HandlerError carrying a handler's own code.
+    """The exception for a failed response: the registry's class, or HandlerError with a handler's own code.
 
-    `delivery` is what the response says: where it says nothing, nobody knows. What may have run is never `retryable`.
+    `delivery` is what the response says, None if it says nothing. What may have run is never `retryable`.
     """
     error = REGISTRY.get(code, HandlerError)(text, request_id=request_id, processed_by=processed_by)
     error.code = code

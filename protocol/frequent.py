@@ -1,8 +1,8 @@
-"""The two messages that every request costs the broker, put together from parts: the assignment and the success.
+"""The two messages that every request costs the broker, built from prepared parts: the assignment and the success.
 
-Both encodings write a structure as its values with fixed bytes between them, and most of the values come again and
-again: these are kept as they are written. Says the same as codec.py's `encode` of `AssignmentMessage` and `Response`,
-which the tests compare, in half the time. Knows no clock: the time is handed in.
+Both encodings write a structure as its values with fixed bytes between them, and most values recur: their encoded form
+is kept. The result equals codec.py's `encode` of `AssignmentMessage` and `Response`, which the tests compare, in half
+the time.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from .codec import CODECS
 from .encodings import Encoding
 
 WRITTEN_COUNT_MAX: Final = 10_000
-"""Names kept as they are written, of commands and of workers each; all are forgotten when there would be more. As many
-as the broker knows commands."""
+"""Encoded names kept, of commands and of workers each; all are dropped when there would be more. As many as the broker
+knows commands."""
 
 TIMESTAMP_STEPS_PER_S: Final = 100
-"""Timestamps are for people: they move in hundredths of a second, so that few have to be written."""
+"""Timestamps are for people: they advance in hundredths of a second, so that few need encoding."""
 
 _NOTHING: Final = Raw(b"")
 
@@ -73,7 +73,7 @@ _GLUE: Final = {
 
 
 class FrequentMessages:
-    """One encoding's writer of them, for all connections of a broker."""
+    """Writes both messages in one encoding, for all connections of a broker."""
 
     __slots__ = (
         "_actions",
@@ -132,13 +132,13 @@ class FrequentMessages:
     def around_params(
         self, msg_id: str, timestamp: float, action: str, timeout_s: float, request_id: str
     ) -> tuple[bytes, bytes]:
-        """What an `assignment` has before its `params` and behind them."""
+        """The bytes of an `assignment` before and after its `params`."""
         whole = self.assignment(msg_id, timestamp, action, _NOTHING, timeout_s, request_id)
         at = len(whole) - len(self._timeout_part) - len(self._encode(request_id)) - len(self._end)
         return whole[:at], whole[at:]
 
     def success(self, request_id: str, data: Raw, worker_id: str) -> bytes:
-        """A `Response` of a request that `worker_id` has answered with `data`."""
+        """A `Response` to a request that `worker_id` has answered with `data`."""
         worker_part = self._workers.get(worker_id)
         if worker_part is None:
             before, after = self._glue.before_processed_by, self._glue.success_end
@@ -148,7 +148,7 @@ class FrequentMessages:
         )
 
     def around_data(self, request_id: str, worker_id: str) -> tuple[bytes, bytes]:
-        """What a `success` has before its `data` and behind it."""
+        """The bytes of a `success` before and after its `data`."""
         whole = self.success(request_id, _NOTHING, worker_id)
         at = len(whole) - len(self._workers[worker_id])
         return whole[:at], whole[at:]

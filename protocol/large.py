@@ -1,9 +1,9 @@
-"""Large messages in JSON, read in two parts: one large value, and the envelope around it.
+"""Large messages in JSON, decoded in two parts: one large value, and the envelope around it.
 
-Checking the syntax of a value that is only passed on is most of what a large message costs. Compiled code (_json.c)
-checks it several times faster than the decoder and says where it lies; the decoder reads the rest with a placeholder in
-its place. Whatever is out of the ordinary, all that is wrong among it, goes to the decoder as it came. So does
-everything where the compiled code was not built. Says the same as codec.py's decoders, which the tests compare.
+Checking the syntax of a value that is only passed on is most of the cost of a large message. Compiled code (_json.c)
+checks it several times faster than the decoder and finds its place; the decoder reads the rest, with a placeholder in
+its place. Anything unusual, and so anything invalid, goes to the decoder unchanged. So does every message if the
+compiled code was not built. The result equals that of codec.py's decoders, which the tests compare.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ except ImportError:  # not built
 
 
 LARGE_SIZE_BYTES: Final = 2048
-"""From here on it pays: a shorter message costs less to decode than to take apart."""
+"""From this size on it pays: a shorter message is cheaper to decode whole."""
 
 _Message = TypeVar("_Message")
 _PLACEHOLDER: Final = b"0"
@@ -38,14 +38,14 @@ _decode_from_worker: Final[Callable[[bytes], FromWorker]] = CODECS[Encoding.JSON
 def _in_two(
     decode: Callable[[bytes], _Message], payload: bytes, path: tuple[bytes, ...]
 ) -> tuple[_Message, Raw | None]:
-    """The message, and the value behind `path` where it holds a placeholder in its stead."""
+    """The message, and the value at `path` if the message holds a placeholder for it."""
     span = find_value(payload, path)
     if span is not None:
         start, end = span
         try:
             message = decode(payload[:start] + _PLACEHOLDER + payload[end:])
         except DECODE_ERRORS:
-            return decode(payload), None  # which says where, in the message as it came
+            return decode(payload), None  # this error names the place in the message as it came
         return message, Raw(memoryview(payload)[start:end])
     return decode(payload), None
 
@@ -71,8 +71,8 @@ LARGE_REQUEST_DECODERS: Final[dict[Encoding, Callable[[bytes], Request]]] = {
     Encoding.JSON: _decode_large_request,
     Encoding.MSGPACK: CODECS[Encoding.MSGPACK].request,
 }
-"""What decodes a requester's message as `Codec.request` does. MessagePack says how long its texts are: to check it is
-to jump over them."""
+"""Decode a requester's message as `Codec.request` does. MessagePack needs nothing else: its texts are length-prefixed,
+and checking one means skipping it."""
 
 LARGE_FROM_WORKER_DECODERS: Final[dict[Encoding, Callable[[bytes], FromWorker]]] = {
     Encoding.JSON: _decode_large_from_worker,

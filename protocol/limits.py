@@ -1,7 +1,7 @@
 """The bounds of the wire, each with its name, its value and the reason for it.
 
-Knows numbers and nothing else. A bound that an operator may move is a broker setting, and its default stands here;
-every other one is part of the protocol and equal for all. PROTOCOL.md lists them, and a test compares the two.
+A bound that an operator may change is a broker setting, whose default is here; every other one is part of the protocol
+and the same everywhere. PROTOCOL.md lists them, and a test compares the two.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ MESSAGE_SIZE_BYTES_MAX: Final = 1024 * 1024
 
 ENVELOPE_SIZE_BYTES_MAX: Final = 4096
 """Room for everything but `data` in one message. `data` and results may take the message bound less this, so that
-a broker's envelope never pushes a peer over the bound that it accepts."""
+a broker's envelope never pushes a message over the bound that its receiver accepts."""
 
 NAME_LENGTH_MAX: Final = 128
 """Characters of a command's or a worker's name: they become metric labels and table columns."""
@@ -26,16 +26,17 @@ AFFINITY_LENGTH_MAX: Final = 128
 """Characters of an affinity key."""
 
 TEXT_LENGTH_MAX: Final = 4096
-"""Characters of an error text or a reason; a longer one is cut where it is made (SDK) or carried (broker)."""
+"""Characters of an error text or a reason; a longer one is cut by the SDK that makes it or the broker that passes it
+on."""
 
 CODE_LENGTH_MAX: Final = 64
 """Characters of an error code."""
 
 TIMEOUT_S_DEFAULT: Final = 30.0
-"""A request's deadline where it names none."""
+"""The timeout of a request that gives none."""
 
 TIMEOUT_S_MAX: Final = 3600.0
-"""The longest deadline: what waits longer than an hour is a job, not a request."""
+"""The longest timeout: what waits longer than an hour is a job, not a request."""
 
 PRIORITY_DEFAULT: Final = 5
 PRIORITY_MAX: Final = 9
@@ -45,35 +46,35 @@ COMMANDS_COUNT_MAX: Final = 1000
 """Commands that one worker may serve; each costs an entry in the broker's tables."""
 
 CONCURRENCY_DEFAULT: Final = 1
-"""Slots of a worker that names no number: one at a time is what a ten-line worker can do."""
+"""Slots of a worker that gives no number: one assignment at a time is what a ten-line worker can handle."""
 
 CONCURRENCY_MAX: Final = 10_000
-"""Slots of one worker; each may hold an assignment in the broker's memory."""
+"""Slots of one worker; each may keep an assignment in the broker's memory."""
 
 WEIGHT_MIN: Final = 0.01
 WEIGHT_DEFAULT: Final = 1.0
 WEIGHT_MAX: Final = 100.0
-"""A worker's share relative to the others; beyond a factor of 10,000 between two workers a share is a mistake."""
+"""A worker's share relative to the others; a factor over 10,000 between two workers is an error."""
 
 LABELS_COUNT_MAX: Final = 32
 LABEL_LENGTH_MAX: Final = 128
 """Labels of one worker, and the characters of a label's key or value."""
 
 LABEL_VALUES_COUNT_MAX: Final = 32
-"""Values of one label of a target, any of which will do."""
+"""Values of one label of a target, any of which matches."""
 
 HEDGE_S_MIN: Final = 0.001
-"""The shortest wait before a second copy of a request is sent: the resolution of the broker's clock work."""
+"""The shortest wait before a request is hedged: the resolution of the broker's timers."""
 
 IN_FLIGHT_COUNT_MAX: Final = 10_000
 """Requests in flight on one requester connection; one more is `overloaded`."""
 
 HEARTBEAT_INTERVAL_S: Final = 4.0
-"""A side that has heard nothing for this long asks whether the other is there."""
+"""A side that has received nothing for this long sends a heartbeat."""
 
 SILENCE_S_MAX: Final = 8.0
-"""A link that has been silent for this long is dead: two heartbeats missed. Looked at every half second, a worker
-that was stopped is out of rotation within 10 s."""
+"""A link that has been silent for this long is dead: two heartbeats missed. Links are checked every half second, so a
+worker that was stopped is out of rotation within 10 s."""
 
 HANDSHAKE_S_MAX: Final = 10.0
-"""From accepting a connection to its WebSocket handshake, and from there to a worker's `connect`."""
+"""From accepting a connection to the end of its WebSocket handshake, and from there to a worker's `connect`."""

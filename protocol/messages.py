@@ -1,8 +1,7 @@
 """Every message of the wire as a typed structure, with the bound of each field.
 
-Knows shapes and bounds; knows neither how they are written (codec.py) nor what is done with them. `data`, `params`
-and results stay raw bytes in the sender's encoding: the broker carries them and never looks inside. Unknown fields
-are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
+`data`, `params` and results stay raw bytes in the sender's encoding: the broker passes them on and never looks inside.
+Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
 """
 
 from typing import Annotated, Final
@@ -36,8 +35,8 @@ Hedge = (
     Annotated[float, Meta(ge=limits.HEDGE_S_MIN, le=limits.TIMEOUT_S_MAX)]
     | Annotated[str, Meta(pattern=HEDGE_PATTERN)]
 )
-"""When a second copy is sent: after so many seconds, or once a request has taken longer than that percentile of the
-command's (`p1` to `p99`)."""
+"""When a request is hedged: after this many seconds, or once it has taken longer than that percentile of the command's
+requests (`p1` to `p99`)."""
 
 
 # --- requester port -------------------------------------------------------------------------------------------------
@@ -60,7 +59,7 @@ class Request(Struct, gc=False):
 
 
 class Cancel(Struct, tag_field="type", tag="cancel"):
-    """Requester to broker: give up a request in flight. It is answered with code `cancelled`."""
+    """Requester to broker: cancel a request in flight. Its response has the code `cancelled`."""
 
     request_id: RequestId
 
@@ -78,7 +77,7 @@ class Pong(Struct, tag_field="type", tag="pong"):
 
 
 class Response(Struct, gc=False):
-    """Broker to requester: a request's one outcome, when it succeeded."""
+    """Broker to requester: the one outcome of a request that succeeded."""
 
     request_id: str
     success: bool
@@ -88,7 +87,7 @@ class Response(Struct, gc=False):
 
 
 class Failure(Struct, gc=False):
-    """Broker to requester: a request's one outcome, when it failed. `request_id` is null where none could be read."""
+    """Broker to requester: the one outcome of a request that failed. `request_id` is null if none could be read."""
 
     request_id: str | None
     success: bool
@@ -102,7 +101,7 @@ class Failure(Struct, gc=False):
 
 
 class Outcome(Struct, gc=False):
-    """A response of either kind as a requester reads it."""
+    """A response of either kind, as a requester decodes it."""
 
     request_id: str | None = None
     success: bool = False
@@ -120,7 +119,7 @@ class Outcome(Struct, gc=False):
 
 
 class Hello(Struct, gc=False):
-    """What a worker says of itself in `connect`."""
+    """What a worker declares in `connect`."""
 
     commands: Annotated[list[Name], Meta(min_length=1, max_length=limits.COMMANDS_COUNT_MAX)]
     name: Name | None = None
@@ -147,8 +146,8 @@ class Reason(Struct, frozen=True):
 
 
 class Disconnect(Struct, tag_field="type", tag="disconnect"):
-    """Worker to broker: assign nothing more; I finish what I have and leave. Broker to worker: so be it (the answer,
-    after which no assignment follows), or, unasked, the broker itself is going away."""
+    """Worker to broker: assign nothing more; I finish what I have and leave. Broker to worker: agreed (no assignment
+    follows this answer), or, unasked, the broker itself is stopping."""
 
     data: Reason = Reason()
     msg_id: MessageId | None = None
@@ -156,14 +155,14 @@ class Disconnect(Struct, tag_field="type", tag="disconnect"):
 
 
 class Heartbeat(Struct, tag_field="type", tag="heartbeat"):
-    """Either way on the worker port; the broker answers a worker's with the same msg_id."""
+    """In both directions on the worker port; the broker answers a worker's with the same msg_id."""
 
     msg_id: MessageId | None = None
     timestamp: float | None = None
 
 
 class Result(Struct, gc=False, omit_defaults=True):
-    """How an assignment ended: `result` when it succeeded, else `error` and perhaps `code`."""
+    """How an assignment ended: `result` if it succeeded, else `error` and perhaps `code`."""
 
     success: bool
     result: Raw | UnsetType = UNSET
@@ -187,7 +186,7 @@ class Fault(Struct):
 
 
 class ErrorMessage(Struct, tag_field="type", tag="error"):
-    """Either way on the worker port: your message (`msg_id`, where it could be read) was not understood."""
+    """In both directions on the worker port: your message (`msg_id`, if it could be read) was not understood."""
 
     data: Fault
     msg_id: str | None = None
@@ -195,13 +194,13 @@ class ErrorMessage(Struct, tag_field="type", tag="error"):
 
 
 class Notification(Struct, tag_field="type", tag="notification"):
-    """Worker to broker: progress of an assignment. Accepted; carried nowhere in this version."""
+    """Worker to broker: progress of an assignment. Accepted, and not passed on in this version."""
 
     msg_id: MessageId | None = None
 
 
 class Custom(Struct, tag_field="type", tag="custom"):
-    """Worker to broker: a message of the user's own. Accepted; carried nowhere in this version."""
+    """Worker to broker: a message of the user's own. Accepted, and not passed on in this version."""
 
     msg_id: MessageId | None = None
 
@@ -213,7 +212,7 @@ FromWorker = WorkerConnect | Disconnect | Heartbeat | WorkerResponse | ErrorMess
 
 
 class Welcome(Struct):
-    """What the broker tells a worker that it has taken in. Seconds and bytes."""
+    """What the broker sends to a worker that it has registered. Seconds and bytes."""
 
     worker_id: str
     heartbeat_interval: float = limits.HEARTBEAT_INTERVAL_S
@@ -231,7 +230,7 @@ class Connected(Struct, tag_field="type", tag="connect"):
 
 
 class Call(Struct, gc=False, omit_defaults=True):
-    """What is to be run, and the seconds that are left for it."""
+    """What is to run, and the seconds left for it."""
 
     action: str
     params: Raw
@@ -249,8 +248,8 @@ class AssignmentMessage(Struct, tag_field="type", tag="request", gc=False):
 
 
 class CancelAssignment(Struct, tag_field="type", tag="cancel"):
-    """Broker to worker: nobody waits for this assignment any more. It still ends with a `response`, which frees its
-    slot."""
+    """Broker to worker: the result of this assignment is no longer needed. It still ends with a `response`, which frees
+    its slot."""
 
     msg_id: str
     data: Reason = Reason()
@@ -261,7 +260,7 @@ FromBroker = Connected | AssignmentMessage | CancelAssignment | Disconnect | Hea
 
 
 class AnyId(Struct):
-    """The ids of a message that did not decode otherwise, of whatever type: for addressing its error."""
+    """The ids of a message that could not be decoded, whatever its type: its error is addressed by them."""
 
     request_id: object = None
     msg_id: object = None
@@ -269,5 +268,5 @@ class AnyId(Struct):
 
 
 def text_or_none(value: object) -> str | None:
-    """`value` when it is a text that an error may be addressed with (at most 128 characters), else None."""
+    """`value` if it is a text that an error may be addressed with (at most 128 characters), else None."""
     return value if isinstance(value, str) and len(value) <= limits.REQUEST_ID_LENGTH_MAX else None

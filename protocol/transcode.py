@@ -1,8 +1,8 @@
-"""Carrying a value from one encoding to the other without changing it, or saying why that cannot be.
+"""Converts a value from one encoding to the other without changing it, or says why that is impossible.
 
-Needed only where the two sides of a request speak different encodings; between equals the bytes pass untouched.
-Strict in both directions: a value that would arrive as another one (a binary as base64 text, an integer key as a
-string, NaN as null) is refused.
+Needed only if the two sides of a request use different encodings; otherwise the bytes pass unchanged. Strict in both
+directions: a value that would arrive as another one (binary as base64 text, an integer key as a string, NaN as null) is
+refused.
 """
 
 import json
@@ -16,9 +16,9 @@ from .errors import NotRepresentable
 
 
 def transcode(data: Raw, source: Encoding, target: Encoding) -> Raw:
-    """`data` written in `target`, equal in value to what it was in `source`.
+    """`data` encoded in `target`, equal in value to what it was in `source`.
 
-    Raises NotRepresentable, whose text says what could not be held.
+    Raises NotRepresentable, whose text says what does not fit.
     """
     if source is target:
         return data

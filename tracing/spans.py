@@ -95,7 +95,7 @@ def trace_of(span: Span) -> str | None:
     return carrier.get(_HEADER)
 
 
-def run_under(trace: str | None, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+def run_under(trace: str | None, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
     """Call `function` with the span of `trace` current, in whichever process: this is what crosses to another one."""
     token = attach(context_of(trace))
     try:

@@ -1,7 +1,4 @@
-"""The worker SDK, the runner behind `taskferry worker`, and the built-in commands.
-
-Knows how to serve commands to a broker. Must not know the broker's insides, nor the requester.
-"""
+"""The worker SDK, the runner behind `taskferry worker`, and the built-in commands."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +13,7 @@ _HOMES = {"CommandError": "failure", "Context": "context", "Worker": "worker"}
 
 
 def __getattr__(name: str) -> object:
-    """Load the SDK when it is first used (PEP 562): `taskferry --help` comes by here and needs none of it."""
+    """Load the SDK when it is first used (PEP 562): `taskferry --help` imports this module and needs none of it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # only needed here

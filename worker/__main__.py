@@ -1,6 +1,6 @@
 """`python -m taskferry.worker` does what `taskferry worker` does.
 
-The guard matters: the processes of `executor="process"` handlers import this module anew.
+The guard matters: the processes of `executor="process"` handlers import this module again.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The record of one assignment while it runs. Knows when it must end; knows nothing of how it is run."""
+"""The record of one assignment while it runs."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from .process_pool import ProcessReport
 class Assignment(Struct, eq=False):
     """One assignment from its arrival to its response.
 
-    `deadline` is in seconds by `time.monotonic()`. `cancel_reason` is set, once, when nobody waits for it any more.
-    `is_started` says that the handler's own code has begun. `task` runs a coroutine handler, `future` stands for
+    `deadline` is in seconds by `time.monotonic()`. `cancel_reason` is set, once, when its result is no longer needed.
+    `is_started` says that the handler's own code has started. `task` runs a coroutine handler, `future` stands for
     one in a process. (A Struct because one is made for each request: that takes a third of the time of a class.)
     """
 
@@ -28,5 +28,5 @@ class Assignment(Struct, eq=False):
     future: Future[ProcessReport] | None = None
 
     def is_wanted(self) -> bool:
-        """Somebody may still wait for it: it is not cancelled, and its deadline has not passed. From any thread."""
+        """Its result may still be needed: it is not cancelled, and its deadline has not passed. From any thread."""
         return self.cancel_reason is None and time.monotonic() < self.deadline

@@ -1,7 +1,6 @@
-"""How `data` becomes the arguments of a handler: worked out once from its signature, then one compiled decode a call.
+"""How `data` becomes the arguments of a handler: worked out once from its signature, then one compiled decode per call.
 
-Knows signatures and encodings; knows neither how a handler is run nor how its failure is sent. The parameters become
-a msgspec structure, so that one pass over the raw bytes parses, checks and converts them.
+The parameters become a msgspec structure, so that one pass over the raw bytes parses, checks and converts them.
 """
 
 import inspect
@@ -30,13 +29,13 @@ Decode = Callable[[Raw], Any]
 
 
 class BindingError(Exception):
-    """`data` does not fit the handler's parameters: the requester's fault, told in one line."""
+    """`data` does not fit the handler's parameters: the requester's error, described in one line."""
 
 
 class Binding:
     """The parameters of one handler.
 
-    `context_name` is the parameter that takes the Context, None where there is none. Making one raises TypeError
+    `context_name` is the parameter that takes the Context, None if there is none. Making one raises TypeError
     for a signature that cannot be served: `*args`, a positional-only Context, an annotation that no JSON value fits.
     """
 
@@ -60,12 +59,12 @@ class Binding:
             if parameter.annotation is Context:
                 self._take_context(parameter)
             elif parameter.kind is parameter.VAR_POSITIONAL:
-                raise TypeError(f"*{parameter.name}: parameters come by name")
+                raise TypeError(f"*{parameter.name}: parameters are passed by name")
             elif parameter.kind is parameter.VAR_KEYWORD:
                 self._rest_type = _checked_type(parameter)
             else:
                 fields.append(parameter)
-                # Behind the context all goes by keyword, so that the context may stand anywhere.
+                # After the context everything is passed by keyword, so that the context may be in any place.
                 positional_count += parameter.kind is not parameter.KEYWORD_ONLY and self.context_name is None
         self.names = tuple(parameter.name for parameter in fields)
         self._positional_count = positional_count
@@ -78,7 +77,7 @@ class Binding:
             self._type = _arguments_type(fields, is_open=self._rest_type is not None)
 
     def binder(self, encoding: Encoding) -> Callable[[Raw], Arguments]:
-        """What turns raw `data` in `encoding` into positional and keyword arguments, or raises BindingError.
+        """A function from raw `data` in `encoding` to positional and keyword arguments; it raises BindingError.
 
         The Context is not among them: the caller adds it under `context_name`.
         """
@@ -93,7 +92,7 @@ class Binding:
 
     def _take_context(self, parameter: inspect.Parameter) -> None:
         if self.context_name is not None:
-            raise TypeError(f"{parameter.name}: there is a Context already, {self.context_name}")
+            raise TypeError(f"{parameter.name}: there is already a Context, {self.context_name}")
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"{parameter.name}: a Context is passed by keyword")
         self.context_name = parameter.name
@@ -169,7 +168,7 @@ def _signature(function: Callable[..., object]) -> inspect.Signature:
 
 
 def _checked_type(parameter: inspect.Parameter) -> Any:
-    """The parameter's annotation, when values of it can come out of JSON and MessagePack."""
+    """The parameter's annotation, if JSON and MessagePack can be decoded to it; else raises TypeError."""
     annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
     try:
         info = msgspec.inspect.type_info(annotation)
@@ -183,7 +182,7 @@ def _checked_type(parameter: inspect.Parameter) -> Any:
 
 
 def _choices(parameter: inspect.Parameter) -> str:
-    """The values that a Literal or Enum parameter takes, for people; empty for all others."""
+    """The values that a Literal or Enum parameter accepts, for people; empty for all others."""
     info = msgspec.inspect.type_info(_checked_type(parameter))
     if isinstance(info, msgspec.inspect.LiteralType):
         return ", ".join(map(str, info.values))
@@ -193,7 +192,7 @@ def _choices(parameter: inspect.Parameter) -> str:
 
 
 def _arguments_type(fields: list[inspect.Parameter], *, is_open: bool) -> type:
-    """A structure with one field a parameter. `is_open`: keys that are no parameter are left over."""
+    """A structure with one field per parameter. `is_open`: keys that are no parameter are ignored."""
     definitions: list[Any] = []
     for parameter in fields:
         annotation = _checked_type(parameter)
@@ -201,14 +200,14 @@ def _arguments_type(fields: list[inspect.Parameter], *, is_open: bool) -> type:
             definitions.append((parameter.name, annotation))
         else:
             definitions.append((parameter.name, annotation, _default(parameter.default)))
-    # By keyword, so that fields stay in the signature's order whichever of them have defaults.
+    # Keyword-only, so that fields keep the signature's order whichever of them have defaults.
     return msgspec.defstruct(
         "Arguments", definitions, kw_only=True, gc=False, forbid_unknown_fields=not is_open
     )
 
 
 def _default(value: object) -> Any:
-    """`value` as a structure's default. A mutable one is the same object in each call, as Python has it."""
+    """`value` as a structure's default. A mutable one is the same object in each call, as in Python."""
     if value is None or isinstance(value, bool | int | float | str | bytes | tuple):
         return value
     return msgspec.field(default_factory=lambda: value)

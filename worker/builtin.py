@@ -1,7 +1,4 @@
-"""The commands that `taskferry worker` serves when it is given no module.
-
-Knows what they are called and what they answer; the work itself is in calculator.py and system_info.py.
-"""
+"""The commands that `taskferry worker` serves if it is given no module."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +12,7 @@ from .worker import Worker
 
 
 def register(worker: Worker) -> None:
-    """Have `worker` serve them."""
+    """Make `worker` serve them."""
     worker.command()(echo)
     worker.command()(get_time)
     worker.command()(calculate)

@@ -1,6 +1,6 @@
-"""Arithmetic on two numbers from anywhere, bounded so that no input takes long or fills memory.
+"""Arithmetic on two untrusted numbers, bounded so that no input takes long or fills memory.
 
-Knows numbers; evaluates no code. What cannot be computed is a CommandError that says why.
+Evaluates no code. What cannot be computed is a CommandError that says why.
 """
 
 import math
@@ -13,7 +13,7 @@ from .failure import CommandError
 Number = int | float
 
 INTEGER_BITS_MAX: Final = 4096
-"""Operands and results that are integers: 1233 decimal digits, far above what anyone means, far below what hurts, and
+"""Operands and results that are integers: 1233 decimal digits, far more than anyone needs, far less than does harm, and
 below the 4300 digits that Python itself converts to text."""
 
 DIVISION_BY_ZERO: Final = "division_by_zero"
@@ -43,11 +43,11 @@ def calculate(a: Number, b: Number, op: str) -> Number:
 
 def _power(a: Number, b: Number) -> Number:
     is_integer = isinstance(a, int) and isinstance(b, int)
-    if is_integer and (int(a).bit_length() - 1) * b > INTEGER_BITS_MAX:  # before it is computed
+    if is_integer and (int(a).bit_length() - 1) * b > INTEGER_BITS_MAX:  # checked before it is computed
         raise OverflowError
     result: Number | complex = a**b
     if isinstance(result, complex):
-        raise CommandError("result: no real number: negative base, fractional exponent", code=BAD_REQUEST)
+        raise CommandError("result: not a real number: negative base, fractional exponent", code=BAD_REQUEST)
     return result
 
 
@@ -65,13 +65,13 @@ _OPERATIONS: Final[dict[str, Callable[[Number, Number], Number]]] = {
 def _check(name: str, number: Number) -> None:
     if isinstance(number, int):
         if number.bit_length() > INTEGER_BITS_MAX:
-            raise CommandError(f"{name}: over {INTEGER_BITS_MAX} bits, which is the most", code=BAD_REQUEST)
+            raise CommandError(f"{name}: over {INTEGER_BITS_MAX} bits, the maximum", code=BAD_REQUEST)
     elif not math.isfinite(number):
         raise CommandError(f"{name}: {number} is not a finite number", code=BAD_REQUEST)
 
 
 def _too_large() -> str:
-    return f"result: too large; integers have at most {INTEGER_BITS_MAX} bits, other numbers reach to 1.8e308"
+    return f"result: too large; integers have at most {INTEGER_BITS_MAX} bits, other numbers at most 1.8e308"
 
 
 def _short(number: Number) -> str:

@@ -1,7 +1,6 @@
-"""The canary of a worker: a command of its own that the broker calls with empty data, to see that the worker works.
+"""A worker's canary: a command of its own that the broker calls with empty data, to check that the worker works.
 
-Knows what makes a command fit for that. It runs as any other assignment does: were it to go another way, it would show
-nothing of the way that requests go.
+It runs as any other assignment does: on a path of its own it would say nothing about the path of requests.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ _NAMED_COUNT_MAX: Final = 10
 
 
 def check_canary(name: str, commands: Mapping[str, Command]) -> None:
-    """Raise ValueError where `name` is none of `commands`, or cannot be called with empty data."""
+    """Raise ValueError if `name` is none of `commands`, or cannot be called with empty data."""
     command = commands.get(name)
     if command is None:
         more = ", ..." if len(commands) > _NAMED_COUNT_MAX else ""
@@ -27,6 +26,6 @@ def check_canary(name: str, commands: Mapping[str, Command]) -> None:
         command.binding.binder(Encoding.JSON)(CODECS[Encoding.JSON].empty_data)
     except BindingError as error:
         raise ValueError(f"canary: {name!r} cannot be called without data: {error}") from None
-    except Exception as error:  # what the user's own types raise while they are made
+    except Exception as error:  # raised by the user's own types when they are made
         text = describe_exception(error)
         raise ValueError(f"canary: {name!r} cannot be called without data: {text}") from None

@@ -1,7 +1,6 @@
 """One command that a worker serves: its name, its handler, how that is run and how its arguments are bound.
 
-Knows what a handler may look like; knows nothing of assignments. All that can be wrong with a handler is found here,
-when it is registered.
+Everything that can be wrong with a handler is found here, when it is registered.
 """
 
 import enum
@@ -45,7 +44,7 @@ class Command:
 
     def _execution(self, executor: ExecutorName | None) -> Execution:
         function = self.function
-        call = getattr(function, "__call__", None)  # noqa: B004  # its kind is asked, not whether it is there
+        call = getattr(function, "__call__", None)  # noqa: B004  # its kind matters, not whether it is there
         if any(map(inspect.isasyncgenfunction, (function, call))) or any(
             map(inspect.isgeneratorfunction, (function, call))
         ):
@@ -65,18 +64,18 @@ class Command:
 
     def _check_for_process(self) -> None:
         if self.binding.context_name is not None:
-            raise TypeError(f"command {self.name!r}: a handler in a process of its own cannot have a Context")
+            raise TypeError(f"command {self.name!r}: a handler in a process cannot have a Context")
         qualified_name = getattr(self.function, "__qualname__", "")
         if "<" in qualified_name:
             raise TypeError(
-                f"command {self.name!r}: a handler in a process of its own must be a function of a module, "
+                f"command {self.name!r}: a handler in a process must be a function of a module, "
                 f"not {qualified_name}"
             )
 
 
 def _checked_name(name: str | None) -> str:
     if name is None:
-        raise TypeError("a handler without a name of its own needs one: command(NAME)")
+        raise TypeError("a handler without a name needs one: command(NAME)")
     if not isinstance(name, str):
         raise TypeError(f"a command's name is a string, not an {type(name).__name__}")
     if len(name) > NAME_LENGTH_MAX:

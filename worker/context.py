@@ -1,7 +1,4 @@
-"""What a handler may know of the assignment that it is running: a view, by which it can change nothing.
-
-Knows the assignment's record; knows neither the link nor how assignments are run.
-"""
+"""What a handler can see of the assignment that it is running: a read-only view."""
 
 import time
 
@@ -10,7 +7,7 @@ from .failure import ContextCancelled
 
 
 class Context:
-    """Given to a handler that has a parameter annotated `Context`, of whatever name.
+    """Given to a handler that has a parameter annotated `Context`, whatever its name.
 
     Attributes: `request_id` (the requester's), `command`, `worker_id` (the name under which the broker knows this
     worker), `trace` (W3C traceparent, or None), `deadline` (seconds, by `time.monotonic()`).
@@ -45,14 +42,14 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Nobody waits for the result any more: cancelled, past the deadline, or the broker is lost.
+        """The result is no longer needed: cancelled, past the deadline, or the broker is lost.
 
-        A coroutine learns it by being cancelled. A handler in a thread cannot be stopped from outside: one that runs
-        for long looks here, or calls `raise_if_cancelled`, now and then.
+        A coroutine is cancelled. A handler in a thread cannot be stopped from outside: one that runs for long checks
+        this, or calls `raise_if_cancelled`, now and then.
         """
         return self._assignment.cancel_reason is not None
 
     def raise_if_cancelled(self) -> None:
-        """End the handler here if it was cancelled, by an exception that passes through `except Exception`."""
+        """End the handler here if it was cancelled, by an exception that `except Exception` does not catch."""
         if self._assignment.cancel_reason is not None:
             raise ContextCancelled(self._assignment.cancel_reason)

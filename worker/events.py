@@ -1,7 +1,6 @@
-"""What a worker program tells the person who runs it: every line of its log that is ours.
+"""Every line that a worker program itself logs: names, levels and fields. docs/log.md is written from them.
 
-Names, levels and fields; docs/log.md is written from them. Must not know when any of it happens. No field may hold data
-of a request, a handler's own words, or what lets somebody in.
+No field may hold data of a request, a handler's own words, or a credential.
 """
 
 import logging
@@ -11,7 +10,7 @@ from ..log.event import Event
 
 
 class WorkerConnected(Event, frozen=True):
-    """The broker at `url` has taken the worker in, under that name."""
+    """The broker at `url` has registered the worker under that name."""
 
     text: ClassVar[str] = "connected to {url} as {worker} (commands: {commands_count}, slots: {slots_count})"
     same: ClassVar[tuple[str, ...] | None] = ("url", "worker")
@@ -22,7 +21,7 @@ class WorkerConnected(Event, frozen=True):
 
 
 class BrokerOutOfReach(Event, frozen=True):
-    """No connection, or no place, at the broker; the worker tries again. Told once until it changes."""
+    """No connection to the broker, or refused by it; the worker tries again. Logged once until the reason changes."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{reason}; retrying"
@@ -32,9 +31,9 @@ class BrokerOutOfReach(Event, frozen=True):
 
 
 class BrokerLeaving(Event, frozen=True):
-    """The broker says goodbye: it stops, and what runs is finished for as long as the link stays."""
+    """The broker is stopping; what runs is finished for as long as the link stays."""
 
-    text: ClassVar[str] = "the broker says goodbye: {reason}"
+    text: ClassVar[str] = "the broker is leaving: {reason}"
     same: ClassVar[tuple[str, ...] | None] = ("reason",)
     reason: str
 
@@ -50,7 +49,8 @@ class BrokerComplained(Event, frozen=True):
 
 
 class BrokerMessageRefused(Event, frozen=True):
-    """The broker sent what makes no sense, and was told so. `reason` is without what it quotes of the message."""
+    """The worker did not understand a message from the broker, and replied so. `reason` quotes nothing of the
+    message."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "a message from the broker was not understood: {reason}"
@@ -59,16 +59,16 @@ class BrokerMessageRefused(Event, frozen=True):
 
 
 class WorkerDraining(Event, frozen=True):
-    """The worker was told to stop by `signal`: it takes nothing new, and finishes what runs."""
+    """The worker got `signal`: it takes nothing new, and finishes what runs."""
 
-    text: ClassVar[str] = "{signal}: finishing what runs, for {grace_s:g} s at most{hint}"
+    text: ClassVar[str] = "{signal}: finishing what runs, for at most {grace_s:g} s{hint}"
     signal: str
     grace_s: float
     hint: str
 
 
 class AssignmentsUnfinished(Event, frozen=True):
-    """The grace was over before these were done; the broker settles them."""
+    """The grace ended before these did; the broker settles them."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{count} assignments did not finish within {grace_s:g} s"
@@ -77,8 +77,8 @@ class AssignmentsUnfinished(Event, frozen=True):
 
 
 class HandlerFailed(Event, frozen=True):
-    """A handler raised an exception that is no CommandError. `traceback` is without texts: these go to the requester
-    alone."""
+    """A handler raised an exception other than CommandError. `traceback` is without texts: they are only sent to the
+    requester."""
 
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "{command} failed (request {request_id}): {exception}"
@@ -87,10 +87,10 @@ class HandlerFailed(Event, frozen=True):
     request_id: str
     exception: str
     traceback: str = ""
-    """Of one that was raised in another process; else logging has the exception itself."""
+    """Of an exception raised in another process; otherwise logging has the exception itself."""
 
     def fields(self) -> dict[str, Any]:
-        """The traceback whole."""
+        """The whole traceback."""
         return {**super().fields(), "traceback": self.traceback}
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class HandlerFailed(Event, frozen=True):
 
 
 class CancelledHandlerFailed(Event, frozen=True):
-    """A handler raised an exception while it was being cancelled; nobody waits for it. With the traceback."""
+    """A handler raised an exception while it was being cancelled; its result is not needed. With the traceback."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{command} failed while it was cancelled"
@@ -108,16 +108,16 @@ class CancelledHandlerFailed(Event, frozen=True):
 
 
 class HandlerEndedLate(Event, frozen=True):
-    """A handler ended when its worker was gone already."""
+    """A handler ended after its worker had stopped."""
 
     level: ClassVar[int] = logging.DEBUG
-    text: ClassVar[str] = "handler of {command} ended after the worker"
+    text: ClassVar[str] = "handler of {command} ended after the worker had stopped"
     same: ClassVar[tuple[str, ...] | None] = ("command",)
     command: str
 
 
 class ResultRefused(Event, frozen=True):
-    """A handler returned what cannot be written in the worker's encoding."""
+    """A handler returned something that cannot be written in the worker's encoding."""
 
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "{command}: {reason} (request {request_id})"
@@ -128,22 +128,24 @@ class ResultRefused(Event, frozen=True):
 
 
 class HandlerProcessDied(Event, frozen=True):
-    """A process that ran handlers died; `command` was in it, or in one beside it."""
+    """A process that ran handlers died; `command` was running in it, or in another one of the pool."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "a process that ran handlers died; {command} was in it, or in one beside it"
+    text: ClassVar[str] = (
+        "a process that ran handlers died; {command} was running in it, or in another of the pool"
+    )
     same: ClassVar[tuple[str, ...] | None] = ("command",)
     command: str
 
 
 class LoopBlocked(Event, frozen=True):
-    """A handler, or other code, keeps the event loop from turning, so that nothing is sent or received. `what`: the
-    command, or that it is no handler. `place`: file and line."""
+    """A handler, or other code, blocks the event loop, so that nothing is sent or received. `what`: the command, or
+    that it is not a handler. `place`: file and line."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = (
         "the event loop has been blocked for over {blocked_s:g} s by {what} (at {place}); after {dead_after_s:g} s the "
-        "broker takes this worker for dead. Make the handler a plain def, which runs in a thread, or await what it "
+        "broker considers this worker dead. Make the handler a plain def, which runs in a thread, or await what it "
         "waits for"
     )
     same: ClassVar[tuple[str, ...] | None] = ("what", "place")
@@ -164,14 +166,14 @@ class WorkerProcessEnded(Event, frozen=True):
 
 
 class WorkerProcessesStopping(Event, frozen=True):
-    """The parent of `--processes` was told to stop by `signal`."""
+    """The parent of `--processes` got `signal`."""
 
     text: ClassVar[str] = "{signal}: stopping the worker processes; once more to kill them"
     signal: str
 
 
 class SourceChanged(Event, frozen=True):
-    """`--reload`: a file has changed, and the worker starts anew."""
+    """`--reload`: a file has changed, and the worker restarts."""
 
-    text: ClassVar[str] = "{path} has changed: starting anew"
+    text: ClassVar[str] = "{path} has changed: restarting"
     path: str

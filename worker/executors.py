@@ -1,7 +1,4 @@
-"""Where handlers run that are no coroutines: the worker's threads and processes, which outlive any one link.
-
-Knows how many there may be; knows nothing of what runs in them.
-"""
+"""Where handlers that are not coroutines run: the worker's threads and processes, which outlive any one link."""
 
 import os
 

@@ -1,7 +1,4 @@
-"""How a handler's failure is told: the error that a handler raises on purpose, and the text for all others.
-
-Knows codes and texts; knows neither how they are sent nor what a requester makes of them.
-"""
+"""How a handler's failure is described: the error that a handler raises on purpose, and the text for all others."""
 
 from typing import Final
 
@@ -16,9 +13,9 @@ _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 class CommandError(Exception):
     """Raise it in a handler to fail with your own text and code.
 
-    `text` goes to the requester as it is, at most 4096 characters of it. `code` is what a program compares: of the
-    shape `[a-z][a-z0-9_]*`, at most 64 characters, either your own or one that the protocol lets a worker give, such as
-    `bad_request`; any other becomes `handler_error`. No traceback is logged.
+    `text` goes to the requester as it is, at most 4096 characters of it. `code` is what a program compares: it matches
+    `[a-z][a-z0-9_]*`, has at most 64 characters, and is either your own or one that the protocol lets a worker give,
+    such as `bad_request`; any other becomes `handler_error`. No traceback is logged.
     """
 
     def __init__(self, text: str, *, code: str = HandlerError.code) -> None:
@@ -31,7 +28,8 @@ class CommandError(Exception):
 
 
 class ContextCancelled(BaseException):
-    """What `Context.raise_if_cancelled` raises: no Exception, so that no `except Exception` in a handler holds it."""
+    """Raised by `Context.raise_if_cancelled`: not an Exception, so that no `except Exception` in a handler catches
+    it."""
 
 
 def wire_text(text: str) -> str:
@@ -52,7 +50,7 @@ def describe_exception(error: BaseException) -> str:
 
 
 def describe_unencodable(error: Exception, encoding: Encoding) -> CommandError:
-    """Why a handler's result could not be written in `encoding`, as the failure that is sent in its place."""
+    """Why a handler's result cannot be written in `encoding`, as the failure that is sent in its place."""
     title = _TITLES[encoding]
     match error:
         case OverflowError():

@@ -1,7 +1,4 @@
-"""From `MODULE:WORKER` on a command line to the Worker object, or one clear line that says why not.
-
-Knows imports and their failures; knows nothing of what a worker does.
-"""
+"""From `MODULE:WORKER` on a command line to the Worker object, or one clear line that says why not."""
 
 import importlib
 import os
@@ -15,14 +12,14 @@ from ..configuration import schema
 from .worker import Worker
 
 WORKER_ATTRIBUTE: Final = "worker"
-"""The name looked for where only a module is named."""
+"""The attribute used if only a module is named."""
 
 _OURS: Final = tuple(str(Path(file).parent) for file in (__file__, schema.__file__))
 _NOT_THE_USERS: Final = ("<frozen", sysconfig.get_path("stdlib"), *_OURS)
 
 
 class LoadError(Exception):
-    """The worker cannot be had. `sources`: the user's files that are involved."""
+    """The worker could not be loaded. `sources`: the user's files that are involved."""
 
     def __init__(self, text: str, sources: tuple[Path, ...] = ()) -> None:
         super().__init__(text)
@@ -30,7 +27,7 @@ class LoadError(Exception):
 
 
 def load_worker(target: str) -> Worker:
-    """Import the module that `target` names, the current directory first, and give its Worker.
+    """Import the module that `target` names, looking in the current directory first, and return its Worker.
 
     Raises LoadError.
     """
@@ -78,7 +75,7 @@ def _import(module_name: str) -> object:
 
 
 def _failed(module_name: str, error: BaseException) -> LoadError:
-    """The error and the innermost line of the user's own code that led to it."""
+    """The error, and the innermost line of the user's own code that led to it."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         place = f"{error.filename}:{error.lineno}"
         return LoadError(f"{place}: {type(error).__name__}: {error.msg}", (Path(error.filename),))

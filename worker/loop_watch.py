@@ -1,8 +1,8 @@
-"""Finds out, from a thread of its own, that the event loop does not turn, and says which handler holds it up.
+"""Detects, from its own thread, that the event loop is blocked, and reports which handler blocks it.
 
-A handler that blocks the loop keeps heartbeats from being answered until the broker takes the worker for dead; from
-inside the loop that can be told only afterwards. The thread asks the loop for a sign of life and, where none comes,
-looks at the loop's stack. Source of the idea: the "event loop was unresponsive" warning of Dask's workers.
+A handler that blocks the loop keeps heartbeats from being answered until the broker considers the worker dead; from
+inside the loop that shows only afterwards. The thread asks the loop for a sign of life and, if none comes, inspects the
+loop's stack. Source of the idea: the "event loop was unresponsive" warning of Dask's workers.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from .events import LoopBlocked
 logger = logging.getLogger(__name__)
 
 PAUSE_S = 0.5
-"""Between two signs of life: a wake-up of a thread is all that it costs."""
+"""Between two signs of life: each costs one wake-up of a thread."""
 
 
 class LoopWatch:
-    """Watches the running loop from `start` to `stop`, and warns once for each time that it is held up for over
+    """Watches the running loop from `start` to `stop`, and warns once each time that it is blocked for over
     `blocked_s_max` seconds."""
 
     __slots__ = ("_blocked_s_max", "_commands", "_loop", "_loop_thread_id", "_stopped", "_thread")
@@ -67,7 +67,7 @@ class LoopWatch:
         tell(logger, LoopBlocked(what, place, self._blocked_s_max, SILENCE_S_MAX))
 
     def _find_handler(self, frame: FrameType | None) -> tuple[str | None, str]:
-        """The command whose handler is on the stack, and the line that it is at; else just the innermost line."""
+        """The command whose handler is on the stack, and its current line; else just the innermost line."""
         place = _place(frame)
         while frame is not None:
             command = self._commands.get(frame.f_code)

@@ -1,7 +1,7 @@
 """Processes for handlers that keep a core busy: made when first needed, replaced when one dies.
 
-What crosses the border is the handler's name and arguments one way and finished bytes the other way, so that no
-exception and no result of a handler can fail to be pickled. Knows nothing of assignments.
+The handler's name and arguments cross the process boundary one way, finished bytes the other way, so that no exception
+and no result of a handler can fail to be pickled.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class ProcessReport(NamedTuple):
-    """How a handler ended in its process: `result` (encoded), or `error` and `code`, and a traceback to be logged.
+    """How a handler ended in its process: `result` (encoded), or `error` and `code`, and a traceback to log.
 
     `is_expired`: it did not run, because its deadline had passed before a process was free."""
 
@@ -58,10 +58,10 @@ class ProcessPool:
         encoding: Encoding,
         deadline: float,
     ) -> "Future[ProcessReport]":
-        """Run `function` in a process, unless `deadline` (`time.monotonic()`) has passed before it can begin.
+        """Run `function` in a process, unless `deadline` (`time.monotonic()`) has passed before it can start.
 
-        The future fails with BrokenProcessPool where a process died meanwhile, and with whatever pickling raises where
-        the call cannot be sent there.
+        The future fails with BrokenProcessPool if a process died meanwhile, and with whatever pickling raises if the
+        call cannot be sent there.
         """
         try:
             return self._submit(function, arguments, keywords, encoding, deadline)
@@ -86,7 +86,7 @@ class ProcessPool:
         encoding: Encoding,
         deadline: float,
     ) -> "Future[ProcessReport]":
-        with _stopping_signals_blocked(), _garbage_left_lying():
+        with _stopping_signals_blocked(), _garbage_collection_paused():
             executor = self._executor
             if executor is None:
                 executor = self._executor = self._make_executor()
@@ -96,13 +96,13 @@ class ProcessPool:
         context = multiprocessing.get_context("spawn")
         reader, self._lifeline = context.Pipe(duplex=False)
         return ProcessPoolExecutor(
-            self._count_max, mp_context=context, initializer=_begin_process, initargs=(reader,)
+            self._count_max, mp_context=context, initializer=_prepare_process, initargs=(reader,)
         )
 
 
 @contextlib.contextmanager
 def _stopping_signals_blocked() -> Iterator[None]:
-    """A process born in here begins with SIGINT and SIGTERM blocked: Ctrl-C goes to the whole terminal group, and would
+    """A process started here starts with SIGINT and SIGTERM blocked: Ctrl-C goes to the whole terminal group, and would
     print a traceback from a process that is still importing."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -115,9 +115,9 @@ def _stopping_signals_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _garbage_left_lying() -> Iterator[None]:
-    """Making semaphores and processes, multiprocessing speaks to its resource tracker. A garbage collection in the
-    middle of that which finds an earlier pool would speak to it too, which it refuses, with a warning out of nowhere.
+def _garbage_collection_paused() -> Iterator[None]:
+    """multiprocessing talks to its resource tracker while it makes semaphores and processes. A garbage collection that
+    finds an earlier pool in the middle of that would talk to it too, which it refuses, with a confusing warning.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -128,17 +128,17 @@ def _garbage_left_lying() -> Iterator[None]:
             gc.enable()
 
 
-def _begin_process(lifeline: Connection) -> None:
-    """In the new process: leave signals to the worker, and end with it, however it ends."""
+def _prepare_process(lifeline: Connection) -> None:
+    """In the new process: leave signals to the worker, and exit with it, however it ends."""
     for stopping_signal in _STOPPING_SIGNALS:
         # A handler that does nothing, rather than SIG_IGN, which programs started from here would inherit.
         signal.signal(stopping_signal, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING_SIGNALS)
-    threading.Thread(target=_end_with_worker, args=(lifeline,), name="lifeline", daemon=True).start()
+    threading.Thread(target=_exit_with_worker, args=(lifeline,), name="lifeline", daemon=True).start()
 
 
-def _end_with_worker(lifeline: Connection) -> None:
+def _exit_with_worker(lifeline: Connection) -> None:
     with contextlib.suppress(OSError):
         lifeline.poll(None)
     os._exit(0)
@@ -151,9 +151,9 @@ def _run_handler(
     encoding: Encoding,
     deadline: float,
 ) -> ProcessReport:
-    """In the process: run the handler, and put how it ended into plain values."""
-    # Here too, as the pool hands over one call more than it has processes, and that one cannot be taken back. All
-    # processes of a machine read the same monotonic clock.
+    """In the process: run the handler, and turn its outcome into plain values."""
+    # Checked here too, as the pool hands over one call more than it has processes, and that one cannot be taken back.
+    # All processes of a machine read the same monotonic clock.
     if time.monotonic() >= deadline:
         return ProcessReport(None, is_expired=True)
     try:

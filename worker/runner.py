@@ -1,7 +1,6 @@
-"""Runs what one link brings: every assignment that is taken ends with exactly one response, or with the link.
+"""Runs the assignments of one link: each that is accepted ends with exactly one response, or with the link.
 
-Knows how handlers of each kind are run, cancelled and reported; knows neither how the link came to be nor what the
-broker makes of a response. All calls come from the event loop; only handlers run elsewhere.
+All calls come from the event loop; only handlers run elsewhere.
 """
 
 import asyncio
@@ -27,16 +26,17 @@ from .context import Context
 from .executors import Executors
 from .failure import CommandError, ContextCancelled, describe_exception, describe_unencodable, wire_text
 from .process_pool import ProcessReport
+from .steps import Steps
 
 logger = logging.getLogger(__name__)
 
 Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]], None]
-Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any]]
-"""All that is needed of a command when it is assigned: its binder, its parameter for the Context, how its handler is
-run, and the handler."""
+Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any], Execution]
+"""A command as an assignment needs it: its binder, its parameter for the Context, the method that runs its handler, the
+handler, and its kind."""
 
 DEADLINE_PASSED: Final = "deadline passed"
-"""Why an assignment is cancelled by this side."""
+"""Why the worker itself cancels an assignment."""
 
 
 class Runner:
@@ -58,6 +58,7 @@ class Runner:
         "_result_size_bytes_max",
         "_send",
         "_served",
+        "_steps",
         "_worker_id",
         "in_flight",
     )
@@ -72,6 +73,7 @@ class Runner:
         concurrency: int,
         worker_id: str,
         result_size_bytes_max: int,
+        steps: Steps | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         run: dict[Execution, Run] = {
@@ -85,6 +87,7 @@ class Runner:
                 command.binding.context_name,
                 run[command.execution],
                 command.function,
+                command.execution,
             )
             for name, command in commands.items()
         }
@@ -94,6 +97,7 @@ class Runner:
         self._concurrency = concurrency
         self._worker_id = worker_id
         self._result_size_bytes_max = result_size_bytes_max
+        self._steps = steps
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._deadline_timer_at = float("inf")
         self._idle: asyncio.Future[None] | None = None
@@ -103,48 +107,53 @@ class Runner:
     def start(self, message: AssignmentMessage, received_at: float) -> bool:
         """Take an assignment that arrived at `received_at` (`time.monotonic()`) and run it.
 
-        False, and nothing done, where its msg_id is in flight already.
+        Returns False, and does nothing, if its msg_id is in flight already.
         """
         msg_id = message.msg_id
         in_flight = self.in_flight
         if msg_id in in_flight:
             return False
+        steps = self._steps
+        if steps is not None:
+            steps.received(message)
         call = message.data
         action = call.action
         served = self._served.get(action)
         if served is None:
-            self._fail(msg_id, f"{action!r}: this worker does not serve it", errors.UnknownCommand.code)
+            self._refuse(msg_id, f"{action!r}: this worker does not serve it", errors.UnknownCommand.code)
             return True
         if len(in_flight) >= self._concurrency:
-            self._fail(msg_id, f"no free slot: all {self._concurrency} are taken", None)
+            self._refuse(msg_id, f"no free slot: all {self._concurrency} are taken", errors.HandlerError.code)
             return True
-        bind, context_name, run, function = served
+        bind, context_name, run, function, execution = served
         deadline = received_at + call.timeout
         assignment = Assignment(msg_id, call.request_id, action, call.trace, deadline)
         in_flight[msg_id] = assignment
         try:
             positional, keywords = bind(call.params)
         except BindingError as error:
-            self._end(assignment, str(error), errors.BadRequest.code)
+            self._fail(assignment, str(error), errors.BadRequest.code, error)
             return True
-        except Exception as error:  # what the user's own types raise while they are made
+        except Exception as error:  # raised by the user's own types when they are made
             self._end_with(assignment, error)
             return True
         if context_name is not None:
             keywords = {**keywords, context_name: Context(assignment, self._worker_id)}
         if deadline + limits.DEADLINE_ALLOWANCE_S < self._deadline_timer_at:
             self._watch_deadline(deadline)
+        if steps is not None:
+            function = steps.starts(msg_id, function, execution)
         run(assignment, function, positional, keywords)
         return True
 
     def cancel(self, msg_id: str, reason: str) -> None:
-        """Nobody waits for this assignment any more. One that has ended meanwhile is of no interest."""
+        """The result of this assignment is no longer needed. Does nothing if it has ended meanwhile."""
         assignment = self.in_flight.get(msg_id)
         if assignment is not None:
             self._cancel(assignment, reason)
 
     def abandon(self, reason: str) -> list[asyncio.Task[None]]:
-        """Cancel all: from here on no response is sent. The coroutines that are still cleaning up are returned."""
+        """Cancel all: from here on no response is sent. Returns the coroutines that are still cleaning up."""
         self._is_abandoned = True
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
@@ -156,7 +165,7 @@ class Runner:
         ]
 
     def when_idle(self) -> "asyncio.Future[None]":
-        """Done as soon as nothing is in flight."""
+        """A future that is done as soon as nothing is in flight."""
         self._idle = self._loop.create_future()
         if not self.in_flight:
             self._idle.set_result(None)
@@ -180,7 +189,7 @@ class Runner:
         positional: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> None:
-        """A coroutine handler, from its first step to its response. This frame is what BaseExceptions end at."""
+        """A coroutine handler, from its first step to its response. No BaseException passes this frame."""
         assignment.is_started = True
         if not assignment.is_wanted():
             self._end_unwanted(assignment)
@@ -210,7 +219,7 @@ class Runner:
                 end, outcome = self._end_with, error
             try:
                 self._loop.call_soon_threadsafe(end, assignment, outcome)
-            except RuntimeError:  # the event loop is closed: the worker has stopped and nobody waits
+            except RuntimeError:  # the event loop is closed: the worker has stopped
                 tell(logger, events.HandlerEndedLate(assignment.command))
 
         self._executors.threads.submit(job)
@@ -245,7 +254,7 @@ class Runner:
         match future.exception():
             case BrokenProcessPool():
                 tell(logger, events.HandlerProcessDied(assignment.command))
-                self._end(assignment, "The process that ran the handler died", None)
+                self._fail(assignment, "The process that ran the handler died", errors.HandlerError.code)
                 return
             case None:
                 pass
@@ -265,7 +274,7 @@ class Runner:
                 logger,
                 events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
             )
-        self._end(assignment, report.error, report.code)
+        self._fail(assignment, report.error, report.code)
 
     # --- cancelling ---
 
@@ -274,16 +283,16 @@ class Runner:
             return
         assignment.cancel_reason = reason
         if assignment.task is not None and assignment.is_started:
-            # A task that has not begun must not be cancelled: its coroutine would end before it could respond.
+            # A task that has not started must not be cancelled: its coroutine would end before it could respond.
             assignment.task.cancel(reason)
         elif assignment.future is not None:
             assignment.future.cancel()
 
     def _watch_deadline(self, deadline: float) -> None:
-        """Have the sweep come at this deadline, which is earlier than any for which it is due.
+        """Schedule the sweep for this deadline, which is earlier than any that it is scheduled for.
 
-        One timer serves all assignments. It goes off at the earliest deadline of those that were in flight when it
-        was set: seldom, if most of them end well before.
+        One timer serves all assignments. It fires at the earliest deadline of those that were in flight when it was
+        set: rarely, if most of them end well before.
         """
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
@@ -305,7 +314,7 @@ class Runner:
         if earliest < float("inf"):
             self._watch_deadline(earliest)
 
-    # --- ending: each assignment comes by here once ---
+    # --- ending: each assignment passes here once ---
 
     def _end_well(self, assignment: Assignment, result: object) -> None:
         if assignment.cancel_reason is not None:
@@ -319,41 +328,49 @@ class Runner:
             failure = describe_unencodable(error, self._codec.encoding)
             reason = without_quoted(failure.text)
             tell(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
-            self._end(assignment, failure.text, failure.code)
+            self._fail(assignment, failure.text, failure.code)
             return
         if len(payload) > self._result_size_bytes_max:
             size_bytes = len(self._codec.encode(result))
             if size_bytes > self._result_size_bytes_max:
                 text = f"result: {size_bytes} bytes, at most {self._result_size_bytes_max}"
-                self._end(assignment, text, errors.TooLarge.code)
+                self._fail(assignment, text, errors.TooLarge.code)
                 return
-        self._respond(assignment, payload)
+        self._end(assignment, payload, None, None)
 
     def _end_with(self, assignment: Assignment, error: BaseException) -> None:
         """The handler ended with an exception."""
         if assignment.cancel_reason is not None:
             if not isinstance(error, asyncio.CancelledError | ContextCancelled):
                 tell(logger, events.CancelledHandlerFailed(assignment.command), error=error)
-            self._end_cancelled(assignment)
+            self._end_cancelled(assignment, error)
         elif isinstance(error, CommandError):
-            self._end(assignment, error.text, error.code)
+            self._fail(assignment, error.text, error.code, error)
         else:
             name = type(error).__name__
             tell(logger, events.HandlerFailed(assignment.command, assignment.request_id, name), error=error)
-            self._end(assignment, describe_exception(error), None)
+            self._fail(assignment, describe_exception(error), errors.HandlerError.code, error)
 
     def _end_unwanted(self, assignment: Assignment, _: object = None) -> None:
-        """It was cancelled, or its deadline passed, before its handler began."""
+        """It was cancelled, or its deadline passed, before its handler started."""
         assignment.cancel_reason = assignment.cancel_reason or DEADLINE_PASSED
         self._end_cancelled(assignment)
 
-    def _end_cancelled(self, assignment: Assignment) -> None:
-        self._end(assignment, f"Cancelled: {assignment.cancel_reason}", errors.Cancelled.code)
+    def _end_cancelled(self, assignment: Assignment, error: BaseException | None = None) -> None:
+        self._fail(assignment, f"Cancelled: {assignment.cancel_reason}", errors.Cancelled.code, error)
 
-    def _end(self, assignment: Assignment, text: str, code: str | None) -> None:
-        self._respond(assignment, self._failure(assignment.msg_id, text, code))
+    def _fail(
+        self, assignment: Assignment, text: str, code: str | None, error: BaseException | None = None
+    ) -> None:
+        code = errors.worker_code(code)
+        self._end(assignment, self._failure(assignment.msg_id, text, code), code, error)
 
-    def _respond(self, assignment: Assignment, payload: bytes) -> None:
+    def _end(
+        self, assignment: Assignment, payload: bytes, code: str | None, error: BaseException | None
+    ) -> None:
+        """The one end of every assignment that got a slot: notify the listener, free the slot, send the response."""
+        if self._steps is not None:
+            self._steps.ended(assignment.msg_id, code, error)
         if self._is_abandoned:
             return
         del self.in_flight[assignment.msg_id]
@@ -361,11 +378,14 @@ class Runner:
         if self._idle is not None and not self.in_flight and not self._idle.done():
             self._idle.set_result(None)
 
-    def _fail(self, msg_id: str, text: str, code: str | None) -> None:
+    def _refuse(self, msg_id: str, text: str, code: str) -> None:
+        """The end of an assignment that never got a slot."""
+        if self._steps is not None:
+            self._steps.ended(msg_id, code, None)
         self._send(self._failure(msg_id, text, code))
 
-    def _failure(self, msg_id: str, text: str, code: str | None) -> bytes:
-        result = Result(False, error=wire_text(text), code=errors.worker_code(code))
+    def _failure(self, msg_id: str, text: str, code: str) -> bytes:
+        result = Result(False, error=wire_text(text), code=code)
         return self._codec.encode(WorkerResponse(msg_id, result, time.time()))
 
 
@@ -383,5 +403,5 @@ else:
     def start_task(
         coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
     ) -> asyncio.Task[None]:
-        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot begin it."""
+        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot start it."""
         return loop.create_task(coroutine)

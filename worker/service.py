@@ -1,7 +1,6 @@
-"""A worker in service: connects, connects again for ever, and leaves in an orderly way.
+"""A worker in service: connects, reconnects for as long as it runs, and leaves in an orderly way.
 
-Knows when to try again and what to say about it; knows neither what a message means (session.py) nor where settings
-come from. One instance serves once.
+One instance serves once. What messages mean is in session.py.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Service:
-    """One worker, for as long as it serves one broker's `url`. Made inside the running loop."""
+    """One worker, for as long as it serves the broker at `url`. Made inside the running loop."""
 
     __slots__ = (
         "_backoff",
@@ -51,7 +50,7 @@ class Service:
     def __init__(self, url: str, commands: Mapping[str, Command], settings: WorkerSettings) -> None:
         self._url = url
         self._place = without_secrets(url)
-        """The URL as it is told."""
+        """The URL as it is logged."""
         self._commands = commands
         self._encoding = Encoding(settings.encoding)
         self._grace_s = settings.grace_s
@@ -72,14 +71,14 @@ class Service:
         self._session: Session | None = None
 
     def drain(self) -> None:
-        """Have `run` take nothing new, finish what runs within the grace, and return."""
+        """Make `run` take nothing new, finish what runs within the grace, and return."""
         if not self._draining.done():
             self._draining.set_result(None)
 
     async def run(self) -> None:
         """Serve until `drain`, or until cancelled, which stops all handlers at once.
 
-        Raises CannotConnect where the URL is none, BadMessage where the broker refuses what the worker says of itself.
+        Raises CannotConnect if `url` is not a WebSocket URL, BadMessage if the broker refuses what the worker declares.
         """
         group = LinkGroup()
         watch = LoopWatch(self._commands.values(), limits.BLOCKED_S_MAX)
@@ -117,7 +116,7 @@ class Service:
             self._report_trouble(f"lost the connection to {self._place}: {session.closed.result()}")
 
     async def _open(self, session: Session, group: LinkGroup) -> bool:
-        """Open the session's link. False where that failed, or where the worker is to stop."""
+        """Open the session's link. False if that failed, or if the worker is to stop."""
         connecting = asyncio.ensure_future(connect(self._url, session, group, LINK_SETTINGS, self._encoding))
         try:
             await self._unless_draining(connecting)
@@ -137,7 +136,7 @@ class Service:
         return True
 
     async def _unless_draining(self, awaited: "asyncio.Future[Any]") -> None:
-        """Until it is done, or the worker is to stop."""
+        """Wait until it is done, or the worker is to stop."""
         futures: set[asyncio.Future[Any]] = {awaited, self._draining}
         await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
@@ -160,7 +159,7 @@ class Service:
             )
 
     def _report_trouble(self, trouble: str) -> None:
-        """Once, however often it repeats."""
+        """Log it once, however often it repeats."""
         if trouble != self._last_trouble:
             self._last_trouble = trouble
             tell(logger, events.BrokerOutOfReach(self._place, trouble))

@@ -1,7 +1,6 @@
-"""One link to a broker, from the worker's `connect` to the end: what comes in is sorted, what is due is sent.
+"""One link to a broker, from the worker's `connect` to the end: dispatches what arrives, sends what is due.
 
-Knows the messages of the worker port; knows neither how handlers are run (runner.py) nor when to connect again
-(service.py). Calls come from the event loop, never two at a time.
+How handlers are run is in runner.py, when to reconnect in service.py. Calls come from the event loop, one at a time.
 """
 
 import asyncio
@@ -21,6 +20,7 @@ from . import events, limits
 from .command import Command
 from .executors import Executors
 from .runner import Runner
+from .steps import Steps
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ _CONNECT_ID: Final = "connect"
 class Session:
     """The receiver of one link.
 
-    `welcomed` is called with the Welcome once the broker has taken the worker in. `closed` is done, with the reason,
-    when the link is gone; by then all handlers are cancelled. `refusal` is what the broker said where it refused the
+    `welcomed` is called with the Welcome once the broker has registered the worker. `closed` is done, with the reason,
+    when the link is gone; by then all handlers are cancelled. `refusal` is the broker's error if it refused the
     worker.
     """
 
@@ -43,6 +43,7 @@ class Session:
         "_group",
         "_heartbeat_interval_s",
         "_hello",
+        "_is_stopping",
         "_link",
         "_loop",
         "_runner",
@@ -72,6 +73,7 @@ class Session:
         self._runner: Runner | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heartbeat_interval_s = 0.0
+        self._is_stopping = False
         self._disconnected: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self.refusal: messages.Fault | None = None
@@ -85,6 +87,8 @@ class Session:
         self._timer = self._loop.call_later(wire.HANDSHAKE_S_MAX, self._welcome_overdue)
 
     def messages_received(self, payloads: list[bytes]) -> None:
+        if self._is_stopping:
+            return  # the broker settles what still arrives while the link closes
         now = time.monotonic()
         decode = self._codec.from_broker
         for payload in payloads:
@@ -92,19 +96,19 @@ class Session:
                 message = decode(payload)
             except DECODE_ERRORS as error:
                 if self._runner is None:
-                    self._abort("what answers there is no worker port; is it the requester port?")
+                    self._abort("what answers there is not a worker port; is it the requester port?")
                     return
                 self._complain(describe(error, self._codec.encoding), payload)
                 continue
             if type(message) is not messages.AssignmentMessage:
                 self._control(message)
             elif self._runner is None:
-                self._complain("type: the answer to connect comes before any request", payload)
+                self._complain("type: a request before the answer to connect", payload)
             elif not self._runner.start(message, now):
-                self._complain(f"msg_id: assignment {message.msg_id[:128]!r} runs already", payload)
+                self._complain(f"msg_id: assignment {message.msg_id[:128]!r} is running already", payload)
         if self._link is not None:
-            # Coroutine handlers begin in the next turn, if they have not begun yet, and many end in it. Asked for now,
-            # the flush comes behind them in that same turn; asked for by their `send` it would take one of its own.
+            # Coroutine handlers start in the next turn, if they have not started yet, and many end in it. Requested
+            # now, the flush comes after them in that same turn; requested by their `send` it would take another one.
             self._group.flush_soon(self._link)
 
     def wrong_kind_received(self) -> None:
@@ -117,12 +121,12 @@ class Session:
         if not self.closed.done():
             self.closed.set_result(reason)
 
-    # --- ending it ---
+    # --- ending ---
 
     async def drain(self, grace_s: float) -> int:
-        """Take nothing new, finish what runs within `grace_s` seconds, close. How many were left unfinished.
+        """Take nothing new, finish what runs within `grace_s` seconds, close. Returns how many were left unfinished.
 
-        Those are not answered: the broker settles them by its rule for lost workers, which may run them elsewhere.
+        Those get no response: the broker settles them by its rule for lost workers, which may run them elsewhere.
         """
         ends_at = self._loop.time() + grace_s
         if self._runner is not None:
@@ -134,9 +138,10 @@ class Session:
         return unfinished_count
 
     async def stop(self) -> None:
-        """End all at once: handlers are cancelled and given a moment to clean up, the link is closed."""
+        """End all at once: handlers are cancelled and get a moment to clean up, the link is closed."""
         if self._link is None:
             return
+        self._is_stopping = True
         tasks = self._runner.abandon("the worker is stopping") if self._runner is not None else []
         self._cancel_timer()
         self._link.close(1000, "worker stopped")
@@ -146,7 +151,7 @@ class Session:
         self._abort("worker stopped")
 
     async def _wait(self, awaited: "asyncio.Future[None]", timeout_s: float) -> None:
-        """Until it is done, the link is gone, or the time is up."""
+        """Wait until it is done, the link is gone, or the time is up."""
         futures: set[asyncio.Future[Any]] = {awaited, self.closed}
         await asyncio.wait(futures, timeout=max(0.0, timeout_s), return_when=asyncio.FIRST_COMPLETED)
 
@@ -158,7 +163,7 @@ class Session:
                 if self._runner is not None:
                     self._runner.cancel(message.msg_id, message.data.reason or "by the broker")
             case messages.Heartbeat():
-                pass  # the link has noticed that the broker is there
+                pass  # the link has noted that the broker is alive
             case messages.Connected():
                 self._begin(message.data)
             case messages.Disconnect():
@@ -166,13 +171,13 @@ class Session:
             case messages.ErrorMessage():
                 self._fault(message.data)
             case messages.AssignmentMessage():
-                raise AssertionError("an assignment does not come here")
+                raise AssertionError("assignments are handled before")
 
     def _begin(self, welcome: messages.Welcome) -> None:
         if self._runner is not None or self._link is None:
             return
         self._cancel_timer()
-        self._runner = _runner_type()(
+        self._runner = Runner(
             self._commands,
             self._executors,
             self._codec,
@@ -180,6 +185,7 @@ class Session:
             concurrency=self._hello.concurrency,
             worker_id=welcome.worker_id,
             result_size_bytes_max=max(1, welcome.message_size_bytes_max - wire.ENVELOPE_SIZE_BYTES_MAX),
+            steps=_steps_followed(welcome.worker_id),
         )
         self._heartbeat_interval_s = max(welcome.heartbeat_interval, limits.HEARTBEAT_INTERVAL_S_MIN)
         self._timer = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat)
@@ -190,7 +196,7 @@ class Session:
         self._timer = self._loop.call_later(self._heartbeat_interval_s, self._heartbeat)
 
     def _disconnect(self, reason: str | None) -> None:
-        """The answer to ours, or the broker goes away: then what runs is finished for as long as the link stays."""
+        """The answer to ours, or the broker is leaving: then what runs is finished for as long as the link stays."""
         if not self._disconnected.done():
             self._disconnected.set_result(None)
         if reason is not None:
@@ -210,7 +216,7 @@ class Session:
             self._link.abort(reason)
 
     def _complain(self, text: str, payload: bytes) -> None:
-        """Tell the broker that a message of its was not understood; the link lives on."""
+        """Report to the broker that a message was not understood; the link stays open."""
         tell(logger, events.BrokerMessageRefused(without_quoted(text)))
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
@@ -225,9 +231,10 @@ class Session:
             self._timer = None
 
 
-def _runner_type() -> type[Runner]:
+def _steps_followed(worker_id: str) -> Steps | None:
+    """The listener of a link's steps: its spans if tracing is on, else none."""
     if SWITCH.tracer is None:
-        return Runner
-    from .followed_runner import FollowedRunner  # noqa: PLC0415  needs what only tracing installs
+        return None
+    from .assignment_spans import AssignmentSpans  # noqa: PLC0415  needs what only tracing installs
 
-    return FollowedRunner
+    return AssignmentSpans(SWITCH.tracer, worker_id)

@@ -1,7 +1,6 @@
-"""Which source files a worker is made of, and whether one of them has changed: what `--reload` goes by.
+"""Which source files a worker is made of, and whether one of them has changed: the basis of `--reload`.
 
-Knows modules and files; knows nothing of workers. Modification times are polled, which works on every file system,
-mounted ones included.
+Modification times are polled, which works on every file system, mounted ones included.
 """
 
 import os
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 POLL_INTERVAL_S: Final = 0.25
-"""Between two looks: a person who saves a file and looks up finds the worker starting."""
+"""Between two checks: a person who saves a file and looks up sees the worker starting."""
 
 
 class SourceWatch:
     """The Python files under `root` that this process has imported, and those included by hand. `changed` is the first
-    of them that was seen to have changed."""
+    of them that was found changed."""
 
     __slots__ = ("_extra", "_root", "_times_ns", "changed")
 
@@ -31,7 +30,7 @@ class SourceWatch:
         for path in (*self._extra, *self._imported()):
             try:
                 time_ns = path.stat().st_mtime_ns
-            except OSError:  # being replaced by an editor, or deleted: what counts is what comes after
+            except OSError:  # being replaced by an editor, or deleted: what matters is what comes after
                 continue
             if self._times_ns.setdefault(path, time_ns) != time_ns:
                 self.changed = path
@@ -44,7 +43,7 @@ class SourceWatch:
             time.sleep(POLL_INTERVAL_S)
 
     def include(self, files: tuple[Path, ...]) -> bool:
-        """Watch these too. False where still nothing is watched that could change."""
+        """Watch these too. False if there is still nothing to watch that could change."""
         self._extra = files
         self.look()
         return bool(self._times_ns)

@@ -1,8 +1,7 @@
-"""Several worker processes, or one that is started anew when its source changes, under one parent.
+"""Several worker processes, or one that restarts when its source changes, under one parent.
 
-Knows processes and exit codes; knows nothing of what a worker does, and never imports the user's module. Each child
-holds the reading end of a pipe as its standard input: closing the other end asks it to drain, and if this process dies,
-however it dies, the children drain too.
+The parent never imports the user's module. Each child holds the reading end of a pipe as its standard input: closing
+the other end asks it to drain, and if this process dies, however it dies, the children drain too.
 """
 
 import asyncio
@@ -26,11 +25,11 @@ from .program import EXIT_RELOAD
 logger = logging.getLogger(__name__)
 
 STEADY_S: Final = 10.0
-"""A child that lived this long was in order: its end is answered at once, not with a growing wait."""
+"""A child that lived this long was healthy: it is replaced at once, not after a growing wait."""
 
 
 class Supervisor:
-    """Keeps `process_count` children alive. `arguments` gives a child's command line (behind the interpreter) for its
+    """Keeps `process_count` children alive. `arguments` gives a child's command line (after the interpreter) for its
     number, from 1, and whether this is its first start; `on_reload` is called at SIGHUP, which the children get too."""
 
     __slots__ = (
@@ -57,12 +56,12 @@ class Supervisor:
         self._starting: asyncio.Lock
 
     def run(self) -> int:
-        """Until told to stop and all children have ended; the exit code.
+        """Run until asked to stop and all children have ended; returns the exit code.
 
         The first SIGINT or SIGTERM drains the children, the second kills them (exit code 128 + the signal). If the
         first start of number 1 ends with exit code USAGE, the others are ended and that is the exit code.
         """
-        # Not on uvloop: nothing here is hot, and asyncio's processes are the better tested ones.
+        # Not on uvloop: nothing here is hot, and asyncio's subprocesses are better tested.
         return asyncio.run(self._run())
 
     async def _run(self) -> int:
@@ -73,7 +72,7 @@ class Supervisor:
         return self._exit_code
 
     async def _keep(self, number: int) -> None:
-        """One child after the other in the place of this number."""
+        """One child after another in the place of this number."""
         backoff = Backoff(random.random)
         is_first_start = True
         while not self._stopping.is_set():
@@ -91,7 +90,7 @@ class Supervisor:
                     self._exit_code = exit_codes.USAGE
                     self._stop()
                     return
-                # For the same reason as the first child, which is about to say so for all.
+                # For the same reason as the first child, which is about to report it for all.
                 is_first_start = False
                 await self._wait(STEADY_S)
                 continue
@@ -104,16 +103,16 @@ class Supervisor:
             await self._wait(backoff.next_wait_s())
 
     async def _start(self, number: int, is_first_start: bool) -> Process:
-        # A hangup that comes before the child can handle it waits there until it can. One child at a time: two that are
-        # made at once would each find the signal blocked by the other, and leave it so.
+        # A SIGHUP that comes before the child can handle it stays pending until it can. One child at a time: two that
+        # are started at once would each find the signal blocked by the other, and leave it so.
         async with self._starting:
             with hangups_blocked():
                 return await asyncio.create_subprocess_exec(
                     sys.executable,
                     *self._arguments(number, is_first_start),
                     stdin=PIPE,
-                    # Ctrl-C goes to the terminal's whole group, and a child that is still importing would make a
-                    # traceback of it. This process tells its children by the pipe.
+                    # Ctrl-C goes to the terminal's whole group, and a child that is still importing would print a
+                    # traceback. This process stops its children by the pipe.
                     process_group=0,
                 )
 
@@ -135,7 +134,7 @@ class Supervisor:
             child.kill()
 
     def _reload(self) -> None:
-        assert SIGHUP is not None, "it has just come"
+        assert SIGHUP is not None, "one has just arrived"
         for child in self._children.values():
             child.send_signal(SIGHUP)
         self._on_reload()

@@ -1,7 +1,4 @@
-"""What can be told of the machine and the process that a worker runs in, by the standard library alone.
-
-Knows the operating system; knows nothing of commands.
-"""
+"""What the standard library says about the machine and the process that a worker runs in."""
 
 import os
 import platform
@@ -15,8 +12,8 @@ _MEMINFO: Final = Path("/proc/meminfo")
 
 
 def system_info() -> dict[str, Any]:
-    """Plain values. What the platform does not tell is null: `load_average` (1, 5, 15 minutes), `memory_total_bytes`,
-    `memory_available_bytes`. `uptime_s` is that of this process, from the moment that it became a worker."""
+    """Plain values. What the platform does not provide is null: `load_average` (1, 5, 15 minutes),
+    `memory_total_bytes`, `memory_available_bytes`. `uptime_s` is that of this process since it became a worker."""
     total, available = _memory_bytes()
     return {
         "hostname": socket.gethostname(),
@@ -32,7 +29,7 @@ def system_info() -> dict[str, Any]:
 
 
 def _memory_bytes() -> tuple[int | None, int | None]:
-    """Total and available memory: from Linux's /proc, else the total from POSIX sysconf, else nothing."""
+    """Total and available memory: from Linux's /proc, else the total from POSIX sysconf, else neither."""
     try:
         fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
         return _kib(fields["MemTotal"]), _kib(fields["MemAvailable"])

@@ -1,7 +1,7 @@
-"""Threads for plain handlers: daemons, so that a handler that never returns cannot keep the program from ending.
+"""Threads for plain handlers: daemons, so that a handler that never returns cannot keep the program from exiting.
 
-The standard library's executor joins its threads when the interpreter exits, and costs a condition and two futures a
-call; this one costs a queue entry. Knows nothing of what its jobs do.
+The standard library's executor joins its threads when the interpreter exits, and costs a condition and two futures per
+call; this one costs a queue entry.
 """
 
 import threading
@@ -23,14 +23,14 @@ class ThreadPool:
         self._idle = threading.Semaphore(0)
 
     def submit(self, job: Job) -> None:
-        """Have `job` run by the next free thread. Called from one thread only."""
+        """Run `job` in the next free thread. Called from one thread only."""
         self._jobs.put(job)
         if self._thread_count < self._count_max and not self._idle.acquire(blocking=False):
             self._thread_count += 1
             threading.Thread(target=self._work, name=f"handler-{self._thread_count}", daemon=True).start()
 
     def close(self) -> None:
-        """End each thread when it becomes free. What is queued is still run, before them."""
+        """End each thread when it becomes free. What is queued is still run first."""
         for _ in range(self._thread_count):
             self._jobs.put(None)
 

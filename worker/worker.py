@@ -1,7 +1,4 @@
-"""What a user holds: a set of commands with their handlers, and the ways to put it into service.
-
-Knows registration; serving is service.py's business, signals are program.py's.
-"""
+"""What users make: a set of commands with their handlers, and the ways to serve them."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -25,8 +22,8 @@ Parameters = ParamSpec("Parameters")
 def _with_parameters_of(
     declaration: Callable[Parameters, WorkerSettings],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate["Worker", Parameters], None]]:
-    """Declares the parameters of `declaration` for an `__init__`, to type checkers, editors and `help`, which then are
-    written only there."""
+    """Gives an `__init__` the parameters of `declaration`, for type checkers, editors and `help`, so that they are
+    written in one place."""
 
     def declare(initialize: Callable[..., None]) -> Callable[Concatenate["Worker", Parameters], None]:
         own = next(iter(inspect.signature(initialize).parameters.values()))
@@ -41,13 +38,13 @@ def _with_parameters_of(
 class Worker:
     """Commands and their handlers.
 
-    `name`: under which the broker knows it (1 to 128 characters, unique at the broker); by default one is made of host,
-    process id and chance. `concurrency`: assignments at a time, 1 to 10,000. `weight`: share relative to other workers,
-    0.01 to 100. `labels`: what requests may be targeted by, at most 32. `canary`: the one of its commands that the
-    broker may call, without data, to see that the worker works and does not just answer pings: one that is quick and
-    needs what the others need. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers are given when
-    the worker stops, 0 to 3600. `thread_count`, `process_count`: places for handlers that run in threads (by default
-    one a slot, at most 128) and in processes (by default one a slot, at most one a core).
+    `name`: under which the broker knows it (1 to 128 characters, unique at the broker); the default is made of host,
+    process id and random digits. `concurrency`: concurrent assignments, 1 to 10,000. `weight`: share relative to other
+    workers, 0.01 to 100. `labels`: what requests may target, at most 32. `canary`: one of its commands, which the
+    broker may call without data, to check that the worker works and does not just answer pings: a quick one that
+    depends on what the others depend on. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers get
+    when the worker stops, 0 to 3600. `thread_count`, `process_count`: the most handlers that run in threads (by default
+    one per slot, at most 128) and in processes (by default one per slot, at most one per core).
 
     Raises ValueError, which names the option and its bound.
     """
@@ -69,12 +66,12 @@ class Worker:
         """Serve `name`, by default the function's own name, with the decorated handler.
 
         The keys of `data` become the handler's parameters, converted to their annotations (strictly: "1" is no int; 1
-        is a float). What is missing, unexpected or of another type is answered `bad_request`. `**kwargs` takes what no
-        parameter names. A parameter annotated `Context` receives the context. A handler whose only parameter is named
-        `data` receives `data` whole, object or not.
+        is a float). If one is missing, unexpected or of another type, the request fails with `bad_request`. `**kwargs`
+        takes what no parameter names. A parameter annotated `Context` receives the context. A handler whose only
+        parameter is named `data` receives `data` whole, object or not.
 
-        An `async def` runs in the event loop. A plain `def` runs in a thread, or with `executor="process"` in a process
-        of its own, to keep a core busy. The result is whatever msgspec can write: plain values, dataclasses,
+        An `async def` runs in the event loop. A plain `def` runs in a thread, or with `executor="process"` in another
+        process, to keep a core busy. The result is anything that msgspec can write: plain values, dataclasses,
         structures, dates; a float that is not finite becomes null in JSON.
 
         Raises ValueError or TypeError for a handler that cannot be served. The function itself is returned unchanged.
@@ -85,7 +82,7 @@ class Worker:
         def register(handler: Handler) -> Handler:
             command = Command(name, handler, executor)
             if command.name in self._commands:
-                raise ValueError(f"command {command.name!r}: there is a handler for it already")
+                raise ValueError(f"command {command.name!r}: there is already a handler for it")
             if len(self._commands) >= COMMANDS_COUNT_MAX:
                 raise ValueError(
                     f"command {command.name!r}: a worker serves at most {COMMANDS_COUNT_MAX} commands"
@@ -98,9 +95,9 @@ class Worker:
     def run(self, url: str = BROKER_URL_DEFAULT) -> None:
         """Serve the broker at `url` until SIGTERM or SIGINT, which drain; a second one stops at once.
 
-        Blocks. Raises CannotConnect where `url` is no WebSocket URL, BadMessage where the broker refuses what the
-        worker says of itself, ValueError where it has no commands or its canary cannot be one, and SystemExit (128 +
-        the signal) when stopped at once. Logs to stderr, unless logging has been set up.
+        Blocks. Raises CannotConnect if `url` is not a WebSocket URL, BadMessage if the broker refuses what the worker
+        declares, ValueError if it has no commands or its canary cannot be one, and SystemExit (128 + the signal) when
+        stopped at once. Logs to stderr, unless logging has been set up.
         """
         set_up_logging(LogSettings())
         code = run_program(self, url)
@@ -117,7 +114,7 @@ class Worker:
         if self.settings.canary is not None:
             check_canary(self.settings.canary, self._commands)
         if self._service is not None:
-            raise RuntimeError("the worker is serving already")
+            raise RuntimeError("the worker is already serving")
         self._service = Service(url, self._commands, self.settings)
         try:
             await self._service.run()
@@ -125,7 +122,7 @@ class Worker:
             self._service = None
 
     def drain(self) -> None:
-        """Have `serve` take nothing new, finish what runs within the grace, and return. Called in its event loop;
-        without effect where the worker is not serving."""
+        """Make `serve` take nothing new, finish what runs within the grace, and return. Called in its event loop;
+        without effect if the worker is not serving."""
         if self._service is not None:
             self._service.drain()

@@ -183,7 +183,7 @@ def test_processes_are_workers_of_their_own(programs: Programs, tasks: Path, bro
 
 def test_the_requester_port_is_recognised(programs: Programs, broker: Broker) -> None:
     worker = programs.start("-m", "taskferry.worker", "--broker", broker.requester_url)
-    worker.wait_for_stderr("what answers there is no worker port; is it the requester port")
+    worker.wait_for_stderr("what answers there is not a worker port; is it the requester port")
     worker.interrupt()
     assert worker.wait() == 0
     assert "Traceback" not in worker.stderr

@@ -65,3 +65,8 @@ def sleep_until_gone(path: str) -> str:
     while Path(path).exists():
         time.sleep(0.01)
     return "woken"
+
+
+def join(*, function: str, context: str, trace: str) -> str:
+    """Has parameters named as those of the functions that call handlers."""
+    return function + context + trace

@@ -452,7 +452,7 @@ async def test_an_assignment_that_runs_already_is_not_run_twice(stage: Stage, co
     connection.send_request("double", {"number": 1}, msg_id="same")
     error = await connection.receive_type("error")
     assert error["msg_id"] == "same"
-    assert error["data"] == {"code": "bad_message", "error": "msg_id: assignment 'same' runs already"}
+    assert error["data"] == {"code": "bad_message", "error": "msg_id: assignment 'same' is running already"}
     connection.send_cancel("same")
     assert (await connection.response_to("same"))["code"] == "cancelled"
 
@@ -499,3 +499,30 @@ async def test_an_exception_from_a_users_own_type_is_the_handlers_failure(broker
             "handler_error",
             "LookupError: not found",
         )
+
+
+async def test_an_assignment_that_comes_while_the_worker_stops_is_not_run(broker: FakeBroker) -> None:
+    worker = Worker()
+    started = asyncio.Event()
+    sends: list[Callable[[], object]] = []
+    ran: list[str] = []
+
+    @worker.command()
+    async def late() -> None:
+        ran.append("late")
+
+    @worker.command()
+    async def first() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(PATIENCE_S)
+        finally:
+            sends.pop()()
+            ran.append("first")
+            await asyncio.sleep(0.05)
+
+    async with broker.serve(worker) as connection:
+        sends.append(lambda: connection.send_request("late"))
+        connection.send_request("first")
+        await started.wait()
+    assert ran == ["first"]

@@ -246,13 +246,13 @@ def of_unknown(value: "Nowhere") -> None: ...  # type: ignore[name-defined]  # n
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (variadic, r"\*values: parameters come by name"),
+        (variadic, r"\*values: parameters are passed by name"),
         (of_path, "path: no value of `data` can become a Path"),
         (of_optional_path, "path: no value of `data` can become a Path"),
         (of_old_optional, "path: no value of `data` can become a Path"),
         (of_two_customs, "value: Type unions containing a custom type"),
         (of_optional_context, "context: no value of `data` can become a Context"),
-        (of_two_contexts, "two: there is a Context already, one"),
+        (of_two_contexts, "two: there is already a Context, one"),
         (of_unknown, "an annotation cannot be resolved: name 'Nowhere' is not defined"),
     ],
 )

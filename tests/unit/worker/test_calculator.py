@@ -76,7 +76,7 @@ def test_results(a: Number, op: str, b: Number, expected: Number) -> None:
         (1e308, "*", 10.0, "bad_request", "result: inf is not a finite number"),
         (1e308, "**", 2, "bad_request", "result: too large"),
         (2, "**", 1e9, "bad_request", "result: too large"),
-        (-8, "**", 0.5, "bad_request", "result: no real number"),
+        (-8, "**", 0.5, "bad_request", "result: not a real number"),
         (math.nan, "+", 1, "bad_request", "a: nan is not a finite number"),
         (1, "-", math.inf, "bad_request", "b: inf is not a finite number"),
     ],

@@ -307,7 +307,7 @@ async def test_a_signal_drains_and_the_exit_code_is_0(
         assert await program.ended() == 0
         assert connection.response_counts[msg_id] == 0
     assert [line.partition(" INFO    ")[2] for line in program.lines if signum.name in line] == [
-        f"{signum.name}: finishing what runs, for 0.2 s at most; send it again to stop at once"
+        f"{signum.name}: finishing what runs, for at most 0.2 s; send it again to stop at once"
     ]
     assert "1 assignments did not finish within 0.2 s" in program.lines[-1]
 

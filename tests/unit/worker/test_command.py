@@ -80,21 +80,21 @@ def local_function() -> Callable[[], None]:
             "x",
             with_context,
             "process",
-            "command 'x': a handler in a process of its own cannot have a Context",
+            "command 'x': a handler in a process cannot have a Context",
         ),
         (
             "x",
             local_function(),
             "process",
-            "command 'x': a handler in a process of its own must be a function of a",
+            "command 'x': a handler in a process must be a function of a",
         ),
         (
             "x",
             lambda: 1,
             "process",
-            "command 'x': a handler in a process of its own must be a function of a module",
+            "command 'x': a handler in a process must be a function of a module",
         ),
-        ("x", lambda *values: values, None, r"command 'x': \*values: parameters come by name"),
+        ("x", lambda *values: values, None, r"command 'x': \*values: parameters are passed by name"),
         ("a b", plain, None, "command 'a b': only letters, digits and _ . : @ / - may be used"),
         ("_x", plain, None, "command '_x': only letters"),
         ("", plain, None, "command '': only letters"),
@@ -109,7 +109,7 @@ def local_function() -> Callable[[], None]:
             None,
             functools.partial(plain),
             None,
-            r"a handler without a name of its own needs one: command\(NAME\)",
+            r"a handler without a name needs one: command\(NAME\)",
         ),
         (7, plain, None, "a command's name is a string, not an int"),
     ],
@@ -133,7 +133,7 @@ def test_a_forgotten_pair_of_parentheses_is_told() -> None:
 def test_a_command_has_one_handler() -> None:
     worker = Worker()
     worker.command()(plain)
-    with pytest.raises(ValueError, match=r"^command 'plain': there is a handler for it already"):
+    with pytest.raises(ValueError, match=r"^command 'plain': there is already a handler for it"):
         worker.command("plain")(coroutine)
 
 

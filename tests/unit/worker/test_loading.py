@@ -87,7 +87,7 @@ def test_a_target_of_the_wrong_form_is_mended(target: str, expected: str) -> Non
         (
             "from taskferry.worker import Worker\nworker = Worker()\n\n\n@worker.command()\ndef f(*a): ...\n",
             5,
-            "TypeError: command 'f': *a: parameters come by name",
+            "TypeError: command 'f': *a: parameters are passed by name",
         ),
     ],
 )

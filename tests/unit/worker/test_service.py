@@ -113,7 +113,7 @@ async def test_a_request_before_the_welcome_is_refused(broker: FakeBroker) -> No
         connection.send_cancel("m")
         connection.send_request("nap")
         error = await connection.receive_type("error")
-        assert error["data"]["error"] == "type: the answer to connect comes before any request"
+        assert error["data"]["error"] == "type: a request before the answer to connect"
 
 
 async def test_what_is_no_worker_port_is_left_and_told(
@@ -126,7 +126,7 @@ async def test_what_is_no_worker_port_is_left_and_told(
     assert first.messages == []
     assert lines(caplog)[0] == (
         f"lost the connection to {broker.url}: "
-        "what answers there is no worker port; is it the requester port?; retrying"
+        "what answers there is not a worker port; is it the requester port?; retrying"
     )
 
 
@@ -252,7 +252,7 @@ async def test_what_cannot_be_mended_is_raised(broker: FakeBroker) -> None:
 async def test_a_worker_serves_one_broker_at_a_time(broker: FakeBroker) -> None:
     worker = Napping().worker
     async with broker.serve(worker):
-        with pytest.raises(RuntimeError, match="serving already"):
+        with pytest.raises(RuntimeError, match="already serving"):
             await worker.serve(broker.url)
     async with broker.serve(worker):
         pass
@@ -351,7 +351,7 @@ async def test_when_the_broker_says_goodbye_what_runs_is_finished_and_the_worker
         assert (await connection.response_to(msg_id))["success"]
         connection.link.close(1012, "restarting")
         await broker.connection()
-    assert "the broker says goodbye: restarting" in lines(caplog)
+    assert "the broker is leaving: restarting" in lines(caplog)
 
 
 async def test_cancelling_serve_stops_at_once_and_says_goodbye(broker: FakeBroker) -> None:

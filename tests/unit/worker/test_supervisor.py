@@ -148,7 +148,7 @@ async def test_reload_starts_anew_when_an_imported_file_changes(folder: Path, br
         await first.receive_type("disconnect")
         second = await broker.connection()
         assert (await second.result("about"))["text"] == "two"
-        assert "texts.py has changed: starting anew" in await program.line_with("has changed")
+        assert "texts.py has changed: restarting" in await program.line_with("has changed")
 
 
 async def test_reload_outlives_a_module_that_does_not_load(folder: Path, broker: FakeBroker) -> None:

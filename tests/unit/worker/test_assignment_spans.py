@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from taskferry.worker import Context, Worker
 
 from tests.spans import Traces, attributes_of, tracing
+from tests.unit.worker import process_handlers
 from tests.unit.worker.fake_broker import PATIENCE_S, FakeBroker
 
 
@@ -33,7 +34,7 @@ async def test_assignments_that_it_cannot_take(broker: FakeBroker, traces: Trace
     worker.command("block")(lambda: may_end.wait() and None)
     async with broker.serve(worker) as connection:
         running = connection.send_request("block")
-        connection.send_request("block", msg_id=running)  # a second time: there is nothing new to tell of
+        connection.send_request("block", msg_id=running)  # a second time: no span
         refused = [connection.send_request("block"), connection.send_request("strange")]
         for msg_id in refused:
             await connection.response_to(msg_id)
@@ -69,3 +70,18 @@ async def test_what_ends_with_the_link(broker: FakeBroker, traces: Traces) -> No
         connection.link.abort("dropped")
         await traces.having(2)
     assert outcomes(traces) == [("loop", "cancelled", None), ("thread", "cancelled", None)]
+
+
+async def test_a_handler_may_name_its_parameters_as_it_likes(broker: FakeBroker, traces: Traces) -> None:
+    worker = Worker(process_count=1)
+
+    @worker.command("loop")
+    async def in_loop(*, function: str, context: str, trace: str) -> str:
+        return process_handlers.join(function=function, context=context, trace=trace)
+
+    worker.command("thread")(process_handlers.join)
+    worker.command("process", executor="process")(process_handlers.join)
+    async with broker.serve(worker) as connection:
+        for command in worker.commands:
+            assert await connection.result(command, {"function": "a", "context": "b", "trace": "c"}) == "abc"
+        await traces.having(3)
