@@ -40,7 +40,7 @@ def test_a_worker_drains_and_stops(programs: Programs, broker: Broker) -> None:
     worker.wait_for_stdout("connected to ")
     worker.send_signal(signal.SIGUSR1)
     assert worker.wait() == 0
-    broker.wait_for_stderr("worker on-terminal drains")
+    broker.wait_for_stderr("worker on-terminal is leaving")
 
 
 def test_a_requester_ends(programs: Programs, broker: Broker) -> None:
