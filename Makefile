@@ -106,8 +106,8 @@ test-compiled: wheel ## strategies, core, wire, links, simulations and all over 
 
 sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, under gcc's sanitizers
 	@mkdir -p "$$TMPDIR"
-	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -m pytest --quiet $(PYTEST_PARALLEL) --timeout 300 tests/unit/protocol/test_large.py \
-		tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
+	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -m pytest --quiet --capture sys $(PYTEST_PARALLEL) --timeout 300 \
+		tests/unit/protocol/test_large.py tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
 
 fuzz: ## damaged inputs for the same C, FUZZ_S seconds for each of its files (300)
 	@$(MAKE) --no-print-directory --jobs 2 fuzz-json fuzz-frames
