@@ -16,7 +16,7 @@ PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) -
 export TMPDIR := $(CURDIR)/.cache/tmp
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The programs under test are started hundreds of times. Each would compile all its sources anew, where the environment
+# The programs under test are started hundreds of times. Each would compile all its sources again if the environment
 # forbids Python to keep what it has compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -197,14 +197,14 @@ simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs
 	@$(BIN)/python -m pip install --quiet --editable '.[simulate]'
 	@touch $@
 
-docs: $(READY) ## write docs/configuration.md and docs/log.md anew from the sources
+docs: $(READY) ## write docs/configuration.md and docs/log.md from the sources
 	@$(BIN)/python -m taskferry.cli.reference_pages docs
 
-picture: $(READY) ## draw docs/demo.svg anew from a run of the demo
+picture: $(READY) ## draw docs/demo.svg from a run of the demo
 	@mkdir -p docs
 	@$(BIN)/taskferry demo --export docs/demo.svg
 
-format: $(READY) ## mend what ruff can mend
+format: $(READY) ## fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format .
 
