@@ -170,6 +170,8 @@ bench-peers: wheel .venv/.bench ## install Taskferry's peers, measure beside the
 wheel: $(WHEEL_READY) ## build the wheel and install it into .cache/wheel/environment
 
 $(WHEEL)/.built: $(PACKAGED) | $(MADE)
+	@command -v "$${CC:-cc}" >/dev/null || { echo "There is no C compiler ($${CC:-cc}), and what users install is compiled. \
+	On Debian and Ubuntu: apt install gcc python3-dev"; exit 1; }
 	@echo "Compiling the wheel (about a minute) ..."
 	@rm -rf $(WHEEL)
 	@mkdir -p $(WHEEL)/source "$$TMPDIR"
