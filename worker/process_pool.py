@@ -25,6 +25,9 @@ from .failure import CommandError, describe_exception, describe_unencodable
 
 logger = logging.getLogger(__name__)
 
+CLOSING_S_MAX: Final = 1.0
+"""How long `close` waits for the processes to end. They end at once, except one that is still importing a module."""
+
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -70,13 +73,17 @@ class ProcessPool:
             return self._submit(function, arguments, keywords, encoding, deadline)
 
     def close(self) -> None:
-        """End the processes at once, whatever they are doing. A later `submit` makes new ones."""
+        """End the processes at once, whatever they are doing, and wait for that a little. A later `submit` makes new
+        ones."""
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None
         if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = None
+            executor, self._executor = self._executor, None
+            # Python wakes the pool's thread as it exits, and prints a traceback if that is just closing its pipe.
+            closing = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+            closing.start()
+            closing.join(CLOSING_S_MAX)
 
     def _submit(
         self,

@@ -34,7 +34,7 @@ def test_what_the_build_installs_is_complete_and_runs(tmp_path: Path) -> None:
     # The steps of the first stage, with a folder of the copied files for its context and this Python for its base.
     source = tmp_path / "source"
     source.mkdir()
-    for name in (*package_roots(), "pyproject.toml", "README.md", "LICENSE"):
+    for name in (*package_roots(), "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         (source / name).symlink_to(ROOT / name)
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -171,3 +172,14 @@ async def test_processes_end_with_the_worker_whatever_they_are_doing(
     async with asyncio.timeout(PATIENCE_S):
         while process.is_running():
             await asyncio.sleep(0.01)
+
+
+def test_a_closed_pool_leaves_no_thread_that_python_would_wake_as_it_exits() -> None:
+    pool = ProcessPool(1)
+    future = pool.submit(
+        process_handlers.square, (), {"number": 3}, Encoding.JSON, time.monotonic() + PATIENCE_S
+    )
+    assert future.result(PATIENCE_S).result is not None
+    pool.close()
+    alive = [thread for thread in threading.enumerate() if type(thread).__name__ == "_ExecutorManagerThread"]
+    assert alive == []
