@@ -1,6 +1,6 @@
-"""A worker that fails every request at once is always idle, so the least loaded: without health it swallows everything.
+"""A worker that fails every request at once is always idle, so the least loaded: without health it gets everything.
 
-Its twin never answers at all. How many requests does each of them get before it is given none?
+Its twin never answers at all. How many requests does each of them get before it gets no more?
 """
 
 import random
@@ -84,7 +84,7 @@ def _shares(
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Every strategy's share, over a shorter time."""
+    """The share with every strategy, over a shorter time."""
     return [
         Table(
             f"The black hole's share of requests in the first {OTHERS_DURATION_S:g} s, by strategy",
@@ -106,15 +106,19 @@ EXPERIMENT: Final = Experiment(
     name="black-hole",
     title="A black hole among ten workers",
     meaning=(
-        "A worker that fails at once is ejected after its first few failures, and after that gets one probe at each "
-        "growing interval. One that never answers costs no more than its slots, because they stay taken."
+        "A worker that fails at once is ejected after its first few failures, and then gets single probes at growing "
+        "intervals. One that never answers costs no more than its slots, because they stay taken."
     ),
     parameters=[
-        Parameter("workers", f"{WORKERS_COUNT} of concurrency {CONCURRENCY}, one of them bad", "the issue's"),
+        Parameter(
+            "workers",
+            f"{WORKERS_COUNT} of concurrency {CONCURRENCY}, one of them bad",
+            "a small fleet with one bad worker",
+        ),
         Parameter(
             "service", f"exponential, mean {SERVICE_S:g} s", "so short that a black hole could take thousands"
         ),
-        Parameter("load", f"{LOAD} of what the nine can do", "idle slots are there to be abused"),
+        Parameter("load", f"{LOAD} of what the nine can do", "leaves idle slots that a black hole can take"),
         Parameter("time", f"{DURATION_S:g} s, timeout {TIMEOUT_S:g} s", "five ejections of growing length"),
     ],
     run=run,
