@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
+from taskferry.broker.core.request import Request
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 
 from .candidates import strategies_for
@@ -62,7 +63,7 @@ def _shares(
     counts = [0.0] * (int(duration_s / WINDOW_S) + 1)
     failed_count = 0
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         if worker is bad:
             counts[int((world.now - START_S) / WINDOW_S)] += 1
 

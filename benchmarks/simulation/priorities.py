@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from taskferry.broker.core.delivery.ending import SUCCESS
 from taskferry.broker.core.queue.line import PRIORITY_STEP_S
+from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.errors import Overloaded
 from taskferry.protocol.limits import PRIORITY_MAX
@@ -138,9 +139,9 @@ def _flood(scene: Scene, seed: int, cycles_count: int) -> tuple[Waits, Waits]:
         SimulatedWorker(world, f"w{index}")
     low, high = (Waits(world, scene, priority, chance) for priority in (0, PRIORITY_MAX))
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         number = int(request.call.request_id.partition(" ")[2])
-        (high if request.priority else low).started_at[number] = world.now
+        (high if request.call.priority else low).started_at[number] = world.now
 
     world.assigned = assigned
     end = cycles_count * CYCLE_S

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from taskferry.broker.core.request import Request
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 
 from .candidates import strategies_for
@@ -65,7 +66,7 @@ def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
     sent_at: dict[str, float] = {}
     responses: tuple[list[float], list[float], list[float]] = ([], [], [])
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         second = int(world.now - START_S)
         all_counts[second] += 1
         counts[second] += worker is slow

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from taskferry.broker.core.delivery.budget import RESERVE_COUNT, TURN_S
+from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 
 from .experiment import Bound, Experiment, Parameter, Result
@@ -54,7 +55,7 @@ def run(seed: int, scale: float) -> Result:
     retried_at: list[float] = []
     live_shares: list[float] = []
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         assignments[request.call.request_id] += 1
         if request.retries_count > live_retries.get(request.call.request_id, 0):
             live_retries[request.call.request_id] = request.retries_count
