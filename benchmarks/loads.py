@@ -1,7 +1,4 @@
-"""The named loads, as data: what `cost` measures, in the order of its tables.
-
-Knows the figures of each load and why it is there; knows nothing of brokers.
-"""
+"""The named loads, as data: what `cost` measures, in the order of its tables."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,9 +14,9 @@ _HUGE: Final = Load(b"{}", request_count=800, warm_up_count=80)
 
 @dataclass(frozen=True, slots=True)
 class NamedLoad:
-    """A load of the tables. `beside` names the load of which the other brokers' figures stand beside this one.
+    """A load of the tables. `beside` names the load whose figures of the other brokers are shown beside this one.
 
-    Where that is another load, the two differ in what only Taskferry knows of (encodings, commands), and the other
+    If that is another load, the two differ in something that only Taskferry has (encodings, commands), and the other
     brokers are not measured twice.
     """
 
@@ -46,11 +43,11 @@ LOADS: Final = (
         ),
     ),
     _shared(
-        "saturated-each", "8 connections with 16 in flight each, 4 workers, one send a message", _SATURATED
+        "saturated-each", "8 connections with 16 in flight each, 4 workers, one send per message", _SATURATED
     ),
     _shared(
         "saturated-joined",
-        "the same, sends joined per batch that was read",
+        "the same, one send per batch of messages read",
         replace(_SATURATED, mode="joined"),
     ),
     _shared(
@@ -85,7 +82,7 @@ LOADS: Final = (
     ),
     NamedLoad(
         "20-commands",
-        "saturated-each, 20 commands in turn, which every worker serves",
+        "saturated-each, 20 commands in turn, all served by every worker",
         replace(_SATURATED, commands=tuple(f"echo-{count}" for count in range(1, 21))),
         "saturated-each",
     ),

@@ -1,7 +1,4 @@
-"""One measurement: one load on one broker, from the start of its process to the figures.
-
-Knows the order of things (start, connect, warm up, measure, stop); knows nothing of wires or of tables.
-"""
+"""One measurement of one load on one broker: start its process, connect, warm up, measure, stop."""
 
 import asyncio
 import gc
@@ -22,9 +19,9 @@ from .load import Load
 from .request_stream import RequestStream
 from .running import run_beside
 
-# Far above what any broker here needs for a load; a broker that loses a request is told by it.
+# Far above what any broker here needs for a load; it detects a broker that loses a request.
 STREAM_TIMEOUT_S = 120.0
-# Handshakes under way at a time: enough to keep a broker busy, far below any backlog.
+# Concurrent handshakes: enough to keep a broker busy, far below any backlog.
 OPENING_COUNT_MAX = 64
 
 P = TypeVar("P", bound=Peer)
@@ -34,9 +31,9 @@ P = TypeVar("P", bound=Peer)
 class Measurement:
     """Figures of one load on one broker.
 
-    CPU is of the whole process, user and system, in microseconds per request; latency is a requester's, from send to
-    answer, with all the others in flight; memory is resident, in MiB, right after the last answer; `other_cores` is
-    how many cores all other programs of the machine kept busy meanwhile: far from 0, the rest is to be doubted.
+    CPU time is of the whole process, user and system, in microseconds per request; latency is a requester's, from send
+    to answer, with all the others in flight; memory is resident, in MiB, right after the last answer; `other_cores` is
+    how many cores all other programs on the machine kept busy meanwhile: if it is far from 0, doubt the figures.
     """
 
     broker_cpu_us: float
@@ -51,7 +48,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Seconds at one moment: of the wall, and of CPU of the broker, of this process, and of the whole machine."""
+    """Seconds at one moment: wall time, and CPU time of the broker, of this process, and of the whole machine."""
 
     wall_s: float
     broker_s: float
@@ -63,18 +60,18 @@ class Clocks:
         """The clocks now."""
         machine = psutil.cpu_times()
         idle_s = machine.idle + getattr(machine, "iowait", 0.0)
-        # Linux counts the time of guests within user and nice as well.
+        # Linux counts guest time in user and nice as well.
         guests_s = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
         machine_s = sum(machine) - idle_s - guests_s
         return cls(time.perf_counter(), broker.cpu_s(), time.process_time(), machine_s)
 
     @property
     def other_cores(self) -> float:
-        """Of a span: how many cores all other programs kept busy."""
+        """How many cores all other programs kept busy during this span."""
         return max(0.0, self.machine_s - self.broker_s - self.load_s) / self.wall_s
 
     def since(self, before: "Clocks") -> "Clocks":
-        """What has passed on each clock."""
+        """The time that has passed on each clock."""
         return Clocks(
             self.wall_s - before.wall_s,
             self.broker_s - before.broker_s,
@@ -107,7 +104,7 @@ async def _measure(contender: Contender, load: Load, broker: BrokerProcess) -> M
 
 
 def figures(passed: Clocks, stream: RequestStream, request_count: int, broker: BrokerProcess) -> Measurement:
-    """What the clocks and the latencies of `request_count` requests come to."""
+    """The figures of `request_count` requests, from the clocks and the latencies."""
     latencies_s = sorted(stream.latencies_s)
     return Measurement(
         broker_cpu_us=passed.broker_s / request_count * 1e6,
@@ -123,7 +120,7 @@ def figures(passed: Clocks, stream: RequestStream, request_count: int, broker: B
 
 @asynccontextmanager
 async def opened(peers: Sequence[P], address: tuple[str, int]) -> AsyncIterator[Sequence[P]]:
-    """Within it all `peers` are connected to `address`. Raises LoadFailed, OSError."""
+    """Keeps all `peers` connected to `address` within the block. Raises LoadFailed, OSError."""
     begun: list[P] = []
     try:
         for start in range(0, len(peers), OPENING_COUNT_MAX):
@@ -138,7 +135,7 @@ async def opened(peers: Sequence[P], address: tuple[str, int]) -> AsyncIterator[
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """No garbage collection within: a load makes no cycles, and one would only show up as latency of the broker."""
+    """No garbage collection within the block: a load makes no cycles, and a run would show as broker latency."""
     gc.collect()
     gc.disable()
     try:
@@ -156,5 +153,5 @@ async def run_stream(stream: RequestStream, requesters: Sequence[Requester], req
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank: the smallest value that at least `share`, in (0, 1], of all do not exceed."""
+    """Nearest rank: the smallest value that at least `share`, in (0, 1], of all values do not exceed."""
     return ordered[ceil(share * len(ordered)) - 1]

@@ -1,6 +1,6 @@
 """docs/benchmarks.md: machine, targets, and every section with its plot; ratios first, then absolute figures.
 
-Knows the form of results. Must not know any one section, and changes no figure.
+It knows no section by name, and changes no figure.
 """
 
 import sys
@@ -17,17 +17,17 @@ from .targets import targets_table
 
 HEAD: Final = """# What Taskferry costs, measured
 
-`make bench` and `make bench-peers` write this page; no figure on it was typed in. benchmarks/README.md says how
-everything is measured, and every figure of every round is in [benchmarks.json](benchmarks.json). Figures are medians
-over the rounds. Compare ratios, which are of one run on one machine, rather than absolute figures.
+`make bench` and `make bench-peers` generate this page. benchmarks/README.md explains how everything is measured, and
+[benchmarks.json](benchmarks.json) has every figure of every round. Figures are medians over the rounds. Compare ratios,
+which come from one run on one machine, rather than absolute figures.
 """
 
 
 def write_page(results: Results, folder: Path) -> None:
-    """Write benchmarks.md into `folder`, and the plots beside it where matplotlib is installed. Raises OSError."""
+    """Write benchmarks.md into `folder`, and the plots beside it if matplotlib is installed. Raises OSError."""
     folder.mkdir(exist_ok=True)
     if find_spec("matplotlib") is None:
-        print("benchmarks: matplotlib is not installed: the plots are not drawn anew", file=sys.stderr)
+        print("benchmarks: matplotlib is not installed: the plots are not redrawn", file=sys.stderr)
     else:
         from .pictures import draw  # noqa: PLC0415  only the plots need matplotlib
 
@@ -39,7 +39,8 @@ def write_page(results: Results, folder: Path) -> None:
 def page(results: Results) -> str:
     """The whole page as Markdown."""
     contents = "\n".join(f"- [{shown.title}](#{shown.name})" for shown, _ in in_order(results))
-    targets = f"## Targets\n\nA missed target is told here, and fails nothing.\n\n{markdown(targets_table(results))}"
+    note = "A missed target is reported here, but does not fail the run."
+    targets = f"## Targets\n\n{note}\n\n{markdown(targets_table(results))}"
     return "\n".join([HEAD, contents + "\n", targets, *(_section(*one) for one in in_order(results))])
 
 

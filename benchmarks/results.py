@@ -1,6 +1,6 @@
-"""Results as data: rows of figures by case, one value a round, medians, and their JSON.
+"""Results as data: rows of figures by case, one value per round, medians, and their JSON.
 
-Knows the form that all sections share, and nothing of any one of them. What the form is: README.md.
+All sections share this form; README.md describes it.
 """
 
 import json
@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 FORM: Final = "taskferry-benchmarks-1"
-"""Stands in every file of results, so that another file is told from one."""
+"""The mark of a file of results, so that any other file is recognised."""
 
 DIGITS_COUNT: Final = 6
-"""Of a figure that count; no clock here is better."""
+"""Significant digits of a figure; no clock here is better."""
 
 Case = Mapping[str, str | int]
 """What was measured: `{"load": "serial", "broker": "taskferry"}`. No two rows of a section have the same."""
@@ -27,7 +27,7 @@ class ResultsUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All rounds, one or more, of one case. The values of a figure stand in the order of the rounds."""
+    """All rounds, one or more, of one case. The values of a figure are in the order of the rounds."""
 
     case: Case
     figures: Mapping[str, Sequence[float]]
@@ -39,17 +39,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SectionResults:
-    """One section: where it was measured, and its rows in the order in which they came."""
+    """One section: where it was measured, and its rows in the order in which they were added."""
 
     about: Mapping[str, Any]
     rows: Sequence[Row]
 
     def row(self, **case: str | int) -> Row | None:
-        """The row of exactly this case; None where it was not measured."""
+        """The row of exactly this case; None if it was not measured."""
         return next((row for row in self.rows if row.case == case), None)
 
     def median(self, figure: str, **case: str | int) -> float | None:
-        """A figure of that row; None where it was not measured."""
+        """A figure of that row; None if it was not measured."""
         row = self.row(**case)
         return None if row is None or figure not in row.figures else row.median(figure)
 
@@ -64,7 +64,7 @@ Results = Mapping[str, SectionResults]
 
 @dataclass(slots=True)
 class Collection:
-    """Where the rounds of a section come together."""
+    """Collects the rounds of a section."""
 
     about: Mapping[str, Any]
     _figures: dict[tuple[tuple[str, str | int], ...], dict[str, list[float]]] = field(default_factory=dict)
@@ -76,13 +76,13 @@ class Collection:
             by_name.setdefault(name, []).append(value)
 
     def results(self) -> SectionResults:
-        """What has come together so far."""
+        """Everything collected so far."""
         rows = [Row(dict(case), figures) for case, figures in self._figures.items()]
         return SectionResults(self.about, rows)
 
 
 def to_text(results: Results) -> str:
-    """The results as JSON text, every round included, one line a row; figures are rounded to DIGITS_COUNT digits."""
+    """The results as JSON text, every round included, one line per row; figures are rounded to DIGITS_COUNT digits."""
     sections = [
         f'{json.dumps(name)}: {{\n"about": {json.dumps(section.about)},\n"rows": [\n{_rows_text(section.rows)}\n]}}'
         for name, section in results.items()
@@ -123,7 +123,7 @@ class _Document:
 
 
 def merged(several: Iterable[Results]) -> dict[str, SectionResults]:
-    """All sections; of one that comes twice the later counts."""
+    """All sections; if one is there twice, the later one counts."""
     together: dict[str, SectionResults] = {}
     for results in several:
         together |= results

@@ -1,7 +1,4 @@
-"""A broker, and a coroutine that loads it, each on its core.
-
-Knows processes and event loops; knows nothing of what is measured.
-"""
+"""A broker, and a coroutine that loads it, each on its core."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

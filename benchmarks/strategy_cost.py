@@ -1,7 +1,6 @@
-"""What a strategy costs the broker for each assignment: the pick, and telling it that one began and one ended.
+"""What a strategy costs the broker for each assignment: the pick, and the notices that it started and ended.
 
-Run it from the checkout: `python -m benchmarks.strategy_cost --help`. Knows the strategies and CPU time; no broker, no
-sockets.
+Run it from the checkout: `python -m benchmarks.strategy_cost --help`. It needs no broker and no sockets.
 """
 
 import argparse
@@ -27,7 +26,7 @@ KEYS: Final = tuple(f"key-{number}" for number in range(1_000))
 
 
 class PlainCandidate(Candidate):
-    """A worker as plain as one can be, so that the strategy is what is measured."""
+    """The plainest possible worker, so that only the strategy is measured."""
 
     __slots__ = ()
 
@@ -41,10 +40,10 @@ class PlainCandidate(Candidate):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU nanoseconds for one assignment, the least of all rounds.
+    """CPU nanoseconds for one assignment, the lowest of all rounds.
 
-    `slots`: `free` where workers have slots to spare and stay with the strategy, `full` where each assignment fills
-    its worker, which leaves, and each end brings one back; half of the workers are away at any time then.
+    `slots` is `free` if workers have slots to spare and stay in the strategy, and `full` if each assignment fills its
+    worker, which is removed, and each end adds one back; half of the workers are out at any time then.
     """
 
     strategy: str
@@ -78,11 +77,11 @@ Pick = Callable[[str | None], Any]
 """Never None here, and a check would be measured."""
 
 Run = Callable[[Strategy[PlainCandidate], list[PlainCandidate], int], None]
-"""Makes so many assignments and ends as many, those of the list first and in its order."""
+"""Makes this many assignments and ends as many, those of the list first and in its order."""
 
 
 def measure(name: str, run: Run, workers_count: int, assignments_count: int, rounds_count: int) -> float:
-    """CPU nanoseconds for one assignment from pick to end, less what the loop around the calls takes."""
+    """CPU nanoseconds for one assignment from pick to end, less the time of the loop around the calls."""
     strategy = STRATEGIES[name](random.Random(1).random)
     candidates = [PlainCandidate(number) for number in range(workers_count)]
     for candidate in candidates:
@@ -97,7 +96,7 @@ def measure(name: str, run: Run, workers_count: int, assignments_count: int, rou
         else:
             strategy.remove(candidate)
         busy.append(candidate)
-    random.Random(2).shuffle(busy)  # assignments end in another order than they began
+    random.Random(2).shuffle(busy)  # assignments end in another order than they started
     least = least_of_nothing = float("inf")
     for _ in range(rounds_count):
         began = process_time_ns()
@@ -110,14 +109,14 @@ def measure(name: str, run: Run, workers_count: int, assignments_count: int, rou
 
 
 def picked(strategy: Strategy[PlainCandidate], number: int) -> PlainCandidate:
-    """The pick for request `number`, whose key is one of a thousand."""
+    """The pick for request `number`, with one of a thousand affinity keys."""
     candidate = strategy.pick(KEYS[number % len(KEYS)])
-    assert candidate is not None, "half of the workers or more are there"
+    assert candidate is not None, "half of the workers or more are in the strategy"
     return candidate
 
 
 def run_free(strategy: Strategy[PlainCandidate], busy: list[PlainCandidate], assignments_count: int) -> None:
-    """Workers with slots to spare: a strategy is told of the change, twice for each assignment."""
+    """Workers with slots to spare: the strategy is notified of a change twice per assignment."""
     pick: Pick = strategy.pick
     changed = strategy.changed
     busy_count = len(busy)
@@ -132,7 +131,7 @@ def run_free(strategy: Strategy[PlainCandidate], busy: list[PlainCandidate], ass
 
 
 def run_full(strategy: Strategy[PlainCandidate], busy: list[PlainCandidate], assignments_count: int) -> None:
-    """Workers with one slot each: one leaves with every assignment, and one comes back with every end."""
+    """Workers with one slot each: every assignment removes one, and every end adds one back."""
     pick: Pick = strategy.pick
     add, remove = strategy.add, strategy.remove
     busy_count = len(busy)
@@ -173,7 +172,7 @@ def _print_row(costs: Sequence[Cost], *, with_headings: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.strategy_cost",
-        description="CPU time of each strategy for one assignment: picked, begun and ended.",
+        description="CPU time of each strategy for one assignment: picked, started and ended.",
     )
     parser.add_argument(
         "--strategy",
@@ -191,9 +190,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=_positive,
         default=ROUNDS_COUNT,
-        help=f"rounds, the least counts (default {ROUNDS_COUNT})",
+        help=f"rounds, the lowest figure counts (default {ROUNDS_COUNT})",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     return parser
 
 

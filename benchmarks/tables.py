@@ -1,7 +1,4 @@
-"""Tables as Markdown, padded so that they read as well on a terminal.
-
-Knows cells; knows nothing of figures.
-"""
+"""Tables as Markdown, padded so that they also read well on a terminal."""
 
 from .sections.section import Table
 

@@ -1,7 +1,4 @@
-"""What the figures are held against: every target as data, and what was measured of it.
-
-Knows which figure of which section a target speaks of; a target that is missed is told, and fails nothing.
-"""
+"""Every target as data, with the figure that it applies to. A missed target is reported, but does not fail the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,14 +19,14 @@ class Reading:
     case: Case = field(default_factory=dict)
 
     def value(self, results: Results) -> float | None:
-        """None where it was not measured."""
+        """None if it was not measured."""
         section = results.get(self.section)
         return None if section is None else section.median(self.figure, **self.case)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`reading`, or as a multiple of `base` where there is one, must be at most or at least `bound`."""
+    """`reading`, as a multiple of `base` if there is one, must be at most or at least `bound`."""
 
     text: str
     reading: Reading
@@ -39,7 +36,7 @@ class Target:
     base: Reading | None = None
 
     def measured(self, results: Results) -> float | None:
-        """What the bound is compared with; None where it was not measured."""
+        """What the bound is compared with; None if it was not measured."""
         value = self.reading.value(results)
         if self.base is None or value is None:
             return value
@@ -47,7 +44,7 @@ class Target:
         return value / base if base else None
 
     def is_met(self, measured: float) -> bool:
-        """Whether the bound is kept; on the bound it is."""
+        """Whether the bound is kept; a value equal to the bound keeps it."""
         return measured <= self.bound if self.side == "at most" else measured >= self.bound
 
 
@@ -84,14 +81,14 @@ def _end_to_end(figure: str, peer: str = TASKFERRY) -> Reading:
 
 
 TARGETS: Final = (
-    _beside_nats("Small JSON, one send a message", "saturated-each", 1.0),
+    _beside_nats("Small JSON, one send per message", "saturated-each", 1.0),
     _beside_nats("Small JSON, sends joined", "saturated-joined", 1.25),
     _beside_nats("16 KiB of JSON records", "16k-records", 1.0),
     _beside_nats("16 KiB of JSON text", "16k-text", 1.0),
     _beside_nats("256 KiB of JSON records", "256k-records", 1.0),
     _beside_nats("256 KiB of JSON text", "256k-text", 1.0),
     Target(
-        "MessagePack, one send a message, CPU beside JSON's",
+        "MessagePack, one send per message, CPU beside JSON's",
         _cpu("msgpack-each"),
         "at most",
         1.0,
@@ -174,7 +171,7 @@ TARGETS: Final = (
 
 
 def targets_table(results: Results, targets: Sequence[Target] = TARGETS) -> Table:
-    """The targets in order: what each asks, what was measured, and whether that meets it."""
+    """The targets in order: the bound of each, what was measured, and whether that meets it."""
     rows = []
     for target in targets:
         measured = target.measured(results)

@@ -1,6 +1,6 @@
-"""Requesters and workers of the load that speak to a Taskferry broker, in JSON or MessagePack.
+"""Requesters and workers of the load on a Taskferry broker, in JSON or MessagePack: when they send what.
 
-Knows when to send what; how messages are written is `taskferry_wire`'s.
+`taskferry_wire` writes the messages.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _LANE_DIGITS = 4
 
 
 class TaskferryRequester(WebSocketConnection):
-    """A requester with so many requests in flight as the load says."""
+    """A requester that keeps the load's number of requests in flight."""
 
     __slots__ = ("_data_bytes", "_id_mark", "_lanes", "_success_mark", "_wire")
 
@@ -34,7 +34,7 @@ class TaskferryRequester(WebSocketConnection):
         self.flush()
 
     def send_next(self) -> None:
-        """Sends one request of its own accord, outside the closed loop."""
+        """Sends one request outside the closed loop."""
         self._lanes.send_next(self.send)
         self.flush()
 
@@ -74,7 +74,7 @@ class TaskferryRequester(WebSocketConnection):
 
 
 class TaskferryWorker(WebSocketConnection):
-    """A worker that answers each request with the load's data, from parts made and masked before."""
+    """A worker that answers each request with the load's data, from parts made and masked in advance."""
 
     __slots__ = ("_around_id", "_data_bytes", "_load", "_name", "_request_mark", "_wire")
 
@@ -101,12 +101,12 @@ class TaskferryWorker(WebSocketConnection):
             self._take_other(bytes(buffer[start:end]))
             return
         if end - start < self._data_bytes:
-            self.fail(f"a request came without its data: {bytes(buffer[start : min(end, start + 200)])!r}")
+            self.fail(f"a request arrived without its data: {bytes(buffer[start : min(end, start + 200)])!r}")
             return
         self.take_assignment(self._wire.msg_id(buffer, start, end))
 
     def take_assignment(self, msg_id: bytearray) -> None:
-        """One assignment has come: answer it, now or later."""
+        """Answer this assignment, now or later."""
         self.answer(msg_id)
 
     def answer(self, msg_id: bytearray) -> None:

@@ -1,6 +1,6 @@
 """WebSocket client framing for the load generator (RFC 6455), as little of it as a load on a correct broker needs.
 
-Knows the handshake, whole data frames, ping and close; fragments and extensions are never asked for and end the load.
+It handles the handshake, whole data frames, ping and close; fragments and extensions, never requested, end the load.
 """
 
 import base64
@@ -17,8 +17,8 @@ CLOSE = 0x88
 PING = 0x89
 PONG = 0x8A
 
-# One octet four times makes a mask that does not depend on the offset, so messages can be put together from parts
-# that were masked before. To the receiver it is a key like any other; an application would have to draw it at random.
+# The same octet four times makes a mask that does not depend on the offset, so messages can be assembled from parts
+# masked in advance. To the receiver it is a key like any other; an application would have to choose it at random.
 MASK_OCTET = 0xA5
 MASK_KEY = bytes([MASK_OCTET]) * 4
 _MASKED = bytes(octet ^ MASK_OCTET for octet in range(256))
@@ -53,7 +53,7 @@ class WebSocketConnection(Connection):
     def __init__(
         self, load: Load, stream: RequestStream, opcode_octet: int = TEXT, subprotocol: str | None = None
     ) -> None:
-        """`pings_count` are the pings that it has answered."""
+        """`pings_count` is the number of pings answered."""
         super().__init__(load, stream)
         self._opcode_octet = opcode_octet
         self._subprotocol = subprotocol

@@ -1,4 +1,4 @@
-"""A worker with nothing but `websockets` and `json`. It serves `shout`, one request at a time."""
+"""A worker with only `websockets` and `json`. It serves `shout`, one request at a time."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A worker with nothing but `websockets` and `msgpack`. It serves `reverse`, eight requests at a time."""
+"""A worker with only `websockets` and `msgpack`. It serves `reverse`, up to eight requests at once."""
 
 import asyncio
 import sys

@@ -20,13 +20,13 @@ async def ask(url: str) -> None:
         )
         print(sums)
 
-        # Every failure is an exception of the registry: what went wrong, whose fault it was, is it worth a second try.
+        # Every failure is an exception with a code: what went wrong, where, and whether it is worth a retry.
         try:
             await requester.call("calculate", {"a": 1, "b": 0, "op": "/"})
         except HandlerError as error:
             print(f"{error.code}: {error.text} (from {error.processed_by}, retryable: {error.retryable})")
 
-        # `request` gives the whole response instead, of a failure too.
+        # `request` returns the whole response instead, also for a failure.
         response = await requester.request("no_such_command")
         print(response.success, response.code, response.error)
 

@@ -1,7 +1,6 @@
-"""Programs under test as real processes: started, listened to, signalled, measured and ended.
+"""Programs under test as real processes: started, their output read, signalled, measured and ended.
 
-Knows processes, what they print, and the line with which a broker says where it listens; knows nothing of the wire.
-Everything here blocks: in a coroutine that must go on meanwhile, call it by `asyncio.to_thread`.
+Everything here blocks: in a coroutine that must run on meanwhile, call it with `asyncio.to_thread`.
 """
 
 import contextlib
@@ -22,10 +21,10 @@ from typing import Any, Final, Self
 import psutil
 
 PATIENCE_S: Final = 20.0
-"""How long anything is waited for before it counts as hanging: far more than it takes on a busy machine."""
+"""How long to wait for anything before it counts as hanging: far more than it takes on a busy machine."""
 LOOK_INTERVAL_S: Final = 0.01
 ENDING_S: Final = (0.5, 4.0)
-"""How long a program is waited for that a test has left running, after a first and after a second SIGTERM."""
+"""How long to wait for a program that a test has left running, after a first and after a second SIGTERM."""
 
 _READY: Final = re.compile(
     r"taskferry broker ready: workers (?P<workers>ws://\S+)  requesters (?P<requesters>ws://\S+)  http (?P<http>http://\S+)"
@@ -33,11 +32,11 @@ _READY: Final = re.compile(
 
 
 class Hangs(AssertionError):
-    """Something that was waited for did not happen in time."""
+    """An expected condition did not become true in time."""
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Return once `condition` is true; Hangs, naming `what`, where that takes over `timeout_s` seconds."""
+    """Return once `condition` is true. Raises Hangs, naming `what`, if that takes over `timeout_s` seconds."""
     give_up_at = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > give_up_at:
@@ -46,10 +45,10 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PA
 
 
 class Program:
-    """A program in a process of its own, its output kept in two files. A context manager: it is gone after.
+    """A program in a separate process, its output in two files. A context manager: the process has ended after it.
 
-    `arguments` follow the Python interpreter, `"-m", "taskferry.broker", "--http-port", "0"` or a script, or whatever
-    `executable` is. `environment` comes on top of this process's own.
+    `arguments` are those of the Python interpreter, `"-m", "taskferry.broker", "--http-port", "0"` or a script, or of
+    `executable`. `environment` is added to that of this process.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Program:
                 stdout=stdout,
                 stderr=stderr,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **(environment or {})},
-                # A Ctrl-C on the developer's terminal is for pytest, which ends this process in an orderly way.
+                # A Ctrl-C on the developer's terminal is for pytest, which ends this process in order.
                 start_new_session=True,
             )
         self._process = psutil.Process(self._popen.pid)
@@ -82,20 +81,20 @@ class Program:
         self.end()
 
     def end(self) -> None:
-        """Make sure that it is gone: asked twice (the second time it may hurry), then killed. One that ends by itself
-        also hands in what it knows of the coverage."""
+        """Make sure that it has ended: SIGTERM twice (on the second it may stop at once), then SIGKILL. A program that
+        ends by itself also writes its coverage data."""
         for patience_s in ENDING_S:
             if self.exit_code is not None:
                 return
             self.terminate()
-            self.thaw()  # one that is frozen hears nothing
+            self.thaw()  # a frozen one handles no signal
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(patience_s)
         if self.exit_code is None:
             self.kill()
             self._popen.wait(PATIENCE_S)
 
-    # --- what it says ---
+    # --- output ---
 
     @property
     def pid(self) -> int:
@@ -103,16 +102,16 @@ class Program:
 
     @property
     def stdout(self) -> str:
-        """All that it has printed so far."""
+        """Everything that it has printed so far."""
         return self._stdout_path.read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """All that it has printed to standard error so far: logs, and what went wrong."""
+        """Everything that it has printed to standard error so far: logs and errors."""
         return self._stderr_path.read_text(errors="replace")
 
     def wait_for_stdout(self, pattern: str | re.Pattern[str], timeout_s: float = PATIENCE_S) -> re.Match[str]:
-        """The first match of `pattern` in what it prints; AssertionError where it ends, or lets wait, without it."""
+        """The first match of `pattern` in its output. Raises AssertionError if it ends or times out without one."""
         return self._wait_for(pattern, lambda: self.stdout, timeout_s)
 
     def wait_for_stderr(self, pattern: str | re.Pattern[str], timeout_s: float = PATIENCE_S) -> re.Match[str]:
@@ -129,9 +128,7 @@ class Program:
             if found is not None:
                 return found
             if has_ended or time.monotonic() > give_up_at:
-                what = (
-                    f"ended with exit code {self.exit_code}" if has_ended else f"let wait for {timeout_s:g} s"
-                )
+                what = f"ended with exit code {self.exit_code}" if has_ended else f"waited {timeout_s:g} s"
                 raise Hangs(
                     f"{' '.join(self.arguments)}: {what} without {pattern!r}; "
                     f"it printed {self.stdout[-2000:]!r} and {self.stderr[-2000:]!r}"
@@ -142,7 +139,7 @@ class Program:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number where one ended it."""
+        """None while it runs; minus the signal's number if one ended it."""
         return self._popen.poll()
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -157,11 +154,11 @@ class Program:
         self._popen.terminate()
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye; its kernel closes its sockets."""
+        """SIGKILL: it closes nothing itself; the kernel closes its sockets."""
         self._popen.kill()
 
     def freeze(self) -> None:
-        """SIGSTOP: alive and silent, its sockets open, as a machine that hangs."""
+        """SIGSTOP: alive and silent, its sockets open, like a machine that hangs."""
         self._popen.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -169,7 +166,7 @@ class Program:
         self._popen.send_signal(signal.SIGCONT)
 
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
-        """Its exit code, once it has ended."""
+        """Waits until it has ended; returns its exit code."""
         try:
             return self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -177,10 +174,10 @@ class Program:
                 f"{' '.join(self.arguments)}: still running after {timeout_s:g} s; {self.stderr[-2000:]!r}"
             ) from None
 
-    # --- what it costs ---
+    # --- cost ---
 
     def cpu_s(self) -> float:
-        """CPU seconds, user and system, since its start."""
+        """CPU seconds, user and system, since it started."""
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
@@ -194,7 +191,7 @@ class Program:
 
 
 class Broker(Program):
-    """A broker on free ports, ready to serve. `options` as on its command line; they may name ports of their own."""
+    """A broker on free ports, ready to serve. `options` as on its command line; they may name other ports."""
 
     def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
@@ -209,7 +206,7 @@ class Broker(Program):
         self.http_url = ready["http"]
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """HTTP status and body of `path` on its HTTP port. Raises OSError where nobody listens there."""
+        """HTTP status and body of `path` on its HTTP port. Raises OSError if it does not listen there."""
         request = urllib.request.Request(self.http_url + path, headers=dict(headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
@@ -229,7 +226,7 @@ class Broker(Program):
 
 
 class Programs:
-    """Starts programs that are all gone at the end of a test, whatever happens in it."""
+    """Starts programs, all of which are ended at the end of a test, whatever happens in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -241,12 +238,12 @@ class Programs:
         environment: Mapping[str, str] | None = None,
         executable: str = sys.executable,
     ) -> Program:
-        """A program; `arguments` follow the Python interpreter, or `executable`."""
+        """A program; `arguments` are those of the Python interpreter, or of `executable`."""
         program = Program(self.folder, *arguments, environment=environment, executable=executable)
         return self._stack.enter_context(program)
 
     def start_broker(self, *options: str, environment: Mapping[str, str] | None = None) -> Broker:
-        """A broker of the test's own, ready to serve."""
+        """A broker for this test alone, ready to serve."""
         return self._stack.enter_context(Broker(self.folder, *options, environment=environment))
 
     def close(self) -> None:
@@ -255,7 +252,7 @@ class Programs:
 
 @contextmanager
 def programs_in(folder: Path) -> Iterator[Programs]:
-    """Programs whose output is kept in `folder`."""
+    """Programs whose output is in `folder`."""
     programs = Programs(folder)
     try:
         yield programs

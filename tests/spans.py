@@ -1,4 +1,4 @@
-"""Tracing switched on in this process, and all spans that requesters, brokers and workers make in it, in memory."""
+"""Tracing switched on in this process, and all spans of its requesters, brokers and workers, in memory."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ class Traces:
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def recording_all(self) -> TracerProvider:
-        """A provider whose spans come here too, and whose sampler heeds no flag."""
+        """A provider whose spans are collected here too, and whose sampler ignores the sampled flag."""
         provider = TracerProvider(sampler=ALWAYS_ON)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         return provider
@@ -37,7 +37,7 @@ class Traces:
         self._exporter.clear()
 
     async def having(self, count: int) -> None:
-        """Return once there are `count` spans; AssertionError where they are more, or too few after PATIENCE_S."""
+        """Return once there are `count` spans. Raises AssertionError if there are more, or too few after PATIENCE_S."""
         give_up_at = time.monotonic() + PATIENCE_S
         while len(self.spans) < count and time.monotonic() < give_up_at:
             await asyncio.sleep(LOOK_INTERVAL_S)
@@ -47,7 +47,7 @@ class Traces:
         return [f"{part_of(span)}: {span.name}" for span in self.spans]
 
     def of(self, part: str) -> list[ReadableSpan]:
-        """Those of `requester`, `broker`, `queue`, `assignment`, `worker` or `handler`, as they began."""
+        """Those of `requester`, `broker`, `queue`, `assignment`, `worker` or `handler`, in the order of their start."""
         spans = [span for span in self.spans if part_of(span) == part]
         return sorted(spans, key=lambda span: span.start_time or 0)
 
@@ -57,7 +57,7 @@ class Traces:
 
 
 def part_of(span: ReadableSpan) -> str:
-    """Who has made a span, by what it says of itself."""
+    """The part that made a span, from its kind, name and attributes."""
     attributes = attributes_of(span)
     match span.kind:
         case SpanKind.CLIENT:
@@ -92,7 +92,7 @@ def trace_id_of(span: ReadableSpan) -> int:
 
 @contextmanager
 def tracing() -> Iterator[Traces]:
-    """Tracing is on in this process."""
+    """Tracing is on in this process within the block."""
     traces = Traces()
     instrumentor = TaskferryInstrumentor()
     instrumentor.instrument(tracer_provider=traces.provider)

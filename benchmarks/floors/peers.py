@@ -1,6 +1,6 @@
-"""Requesters and workers of the load that speak to the floors: an id and the data, behind a length or in a frame.
+"""Requesters and workers of the load on the floors: an id and the data, after a length prefix or in a frame.
 
-The id is as long as a UUID, as in the load on a broker, and comes back in the answer. Workers answer in order.
+The id is as long as a UUID, as in the load on a broker, and is sent back in the answer. Workers answer in order.
 """
 
 from abc import abstractmethod
@@ -42,7 +42,7 @@ class TcpConnection(Connection):
 
 
 class WebSocketRelayConnection(WebSocketConnection):
-    """A connection that speaks binary frames; the relay has taken it in when it has upgraded."""
+    """A connection that speaks binary frames; the relay has accepted it once it has upgraded."""
 
     __slots__ = ()
 
@@ -54,7 +54,7 @@ class WebSocketRelayConnection(WebSocketConnection):
 
 
 class RelayRequester(Connection):
-    """A requester with so many requests in flight as the load says, on either wire."""
+    """A requester that keeps the load's number of requests in flight, on either wire."""
 
     def __init__(self, load: Load, stream: RequestStream) -> None:
         super().__init__(load, stream)
@@ -72,7 +72,7 @@ class RelayRequester(Connection):
         self.flush()
 
     def send_next(self) -> None:
-        """Sends one request of its own accord, outside the closed loop."""
+        """Sends one request outside the closed loop."""
         self._lanes.send_next(self.send)
         self.flush()
 
@@ -87,14 +87,14 @@ class RelayRequester(Connection):
 
 
 class TcpRequester(RelayRequester, TcpConnection):
-    """A requester behind lengths."""
+    """A requester that speaks length-prefixed messages."""
 
     def whole(self, payload: bytes) -> bytes:
         return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
 
 
 class TcpWorker(TcpConnection):
-    """A worker behind lengths that answers with what it was sent."""
+    """A worker that speaks length-prefixed messages and answers with what it was sent."""
 
     def __init__(self, load: Load, stream: RequestStream, name: str) -> None:
         super().__init__(load, stream)
@@ -104,14 +104,14 @@ class TcpWorker(TcpConnection):
 
 
 class WebSocketRequester(RelayRequester, WebSocketRelayConnection):
-    """A requester in frames."""
+    """A requester that speaks binary frames."""
 
     def whole(self, payload: bytes) -> bytes:
         return frame(BINARY, payload)
 
 
 class WebSocketWorker(WebSocketRelayConnection):
-    """A worker in frames that answers with the load's data."""
+    """A worker that speaks binary frames and answers with the load's data."""
 
     def __init__(self, load: Load, stream: RequestStream, name: str) -> None:
         super().__init__(load, stream)

@@ -1,6 +1,6 @@
-"""Floor: a bare relay on picows, which reads frames in C; its answers are joined in one write like everybody's.
+"""Floor: a bare relay on picows, which reads frames in C; answers are joined in one write, as in the other floors.
 
-Knows picows and nothing of what a message says.
+What a message says is not read.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Connection(WSListener):  # type: ignore[misc]  # mypy does not look into p
 
 
 async def listen(relay: Relay, is_worker: bool) -> asyncio.Server:
-    """A server for one kind of connections."""
+    """A server for one kind of connection."""
 
     def make_connection(request: WSUpgradeRequest) -> Connection:
         return Connection(relay, is_worker)

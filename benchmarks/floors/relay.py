@@ -1,7 +1,6 @@
-"""What every floor does with a message: to the workers in turn, and an answer back to whoever is first in line.
+"""What every floor does with a message: pass it to the workers in turn, and an answer back to the first in line.
 
-A worker of these loads answers in the order in which it was asked, so no id is read: a message goes on as it came.
-Knows connections that gather what they send, and processes; knows nothing of any wire.
+A worker of these loads answers in the order of its requests, so no id is read: messages are passed on unchanged.
 """
 
 import asyncio
@@ -17,16 +16,16 @@ HOST = "127.0.0.1"
 
 
 class Sender(Protocol):
-    """A connection: `outgoing` is what this turn of the event loop has gathered for it."""
+    """A connection: `outgoing` is what this turn of the event loop has collected for it."""
 
     outgoing: list[bytes]
 
     def flush(self) -> None:
-        """Send all that is gathered in one write."""
+        """Send everything collected in one write."""
 
 
 class Relay:
-    """Two kinds of connections and the way between them."""
+    """Two kinds of connections and the routing between them."""
 
     def __init__(self) -> None:
         self._workers: list[Sender] = []
@@ -76,7 +75,7 @@ Listen = Callable[[Relay, bool], Awaitable[asyncio.Server]]
 
 
 def serve(listen: Listen) -> None:
-    """Be a relay until SIGTERM; says on the standard output where it listens, as a broker does."""
+    """Runs the relay until SIGTERM; prints on standard output where it listens, as a broker does."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(listen))
 

@@ -1,6 +1,6 @@
-"""Floor: a bare relay on `websockets`' Sans-I/O ServerProtocol, every frame through it both ways.
+"""Floor: a bare relay on `websockets`' Sans-I/O ServerProtocol, which handles every frame both ways.
 
-No fast path and nothing of what a message says: what a broker on this library costs before it has any rules.
+There is no fast path, and what a message says is not read: the cost of a broker on this library before any rules.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
 
 
 async def listen(relay: Relay, is_worker: bool) -> asyncio.Server:
-    """A server for one kind of connections."""
+    """A server for one kind of connection."""
     return await asyncio.get_running_loop().create_server(
         lambda: Connection(relay, is_worker), HOST, 0, backlog=1_024
     )

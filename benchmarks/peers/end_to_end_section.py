@@ -1,7 +1,4 @@
-"""How the figures that a Python user gets end to end are shown.
-
-Knows figures of a closed loop and their names; knows nothing of how they came about.
-"""
+"""How the figures that a Python user gets end to end are shown."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -62,7 +59,7 @@ def _quickest_first(results: SectionResults) -> list[Row]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """A point for each peer: the axis is logarithmic, and bars on such a one have no foot."""
+    """A point for each peer: the axis is logarithmic, so bars would have no baseline."""
     rows = _quickest_first(results)
     axes[0].plot([row.median("requests_per_s") for row in rows], [str(row.case["peer"]) for row in rows], "o")
     axes[0].invert_yaxis()
@@ -74,10 +71,10 @@ PRESENTATION: Final = Presentation(
     name="peers-end-to-end",
     title="Beside peers: what a Python user gets",
     meaning=(
-        "Broker, worker and requester are processes of their own, not pinned to cores, with each peer's own best-known "
-        'client; `{"message": "Hello World"}` goes to a handler and comes back. A round trip is measured with one '
-        "request in flight, requests/s with as many as the last column says, each for a fixed time. A task queue on "
-        "Redis promises more than an echo needs: its tasks outlive the requester."
+        "Broker, worker and requester are separate processes, not pinned to cores, with each peer's best-known client; "
+        '`{"message": "Hello World"}` is sent to a handler, which returns it. A round trip is measured with one '
+        "request in flight, requests/s with the number in the last column, each for a fixed time. A task queue on "
+        "Redis guarantees more than an echo needs: its tasks outlive the requester."
     ),
     tables=_tables,
     plot=_plot,

@@ -1,7 +1,7 @@
-"""One virtual environment for each Python peer, under .cache/peers/: made, looked into, told about.
+"""One virtual environment for each Python peer, under .cache/peers/.
 
-Knows pip and interpreters. Not `.venv`, and not one for all: arq wants a redis client below 6, taskiq-redis one above,
-and pip would settle it by an arq of years ago. So each peer gets the newest that it asks for by itself.
+Not `.venv`, and not one for all: arq requires a redis client below 6, taskiq-redis one above, and pip would resolve
+that with an arq that is years old. In its own environment each peer gets the newest version that it accepts.
 """
 
 import json
@@ -16,7 +16,7 @@ from .servers import Missing
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "peers"
 INSTALL_TIMEOUT_S = 900.0
-_TELL_VERSIONS = """
+_PRINT_VERSIONS = """
 import importlib.metadata, json, platform, sys
 versions = {"python": platform.python_version()}
 for name in sys.argv[1:]:
@@ -27,7 +27,7 @@ print(json.dumps(versions))
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The packages that a peer's programs import: `requirements` for pip, the first of them the peer itself."""
+    """The packages that a peer's programs import: `requirements` for pip, the peer itself first."""
 
     name: str
     requirements: tuple[str, ...]
@@ -44,8 +44,8 @@ class Environment:
 
     @property
     def is_installed(self) -> bool:
-        """True once `install` has come to its end with these requirements."""
-        return self._ready.exists() and self._ready.read_text() == self._told
+        """True once `install` has completed with these requirements."""
+        return self._ready.exists() and self._ready.read_text() == self._mark
 
     def python(self) -> str:
         """Its Python. Raises Missing."""
@@ -56,14 +56,14 @@ class Environment:
     def versions(self) -> dict[str, str]:
         """The version of each package of `requirements`, and of Python. Raises Missing, CalledProcessError."""
         names = [requirement.partition("[")[0] for requirement in self.requirements]
-        told = subprocess.run(
-            [self.python(), "-c", _TELL_VERSIONS, *names], capture_output=True, text=True, check=True
+        printed = subprocess.run(
+            [self.python(), "-c", _PRINT_VERSIONS, *names], capture_output=True, text=True, check=True
         )
-        versions: dict[str, str] = json.loads(told.stdout)
+        versions: dict[str, str] = json.loads(printed.stdout)
         return versions
 
     def install(self) -> str | None:
-        """Makes it anew unless it is there; None when it is ready, else pip's own last word on why it is not."""
+        """Creates it unless it is installed; None if it is ready, else pip's last line on why it is not."""
         if self.is_installed:
             return None
         command = [str(self.interpreter), "-m", "pip", "install", "--quiet", *self.requirements]
@@ -79,7 +79,7 @@ class Environment:
         if pip.returncode != 0:
             errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")]
             return (errors or pip.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        self._ready.write_text(self._told)
+        self._ready.write_text(self._mark)
         return None
 
     @property
@@ -87,5 +87,5 @@ class Environment:
         return self.folder / ".ready"
 
     @property
-    def _told(self) -> str:
+    def _mark(self) -> str:
         return "\n".join(self.requirements) + "\n"

@@ -1,7 +1,6 @@
-"""Requesters and workers of the load that speak to a gearmand.
+"""Requesters and workers of the load on gearmand, in Gearman's binary protocol (gearmand's PROTOCOL file).
 
-Knows Gearman's binary protocol (gearmand's PROTOCOL file) as far as an echo needs it: jobs in the foreground, workers
-that ask for some jobs at once and sleep when there is none.
+They use what an echo needs: foreground jobs, and workers that request several jobs at once and sleep if there are none.
 """
 
 from abc import abstractmethod
@@ -15,12 +14,12 @@ from ..request_stream import Lanes, RequestStream
 _HEAD_BYTES = 12
 _LANE_DIGITS = 8
 _HANDLE_BYTES_MAX = 64
-# What a worker asks for at once: one job costs gearmand three times as much, and four times as many save nothing more.
+# Jobs that a worker requests at once: a single one costs gearmand three times as much, four times as many save nothing.
 GRAB_COUNT = 16
 
 
 class Kind(IntEnum):
-    """The packets that an echo takes, as the protocol numbers them."""
+    """The packets that an echo needs, with their numbers in the protocol."""
 
     CAN_DO = 1
     PRE_SLEEP = 4
@@ -42,7 +41,7 @@ def packet(kind: Kind, payload: bytes = b"") -> bytes:
 
 
 class GearmanConnection(Connection):
-    """A connection that cuts the packets out of what comes in."""
+    """A connection that cuts incoming data into packets."""
 
     __slots__ = ()
 
@@ -74,7 +73,7 @@ class GearmanRequester(GearmanConnection):
     def __init__(self, load: Load, stream: RequestStream) -> None:
         super().__init__(load, stream)
         self._answer_bytes = _LANE_DIGITS + len(load.data)
-        # Jobs of one unique key are one job to gearmand, and without a key it has to make one.
+        # gearmand merges jobs of the same unique key, and has to make a key if there is none.
         stem = token_hex(8)
         messages = [
             packet(
@@ -111,7 +110,7 @@ class GearmanRequester(GearmanConnection):
 
 
 class GearmanWorker(GearmanConnection):
-    """A worker that asks for GRAB_COUNT jobs at once and answers each with its lane and the load's data."""
+    """A worker that requests GRAB_COUNT jobs at once and answers each with its lane and the load's data."""
 
     __slots__ = ("_data", "_unanswered_count")
 
@@ -130,14 +129,14 @@ class GearmanWorker(GearmanConnection):
                 data_start = buffer.find(b"\0", handle_end, end) + 1
                 handle = bytes(buffer[start:handle_end])
                 lane = bytes(buffer[data_start : data_start + _LANE_DIGITS])
-                # In one write even in mode `each`, as Gearman's own workers do it.
+                # In one write even in mode `each`, as in Gearman's own workers.
                 self.send(packet(Kind.WORK_COMPLETE, handle + lane + self._data) + _GRAB)
             case Kind.NO_JOB:
                 self._unanswered_count -= 1
                 if self._unanswered_count == 0:
                     self.send(_SLEEP)
             case Kind.NOOP:
-                # It is sent for every job that comes, also to a worker that has asked for more by then.
+                # gearmand sends it for every new job, even to a worker that has requested more by then.
                 if self._unanswered_count == 0:
                     self._unanswered_count = GRAB_COUNT
                     self.send(_GRAB * GRAB_COUNT)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.peers.install`: installs the peers that can be installed here, says which could not and why.
+"""`python -m benchmarks.peers.install`: installs the peers that can be installed here, reports which failed and why.
 
-Knows Debian's package manager and the peers' environments. Nothing here is needed by Taskferry, so nothing that fails
-stops the rest, and the exit code is 0 whatever is there in the end.
+Servers come from Debian's package manager, Python peers get their environments. Taskferry needs none of them, so a
+failure does not stop the rest, and the exit code is 0 in any case.
 """
 
 import os
@@ -20,30 +20,30 @@ def main() -> int:
     try:
         for program, package in DEBIAN_PACKAGES.items():
             if is_installed(program):
-                print(f"{program}: is there", flush=True)
+                print(f"{program}: already installed", flush=True)
             else:
-                _tell(program, _install_debian_package(package))
+                _report(program, _install_debian_package(package))
         for environment in ENVIRONMENTS:
             if environment.is_installed:
-                print(f"{environment.name}: is there", flush=True)
+                print(f"{environment.name}: already installed", flush=True)
             else:
                 print(f"{environment.name}: installing {' '.join(environment.requirements)} ...", flush=True)
-                _tell(environment.name, environment.install())
+                _report(environment.name, environment.install())
     except KeyboardInterrupt:
         return 130
     return 0
 
 
 def _install_debian_package(package: str) -> str | None:
-    """None when it is installed, else why not."""
+    """None if it is installed, else the reason why not."""
     apt_get = shutil.which("apt-get")
     if apt_get is None:
-        return "there is no apt-get here; install it as your system does"
+        return "there is no apt-get here; install it with your system's package manager"
     if sys.platform == "win32" or os.geteuid() != 0:
-        return f"that takes root: apt-get install {package}"
-    # The second try is for a machine whose lists of packages are old or were never fetched.
-    refused = _run(apt_get, "install", "--yes", "--no-install-recommends", package)
-    if refused is None:
+        return f"needs root: apt-get install {package}"
+    # The second attempt is for a machine whose package lists are old or were never fetched.
+    failure = _run(apt_get, "install", "--yes", "--no-install-recommends", package)
+    if failure is None:
         return None
     _run(apt_get, "update")
     return _run(apt_get, "install", "--yes", "--no-install-recommends", package)
@@ -62,8 +62,8 @@ def _run(*command: str) -> str | None:
     return (done.stderr.strip().splitlines() or [f"{' '.join(command)} gave no reason"])[-1]
 
 
-def _tell(name: str, refused: str | None) -> None:
-    print(f"{name}: installed" if refused is None else f"{name}: NOT installed: {refused}", flush=True)
+def _report(name: str, failure: str | None) -> None:
+    print(f"{name}: installed" if failure is None else f"{name}: NOT installed: {failure}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Requesters and workers of the load that speak to a nats-server, in the shapes of Taskferry's.
+"""Requesters and workers of the load on nats-server, in the NATS client protocol (docs.nats.io, "NATS Protocol").
 
-Knows the NATS client protocol (docs.nats.io, "NATS Protocol") as far as request and reply need it: a requester
-listens on an inbox of its own and publishes with a reply subject, workers share the queue group `workers`.
+They use what request and reply need: a requester listens on its own inbox and publishes with a reply subject, workers
+share the queue group `workers`.
 """
 
 from abc import abstractmethod
@@ -29,7 +29,7 @@ class NatsConnection(Connection):
         """One MSG: `words` is its first line, `MSG subject sid [reply] size`."""
 
     def greet(self) -> None:
-        # The server handles these in order, so its PONG says that the subscription stands.
+        # The server handles these in order, so its PONG confirms the subscription.
         self.send(_CONNECT + self.subscription() + b"PING\r\n")
 
     def receive(self, buffer: bytearray, end: int) -> int:
@@ -60,7 +60,7 @@ class NatsConnection(Connection):
 
 
 class NatsRequester(NatsConnection):
-    """A requester with so many requests of `echo` in flight as the load says."""
+    """A requester that keeps the load's number of `echo` requests in flight."""
 
     __slots__ = ("_inbox", "_lanes", "_size_word")
 

@@ -1,8 +1,8 @@
-"""Requesters and workers of the load that speak to a RabbitMQ node.
+"""Requesters and workers of the load on a RabbitMQ node, in AMQP 0-9-1 (rabbitmq.com/amqp-0-9-1-protocol).
 
-Knows AMQP 0-9-1 (rabbitmq.com/amqp-0-9-1-protocol) as far as an echo needs it, and RabbitMQ's direct reply-to
-(rabbitmq.com/docs/direct-reply-to), its own recommendation for request and reply: an answer goes straight to the
-requester's channel, through no queue. Nothing is acknowledged or kept on disk, as with the other brokers here.
+Answers use direct reply-to (rabbitmq.com/docs/direct-reply-to), RabbitMQ's own recommendation for request and reply:
+they go straight to the requester's channel, without a queue. Nothing is acknowledged or stored on disk, as with the
+other brokers here.
 """
 
 from abc import abstractmethod
@@ -23,7 +23,7 @@ _NO_TABLE = b"\0\0\0\0"
 
 
 class Method:
-    """Class and method number of what is sent or expected, as they stand at the beginning of a method frame."""
+    """Class and method number of what is sent or expected, as at the beginning of a method frame."""
 
     START, START_OK = b"\0\x0a\0\x0a", b"\0\x0a\0\x0b"
     TUNE, TUNE_OK = b"\0\x0a\0\x1e", b"\0\x0a\0\x1f"
@@ -53,17 +53,17 @@ def frame(kind: Frame, channel: int, payload: bytes) -> bytes:
 
 
 def short_string(text: bytes) -> bytes:
-    """Up to 255 octets, their number first."""
+    """Up to 255 octets after a one-octet length."""
     return bytes([len(text)]) + text
 
 
 def long_string(text: bytes) -> bytes:
-    """The same with a number of four octets."""
+    """The same with a four-octet length."""
     return len(text).to_bytes(4, "big") + text
 
 
 def content(body: bytes, flags: int, properties: bytes) -> bytes:
-    """The header frame and as many body frames as it takes."""
+    """The header frame and as many body frames as needed."""
     head = b"\0\x3c\0\0" + len(body).to_bytes(8, "big") + flags.to_bytes(2, "big") + properties
     step = _FRAME_BYTES_MAX - _FRAME_HEAD_BYTES - 1
     bodies = (frame(Frame.BODY, 1, body[start : start + step]) for start in range(0, len(body), step))
@@ -78,7 +78,7 @@ def publish(routing_key: bytes) -> bytes:
 
 
 def consume(queue: bytes) -> bytes:
-    """The method frame that asks for what comes into `queue`, unacknowledged."""
+    """The method frame that consumes `queue` without acknowledgements."""
     no_ack = b"\x02"
     return frame(
         Frame.METHOD,
@@ -100,11 +100,11 @@ class RabbitmqConnection(Connection):
 
     @abstractmethod
     def prepared(self) -> bytes:
-        """What is sent once the channel is open; a ConsumeOk ends the preparations."""
+        """What is sent once the channel is open; a ConsumeOk completes the preparations."""
 
     @abstractmethod
     def take_message(self, properties: bytes) -> None:
-        """One whole message has come; its flags and properties, as on the wire."""
+        """One whole message has arrived; its flags and properties, as on the wire."""
 
     def greet(self) -> None:
         self.send(b"AMQP\0\0\x09\x01")

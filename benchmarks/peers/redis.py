@@ -1,9 +1,9 @@
-"""Requesters and workers of the load that speak to a redis-server: a list of requests, a channel for answers.
+"""Requesters and workers of the load on redis-server: a list of requests, a channel for answers.
 
-Knows RESP (redis.io/docs/latest/develop/reference/protocol-spec) as far as that needs it. It is the leanest pattern
-that a careful user would write: BLMPOP (Redis 7) takes all that waits in one command, where BRPOP takes one; PUBLISH
-hands an answer straight to a requester that subscribes, where a list of answers would take two commands more; and
-RESP3 lets that requester push its requests on the same connection.
+They speak RESP (redis.io/docs/latest/develop/reference/protocol-spec). It is the leanest pattern that a careful user
+would write: BLMPOP (Redis 7) takes all waiting requests in one command, BRPOP just one; PUBLISH hands an answer
+straight to a requester that subscribes, a list of answers would take two more commands; and RESP3 lets that requester
+push its requests on the same connection.
 """
 
 from secrets import token_hex
@@ -23,7 +23,7 @@ class RedisConnection(Connection):
     __slots__ = ()
 
     def refused(self, buffer: bytearray, position: int, end: int) -> None:
-        """The reply at `position` is none that the load expects."""
+        """Fails with the reply at `position`, which the load does not expect."""
         line = bytes(buffer[position : min(end, position + 200)])
         self.fail(f"redis-server: {line.decode(errors='replace').splitlines()[0]}")
 
@@ -75,7 +75,7 @@ class RedisRequester(RedisConnection):
                     self.send(message)
                 position = after
                 continue
-            # The answer to an RPUSH: how many wait in the list.
+            # The answer to an RPUSH: the length of the list.
             line_end = buffer.find(b"\r\n", position, end)
             if line_end < 0:
                 return position
@@ -131,7 +131,7 @@ class RedisWorker(RedisConnection):
                 case 0x2A:  # the * of an array: of name and requests, or of the requests
                     self._untaken_count = int(buffer[position + 1 : line_end])
                     position = line_end + 2
-                case 0x3A:  # the : of the answer to a PUBLISH: how many heard it
+                case 0x3A:  # the : of the answer to a PUBLISH: how many received it
                     position = line_end + 2
                 case 0x2B:  # the + of PONG
                     self.welcomed()

@@ -1,7 +1,4 @@
-"""What is measured round by round: one peer in one way, its results, and why there are none.
-
-Knows how a measurement may fail; knows nothing of what is measured.
-"""
+"""What is measured round by round: one peer in one way, its results, or why there are none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +18,7 @@ Round = TypeVar("Round", Measurement, Figures)
 
 @dataclass(slots=True)
 class Subject(Generic[Round]):
-    """A peer, and the case of it that is measured, which has its name.
+    """A peer, and the case of it that is measured, which includes its name.
 
     `absent` and `broken` say, in one line, why it has no further rounds: it is not installed, or it failed.
     """
@@ -38,11 +35,11 @@ class Subject(Generic[Round]):
 
     @property
     def label(self) -> str:
-        """What is measured, for people: `nats-server each`."""
+        """What is measured, human-readable: `nats-server each`."""
         return " ".join(map(str, self.case.values()))
 
     def run_round(self) -> str | None:
-        """What there is to tell of it; None for a subject that has been given up before."""
+        """A summary of the round; None for a subject that is absent or has failed before."""
         if self.absent is not None or self.broken is not None:
             return None
         try:

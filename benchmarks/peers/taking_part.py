@@ -1,6 +1,6 @@
-"""Results of peers as sections, and who took part: the versions of each, and why one has no figures.
+"""Results of peers as sections, and which took part: the versions of each, and why one has no figures.
 
-Knows the form of results; knows nothing of any one figure. Versions and reasons lie in the `about` of a section.
+Versions and reasons are in the `about` of a section.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from ..sections.section import Table
 from .subject import Round, Subject
 
 ABOUT_SHOWN: Final = ("versions", "left_out")
-"""What of `about` is shown by `tables`: `{peer: {part: version}}` and `{peer and case: reason}`."""
+"""The entries of `about` that `tables` shows: `{peer: {part: version}}` and `{peer and case: reason}`."""
 
 
 def section_results(subjects: Sequence[Subject[Round]], about: Mapping[str, Any]) -> SectionResults | None:
-    """All rounds of all subjects of one section, measured as `about` says; None where there is not one round."""
+    """All rounds of all subjects of one section, measured as `about` says; None if there is not one round."""
     versions: dict[str, dict[str, str]] = {}
     left_out: dict[str, str] = {}
     collection = Collection({**about, "versions": versions, "left_out": left_out})
@@ -32,7 +32,7 @@ def section_results(subjects: Sequence[Subject[Round]], about: Mapping[str, Any]
 
 
 def tables(measured: SectionResults) -> list[Table]:
-    """Versions of all who took part; who was left out and why, where there is one."""
+    """Versions of all that took part; the ones left out and why, if there are any."""
     versions = [
         (peer, ", ".join(f"{part} {version}" for part, version in parts.items()))
         for peer, parts in measured.about.get("versions", {}).items()

@@ -1,7 +1,4 @@
-"""What a request costs: every named load on the broker, on the floors and on the peers, in the same round.
-
-Knows loads and figures; knows nothing of wires.
-"""
+"""What a request costs: every named load on the broker, on the floors and on the peers, in the same round."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -73,7 +70,7 @@ def _cpu_ratios(results: SectionResults) -> Table:
         bases = [results.median("broker_cpu_us", load=named.beside, broker=other) for other in others]
         rows.append((named.name, named.meaning, number(cpu_us), *(ratio(cpu_us, base) for base in bases)))
     return Table(
-        "The broker's CPU per request in microseconds, and as a multiple of what the same load costs the others",
+        "The broker's CPU time per request in microseconds, and as a multiple of what the same load costs the others",
         ("load", "what", "CPU us", *(f"/ {other}" for other in others)),
         rows,
         text_columns=2,
@@ -110,7 +107,7 @@ def _absolute(results: SectionResults, named: NamedLoad) -> Table:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """Bars of CPU per request for each load that all have run, as multiples of the first floor's."""
+    """Bars of CPU time per request for each load that all have run, as multiples of the first floor's."""
     brokers = [TASKFERRY, *_others(results)]
     base = brokers[min(1, len(brokers) - 1)]
     names = [named.name for named in _loads(results) if named.beside == named.name]
@@ -134,8 +131,8 @@ SECTION: Final = Section(
     meaning=(
         "One broker process on one core, the load on another. A floor is a relay that does the least a broker can do: "
         "`tcp` cuts length-prefixed messages from a stream, `websockets` and `picows` are bare relays on these "
-        "libraries. Where the load differs only in what Taskferry alone knows of (encodings, commands), the others' "
-        "figures are those of the like load."
+        "libraries. If a load differs from another only in something that Taskferry alone has (encodings, commands), "
+        "the others' figures are those of that other load."
     ),
     measure=_measure,
     tables=_tables,

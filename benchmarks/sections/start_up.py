@@ -1,6 +1,6 @@
-"""How long programs take to start: wall time from their first instruction to their last word, or to being ready.
+"""How long programs take to start: wall time from their start to their exit, or until they are ready.
 
-Knows command lines and clocks; which imports cost what is `import_cost`'s.
+`import_cost` shows which imports take that time.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ BARE: Final = "python -c pass"
 
 
 class Program(NamedTuple):
-    """A command line; `ready_word` stands in the line that says that it is ready, None where it simply ends."""
+    """A command line; `ready_word` is in the line that says that it is ready, None if the program just ends."""
 
     name: str
     command: tuple[str, ...]
@@ -89,7 +89,7 @@ def _tables(results: SectionResults) -> list[Table]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """One bar a program."""
+    """One bar per program."""
     axes[0].barh(
         [str(row.case["program"]) for row in results.rows], [row.median("wall_ms") for row in results.rows]
     )
@@ -102,8 +102,8 @@ SECTION: Final = Section(
     title="How long it takes to start",
     meaning=(
         f"Wall time on one core, files in the system's cache; a round's figure is the median of {RUNS_COUNT} starts. "
-        "What an interpreter that does nothing takes is the floor. `python -m benchmarks.import_cost` tells which "
-        "imports take the rest."
+        "The floor is an interpreter that does nothing. `python -m benchmarks.import_cost` shows which imports take "
+        "the rest."
     ),
     measure=_measure,
     tables=_tables,

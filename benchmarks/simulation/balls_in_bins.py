@@ -54,12 +54,12 @@ EXPERIMENT: Final = Experiment(
     name="balls-in-bins",
     title="Balls in bins",
     meaning=(
-        "One look at a second candidate takes the highest pile from 9 to 4, and a third look only from 4 to 3: "
-        "sampling two is worth it, sampling more hardly. A strategy that sees all in-flight counts keeps the pile at 1."
+        "Sampling a second candidate lowers the highest pile from 9 to 4, a third one only from 4 to 3: two are worth "
+        "it, more hardly. A strategy that sees all in-flight counts keeps the pile at 1."
     ),
     parameters=[
         Parameter(
-            "bins and balls", f"{BINS_COUNT:,} each", "the size that the literature gives 9 / 4 / 3 for"
+            "bins and balls", f"{BINS_COUNT:,} each", "the size for which the literature gives 9 / 4 / 3"
         )
     ],
     run=run,

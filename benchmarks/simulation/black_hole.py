@@ -1,12 +1,13 @@
-"""A worker that fails every request at once is always idle, so the least loaded: without health it swallows everything.
+"""A worker that fails every request at once is always idle, so the least loaded: without health it gets everything.
 
-Its twin never answers at all. How many requests does each of them get before it is given none?
+Its twin never answers at all. How many requests does each of them get before it gets no more?
 """
 
 import random
 from collections.abc import Sequence
 from typing import Any, Final
 
+from taskferry.broker.core.request import Request
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 
 from .candidates import strategies_for
@@ -62,7 +63,7 @@ def _shares(
     counts = [0.0] * (int(duration_s / WINDOW_S) + 1)
     failed_count = 0
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         if worker is bad:
             counts[int((world.now - START_S) / WINDOW_S)] += 1
 
@@ -84,7 +85,7 @@ def _shares(
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Every strategy's share, over a shorter time."""
+    """The share with every strategy, over a shorter time."""
     return [
         Table(
             f"The black hole's share of requests in the first {OTHERS_DURATION_S:g} s, by strategy",
@@ -106,15 +107,19 @@ EXPERIMENT: Final = Experiment(
     name="black-hole",
     title="A black hole among ten workers",
     meaning=(
-        "A worker that fails at once is ejected after its first few failures, and after that gets one probe at each "
-        "growing interval. One that never answers costs no more than its slots, because they stay taken."
+        "A worker that fails at once is ejected after its first few failures, and then gets single probes at growing "
+        "intervals. One that never answers costs no more than its slots, because they stay taken."
     ),
     parameters=[
-        Parameter("workers", f"{WORKERS_COUNT} of concurrency {CONCURRENCY}, one of them bad", "the issue's"),
+        Parameter(
+            "workers",
+            f"{WORKERS_COUNT} of concurrency {CONCURRENCY}, one of them bad",
+            "a small fleet with one bad worker",
+        ),
         Parameter(
             "service", f"exponential, mean {SERVICE_S:g} s", "so short that a black hole could take thousands"
         ),
-        Parameter("load", f"{LOAD} of what the nine can do", "idle slots are there to be abused"),
+        Parameter("load", f"{LOAD} of what the nine can do", "leaves idle slots that a black hole can take"),
         Parameter("time", f"{DURATION_S:g} s, timeout {TIMEOUT_S:g} s", "five ejections of growing length"),
     ],
     run=run,

@@ -1,7 +1,4 @@
-"""What an experiment is: parameters, a pure run of one seed, and the bounds that every seed must keep.
-
-Knows the form that all experiments share. Must not know any one of them, nor how results are shown.
-"""
+"""What an experiment is: parameters, a pure run of one seed, and the bounds that every seed must keep."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +9,7 @@ INFINITY: Final = float("inf")
 
 
 class Parameter(NamedTuple):
-    """A value that was chosen, and why."""
+    """A chosen value, and the reason for it."""
 
     name: str
     value: str
@@ -21,7 +18,7 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`low <= figure <= high` must be true of every seed. A figure with neither is shown, and judged by the reader."""
+    """`low <= figure <= high` must hold for every seed. A figure with neither is shown for the reader to judge."""
 
     figure: str
     expected: str
@@ -33,7 +30,7 @@ class Bound:
 
     @property
     def text(self) -> str:
-        """The bound as people write it."""
+        """The bound, human-readable."""
         match self.low > -INFINITY, self.high < INFINITY:
             case True, True if self.low == self.high:
                 return f"= {number(self.low)}"
@@ -48,7 +45,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one seed gave: `figures` by name, which bounds and tables speak of, and `series` of numbers to draw."""
+    """The result of one seed: `figures` by name, for bounds and tables, and `series` of numbers to draw."""
 
     figures: dict[str, float]
     series: dict[str, list[float]] = field(default_factory=dict)
@@ -64,11 +61,10 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """`run(seed, scale)` depends on nothing else; a `scale` below 1 makes a shorter run with wider scatter,
-    which may leave out figures that have no bound.
+    """`run(seed, scale)` depends on nothing else; a `scale` below 1 makes a shorter run with more scatter,
+    which may omit figures without a bound.
 
-    `plot(axes, results)` draws on as many matplotlib axes as `plots_count`; it is the only part that needs matplotlib,
-    and gets its axes handed in.
+    `plot(axes, results)` draws on as many matplotlib axes as `plots_count`; it is the only part that needs matplotlib.
     """
 
     name: str
@@ -92,7 +88,7 @@ def broken(bounds: Sequence[Bound], result: Result) -> list[str]:
 
 
 def values_of(results: Sequence[Result], figure: str) -> list[float]:
-    """One figure over all seeds."""
+    """The values of one figure over all seeds."""
     return [result.figures[figure] for result in results]
 
 
@@ -111,7 +107,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def number(value: float) -> str:
-    """Three digits that count, without an exponent."""
+    """Three significant digits, without an exponent."""
     if value != value or abs(value) == INFINITY:  # noqa: PLR0124  the definition of NaN
         return "none"
     if value == int(value) and abs(value) < 1e6:

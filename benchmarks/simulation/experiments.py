@@ -1,4 +1,4 @@
-"""All experiments, in the order in which they are shown, and how a process of its own runs one seed of one."""
+"""All experiments, in the order in which they are shown, and how a child process runs one seed of one."""
 
 import signal
 import time
@@ -40,5 +40,5 @@ def run_one(name: str, seed: int, scale: float) -> tuple[Result, float]:
 
 
 def end_on_interrupt() -> None:
-    """Ctrl-C reaches every process: one that only computes ends at once, without a traceback."""
+    """Ctrl-C reaches every process: makes one that only computes end at once, without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""Twice the capacity for five minutes, then back to normal: how much useful work is done, and how soon is it over?
+"""Twice the capacity for five minutes, then back to normal: how much useful work is done, and how fast is recovery?
 
-"Useful" is a success before the deadline. The rules on trial are in `taskferry.broker.core.queue.overload`.
+"Useful" is a success before the deadline. The rules under test are in `taskferry.broker.core.queue.overload`.
 """
 
 import random
@@ -24,11 +24,11 @@ TIMEOUTS_S: Final = (0.5, 5.0, 30.0)
 GOODPUT_MIN: Final = 0.9
 RECOVERY_S_MAX: Final = 10.0
 NORMAL_SECONDS_COUNT: Final = 3
-"""Seconds in a row that must be normal before it counts as recovered."""
+"""Consecutive normal seconds after which it counts as recovered."""
 
 
 def run(seed: int, scale: float) -> Result:
-    """Goodput and recovery for each timeout, and what each second saw."""
+    """Goodput and recovery for each timeout, and the series second by second."""
     figures: dict[str, float] = {}
     series: dict[str, list[float]] = {}
     for timeout_s in TIMEOUTS_S:
@@ -47,12 +47,12 @@ def recovery_of(timeout_s: float) -> str:
 
 
 def shed_of(timeout_s: float) -> str:
-    """Those that were told to come back later."""
+    """The rejected requests."""
     return f"timeout {timeout_s:g} s: answered `overloaded`, share of the overload's requests"
 
 
 def expired_of(timeout_s: float) -> str:
-    """Those whose deadline passed."""
+    """The requests whose deadline passed."""
     return f"timeout {timeout_s:g} s: answered `timeout`, share of the overload's requests"
 
 
@@ -123,8 +123,8 @@ def _gaps(chance: random.Random, overload_s: float) -> list[float]:
 
 
 def _recovery_s(mean_waits: Sequence[float], ended: int) -> float:
-    """Seconds until the first of some seconds in a row whose requests waited, on average, no longer than those of the
-    worst second before the overload."""
+    """Seconds until the first of NORMAL_SECONDS_COUNT consecutive seconds whose requests waited, on average, no longer
+    than those of the worst second before the overload."""
     normal_s = max(mean_waits[: int(BEFORE_S)])
     for second in range(ended, len(mean_waits) - NORMAL_SECONDS_COUNT):
         if max(mean_waits[second : second + NORMAL_SECONDS_COUNT]) <= normal_s:
@@ -150,8 +150,8 @@ EXPERIMENT: Final = Experiment(
     name="overload",
     title="Twice the capacity for five minutes",
     meaning=(
-        "What cannot be done in time is refused early, and who is served is served fresh, so workers lose next to "
-        "nothing on work that nobody waits for any more. When the overload ends the line is gone within seconds."
+        "Requests that cannot be done in time are rejected early, and the others are served soon, so workers waste "
+        "next to nothing on results that are no longer needed. When the overload ends the line is gone within seconds."
     ),
     parameters=[
         Parameter(
@@ -162,16 +162,14 @@ EXPERIMENT: Final = Experiment(
         Parameter(
             "load",
             f"{NORMAL_LOAD}, then {OVERLOAD:g} for {OVERLOAD_S:g} s, then {NORMAL_LOAD}",
-            "the issue's",
+            "a clear overload, longer than every timeout",
         ),
-        Parameter(
-            "timeouts", "0.5, 5 and 30 s", "ten service times, a page that somebody looks at, and the default"
-        ),
+        Parameter("timeouts", "0.5, 5 and 30 s", "ten service times, a web page, and the default"),
         Parameter("requesters", f"{REQUESTERS_COUNT}, in turn", "none is over its own bound"),
         Parameter(
             "recovered",
-            f"{NORMAL_SECONDS_COUNT} seconds in a row with mean waits no longer than the worst second's before",
-            "one quiet second may be chance",
+            f"{NORMAL_SECONDS_COUNT} consecutive seconds with mean waits no longer than the worst second's before",
+            "a single quiet second may be random",
         ),
     ],
     run=run,
@@ -181,7 +179,7 @@ EXPERIMENT: Final = Experiment(
         for bound in (
             Bound(goodput_of(timeout_s), "near 1", low=GOODPUT_MIN),
             Bound(recovery_of(timeout_s), "a few seconds", high=RECOVERY_S_MAX),
-            Bound(shed_of(timeout_s), "the half that is too much"),
+            Bound(shed_of(timeout_s), "the excess half"),
             Bound(expired_of(timeout_s), "few"),
         )
     ],

@@ -1,6 +1,6 @@
-"""docs/simulation.md: what every experiment means, chose, measured and must keep.
+"""docs/simulation.md: the meaning, parameters, figures and bounds of every experiment.
 
-Knows the form of results. Must not know any one experiment, and changes no figure.
+It knows no experiment by name, and changes no figure.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from .experiment import Bound, Experiment, Result, Table, spread, values_of
 
 HEAD: Final = """# What the load balancing does, measured
 
-`make simulate` writes this page; no figure on it was typed in. A seeded discrete-event simulation drives the very
-strategies and the very core that the broker runs, with a simulated clock and without a network. Each bound below must
-be kept by every seed, or `make simulate` fails; `make test` runs each experiment smaller. One alone:
+`make simulate` generates this page. A seeded discrete-event simulation drives the same strategies and the same core
+that the broker runs, with a simulated clock and without a network. `make simulate` fails unless every seed keeps each
+bound below; `make test` runs each experiment at a smaller scale. To run a single one:
 `python -m benchmarks.simulation --only fairness --seeds 1`.
 
-Measured figures are medians over {seeds_count} seeds, with the range in brackets. A line without a bound is there to be
-read, not judged.
+Measured figures are medians over {seeds_count} seeds, with the range in brackets. A row without a bound is for
+information only.
 """
 
 

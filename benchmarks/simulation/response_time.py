@@ -1,7 +1,7 @@
-"""A hundred workers at 90 % load: what each strategy costs against one central queue.
+"""A hundred workers at 90 % load: what each strategy costs compared with one central queue.
 
-Workers queue by themselves, first in first out, and the strategy sees the exact in-flight counts, so what is compared
-is the choice and nothing else. Theory for many workers: central queue M/M/100 1.02 (Erlang C); power of two 2.61 in the
+Workers queue by themselves, first in first out, and the strategy sees the exact in-flight counts, so that only the
+choice is compared. Theory for many workers: central queue M/M/100 1.02 (Erlang C); power of two 2.61 in the
 limit (Mitzenmacher 2001) and a little more for a hundred; round robin near D/M/1's 5.2; random M/M/1's 1 / (1 - rho).
 """
 
@@ -46,7 +46,7 @@ def run(seed: int, scale: float) -> Result:
 
 
 def _responses(name: str, gaps: Sequence[float], demands: Sequence[float], seed: int) -> list[float]:
-    """What each request took from its arrival to its end."""
+    """How long each request took from its arrival to its end."""
     chance = random.Random(f"{seed} {name}").random
     strategy = strategy_of(name, chance)
     candidates = filled(strategy, WORKERS_COUNT)
@@ -90,7 +90,7 @@ def plot(axes: Sequence[Any], results: Sequence[Result]) -> None:
 
 
 _EXPECTED: Final = {
-    # Exact for the central queue; the others leave room for four standard deviations of a run of this length.
+    # Exact for the central queue; the others allow for four standard deviations of a run of this length.
     CENTRAL: Bound(CENTRAL, "1.02", 1.01, 1.04),
     "least_loaded": Bound("least_loaded", "1.06", 1.03, 1.10),
     "power_of_two": Bound("power_of_two", "2.67", 2.5, 2.85),
@@ -103,8 +103,8 @@ EXPERIMENT: Final = Experiment(
     title="Mean response at 90 % load",
     meaning=(
         "least_loaded, which knows every in-flight count, comes within a few hundredths of the ideal central queue, "
-        "even where workers queue by themselves. Sampling two costs more than twice as much, blind turns five times, "
-        "and chance ten times."
+        "even if workers queue by themselves. Sampling two costs more than twice as much, round robin five times, "
+        "and random ten times."
     ),
     parameters=[
         Parameter("workers", str(WORKERS_COUNT), "a large pool, as in the literature's tables"),
@@ -116,8 +116,8 @@ EXPERIMENT: Final = Experiment(
         ),
         Parameter(
             "requests",
-            f"{REQUESTS_COUNT:,} a strategy, the first tenth not counted",
-            "random's mean then scatters by 2 % from seed to seed",
+            f"{REQUESTS_COUNT:,} per strategy, the first tenth not counted",
+            "random's mean then varies by 2 % from seed to seed",
         ),
         Parameter(
             "affinity keys", f"{KEYS_COUNT:,}, equally frequent", "for consistent_hash; others ignore them"

@@ -1,12 +1,13 @@
-"""A worker becomes ten times slower, and later well again: how soon is it found, unloaded, and trusted again?
+"""A worker becomes ten times slower, and later recovers: how soon is it found, unloaded, and trusted again?
 
-It answers everything, and no failure tells on it: only its durations do (`taskferry.broker.core.health.speed`).
+It answers everything without failures: only its durations reveal it (`taskferry.broker.core.health.speed`).
 """
 
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from taskferry.broker.core.request import Request
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 
 from .candidates import strategies_for
@@ -25,7 +26,7 @@ END_S: Final = 220
 FAIR_SHARE: Final = 1 / WORKERS_COUNT
 SETTLED_S: Final = 10
 RUN_S: Final = 5
-"""So many seconds' mean share counts: one second's is chance."""
+"""The mean share over this many seconds counts: a single second is too random."""
 
 SPEED_FOUND: Final = 0.5
 TRUSTED_SHARE: Final = 0.8
@@ -40,7 +41,7 @@ TAIL_RATIO: Final = "p99 of all requests while slow, against before"
 
 
 def run(seed: int, scale: float) -> Result:
-    """Shares and times, strategy by strategy. A `scale` below 1 leaves strategies out, and no time."""
+    """Shares and times by strategy. A `scale` below 1 leaves out strategies, but shortens nothing."""
     shares, default_figures = _slowdown(STRATEGY_DEFAULT, seed)
     figures = dict(default_figures)
     for strategy in strategies_for(scale):
@@ -56,7 +57,7 @@ def figure_of(strategy: str, figure: str) -> str:
 
 
 def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
-    """The share of the worker, second by second, and what is made of it."""
+    """The share of the worker, second by second, and the figures from it."""
     chance = random.Random(f"{seed} slowdown")
     world = World(strategy, seed)
     workers = [SimulatedWorker(world, f"w{index}", concurrency=CONCURRENCY) for index in range(WORKERS_COUNT)]
@@ -65,7 +66,7 @@ def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
     sent_at: dict[str, float] = {}
     responses: tuple[list[float], list[float], list[float]] = ([], [], [])
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         second = int(world.now - START_S)
         all_counts[second] += 1
         counts[second] += worker is slow
@@ -104,7 +105,7 @@ def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
 
 
 def _seconds_until(values: Sequence[float], start: int, is_there: Callable[[float], bool]) -> float:
-    """How long after second `start` the first value is there; infinite where none is."""
+    """Seconds from `start` to the first value that satisfies `is_there`; infinite if there is none."""
     return next((float(at - start) for at in range(start, len(values)) if is_there(values[at])), float("inf"))
 
 
@@ -142,8 +143,8 @@ EXPERIMENT: Final = Experiment(
     name="slowdown",
     title="A worker becomes ten times slower, and well again",
     meaning=(
-        "Its durations give a slow worker away within seconds, and it keeps about the share that it can do, which is "
-        "enough to notice when it is well. Then it is given its share back, without anybody doing anything."
+        "Its durations reveal a slow worker within seconds. It keeps a small share, within what it can handle, which "
+        "is enough to detect when it has recovered. Then it gets its full share back, without any intervention."
     ),
     parameters=[
         Parameter(
@@ -154,13 +155,13 @@ EXPERIMENT: Final = Experiment(
         Parameter(
             "service",
             f"exponential, mean {SERVICE_S:g} s",
-            "scatters as much as its mean: hard to learn from",
+            "its deviation is as large as its mean: hard to learn from",
         ),
-        Parameter("load", str(LOAD), "there is room to leave a worker out"),
+        Parameter("load", str(LOAD), "there is room to leave out a worker"),
         Parameter(
             "time",
             f"slow from {SLOW_AT_S} s to {WELL_AT_S} s of {END_S} s",
-            "minute one; then longer than the broker remembers speed",
+            "after a minute; then longer than the broker remembers speed",
         ),
     ],
     run=run,
@@ -168,7 +169,7 @@ EXPERIMENT: Final = Experiment(
         Bound(BEFORE_SHARE, "0.1", 0.08, 0.12),
         Bound(UNLOADED, "at once, by its in-flight count", high=2.0),
         Bound(FOUND, "a few seconds", high=10.0),
-        Bound(SLOW_SHARE, "at most what it can do: 0.011", high=0.02),
+        Bound(SLOW_SHARE, "at most what it can handle: 0.011", high=0.02),
         Bound(TRUSTED, "within a minute", high=60.0),
         Bound(AFTER_SHARE, "0.1", 0.08, 0.12),
         Bound(TAIL_RATIO, "about 1"),

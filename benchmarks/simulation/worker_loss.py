@@ -1,7 +1,7 @@
-"""All workers lose their links within a second, and come back: is there a storm of retries?
+"""All workers lose their links within a second, and reconnect: is there a storm of retries?
 
-All requests are idempotent, so every one of them may be assigned anew. It happens again and again, as with a network
-that flaps, or a deployment that crashes its workers.
+All requests are idempotent, so every one of them may be retried. It happens repeatedly, as with a flapping network or a
+deployment that crashes its workers.
 """
 
 import random
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from taskferry.broker.core.delivery.budget import RESERVE_COUNT, TURN_S
+from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 
 from .experiment import Bound, Experiment, Parameter, Result
@@ -30,7 +31,7 @@ TIMEOUT_S: Final = 300.0
 ASSIGNMENTS_MAX: Final = 1.2
 RETRIES_SHARE_MAX: Final = CoreSettings().retries_share_max
 LOOK_SLACK_S: Final = 1.0
-"""The budget begins a new turn when it is looked at, which may be so much later."""
+"""The budget starts a new turn when it is next checked, which may be this much later."""
 
 ASSIGNMENTS: Final = "assignments for each request that was assigned"
 ASSIGNMENTS_ONE: Final = "assignments of one request, most"
@@ -41,7 +42,7 @@ LIVE_SHARE: Final = "live retries, share of live requests, most at any time"
 
 
 def run(seed: int, scale: float) -> Result:
-    """Assignments for each request, and how many retries there are within a short time at worst."""
+    """Assignments for each request, and the maximum number of retries within a short time."""
     chance = random.Random(f"{seed} loss")
     losses_count = max(2, round(LOSSES_COUNT * scale))
     end_s = losses_count * INTERVAL_S
@@ -54,7 +55,7 @@ def run(seed: int, scale: float) -> Result:
     retried_at: list[float] = []
     live_shares: list[float] = []
 
-    def assigned(request: Any, worker: SimulatedWorker) -> None:
+    def assigned(request: Request, worker: SimulatedWorker) -> None:
         assignments[request.call.request_id] += 1
         if request.retries_count > live_retries.get(request.call.request_id, 0):
             live_retries[request.call.request_id] = request.retries_count
@@ -103,12 +104,12 @@ def run(seed: int, scale: float) -> Result:
 
 
 def _count(times: Sequence[float], start: float, end: float) -> int:
-    """How many of the ordered times lie between the two, both included."""
+    """How many of the ordered times are between the two, inclusive."""
     return bisect_right(times, end) - bisect_left(times, start)
 
 
 def _excess(retried_at: Sequence[float], sent_at: Sequence[float]) -> float:
-    """By how many retries, at the worst moment, the latest turn's are over what the requests of two turns allow."""
+    """By how many retries the latest turn exceeds, at the worst moment, what the requests of two turns allow."""
     worst = 0.0
     for at in retried_at:
         requests_count = _count(sent_at, at - 2 * TURN_S - LOOK_SLACK_S, at)
@@ -135,25 +136,25 @@ EXPERIMENT: Final = Experiment(
     name="worker-loss",
     title="All workers are lost, and return",
     meaning=(
-        "The first workers to go leave their requests to the others, which soon are gone too: without a budget every "
-        "request would go round the whole fleet. With it few are assigned twice, and those that may not be retried are "
-        "told so at once."
+        "The requests of the first workers lost go to the others, which soon are lost too: without a budget every "
+        "request would go round the whole fleet. With it few are assigned twice, and those that may not be retried "
+        "fail at once."
     ),
     parameters=[
         Parameter(
             "workers",
             f"{WORKERS_COUNT} of concurrency {CONCURRENCY}",
-            "about 450 requests are at work when a loss comes",
+            "about 450 requests are running when a loss occurs",
         ),
         Parameter(
             "service, load",
             f"exponential, mean {SERVICE_S:g} s; {LOAD}",
-            "long work: more is lost than the budget lets return",
+            "long work: more is lost than the budget allows to retry",
         ),
         Parameter(
             "losses",
             f"{LOSSES_COUNT}, every {INTERVAL_S:g} s: all within {SPREAD_S:g} s, each for {AWAY_S:g} s",
-            "in reach of each other's retries, which is when storms begin",
+            "close enough for retries of one loss to meet the next, which is when storms start",
         ),
         Parameter("requests", f"all idempotent, timeout {TIMEOUT_S:g} s", "so that every one may be retried"),
     ],

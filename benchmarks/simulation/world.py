@@ -1,7 +1,7 @@
-"""The real core in a world of its own: a heap of events for time, and workers and requesters at its ports.
+"""The real core in a simulated world: a heap of events for time, and workers and requesters at its ports.
 
-Knows how time passes, how long work takes and who is answered. Every decision is the core's: nothing here chooses a
-worker, waits in line, retries or sheds. No message takes time, so that what is measured is the rules and not a network.
+Every decision is the core's: nothing here chooses a worker, queues, retries or rejects. No message takes time, so that
+the rules are measured and not a network.
 """
 
 import random
@@ -25,17 +25,17 @@ from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 
 START_S: Final = 1000.0
-"""What the clock says when a world begins."""
+"""The time at which a world starts."""
 COMMAND: Final = "work"
 TIMEOUT_S: Final = 3600.0
-"""Of requests whose experiment is not about deadlines."""
+"""For requests of experiments that are not about deadlines."""
 KEYS_COUNT: Final = 10_000
 DATA: Final = Raw(b"{}")
 DONE: Final = Raw(b"1")
 
 
 class World:
-    """One core, the time, and what each live request demands of its worker (seconds at slowness 1)."""
+    """One core, the time, and the demand of each live request (seconds of a worker at slowness 1)."""
 
     def __init__(self, strategy: str, seed: object, **settings: Any) -> None:
         chance = random.Random(f"{seed} {strategy}").random
@@ -43,23 +43,23 @@ class World:
         self.now = START_S
         self.demands: dict[str, float] = {}
         self.assigned: Callable[[Request, SimulatedWorker], None] = lambda request, worker: None
-        """Told of each assignment."""
+        """Notified of each assignment."""
         self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._events_count = 0
 
     def worker_moved(self, worker: Worker, before: WorkerState) -> None:
-        """What health does shows in the assignments."""
+        """Ignored: the assignments show what health does."""
 
     def overload_changed(self, route: Route) -> None:
-        """What overload does shows in the answers."""
+        """Ignored: the answers show what overload does."""
 
     def at(self, at: float, call: Callable[[Any], None], argument: Any = None) -> None:
-        """Events of one instant happen in the order in which they were asked for."""
+        """Events of the same time happen in the order of these calls."""
         self._events_count += 1
         heappush(self._events, (at, self._events_count, call, argument))
 
     def run(self, until: float = float("inf")) -> None:
-        """Let time pass, at most to `until`; without it, until all is answered and no event is left."""
+        """Let time pass, at most to `until`; without it, until every request is answered and no event is left."""
         core, events = self.core, self._events
         while True:
             event_at = events[0][0] if events else float("inf")
@@ -81,9 +81,9 @@ class World:
 class SimulatedWorker:
     """A worker and the core's port to it.
 
-    One that is `serial` works on one thing at a time, first in first out, whatever it was given, and cannot be
-    interrupted; any other works on all that it holds at once, and stops when it is told to. `slowness` multiplies what
-    work takes; one that has an `instant_failure` fails everything at once, with this text.
+    A `serial` one works on one assignment at a time, first in first out, and cannot be interrupted; any other works on
+    all its assignments concurrently, and stops on a cancel. `slowness` multiplies the duration of work; one that has an
+    `instant_failure` fails everything at once, with this text.
     """
 
     encoding = Encoding.JSON
@@ -110,14 +110,14 @@ class SimulatedWorker:
         self.join()
 
     def join(self) -> None:
-        """Connect, as new."""
+        """Connect as a new worker."""
         self._free_at = self._world.now
         self._holds = set()
         core = self._world.core
         self._session = core.worker_joined(self.worker_id, self._offer, self, "anonymous", self._world.now)
 
     def lose(self) -> None:
-        """The link breaks, and with it goes all that the worker held."""
+        """The link breaks, and the worker drops all its assignments."""
         self._holds = set()
         self._world.core.worker_left(self._session, self._world.now)
 
@@ -174,8 +174,8 @@ class SimulatedWorker:
 
 
 class SimulatedRequester:
-    """A requester and the core's port to it. `answered(request_id, outcome)` is told how each request ended: `success`
-    or an error code."""
+    """A requester and the core's port to it. `answered(request_id, outcome)` is called at the end of each request, with
+    `success` or an error code."""
 
     encoding = Encoding.JSON
 

@@ -1,9 +1,9 @@
 """Most loaded: the busiest worker that still has a free slot, so that idle machines can be switched off.
 
 A strategy is any object with the four methods of `taskferry.loadbalance.strategy.Strategy`. The broker makes one for
-each group of workers that serve the same commands. It adds a worker when that has a free slot, removes it when it is
-full, ejected or draining, and says when its load, weight or speed has changed: so `pick` never has to look for one that
-can take work. All calls come from one thread and must return at once, in O(1) or O(log workers).
+each group of workers that serve the same commands. It adds a worker that has a free slot, removes one that is full,
+ejected or draining, and reports a change of load, weight or speed: so `pick` never has to search for a worker that can
+take work. All calls come from one thread and must return at once, in O(1) or O(log workers).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from taskferry.loadbalance.strategy import Candidate
 
 
 class MostLoaded:
-    """Buckets of workers of equal load, as in `taskferry.loadbalance.least_loaded`; picks come from the highest."""
+    """Buckets of workers of equal load, as in `taskferry.loadbalance.least_loaded`; picks from the highest."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
         # `chance` is random.random in a broker, and seeded in a test. This strategy does not need it.
@@ -37,5 +37,5 @@ class MostLoaded:
     def pick(self, affinity: str | None) -> Candidate | None:
         if not self._buckets:
             return None
-        # Different loads are few: at most one more than a worker has slots.
+        # There are few different loads: at most one for each slot of a worker.
         return next(iter(self._buckets[max(self._buckets)]))

@@ -1,4 +1,4 @@
-"""What figures depend on is asked of the interpreter that runs the broker."""
+"""The conditions of a measurement come from the interpreter that runs the broker."""
 
 from importlib.metadata import version
 
@@ -7,8 +7,8 @@ from taskferry.broker.core import core
 from benchmarks.machine import about
 
 
-def test_it_tells_whether_the_hot_path_of_the_broker_is_compiled() -> None:
-    told = about()
+def test_it_reports_whether_the_hot_path_of_the_broker_is_compiled() -> None:
+    machine = about()
     is_source = core.__file__.endswith(".py")
-    assert told["broker_hot_path"] == ("plain Python" if is_source else "compiled")
-    assert told["broker_packages"]["taskferry"] == version("taskferry")
+    assert machine["broker_hot_path"] == ("plain Python" if is_source else "compiled")
+    assert machine["broker_packages"]["taskferry"] == version("taskferry")

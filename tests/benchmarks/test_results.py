@@ -1,4 +1,4 @@
-"""Results keep every round, targets are held against medians, and the page tells what was missed."""
+"""Results keep every round, targets are compared with medians, and the page reports what was missed."""
 
 import re
 
@@ -40,7 +40,7 @@ def verdict_of_the_first_target(results: Results) -> str:
     return targets_table(results).rows[0][-1]
 
 
-def test_the_rounds_of_a_case_come_together_in_order() -> None:
+def test_the_rounds_of_a_case_are_collected_in_order() -> None:
     results = collected({"wall_ms": 3.0}, {"wall_ms": 1.0}, {"wall_ms": 2.0})
     assert [dict(row.case) for row in results.rows] == [
         {"program": "counting", "turn": 1},
@@ -60,13 +60,13 @@ def test_a_file_of_results_is_read_as_it_was_written() -> None:
     assert from_text(text.encode())["idle"].rows == results["idle"].rows
 
 
-def test_of_a_figure_six_digits_are_kept() -> None:
+def test_six_digits_of_a_figure_are_kept() -> None:
     text = to_text({"start-up": collected({"wall_ms": 12.345678})})
     assert from_text(text.encode())["start-up"].rows[0].figures["wall_ms"] == [12.3457]
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"form": "another", "sections": {}}', b'{"sections": {}}'])
-def test_another_file_is_told_from_results(text: bytes) -> None:
+def test_any_other_file_is_recognised(text: bytes) -> None:
     with pytest.raises(ResultsUnreadable):
         from_text(text)
 
@@ -90,7 +90,7 @@ def test_a_ratio_to_nothing_is_not_measured() -> None:
     assert verdict_of_the_first_target(cost(10.0, 0.0)) == "not measured"
 
 
-def test_targets_have_texts_of_their_own() -> None:
+def test_targets_have_different_texts() -> None:
     texts = [target.text for target in TARGETS]
     assert len(set(texts)) == len(texts)
 
@@ -114,7 +114,7 @@ def test_the_page_shows_targets_first_and_sections_in_their_order() -> None:
     assert re.search(r"\| arq +\| redis task queue \| +1,234 \| +1\.00\.\.1,234 \| +2\.00 \|", text)
     assert re.search(r"\| arq +\| server 7\.0 \|", text)
     assert "beads 1.0" in text
-    # A table of its own says it; what figures depend on does not say it again.
+    # It has its own table; the table of conditions does not repeat it.
     assert text.count("it is not installed") == 1
 
 

@@ -1,4 +1,4 @@
-"""Every section of `make bench` runs, very short: what it says about time is not looked at."""
+"""Every section of `make bench` runs, very short: its times are not checked."""
 
 import math
 import re
@@ -38,7 +38,7 @@ def readings() -> list[Reading]:
 
 
 def check(section: str, results: Results, folder: Path) -> None:
-    """The figures are numbers, what targets are held against is among them, and all can be shown and drawn."""
+    """The figures are numbers, the targets find theirs among them, and all can be shown and drawn."""
     rows = results[section].rows
     values = [value for row in rows for rounds in row.figures.values() for value in rounds]
     assert values
@@ -60,7 +60,7 @@ def test_a_section_runs_and_is_shown(section: str, tmp_path: Path) -> None:
     check(section, quick(section, tmp_path), tmp_path)
 
 
-def test_all_that_is_installed_runs_under_the_same_load(tmp_path: Path) -> None:
+def test_every_installed_broker_runs_under_the_same_load(tmp_path: Path) -> None:
     results = quick("cost", tmp_path)
     check("cost", results, tmp_path)
     names = [one.name for one in contenders()]
@@ -96,7 +96,7 @@ def test_it_renders_the_page_from_a_file_without_measuring(tmp_path: Path) -> No
         (("--only", "start-up", "--broker-python", "{folder}/none"), r"^benchmarks: .*none does not start"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_an_error_is_one_clear_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "cookery.json").write_text(to_text({"cookery": SectionResults({}, [])}))
     done = run(*(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
@@ -112,7 +112,7 @@ def test_options_out_of_bounds_are_refused(arguments: tuple[str, ...]) -> None:
     assert "usage:" in done.stderr
 
 
-def test_a_broker_that_does_not_run_is_told_and_others_figures_are_kept(tmp_path: Path) -> None:
+def test_a_broker_that_does_not_run_is_reported_and_the_figures_of_others_are_kept(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(
         f'#!/bin/sh\n[ "$1" = -m ] && echo out of order && exit 3\nexec {sys.executable} "$@"\n'

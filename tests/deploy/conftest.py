@@ -1,4 +1,4 @@
-"""Real processes for the tests of deploy/: `programs` starts any, and they are gone when the test ends."""
+"""Real processes for the tests of deploy/: `programs` starts any, and ends them with the test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,6 @@ from tests.processes import Programs, programs_in
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Programs]:
-    """Starts processes that are gone when the test ends."""
+    """Starts processes that are ended with the test."""
     with programs_in(tmp_path) as programs:
         yield programs

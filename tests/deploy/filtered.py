@@ -1,9 +1,9 @@
-"""Runs a program as systemd does under SystemCallFilter= with SystemCallErrorNumber=EPERM: whatever system call is not
-among those that are allowed fails.
+"""Runs a program as systemd does under SystemCallFilter= with SystemCallErrorNumber=EPERM: any system call that is not
+allowed fails.
 
-python filtered.py FILE PROGRAM ARGUMENT...      FILE: the names of those allowed, one a line
+python filtered.py FILE PROGRAM ARGUMENT...      FILE: the names of those allowed, one per line
 
-Knows libseccomp's four calls (seccomp_init(3), seccomp_rule_add(3)), and nothing of the program.
+It uses libseccomp's four calls, see seccomp_init(3) and seccomp_rule_add(3).
 """
 
 import ctypes
@@ -17,7 +17,7 @@ LIBRARY: Final = "libseccomp.so.2"
 ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EPERM
 UNKNOWN: Final = -1
-"""What a name resolves to that this machine's libseccomp does not know."""
+"""The result for a name that this machine's libseccomp does not know."""
 
 
 def main(names_path: str, program: str, *arguments: str) -> None:
@@ -29,7 +29,7 @@ def main(names_path: str, program: str, *arguments: str) -> None:
         if number != UNKNOWN:
             library.seccomp_rule_add(context, ctypes.c_uint32(ALLOW), number, 0)
     if library.seccomp_load(context) != 0:
-        sys.exit("the kernel takes no filter")
+        sys.exit("the kernel accepts no filter")
     os.execv(program, [program, *arguments])
 
 

@@ -1,8 +1,5 @@
-"""A real Prometheus that scrapes one broker every second, with the project's own configuration and rules, and a clock
-for rules and alerts that runs faster: every duration in them is divided.
-
-Knows Prometheus' command line and its HTTP API; not what its answers ought to be.
-"""
+"""A real Prometheus that scrapes one broker every second, with the project's own configuration and rules. Its rules and
+alerts run faster: every duration in them is divided by SPEED."""
 
 import json
 import re
@@ -18,12 +15,12 @@ from tests.processes import PATIENCE_S, Broker, Hangs, Programs, wait_until
 from tests.unit.deploy.deployment import DEPLOY
 
 SPEED: Final = 30
-"""By how much durations are divided: [5m] is 10 s then, ten scrapes, and `for: 1m` two seconds."""
+"""The divisor of durations: [5m] becomes 10 s, ten scrapes, and `for: 1m` two seconds."""
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
-def hastened(rules: str) -> str:
-    """The text of a file of rules with each range and each `for` divided by SPEED."""
+def sped_up(rules: str) -> str:
+    """The text of a rule file with each range and each `for` divided by SPEED."""
 
     def divided(found: re.Match[str]) -> str:
         duration_ms = int(found["count"]) * SECONDS[found["unit"]] * 1000 // SPEED
@@ -34,7 +31,7 @@ def hastened(rules: str) -> str:
 
 
 class Prometheus:
-    """One on a free port, that scrapes `broker`."""
+    """A Prometheus on a free port that scrapes `broker`."""
 
     def __init__(self, programs: Programs, broker: Broker) -> None:
         folder = programs.folder / "prometheus"
@@ -50,7 +47,7 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(configuration, encoding="utf-8")
         for name in ("recording_rules.yml", "alert_rules.yml"):
             rules = (DEPLOY / "prometheus" / name).read_text(encoding="utf-8")
-            (folder / name).write_text(hastened(rules), encoding="utf-8")
+            (folder / name).write_text(sped_up(rules), encoding="utf-8")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._program = programs.start(
@@ -70,7 +67,7 @@ class Prometheus:
             return False
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The data of an answer of its HTTP API. Raises OSError where it answers with an error."""
+        """The data of an answer of its HTTP API. Raises OSError if it answers with an error."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             document = json.load(answer)
@@ -83,15 +80,15 @@ class Prometheus:
         return [(series["metric"], float(series["value"][1])) for series in result]
 
     def value(self, expression: str) -> float | None:
-        """The one value of `expression`; None where there is none."""
+        """The one value of `expression`; None if there is none."""
         found = self.query(expression)
         assert len(found) <= 1, f"{expression}: {found}"
         return found[0][1] if found else None
 
     def firing(self) -> set[tuple[str, str]]:
-        """The alerts that fire, as name and command; the command is empty where the alert has none.
+        """The alerts that fire, as name and command; the command is empty if the alert has none.
 
-        Without the one that tells of a late event loop: it is true of a machine on which many tests run at a time.
+        The alert on a late event loop is left out: it fires on a machine that runs many tests at once.
         """
         alerts = self.get("alerts")["alerts"]
         return {
@@ -103,7 +100,7 @@ class Prometheus:
     def wait_for(
         self, expression: str, is_right: Callable[[float], bool], timeout_s: float = PATIENCE_S
     ) -> None:
-        """Return once the value of `expression` is right; Hangs, with the last one, where that takes too long."""
+        """Return once the value of `expression` is right. Raises Hangs, with the last value, if that takes too long."""
         values: list[float | None] = [None]
 
         def look() -> bool:

@@ -1,8 +1,5 @@
-"""The example configurations of nginx and HAProxy made to run in a test: the real file with other ports, certificates
-and timeouts, and the real proxy before a real broker.
-
-Knows how the examples are written; what they must do is in test_proxies.py.
-"""
+"""The example configurations of nginx and HAProxy adapted to a test: the real file with other ports, certificates and
+timeouts, and the real proxy in front of a real broker."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -16,11 +13,11 @@ from tests.processes import Broker, Program, Programs, wait_until
 from tests.unit.deploy.deployment import DEPLOY
 
 Substitutions = Mapping[str, str]
-"""Regular expression to what takes its place. Each must be found: the example and this must not drift apart."""
+"""Regular expressions and their replacements. Each must match, so that the example and this do not drift apart."""
 
 
 class Certificates:
-    """A certificate authority of the test's own, and what it issued for 127.0.0.1, in files."""
+    """A certificate authority for the test, and the certificate that it issued for 127.0.0.1, in files."""
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
@@ -41,17 +38,17 @@ def port_of(url: str) -> str:
 
 
 def substituted(text: str, substitutions: Substitutions) -> str:
-    """`text` with each of them made."""
+    """`text` with each of the substitutions made."""
     for pattern, replacement in substitutions.items():
         text, count = re.subn(pattern, replacement, text)
-        assert count, f"nothing in the example is {pattern!r}"
+        assert count, f"nothing in the example matches {pattern!r}"
     return text
 
 
 def start_nginx(
     programs: Programs, broker: Broker, certificates: Certificates, port: int, timeouts: Substitutions
 ) -> Program:
-    """nginx with the example in its http block, as in /etc/nginx/conf.d/, and nothing else."""
+    """nginx with only the example in its http block, as in /etc/nginx/conf.d/."""
     folder = programs.folder / "nginx"
     folder.mkdir()
     example = (DEPLOY / "nginx" / "taskferry.conf").read_text(encoding="utf-8")
@@ -109,7 +106,7 @@ STARTS: Final[Mapping[str, Start]] = {"nginx": start_nginx, "haproxy": start_hap
 
 
 class Proxied:
-    """A broker behind a proxy. `worker_url` and `requester_url` are the proxy's, by TLS."""
+    """A broker behind a proxy. `worker_url` and `requester_url` are the proxy's, over TLS."""
 
     def __init__(self, programs: Programs, kind: str, timeouts: Substitutions) -> None:
         self.certificates = Certificates(programs.folder)
@@ -117,7 +114,7 @@ class Proxied:
         port = free_port()
         self.proxy = STARTS[kind](programs, self.broker, self.certificates, port, timeouts)
         wait_until(
-            lambda: is_listening(port) or self.proxy.exit_code is not None, f"{kind} takes connections"
+            lambda: is_listening(port) or self.proxy.exit_code is not None, f"{kind} accepts connections"
         )
         assert self.proxy.exit_code is None, self.proxy.stderr
         self.url = f"wss://127.0.0.1:{port}"

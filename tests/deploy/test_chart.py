@@ -1,5 +1,5 @@
-"""Helm lints and renders the chart, and what comes out is what Kubernetes takes, hangs together, and starts programs
-with options that they have."""
+"""Helm lints and renders the chart; Kubernetes accepts the rendered objects, they are consistent, and they start
+programs with options that exist."""
 
 import re
 from pathlib import Path
@@ -18,9 +18,9 @@ helm = pytest.importorskip("helm_python", reason="make test-deploy installs it")
 kubernetes = pytest.importorskip("kubernetes_validate", reason="make test-deploy installs it")
 
 KUBERNETES: Final = ("1.29", "1.37")
-"""Releases whose schemas the objects are held against: an old one that is still in use, and a current one."""
+"""Releases whose schemas validate the objects: an old one that is still in use, and a current one."""
 OPERATOR_KINDS: Final = {"ServiceMonitor", "PrometheusRule"}
-"""Kinds of the Prometheus operator: the schemas do not know them."""
+"""Kinds of the Prometheus operator: the schemas do not have them."""
 EVERYTHING: Final[dict[str, Any]] = {
     "imagePullSecrets": ["registry"],
     "broker": {
@@ -82,7 +82,7 @@ def arguments(template: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_helm_has_nothing_to_say_but_that_there_is_no_icon() -> None:
+def test_helm_reports_only_the_missing_icon() -> None:
     found = helm.lint(str(CHART))
     assert found["errors"] == []
     assert [message["error"] for message in found["messages"]] == ["icon is recommended"]
@@ -90,7 +90,7 @@ def test_helm_has_nothing_to_say_but_that_there_is_no_icon() -> None:
 
 @pytest.mark.parametrize("release", KUBERNETES)
 @pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
-def test_kubernetes_takes_every_object(values: dict[str, Any], release: str) -> None:
+def test_kubernetes_accepts_every_object(values: dict[str, Any], release: str) -> None:
     objects = rendered(values)
     assert objects
     for (kind, _), document in objects.items():
@@ -98,14 +98,14 @@ def test_kubernetes_takes_every_object(values: dict[str, Any], release: str) -> 
             kubernetes.validate(document, release, strict=True)
 
 
-def test_kubernetes_would_not_take_a_misspelt_field() -> None:
+def test_kubernetes_would_refuse_a_misspelt_field() -> None:
     document = rendered({})["Deployment", "demo-taskferry-broker"]
     document["spec"]["template"]["spec"]["terminationGraceSeconds"] = 5
     with pytest.raises(kubernetes.ValidationError, match="terminationGraceSeconds"):
         kubernetes.validate(document, KUBERNETES[1], strict=True)
 
 
-def test_each_variant_has_what_it_asks_for_and_nothing_else() -> None:
+def test_each_variant_has_exactly_what_it_selects() -> None:
     kinds = {name: sorted(kind for kind, _ in rendered(values)) for name, values in VARIANTS.items()}
     base = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"]
     assert kinds["broker alone"] == base
@@ -118,7 +118,7 @@ def test_each_variant_has_what_it_asks_for_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 @pytest.mark.parametrize("role", ["broker", "worker"])
-def test_the_program_takes_its_options_and_is_given_longer_than_it_needs_to_drain(
+def test_the_program_has_its_options_and_gets_longer_than_it_needs_to_drain(
     values: dict[str, Any], role: str
 ) -> None:
     template = pod(rendered(values), role)
@@ -127,7 +127,7 @@ def test_the_program_takes_its_options_and_is_given_longer_than_it_needs_to_drai
     assert template["spec"]["terminationGracePeriodSeconds"] >= options["grace"] + 5
 
 
-def test_the_settings_are_ones_that_a_broker_takes(tmp_path: Path) -> None:
+def test_a_broker_accepts_the_settings(tmp_path: Path) -> None:
     path = tmp_path / "broker.toml"
     path.write_text(rendered(EVERYTHING)["ConfigMap", "demo-taskferry-broker"]["data"]["broker.toml"])
     settings = Sources((BROKER,), path).read().settings(BROKER)
@@ -145,7 +145,7 @@ def test_a_changed_setting_restarts_the_broker() -> None:
 
 
 @pytest.mark.parametrize("role", ["broker", "worker"])
-def test_pods_are_found_by_all_that_look_for_them(role: str) -> None:
+def test_every_selector_finds_its_pods(role: str) -> None:
     objects = rendered(EVERYTHING)
     labels = pod(objects, role)["metadata"]["labels"].items()
     name = f"demo-taskferry-{role}"
@@ -161,7 +161,7 @@ def test_pods_are_found_by_all_that_look_for_them(role: str) -> None:
         assert selector["app.kubernetes.io/component"] == role
 
 
-def test_ports_are_the_brokers_own_and_probes_ask_for_what_it_answers() -> None:
+def test_ports_are_the_brokers_own_and_probes_use_paths_that_it_answers() -> None:
     objects = rendered({})
     (container,) = pod(objects, "broker")["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -180,7 +180,7 @@ def test_ports_are_the_brokers_own_and_probes_ask_for_what_it_answers() -> None:
     assert url == f"--broker=ws://demo-taskferry-broker:{defaults.worker_port}"
 
 
-def test_workers_and_prometheus_get_through_the_policy_to_their_ports_alone() -> None:
+def test_the_policy_lets_workers_and_prometheus_reach_only_their_ports() -> None:
     objects = rendered({})
     rules = objects["NetworkPolicy", "demo-taskferry-broker"]["spec"]["ingress"]
     peers = {rule["ports"][0]["port"]: rule["from"] for rule in rules}
@@ -192,7 +192,7 @@ def test_workers_and_prometheus_get_through_the_policy_to_their_ports_alone() ->
     assert peers["http"] == VALUES["networkPolicy"]["httpFrom"]
 
 
-def test_the_autoscaler_asks_for_metrics_that_the_adapter_gives_and_labels_that_the_scrape_sets() -> None:
+def test_the_autoscaler_uses_metrics_of_the_adapter_and_labels_of_the_scrape() -> None:
     objects = rendered(EVERYTHING)
     scaler = objects["HorizontalPodAutoscaler", "demo-taskferry-worker"]["spec"]
     assert scaler["scaleTargetRef"]["name"] == "demo-taskferry-worker"
@@ -226,7 +226,7 @@ def test_the_operators_rules_are_valid(tmp_path: Path) -> None:
     assert f"SUCCESS: {count} rules found" in said
 
 
-def test_nothing_runs_with_more_rights_than_it_needs() -> None:
+def test_nothing_runs_with_more_privileges_than_it_needs() -> None:
     for role in ("broker", "worker"):
         spec = pod(rendered(EVERYTHING), role)["spec"]
         assert spec["automountServiceAccountToken"] is False
@@ -248,6 +248,6 @@ def test_nothing_runs_with_more_rights_than_it_needs() -> None:
         ({"broker": {"enabled": False}}, "worker.broker is needed"),
     ],
 )
-def test_wrong_values_are_told(values: dict[str, Any], said: str) -> None:
+def test_wrong_values_are_reported(values: dict[str, Any], said: str) -> None:
     with pytest.raises(helm.HelmError, match=said):
         rendered(values)

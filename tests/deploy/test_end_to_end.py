@@ -1,5 +1,5 @@
-"""Broker, workers and a real Prometheus with the project's rules: what PromQL says is what was done to them. Requests
-go at a known rate, a worker is killed, the broker is killed, and the alerts fire that must and no others."""
+"""Broker, workers and a real Prometheus with the project's rules: PromQL shows what happened to them. Requests are sent
+at a known rate, a worker is killed, the broker is killed, and exactly the expected alerts fire."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ from typing import Final
 
 from taskferry.requester import BlockingRequester
 
-from tests.deploy.prometheus import SPEED, Prometheus, hastened
+from tests.deploy.prometheus import SPEED, Prometheus, sped_up
 from tests.deploy.tools import needed
 from tests.processes import Broker, Program, Programs, wait_until
 
 RATE: Final = 9.7
-"""Requests a second of each command, one after another: each must have ended when the next is due. No whole number, or
-every scrape would come at the same moment of a request."""
+"""Requests per second of each command, one after another: each must have ended when the next is due. Not an integer, or
+every scrape would fall into the same phase of a request."""
 NAP_S: Final = 0.06
 """How long the slow command takes: between the buckets of 50 and 100 ms."""
 TASKS: Final = """
@@ -38,7 +38,7 @@ async def nap(seconds: float) -> None:
 
 
 class Traffic(threading.Thread):
-    """Requests of one command at RATE until it is stopped, whatever becomes of them; `sent_count` of them."""
+    """Requests of one command at RATE until stopped, even if they fail; `sent_count` counts them."""
 
     def __init__(self, requester: BlockingRequester, command: str, data: dict[str, float]) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Traffic(threading.Thread):
 
 @contextmanager
 def traffic_to(broker: Broker) -> Iterator[dict[str, Traffic]]:
-    """RATE requests a second of each of the two commands."""
+    """RATE requests per second of each of the two commands."""
     with BlockingRequester(broker.requester_url) as requester:
         traffics = {
             "quick": Traffic(requester, "quick", {}),
@@ -82,13 +82,13 @@ def start_worker(programs: Programs, broker: Broker, name: str, which: str) -> P
 
 
 def about(expected: float, share: float = 0.15) -> Callable[[float], bool]:
-    """Is a value within `share` of `expected`?"""
+    """A check that a value is within `share` of `expected`."""
     return lambda value: abs(value - expected) <= share * expected
 
 
-def test_rules_are_hastened_and_otherwise_the_same() -> None:
+def test_rules_run_faster_and_are_otherwise_the_same() -> None:
     assert (
-        hastened("x[5m] > 2\nfor: 1m\n# in 15 minutes\n") == "x[10000ms] > 2\nfor: 2000ms\n# in 15 minutes\n"
+        sped_up("x[5m] > 2\nfor: 1m\n# in 15 minutes\n") == "x[10000ms] > 2\nfor: 2000ms\n# in 15 minutes\n"
     )
     assert SPEED == 30
 
@@ -146,7 +146,7 @@ def _healthy(prometheus: Prometheus) -> None:
 
     assert prometheus.value('sum(taskferry_workers{state="healthy"})') == 3
     assert prometheus.value("sum(taskferry_worker_slots)") == 24
-    # By Little's law: 9.7 a second that take 60 ms each are 0.58 at a time.
+    # Little's law: 9.7 per second that take 60 ms each are 0.58 in flight.
     prometheus.wait_for(
         'avg_over_time(taskferry_worker_in_flight{worker="napper"}[10s])', lambda count: 0.2 < count <= 1
     )
@@ -171,7 +171,7 @@ def _a_worker_is_gone(prometheus: Prometheus) -> None:
         ("TaskferryCommandWithoutWorkers", "nap"),
     }
     prometheus.wait_for_firing(expected, timeout_s=40)
-    # Those of the other command notice nothing.
+    # Requests of the other command are not affected.
     assert prometheus.value('command:taskferry_request_failures:ratio_rate5m{command="quick"}') == 0
     prometheus.wait_for('command:taskferry_requests:rate5m{command="quick"}', about(RATE))
 
@@ -182,13 +182,13 @@ def _it_is_back(prometheus: Prometheus) -> None:
 
 
 def _every_request_is_counted_once(prometheus: Prometheus, sent_counts: dict[str, int]) -> None:
-    """What was sent after the count was taken is at most one of each command."""
+    """At most one request of each command was sent after the count was taken."""
     for command, sent_count in sent_counts.items():
         ended = f'sum(taskferry_requests_total{{command="{command}"}})'
         prometheus.wait_for(ended, lambda count, sent=sent_count: sent <= count <= sent + 1)  # type: ignore[misc]  # a default in a lambda
 
 
-def test_no_workers_at_all_is_told(programs: Programs) -> None:
+def test_the_absence_of_all_workers_is_reported(programs: Programs) -> None:
     needed("prometheus")
     broker = programs.start_broker("--grace", "0")
     prometheus = Prometheus(programs, broker)

@@ -1,5 +1,5 @@
-"""What can be done of the image without an engine: hadolint reads the Dockerfile, what it installs installs and runs,
-its health check tells a broker from none, and the compose specification takes compose.yaml."""
+"""The image as far as it can be tested without an engine: hadolint checks the Dockerfile, its packages install and run,
+its health check detects a broker, and compose.yaml fits the compose specification."""
 
 import json
 import subprocess
@@ -18,11 +18,11 @@ from tests.unit.layout.source_tree import ROOT, package_roots
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_reports_nothing() -> None:
     assert run("hadolint", DOCKERFILE) == ""
 
 
-def test_hadolint_would_say_something(tmp_path: Path) -> None:
+def test_hadolint_would_report_an_error(tmp_path: Path) -> None:
     worse = tmp_path / "Dockerfile"
     worse.write_text("FROM python\nRUN cd /tmp && pip install click\n")
     said = run("hadolint", worse, is_successful=False)
@@ -30,8 +30,8 @@ def test_hadolint_would_say_something(tmp_path: Path) -> None:
     assert "DL3013" in said  # no version
 
 
-def test_what_the_build_installs_is_complete_and_runs(tmp_path: Path) -> None:
-    # The steps of the first stage, with a folder of the copied files for its context and this Python for its base.
+def test_the_build_installs_everything_that_it_needs_to_run(tmp_path: Path) -> None:
+    # The steps of the first stage, with a folder of the copied files as its context and this Python as its base.
     source = tmp_path / "source"
     source.mkdir()
     for name in (*package_roots(), "pyproject.toml", "setup.py", "README.md", "LICENSE"):
@@ -51,7 +51,7 @@ def test_what_the_build_installs_is_complete_and_runs(tmp_path: Path) -> None:
         assert "--requester-port" in program.stdout
 
 
-def test_the_health_check_tells_a_broker_from_none(programs: Programs) -> None:
+def test_the_health_check_detects_a_broker(programs: Programs) -> None:
     def is_healthy(port: int) -> bool:
         check = [part.replace(":8767/", f":{port}/") for part in command]
         return programs.start(*check).wait() == 0
@@ -84,9 +84,9 @@ def test_the_traffic_goes_through(programs: Programs) -> None:
     assert traffic.stdout == "success 100\n"
 
 
-def test_the_compose_specification_takes_it() -> None:
+def test_it_fits_the_compose_specification() -> None:
     compose_spec = pytest.importorskip("compose_spec", reason="make test-deploy installs it")
-    # By way of JSON: merge keys (<<) are YAML's own, and resolved by its reader.
+    # Via JSON: merge keys (<<) are YAML's own, resolved by its parser.
     document = read_yaml(DEPLOY / "docker" / "compose.yaml")
     compose_spec.PyCompose.from_json(json.dumps(document)).validate()
     document["services"]["broker"]["stop_grace"] = "15s"

@@ -1,5 +1,5 @@
-"""Requests through the real nginx and the real HAProxy, configured as the examples are, to a real broker: by TLS, with
-a worker behind the proxy too, and connections that carry nothing but heartbeats for longer than the proxy waits."""
+"""Requests through the real nginx and the real HAProxy, configured as in the examples, to a real broker: over TLS, with
+a worker behind the proxy too, and connections that carry only heartbeats for longer than the proxy's timeout."""
 
 import asyncio
 import json
@@ -17,9 +17,9 @@ from tests.integration.peers import eventually
 from tests.processes import PATIENCE_S, Program, Programs
 
 SHORTENED: Final[dict[str, Substitutions]] = {
-    # 6 s and 18 s: a little over the heartbeats' 4 s and 15 s, as the examples' 30 s and 60 s are far over them.
+    # 6 s and 18 s are a little over the heartbeats' 4 s and 15 s; the examples' 30 s and 60 s are far over them.
     "nginx": {r"(read|send)_timeout 30s": r"\1_timeout 6s", r"(read|send)_timeout 60s": r"\1_timeout 18s"},
-    # The two timeouts that would cut a connection if `timeout tunnel` did not take their place are the shortest.
+    # The two timeouts that would cut a connection if `timeout tunnel` did not replace them are the shortest.
     "haproxy": {r"(client|server) 30s": r"\1 3s", r"tunnel 30s": "tunnel 6s", r"tunnel 60s": "tunnel 18s"},
 }
 TOO_SHORT: Final[dict[str, Substitutions]] = {
@@ -49,7 +49,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_requests_and_workers_come_through(
+async def test_requests_and_workers_get_through(
     programs: Programs, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxied = Proxied(programs, kind, {})
@@ -57,7 +57,7 @@ async def test_requests_and_workers_come_through(
     monkeypatch.setenv("SSL_CERT_FILE", str(proxied.certificates.authority))
     async with Requester(proxied.requester_url) as requester:
         assert await requester.call("echo", {"message": "x"}) == "Echo: x"
-        # As large as it gets: many frames of TLS, and more than the proxy's buffers hold.
+        # The largest possible: many TLS records, and more than the proxy's buffers hold.
         large = "x" * 1_000_000
         assert await requester.call("echo", {"message": large}) == f"Echo: {large}"
         answers = await asyncio.gather(
@@ -74,7 +74,7 @@ async def test_requests_and_workers_come_through(
     assert worker.wait() == 0
 
 
-async def test_who_does_not_trust_the_certificate_is_told_so(programs: Programs, kind: str) -> None:
+async def test_a_client_that_does_not_trust_the_certificate_reports_it(programs: Programs, kind: str) -> None:
     proxied = Proxied(programs, kind, {})
     request = programs.start("-m", "taskferry.requester", "--broker", proxied.requester_url, "echo")
     assert request.wait() == 5
@@ -82,7 +82,7 @@ async def test_who_does_not_trust_the_certificate_is_told_so(programs: Programs,
     assert len(request.stderr.splitlines()) == 1
 
 
-async def test_nothing_but_the_two_paths_leads_inside(programs: Programs, kind: str) -> None:
+async def test_only_the_two_paths_are_forwarded(programs: Programs, kind: str) -> None:
     proxied = Proxied(programs, kind, {})
     trusting = ssl.create_default_context(cafile=str(proxied.certificates.authority))
     for path in ("/", "/metrics", "/worker/more", "/api/workers"):
@@ -102,7 +102,7 @@ async def test_heartbeats_keep_idle_connections(
     trusting = ssl.create_default_context()
     async with (
         Requester(proxied.requester_url) as requester,
-        # It sends no pings itself: the broker's alone must do.
+        # It sends no pings itself: the broker's must suffice.
         websockets.connect(proxied.requester_url, ssl=trusting, ping_interval=None) as plain,
     ):
         await requester.call("echo", {"message": "x"})

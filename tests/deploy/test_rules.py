@@ -1,4 +1,4 @@
-"""promtool reads the Prometheus files, and finds that each alert fires when it must and only then."""
+"""promtool checks the Prometheus files, and that each alert fires when it must and only then."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def test_the_configuration_and_its_rules_are_valid() -> None:
     assert "SUCCESS: 2 rule files found" in run("promtool", "check", "config", FOLDER / "prometheus.yml")
 
 
-def test_the_rules_do_what_their_tests_say() -> None:
+def test_the_rules_pass_their_tests() -> None:
     run("promtool", "test", "rules", FOLDER / "rule_tests.yml")
 
 

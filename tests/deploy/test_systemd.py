@@ -1,5 +1,5 @@
-"""systemd reads the units without a complaint and finds them well shut in; and broker and worker live under the
-filters of system calls that their units put over them."""
+"""systemd accepts the units and rates them well sandboxed; broker and worker run under the system call filters of their
+units."""
 
 import ctypes
 import re
@@ -17,13 +17,13 @@ from tests.processes import PATIENCE_S, Programs
 from tests.unit.deploy.test_systemd import PROGRAM, UNITS, directives
 
 EXPOSURE_MAX = 1.5
-"""systemd's own measure, from 0 (shut in) to 10 (everything open); up to 2 it is content. What is left of the broker is
-the network and the root of the file system."""
+"""systemd's own exposure level, from 0 (sandboxed) to 10 (everything open); up to 2 it is satisfied. What remains for
+the broker is the network and the root of the file system."""
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, Path]:
-    """The units as on a machine where the program is installed, if somewhere else: systemd looks whether it is."""
+    """The units with the path of an installed program: systemd checks that it exists."""
     program = needed("taskferry")
     units = {role: tmp_path / unit.name for role, unit in UNITS.items()}
     for role, path in units.items():
@@ -31,7 +31,7 @@ def installed(tmp_path: Path) -> dict[str, Path]:
     return units
 
 
-def test_systemd_reads_them_without_a_complaint(installed: dict[str, Path]) -> None:
+def test_systemd_accepts_them(installed: dict[str, Path]) -> None:
     assert run("systemd-analyze", "verify", "--man=no", *installed.values()).strip() == ""
 
 
@@ -42,18 +42,18 @@ def test_systemd_finds_a_misspelt_directive(installed: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("role", UNITS)
-def test_systemd_finds_them_well_shut_in(installed: dict[str, Path], role: str) -> None:
+def test_systemd_rates_them_well_sandboxed(installed: dict[str, Path], role: str) -> None:
     said = run("systemd-analyze", "security", "--offline=true", "--no-pager", installed[role])
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
     assert found, said
     assert float(found[1]) <= EXPOSURE_MAX, said
 
 
-# --- the filter of system calls ---
+# --- the system call filter ---
 
 
 def system_calls(group: str) -> set[str]:
-    """The system calls that systemd means by `@group`, groups within it included."""
+    """The system calls in systemd's `@group`, including nested groups."""
     words = [
         line.split()[0]
         for line in run("systemd-analyze", "syscall-filter", group).splitlines()[1:]
@@ -64,9 +64,9 @@ def system_calls(group: str) -> set[str]:
 
 
 def allowed_calls(role: str) -> set[str]:
-    """What the unit's SystemCallFilter= lines leave, read as systemd.exec(5) has them."""
+    """What the unit's SystemCallFilter= lines allow, interpreted as in systemd.exec(5)."""
     unit = directives(UNITS[role])
-    assert unit["SystemCallErrorNumber"] == ["EPERM"]  # else one that is refused kills the program
+    assert unit["SystemCallErrorNumber"] == ["EPERM"]  # otherwise a refused call kills the program
     calls: set[str] = set()
     for line in unit["SystemCallFilter"]:
         named = set().union(*(system_calls(group) for group in line.removeprefix("~").split()))
@@ -76,7 +76,7 @@ def allowed_calls(role: str) -> set[str]:
 
 @pytest.fixture
 def filter_of(tmp_path: Path) -> Callable[[set[str]], tuple[str, str]]:
-    """The arguments that put a program under a filter."""
+    """The arguments that run a program under a filter."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
@@ -97,7 +97,7 @@ def test_a_broker_serves_and_drains_under_its_filter(
     filtered = (*filter_of(allowed_calls("broker")), sys.executable)
     broker = programs.start(*filtered, "-m", "taskferry.broker", *ports)
     ready = broker.wait_for_stdout(r"workers (\S+)  requesters (\S+)  http (\S+)")
-    assert "Seccomp:\t2" in Path(f"/proc/{broker.pid}/status").read_text()  # it is under a filter indeed
+    assert "Seccomp:\t2" in Path(f"/proc/{broker.pid}/status").read_text()  # the filter is active
     worker = programs.start("-m", "taskferry.worker", "--broker", ready[1])
     worker.wait_for_stderr("connected")
     with BlockingRequester(ready[2]) as requester:

@@ -1,7 +1,4 @@
-"""Other people's programs that deploy/ is held against: found, or the test skips and says what is missing.
-
-Knows where programs are and how to run one to its end; nothing of what they check.
-"""
+"""Third-party programs that check deploy/: found, or the test is skipped and says what is missing."""
 
 import os
 import shutil
@@ -22,11 +19,11 @@ PACKAGES: Final = {
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
 }
-"""Which Debian package has the program. Others are installed beside pytest by `make test-deploy`."""
+"""The Debian package of each program. `make test-deploy` installs the others beside pytest."""
 
 
 def needed(program: str) -> str:
-    """Where `program` is; where it is not, the test is skipped with a word on how to get it."""
+    """The path of `program`; if there is none, skips the test and says how to install it."""
     beside_python = str(Path(sys.executable).parent)
     found = shutil.which(program, path=os.pathsep.join([beside_python, os.environ["PATH"], "/usr/sbin"]))
     if found is None:
@@ -37,7 +34,7 @@ def needed(program: str) -> str:
 
 
 def run(program: str, *arguments: str | Path, is_successful: bool = True) -> str:
-    """All that `program` prints; AssertionError, with that text, where it does not end as expected."""
+    """The output of `program`. Raises AssertionError, with that text, if it does not end as expected."""
     ended = subprocess.run(
         [needed(program), *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -52,13 +49,13 @@ def run(program: str, *arguments: str | Path, is_successful: bool = True) -> str
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, for programs that cannot pick one and say which."""
+    """A free port of 127.0.0.1, for programs that cannot pick one and report it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def is_listening(port: int) -> bool:
-    """Does somebody on 127.0.0.1 take connections there?"""
+    """Whether a program on 127.0.0.1 accepts connections on this port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -4,6 +4,6 @@ from benchmarks.simulation.balls_in_bins import EXPERIMENT
 from tests.simulation.checking import check
 
 
-def test_max_load_is_that_of_theory() -> None:
-    # 50,000 bins: of one choice the maximum grows with log n / log log n, so it is 8 here, and 9 of a million.
+def test_the_maximum_load_is_that_of_theory() -> None:
+    # With one choice the maximum grows with log n / log log n, so it is 8 for 50,000 bins, and 9 for a million.
     check(EXPERIMENT, seed=1, scale=0.05, wider={"d = 1 (random)": (6, 10)})

@@ -4,5 +4,5 @@ from benchmarks.simulation.fairness import EXPERIMENT
 from tests.simulation.checking import check
 
 
-def test_flood_waits_behind_itself() -> None:
+def test_a_flood_waits_behind_itself() -> None:
     check(EXPERIMENT, seed=1, scale=0.25, wider={})

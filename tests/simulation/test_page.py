@@ -1,4 +1,4 @@
-"""What is written about results: a broken bound is told where it is, and never hidden."""
+"""How results are reported: a broken bound is shown in its place, never hidden."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ EXPERIMENT = Experiment(
 )
 
 
-def test_a_bound_holds_on_both_of_its_ends_and_not_beyond() -> None:
+def test_a_bound_includes_both_of_its_ends() -> None:
     bound = Bound("x", "", 1.0, 2.0)
     assert [bound.holds(value) for value in (0.99, 1.0, 2.0, 2.01, float("nan"))] == [
         False,
@@ -55,5 +55,5 @@ def test_the_page_shows_median_and_range_and_every_verdict() -> None:
     ("value", "text"),
     [(3.0, "3"), (0.0123456, "0.0123"), (12345.6, "12,346"), (float("inf"), "none"), (float("nan"), "none")],
 )
-def test_numbers_read_well(value: float, text: str) -> None:
+def test_numbers_are_readable(value: float, text: str) -> None:
     assert number(value) == text

@@ -4,7 +4,7 @@ from benchmarks.simulation.response_time import EXPERIMENT
 from tests.simulation.checking import check
 
 
-def test_mean_responses_stand_in_the_order_of_theory() -> None:
+def test_mean_responses_are_in_the_order_of_theory() -> None:
     # A tenth of the run scatters three times as much.
     wider = {
         "central queue": (1.0, 1.08),

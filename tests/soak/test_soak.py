@@ -1,4 +1,4 @@
-"""A minute of what a broker must bear, and more seeds and walks than the ordinary tests take: `make soak`."""
+"""A minute of everything that a broker must handle, and more seeds and walks than in ordinary tests: `make soak`."""
 
 import asyncio
 import itertools
@@ -21,8 +21,8 @@ PLAIN_WORKER = str(Path(__file__).parents[1] / "integration" / "plain_worker.py"
 MIXED_S = 60.0
 WARM_S = 20.0
 RSS_GROWTH_BYTES_MAX = 8 * 1024 * 1024
-"""From the end of the warm-up to the end of the traffic, and again once all clients have gone: what one burst of the
-largest messages may leave behind in an allocator. A leak of a hundred bytes a request would show as far more."""
+"""From the end of the warm-up to the end of the traffic, and again once all clients have left: what one burst of the
+largest messages may leave behind in an allocator. A leak of a hundred bytes per request would be far more."""
 
 TestMoreWalksOnTheCore = CoreMachine.TestCase
 TestMoreWalksOnTheCore.settings = settings(max_examples=600, stateful_step_count=60, database=None)
@@ -72,7 +72,7 @@ async def test_mixed_good_and_bad_traffic_leaves_memory_flat_and_every_request_a
             sizes.append((elapsed_s, broker.rss_bytes()))
         ended.set()
         await running
-        # The lowest of ten seconds: the peaks are messages on their way.
+        # The lowest of ten seconds: the peaks are messages in transit.
         warm = min(size for at_s, size in sizes if WARM_S / 2 <= at_s <= WARM_S)
         end = min(size for at_s, size in sizes if at_s > MIXED_S - 10)
         await asyncio.sleep(2)
@@ -94,7 +94,7 @@ async def test_mixed_good_and_bad_traffic_leaves_memory_flat_and_every_request_a
 
 
 async def disturb(programs: Programs, broker: Broker) -> Broker:
-    """Everything that can happen to workers and to the broker, one after the other; the broker that runs at the end."""
+    """Everything that can happen to workers and to the broker, in turn; returns the broker that runs at the end."""
     names = (f"w{number}" for number in itertools.count())
     workers = [start_worker(programs, broker, next(names), 4) for _ in range(3)]
 
@@ -142,9 +142,7 @@ async def test_kill_stop_and_terminate_in_the_middle_of_traffic_with_every_reque
         ]
         disturbing = asyncio.create_task(disturb(programs, broker))
         running = asyncio.gather(*(client.run(ended) for client in clients))
-        running.add_done_callback(
-            lambda _: disturbing.cancel()
-        )  # a client has failed: its error is of interest
+        running.add_done_callback(lambda _: disturbing.cancel())  # a client has failed: raise its error
         try:
             broker = await disturbing
         finally:
@@ -170,6 +168,6 @@ async def test_kill_stop_and_terminate_in_the_middle_of_traffic_with_every_reque
             if outcome == "success":
                 assert runs[request_id] >= 1
             if outcome in {"no_available_workers", "shutting_down", "overloaded"}:
-                assert runs[request_id] == 0, f"{request_id} ran, and was told {outcome}"
+                assert runs[request_id] == 0, f"{request_id} ran, and its requester got {outcome}"
         assert (status["in_flight_count"], status["requester_count"]) == (0, 0)
         assert "Traceback" not in broker.stderr

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 TIMEOUT_S: Final = 5.0
 PATIENCE_S: Final = 20.0
-"""A request that has neither been answered nor lost its connection by then hangs, which must not be."""
+"""A request that has neither been answered nor lost its connection by then hangs, which must not happen."""
 RECONNECT_S: Final = 0.2
 
 BAD_FRAMES: Final[list[str | bytes]] = [
@@ -34,15 +34,15 @@ BAD_FRAMES: Final[list[str | bytes]] = [
     '{"type":"unheard-of"}',
     b"\x00\xff binary",
 ]
-"""Each is answered by one error, and the connection lives on."""
+"""Each gets one error, and the connection stays open."""
 FATAL_FRAMES: Final[list[str | bytes]] = ["x" * (1024 * 1024 + 1)]
-"""Each costs the connection."""
+"""Each closes the connection."""
 
 
 @dataclass(slots=True)
 class Account:
-    """What all clients together sent and got. `settled` counts requests by outcome; `lost` is one of them: its
-    connection ended first. `outcome_by_id` keeps them one by one."""
+    """Everything that all clients sent and got. `settled` counts requests by outcome, including `lost`: the connection
+    ended first. `outcome_by_id` has the outcome of each."""
 
     sent_count: int = 0
     errors_count: int = 0
@@ -56,7 +56,7 @@ class Account:
 
 
 class Client:
-    """One client. It keeps `in_flight_count` requests in flight, mixed with what is bad, and comes back when its
+    """One client. It keeps `in_flight_count` requests in flight, mixed with bad messages, and reconnects when its
     connection ends."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Client:
         self._ends = False
 
     async def run(self, ended: asyncio.Event) -> None:
-        """Until `ended`, and then until the last of its requests is settled."""
+        """Runs until `ended`, and then until the last of its requests is settled."""
         while not ended.is_set():
             try:
                 async with websockets.connect(self._url, max_size=None, close_timeout=1) as connection:
@@ -101,7 +101,7 @@ class Client:
                 if request_id in pending and response.get("code") != "duplicate_request_id":
                     self._check(response, pending.pop(request_id))
                 else:
-                    assert not response["success"], f"an answer that nobody waits for: {response}"
+                    assert not response["success"], f"an unexpected answer: {response}"
                     errors_due -= 1
                     self._account.errors_count += 1
         finally:
@@ -125,7 +125,7 @@ class Client:
         await connection.send(json.dumps(request))
 
     async def _do_something_bad(self, connection: ClientConnection, pending: dict[str, str]) -> int:
-        """The number of errors that it will be answered with."""
+        """Returns the number of errors that it will get."""
         what = self._random.random()
         if what < 0.2:
             await connection.send(self._random.choice(BAD_FRAMES))
@@ -141,7 +141,7 @@ class Client:
 
     def _check(self, response: Any, text: str) -> None:
         if response["success"]:
-            assert response["data"] == f"Echo: {text}", "somebody else's result"
+            assert response["data"] == f"Echo: {text}", "the result of another request"
         self._settle(response["request_id"], "success" if response["success"] else response["code"])
 
     def _settle(self, request_id: str, outcome: str) -> None:

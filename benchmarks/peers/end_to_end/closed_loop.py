@@ -1,7 +1,7 @@
 """The closed loop of a requester: first one request in flight, then many, each for a fixed time.
 
-Knows clocks and calls; knows nothing of any peer, nor of the process that it runs in. Every peer gets the same time,
-not the same number of requests: between the quickest and the slowest lies a factor of a hundred.
+Every peer gets the same time, not the same number of requests: the fastest is nearly a hundred times as fast as the
+slowest.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Pending = TypeVar("Pending")
 
 
 class WrongAnswer(Exception):
-    """A request was not answered with its data: whatever was measured, it was not the echo."""
+    """A request was not answered with its data, so the echo was not what was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Figures:
 
 
 async def measure(call: Callable[[], Awaitable[object]], plan: Plan) -> Figures:
-    """`call` sends one request and returns its answer; as many coroutines call it as are in flight."""
+    """`call` sends one request and returns its answer; one coroutine calls it for each request in flight."""
     await _await_first_answer(call)
     await _saturate(call, plan.warm_up_s, plan.in_flight_count)
     latencies_s: list[float] = []
@@ -66,7 +66,7 @@ async def measure(call: Callable[[], Awaitable[object]], plan: Plan) -> Figures:
 
 
 def measure_from_threads(call: Callable[[], object], plan: Plan, thread_count: int) -> Figures:
-    """`call` blocks until its answer is there; `thread_count` threads call it, each with one request in flight."""
+    """`call` blocks until it has its answer; `thread_count` threads call it, each with one request in flight."""
     await_first_answer(call)
     with ThreadPoolExecutor(thread_count) as threads:
         saturate = _Threads(call, threads, thread_count).saturate
@@ -77,7 +77,7 @@ def measure_from_threads(call: Callable[[], object], plan: Plan, thread_count: i
 
 
 def measure_pending(submit: Callable[[], Pending], wait: Callable[[Pending], object], plan: Plan) -> Figures:
-    """For clients whose `submit` returns at once with something to `wait` for: a window of them, the oldest first."""
+    """For clients whose `submit` returns at once with something to `wait` for: a window of those, the oldest first."""
 
     def call() -> object:
         return wait(submit())
@@ -107,7 +107,7 @@ def check(answer: object) -> None:
 
 
 def await_first_answer(call: Callable[[], object]) -> None:
-    """Returns once the worker is there: calls until an answer comes, through every error until the time is up."""
+    """Returns once the worker is up: calls until it gets an answer, ignoring every error until the time is up."""
     give_up_at = time.monotonic() + FIRST_ANSWER_TIMEOUT_S
     while True:
         try:
@@ -130,7 +130,7 @@ async def _await_first_answer(call: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _saturate(call: Callable[[], Awaitable[object]], duration_s: float, in_flight_count: int) -> int:
-    """How many answers came within `duration_s`; those that come after are awaited and not counted."""
+    """The number of answers within `duration_s`; later ones are awaited but not counted."""
     stop_at = time.perf_counter() + duration_s
 
     async def lane() -> int:
@@ -190,5 +190,5 @@ def _figures(latencies_s: list[float], request_count: int, plan: Plan, in_flight
 
 
 def _percentile(ordered: list[float], share: float) -> float:
-    # Nearest rank: the smallest value that at least `share` of all do not exceed.
+    # Nearest rank: the smallest value that at least `share` of all values do not exceed.
     return ordered[ceil(share * len(ordered)) - 1]

@@ -1,6 +1,6 @@
-"""Who is compared end to end: which server, which programs of its user, under which interpreter.
+"""What is compared end to end, one entry per peer: its server, the programs of its user and their interpreter.
 
-Knows one entry for each peer; the measuring knows none of them by name.
+Nothing else in the measurement names a peer.
 """
 
 import re
@@ -20,9 +20,9 @@ _HERE = "benchmarks.peers.end_to_end"
 
 @dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """One peer: `worker` and `requester` are arguments of its interpreter, `{address}` in them is the broker's.
+    """One peer: `worker` and `requester` are arguments of its interpreter, with `{address}` for the broker's.
 
-    `environment` is None for what runs under this interpreter.
+    `environment` is None for programs that run under this interpreter.
     """
 
     name: str
@@ -38,7 +38,7 @@ class EndToEnd:
         return sys.executable if self.environment is None else self.environment.python()
 
     def versions(self) -> dict[str, str]:
-        """What it is measured with: its server and the packages of its client. Raises Missing, CalledProcessError."""
+        """The versions of its server and of its client's packages. Raises Missing, CalledProcessError."""
         packages = {} if self.environment is None else self.environment.versions()
         return {"server": self.make_server().version(), **packages}
 

@@ -1,6 +1,7 @@
-"""How a program of a comparison learns what it shall do, and tells what it found.
+"""How a program of a comparison gets its task and reports its figures.
 
-Knows environment variables, because the modules that task queues load are given nothing else, and standard output.
+The task is in environment variables, because the modules that task queues load get nothing else; the report goes to
+standard output.
 """
 
 import asyncio
@@ -18,22 +19,22 @@ PLAN_VARIABLE = "TASKFERRY_BENCHMARK_PLAN"
 
 
 def broker_address() -> str:
-    """HOST:PORT of the broker, as this program's role sees it."""
+    """HOST:PORT of the broker for this program's role."""
     return os.environ[ADDRESS_VARIABLE]
 
 
 def plan() -> Plan:
-    """What a requester shall measure."""
+    """What a requester is to measure."""
     return Plan(**json.loads(os.environ[PLAN_VARIABLE]))
 
 
 def report(figures: Figures) -> None:
-    """The last line that a requester prints is what it measured."""
+    """Prints the figures, as the last line of a requester."""
     print(json.dumps(asdict(figures)), flush=True)
 
 
 def parse_report(printed: str) -> Figures:
-    """What `report` printed. Raises ValueError where it did not."""
+    """The figures that `report` printed. Raises ValueError if it did not."""
     lines = printed.strip().splitlines()
     if not lines:
         raise ValueError("it printed nothing")
@@ -45,6 +46,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     if sys.platform == "win32":
         asyncio.run(main)
     else:
-        import uvloop  # noqa: PLC0415  # only where a peer runs on it
+        import uvloop  # noqa: PLC0415  # only if a peer runs on it
 
         uvloop.run(main)

@@ -1,6 +1,6 @@
 """A Taskferry user's requester: `Requester.call` from coroutines, in JSON or MessagePack (the first argument).
 
-Defaults everywhere but for the event loop, which is uvloop, as for every other asyncio client here.
+All defaults except the event loop, which is uvloop, as for every other asyncio client here.
 """
 
 import sys

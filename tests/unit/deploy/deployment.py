@@ -1,5 +1,4 @@
-"""What lies in deploy/, read, and the commands and settings of Taskferry that it may name. Knows none of the rules held
-over them."""
+"""The files of deploy/, parsed, and the commands and settings of Taskferry that they may name."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -19,14 +18,14 @@ def read_yaml(path: Path) -> Any:
 
 
 def command_named(name: str) -> click.Command:
-    """`taskferry broker` and the like."""
+    """The click command of `taskferry broker` and the like."""
     command = taskferry.get_command(click.Context(taskferry), name)
     assert command is not None, f"there is no `taskferry {name}`"
     return command
 
 
 def parsed(arguments: list[str]) -> dict[str, Any]:
-    """What `taskferry ARGUMENTS` would run with: bounds are checked, nothing is run. Raises click.UsageError."""
+    """The options that `taskferry ARGUMENTS` would run with; checks bounds, runs nothing. Raises click.UsageError."""
     name, *rest = arguments
     return command_named(name).make_context(name, rest).params
 

@@ -1,5 +1,4 @@
-"""The PromQL that stands in deploy/, and which metrics and labels it names. Knows how an expression is written, and
-nothing of what the broker exports."""
+"""The PromQL in deploy/, and which metrics and labels it names."""
 
 import json
 import re
@@ -14,13 +13,13 @@ GIVEN_BY_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
 LABELS_OF_A_SCRAPE: Final = frozenset(
     {"job", "instance", "namespace", "service", "le", "worker_deployment", "alertname", "alertstate"}
 )
-"""Labels that do not come from the broker: those of the scrape, of histograms, of the chart's ServiceMonitor."""
+"""Labels that the broker does not set: those of the scrape, of histograms, of the chart's ServiceMonitor."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """One expression: where it stands, the metrics that it names, for each the labels that it selects by, and as
-    `grouping` the labels in by, without, on and ignoring."""
+    """One expression: where it is, the metrics that it names, for each the labels that it selects by, and as `grouping`
+    the labels in by, without, on and ignoring."""
 
     where: str
     text: str
@@ -29,7 +28,7 @@ class Query:
 
 
 def parse(where: str, text: str) -> Query:
-    """`text` taken apart: enough of PromQL for what stands in deploy/."""
+    """`text` parsed: enough of PromQL for what is in deploy/."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
     bare = re.sub(r"\[[^\]]*\]", "", bare)
     lists = re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", bare)

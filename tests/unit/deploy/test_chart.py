@@ -14,7 +14,7 @@ TEMPLATES = {path.name: path.read_text(encoding="utf-8") for path in (CHART / "t
 
 
 def paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """`broker.service.type` and the like, the maps between included."""
+    """`broker.service.type` and the like, including the maps in between."""
     for key, value in values.items():
         yield prefix + key
         if isinstance(value, dict):
@@ -27,14 +27,14 @@ def schema_paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
         yield from schema_paths(inner, f"{prefix}{key}.")
 
 
-def test_it_is_of_the_version_that_it_deploys() -> None:
+def test_its_version_is_the_version_that_it_deploys() -> None:
     assert read_yaml(CHART / "Chart.yaml")["appVersion"] == pyproject()["project"]["version"]
 
 
-def test_the_schema_knows_each_value_and_no_other() -> None:
+def test_the_schema_has_each_value_and_no_other() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     known = set(schema_paths(schema)) - {"global"}  # Helm itself puts `global` there
-    # Maps that are passed on as they are may hold anything; their defaults are not in the schema.
+    # Maps that are passed on unchanged may hold anything; their defaults are not in the schema.
     passed_on = {"resources", "requestersFrom", "httpFrom"}
     given = {path for path in paths(VALUES) if not passed_on & set(path.split(".")[:-1])}
     assert given == known
@@ -47,7 +47,7 @@ def test_the_templates_use_each_value_and_no_other() -> None:
     used = set(re.findall(r"\.Values\.([\w.]*\w)", text))
     known = set(paths(VALUES))
     assert used - known == {"broker.settings.strategies"}
-    # A template is handed the whole of these two.
+    # A template gets all of these two.
     used |= {
         f"{role}.{part}"
         for role in ("broker", "worker")

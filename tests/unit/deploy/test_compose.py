@@ -1,4 +1,4 @@
-"""compose.yaml: what it starts exists, is pinned, is let alone by the outside, and is given time to drain."""
+"""compose.yaml: what it starts exists, is pinned, cannot be reached from outside, and gets time to drain."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ def test_it_starts_a_broker_three_workers_traffic_prometheus_and_grafana() -> No
     assert SERVICES["worker"]["deploy"]["replicas"] == 3
 
 
-def test_images_of_others_are_pinned_to_a_release() -> None:
+def test_third_party_images_are_pinned_to_a_release() -> None:
     for name in set(SERVICES) - set(OURS):
         assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", SERVICES[name]["image"]), name
 
@@ -27,7 +27,7 @@ def test_ports_are_published_on_loopback_alone() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_what_is_mounted_is_there() -> None:
+def test_every_mounted_file_exists() -> None:
     for service in SERVICES.values():
         for mount in service.get("volumes", ()):
             source = mount.split(":")[0]
@@ -35,13 +35,13 @@ def test_what_is_mounted_is_there() -> None:
                 assert (FOLDER / source).exists(), source
 
 
-def test_prometheus_is_given_every_file_that_its_configuration_names() -> None:
+def test_prometheus_gets_every_file_that_its_configuration_names() -> None:
     mounted = {mount.split(":")[1] for mount in SERVICES["prometheus"]["volumes"]}
     for name in read_yaml(FOLDER / "prometheus.yml")["rule_files"]:
         assert f"/etc/prometheus/{name}" in mounted
 
 
-def test_prometheus_is_configured_as_beside_it_but_for_the_address_and_the_pace() -> None:
+def test_prometheus_has_the_usual_configuration_except_address_and_interval() -> None:
     here, there = read_yaml(FOLDER / "prometheus.yml"), read_yaml(DEPLOY / "prometheus" / "prometheus.yml")
     del here["global"], there["global"]
     for configuration in (here, there):
@@ -51,13 +51,13 @@ def test_prometheus_is_configured_as_beside_it_but_for_the_address_and_the_pace(
     assert here == there
 
 
-def test_the_programs_take_their_options_and_are_given_longer_than_they_need_to_drain() -> None:
+def test_the_programs_have_their_options_and_get_longer_than_they_need_to_drain() -> None:
     for name in ("broker", "worker"):
         grace_s = parsed(SERVICES[name]["command"])["grace"]
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= grace_s + 5
 
 
-def test_our_containers_have_no_rights_that_they_do_not_need() -> None:
+def test_our_containers_have_no_privileges_that_they_do_not_need() -> None:
     assert set(OURS) == {"broker", "worker", "traffic"}
     for service in OURS.values():
         assert service["read_only"]
@@ -65,7 +65,7 @@ def test_our_containers_have_no_rights_that_they_do_not_need() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_the_workers_health_check_is_python() -> None:
+def test_the_workers_health_check_is_valid_python() -> None:
     kind, program, option, text = SERVICES["worker"]["healthcheck"]["test"]
     assert (kind, program, option) == ("CMD", "python", "-c")
     ast.parse(text)

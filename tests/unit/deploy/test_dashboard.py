@@ -1,4 +1,4 @@
-"""The Grafana dashboard: whole, without a panel over another, and every query asked of the chosen data source."""
+"""The Grafana dashboard: complete, without overlapping panels, and every query uses the selected data source."""
 
 import itertools
 import re
@@ -10,13 +10,13 @@ BOARD = dashboard()
 PANELS = BOARD["panels"]
 
 
-def test_it_is_for_a_current_grafana_and_has_no_identity_of_somebody_elses() -> None:
+def test_it_is_for_a_current_grafana_and_has_no_foreign_identity() -> None:
     assert BOARD["schemaVersion"] >= 41  # Grafana 12
     assert BOARD["uid"] == "taskferry"
     assert "id" not in BOARD
 
 
-def test_panels_have_ids_of_their_own_and_do_not_lie_over_each_other() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     places = [(panel["title"], panel["gridPos"]) for panel in PANELS]
     for title, place in places:
@@ -29,7 +29,7 @@ def test_panels_have_ids_of_their_own_and_do_not_lie_over_each_other() -> None:
             or a["y"] + a["h"] <= b["y"]
             or b["y"] + b["h"] <= a["y"]
         )
-        assert apart, f"{one} lies over {other}"
+        assert apart, f"{one} overlaps {other}"
 
 
 def test_the_rows_are_there() -> None:
@@ -39,7 +39,7 @@ def test_the_rows_are_there() -> None:
     ]  # fmt: skip
 
 
-def test_every_panel_asks_the_chosen_data_source_and_has_a_unit() -> None:
+def test_every_panel_uses_the_selected_data_source_and_has_a_unit() -> None:
     for panel in PANELS:
         if panel["type"] == "row":
             continue
@@ -51,7 +51,7 @@ def test_every_panel_asks_the_chosen_data_source_and_has_a_unit() -> None:
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
 
 
-def test_the_variables_that_queries_use_are_there() -> None:
+def test_the_variables_that_queries_use_exist() -> None:
     own = {variable["name"] for variable in BOARD["templating"]["list"]}
     text = str(PANELS) + str(BOARD["templating"])
     used = set(re.findall(r"\$\{?([a-z]\w*)\}?", text))

@@ -1,4 +1,4 @@
-"""The Dockerfile, held to what hadolint cannot know of this project: what it copies, pins, and runs as."""
+"""The Dockerfile, checked for what hadolint cannot know of this project: what it copies, pins, and runs as."""
 
 import ast
 import json
@@ -26,20 +26,20 @@ def arguments(word: str) -> list[str]:
     return [rest.replace("\\ ", "") for instruction, rest in INSTRUCTIONS if instruction == word]
 
 
-def test_its_two_stages_stand_on_one_base_pinned_to_a_release() -> None:
+def test_its_two_stages_have_the_same_base_pinned_to_a_release() -> None:
     bases = [base.partition(" ")[0] for base in arguments("FROM")]
     assert len(bases) == 2
     assert len(set(bases)) == 1
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases[0])
 
 
-def test_it_runs_as_nobody_special() -> None:
+def test_it_runs_as_an_unprivileged_user() -> None:
     assert arguments("USER") == ["10001:10001"]
     last_copy = max(n for n, (word, _) in enumerate(INSTRUCTIONS) if word == "COPY")
     assert last_copy < [word for word, _ in INSTRUCTIONS].index("USER")
 
 
-def test_it_copies_the_whole_package_and_nothing_that_is_ignored() -> None:
+def test_it_copies_the_whole_package_and_no_ignored_file() -> None:
     copied = {source for rest in arguments("COPY") if "--from" not in rest for source in rest.split()[:-1]}
     assert copied >= set(package_roots())
     assert all((ROOT / source).exists() for source in copied)
@@ -57,7 +57,7 @@ def test_its_ports_and_variables_are_the_brokers() -> None:
     assert named <= variables_of("broker")
 
 
-def test_its_health_check_needs_nothing_but_python() -> None:
+def test_its_health_check_needs_only_python() -> None:
     (check,) = arguments("HEALTHCHECK")
     command = json.loads(check.partition("CMD ")[2])
     assert command[:2] == ["python", "-c"]
@@ -77,7 +77,7 @@ def test_its_requirements_pin_every_dependency_to_one_release_that_pyproject_acc
 
 
 def _closure(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
-    """All that `name` needs here, with what that needs."""
+    """`name` and all its dependencies here, recursively."""
     found: set[str] = {canonicalize_name(name)}
     for requirement in map(Requirement, distribution(name).requires or ()):
         is_needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})

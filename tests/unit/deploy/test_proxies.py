@@ -1,4 +1,4 @@
-"""The proxies' examples: they name the broker's ports, and give up no link before its heartbeats can have come."""
+"""The proxies' examples: they name the broker's ports, and cut no connection before its heartbeats can have arrived."""
 
 import re
 

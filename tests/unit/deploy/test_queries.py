@@ -1,9 +1,9 @@
-"""The parser of expressions finds what an expression names, for other tests rely on it."""
+"""The parser of expressions finds what an expression names; other tests rely on it."""
 
 from tests.unit.deploy.queries import parse, queries
 
 
-def test_metrics_are_found_with_the_labels_they_are_selected_by() -> None:
+def test_metrics_are_found_with_the_labels_that_select_them() -> None:
     query = parse(
         "here",
         'histogram_quantile(0.99, sum by (le, command) (rate(a_bucket{x=~"by|(z)",y!="{}"}[5m]))) '

@@ -1,4 +1,4 @@
-"""The Prometheus rules: what promtool does not look at."""
+"""The Prometheus rules: what promtool does not check."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.unit.deploy.queries import dashboard, rules
 ALERTS = [rule for rule in rules() if "alert" in rule]
 
 
-def test_every_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do() -> None:
+def test_every_alert_has_a_severity_a_cause_and_an_action() -> None:
     for alert in ALERTS:
         assert alert["labels"]["severity"] in {"warning", "critical"}, alert["alert"]
         assert set(alert["annotations"]) == {"summary", "description"}, alert["alert"]
@@ -26,7 +26,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
         for test in case.get("promql_expr_test", ()):
             for name in re.findall(r'alertname="(\w+)"', test["expr"]):
                 (fires if test["exp_samples"] else is_quiet).add(name)
-                # A case in which others, that must not fire, were there too.
+                # A case with other series for which it must not fire.
                 if test["exp_samples"] and len(case["input_series"]) > 1:
                     is_quiet.add(name)
     names = {alert["alert"] for alert in ALERTS}
@@ -34,7 +34,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
     assert is_quiet == names
 
 
-def test_what_counts_as_no_failure_are_success_and_what_its_requester_is_to_blame_for() -> None:
+def test_only_success_and_errors_of_the_requester_do_not_count_as_failures() -> None:
     texts = [rule["expr"] for rule in rules()]
     texts += [target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", ())]
     patterns = {found for text in texts for found in re.findall(r'outcome!~"([^"]*)"', text)}
@@ -42,7 +42,7 @@ def test_what_counts_as_no_failure_are_success_and_what_its_requester_is_to_blam
     assert [set(pattern.split("|")) for pattern in patterns] == [blameless | {"success", "requester_gone"}]
 
 
-def test_the_outcomes_that_are_asked_for_exist() -> None:
+def test_the_outcomes_that_queries_name_exist() -> None:
     named = {found for rule in rules() for found in re.findall(r'outcome="(\w+)"', rule["expr"])}
     assert named
     assert named <= set(REGISTRY)

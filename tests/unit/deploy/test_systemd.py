@@ -1,5 +1,5 @@
-"""The systemd units: options and variables that exist, time to drain, and the same hardening for both but where a
-worker runs somebody's handlers."""
+"""The systemd units: options and variables that exist, time to drain, and the same hardening for both except for what
+the handlers in a worker need."""
 
 import re
 import shlex
@@ -34,7 +34,7 @@ def environment(unit: dict[str, list[str]]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("role", UNITS)
-def test_it_runs_what_is_there_with_settings_that_exist(role: str) -> None:
+def test_it_runs_an_existing_command_with_settings_that_exist(role: str) -> None:
     unit = directives(UNITS[role])
     program, *arguments = shlex.split(unit["ExecStart"][0])
     assert (program, arguments[0]) == (PROGRAM, role)
@@ -44,22 +44,22 @@ def test_it_runs_what_is_there_with_settings_that_exist(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", UNITS)
-def test_it_is_given_longer_than_it_needs_to_drain(role: str) -> None:
+def test_it_gets_longer_than_it_needs_to_drain(role: str) -> None:
     unit = directives(UNITS[role])
     given = environment(unit).get("TASKFERRY_WORKER_GRACE")
     grace_s = float(given or parsed(shlex.split(unit["ExecStart"][0])[1:])["grace"])
     assert float(unit["TimeoutStopSec"][0]) >= grace_s + 5
-    assert unit["KillMode"] == ["mixed"]  # a worker's processes are told by their parent, not by systemd
+    assert unit["KillMode"] == ["mixed"]  # the parent stops a worker's processes, not systemd
 
 
 @pytest.mark.parametrize("role", UNITS)
-def test_wrong_settings_are_not_tried_again_and_all_else_is(role: str) -> None:
+def test_it_restarts_after_any_failure_except_wrong_settings(role: str) -> None:
     unit = directives(UNITS[role])
     assert unit["Restart"] == ["on-failure"]
     assert unit["RestartPreventExitStatus"] == ["2"]
 
 
-def test_the_worker_may_only_what_handlers_need_beyond_the_broker() -> None:
+def test_beyond_the_brokers_privileges_a_worker_has_only_those_that_handlers_need() -> None:
     broker, worker = (directives(UNITS[role]) for role in ("broker", "worker"))
     for unit in (broker, worker):
         assert unit["DynamicUser"] == unit["NoNewPrivileges"] == ["yes"]

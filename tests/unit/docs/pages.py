@@ -1,4 +1,4 @@
-"""The documents of the repository, as their tests read them: pages, fenced blocks, quoted code, links, headings."""
+"""The documents of the repository, parsed for their tests: pages, fenced blocks, quoted code, links, headings."""
 
 import re
 from functools import cache
@@ -34,7 +34,7 @@ class Page:
 
     @property
     def quoted(self) -> set[str]:
-        """What stands between single backticks."""
+        """The texts between single backticks."""
         return set(re.findall(r"`([^`\n]+)`", self.prose))
 
     @property
@@ -44,7 +44,7 @@ class Page:
 
     @property
     def anchors(self) -> set[str]:
-        """What a link may name after `#`: its headings, as GitHub spells them, and its own marks."""
+        """What a link may name after `#`: its headings, as GitHub spells them, and its explicit anchors."""
         titles = re.findall(r"^#+ (.+)$", self.prose, re.MULTILINE)
         headings = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
         return headings | set(re.findall(r'<a id="([\w-]+)">', self.prose))

@@ -1,4 +1,4 @@
-"""README.md stays short, and the documents' Python compiles, their commands and options are real."""
+"""README.md stays short; the documents' Python compiles, and their commands and options exist."""
 
 import ast
 import re
@@ -24,7 +24,7 @@ PYTHON = [
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_each_make_target_is_there(target: str) -> None:
+def test_each_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -34,7 +34,7 @@ def test_each_block_of_python_compiles(text: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "line"), COMMANDS)
-def test_each_command_and_option_is_real(name: str, line: str) -> None:
+def test_each_command_and_option_exists(name: str, line: str) -> None:
     context = click.Context(taskferry)
     first, *others = line.split()[1:]
     assert first in {"--help", "--version"} or taskferry.get_command(context, first) is not None
@@ -43,7 +43,7 @@ def test_each_command_and_option_is_real(name: str, line: str) -> None:
         if word.startswith("--"):
             assert word.partition("=")[0] in known
         elif (command := taskferry.get_command(context, word)) is not None:
-            # Behind `check-config FILE` another one may follow, with its own options.
+            # After `check-config FILE` another command may follow, with its own options.
             known = {"--help"}
             for parameter in command.params:
                 known.update(parameter.opts, parameter.secondary_opts)

@@ -1,4 +1,4 @@
-"""The guides to both SDKs give the numbers, names and codes that the code has."""
+"""The guides to both SDKs have the numbers, names and codes of the code."""
 
 import re
 
@@ -72,7 +72,7 @@ def test_every_exit_code_is_named() -> None:
     assert [int(code) for code, _ in listed] == list(exit_codes.MEANINGS)
 
 
-def test_what_a_context_offers_is_named() -> None:
+def test_the_members_of_a_context_are_named() -> None:
     for name in vars(Context):
         assert name.startswith("_") or f"`{name}" in WORKERS.text, name
 
@@ -82,7 +82,7 @@ def test_codes_that_do_not_count_against_a_worker_are_named() -> None:
         assert (f"`{code}`" in WORKERS.text) or REGISTRY[code].blame != "requester"
 
 
-def test_what_a_broker_that_stops_answers_is_named() -> None:
+def test_the_answers_of_a_stopping_broker_are_named() -> None:
     for code in ("shutting_down", "broker_stopped"):
         assert f"`{code}`" in UPGRADING.text
         assert REGISTRY[code].__name__ in UPGRADING.text

@@ -1,4 +1,4 @@
-"""Every relative link of every document leads to a file, and to a heading if it names one."""
+"""Every relative link of every document has a file as its target, and a heading if it names one."""
 
 import pytest
 
@@ -14,7 +14,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("source", "link"), LINKS)
-def test_a_link_leads_somewhere(source: Page, link: str) -> None:
+def test_a_link_has_a_target(source: Page, link: str) -> None:
     target, _, anchor = link.partition("#")
     path = (source.path.parent / target).resolve() if target else source.path
     assert path.exists()
@@ -26,7 +26,7 @@ def test_there_are_links_to_check() -> None:
     assert len(LINKS) > 100
 
 
-def test_each_page_of_docs_is_reached_from_its_index() -> None:
+def test_each_page_of_docs_is_linked_from_its_index() -> None:
     for folder in ("docs", "docs/decisions"):
         index = page(f"{folder}/README.md")
         linked = {(index.path.parent / link.partition("#")[0]).resolve() for link in index.links}

@@ -1,4 +1,4 @@
-"""docs/metrics.md lists every family as the code has it, and its sentences name the bounds that there are."""
+"""docs/metrics.md lists every family of the code, and its text names the code's bounds."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_the_families_of_the_process_are_named() -> None:
             assert re.search(rf"`{family.name}(_total|_info)?`|`{family.name}`", TEXT), family.name
 
 
-def test_closed_sets_are_whole() -> None:
+def test_closed_sets_are_complete() -> None:
     for refusal in RefusalReason:
         assert f"`{refusal.value}`" in TEXT
     for state in WorkerState:

@@ -22,7 +22,7 @@ CHECKED = [
 
 
 def cases(pattern: str) -> list[typing.Any]:
-    """Each thing quoted on these pages that has this form, with its page."""
+    """Each quoted text on these pages that has this form, with its page."""
     return [
         pytest.param(found, id=f"{checked.name}: {found}")
         for checked in CHECKED

@@ -1,4 +1,4 @@
-"""PROTOCOL.md is true: its examples are test vectors, its tables are the code's, its numbers too."""
+"""PROTOCOL.md is accurate: its examples are test vectors, its tables and numbers are those of the code."""
 
 import json
 import re
@@ -30,7 +30,7 @@ VECTORS = load()
 
 
 def sections(level: int) -> dict[str, str]:
-    """What stands under each heading of this level, up to the next one of the same or a higher level."""
+    """The text under each heading of this level, up to the next one of the same or a higher level."""
     parts = re.split(rf"^(#{{1,{level}}}) (.+)$", TEXT, flags=re.MULTILINE)
     return {
         title: body for marks, title, body in zip(*[iter(parts[1:])] * 3, strict=True) if len(marks) == level
@@ -92,7 +92,7 @@ def test_there_is_an_example_of_every_message() -> None:
 @pytest.mark.parametrize("position", range(len(EXAMPLES)))
 def test_every_example_is_a_test_vector(position: int) -> None:
     error = vector_of(*EXAMPLES[position]).error
-    if error is not None:  # a bad message stands before the answer to it
+    if error is not None:  # a bad message is followed by the answer to it
         _, direction, answer = EXAMPLES[position + 1]
         assert (direction, json.loads(answer)["error"]) == ("from_broker", error)
 
@@ -133,10 +133,10 @@ BOUNDS: dict[tuple[type[Struct], str], str] = {
     (messages.Result, "error"): f"cut at {limits.TEXT_LENGTH_MAX:,} characters",
     (messages.Result, "code"): f"1 to {limits.CODE_LENGTH_MAX} of `a-z 0-9 _`, the first a letter",
 }
-"""Bounds that are kept by other code than the decoder, or that need more words than the code."""
+"""Bounds that code other than the decoder checks, or that need more words than the code."""
 
 DEFAULTS: dict[tuple[type[Struct], str], str] = {
-    (messages.Request, "command"): "required",  # or it is one of the other messages
+    (messages.Request, "command"): "required",  # otherwise it is one of the other messages
     (messages.Request, "request_id"): "a UUID made by the broker",
     (messages.Request, "data"): "`{}`",
     (messages.Request, "timeout"): f"{limits.TIMEOUT_S_DEFAULT:g}",
@@ -146,7 +146,7 @@ DEFAULTS: dict[tuple[type[Struct], str], str] = {
     (messages.Result, "error"): f"`{errors.HandlerError.message}`",
     (messages.Result, "code"): f"`{errors.HandlerError.code}`",
 }
-"""Defaults that are filled in by other code than the decoder."""
+"""Defaults that code other than the decoder fills in."""
 
 
 def type_text(kind: inspect.Type) -> str:
@@ -260,7 +260,7 @@ def test_a_response_has_the_fields_that_are_listed() -> None:
     assert "five keys" in MESSAGES["Response"]
 
 
-def test_what_is_listed_of_a_delivery_is_all_that_there_is() -> None:
+def test_the_values_of_a_delivery_are_listed() -> None:
     (row,) = (row for row in table(MESSAGES["Response"]) if unquoted(row["field"]) == "delivery")
     assert re.findall(r"`(\w+)`:", row["meaning"]) == [errors.NOT_DELIVERED, errors.MAY_HAVE_RUN]
 
@@ -290,14 +290,14 @@ def test_the_envelope_of_the_worker_port_is_listed() -> None:
     assert listed["msg_id"]["bound"] == f"up to {limits.REQUEST_ID_LENGTH_MAX} characters"
 
 
-def test_every_message_of_the_worker_port_has_its_part() -> None:
+def test_every_message_of_the_worker_port_has_its_section() -> None:
     titles = " ".join(MESSAGES)
     for kind in (messages.FromWorker, messages.FromBroker):
         for message in kind.__args__:
             assert re.search(rf"\b{message.__struct_config__.tag}\b", titles)
 
 
-def test_what_a_name_may_be_made_of_is_the_pattern() -> None:
+def test_the_characters_of_a_name_are_those_of_the_pattern() -> None:
     (paragraph,) = re.findall(r"^#### Names\n\n(.+)$", TEXT, re.MULTILINE)
     length, _, letters = paragraph.partition(" characters of ")
     assert length == f"1 to {limits.NAME_LENGTH_MAX}"
@@ -327,7 +327,7 @@ def test_the_error_table_is_the_registry() -> None:
     ]
 
 
-def test_the_codes_that_a_worker_may_give_are_listed() -> None:
+def test_the_codes_that_a_worker_may_send_are_listed() -> None:
     (codes,) = re.findall(r"^`code`\s+is\s+one\s+of\s+([^.]+),\s+or\s+one\s+of", TEXT, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", codes)) == errors.WORKER_CODES
 
@@ -410,7 +410,7 @@ FACTS: list[tuple[str, *tuple[str, ...]]] = [
     ),
     ("Close codes", "close frame", f"{LINK.close_s_max:g} s"),
 ]
-"""A heading of the second level, and what one paragraph, list item or table row below it says together."""
+"""A heading of the second level, and texts that must be in one paragraph, list item or table row below it."""
 
 
 def passages(text: str) -> list[str]:
@@ -444,6 +444,6 @@ def test_there_are_two_diagrams_of_states() -> None:
     assert len(diagrams()) == 2
 
 
-def test_the_life_of_a_worker_is_the_cores_table() -> None:
+def test_the_states_of_a_worker_are_those_of_the_cores_table() -> None:
     steps = {(before.value, after.value) for (before, _), after in TRANSITIONS.items() if before is not after}
     assert diagrams()[0] == steps | {("[*]", "joining"), ("gone", "[*]")}

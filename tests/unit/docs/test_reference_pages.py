@@ -1,4 +1,4 @@
-"""docs/configuration.md and docs/log.md are what the sources declare, and say all of it."""
+"""docs/configuration.md and docs/log.md are what the sources declare, completely."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ PAGES = {"configuration.md": configuration_page, "log.md": log_page}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_is_as_it_would_be_written_now(name: str) -> None:
+def test_the_page_is_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name](), "run: make docs"
 
 
@@ -47,8 +47,8 @@ def test_every_module_of_events_is_on_the_page() -> None:
     assert found == set(EVENTS_OF.values())
 
 
-def test_nothing_is_logged_that_is_no_event() -> None:
-    # The transport tells of a defect of ours with its traceback; it has no events of its own.
+def test_only_events_are_logged() -> None:
+    # The transport logs a bug of ours with its traceback; it has no events.
     allowed = {"log/event.py", "transport/link.py"}
     plain = {
         path.relative_to(ROOT).as_posix()

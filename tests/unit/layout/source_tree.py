@@ -1,4 +1,4 @@
-"""The source tree as the layout tests see it. Knows paths and syntax trees, and none of the rules held over them."""
+"""The source tree for the layout tests: paths and syntax trees."""
 
 import ast
 import tomllib
@@ -42,13 +42,13 @@ def source_files() -> list[Path]:
 
 
 def all_python_files() -> list[Path]:
-    """Every Python file of the repository, tests and examples included, sorted."""
+    """Every Python file of the repository, including tests and examples, sorted."""
     unpackaged = (path for name in UNPACKAGED for path in _python_files(ROOT / name))
     return sorted([*source_files(), *unpackaged])
 
 
 def relative(path: Path) -> str:
-    """How a failure names a file."""
+    """The name of a file in a failure."""
     return path.relative_to(ROOT).as_posix()
 
 
@@ -58,7 +58,7 @@ def syntax_tree(path: Path) -> ast.Module:
 
 
 def absolute_imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of each absolute import in the file, inside functions too."""
+    """Line and dotted name of each absolute import in the file, including those inside functions."""
     for node in ast.walk(syntax_tree(path)):
         match node:
             case ast.Import(names=names, lineno=line):

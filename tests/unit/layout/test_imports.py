@@ -1,4 +1,4 @@
-"""How modules name each other: always as `taskferry...`, relative inside the package. Layers are import-linter's."""
+"""How modules name each other: always as `taskferry...`, relative inside the package. import-linter checks layers."""
 
 from tests.unit.layout.source_tree import (
     absolute_imports,
@@ -10,7 +10,7 @@ from tests.unit.layout.source_tree import (
 
 
 def test_no_package_is_imported_by_the_name_of_its_folder() -> None:
-    # It would work from the checkout, where the folders lie on the path, and nowhere else.
+    # It would work only from the checkout, where the folders are on the path.
     folders = set(package_roots())
     found = [
         f"{relative(path)}:{line} imports {name}, which is taskferry.{name}"
@@ -31,7 +31,7 @@ def test_imports_inside_the_package_are_relative() -> None:
     assert found == []
 
 
-def test_the_package_does_not_import_what_is_not_installed_with_it() -> None:
+def test_the_package_imports_only_what_is_installed_with_it() -> None:
     found = [
         f"{relative(path)}:{line} imports {name}"
         for path in source_files()

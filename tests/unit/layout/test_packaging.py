@@ -1,4 +1,4 @@
-"""What pyproject.toml and the link tree say about the packages equals the folders that are there."""
+"""pyproject.toml and the link tree name exactly the existing package folders."""
 
 import re
 from importlib.metadata import entry_points, version
@@ -44,7 +44,7 @@ def test_every_package_is_under_the_import_contracts_and_coverage() -> None:
     assert sorted(tool["coverage"]["run"]["source_dirs"]) == package_roots()
 
 
-def test_the_version_stands_in_pyproject_alone() -> None:
+def test_only_pyproject_has_the_version() -> None:
     declared = pyproject()["project"]["version"]
     assert version("taskferry") == declared
     copies = [

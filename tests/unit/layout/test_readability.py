@@ -1,4 +1,4 @@
-"""What a file owes its reader: a first paragraph, a name that says something, one idea that fits in the head."""
+"""What every file must have: a first paragraph, a name that says something, one idea that fits in one's head."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""Every coroutine here runs on asyncio's own loop and on uvloop; none may leave a link or an unhandled error behind."""
+"""Every coroutine here runs on asyncio's own loop and on uvloop; none may leave a link or an unhandled error."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 @pytest.fixture
 async def group() -> AsyncIterator[LinkGroup]:
-    """A group whose links are all gone when the test is over, without the event loop having had to complain."""
+    """A group whose links must all have ended after the test, without an unhandled error in the event loop."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     group = LinkGroup()
@@ -36,6 +36,6 @@ async def group() -> AsyncIterator[LinkGroup]:
 
 @pytest.fixture
 def still_group(group: LinkGroup) -> LinkGroup:
-    """A group that never looks at its links: only the test does, at the times that it says it is."""
+    """A group that never checks its links: only the test does, with the times that it passes."""
     group.close()
     return group

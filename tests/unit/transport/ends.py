@@ -1,4 +1,4 @@
-"""The ends of connections that tests hold: a receiver that remembers, a listening port, a peer of a bare socket."""
+"""Ends of connections for tests: a receiver that records, a listening port, a peer with a bare socket."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ from tests.unit.transport.waiting import WITHIN_S, until
 
 
 class Recorder:
-    """Remembers all that its link tells it."""
+    """Records everything that its link reports."""
 
     def __init__(self) -> None:
         self.links: list[Link] = []
@@ -53,14 +53,14 @@ class Recorder:
         return self.link
 
     async def closed(self) -> str:
-        """Why the link is gone; that is told once."""
+        """Why the link has closed; that is reported once."""
         await until(lambda: self.reasons)
         (reason,) = self.reasons
         return reason
 
 
 class Echo(Recorder):
-    """Sends every message back as it is, and says what it thinks of one of the wrong kind."""
+    """Sends every message back unchanged, and an error text for one of the wrong kind."""
 
     def messages_received(self, payloads: list[bytes]) -> None:
         super().messages_received(payloads)
@@ -158,7 +158,7 @@ def handshake(*lines: str, method: str = "GET", path: str = "/", version: str = 
 
 
 class RawPeer:
-    """A bare socket: writes what it is told to, reads only when it is told to, and never answers by itself."""
+    """A bare socket: writes and reads only on request, and never answers by itself."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -171,7 +171,7 @@ class RawPeer:
             await self._loop.sock_sendall(self.socket, data)
 
     async def read(self, size_max: int = 65536) -> bytes:
-        """What has arrived, up to `size_max` bytes; none at the end of the stream."""
+        """What has arrived, up to `size_max` bytes; empty at the end of the stream."""
         async with asyncio.timeout(WITHIN_S):
             return await self._loop.sock_recv(self.socket, size_max)
 
@@ -193,7 +193,7 @@ class RawPeer:
         return data
 
     async def read_frames(self, count: int = 1) -> list[Frame]:
-        """The next frames of a server. Raises EOFError where the stream ends before."""
+        """The next frames of a server. Raises EOFError if the stream ends before."""
         frames: list[Frame] = []
         while len(frames) < count:
             parser = Frame.parse(self._stream.read_exact, mask=False)
@@ -225,7 +225,7 @@ class RawPeer:
 async def raw_peer(port: Port, request: bytes | None = None) -> AsyncIterator[RawPeer]:
     """A bare socket connected to `port`, its handshake (`request`, or a plain one) done unless that is empty."""
     sock = socket.socket()
-    # Small, so that a peer that does not read is felt soon.
+    # Small, so that a peer that does not read has an effect soon.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
     peer = RawPeer(sock)
     try:
@@ -242,7 +242,7 @@ async def raw_peer(port: Port, request: bytes | None = None) -> AsyncIterator[Ra
 
 @asynccontextmanager
 async def raw_server(serve: Callable[[RawPeer], object]) -> AsyncIterator[str]:
-    """The URL of a port whose every connection is handed to the coroutine function `serve`, then closed."""
+    """The URL of a port that passes each connection to the coroutine function `serve`, then closes it."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     loop = asyncio.get_running_loop()

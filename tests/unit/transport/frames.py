@@ -1,4 +1,4 @@
-"""Frames as a peer might write them, right and wrong. Built by hand: what is tested must not make its own input."""
+"""Frames as a peer might write them, valid or not. Built by hand: the code under test must not make its own input."""
 
 import struct
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MASK = b"\x1f\x00\xa5\xff"
 
 @dataclass(frozen=True)
 class RawFrame:
-    """One frame on the wire. `declared_length` lies about its length and `length_size` bloats it, where given."""
+    """One frame on the wire. `declared_length` replaces its true length and `length_size` pads it, if given."""
 
     opcode: int
     payload: bytes = b""

@@ -1,4 +1,4 @@
-"""The owner of a port decides from the handshake: what it sees of it, and how it refuses."""
+"""The owner of a port decides from the handshake: what it sees of one, and how it refuses it."""
 
 import asyncio
 import ssl
@@ -53,7 +53,7 @@ async def test_a_refusal_is_answered_with_its_status_headers_and_text(group: Lin
     assert counts.handshakes_refused[refusal.reason] == 1
 
 
-async def test_a_client_of_ours_reports_the_status_and_the_text(group: LinkGroup) -> None:
+async def test_our_own_client_reports_the_status_and_the_text(group: LinkGroup) -> None:
     async with open_port(group, admit=lambda _: REFUSALS[403]) as port:
         with pytest.raises(ConnectError, match="403 origin: not allowed here"):
             await open_link(port.url, group)
@@ -83,13 +83,13 @@ async def test_it_sees_path_headers_origin_and_peer(group: LinkGroup) -> None:
     assert decided.certificate is None
 
 
-async def test_a_client_that_is_no_browser_has_no_origin(group: LinkGroup) -> None:
+async def test_a_client_other_than_a_browser_has_no_origin(group: LinkGroup) -> None:
     seen: list[HandshakeRequest] = []
     async with open_port(group, admit=seen.append) as port, raw_peer(port):
         assert seen[0].origin is None
 
 
-async def test_it_is_not_asked_about_what_is_no_websocket_handshake(group: LinkGroup) -> None:
+async def test_it_is_not_called_for_anything_but_a_websocket_handshake(group: LinkGroup) -> None:
     seen: list[HandshakeRequest] = []
     plain = b"GET / HTTP/1.1\r\nHost: broker\r\n\r\n"
     async with open_port(group, admit=seen.append) as port, raw_peer(port, plain) as peer:
@@ -97,7 +97,7 @@ async def test_it_is_not_asked_about_what_is_no_websocket_handshake(group: LinkG
     assert seen == []
 
 
-async def test_over_tls_it_sees_the_certificate_that_the_client_showed(group: LinkGroup) -> None:
+async def test_over_tls_it_sees_the_certificate_of_the_client(group: LinkGroup) -> None:
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.verify_mode = ssl.CERT_OPTIONAL

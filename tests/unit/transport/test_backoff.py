@@ -1,4 +1,4 @@
-"""The waits between attempts: growing, bounded, spread over the whole interval by chance."""
+"""The waits between attempts: growing, bounded, random over the whole interval."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Opening a link: a link or one clear error in bounded time, and a receiver that hears of success alone."""
+"""Opening a link: a link or one clear error in bounded time, and a receiver that is notified only of success."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ from tests.unit.transport.waiting import until
 
 
 def unused_port() -> int:
-    """A port that nobody listens on, since it was free a moment ago."""
+    """A port without a listener: it was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -55,7 +55,7 @@ NO_URLS = [
 
 
 @pytest.mark.parametrize("url", NO_URLS)
-async def test_what_is_no_url_will_never_be_one(group: LinkGroup, url: str) -> None:
+async def test_an_invalid_url_is_a_permanent_error(group: LinkGroup, url: str) -> None:
     error = await failed_connect(url, group)
     assert (
         str(error) == f"{without_secrets(url)!r} is not a URL of the form ws://HOST:PORT or wss://HOST:PORT"
@@ -72,14 +72,14 @@ def test_checking_a_url_raises_nothing_else(url: str) -> None:
         assert 0 <= check_url(url).port <= 65535
 
 
-async def test_nobody_listens(group: LinkGroup) -> None:
+async def test_there_is_no_listener(group: LinkGroup) -> None:
     error = await failed_connect(f"ws://127.0.0.1:{unused_port()}", group)
     assert str(error) == "connection refused"
     assert not error.is_permanent
 
 
-@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop does not ask Python's resolver
-async def test_nobody_listens_at_any_address(group: LinkGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop does not use Python's resolver
+async def test_there_is_no_listener_at_any_address(group: LinkGroup, monkeypatch: pytest.MonkeyPatch) -> None:
     port = unused_port()
 
     def two_addresses(*_: Any, **__: Any) -> list[Any]:
@@ -176,7 +176,7 @@ async def test_an_attempt_can_be_cancelled(group: LinkGroup) -> None:
         assert recorder.reasons == []
 
 
-async def test_a_link_that_was_opened_and_lost_is_the_receivers_to_know(group: LinkGroup) -> None:
+async def test_the_loss_of_an_open_link_is_reported_to_the_receiver(group: LinkGroup) -> None:
     async with open_port(group) as port:
         recorder, link = await open_link(port.url, group)
         assert recorder.link is link
@@ -184,7 +184,7 @@ async def test_a_link_that_was_opened_and_lost_is_the_receivers_to_know(group: L
         assert (await recorder.closed()).startswith("connection lost")
 
 
-async def test_a_port_that_is_taken_cannot_be_listened_on(group: LinkGroup) -> None:
+async def test_a_port_in_use_cannot_be_bound(group: LinkGroup) -> None:
     async with open_port(group) as port:
         with pytest.raises(OSError, match="in use"):
             await listen("127.0.0.1", port.number, lambda _: Recorder(), group, LinkSettings())

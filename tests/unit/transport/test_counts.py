@@ -1,4 +1,4 @@
-"""What all links of a port have carried, missed and refused, those that are gone included."""
+"""Counts of what all links of a port have carried, missed and refused, including those that have closed."""
 
 import contextlib
 import time
@@ -26,7 +26,7 @@ async def test_messages_and_bytes_of_all_links_add_up(group: LinkGroup) -> None:
         for number, (_, link) in enumerate(ends):
             for _ in range(number):
                 link.send(b"x" * 1000)
-            link.send(b"y" * 100_000)  # over what is joined into one write
+            link.send(b"y" * 100_000)  # more than is joined into one write
         await until(lambda: all(len(recorder.messages) == n + 1 for n, (recorder, _) in enumerate(ends)))
         for recorder, link in ends:
             link.close()
@@ -56,7 +56,7 @@ async def test_a_message_counts_as_sent_once_it_is_handed_over(still_group: Link
         assert counts.sent_count == 2
 
 
-async def test_a_heartbeat_is_missed_once_however_often_one_looks(still_group: LinkGroup) -> None:
+async def test_a_missed_heartbeat_counts_once_however_often_it_is_checked(still_group: LinkGroup) -> None:
     counts = LinkCounts()
     async with open_port(still_group, counts=counts) as port, raw_peer(port) as peer:
         link = await (await port.receiver()).opened()
@@ -88,7 +88,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_refused_handshake_is_counted_once_by_why(group: LinkGroup, name: str) -> None:
+async def test_a_refused_handshake_is_counted_once_by_its_reason(group: LinkGroup, name: str) -> None:
     request, refusal = REFUSED[name]
     counts = LinkCounts()
     async with open_port(group, counts=counts) as port, raw_peer(port, request) as peer:
@@ -122,14 +122,14 @@ async def test_connections_count_from_accept_to_their_end_or_refusal(group: Link
             await until(lambda: counts.connections_count == 1)
         async with raw_peer(port, b"GET / HTTP/1.1\r\n\r\n") as refused:
             await refused.read_all()
-            assert counts.connections_count == 1, "it is still there, and takes no place any more"
+            assert counts.connections_count == 1, "it is still connected, but no longer counts"
         opened.end_writing()
         await until(lambda: not counts.connections_count)
     await until(lambda: not group.links)
     assert counts.connections_count == 0
 
 
-async def test_and_one_that_is_never_finished(still_group: LinkGroup) -> None:
+async def test_a_handshake_that_is_never_finished_is_counted(still_group: LinkGroup) -> None:
     counts = LinkCounts()
     async with (
         open_port(still_group, counts=counts) as port,
@@ -142,7 +142,7 @@ async def test_and_one_that_is_never_finished(still_group: LinkGroup) -> None:
     assert counts.handshakes_refused[RefusalReason.TOO_SLOW] == 1
 
 
-async def test_who_leaves_by_himself_is_not_refused(group: LinkGroup) -> None:
+async def test_a_client_that_leaves_by_itself_is_not_refused(group: LinkGroup) -> None:
     counts = LinkCounts()
     async with open_port(group, counts=counts) as port, raw_peer(port, b"GET / HTTP/1.1\r\n") as peer:
         await until(lambda: group.links)
@@ -151,7 +151,7 @@ async def test_who_leaves_by_himself_is_not_refused(group: LinkGroup) -> None:
     assert not any(counts.handshakes_refused.values())
 
 
-async def test_turns_are_told_with_when_they_began_and_ended() -> None:
+async def test_turns_are_reported_with_their_start_and_end() -> None:
     turns: list[tuple[float, float]] = []
     group = LinkGroup(lambda began_at, ended_at: turns.append((began_at, ended_at)))
     async with open_port(group, make_receiver=Echo) as port:
@@ -161,7 +161,7 @@ async def test_turns_are_told_with_when_they_began_and_ended() -> None:
         link.send(b"to the port and back")
         assert turns == [], "it ends when all has been handed over"
         await until(lambda: recorder.messages)
-        await until(lambda: len(turns) >= 3)  # the sending, the echo, and the read that brings it
+        await until(lambda: len(turns) >= 3)  # the send, the echo, and the read of it
         assert before <= turns[0][0]
         assert all(began_at <= ended_at for began_at, ended_at in turns)
         assert [ended_at for _, ended_at in turns] == sorted(ended_at for _, ended_at in turns)
@@ -179,7 +179,7 @@ class Slow(Echo):
 
 
 @pytest.mark.parametrize("receiver", [Echo, Slow])
-async def test_a_turn_lasts_as_long_as_the_loop_is_held_up_in_it(receiver: type[Echo]) -> None:
+async def test_a_turn_lasts_as_long_as_it_blocks_the_loop(receiver: type[Echo]) -> None:
     turns: list[float] = []
     group = LinkGroup(lambda began_at, ended_at: turns.append(ended_at - began_at))
     async with open_port(group, make_receiver=receiver) as port:

@@ -1,4 +1,4 @@
-"""How links end, on purpose and otherwise, and that both sides are told the true reason."""
+"""How links end, on purpose or not, and that both sides get the true reason."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ async def test_a_client_closes_after_what_it_has_sent(group: LinkGroup) -> None:
         assert receiver.messages == [b"last words"]
 
 
-async def test_the_first_reason_is_the_one_that_is_told(group: LinkGroup) -> None:
+async def test_the_first_reason_is_the_one_reported(group: LinkGroup) -> None:
     async with open_port(group) as port:
         recorder, link = await open_link(port.url, group)
         link.close(1000, "first")
@@ -51,14 +51,14 @@ async def test_the_first_reason_is_the_one_that_is_told(group: LinkGroup) -> Non
         assert recorder.reasons == ["first"]
 
 
-async def test_what_is_sent_too_late_never_counts_as_written(group: LinkGroup) -> None:
+async def test_a_message_sent_too_late_never_counts_as_written(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         receiver = await port.receiver()
         link = await receiver.opened()
         assert link.send(b"in time") == 1
         link.close(1000, "bye")
         number = link.send(b"late")
-        await peer.write(frames.ping())  # its pong is written, and must not seem to carry the message
+        await peer.write(frames.ping())  # its pong is written, and must not count as the message
         seen = await peer.read_frames(3)
         assert [frame.opcode for frame in seen] == [Opcode.TEXT, Opcode.CLOSE, Opcode.PONG]
         assert number > link.written_count == 1
@@ -79,7 +79,7 @@ async def test_a_reason_is_cut_to_what_a_close_frame_can_hold(group: LinkGroup) 
 
 
 @pytest.mark.parametrize("is_client", [False, True])
-async def test_abort_drops_the_connection_without_a_word(group: LinkGroup, is_client: bool) -> None:
+async def test_abort_drops_the_connection_without_a_close_frame(group: LinkGroup, is_client: bool) -> None:
     async with open_port(group) as port:
         recorder, _ = await open_link(port.url, group)
         receiver = await port.receiver()
@@ -89,7 +89,7 @@ async def test_abort_drops_the_connection_without_a_word(group: LinkGroup, is_cl
         assert (await left.closed()).startswith("connection lost")
 
 
-async def test_a_peer_that_vanishes_is_noticed(group: LinkGroup) -> None:
+async def test_a_vanished_peer_is_detected(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         receiver = await port.receiver()
         await receiver.opened()
@@ -97,7 +97,7 @@ async def test_a_peer_that_vanishes_is_noticed(group: LinkGroup) -> None:
         assert (await receiver.closed()).startswith("connection lost")
 
 
-async def test_a_peer_that_ends_its_stream_is_gone(group: LinkGroup) -> None:
+async def test_a_peer_that_ends_its_stream_is_lost(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         await peer.write(frames.text(b"unfinished")[:-1])
         peer.end_writing()
@@ -118,7 +118,7 @@ async def test_a_closing_handshake_that_is_never_finished_is_bounded(still_group
         assert await receiver.closed() == "bye"
 
 
-async def test_a_failed_peer_that_stays_is_dropped(still_group: LinkGroup) -> None:
+async def test_a_failed_peer_that_does_not_disconnect_is_dropped(still_group: LinkGroup) -> None:
     async with open_port(still_group) as port, raw_peer(port) as peer:
         await peer.write(frames.text(b"unmasked", masked=False))
         receiver = await port.receiver()
@@ -162,7 +162,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("peer_says_goodbye", [False, True])
-async def test_what_breaks_the_protocol_closes_the_link(
+async def test_a_protocol_violation_closes_the_link(
     group: LinkGroup, name: str, peer_says_goodbye: bool
 ) -> None:
     stream, code, text = BROKEN[name]
@@ -183,7 +183,7 @@ async def test_what_breaks_the_protocol_closes_the_link(
         assert receiver.messages == [b"before"]
 
 
-async def test_a_client_is_told_that_it_broke_the_protocol(group: LinkGroup) -> None:
+async def test_a_client_gets_the_reason_when_it_breaks_the_protocol(group: LinkGroup) -> None:
     settings = LinkSettings(message_size_bytes_max=1000)
     async with open_port(group, settings) as port:
         recorder, link = await open_link(port.url, group, encoding=Encoding.MSGPACK)
@@ -211,7 +211,7 @@ class Defective(Recorder):
         raise ZeroDivisionError("a bug")
 
 
-async def test_a_defect_of_the_receiver_is_logged_and_costs_its_own_link_alone(
+async def test_a_bug_of_the_receiver_is_logged_and_closes_only_its_own_link(
     group: LinkGroup, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_port(group, make_receiver=Defective) as port, raw_peer(port) as peer:

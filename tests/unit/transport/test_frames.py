@@ -1,4 +1,4 @@
-"""Cutting and making the common frame: the Python and the C of it do the same, and what they do is RFC 6455's."""
+"""Cutting and making the common frame: the Python and the C versions do the same, according to RFC 6455."""
 
 from array import array
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.unit.transport.frames import RawFrame
 
 try:
     from taskferry.transport import _frames as in_c
-except ImportError:  # no compiler was there: the Python is all there is to test
+except ImportError:  # built without a compiler: there is only the Python to test
     in_c = None  # type: ignore[assignment]  # a module or nothing
 
 SIZE_BYTES_MAX = 70_000
@@ -140,7 +140,7 @@ def test_a_masked_frame_is_one_that_websockets_reads(
 
 
 @pytest.mark.skipif(in_c is None, reason="_frames.c was not built")
-def test_the_twin_in_c_refuses_what_it_was_not_made_for() -> None:
+def test_the_twin_in_c_refuses_invalid_arguments() -> None:
     with pytest.raises(TypeError, match="7 arguments"):
         in_c.cut_frames(b"")  # type: ignore[call-arg]  # that is the point
     with pytest.raises(TypeError, match="a list"):

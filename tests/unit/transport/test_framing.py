@@ -1,4 +1,4 @@
-"""The short path of `Framing` takes exactly what websockets' own protocol object takes, and its memory is bounded."""
+"""The short path of `Framing` reads exactly what websockets' own protocol object reads, and its memory is bounded."""
 
 import struct
 import tracemalloc
@@ -54,7 +54,7 @@ def written(protocol: Protocol) -> list[Frame | None]:
 
 @dataclass
 class Reading:
-    """All that an observer can tell of one end after it has read what the other end sent."""
+    """Everything that can be observed of one end after it has read what the other end sent."""
 
     messages: list[bytes] = field(default_factory=list)
     wrong_kind_count: int = 0
@@ -90,8 +90,8 @@ Step = RawFrame | Callable[[Protocol], None]
 
 @dataclass(frozen=True)
 class Conversation:
-    """What reaches one end, and in what pieces: the bytes of a run of frames come in chunks of these sizes and, when
-    the sizes are used up, in as large ones as there are; as bytes, or as a view of memory that is used anew."""
+    """What reaches one end, and in what pieces: the bytes of a run of frames arrive in chunks of these sizes and, when
+    the sizes are used up, in the rest at once; as bytes, or as a view of memory that is reused."""
 
     role: str
     kind: Opcode
@@ -187,7 +187,7 @@ close_payloads = st.one_of(
 
 @st.composite
 def raw_frames(draw: st.DrawFn, role: str, kind: Opcode) -> RawFrame:
-    """Mostly plain data of the right kind, as on a real connection; the rest is everything else that RFC 6455 knows."""
+    """Mostly plain data of the right kind, as on a real connection; the rest is everything else in RFC 6455."""
     masked = role == "server"
     match draw(st.sampled_from("ddddddofffcccpqxbrmls")):
         case "d":
@@ -287,7 +287,7 @@ def test_an_unfinished_frame_delivers_nothing_and_loses_nothing(
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.lists(payloads, max_size=5))
 @settings(max_examples=25)
-def test_what_is_framed_is_read_by_the_other_role(role: str, kind: Opcode, messages: list[bytes]) -> None:
+def test_the_other_role_reads_what_one_has_framed(role: str, kind: Opcode, messages: list[bytes]) -> None:
     framing = make_framing(role, kind)
     other = make_protocol("client" if role == "server" else "server")
     for message in messages:
@@ -300,18 +300,18 @@ def test_what_is_framed_is_read_by_the_other_role(role: str, kind: Opcode, messa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_ready_made_headers_of_a_server_are_those_that_it_would_make(kind: Opcode) -> None:
+def test_the_ready_made_headers_of_a_server_match_those_that_it_would_make(kind: Opcode) -> None:
     framing = make_framing("server", kind)
     assert len(framing.headers) > 126
     for size, header in enumerate(framing.headers):
         assert framing.frame(b"x" * size) == (header, b"x" * size)
-    assert make_framing("client", kind).headers == ()  # each of its frames has a key of its own
+    assert make_framing("client", kind).headers == ()  # each of its frames has a different key
 
 
-def test_a_client_masks_each_frame_with_a_key_of_its_own() -> None:
+def test_a_client_masks_each_frame_with_a_new_key() -> None:
     framing = make_framing("client", Opcode.BINARY)
     keys = {framing.frame(b"")[0][-4:] for _ in range(5000)}
-    assert len(keys) > 4990  # of 5000 draws out of 2**32, two are hardly ever equal
+    assert len(keys) > 4990  # of 5000 random keys out of 2**32, two are hardly ever equal
 
 
 def test_a_message_of_the_other_kind_is_counted_and_the_next_one_is_read() -> None:
@@ -388,7 +388,7 @@ def whole_and_pieces(role: str, payload: bytes, piece_size: int) -> list[bytes]:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("piece_size", [997, LARGE_SIZE_BYTES // LARGE_PARTS_COUNT, 30_000])
-def test_a_large_text_is_put_together_and_what_follows_is_read(role: str, piece_size: int) -> None:
+def test_a_large_text_is_assembled_and_what_follows_is_read(role: str, piece_size: int) -> None:
     payload = ("é" * 40_000).encode()
     framing = make_framing(role, Opcode.TEXT)
     messages = [
@@ -407,7 +407,7 @@ def test_a_large_text_that_is_not_utf_8_fails_the_connection(role: str) -> None:
     assert close.code == CloseCode.INVALID_DATA
 
 
-def test_a_large_frame_is_given_memory_once_a_part_of_it_has_come() -> None:
+def test_a_large_frame_gets_memory_once_a_part_of_it_has_arrived() -> None:
     framing = make_framing("server", Opcode.BINARY)
     stream = frames.binary(bytes(2**20))
     part_size = len(stream) // LARGE_PARTS_COUNT

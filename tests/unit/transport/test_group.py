@@ -1,4 +1,4 @@
-"""What links share: one flush a loop turn, one look every half second, and nothing after the end."""
+"""What links share: one flush per loop turn, one check every half second, and nothing after the end."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from tests.unit.transport.waiting import until
 
 
 class Counted:
-    """Stands where a link stands, and counts."""
+    """Takes the place of a link, and counts calls."""
 
     def __init__(self) -> None:
         self.flush_count = 0
@@ -22,7 +22,7 @@ class Counted:
         self.checked_at.append(now)
 
 
-async def test_every_link_that_asked_is_flushed_at_the_end_of_the_turn(group: LinkGroup) -> None:
+async def test_every_link_that_requested_it_is_flushed_at_the_end_of_the_turn(group: LinkGroup) -> None:
     links = [Counted() for _ in range(3)]
     for link in links:
         group.flush_soon(link)
@@ -35,7 +35,7 @@ async def test_every_link_that_asked_is_flushed_at_the_end_of_the_turn(group: Li
     assert [link.flush_count for link in links] == [1, 2, 1]
 
 
-async def test_whoever_wants_it_is_called_behind_each_look_at_the_links() -> None:
+async def test_a_subscriber_is_called_after_each_check_of_the_links() -> None:
     link = Counted()
     swept_at: list[float] = []
 
@@ -50,7 +50,7 @@ async def test_whoever_wants_it_is_called_behind_each_look_at_the_links() -> Non
     group.links.clear()
 
 
-async def test_links_are_looked_at_until_the_group_is_closed(group: LinkGroup) -> None:
+async def test_links_are_checked_until_the_group_is_closed(group: LinkGroup) -> None:
     link = Counted()
     group.links.add(link)
     start = time.monotonic()

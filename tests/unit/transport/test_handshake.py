@@ -52,7 +52,7 @@ async def test_a_handshake_that_cannot_be_accepted_is_answered(group: LinkGroup,
         assert port.receivers == []
 
 
-async def test_what_is_no_http_at_all_is_dropped(group: LinkGroup) -> None:
+async def test_anything_but_http_is_dropped(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
         assert await peer.read_all() == b""
         peer.close()
@@ -85,12 +85,12 @@ async def test_a_handshake_that_is_never_finished_is_dropped(still_group: LinkGr
         await until(lambda: still_group.links)
         (link,) = still_group.links
         link.check(time.monotonic() + LinkSettings().handshake_s_max - 1)
-        await peer.write(b"Host: broker\r\n")  # a sign of life is not enough
+        await peer.write(b"Host: broker\r\n")  # some progress is not enough
         link.check(time.monotonic() + LinkSettings().handshake_s_max)
         assert await port.failure() == "handshake not finished in time"
 
 
-async def test_a_refused_client_that_stays_is_dropped(still_group: LinkGroup) -> None:
+async def test_a_refused_client_that_does_not_disconnect_is_dropped(still_group: LinkGroup) -> None:
     async with open_port(still_group) as port, raw_peer(port, PLAIN_HTTP) as peer:
         await peer.read_all()
         (link,) = still_group.links

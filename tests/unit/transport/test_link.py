@@ -43,7 +43,7 @@ async def test_messages_of_every_size_go_both_ways(group: LinkGroup, encoding: E
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-async def test_a_client_of_another_make_is_served(group: LinkGroup, encoding: Encoding) -> None:
+async def test_a_client_of_another_implementation_is_served(group: LinkGroup, encoding: Encoding) -> None:
     async with open_port(group, make_receiver=Echo) as port:
         names = [Subprotocol("else"), Subprotocol(encoding.subprotocol)]
         async with websockets_connect(port.url, subprotocols=names) as client:
@@ -62,14 +62,14 @@ async def test_a_client_that_names_no_subprotocol_speaks_json(group: LinkGroup) 
         assert (await (await port.receiver()).opened()).encoding is Encoding.JSON
 
 
-async def test_the_first_of_the_offered_subprotocols_that_is_known_is_taken(group: LinkGroup) -> None:
+async def test_the_first_known_subprotocol_offered_is_used(group: LinkGroup) -> None:
     offer = handshake("Sec-WebSocket-Protocol: x, taskferry.v1.msgpack, taskferry.v1.json")
     async with open_port(group) as port, raw_peer(port, offer) as peer:
         assert "Sec-WebSocket-Protocol: taskferry.v1.msgpack\r\n" in await peer.read_head()
         assert port.receivers[0].link.encoding is Encoding.MSGPACK
 
 
-async def test_messages_may_come_on_the_heels_of_the_handshake(group: LinkGroup) -> None:
+async def test_messages_may_arrive_right_after_the_handshake(group: LinkGroup) -> None:
     async with open_port(group) as port:
         request = handshake() + frames.text(b"one") + frames.text(b"two")[:-1]
         async with raw_peer(port, request) as peer:
@@ -79,7 +79,7 @@ async def test_messages_may_come_on_the_heels_of_the_handshake(group: LinkGroup)
             await until(lambda: receiver.messages == [b"one", b"two"])
 
 
-async def test_a_handshake_may_come_byte_by_byte(group: LinkGroup) -> None:
+async def test_a_handshake_may_arrive_byte_by_byte(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"") as peer:
         request = handshake()
         for position in range(len(request)):
@@ -130,13 +130,13 @@ async def test_a_message_in_parts_is_one_message(group: LinkGroup, encoding: Enc
         assert link.sent_count == 5
 
 
-async def test_a_link_knows_where_its_peer_is(group: LinkGroup) -> None:
+async def test_a_link_knows_the_address_of_its_peer(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         host, number = peer.socket.getsockname()
         assert (await (await port.receiver()).opened()).peer == f"{host}:{number}"
 
 
-async def test_a_message_of_the_wrong_kind_is_told_and_the_link_lives(group: LinkGroup) -> None:
+async def test_a_message_of_the_wrong_kind_is_reported_and_the_link_stays_open(group: LinkGroup) -> None:
     async with open_port(group, make_receiver=Echo) as port, raw_peer(port) as peer:
         await peer.write(frames.binary(b"\x80") + frames.text(b"fine") + frames.binary(b""))
         assert sorted(await peer.read_messages(3)) == [b"fine", b"wrong kind", b"wrong kind"]

@@ -1,4 +1,4 @@
-"""A peer that has died without a word is found out by its silence, in both roles; one that is merely idle is not."""
+"""A dead peer is detected by its silence, in both roles; an idle one is not taken for dead."""
 
 import time
 
@@ -20,13 +20,13 @@ DEAD_S = SETTINGS.silence_s_max
 
 
 def heard(link: Link) -> float:
-    """The time at which the link takes note that it has heard something."""
+    """The time at which the link records that it has received something."""
     now = time.monotonic()
     link.check(now)
     return now
 
 
-async def test_a_silent_peer_is_pinged_once_and_then_given_up(still_group: LinkGroup) -> None:
+async def test_a_silent_peer_is_pinged_once_and_then_dropped(still_group: LinkGroup) -> None:
     async with open_port(still_group, SETTINGS) as port, raw_peer(port) as peer:
         receiver = await port.receiver()
         link = await receiver.opened()
@@ -43,11 +43,11 @@ async def test_a_silent_peer_is_pinged_once_and_then_given_up(still_group: LinkG
         assert await receiver.closed() == f"silent for {DEAD_S:g} s"
 
 
-async def test_no_peer_is_given_up_that_was_not_asked(still_group: LinkGroup) -> None:
+async def test_no_peer_is_dropped_without_a_ping(still_group: LinkGroup) -> None:
     async with open_port(still_group, SETTINGS) as port, raw_peer(port) as peer:
         receiver = await port.receiver()
         link = await receiver.opened()
-        late = heard(link) + 10 * DEAD_S  # as when this process was stopped for a while
+        late = heard(link) + 10 * DEAD_S  # as if this process had been stopped for a while
         link.check(late)
         (ping,) = await peer.read_frames()
         assert ping.opcode is Opcode.PING
@@ -56,7 +56,7 @@ async def test_no_peer_is_given_up_that_was_not_asked(still_group: LinkGroup) ->
 
 
 @pytest.mark.parametrize("sign", [frames.ping(), frames.text(b"hello"), frames.text(b"half")[:-2]])
-async def test_any_sign_of_life_will_do(still_group: LinkGroup, sign: bytes) -> None:
+async def test_anything_received_counts_as_a_sign_of_life(still_group: LinkGroup, sign: bytes) -> None:
     async with open_port(still_group, SETTINGS) as port, raw_peer(port) as peer:
         link = await (await port.receiver()).opened()
         start = heard(link)
@@ -76,7 +76,7 @@ async def test_any_sign_of_life_will_do(still_group: LinkGroup, sign: bytes) -> 
         link.abort("test over")
 
 
-async def test_a_client_finds_out_a_silent_server(still_group: LinkGroup) -> None:
+async def test_a_client_detects_a_silent_server(still_group: LinkGroup) -> None:
     async def say_nothing(peer: RawPeer) -> None:
         head = await peer.read_head()
         key = next(line.split(": ")[1] for line in head.splitlines() if line.startswith("Sec-WebSocket-Key"))
@@ -93,7 +93,7 @@ async def test_a_client_finds_out_a_silent_server(still_group: LinkGroup) -> Non
         assert await recorder.closed() == f"silent for {DEAD_S:g} s"
 
 
-async def test_an_idle_peer_that_answers_pings_lives(still_group: LinkGroup) -> None:
+async def test_an_idle_peer_that_answers_pings_stays_connected(still_group: LinkGroup) -> None:
     impatient = LinkSettings(heartbeat_interval_s=0.0, silence_s_max=1000.0)
     async with open_port(still_group, impatient) as port, websockets_connect(port.url):
         link = await (await port.receiver()).opened()
@@ -118,7 +118,7 @@ async def test_a_closing_link_is_not_pinged(still_group: LinkGroup) -> None:
         assert await peer.read() == b""
 
 
-async def test_the_group_looks_at_its_links_by_itself(group: LinkGroup) -> None:
+async def test_the_group_checks_its_links_by_itself(group: LinkGroup) -> None:
     impatient = LinkSettings(heartbeat_interval_s=0.01, silence_s_max=0.6)
     async with open_port(group, impatient) as port, raw_peer(port) as peer:
         receiver = await port.receiver()

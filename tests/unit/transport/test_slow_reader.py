@@ -31,7 +31,7 @@ async def drain(peer: RawPeer, count: int) -> list[int]:
     return [len(message) for message in await peer.read_messages(count)]
 
 
-async def test_what_waits_for_a_slow_reader_is_known_not_to_be_written(group: LinkGroup) -> None:
+async def test_what_waits_for_a_slow_reader_is_not_reported_as_written(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         link = await stall(port)
         written_count = link.written_count
@@ -86,14 +86,16 @@ async def test_a_reader_that_has_stalled_for_long_is_dropped(still_group: LinkGr
         assert await port.receivers[0].closed() == "slow reader: took nothing for 8 s"
 
 
-async def test_where_settings_say_so_nothing_is_taken_from_who_does_not_read(still_group: LinkGroup) -> None:
+async def test_if_settings_say_so_nothing_is_read_from_a_peer_that_does_not_read(
+    still_group: LinkGroup,
+) -> None:
     settings = LinkSettings(reads_only_while_writable=True)
     async with open_port(still_group, settings, make_receiver=Echo) as port, raw_peer(port) as peer:
         link = await stall(port)
         received_count = link.counts.received_count
         await peer.write(frames.text(b"hello?"))
         link.check(time.monotonic())
-        link.check(time.monotonic() + settings.silence_s_max - 0.5)  # nor is it asked whether it lives
+        link.check(time.monotonic() + settings.silence_s_max - 0.5)  # nor is it pinged
         await asyncio.sleep(0.02)
         assert link.counts.received_count == received_count
         assert not link.closed
@@ -103,7 +105,7 @@ async def test_where_settings_say_so_nothing_is_taken_from_who_does_not_read(sti
         assert port.receivers[0].messages == [b"hello?"]
 
 
-async def test_a_slow_reader_that_says_goodbye_still_gets_everything(group: LinkGroup) -> None:
+async def test_a_slow_reader_that_closes_still_gets_everything(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         link = await stall(port)
         link.send(b"last")
