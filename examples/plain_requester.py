@@ -1,4 +1,4 @@
-"""A requester without the SDK: any WebSocket library will do. Needs a broker and a worker:
+"""A requester without the SDK, on any WebSocket library. Needs a broker and a worker:
 
 taskferry broker
 taskferry worker

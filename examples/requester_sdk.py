@@ -1,4 +1,4 @@
-"""A requester with the SDK: many requests at once, typed results, errors, and the same from plain threads.
+"""A requester with the SDK: concurrent requests, typed results, errors, and the same from plain threads.
 
 Needs a broker and a worker with the built-in commands: `taskferry broker`, `taskferry worker`.
 """
@@ -14,19 +14,19 @@ async def ask(url: str) -> None:
         # One call. The result is what the handler returned.
         print(await requester.call("echo", {"message": "Hello World"}, timeout=5))
 
-        # Many at once over the same connection, answered in any order.
+        # Many at once over the same connection; they end in any order.
         sums = await asyncio.gather(
             *(requester.call("calculate", {"a": n, "b": n, "op": "+"}, type=int) for n in range(5))
         )
         print(sums)
 
-        # Every failure is an exception of the registry: what went wrong, whose fault it was, is it worth a second try.
+        # Every failure is an exception of the registry: what went wrong, on which side, and whether a retry may help.
         try:
             await requester.call("calculate", {"a": 1, "b": 0, "op": "/"})
         except HandlerError as error:
             print(f"{error.code}: {error.text} (from {error.processed_by}, retryable: {error.retryable})")
 
-        # `request` gives the whole response instead, of a failure too.
+        # `request` returns the whole response instead, also of a failure.
         response = await requester.request("no_such_command")
         print(response.success, response.code, response.error)
 

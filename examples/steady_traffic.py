@@ -1,8 +1,9 @@
-"""Steady traffic for a broker whose workers serve the built-in commands: something to see in its graphs.
+"""Steady traffic for a broker whose workers serve the built-in commands, so that its graphs have something to show.
 
 python examples/steady_traffic.py ws://localhost:8766 --rate 50
 
-Sends until Ctrl-C or SIGTERM, or for --seconds, whatever becomes of the requests; at the end it says how they ended.
+Sends until Ctrl-C or SIGTERM, or for --seconds, whatever the outcomes; at the end it prints how many there were of
+each.
 """
 
 import argparse
@@ -36,7 +37,7 @@ async def main(url: str, rate: float, seconds: float | None) -> None:
     async with Requester(url) as requester, asyncio.TaskGroup() as group:
         began_at = time.monotonic()
         for count, (command, data) in enumerate(itertools.cycle(REQUESTS)):
-            due_at = began_at + count / rate  # from the beginning: what comes late is made up for
+            due_at = began_at + count / rate  # counted from the start, so that delays are caught up
             if seconds is not None and due_at >= began_at + seconds:
                 break
             try:
@@ -50,7 +51,7 @@ async def main(url: str, rate: float, seconds: float | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("url")
-    parser.add_argument("--rate", type=float, default=50, help="requests a second")
-    parser.add_argument("--seconds", type=float, help="stop after so long")
+    parser.add_argument("--rate", type=float, default=50, help="requests per second")
+    parser.add_argument("--seconds", type=float, help="stop after this many seconds")
     options = parser.parse_args()
     asyncio.run(main(options.url, options.rate, options.seconds))

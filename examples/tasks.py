@@ -1,4 +1,4 @@
-"""A worker of your own. Serve it with `taskferry worker tasks:worker` from this folder, then ask for something:
+"""Your own worker. Serve it with `taskferry worker tasks:worker` from this folder, then send requests:
 
 taskferry request greet name=Ada
 taskferry request count_words '{"text": "to be or not to be"}'
@@ -15,7 +15,7 @@ worker = Worker(concurrency=32)
 
 @worker.command("greet")
 async def greet(name: str, punctuation: str = "!") -> str:
-    """The keys of `data` are the parameters; a missing or mistyped one is answered `bad_request`."""
+    """The keys of `data` are the parameters; if one is missing or mistyped, the request fails with `bad_request`."""
     return f"Hello, {name}{punctuation}"
 
 
@@ -32,7 +32,7 @@ async def nap(seconds: float, *, context: Context) -> dict[str, float]:
 
 @worker.command()
 def count_words(text: str, context: Context) -> dict[str, int]:
-    """A plain function runs in a thread. It may block; one that runs for long looks whether it was cancelled."""
+    """A plain function runs in a thread. It may block; one that runs for long checks whether it was cancelled."""
     counts: dict[str, int] = {}
     for word in text.split():
         context.raise_if_cancelled()
@@ -43,7 +43,7 @@ def count_words(text: str, context: Context) -> dict[str, int]:
 
 @worker.command(executor="process")
 def count_primes(limit: int) -> int:
-    """Work that keeps a core busy goes to a process of its own."""
+    """Work that keeps a core busy goes to another process."""
     is_prime = bytearray([0, 0]) + bytearray([1]) * max(0, limit - 1)
     for number in range(2, int(limit**0.5) + 1):
         if is_prime[number]:

@@ -2,8 +2,8 @@
 
 A strategy is any object with the four methods of `taskferry.loadbalance.strategy.Strategy`. The broker makes one for
 each group of workers that serve the same commands. It adds a worker when that has a free slot, removes it when it is
-full, ejected or draining, and says when its load, weight or speed has changed: so `pick` never has to look for one that
-can take work. All calls come from one thread and must return at once, in O(1) or O(log workers).
+full, ejected or draining, and reports when its load, weight or speed has changed: so `pick` never has to search for one
+that can take work. All calls come from one thread and must return at once, in O(1) or O(log workers).
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from taskferry.loadbalance.strategy import Candidate
 
 
 class MostLoaded:
-    """Buckets of workers of equal load, as in `taskferry.loadbalance.least_loaded`; picks come from the highest."""
+    """Buckets of workers with equal load, as in `taskferry.loadbalance.least_loaded`; the highest is picked from."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
-        # `chance` is random.random in a broker, and seeded in a test. This strategy does not need it.
+        # `chance` is random.random in a broker, and seeded in a test. This strategy does not use it.
         self._buckets: dict[int, dict[Candidate, None]] = {}
         self._loads: dict[Candidate, int] = {}
 
@@ -37,5 +37,5 @@ class MostLoaded:
     def pick(self, affinity: str | None) -> Candidate | None:
         if not self._buckets:
             return None
-        # Different loads are few: at most one more than a worker has slots.
+        # There are few different loads: at most one more than a worker has slots.
         return next(iter(self._buckets[max(self._buckets)]))
