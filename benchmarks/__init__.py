@@ -1,1 +1,1 @@
-"""Benchmarks of Taskferry, run from the checkout: README.md beside this says how and what they measure."""
+"""Benchmarks of Taskferry, run from the checkout: README.md in this folder says how and what they measure."""

@@ -1,7 +1,6 @@
-"""`python -m benchmarks`: what Taskferry costs, beside floors and peers, as tables, as JSON and as docs/benchmarks.md.
+"""`python -m benchmarks`: what Taskferry costs, compared with floors and peers, as tables, JSON and docs/benchmarks.md.
 
-Knows the options, the order of the rounds and the exit code: 0 with results, however they are; 1 where a broker or a
-load failed; 130 after Ctrl-C or SIGTERM.
+Exit codes: 0 with results, whatever they are; 1 if a broker or a load failed; 130 after Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from .targets import TARGETS
 
 ROUNDS_COUNT: Final = 5
 OTHERS: Final = ("tcp", "websockets", "picows", "nats")
-"""First letters of the names of those that Taskferry is compared with."""
+"""First words of the names of what Taskferry is compared with."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop_brokers_on_signals()
     raise_file_limit()
     try:
-        # Files first: what cannot be read must not be found out after a quarter of an hour.
+        # Files first: that one cannot be read must not turn out after a quarter of an hour.
         earlier = merged(_read(path) for path in options.merge)
         measured, failures = ({}, []) if options.render else _run(options)
         results = merged([earlier, measured])
@@ -56,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> tuple[dict[str, SectionResults], list[str]]:
-    """Results by section, and why sections are not among them: what others measured outlives the failure of one."""
+    """Results by section, and why sections are missing: what others measured outlives the failure of one."""
     cores = split_cores()
     if cores.broker is None:
-        _note("no two cores to pin to: broker and load share, so only compare figures of this very run")
+        _note("no two cores to pin to: broker and load share one, so only compare figures of this run")
     extent: Extent = QUICK if options.quick else FULL
     chosen = OTHERS if options.contenders is None else options.contenders
     wanted = [one for one in contenders(options.broker_python) if one.name.startswith((TASKFERRY, *chosen))]
@@ -90,7 +89,7 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, SectionResults], list[s
 def _read(path: Path) -> Results:
     try:
         results = from_text(path.read_bytes())
-        in_order(results)  # whether all of it can be shown
+        in_order(results)  # fails here if not all of it can be shown
     except OSError as error:
         raise ResultsUnreadable(f"{path}: {error.strerror}") from None
     except ResultsUnreadable as error:
@@ -115,12 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         choices=OTHERS,
         metavar="NAME",
-        help=f"whom to measure beside taskferry: of {', '.join(OTHERS)}; nobody where no name follows (default all)",
+        help=f"what to compare Taskferry with: of {', '.join(OTHERS)}; nothing if no name follows (default all)",
     )
     parser.add_argument(
         "--rounds", type=_positive, default=ROUNDS_COUNT, help="their medians count (default %(default)s)"
     )
-    parser.add_argument("--quick", action="store_true", help="very short: shows that all works, and no more")
+    parser.add_argument(
+        "--quick", action="store_true", help="very short: shows that everything works, no more"
+    )
     parser.add_argument(
         "--broker-python",
         default=sys.executable,
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="take in sections of earlier results that are not measured now",
+        help="include sections of earlier results that are not measured in this run",
     )
     parser.add_argument(
         "--docs", type=Path, metavar="FOLDER", help="write benchmarks.md and its plots into FOLDER"

@@ -1,6 +1,6 @@
 """One broker as a real process: started on its core, asked for its addresses, measured from outside, stopped.
 
-Knows processes and their clocks; knows nothing of what the broker speaks.
+Independent of what the broker speaks.
 """
 
 import shlex
@@ -18,7 +18,7 @@ import psutil
 
 from .cores import pinned_to
 
-# RabbitMQ takes 5 s on a machine that has nothing else to do.
+# RabbitMQ takes 5 s on a machine that is otherwise idle.
 START_TIMEOUT_S = 60.0
 # A broker with nothing in flight stops at once; SIGKILL is for one that hangs.
 STOP_TIMEOUT_S = 15.0
@@ -26,7 +26,7 @@ POLL_INTERVAL_S = 0.02
 
 
 class BrokerFailed(Exception):
-    """The broker did not start, or never said where it listens. The text is one line for the user."""
+    """The broker did not start, or never printed where it listens. The text is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Addresses:
 
 
 class BrokerProcess:
-    """A running broker. Its figures are of the whole process, all of its threads, and of the processes that it had
-    started by the time it was ready: RabbitMQ is a script, a virtual machine and its servants."""
+    """A running broker. Its figures are those of the whole process, with all threads, and of the processes that it had
+    started by the time it was ready: RabbitMQ is a script, a virtual machine and its helpers."""
 
     __slots__ = ("_processes", "addresses")
 
@@ -72,14 +72,14 @@ def _cpu_s(process: psutil.Process) -> float:
 def running_broker(
     command: Sequence[str], find_addresses: Callable[[str], Addresses | None], core: int | None
 ) -> Iterator[BrokerProcess]:
-    """Runs `command` on `core` within the block and stops it after.
+    """Run `command` on `core` within the block, and stop it afterwards.
 
-    `{folder}` in an argument stands for a temporary folder that goes when the process has ended.
-    `find_addresses` gets all that the process has printed so far and returns None until it is ready to serve. Raises
-    BrokerFailed where it does not start, or is not ready within START_TIMEOUT_S.
+    `{folder}` in an argument stands for a temporary folder that is removed when the process has ended.
+    `find_addresses` gets everything that the process has printed so far and returns None until it is ready to serve.
+    Raises BrokerFailed if it does not start, or is not ready within START_TIMEOUT_S.
     """
     with tempfile.TemporaryDirectory(prefix="taskferry-bench-") as folder:
-        # A file, not a pipe: a pipe that nobody reads would block a broker that logs.
+        # A file, not a pipe: a pipe that is not read would block a broker that logs.
         output = Path(folder, "output")
         arguments = [argument.replace("{folder}", folder) for argument in command]
         with pinned_to(core), output.open("wb") as writable:
@@ -95,10 +95,10 @@ def running_broker(
 
 
 def stop_brokers_on_signals() -> None:
-    """From now on SIGTERM ends the program as Ctrl-C does, so that no broker is left behind; both also in background.
+    """Make SIGTERM end the program as Ctrl-C does, so that no broker is left behind; both also in the background.
 
-    Ctrl-C is what an event loop knows how to end on: an exception raised by a handler of our own would be lost in
-    whatever callback it interrupts.
+    An event loop knows how to end on Ctrl-C: an exception raised by our own handler would be lost in whatever callback
+    it interrupts.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
@@ -121,7 +121,9 @@ def _await_addresses(
         if addresses is not None:
             return addresses
         if time.monotonic() > deadline:
-            raise BrokerFailed(f"{command_line} named no addresses within {START_TIMEOUT_S:g} s: {last_line}")
+            raise BrokerFailed(
+                f"{command_line} printed no addresses within {START_TIMEOUT_S:g} s: {last_line}"
+            )
         time.sleep(POLL_INTERVAL_S)
 
 

@@ -1,6 +1,6 @@
 """Where the broker's CPU goes under a load: the broker runs under cProfile, its costliest functions are printed.
 
-Run it from the checkout: `python -m benchmarks.broker_profile --help`. Knows the profiler.
+Run it from the checkout: `python -m benchmarks.broker_profile --help`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ PRINTED_FUNCTION_COUNT = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 with a profile, 1 where the broker or the load failed, 130 after Ctrl-C or SIGTERM."""
+    """Returns the exit code: 0 with a profile, 1 if the broker or the load failed, 130 after Ctrl-C or SIGTERM."""
     options = _parser().parse_args(arguments)
     stop_brokers_on_signals()
     try:
@@ -45,7 +45,7 @@ def _under_profiler(contender: Contender, output: Path) -> Contender:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.broker_profile",
-        description="Profiles the broker under a load, its start and its end included.",
+        description="Profiles the broker under a load, from its start to its end.",
     )
     parser.add_argument("output", type=Path, metavar="FILE", help="where to write the profile (for pstats)")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """A bare client connection of the load generator: bytes in without a copy, bytes out in one of the two modes.
 
-Knows the socket side only; which bytes make a message is told by its sub-classes. It is an asyncio.BufferedProtocol
-and not one of the SDKs, so that the load costs little and the same against every broker.
+The socket side only: subclasses say which bytes make a message. It is an asyncio.BufferedProtocol and not one of the
+SDKs, so that the load costs little, and the same against every broker.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from .load import Load
 from .request_stream import LoadFailed, RequestStream
 
 OPEN_TIMEOUT_S = 10.0
-# What uvloop reads at most in one go; the rest of a message must fit beside it.
+# The most that uvloop reads at once; the rest of a message must fit next to it.
 READ_BYTES_MAX = 262_144
 # Envelope and headers around the data of one message; every broker here stays far below.
 ENVELOPE_BYTES_MAX = 4_096
 
 
-# All connections read into it, for each read is taken in before the next. One of their own each, as 10,000 idle
-# ones would have, would fill the memory.
+# All connections read into it, as each read is processed before the next. A buffer for each connection would fill the
+# memory if 10,000 are idle.
 _SHARED_BUFFER = bytearray(READ_BYTES_MAX)
 _SHARED_VIEW = memoryview(_SHARED_BUFFER)
 
@@ -28,7 +28,7 @@ _SHARED_VIEW = memoryview(_SHARED_BUFFER)
 class Connection(asyncio.BufferedProtocol, ABC):
     """One connection. `send` writes at once in mode `each`, or with the rest of its read batch in mode `joined`.
 
-    It has a buffer of its own from the first read on that ends within a message.
+    It gets its own buffer at the first read that ends within a message.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class Connection(asyncio.BufferedProtocol, ABC):
     )
 
     def __init__(self, load: Load, stream: RequestStream) -> None:
-        """A peer of `load`; what goes wrong with it fails `stream`. Made within a running event loop."""
+        """A peer of `load`; its errors fail `stream`. Made within a running event loop."""
         self._stream = stream
         self._own_buffer_bytes = READ_BYTES_MAX + len(load.data) + ENVELOPE_BYTES_MAX
         self._buffer = _SHARED_BUFFER
@@ -60,7 +60,7 @@ class Connection(asyncio.BufferedProtocol, ABC):
         self.send: Callable[[bytes], object]
 
     async def open(self, address: tuple[str, int]) -> None:
-        """Connects, and returns when the broker has taken this peer in. Raises LoadFailed, OSError."""
+        """Connect, and return when the broker has registered this peer. Raises LoadFailed, OSError."""
         host, port = address
         await asyncio.get_running_loop().create_connection(lambda: self, host, port)
         try:
@@ -70,36 +70,36 @@ class Connection(asyncio.BufferedProtocol, ABC):
         self._stream.check()
 
     def close(self) -> None:
-        """Ends the connection, without a goodbye."""
+        """End the connection, without a closing handshake."""
         self._abort()
 
     def flush(self) -> None:
-        """Writes what mode `joined` has gathered."""
+        """Write what mode `joined` has gathered."""
         if self._outgoing:
             self._transport.write(b"".join(self._outgoing))
             self._outgoing.clear()
 
     @abstractmethod
     def receive(self, buffer: bytearray, end: int) -> int:
-        """Takes the whole messages of buffer[:end]; returns how many octets that were."""
+        """Process the whole messages of buffer[:end]; returns how many octets that were."""
 
     @abstractmethod
     def greet(self) -> None:
-        """The connection is up: the client's first words."""
+        """The connection is open: send the client's first message."""
 
     def welcomed(self) -> None:
-        """The broker has taken this peer in."""
+        """The broker has registered this peer."""
         self._settled.set()
 
     def fail(self, reason: str) -> None:
-        """The connection is of no more use to the load."""
+        """The connection can no longer serve the load."""
         self._stream.fail(reason)
         self._settled.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._abort = self._transport.abort
-        # uvloop and asyncio alike: a write to an empty transport is one send to the socket, there and then.
+        # uvloop and asyncio alike: a write to an empty transport is sent to the socket at once.
         self.send = self._outgoing.append if self._joined else self._transport.write
         self.greet()
         self.flush()
@@ -118,7 +118,7 @@ class Connection(asyncio.BufferedProtocol, ABC):
             self.flush()
 
     def _keep(self, start: int, end: int) -> None:
-        """Bring the beginning of a message to the beginning of this connection's own buffer."""
+        """Move the beginning of a message to the beginning of this connection's own buffer."""
         beginning = self._view[start:end]
         if self._buffer is _SHARED_BUFFER:
             self._buffer = bytearray(self._own_buffer_bytes)

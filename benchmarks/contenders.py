@@ -1,6 +1,6 @@
-"""The brokers that are compared: how each is started, where it says that it listens, who speaks to it.
+"""The brokers that are compared: how each is started, how it prints where it listens, which clients it gets.
 
-Knows one entry per broker; the measuring knows none of them by name.
+One entry per broker; the measuring code names none of them.
 """
 
 import re
@@ -20,25 +20,25 @@ from .taskferry_peers import TaskferryRequester, TaskferryWorker
 
 HOST: Final = "127.0.0.1"
 TASKFERRY: Final = "taskferry"
-# Debian puts servers where the PATH of a user does not look.
+# Debian installs servers in folders that are not on a user's PATH.
 _SERVER_FOLDERS = "/usr/local/sbin:/usr/sbin"
 
 
 class Peer(Protocol):
-    """A connection of a load, as the measuring sees it."""
+    """A connection of a load, as the measuring code sees it."""
 
     async def open(self, address: tuple[str, int]) -> None: ...
     def close(self) -> None: ...
 
 
 class Requester(Peer, Protocol):
-    """A peer that sends the first requests of a stream when told to, and the rest by itself."""
+    """A peer that sends the first requests of a stream when asked, and the rest by itself."""
 
     def start(self) -> None: ...
 
 
 class PacedRequester(Requester, Protocol):
-    """One that also sends single requests whenever it is told to."""
+    """One that also sends single requests whenever asked."""
 
     def send_next(self) -> None: ...
 
@@ -55,7 +55,7 @@ class Contender:
 
 
 def taskferry(python: str = sys.executable) -> Contender:
-    """The broker of this checkout under the interpreter `python`, all settings at their defaults but for the ports."""
+    """The broker of this checkout under the interpreter `python`, all settings but the ports at their defaults."""
     ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
     return Contender(
         name=TASKFERRY,
@@ -67,7 +67,7 @@ def taskferry(python: str = sys.executable) -> Contender:
 
 
 def floors() -> list[Contender]:
-    """The relays that bound from below what a broker costs; picows's only where that is installed."""
+    """The relays that are a lower bound of what a broker costs; picows's only if that is installed."""
     wires: list[
         tuple[str, Callable[[Load, RequestStream], Requester], Callable[[Load, RequestStream, str], Peer]]
     ]
@@ -90,13 +90,13 @@ def floors() -> list[Contender]:
 
 
 def nats() -> Contender | None:
-    """nats-server with its default settings; None where it is not installed."""
+    """nats-server with its default settings; None if it is not installed."""
     program = shutil.which("nats-server") or shutil.which("nats-server", path=_SERVER_FOLDERS)
     if program is None:
         return None
     return Contender(
         name="nats-server",
-        # Port -1 is its word for any free port.
+        # Port -1 means any free port.
         command=(program, "--addr", HOST, "--port", "-1"),
         find_addresses=_find_nats_addresses,
         make_requester=NatsRequester,
@@ -105,7 +105,7 @@ def nats() -> Contender | None:
 
 
 def contenders(broker_python: str = sys.executable) -> list[Contender]:
-    """Taskferry, then whoever it is compared with and is installed here."""
+    """Taskferry, then what it is compared with, if installed here."""
     peer = nats()
     return [taskferry(broker_python), *floors(), *([] if peer is None else [peer])]
 

@@ -1,7 +1,6 @@
 """Which core runs the broker and which the load, and the pinning of processes to them.
 
-Knows processor affinity of the operating system; knows nothing of brokers. Where there is no affinity to set (macOS,
-Windows) or just one core, nothing is pinned.
+Without processor affinity (macOS, Windows), or with just one core, nothing is pinned.
 """
 
 import os
@@ -13,14 +12,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The core of the broker and that of the load generator; None where nothing is pinned."""
+    """The core of the broker and that of the load generator; None if nothing is pinned."""
 
     broker: int | None
     load: int | None
 
 
 def split_cores() -> Cores:
-    """The last core this process may use for the broker, the first, where interrupts tend to land, for the load."""
+    """The last core this process may use for the broker; the first, where interrupts tend to be handled, for the
+    load."""
     if sys.platform != "linux":
         return Cores(None, None)
     usable = sorted(os.sched_getaffinity(0))
@@ -31,10 +31,10 @@ def split_cores() -> Cores:
 
 @contextmanager
 def pinned_to(core: int | None) -> Iterator[None]:
-    """Within it this process, and for good every process and thread that it starts, runs on `core` alone.
+    """Within it this process, and permanently every process and thread that it starts, runs on `core` only.
 
-    A child takes its starter's affinity with it, so the child is pinned before its first instruction: a Go program
-    counts the cores it may use once, when it starts.
+    A child inherits its parent's affinity, so it is pinned before its first instruction: a Go program counts the cores
+    it may use once, when it starts.
     """
     if sys.platform != "linux" or core is None:
         yield

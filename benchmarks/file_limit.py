@@ -1,7 +1,4 @@
-"""How many files, and so connections, this process may have open.
-
-Knows the operating system's limit; on Windows there is none to raise.
-"""
+"""How many files, and so connections, this process may have open. On Windows there is no limit to raise."""
 
 import contextlib
 import sys
@@ -9,11 +6,11 @@ import sys
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]  # a module or nothing: asked for below
+    resource = None  # type: ignore[assignment]  # a module or nothing: checked below
 
 
 def raise_file_limit() -> None:
-    """As far up as the system allows, for this process and those that it starts."""
+    """As far as the system allows, for this process and those that it starts."""
     if resource is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(ValueError, OSError):
@@ -21,7 +18,7 @@ def raise_file_limit() -> None:
 
 
 def files_count_max() -> int:
-    """How many files this process may have open at a time."""
+    """How many files this process may have open at once."""
     if resource is None:
         return sys.maxsize
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

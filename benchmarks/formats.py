@@ -1,13 +1,10 @@
-"""How figures are written in tables.
-
-Knows digits and units; knows nothing of where a figure comes from.
-"""
+"""How figures are written in tables."""
 
 from collections.abc import Sequence
 
 
 def number(value: float | None) -> str:
-    """Three digits that count, without an exponent; nothing where there is none."""
+    """Three significant digits, without an exponent; empty for None."""
     if value is None:
         return ""
     if value == 0:
@@ -18,14 +15,14 @@ def number(value: float | None) -> str:
 
 
 def ratio(value: float | None, base: float | None) -> str:
-    """`value` as a multiple of `base`; nothing where one of them is missing."""
+    """`value` as a multiple of `base`; empty if one of them is missing."""
     if value is None or not base:
         return ""
     return f"{value / base:.2f}"
 
 
 def span(values: Sequence[float]) -> str:
-    """The least and the greatest of all rounds."""
+    """The minimum and the maximum of all rounds."""
     return f"{number(min(values))}..{number(max(values))}"
 
 

@@ -1,6 +1,6 @@
-"""Which imports make a start slow: `python -X importtime` of the command and of the broker, the dearest first.
+"""Which imports make a start slow: `python -X importtime` of the command and of the broker, the most expensive first.
 
-Run it from the checkout: `python -m benchmarks.import_cost --help`. Knows the form of the interpreter's report.
+Run it from the checkout: `python -m benchmarks.import_cost --help`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ STATEMENTS: Final = {
     "taskferry --help": "import taskferry.cli.main",
     "taskferry broker": "import taskferry.broker.run, taskferry.broker.http.server",
 }
-"""What a program imports before it is of use."""
+"""What a program imports before it can do anything."""
 
 SHOWN_COUNT: Final = 20
 IMPORT_TIMEOUT_S: Final = 30.0
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def imports(python: str, statement: str) -> list[Import]:
-    """What `statement` imports, the dearest by itself first. Raises BrokerFailed where it does not run."""
+    """What `statement` imports, the most expensive by itself first. Raises BrokerFailed if it does not run."""
     command = [python, "-X", "importtime", "-c", statement]
     try:
         run = subprocess.run(command, capture_output=True, check=True, timeout=IMPORT_TIMEOUT_S, text=True)
@@ -64,7 +64,7 @@ def imports(python: str, statement: str) -> list[Import]:
 def _table(program: str, found: Sequence[Import], shown_count: int) -> Table:
     whole_ms = sum(one.own_us for one in found) / 1e3
     return Table(
-        f"{program}: {len(found)} modules, {number(whole_ms)} ms with the clock running",
+        f"{program}: {len(found)} modules, {number(whole_ms)} ms by the interpreter's report",
         ("module", "own ms", "with what it imports, ms"),
         [(one.module, number(one.own_us / 1e3), number(one.whole_us / 1e3)) for one in found[:shown_count]],
     )
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--broker-python",
         default=sys.executable,
         metavar="PATH",
-        help="interpreter to look at (default: this one)",
+        help="interpreter to measure (default: this one)",
     )
     return parser
 

@@ -1,7 +1,4 @@
-"""What a load is: how much is asked, how, by how many, and of what size.
-
-Knows figures only; knows nothing of brokers or connections.
-"""
+"""What a load is: how many requests, in which mode, by how many peers, and of what size."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -19,11 +16,11 @@ REQUEST_COUNT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`request_count` requests (one or more), each carrying `data` (JSON), after a warm-up that is not measured.
+    """`request_count` requests (one or more), each with `data` (JSON), after a warm-up that is not measured.
 
     In mode `each` a peer writes to its socket once per message, in `joined` once per batch of messages read. Peers of
-    one kind take the `encodings` in turn, requests the `commands`, all of which every worker serves. `timeout_s` goes
-    with every request; None leaves it to the broker.
+    one kind take the `encodings` in turn, requests the `commands`, all of which every worker serves. `timeout_s` is
+    sent with every request; None leaves it to the broker.
     """
 
     data: bytes
@@ -40,7 +37,7 @@ class Load:
 
     @property
     def encoding(self) -> Encoding:
-        """What the first peer of a kind speaks: of a load that is `for_peer`, what that peer speaks."""
+        """What the first peer of a kind speaks; after `for_peer`, what that peer speaks."""
         return self.encodings[0]
 
     def for_peer(self, index: int) -> "Load":
@@ -48,7 +45,7 @@ class Load:
         return replace(self, encodings=(self.encodings[index % len(self.encodings)],))
 
     def shortened(self, share: float) -> "Load":
-        """The same load with `share` (in (0, 1]) of its requests; never none."""
+        """The same load with `share` (in (0, 1]) of its requests, at least one."""
         return replace(
             self,
             request_count=max(1, round(self.request_count * share)),

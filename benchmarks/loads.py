@@ -1,7 +1,4 @@
-"""The named loads, as data: what `cost` measures, in the order of its tables.
-
-Knows the figures of each load and why it is there; knows nothing of brokers.
-"""
+"""The named loads, as data: what `cost` measures, in the order of its tables."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,10 +14,10 @@ _HUGE: Final = Load(b"{}", request_count=800, warm_up_count=80)
 
 @dataclass(frozen=True, slots=True)
 class NamedLoad:
-    """A load of the tables. `beside` names the load of which the other brokers' figures stand beside this one.
+    """A load of the tables. `beside` names the load whose figures are shown for the other brokers.
 
-    Where that is another load, the two differ in what only Taskferry knows of (encodings, commands), and the other
-    brokers are not measured twice.
+    If that is another load, the two differ only in what other brokers do not have (encodings, commands), and these are
+    not measured twice.
     """
 
     name: str
@@ -46,7 +43,7 @@ LOADS: Final = (
         ),
     ),
     _shared(
-        "saturated-each", "8 connections with 16 in flight each, 4 workers, one send a message", _SATURATED
+        "saturated-each", "8 connections with 16 in flight each, 4 workers, one send per message", _SATURATED
     ),
     _shared(
         "saturated-joined",

@@ -1,7 +1,4 @@
-"""The event loop of the load generator and of the floors: uvloop, where it runs.
-
-Knows which loop; nothing of what runs on it.
-"""
+"""The event loop of the load generator and of the floors: uvloop, if it is available."""
 
 import sys
 

@@ -1,7 +1,4 @@
-"""What figures depend on beside the code: machine, interpreters, versions of what takes part.
-
-Knows how to ask for them; knows nothing of results.
-"""
+"""What figures depend on besides the code: the machine, interpreters, and versions of everything involved."""
 
 import json
 import os
@@ -28,7 +25,7 @@ print(json.dumps([platform.python_implementation() + " " + platform.python_versi
 
 
 def about(broker_python: str = sys.executable) -> dict[str, Any]:
-    """Machine and versions as JSON values. Raises BrokerFailed where the interpreter has no Taskferry."""
+    """Machine and versions as JSON values. Raises BrokerFailed if the interpreter has no Taskferry."""
     python, packages, is_compiled = _broker_side(broker_python)
     return {
         "processor": _processor_name(),
@@ -49,7 +46,7 @@ def _broker_side(broker_python: str) -> tuple[str, dict[str, str], bool]:
     except OSError as error:
         raise BrokerFailed(f"{broker_python} does not start: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise BrokerFailed(f"{broker_python} said nothing within {ASK_TIMEOUT_S:g} s") from None
+        raise BrokerFailed(f"{broker_python} printed nothing within {ASK_TIMEOUT_S:g} s") from None
     except subprocess.CalledProcessError as error:
         last_line = (error.stderr.strip().splitlines() or ["(it printed nothing)"])[-1]
         raise BrokerFailed(f"{broker_python} cannot run the broker: {last_line}") from None

@@ -1,6 +1,6 @@
 """One measurement: one load on one broker, from the start of its process to the figures.
 
-Knows the order of things (start, connect, warm up, measure, stop); knows nothing of wires or of tables.
+The order of steps (start, connect, warm up, measure, stop); independent of wires and tables.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from .load import Load
 from .request_stream import RequestStream
 from .running import run_beside
 
-# Far above what any broker here needs for a load; a broker that loses a request is told by it.
+# Far above what any broker here needs for a load; a broker that loses a request shows by it.
 STREAM_TIMEOUT_S = 120.0
-# Handshakes under way at a time: enough to keep a broker busy, far below any backlog.
+# Concurrent handshakes: enough to keep a broker busy, far below any backlog.
 OPENING_COUNT_MAX = 64
 
 P = TypeVar("P", bound=Peer)
@@ -34,9 +34,9 @@ P = TypeVar("P", bound=Peer)
 class Measurement:
     """Figures of one load on one broker.
 
-    CPU is of the whole process, user and system, in microseconds per request; latency is a requester's, from send to
-    answer, with all the others in flight; memory is resident, in MiB, right after the last answer; `other_cores` is
-    how many cores all other programs of the machine kept busy meanwhile: far from 0, the rest is to be doubted.
+    CPU is that of the whole process, user and system, in microseconds per request; latency is a requester's, from send
+    to answer, with all the others in flight; memory is resident, in MiB, right after the last answer; `other_cores` is
+    how many cores all other programs of the machine kept busy meanwhile: far from 0, the other figures are doubtful.
     """
 
     broker_cpu_us: float
@@ -51,7 +51,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Seconds at one moment: of the wall, and of CPU of the broker, of this process, and of the whole machine."""
+    """Seconds at one moment: of the wall clock, and of CPU of the broker, of this process, and of the whole machine."""
 
     wall_s: float
     broker_s: float
@@ -74,7 +74,7 @@ class Clocks:
         return max(0.0, self.machine_s - self.broker_s - self.load_s) / self.wall_s
 
     def since(self, before: "Clocks") -> "Clocks":
-        """What has passed on each clock."""
+        """How much has passed on each clock."""
         return Clocks(
             self.wall_s - before.wall_s,
             self.broker_s - before.broker_s,
@@ -84,7 +84,7 @@ class Clocks:
 
 
 def measure(contender: Contender, load: Load, cores: Cores) -> Measurement:
-    """Runs `load` on a fresh process of `contender`. Raises BrokerFailed, LoadFailed, OSError."""
+    """Run `load` on a fresh process of `contender`. Raises BrokerFailed, LoadFailed, OSError."""
     return run_beside(contender, cores, partial(_measure, contender, load))
 
 
@@ -107,7 +107,7 @@ async def _measure(contender: Contender, load: Load, broker: BrokerProcess) -> M
 
 
 def figures(passed: Clocks, stream: RequestStream, request_count: int, broker: BrokerProcess) -> Measurement:
-    """What the clocks and the latencies of `request_count` requests come to."""
+    """The figures from the clocks and the latencies of `request_count` requests."""
     latencies_s = sorted(stream.latencies_s)
     return Measurement(
         broker_cpu_us=passed.broker_s / request_count * 1e6,
@@ -138,7 +138,8 @@ async def opened(peers: Sequence[P], address: tuple[str, int]) -> AsyncIterator[
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """No garbage collection within: a load makes no cycles, and one would only show up as latency of the broker."""
+    """No garbage collection within: a load makes no cycles, and a collection would only show as latency of the
+    broker."""
     gc.collect()
     gc.disable()
     try:

@@ -1,6 +1,6 @@
 """docs/benchmarks.md: machine, targets, and every section with its plot; ratios first, then absolute figures.
 
-Knows the form of results. Must not know any one section, and changes no figure.
+Independent of any one section; changes no figure.
 """
 
 import sys
@@ -19,15 +19,15 @@ HEAD: Final = """# What Taskferry costs, measured
 
 `make bench` and `make bench-peers` write this page; no figure on it was typed in. benchmarks/README.md says how
 everything is measured, and every figure of every round is in [benchmarks.json](benchmarks.json). Figures are medians
-over the rounds. Compare ratios, which are of one run on one machine, rather than absolute figures.
+over the rounds. Compare ratios, which come from one run on one machine, rather than absolute figures.
 """
 
 
 def write_page(results: Results, folder: Path) -> None:
-    """Write benchmarks.md into `folder`, and the plots beside it where matplotlib is installed. Raises OSError."""
+    """Write benchmarks.md into `folder`, with the plots if matplotlib is installed. Raises OSError."""
     folder.mkdir(exist_ok=True)
     if find_spec("matplotlib") is None:
-        print("benchmarks: matplotlib is not installed: the plots are not drawn anew", file=sys.stderr)
+        print("benchmarks: matplotlib is not installed: the plots are not updated", file=sys.stderr)
     else:
         from .pictures import draw  # noqa: PLC0415  only the plots need matplotlib
 
@@ -39,12 +39,14 @@ def write_page(results: Results, folder: Path) -> None:
 def page(results: Results) -> str:
     """The whole page as Markdown."""
     contents = "\n".join(f"- [{shown.title}](#{shown.name})" for shown, _ in in_order(results))
-    targets = f"## Targets\n\nA missed target is told here, and fails nothing.\n\n{markdown(targets_table(results))}"
+    targets = (
+        f"## Targets\n\nA missed target is shown, and fails nothing.\n\n{markdown(targets_table(results))}"
+    )
     return "\n".join([HEAD, contents + "\n", targets, *(_section(*one) for one in in_order(results))])
 
 
 def picture_name(name: str) -> str:
-    """The file of a section's plot, beside the page."""
+    """The file of a section's plot, next to the page."""
     return f"benchmarks-{name}.png"
 
 

@@ -1,7 +1,4 @@
-"""The data of a request: JSON of an exact size, and the same as MessagePack.
-
-Knows how to fill a size with JSON of two shapes; knows nothing of brokers or of the wire.
-"""
+"""The data of a request: JSON of an exact size, and the same as MessagePack."""
 
 import json
 from typing import Literal
@@ -12,7 +9,7 @@ Shape = Literal["records", "text"]
 
 SMALLEST = b'{"message":"Hello World"}'
 SIZE_BYTES_MIN = len(SMALLEST)
-# Taskferry's bound on data: its 1 MiB for a message, less 4 KiB for the envelope.
+# Taskferry's bound on data: its 1 MiB per message, less 4 KiB for the envelope.
 SIZE_BYTES_MAX = 1_048_576 - 4_096
 
 
@@ -20,7 +17,7 @@ def json_data(size_bytes: int, shape: Shape) -> bytes:
     """A JSON object of exactly `size_bytes` (SIZE_BYTES_MIN .. SIZE_BYTES_MAX) octets of ASCII.
 
     `text` is one long string, the cheapest JSON to check; `records` is a list of small objects, as programs send
-    each other. The smallest size is `{"message":"Hello World"}` in either shape. Raises ValueError out of bounds.
+    to each other. The smallest size is `{"message":"Hello World"}` in either shape. Raises ValueError out of bounds.
     """
     if not SIZE_BYTES_MIN <= size_bytes <= SIZE_BYTES_MAX:
         raise ValueError(f"a size of {size_bytes} is not within {SIZE_BYTES_MIN} .. {SIZE_BYTES_MAX} bytes")
@@ -36,7 +33,7 @@ def as_msgpack(data: bytes) -> bytes:
 
 
 def _with_records(size_bytes: int) -> bytes:
-    # Each record is RECORD_BYTES or longer, so this many fit; what is left over goes to the padding.
+    # Each record has at least RECORD_BYTES, so this many fit; the rest is padding.
     count = (size_bytes - len(_records_object(0))) // len(_record(SIZE_BYTES_MAX))
     encoded = _records_object(count)
     padding = b"x" * (size_bytes - len(encoded))

@@ -1,4 +1,4 @@
-"""The plots as PNG files. The only part that needs matplotlib; sections draw on the axes that they are handed."""
+"""The plots as PNG files. The only module that needs matplotlib; sections draw on the axes that it passes them."""
 
 from pathlib import Path
 from typing import Final

@@ -1,6 +1,6 @@
 """The closed loop of a load: how many requests are still to be sent, which are in flight, how long each took.
 
-Knows counts and times; knows nothing of sockets or of any wire.
+Independent of sockets and wires.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from time import perf_counter
 
 
 class LoadFailed(Exception):
-    """The load could not be carried to its end. The text is one line for the user."""
+    """The load could not be finished. The text is one line for the user."""
 
 
 class RequestStream:
     """Requests shared by all requester connections of a load: each answer lets one more request out.
 
-    `unsent_count` more may be sent; the stream's end is awaited for `unanswered_count` more answers.
+    `unsent_count` more may be sent; the stream ends after `unanswered_count` more answers.
     """
 
     __slots__ = ("_failure", "_settled", "latencies_s", "unanswered_count", "unsent_count")
@@ -29,23 +29,23 @@ class RequestStream:
         self._settled = asyncio.Event()
 
     def begin(self, request_count: int) -> None:
-        """Opens for `request_count` (one or more) further requests and forgets the latencies of earlier ones."""
+        """Allow `request_count` (one or more) further requests and drop the latencies of earlier ones."""
         self.unsent_count = request_count
         self.await_more(request_count)
 
     def begin_endless(self) -> None:
-        """Opens for requests without number; `await_more` says for how many answers the stream is awaited."""
+        """Allow any number of requests; `await_more` says how many answers the stream waits for."""
         self.begin(sys.maxsize)
 
     def await_more(self, answer_count: int) -> None:
-        """Have `until_ended` wait for `answer_count` answers from now on, and forget the latencies of earlier ones."""
+        """Make `until_ended` wait for `answer_count` more answers, and drop the latencies of earlier ones."""
         self.unanswered_count = answer_count
         self.latencies_s = []
         if self._failure is None:
             self._settled.clear()
 
     def end(self) -> None:
-        """The last answer that is awaited is in."""
+        """The last awaited answer is in."""
         self._settled.set()
 
     def fail(self, reason: str) -> None:
@@ -73,8 +73,8 @@ class RequestStream:
 class Lanes:
     """The places for in-flight requests on one connection.
 
-    A lane sends its one ready-made message again and again, each time once the last answer to it is in: so no request
-    id is ever in flight twice, and no time goes into making messages.
+    A lane sends its one prepared message again and again, each time after the answer to the last: so no request id is
+    ever in flight twice, and no time is spent on making messages.
     """
 
     __slots__ = ("_messages", "_next", "_sent_at", "_stream")
@@ -86,7 +86,7 @@ class Lanes:
         self._stream = stream
 
     def start(self, send: Callable[[bytes], object]) -> None:
-        """Every lane sends its first request of the stream, as far as the stream lets it."""
+        """Send the first request of the stream on every lane, as far as the stream allows."""
         for lane, message in enumerate(self._messages):
             if self._stream.unsent_count == 0:
                 return
@@ -95,14 +95,14 @@ class Lanes:
             send(message)
 
     def send_next(self, send: Callable[[bytes], object]) -> None:
-        """The next lane in turn sends its request, whatever the stream has left. Its last one must be answered."""
+        """Send a request on the next lane in turn, whatever the stream has left. Its last one must be answered."""
         lane = self._next
         self._next = (lane + 1) % len(self._messages)
         self._sent_at[lane] = perf_counter()
         send(self._messages[lane])
 
     def answered(self, lane: int) -> bytes | None:
-        """Notes the answer of `lane`; returns the message to send next, None when the stream has no more to send."""
+        """Record the answer of `lane`; returns the message to send next, None if the stream has no more to send."""
         stream = self._stream
         now = perf_counter()
         stream.latencies_s.append(now - self._sent_at[lane])

@@ -1,6 +1,6 @@
-"""Results as data: rows of figures by case, one value a round, medians, and their JSON.
+"""Results as data: rows of figures by case, one value per round, medians, and their JSON.
 
-Knows the form that all sections share, and nothing of any one of them. What the form is: README.md.
+The form that all sections share, independent of any one of them. README.md describes it.
 """
 
 import json
@@ -12,22 +12,22 @@ from typing import Any, Final
 import msgspec
 
 FORM: Final = "taskferry-benchmarks-1"
-"""Stands in every file of results, so that another file is told from one."""
+"""Is in every file of results, so that any other file is recognised."""
 
 DIGITS_COUNT: Final = 6
-"""Of a figure that count; no clock here is better."""
+"""Significant digits of a figure; no clock here is better."""
 
 Case = Mapping[str, str | int]
 """What was measured: `{"load": "serial", "broker": "taskferry"}`. No two rows of a section have the same."""
 
 
 class ResultsUnreadable(Exception):
-    """A file that holds no results. The text is one line for the user."""
+    """A file that does not contain results. The text is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All rounds, one or more, of one case. The values of a figure stand in the order of the rounds."""
+    """All rounds, one or more, of one case. The values of a figure are in the order of the rounds."""
 
     case: Case
     figures: Mapping[str, Sequence[float]]
@@ -39,22 +39,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class SectionResults:
-    """One section: where it was measured, and its rows in the order in which they came."""
+    """One section: where it was measured, and its rows in the order in which they were added."""
 
     about: Mapping[str, Any]
     rows: Sequence[Row]
 
     def row(self, **case: str | int) -> Row | None:
-        """The row of exactly this case; None where it was not measured."""
+        """The row of exactly this case; None if it was not measured."""
         return next((row for row in self.rows if row.case == case), None)
 
     def median(self, figure: str, **case: str | int) -> float | None:
-        """A figure of that row; None where it was not measured."""
+        """A figure of that row; None if it was not measured."""
         row = self.row(**case)
         return None if row is None or figure not in row.figures else row.median(figure)
 
     def cases(self, key: str) -> list[str | int]:
-        """The different values of a key of the cases, in order."""
+        """The distinct values of a key of the cases, in order."""
         return list(dict.fromkeys(row.case[key] for row in self.rows if key in row.case))
 
 
@@ -64,25 +64,25 @@ Results = Mapping[str, SectionResults]
 
 @dataclass(slots=True)
 class Collection:
-    """Where the rounds of a section come together."""
+    """Collects the rounds of a section."""
 
     about: Mapping[str, Any]
     _figures: dict[tuple[tuple[str, str | int], ...], dict[str, list[float]]] = field(default_factory=dict)
 
     def add(self, case: Case, figures: Mapping[str, float]) -> None:
-        """One round of one case."""
+        """Add one round of one case."""
         by_name = self._figures.setdefault(tuple(case.items()), {})
         for name, value in figures.items():
             by_name.setdefault(name, []).append(value)
 
     def results(self) -> SectionResults:
-        """What has come together so far."""
+        """What has been collected so far."""
         rows = [Row(dict(case), figures) for case, figures in self._figures.items()]
         return SectionResults(self.about, rows)
 
 
 def to_text(results: Results) -> str:
-    """The results as JSON text, every round included, one line a row; figures are rounded to DIGITS_COUNT digits."""
+    """The results as JSON text, every round included, one line per row; figures are rounded to DIGITS_COUNT digits."""
     sections = [
         f'{json.dumps(name)}: {{\n"about": {json.dumps(section.about)},\n"rows": [\n{_rows_text(section.rows)}\n]}}'
         for name, section in results.items()
@@ -106,11 +106,11 @@ def _rows_text(rows: Sequence[Row]) -> str:
 
 
 def from_text(text: bytes) -> Results:
-    """The results of which `to_text` made `text`. Raises ResultsUnreadable."""
+    """The results that `to_text` turned into `text`. Raises ResultsUnreadable."""
     try:
         document = msgspec.json.decode(text, type=_Document)
     except msgspec.DecodeError as error:
-        raise ResultsUnreadable(f"no results of benchmarks: {error}") from None
+        raise ResultsUnreadable(f"not results of benchmarks: {error}") from None
     if document.form != FORM:
         raise ResultsUnreadable(f"results of another form: {document.form}, not {FORM}")
     return document.sections
@@ -123,7 +123,7 @@ class _Document:
 
 
 def merged(several: Iterable[Results]) -> dict[str, SectionResults]:
-    """All sections; of one that comes twice the later counts."""
+    """All sections; of one that is there twice the later counts."""
     together: dict[str, SectionResults] = {}
     for results in several:
         together |= results

@@ -1,7 +1,4 @@
-"""What can be shown: the sections of `python -m benchmarks` and those of `python -m benchmarks.peers`, as text too.
-
-Knows the order of sections; knows nothing of any one of them.
-"""
+"""What can be shown: the sections of `python -m benchmarks` and those of `python -m benchmarks.peers`, as text too."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,7 +15,7 @@ _NAMES: Final = {one.name for one in SHOWN}
 
 
 def in_order(results: Results) -> list[tuple[Presentation, SectionResults]]:
-    """What there are results of. Raises ResultsUnreadable for a section that nothing here can show."""
+    """The sections that there are results of. Raises ResultsUnreadable for one that nothing here can show."""
     for name in results:
         if name not in _NAMES:
             raise ResultsUnreadable(
@@ -28,7 +25,7 @@ def in_order(results: Results) -> list[tuple[Presentation, SectionResults]]:
 
 
 def as_text(sections: Results, results: Results, targets: Sequence[Target]) -> str:
-    """The tables of `sections`, then what of all `results` the targets are held against."""
+    """The tables of `sections`, then the targets for which `results` have figures."""
     parts = [
         (f"## {shown.title}", *map(markdown, shown.tables(measured)))
         for shown, measured in in_order(sections)

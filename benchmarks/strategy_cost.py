@@ -1,7 +1,6 @@
-"""What a strategy costs the broker for each assignment: the pick, and telling it that one began and one ended.
+"""What a strategy costs the broker per assignment: the pick, and two notices, that it started and that it ended.
 
-Run it from the checkout: `python -m benchmarks.strategy_cost --help`. Knows the strategies and CPU time; no broker, no
-sockets.
+Run it from the checkout: `python -m benchmarks.strategy_cost --help`. There is no broker and no socket in it.
 """
 
 import argparse
@@ -27,7 +26,7 @@ KEYS: Final = tuple(f"key-{number}" for number in range(1_000))
 
 
 class PlainCandidate(Candidate):
-    """A worker as plain as one can be, so that the strategy is what is measured."""
+    """A worker as plain as possible, so that the strategy is what is measured."""
 
     __slots__ = ()
 
@@ -41,10 +40,10 @@ class PlainCandidate(Candidate):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU nanoseconds for one assignment, the least of all rounds.
+    """CPU nanoseconds per assignment, the minimum of all rounds.
 
-    `slots`: `free` where workers have slots to spare and stay with the strategy, `full` where each assignment fills
-    its worker, which leaves, and each end brings one back; half of the workers are away at any time then.
+    `slots`: `free` if workers have slots to spare and stay with the strategy, `full` if each assignment fills its
+    worker, which leaves, and each end brings one back; half of the workers are away at any time then.
     """
 
     strategy: str
@@ -78,11 +77,11 @@ Pick = Callable[[str | None], Any]
 """Never None here, and a check would be measured."""
 
 Run = Callable[[Strategy[PlainCandidate], list[PlainCandidate], int], None]
-"""Makes so many assignments and ends as many, those of the list first and in its order."""
+"""Makes this many assignments and ends as many, those of the list first and in its order."""
 
 
 def measure(name: str, run: Run, workers_count: int, assignments_count: int, rounds_count: int) -> float:
-    """CPU nanoseconds for one assignment from pick to end, less what the loop around the calls takes."""
+    """CPU nanoseconds per assignment from pick to end, less what the loop around the calls takes."""
     strategy = STRATEGIES[name](random.Random(1).random)
     candidates = [PlainCandidate(number) for number in range(workers_count)]
     for candidate in candidates:
@@ -97,7 +96,7 @@ def measure(name: str, run: Run, workers_count: int, assignments_count: int, rou
         else:
             strategy.remove(candidate)
         busy.append(candidate)
-    random.Random(2).shuffle(busy)  # assignments end in another order than they began
+    random.Random(2).shuffle(busy)  # assignments end in another order than they started
     least = least_of_nothing = float("inf")
     for _ in range(rounds_count):
         began = process_time_ns()
@@ -112,12 +111,12 @@ def measure(name: str, run: Run, workers_count: int, assignments_count: int, rou
 def picked(strategy: Strategy[PlainCandidate], number: int) -> PlainCandidate:
     """The pick for request `number`, whose key is one of a thousand."""
     candidate = strategy.pick(KEYS[number % len(KEYS)])
-    assert candidate is not None, "half of the workers or more are there"
+    assert candidate is not None, "at least half of the workers are there"
     return candidate
 
 
 def run_free(strategy: Strategy[PlainCandidate], busy: list[PlainCandidate], assignments_count: int) -> None:
-    """Workers with slots to spare: a strategy is told of the change, twice for each assignment."""
+    """Workers with slots to spare: a strategy is notified of the change, twice per assignment."""
     pick: Pick = strategy.pick
     changed = strategy.changed
     busy_count = len(busy)
@@ -173,7 +172,7 @@ def _print_row(costs: Sequence[Cost], *, with_headings: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.strategy_cost",
-        description="CPU time of each strategy for one assignment: picked, begun and ended.",
+        description="CPU time of each strategy per assignment: picked, started and ended.",
     )
     parser.add_argument(
         "--strategy",
@@ -185,13 +184,13 @@ def _parser() -> argparse.ArgumentParser:
         "--assignments",
         type=_positive,
         default=ASSIGNMENTS_COUNT,
-        help=f"assignments in a round (default {ASSIGNMENTS_COUNT:,})",
+        help=f"assignments per round (default {ASSIGNMENTS_COUNT:,})",
     )
     parser.add_argument(
         "--rounds",
         type=_positive,
         default=ROUNDS_COUNT,
-        help=f"rounds, the least counts (default {ROUNDS_COUNT})",
+        help=f"rounds, the minimum counts (default {ROUNDS_COUNT})",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     return parser

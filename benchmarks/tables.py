@@ -1,7 +1,4 @@
-"""Tables as Markdown, padded so that they read as well on a terminal.
-
-Knows cells; knows nothing of figures.
-"""
+"""Tables as Markdown, padded so that they read well on a terminal too."""
 
 from .sections.section import Table
 

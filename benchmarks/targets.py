@@ -1,6 +1,6 @@
-"""What the figures are held against: every target as data, and what was measured of it.
+"""What the figures are compared with: every target as data, and what was measured for it.
 
-Knows which figure of which section a target speaks of; a target that is missed is told, and fails nothing.
+A missed target is shown, and fails nothing.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ class Reading:
     case: Case = field(default_factory=dict)
 
     def value(self, results: Results) -> float | None:
-        """None where it was not measured."""
+        """None if it was not measured."""
         section = results.get(self.section)
         return None if section is None else section.median(self.figure, **self.case)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`reading`, or as a multiple of `base` where there is one, must be at most or at least `bound`."""
+    """`reading`, as a multiple of `base` if there is one, must be at most or at least `bound`."""
 
     text: str
     reading: Reading
@@ -39,7 +39,7 @@ class Target:
     base: Reading | None = None
 
     def measured(self, results: Results) -> float | None:
-        """What the bound is compared with; None where it was not measured."""
+        """What the bound is compared with; None if it was not measured."""
         value = self.reading.value(results)
         if self.base is None or value is None:
             return value
@@ -57,7 +57,11 @@ def _cpu(load: str, broker: str = TASKFERRY) -> Reading:
 
 def _beside_nats(text: str, load: str, bound: float) -> Target:
     return Target(
-        f"{text}, CPU beside nats-server's", _cpu(load), "at most", bound, base=_cpu(load, "nats-server")
+        f"{text}, CPU compared with nats-server's",
+        _cpu(load),
+        "at most",
+        bound,
+        base=_cpu(load, "nats-server"),
     )
 
 
@@ -84,28 +88,28 @@ def _end_to_end(figure: str, peer: str = TASKFERRY) -> Reading:
 
 
 TARGETS: Final = (
-    _beside_nats("Small JSON, one send a message", "saturated-each", 1.0),
+    _beside_nats("Small JSON, one send per message", "saturated-each", 1.0),
     _beside_nats("Small JSON, sends joined", "saturated-joined", 1.25),
     _beside_nats("16 KiB of JSON records", "16k-records", 1.0),
     _beside_nats("16 KiB of JSON text", "16k-text", 1.0),
     _beside_nats("256 KiB of JSON records", "256k-records", 1.0),
     _beside_nats("256 KiB of JSON text", "256k-text", 1.0),
     Target(
-        "MessagePack, one send a message, CPU beside JSON's",
+        "MessagePack, one send per message, CPU compared with JSON's",
         _cpu("msgpack-each"),
         "at most",
         1.0,
         base=_cpu("saturated-each"),
     ),
     Target(
-        "MessagePack, sends joined, CPU beside JSON's",
+        "MessagePack, sends joined, CPU compared with JSON's",
         _cpu("msgpack-joined"),
         "at most",
         1.0,
         base=_cpu("saturated-joined"),
     ),
     Target(
-        "1,000 workers, CPU beside that with 4",
+        "1,000 workers, CPU compared with 4 workers",
         _scale("workers", 1_000),
         "at most",
         1.15,
@@ -113,7 +117,7 @@ TARGETS: Final = (
     ),
     *(
         Target(
-            f"100,000 waiting requests, {text}, client writes {mode}: rate beside the unqueued rate",
+            f"100,000 waiting requests, {text}, client writes {mode}: rate compared with the unqueued rate",
             Reading("queue", figure, {"mode": mode, "depth": 100_000}),
             "at least",
             0.8,
@@ -123,10 +127,14 @@ TARGETS: Final = (
         for mode in ("each", "joined")
     ),
     _p99_beside(
-        "One worker swamped, another idle: p99 of small requests beside alone", "one worker swamped", 3.0
+        "One worker swamped, another idle: p99 of small requests compared with alone",
+        "one worker swamped",
+        3.0,
     ),
-    _p99_beside("1 MiB of records in flight: p99 of small requests beside alone", "1 MiB of records", 2.0),
-    _p99_beside("1 MiB of text in flight: p99 of small requests beside alone", "1 MiB of text", 2.0),
+    _p99_beside(
+        "1 MiB of records in flight: p99 of small requests compared with alone", "1 MiB of records", 2.0
+    ),
+    _p99_beside("1 MiB of text in flight: p99 of small requests compared with alone", "1 MiB of text", 2.0),
     *(
         target
         for port in ("workers", "requesters")
@@ -141,7 +149,7 @@ TARGETS: Final = (
     Target("Start of taskferry --help", _start("taskferry --help"), "at most", 150.0, "ms"),
     Target("Start of the broker", _start("taskferry broker, until ready"), "at most", 500.0, "ms"),
     Target(
-        "End to end, round trip p50 beside nats-py's",
+        "End to end, round trip p50 compared with nats-py's",
         _end_to_end("round_trip_p50_ms"),
         "at most",
         0.5,
@@ -149,7 +157,7 @@ TARGETS: Final = (
     ),
     *(
         Target(
-            f"End to end, requests/s beside {peer}'s",
+            f"End to end, requests/s compared with {peer}'s",
             _end_to_end("requests_per_s"),
             "at least",
             bound,
@@ -164,7 +172,7 @@ TARGETS: Final = (
         )
     ),
     Target(
-        "End to end, requests/s blocking from 16 threads beside async",
+        "End to end, requests/s blocking from 16 threads compared with async",
         _end_to_end("requests_per_s", "taskferry-blocking"),
         "at least",
         0.5,
@@ -174,7 +182,7 @@ TARGETS: Final = (
 
 
 def targets_table(results: Results, targets: Sequence[Target] = TARGETS) -> Table:
-    """The targets in order: what each asks, what was measured, and whether that meets it."""
+    """The targets in order: what each requires, what was measured, and whether that meets it."""
     rows = []
     for target in targets:
         measured = target.measured(results)

@@ -1,6 +1,6 @@
 """Requesters and workers of the load that speak to a Taskferry broker, in JSON or MessagePack.
 
-Knows when to send what; how messages are written is `taskferry_wire`'s.
+When to send what; how messages are written is in `taskferry_wire`.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from .request_stream import Lanes, RequestStream
 from .taskferry_wire import REQUEST_ID_LENGTH, WIRES
 from .websocket_connection import WebSocketConnection, frame, frame_head, masked
 
-# The last digits of a request_id are its lane; more could not be in flight on one connection by default either.
+# The last digits of a request_id are its lane; no more could be in flight on one connection by default.
 _LANE_DIGITS = 4
 
 
 class TaskferryRequester(WebSocketConnection):
-    """A requester with so many requests in flight as the load says."""
+    """A requester with as many requests in flight as the load says."""
 
     __slots__ = ("_data_bytes", "_id_mark", "_lanes", "_success_mark", "_wire")
 
@@ -29,12 +29,12 @@ class TaskferryRequester(WebSocketConnection):
         self._lanes = Lanes(self._messages(load), stream)
 
     def start(self) -> None:
-        """Sends the first requests of the stream; the rest follow the answers."""
+        """Send the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 
     def send_next(self) -> None:
-        """Sends one request of its own accord, outside the closed loop."""
+        """Send one request outside the closed loop."""
         self._lanes.send_next(self.send)
         self.flush()
 
@@ -101,12 +101,12 @@ class TaskferryWorker(WebSocketConnection):
             self._take_other(bytes(buffer[start:end]))
             return
         if end - start < self._data_bytes:
-            self.fail(f"a request came without its data: {bytes(buffer[start : min(end, start + 200)])!r}")
+            self.fail(f"a request arrived without its data: {bytes(buffer[start : min(end, start + 200)])!r}")
             return
         self.take_assignment(self._wire.msg_id(buffer, start, end))
 
     def take_assignment(self, msg_id: bytearray) -> None:
-        """One assignment has come: answer it, now or later."""
+        """One assignment has arrived: answer it, now or later."""
         self.answer(msg_id)
 
     def answer(self, msg_id: bytearray) -> None:

@@ -1,6 +1,6 @@
 """The messages of a load in Taskferry's two encodings (PROTOCOL.md): how to make them, where to find ids in others.
 
-Knows as much of the messages as it takes to find ids; what a message means is left to the broker's own tests.
+Only what it takes to find ids; what a message means is left to the broker's own tests.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from .payload import as_msgpack
 from .websocket_connection import BINARY, TEXT
 
 REQUEST_ID_LENGTH: Final = 36
-"""As long as a UUID, what most callers use."""
+"""As long as a UUID, which most callers use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One encoding. The marks stand right before an id, or say that a message is of a kind."""
+    """One encoding. The marks are right before an id, or identify a kind of message."""
 
     encoding: Encoding
     opcode_octet: int
@@ -50,7 +50,7 @@ class Wire:
         return buffer[id_start : buffer.find(b'"', id_start, end)]
 
     def response_around(self, msg_id_bytes: int, data: bytes) -> tuple[bytes, bytes]:
-        """A worker's successful response with `data` (JSON) as its result: what goes before and behind its msg_id."""
+        """A worker's successful response with `data` (JSON) as its result: what comes before and after its msg_id."""
         placeholder = "?" * msg_id_bytes
         message = self.encode(
             {"type": "response", "msg_id": placeholder, "timestamp": 0},

@@ -1,6 +1,6 @@
 """WebSocket client framing for the load generator (RFC 6455), as little of it as a load on a correct broker needs.
 
-Knows the handshake, whole data frames, ping and close; fragments and extensions are never asked for and end the load.
+The handshake, whole data frames, ping and close; fragments and extensions are not negotiated and end the load.
 """
 
 import base64
@@ -17,8 +17,8 @@ CLOSE = 0x88
 PING = 0x89
 PONG = 0x8A
 
-# One octet four times makes a mask that does not depend on the offset, so messages can be put together from parts
-# that were masked before. To the receiver it is a key like any other; an application would have to draw it at random.
+# One octet four times makes a mask that does not depend on the offset, so messages can be built from parts that were
+# masked before. To the receiver it is a key like any other; an application would have to choose it at random.
 MASK_OCTET = 0xA5
 MASK_KEY = bytes([MASK_OCTET]) * 4
 _MASKED = bytes(octet ^ MASK_OCTET for octet in range(256))

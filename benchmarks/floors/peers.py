@@ -1,4 +1,4 @@
-"""Requesters and workers of the load that speak to the floors: an id and the data, behind a length or in a frame.
+"""Requesters and workers of the load that speak to the floors: an id and the data, length-prefixed or in a frame.
 
 The id is as long as a UUID, as in the load on a broker, and comes back in the answer. Workers answer in order.
 """
@@ -42,7 +42,7 @@ class TcpConnection(Connection):
 
 
 class WebSocketRelayConnection(WebSocketConnection):
-    """A connection that speaks binary frames; the relay has taken it in when it has upgraded."""
+    """A connection that speaks binary frames; the relay has registered it when it has upgraded."""
 
     __slots__ = ()
 
@@ -54,7 +54,7 @@ class WebSocketRelayConnection(WebSocketConnection):
 
 
 class RelayRequester(Connection):
-    """A requester with so many requests in flight as the load says, on either wire."""
+    """A requester with as many requests in flight as the load says, on either wire."""
 
     def __init__(self, load: Load, stream: RequestStream) -> None:
         super().__init__(load, stream)
@@ -67,17 +67,17 @@ class RelayRequester(Connection):
         """`payload` as this wire sends it."""
 
     def start(self) -> None:
-        """Sends the first requests of the stream; the rest follow the answers."""
+        """Send the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 
     def send_next(self) -> None:
-        """Sends one request of its own accord, outside the closed loop."""
+        """Send one request outside the closed loop."""
         self._lanes.send_next(self.send)
         self.flush()
 
     def take_message(self, buffer: bytearray, start: int, end: int) -> None:
-        """One answer."""
+        """One answer has arrived."""
         if end - start != self._message_bytes:
             self.fail("a request was not answered with its data")
             return
@@ -87,14 +87,14 @@ class RelayRequester(Connection):
 
 
 class TcpRequester(RelayRequester, TcpConnection):
-    """A requester behind lengths."""
+    """A requester of length-prefixed messages."""
 
     def whole(self, payload: bytes) -> bytes:
         return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
 
 
 class TcpWorker(TcpConnection):
-    """A worker behind lengths that answers with what it was sent."""
+    """A worker of length-prefixed messages that answers with what it was sent."""
 
     def __init__(self, load: Load, stream: RequestStream, name: str) -> None:
         super().__init__(load, stream)

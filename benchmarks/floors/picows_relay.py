@@ -1,7 +1,4 @@
-"""Floor: a bare relay on picows, which reads frames in C; its answers are joined in one write like everybody's.
-
-Knows picows and nothing of what a message says.
-"""
+"""Floor: a bare relay on picows, which reads frames in C; its answers are joined in one write, as in all relays."""
 
 import asyncio
 
@@ -42,7 +39,7 @@ class Connection(WSListener):  # type: ignore[misc]  # mypy does not look into p
 
 
 async def listen(relay: Relay, is_worker: bool) -> asyncio.Server:
-    """A server for one kind of connections."""
+    """A server for connections of one kind."""
 
     def make_connection(request: WSUpgradeRequest) -> Connection:
         return Connection(relay, is_worker)

@@ -1,7 +1,7 @@
-"""What every floor does with a message: to the workers in turn, and an answer back to whoever is first in line.
+"""What every floor does with a message: to the workers in turn, and an answer back to the first requester in line.
 
-A worker of these loads answers in the order in which it was asked, so no id is read: a message goes on as it came.
-Knows connections that gather what they send, and processes; knows nothing of any wire.
+A worker of these loads answers in the order of its requests, so no id is read: a message is passed on as it came.
+Independent of any wire.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Sender(Protocol):
     outgoing: list[bytes]
 
     def flush(self) -> None:
-        """Send all that is gathered in one write."""
+        """Send everything gathered, in one write."""
 
 
 class Relay:
@@ -76,7 +76,7 @@ Listen = Callable[[Relay, bool], Awaitable[asyncio.Server]]
 
 
 def serve(listen: Listen) -> None:
-    """Be a relay until SIGTERM; says on the standard output where it listens, as a broker does."""
+    """Run a relay until SIGTERM; it prints where it listens, as a broker does."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(listen))
 

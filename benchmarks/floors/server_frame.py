@@ -1,4 +1,4 @@
-"""The header of a WebSocket server's data frame (RFC 6455, 5.2). Knows nothing else of WebSocket."""
+"""The header of a WebSocket server's data frame (RFC 6455, 5.2)."""
 
 BINARY = 0x82
 

@@ -1,7 +1,7 @@
-"""Floor: messages behind a four-octet length over TCP, cut from the stream and passed on as they are.
+"""Floor: length-prefixed messages (four octets) over TCP, cut from the stream and passed on as they are.
 
-No WebSocket, no JSON, no id: what is left is the event loop, the kernel and the interpreter. A connection is greeted
-with an empty message once the relay has taken it in.
+No WebSocket, no JSON, no id: what is left is the event loop, the kernel and the interpreter. The relay sends an empty
+message to a connection once it has registered it.
 """
 
 import asyncio
@@ -12,14 +12,14 @@ from .relay import HOST, Relay, serve
 LENGTH_BYTES = 4
 WELCOME = bytes(LENGTH_BYTES)
 READ_BYTES_MAX = 262_144
-# Up to here pieces are joined into one write; above it the copy costs more than handing over a list.
+# Up to this size pieces are joined into one write; above it the copy costs more than passing a list.
 JOIN_BYTES_MAX = 65_536
 
 _SHARED_BUFFER = bytearray(READ_BYTES_MAX)
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection. All read into one buffer, and into one of their own where a read ends within a message."""
+    """One connection. All read into one buffer, and into their own if a read ends within a message."""
 
     __slots__ = ("_buffer", "_filled_bytes", "_is_worker", "_pass_on", "_relay", "_transport", "outgoing")
 
@@ -61,7 +61,7 @@ class Connection(asyncio.BufferedProtocol):
             self._keep(buffer[position:end], READ_BYTES_MAX + LENGTH_BYTES + length_bytes)
 
     def _keep(self, beginning: memoryview, buffer_bytes_min: int) -> None:
-        """Bring the beginning of a message to the beginning of a buffer that takes all of it."""
+        """Move the beginning of a message to the beginning of a buffer large enough for all of it."""
         if self._buffer.obj is _SHARED_BUFFER or len(self._buffer) < buffer_bytes_min:
             self._buffer = memoryview(bytearray(buffer_bytes_min))
         self._buffer[: len(beginning)] = beginning
@@ -75,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 async def listen(relay: Relay, is_worker: bool) -> asyncio.Server:
-    """A server for one kind of connections."""
+    """A server for connections of one kind."""
     return await asyncio.get_running_loop().create_server(
         lambda: Connection(relay, is_worker), HOST, 0, backlog=1_024
     )

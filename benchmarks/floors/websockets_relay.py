@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
 
 
 async def listen(relay: Relay, is_worker: bool) -> asyncio.Server:
-    """A server for one kind of connections."""
+    """A server for connections of one kind."""
     return await asyncio.get_running_loop().create_server(
         lambda: Connection(relay, is_worker), HOST, 0, backlog=1_024
     )

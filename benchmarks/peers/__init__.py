@@ -1,1 +1,1 @@
-"""Taskferry beside its peers: what a request costs each one's broker, and what a Python user gets end to end."""
+"""Taskferry compared with its peers: what a request costs each broker, and what a Python user gets end to end."""

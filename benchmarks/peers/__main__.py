@@ -1,7 +1,6 @@
-"""Taskferry beside its peers: `python -m benchmarks.peers --help`, from the checkout.
+"""Taskferry compared with its peers: `python -m benchmarks.peers --help`, from the checkout.
 
-Knows the options and the order of the rounds: in each round every peer has its turn, so that whatever the machine does
-meanwhile falls on all of them.
+In each round every peer has its turn, so that whatever else the machine does affects all of them.
 """
 
 import argparse
@@ -39,7 +38,7 @@ NAMES = tuple(dict.fromkeys(peer.name for peer in (*LEAN_PEERS, *END_TO_END)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 with tables, 1 where a peer that is installed failed, 130 after Ctrl-C or SIGTERM."""
+    """Returns the exit code: 0 with tables, 1 if an installed peer failed, 130 after Ctrl-C or SIGTERM."""
     options = _parser().parse_args(arguments)
     stop_brokers_on_signals()
     plan = QUICK_PLAN if options.quick else PLAN
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _wanted(peers: Sequence[Peer], only: Collection[str]) -> list[Peer]:
-    """Taskferry goes with whoever is asked for: every ratio is to it."""
+    """Taskferry is always included: every ratio is to it."""
     asked_for = [peer for peer in peers if not only or peer.name in only]
     return [peer for peer in peers if peer in asked_for or (asked_for and peer.name == "taskferry")]
 
@@ -101,9 +100,9 @@ def _end_to_end(peer: EndToEnd, plan: Plan) -> Subject[Figures]:
 
 def _run(subjects: Sequence[Subject[Measurement] | Subject[Figures]], round_count: int) -> None:
     if split_cores().broker is None:
-        _note("no two cores to pin to: broker and load share, so only compare figures of this very run")
+        _note("no two cores to pin to: broker and load share one, so only compare figures of this run")
     for round_index in range(round_count):
-        # Every other round the other way round, so that none always runs after the same one.
+        # In reverse order every other round, so that none always runs after the same one.
         for subject in subjects if round_index % 2 == 0 else subjects[::-1]:
             told = subject.run_round()
             if told is not None:
@@ -113,7 +112,7 @@ def _run(subjects: Sequence[Subject[Measurement] | Subject[Figures]], round_coun
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
-        description="Measures Taskferry beside its peers: what a request costs each broker with a lean client, and "
+        description="Measures Taskferry and its peers: what a request costs each broker with a lean client, and "
         "what a Python user gets end to end. Peers that are not installed are left out: make bench-peers.",
     )
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds, their median counts (default 5)")

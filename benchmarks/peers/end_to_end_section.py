@@ -1,7 +1,4 @@
-"""How the figures that a Python user gets end to end are shown.
-
-Knows figures of a closed loop and their names; knows nothing of how they came about.
-"""
+"""How the figures that a Python user gets end to end are shown."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -49,7 +46,7 @@ def _absolute(results: SectionResults) -> Table:
         for row in _quickest_first(results)
     ]
     headings = ("peer", "kind", "requests/s", "(min..max)", *list(FIGURES.values())[1:], "in flight")
-    return Table("Each peer's own", headings, rows, text_columns=2)
+    return Table("Each peer's own figures", headings, rows, text_columns=2)
 
 
 def _names(row: Row) -> tuple[str, str]:
@@ -62,7 +59,7 @@ def _quickest_first(results: SectionResults) -> list[Row]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """A point for each peer: the axis is logarithmic, and bars on such a one have no foot."""
+    """A point for each peer: the axis is logarithmic, and bars on one have no base."""
     rows = _quickest_first(results)
     axes[0].plot([row.median("requests_per_s") for row in rows], [str(row.case["peer"]) for row in rows], "o")
     axes[0].invert_yaxis()
@@ -72,9 +69,9 @@ def _plot(axes: Sequence[Any], results: SectionResults) -> None:
 
 PRESENTATION: Final = Presentation(
     name="peers-end-to-end",
-    title="Beside peers: what a Python user gets",
+    title="Compared with peers: what a Python user gets",
     meaning=(
-        "Broker, worker and requester are processes of their own, not pinned to cores, with each peer's own best-known "
+        "Broker, worker and requester are separate processes, not pinned to cores, with each peer's own best-known "
         'client; `{"message": "Hello World"}` goes to a handler and comes back. A round trip is measured with one '
         "request in flight, requests/s with as many as the last column says, each for a fixed time. A task queue on "
         "Redis promises more than an echo needs: its tasks outlive the requester."

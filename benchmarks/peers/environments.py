@@ -1,7 +1,7 @@
-"""One virtual environment for each Python peer, under .cache/peers/: made, looked into, told about.
+"""One virtual environment for each Python peer, under .cache/peers/: making it, and what is in it.
 
-Knows pip and interpreters. Not `.venv`, and not one for all: arq wants a redis client below 6, taskiq-redis one above,
-and pip would settle it by an arq of years ago. So each peer gets the newest that it asks for by itself.
+Not `.venv`, and not one for all: arq wants a redis client below 6, taskiq-redis one above, and pip would settle it with
+an arq of years ago. So each peer gets the newest client that it wants.
 """
 
 import json
@@ -44,7 +44,7 @@ class Environment:
 
     @property
     def is_installed(self) -> bool:
-        """True once `install` has come to its end with these requirements."""
+        """True once `install` has finished with these requirements."""
         return self._ready.exists() and self._ready.read_text() == self._told
 
     def python(self) -> str:
@@ -63,7 +63,7 @@ class Environment:
         return versions
 
     def install(self) -> str | None:
-        """Makes it anew unless it is there; None when it is ready, else pip's own last word on why it is not."""
+        """Make it again unless it is there; None when it is ready, else pip's own last line on why it is not."""
         if self.is_installed:
             return None
         command = [str(self.interpreter), "-m", "pip", "install", "--quiet", *self.requirements]

@@ -1,7 +1,7 @@
 """Requesters and workers of the load that speak to a gearmand.
 
-Knows Gearman's binary protocol (gearmand's PROTOCOL file) as far as an echo needs it: jobs in the foreground, workers
-that ask for some jobs at once and sleep when there is none.
+Gearman's binary protocol (gearmand's PROTOCOL file) as far as an echo needs it: jobs in the foreground, workers that
+fetch several jobs at once and sleep when there is none.
 """
 
 from abc import abstractmethod
@@ -15,12 +15,12 @@ from ..request_stream import Lanes, RequestStream
 _HEAD_BYTES = 12
 _LANE_DIGITS = 8
 _HANDLE_BYTES_MAX = 64
-# What a worker asks for at once: one job costs gearmand three times as much, and four times as many save nothing more.
+# What a worker fetches at once: a single job costs gearmand three times as much, and four times as many save no more.
 GRAB_COUNT = 16
 
 
 class Kind(IntEnum):
-    """The packets that an echo takes, as the protocol numbers them."""
+    """The packets that an echo needs, as the protocol numbers them."""
 
     CAN_DO = 1
     PRE_SLEEP = 4
@@ -42,7 +42,7 @@ def packet(kind: Kind, payload: bytes = b"") -> bytes:
 
 
 class GearmanConnection(Connection):
-    """A connection that cuts the packets out of what comes in."""
+    """A connection that cuts packets from the incoming bytes."""
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ class GearmanRequester(GearmanConnection):
     def __init__(self, load: Load, stream: RequestStream) -> None:
         super().__init__(load, stream)
         self._answer_bytes = _LANE_DIGITS + len(load.data)
-        # Jobs of one unique key are one job to gearmand, and without a key it has to make one.
+        # Jobs with the same unique key are one job to gearmand, and without a key it has to make one.
         stem = token_hex(8)
         messages = [
             packet(
@@ -85,7 +85,7 @@ class GearmanRequester(GearmanConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Sends the first requests of the stream; the rest follow the answers."""
+        """Send the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 
@@ -111,7 +111,7 @@ class GearmanRequester(GearmanConnection):
 
 
 class GearmanWorker(GearmanConnection):
-    """A worker that asks for GRAB_COUNT jobs at once and answers each with its lane and the load's data."""
+    """A worker that fetches GRAB_COUNT jobs at once and answers each with its lane and the load's data."""
 
     __slots__ = ("_data", "_unanswered_count")
 
@@ -130,14 +130,14 @@ class GearmanWorker(GearmanConnection):
                 data_start = buffer.find(b"\0", handle_end, end) + 1
                 handle = bytes(buffer[start:handle_end])
                 lane = bytes(buffer[data_start : data_start + _LANE_DIGITS])
-                # In one write even in mode `each`, as Gearman's own workers do it.
+                # In one write even in mode `each`, as Gearman's own workers do.
                 self.send(packet(Kind.WORK_COMPLETE, handle + lane + self._data) + _GRAB)
             case Kind.NO_JOB:
                 self._unanswered_count -= 1
                 if self._unanswered_count == 0:
                     self.send(_SLEEP)
             case Kind.NOOP:
-                # It is sent for every job that comes, also to a worker that has asked for more by then.
+                # It is sent for every job that arrives, also to a worker that has asked for more by then.
                 if self._unanswered_count == 0:
                     self._unanswered_count = GRAB_COUNT
                     self.send(_GRAB * GRAB_COUNT)

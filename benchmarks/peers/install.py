@@ -1,7 +1,7 @@
 """`python -m benchmarks.peers.install`: installs the peers that can be installed here, says which could not and why.
 
-Knows Debian's package manager and the peers' environments. Nothing here is needed by Taskferry, so nothing that fails
-stops the rest, and the exit code is 0 whatever is there in the end.
+Uses Debian's package manager and the peers' environments. Taskferry needs none of this, so no failure stops the rest,
+and the exit code is 0 whatever could be installed.
 """
 
 import os
@@ -20,12 +20,12 @@ def main() -> int:
     try:
         for program, package in DEBIAN_PACKAGES.items():
             if is_installed(program):
-                print(f"{program}: is there", flush=True)
+                print(f"{program}: is installed", flush=True)
             else:
                 _tell(program, _install_debian_package(package))
         for environment in ENVIRONMENTS:
             if environment.is_installed:
-                print(f"{environment.name}: is there", flush=True)
+                print(f"{environment.name}: is installed", flush=True)
             else:
                 print(f"{environment.name}: installing {' '.join(environment.requirements)} ...", flush=True)
                 _tell(environment.name, environment.install())
@@ -40,8 +40,8 @@ def _install_debian_package(package: str) -> str | None:
     if apt_get is None:
         return "there is no apt-get here; install it as your system does"
     if sys.platform == "win32" or os.geteuid() != 0:
-        return f"that takes root: apt-get install {package}"
-    # The second try is for a machine whose lists of packages are old or were never fetched.
+        return f"needs root: apt-get install {package}"
+    # The second attempt is for a machine whose package lists are old or were never fetched.
     refused = _run(apt_get, "install", "--yes", "--no-install-recommends", package)
     if refused is None:
         return None

@@ -1,6 +1,6 @@
 """The brokers whose cost is compared under the same load, each with a lean client of its own.
 
-Knows one entry for each broker; the measuring knows none of them by name.
+One entry per broker; the measuring code names none of them.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from .servers import (
 
 @dataclass(frozen=True, slots=True)
 class LeanPeer:
-    """A broker and who speaks to it."""
+    """A broker and its clients."""
 
     name: str
     make_server: Callable[[], Server]
@@ -34,7 +34,7 @@ class LeanPeer:
     make_worker: Callable[[Load, RequestStream, str], Peer]
 
     def contender(self) -> Contender:
-        """What the measuring takes, good for one measurement: ports are its own. Raises Missing."""
+        """What is measured, good for one measurement: its ports are its own. Raises Missing."""
         server = self.make_server()
         return Contender(
             self.name, server.command, server.find_addresses, self.make_requester, self.make_worker

@@ -1,7 +1,4 @@
-"""How the costs of brokers under the same lean load are shown.
-
-Knows figures of a measurement and their names; knows nothing of how they came about.
-"""
+"""How the costs of brokers under the same lean load are shown."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -72,12 +69,12 @@ def _plot(axes: Sequence[Any], results: SectionResults) -> None:
 
 PRESENTATION: Final = Presentation(
     name="peers-lean",
-    title="Beside peers: what a request costs each broker",
+    title="Compared with peers: what a request costs each broker",
     meaning=(
         "The small echo of the first section, with the leanest client that each broker's protocol allows, which keeps "
-        "the answer nowhere. Client writes `each`: one send a message; `joined`: one for all that a read has brought. "
-        "Redis and NATS pass bytes on; gearmand keeps jobs and workers apart; RabbitMQ has queues; Taskferry checks "
-        "JSON, keeps deadlines, and knows every request in flight."
+        "the answer nowhere. Client writes `each`: one send per message; `joined`: one for everything that a read has "
+        "brought. Redis and NATS pass bytes on; gearmand keeps jobs and workers apart; RabbitMQ has queues; Taskferry "
+        "checks JSON, keeps deadlines, and knows every request in flight."
     ),
     tables=_tables,
     plot=_plot,

@@ -1,7 +1,7 @@
 """Requesters and workers of the load that speak to a nats-server, in the shapes of Taskferry's.
 
-Knows the NATS client protocol (docs.nats.io, "NATS Protocol") as far as request and reply need it: a requester
-listens on an inbox of its own and publishes with a reply subject, workers share the queue group `workers`.
+The NATS client protocol (docs.nats.io, "NATS Protocol") as far as request and reply need it: a requester listens on its
+own inbox and publishes with a reply subject, workers share the queue group `workers`.
 """
 
 from abc import abstractmethod
@@ -29,7 +29,7 @@ class NatsConnection(Connection):
         """One MSG: `words` is its first line, `MSG subject sid [reply] size`."""
 
     def greet(self) -> None:
-        # The server handles these in order, so its PONG says that the subscription stands.
+        # The server handles these in order, so its PONG says that the subscription is active.
         self.send(_CONNECT + self.subscription() + b"PING\r\n")
 
     def receive(self, buffer: bytearray, end: int) -> int:
@@ -60,7 +60,7 @@ class NatsConnection(Connection):
 
 
 class NatsRequester(NatsConnection):
-    """A requester with so many requests of `echo` in flight as the load says."""
+    """A requester with as many requests of `echo` in flight as the load says."""
 
     __slots__ = ("_inbox", "_lanes", "_size_word")
 
@@ -76,7 +76,7 @@ class NatsRequester(NatsConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Sends the first requests of the stream; the rest follow the answers."""
+        """Send the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 

@@ -1,6 +1,6 @@
 """Requesters and workers of the load that speak to a RabbitMQ node.
 
-Knows AMQP 0-9-1 (rabbitmq.com/amqp-0-9-1-protocol) as far as an echo needs it, and RabbitMQ's direct reply-to
+AMQP 0-9-1 (rabbitmq.com/amqp-0-9-1-protocol) as far as an echo needs it, and RabbitMQ's direct reply-to
 (rabbitmq.com/docs/direct-reply-to), its own recommendation for request and reply: an answer goes straight to the
 requester's channel, through no queue. Nothing is acknowledged or kept on disk, as with the other brokers here.
 """
@@ -23,7 +23,7 @@ _NO_TABLE = b"\0\0\0\0"
 
 
 class Method:
-    """Class and method number of what is sent or expected, as they stand at the beginning of a method frame."""
+    """Class and method number of what is sent or expected, as they are at the beginning of a method frame."""
 
     START, START_OK = b"\0\x0a\0\x0a", b"\0\x0a\0\x0b"
     TUNE, TUNE_OK = b"\0\x0a\0\x1e", b"\0\x0a\0\x1f"
@@ -53,7 +53,7 @@ def frame(kind: Frame, channel: int, payload: bytes) -> bytes:
 
 
 def short_string(text: bytes) -> bytes:
-    """Up to 255 octets, their number first."""
+    """Up to 255 octets, prefixed with their number."""
     return bytes([len(text)]) + text
 
 
@@ -78,7 +78,7 @@ def publish(routing_key: bytes) -> bytes:
 
 
 def consume(queue: bytes) -> bytes:
-    """The method frame that asks for what comes into `queue`, unacknowledged."""
+    """The method frame that consumes from `queue`, unacknowledged."""
     no_ack = b"\x02"
     return frame(
         Frame.METHOD,
@@ -104,7 +104,7 @@ class RabbitmqConnection(Connection):
 
     @abstractmethod
     def take_message(self, properties: bytes) -> None:
-        """One whole message has come; its flags and properties, as on the wire."""
+        """One whole message has arrived; its flags and properties, as on the wire."""
 
     def greet(self) -> None:
         self.send(b"AMQP\0\0\x09\x01")
@@ -180,7 +180,7 @@ class RabbitmqRequester(RabbitmqConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Sends the first requests of the stream; the rest follow the answers."""
+        """Send the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 

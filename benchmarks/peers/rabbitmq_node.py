@@ -1,7 +1,7 @@
 """A RabbitMQ node for one measurement: `python -m benchmarks.peers.rabbitmq_node PROGRAM PORT FOLDER`, until SIGTERM.
 
-Knows what a node leaves on a machine, and keeps all of it apart from a node that the machine may run itself: its own
-name, its own epmd (Erlang's name server) on a port of its own, everything on loopback, every file in FOLDER.
+Keeps everything that a node leaves on a machine apart from a node that the machine may run itself: its own name, its
+own epmd (Erlang's name server) on its own port, everything on loopback, every file in FOLDER.
 """
 
 import os
@@ -19,17 +19,17 @@ from ..contenders import HOST
 from .servers import free_port
 
 EPMD_TIMEOUT_S = 5.0
-# An idle node takes two seconds or three; well below what the one who started this program allows it.
+# An idle node takes two or three seconds; well below what the program that started this one allows it.
 STOP_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.02
 
 
 def main(program: str, port: int, folder: Path) -> int:
-    """Runs the node, and returns its exit code should it end by itself."""
+    """Runs the node, and returns its exit code if it ends by itself."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for whoever started this one, and ends it by SIGTERM
+    )  # Ctrl-C is for the program that started this one, which ends it by SIGTERM
     epmd_port = free_port()
     with _group(
         [shutil.which("epmd") or "epmd", "-address", HOST, "-port", str(epmd_port)], dict(os.environ)
@@ -64,7 +64,7 @@ def _environment(folder: Path, port: int, epmd_port: int) -> dict[str, str]:
 
 @contextmanager
 def _group(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process and all that it starts: asked to end after the block, then killed."""
+    """A process and everything that it starts: asked to end after the block, then killed."""
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process

@@ -1,8 +1,8 @@
 """Requesters and workers of the load that speak to a redis-server: a list of requests, a channel for answers.
 
-Knows RESP (redis.io/docs/latest/develop/reference/protocol-spec) as far as that needs it. It is the leanest pattern
-that a careful user would write: BLMPOP (Redis 7) takes all that waits in one command, where BRPOP takes one; PUBLISH
-hands an answer straight to a requester that subscribes, where a list of answers would take two commands more; and
+RESP (redis.io/docs/latest/develop/reference/protocol-spec) as far as that needs it. It is the leanest pattern that a
+careful user would write: BLMPOP (Redis 7) takes everything that waits in one command, where BRPOP takes one; PUBLISH
+sends an answer straight to a requester that subscribes, where a list of answers would take two commands more; and
 RESP3 lets that requester push its requests on the same connection.
 """
 
@@ -23,7 +23,7 @@ class RedisConnection(Connection):
     __slots__ = ()
 
     def refused(self, buffer: bytearray, position: int, end: int) -> None:
-        """The reply at `position` is none that the load expects."""
+        """The reply at `position` is not one that the load expects."""
         line = bytes(buffer[position : min(end, position + 200)])
         self.fail(f"redis-server: {line.decode(errors='replace').splitlines()[0]}")
 
@@ -51,7 +51,7 @@ class RedisRequester(RedisConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Sends the first requests of the stream; the rest follow the answers."""
+        """Send the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 
@@ -131,7 +131,7 @@ class RedisWorker(RedisConnection):
                 case 0x2A:  # the * of an array: of name and requests, or of the requests
                     self._untaken_count = int(buffer[position + 1 : line_end])
                     position = line_end + 2
-                case 0x3A:  # the : of the answer to a PUBLISH: how many heard it
+                case 0x3A:  # the : of the answer to a PUBLISH: how many received it
                     position = line_end + 2
                 case 0x2B:  # the + of PONG
                     self.welcomed()

@@ -1,7 +1,8 @@
-"""The servers that are compared: where each is found, how it is started on a free port, where it says that it listens.
+"""The servers that are compared: where each is found, how it is started on a free port, where it prints that it
+listens.
 
-Knows programs and their options; knows nothing of who speaks to them. What a distribution's service manager may have
-started is left alone: each of these is a process of our own, on loopback, with nothing on disk that outlives it.
+A server that a distribution's service manager may have started is left alone: each of these is our own process, on
+loopback, with nothing on disk that outlives it.
 """
 
 import os
@@ -19,9 +20,9 @@ from pathlib import Path
 from ..broker_process import Addresses
 from ..contenders import HOST, nats, taskferry
 
-# Debian puts servers where the PATH of a user does not look.
+# Debian installs servers in folders that are not on a user's PATH.
 _SERVER_FOLDERS = "/usr/local/sbin:/usr/sbin"
-# Debian's program on the PATH is a wrapper that becomes the user of the system's own node, and changes into its folder.
+# Debian's program on the PATH is a wrapper that becomes the user of the system's own node, and changes to its folder.
 _RABBITMQ_FOLDERS = "/usr/lib/rabbitmq/bin"
 VERSION_TIMEOUT_S = 20.0
 
@@ -35,12 +36,13 @@ DEBIAN_PACKAGES = {
 
 
 class Missing(Exception):
-    """A server or a package is not installed. The text says how it would be."""
+    """A server or a package is not installed. The text says how to install it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`command` starts it, `find_addresses` reads what it printed; it is made anew for each start: ports are its own.
+    """`command` starts it, `find_addresses` reads what it printed; one is made for each start, as its ports are its
+    own.
 
     `version` asks the program itself, or the package.
     """
@@ -51,7 +53,7 @@ class Server:
 
 
 def taskferry_server() -> Server:
-    """The broker of this checkout under this interpreter, all settings at their defaults but for the ports."""
+    """The broker of this checkout under this interpreter, all settings but the ports at their defaults."""
     contender = taskferry()
     return Server(contender.command, contender.find_addresses, partial(version, "taskferry"))
 
@@ -77,22 +79,23 @@ def redis_server() -> Server:
 
 
 def gearmand_server() -> Server:
-    """gearmand that keeps nothing on disk but its pid, which it insists on. Raises Missing."""
+    """gearmand that keeps nothing on disk but its pid file, which it requires. Raises Missing."""
     program = _find("gearmand")
     port = free_port()
     options = (
         *("--listen", HOST, "--port", str(port), "--log-file", "stderr", "--verbose", "INFO"),
-        # It deletes the file of its pid when it ends, whatever that is: it must be one of our own.
+        # It deletes its pid file when it ends, whatever that file is: so it must be one of our own.
         *("--config-file", os.devnull, "--pid-file", "{folder}/gearmand.pid"),
     )
     return Server((program, *options), says("Listening on", port), partial(_printed_version, program))
 
 
 def rabbitmq_server() -> Server:
-    """A RabbitMQ node of our own, which rabbitmq_node.py keeps apart from any other. Raises Missing."""
+    """Our own RabbitMQ node, which rabbitmq_node.py keeps apart from any other. Raises Missing."""
     program = shutil.which("rabbitmq-server", path=_RABBITMQ_FOLDERS) or _find("rabbitmq-server")
     port = free_port()
-    # The program tells no version, and the one that does boots a virtual machine for it; the folder is named after it.
+    # The program does not print its version, and the one that does boots a virtual machine; the folder is named after
+    # it.
     installed_in = str(Path(program).resolve())
     return Server(
         (sys.executable, "-m", "benchmarks.peers.rabbitmq_node", program, str(port), "{folder}"),
@@ -111,7 +114,7 @@ def says(ready: str, port: int) -> Callable[[str], Addresses | None]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on, for servers that do not take 0 for one."""
+    """A TCP port on which nothing listens, for servers that do not accept 0 for one."""
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -1,7 +1,4 @@
-"""What is measured round by round: one peer in one way, its results, and why there are none.
-
-Knows how a measurement may fail; knows nothing of what is measured.
-"""
+"""What is measured round by round: one peer in one way, its results, and why there are none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +39,7 @@ class Subject(Generic[Round]):
         return " ".join(map(str, self.case.values()))
 
     def run_round(self) -> str | None:
-        """What there is to tell of it; None for a subject that has been given up before."""
+        """Its state in one line; None for a subject that was dropped before."""
         if self.absent is not None or self.broken is not None:
             return None
         try:

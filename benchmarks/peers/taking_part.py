@@ -1,6 +1,6 @@
-"""Results of peers as sections, and who took part: the versions of each, and why one has no figures.
+"""Results of peers as sections, and which took part: the versions of each, and why one has no figures.
 
-Knows the form of results; knows nothing of any one figure. Versions and reasons lie in the `about` of a section.
+Versions and reasons are in the `about` of a section.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ ABOUT_SHOWN: Final = ("versions", "left_out")
 
 
 def section_results(subjects: Sequence[Subject[Round]], about: Mapping[str, Any]) -> SectionResults | None:
-    """All rounds of all subjects of one section, measured as `about` says; None where there is not one round."""
+    """All rounds of all subjects of one section, measured as `about` says; None if there is no round at all."""
     versions: dict[str, dict[str, str]] = {}
     left_out: dict[str, str] = {}
     collection = Collection({**about, "versions": versions, "left_out": left_out})
@@ -32,7 +32,7 @@ def section_results(subjects: Sequence[Subject[Round]], about: Mapping[str, Any]
 
 
 def tables(measured: SectionResults) -> list[Table]:
-    """Versions of all who took part; who was left out and why, where there is one."""
+    """Versions of all that took part; what was left out and why, if anything was."""
     versions = [
         (peer, ", ".join(f"{part} {version}" for part, version in parts.items()))
         for peer, parts in measured.about.get("versions", {}).items()

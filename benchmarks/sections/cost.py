@@ -1,7 +1,4 @@
-"""What a request costs: every named load on the broker, on the floors and on the peers, in the same round.
-
-Knows loads and figures; knows nothing of wires.
-"""
+"""What a request costs: every named load on the broker, on the floors and on the peers, in the same round."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,7 +22,7 @@ FIGURES: Final = {
 """What is shown of a measurement, and its heading."""
 
 QUICK_LOADS: Final = ("saturated-joined", "mixed-encodings", "20-commands")
-"""Between them they take every path of the load generator."""
+"""Together they use every path of the load generator."""
 
 
 def _measure(a_round: Round, report: Report) -> None:
@@ -134,8 +131,8 @@ SECTION: Final = Section(
     meaning=(
         "One broker process on one core, the load on another. A floor is a relay that does the least a broker can do: "
         "`tcp` cuts length-prefixed messages from a stream, `websockets` and `picows` are bare relays on these "
-        "libraries. Where the load differs only in what Taskferry alone knows of (encodings, commands), the others' "
-        "figures are those of the like load."
+        "libraries. If a load differs only in what Taskferry alone has (encodings, commands), the others' figures are "
+        "those of the equivalent load."
     ),
     measure=_measure,
     tables=_tables,

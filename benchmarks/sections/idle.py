@@ -1,7 +1,4 @@
-"""What connections cost that do nothing: memory, the rate at which they are taken in, heartbeats.
-
-Knows counts and times; how a connection is kept alive is the broker's.
-"""
+"""What idle connections cost: memory, the rate at which they are accepted, heartbeats."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +22,7 @@ COUNTS: Final = (1_000, 10_000)
 QUICK_COUNTS: Final = (5, 10)
 # Longer than the 15 s after which a silent requester is pinged, and four times a worker's 4 s.
 HOLD_S: Final = 18.0
-# What a process has open beside the connections: far fewer.
+# Files that a process has open besides the connections: far fewer.
 OTHER_FILES_COUNT: Final = 200
 # One round holds two times for HOLD_S and opens 20,000 connections; memory hardly differs between rounds.
 ROUNDS_COUNT_MAX: Final = 3
@@ -67,7 +64,7 @@ def _counts(a_round: Round) -> list[int]:
     wanted = COUNTS if COUNTS[-1] <= a_round.extent.count_max else QUICK_COUNTS
     possible = files_count_max() - OTHER_FILES_COUNT
     if wanted[-1] > possible:
-        a_round.note(f"the system lets a process have {possible} connections: {wanted[-1]} are not measured")
+        a_round.note(f"the system allows a process {possible} connections: {wanted[-1]} are not measured")
     return [count for count in wanted if count <= possible] or [possible]
 
 
@@ -114,9 +111,9 @@ def _opened_figures(count: int, broker: BrokerProcess, before: Clocks, rss_bytes
 
 
 _FIGURES: Final = {
-    "connection_kib": "KiB a connection",
+    "connection_kib": "KiB per connection",
     "accepted_per_s": "accepted/s",
-    "accept_cpu_us": "CPU us a connection",
+    "accept_cpu_us": "CPU us per connection",
     "held_s": "held s",
     "pings_count": "pings",
     "dropped_count": "dropped",
@@ -148,9 +145,10 @@ SECTION: Final = Section(
     name="idle",
     title="What idle connections cost",
     meaning=(
-        "Connections of one process to one port of a fresh broker, at most 64 handshakes under way at a time; workers "
-        "have said what they serve. The rate is that of both ends together, the CPU the broker's alone. The greater "
-        "number is then held, with heartbeats at their defaults: its memory is what the broker has grown by at the end."
+        "Connections of one process to one port of a fresh broker, at most 64 concurrent handshakes; workers have "
+        "declared what they serve. The rate is that of both ends together, the CPU the broker's only. The greater "
+        "number is then held, with heartbeats at their defaults: its memory is how much the broker has grown by "
+        "the end."
     ),
     measure=_measure,
     tables=_tables,

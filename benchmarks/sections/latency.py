@@ -1,7 +1,5 @@
-"""What small requests wait for while something heavy goes on: a worker that is asked too much, a payload of 1 MiB.
-
-Knows what goes on beside the small requests; how the broker shares itself is the broker's.
-"""
+"""How long small requests wait while the broker is busy with something heavy: a worker that gets too much, a payload of
+1 MiB."""
 
 import asyncio
 import sys
@@ -31,10 +29,10 @@ SMALL_COUNT_MIN: Final = 20
 BULK_SERVICE_S: Final = 0.010
 BULK_SLOTS_COUNT: Final = 8
 BULK_PER_S: Final = round(2 * BULK_SLOTS_COUNT / BULK_SERVICE_S)
-"""Twice what the one worker that serves it can take."""
+"""Twice what the one worker that serves it can handle."""
 
 _DATA: Final = json_data(SIZE_BYTES_MIN, "records")
-# Lanes are used in turn, so there are more of them than can wait at the end of a phase.
+# Lanes are used in turn, so there are more of them than can be waiting at the end of a phase.
 _SMALL: Final = Load(_DATA, commands=("small",), in_flight_count_per_requester=1_000)
 _BULK: Final = Load(_DATA, commands=("bulk",), in_flight_count_per_requester=10_000)
 _SWAMPED: Final = Load(_DATA, commands=("small", "bulk"), worker_concurrency=BULK_SLOTS_COUNT)
@@ -44,7 +42,7 @@ _RECORDS: Final = Load(
 _TEXT: Final = Load(json_data(SIZE_BYTES_MAX, "text"), commands=("big",), in_flight_count_per_requester=1)
 
 Heavy = AbstractAsyncContextManager[RequestStream]
-"""What is heavy goes on within it; gives the stream whose answers are counted."""
+"""The heavy load runs within it; yields the stream whose answers are counted."""
 
 
 class SwampedWorker(TaskferryWorker):
@@ -81,7 +79,7 @@ async def _beside_big(load: Load, phase_s: float, broker: BrokerProcess) -> Mapp
 async def _beside_big_at_floor(phase_s: float, broker: BrokerProcess) -> Mapping[str, float]:
     stream = RequestStream()
     small = TcpRequester(_SMALL, stream)
-    # It sends back what it gets, whatever that is.
+    # It sends back whatever it gets.
     workers = [TcpWorker(_TEXT, stream, "any")]
     async with opened(workers, broker.addresses.workers), opened([small], broker.addresses.requesters):
         return await _phases(small, stream, _big(TcpRequester, _TEXT, broker), phase_s)
@@ -89,7 +87,7 @@ async def _beside_big_at_floor(phase_s: float, broker: BrokerProcess) -> Mapping
 
 @asynccontextmanager
 async def _bulk(broker: BrokerProcess) -> AsyncIterator[RequestStream]:
-    """BULK_PER_S small requests of a command that takes its time."""
+    """BULK_PER_S small requests of a command that takes time."""
     stream = RequestStream()
     stream.await_more(sys.maxsize)
     requester = TaskferryRequester(_BULK, stream)
@@ -121,7 +119,7 @@ async def _big(
 async def _phases(
     small: PacedRequester, stream: RequestStream, heavy: Heavy, phase_s: float
 ) -> Mapping[str, float]:
-    """Latencies of the small requests alone, then with what is heavy beside them."""
+    """Latencies of the small requests alone, then with the heavy load."""
     with no_collections():
         await _latencies_s(small, stream, phase_s / 5)  # warm-up
         alone_s = await _latencies_s(small, stream, phase_s)
@@ -148,7 +146,7 @@ async def _latencies_s(small: PacedRequester, stream: RequestStream, phase_s: fl
 
 
 async def _send_paced(requester: PacedRequester, per_s: int, count: int) -> None:
-    """Send so many a second, whether they are answered or not."""
+    """Send this many per second, whether they are answered or not."""
     loop = asyncio.get_running_loop()
     began, sent_count = loop.time(), 0
     while sent_count < count:
@@ -160,7 +158,7 @@ async def _send_paced(requester: PacedRequester, per_s: int, count: int) -> None
 
 
 class Scenario(NamedTuple):
-    """What goes on beside the small requests, at which broker."""
+    """The heavy load that runs together with the small requests, and at which broker."""
 
     beside: str
     broker: str
@@ -215,7 +213,7 @@ def _tables(results: SectionResults) -> list[Table]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """p99 alone and beside, by scenario."""
+    """p99 alone and with the heavy load, by scenario."""
     labels = [f"{row.case['beside']}\n{row.case['broker']}" for row in results.rows]
     for phase in ("alone", "beside"):
         axes[0].plot([row.median(f"{phase}_p99_ms") for row in results.rows], labels, "o", label=phase)
@@ -230,12 +228,12 @@ SECTION: Final = Section(
     name="latency",
     title="What small requests wait for",
     meaning=(
-        f"{SMALL_PER_S} small requests a second, sent whether others are answered or not; first alone, then beside "
-        f"something heavy on the same broker. One worker swamped: {BULK_PER_S:,} requests a second of a command that "
-        f"takes {BULK_SERVICE_S * 1e3:.0f} ms, twice what the one worker that serves it can take; it and an idle one "
-        "serve the small requests. 1 MiB: one request just below the bound for messages is always in flight, to a "
-        "worker of its own. The load is one process, which also has to move the large payload: the floor's figures "
-        "tell that part."
+        f"{SMALL_PER_S} small requests per second, sent whether others are answered or not; first alone, then "
+        f"together with a heavy load on the same broker. One worker swamped: {BULK_PER_S:,} requests per second of "
+        f"a command that takes {BULK_SERVICE_S * 1e3:.0f} ms, twice what the one worker that serves it can handle; "
+        "it and an idle one serve the small requests. 1 MiB: one request just below the bound for messages is "
+        "always in flight, to a worker of its own. The load is one process, which also has to move the large "
+        "payload: the floor's figures show that part."
     ),
     measure=_measure,
     tables=_tables,

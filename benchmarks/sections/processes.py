@@ -1,7 +1,7 @@
-"""What a second broker process would bring on the same machine: the most that any sharding could reach.
+"""What a second broker process would gain on the same machine: the most that any sharding could reach.
 
-Two brokers that share nothing, each with requesters and workers of its own, are what `--processes 2` would be if
-handing a request over cost nothing and no request ever had to be. Knows processes; knows nothing of wires.
+Two brokers that share nothing, each with its own requesters and workers, are what `--processes 2` would be if handing
+a request over cost nothing and no request ever had to be.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ LOAD: Final = BY_NAME["saturated-joined"].load
 ONE: Final = "one broker"
 TWO: Final = "two brokers that share nothing"
 ANYWHERE: Final = Cores(broker=None, load=None)
-"""Nothing is pinned: where the system puts four processes on two cores is a part of the answer."""
+"""Nothing is pinned: where the system puts four processes on two cores is part of the answer."""
 
 
 def _measure(a_round: Round, report: Report) -> None:
@@ -80,14 +80,14 @@ SECTION: Final = Section(
     title="A second broker process on the same machine",
     meaning=(
         "Should a broker that outgrows its core spread over processes that share its ports (SO_REUSEPORT)? "
-        "This measures the most that could bring: two brokers that share nothing, each with a load of its "
-        "own, none pinned. A real one would bring less: every request whose worker hangs on the other process "
-        "is decoded, written and read once more on each way, which costs at least a whole tcp floor (see "
+        "This measures the most that could gain: two brokers that share nothing, each with its own load, none pinned. "
+        "A real one would gain less: every request whose worker is connected to the other process is decoded, written "
+        "and read once more in each direction, which costs at least a whole tcp floor (see "
         "[what a request costs](#cost)), and with two processes that is every second request; and no process "
-        "would know all in-flight counts, which is what exact balancing rests on. **Decision: not built.** On "
-        "two cores the clients need what the broker leaves, so there is little to win; on a machine with "
-        "more, several brokers on ports of their own, with workers that dial each of them, give the whole of "
-        "it without any hand-over."
+        "would know all in-flight counts, which exact balancing depends on. **Decision: not built.** On "
+        "two cores the clients need what the broker leaves, so there is little to gain; on a machine with "
+        "more, several brokers on different ports, with workers that connect to each of them, gain all of it "
+        "without any hand-over."
     ),
     measure=_measure,
     tables=_tables,

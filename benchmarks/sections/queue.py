@@ -1,7 +1,4 @@
-"""What a line of waiting requests costs: held at a depth while requests flow through it, and drained.
-
-Knows how a line is filled, held and let go; how the broker keeps it is the broker's.
-"""
+"""What a line of waiting requests costs: held at a depth while requests flow through it, and drained."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -27,13 +24,13 @@ REQUESTS_COUNT: Final = 20_000
 REQUESTERS_COUNT: Final = 16
 WORKERS_COUNT: Final = 4
 SLOTS_COUNT: Final = 128
-# So long that nothing here waits for a tenth of it, where the broker would begin to call it overload.
+# So long that nothing here waits for a tenth of it, when the broker would consider it overload.
 TIMEOUT_S: Final = 3_600.0
 FILL_TIMEOUT_S: Final = 60.0
 
 
 class HoldingWorker(TaskferryWorker):
-    """A worker that keeps its answers back until it is let go."""
+    """A worker that holds its answers back until it is released."""
 
     def __init__(self, load: Load, stream: RequestStream, name: str) -> None:
         super().__init__(load, stream, name)
@@ -46,7 +43,7 @@ class HoldingWorker(TaskferryWorker):
             self._held.append(msg_id)
 
     def let_go(self) -> None:
-        """Answer all that came so far, and from now on at once."""
+        """Answer everything that has arrived, and the rest at once."""
         held, self._held = self._held or [], None
         for msg_id in held:
             self.answer(msg_id)
@@ -54,7 +51,7 @@ class HoldingWorker(TaskferryWorker):
 
 
 class AskingRequester(TaskferryRequester):
-    """A requester that can ask whether the broker has taken all that it sent."""
+    """A requester that can wait until the broker has read everything it sent."""
 
     def __init__(self, load: Load, stream: RequestStream) -> None:
         super().__init__(load, stream)
@@ -63,14 +60,14 @@ class AskingRequester(TaskferryRequester):
         self._answered = asyncio.Event()
 
     async def until_taken(self) -> None:
-        """Returns when the broker has taken all requests so far: it takes messages in order. Raises LoadFailed."""
+        """Return when the broker has read all requests so far: it reads messages in order. Raises LoadFailed."""
         self._is_asking = True
         self.send(frame(self._opcode_octet, self._wire.encode({"type": "ping"})))
         self.flush()
         try:
             await asyncio.wait_for(self._answered.wait(), FILL_TIMEOUT_S)
         except TimeoutError:
-            raise LoadFailed(f"the broker had not taken all requests after {FILL_TIMEOUT_S:g} s") from None
+            raise LoadFailed(f"the broker had not read all requests after {FILL_TIMEOUT_S:g} s") from None
 
     def take_message(self, buffer: bytearray, start: int, end: int) -> None:
         if self._is_asking and buffer.find(self._pong_mark, start, end) >= 0:
@@ -82,13 +79,13 @@ class AskingRequester(TaskferryRequester):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of `depth` requests, before workers with SLOTS_COUNT slots in all that are full."""
+    """A line of `depth` requests, for workers with SLOTS_COUNT slots in total that are full."""
 
     mode: Mode
     depth: int
 
     def load(self, requests_share: float) -> Load:
-        """Has as many in flight as fill the slots and the line; `requests_share` of the requests are measured."""
+        """Keeps as many in flight as fill the slots and the line; `requests_share` of the requests are measured."""
         load = Load(
             json_data(SIZE_BYTES_MIN, "records"),
             mode=self.mode,
@@ -138,7 +135,7 @@ async def _hold_and_drain(load: Load, broker: BrokerProcess) -> Mapping[str, flo
             filled = Clocks.of(broker).since(empty)
             waiting_bytes = (broker.rss_bytes() - rss_bytes) / in_flight_count
 
-            # Each answer lets one more in: the line stays as deep as it is.
+            # Each answer lets one more in: the depth of the line stays the same.
             stream.await_more(load.warm_up_count)
             for worker in workers:
                 worker.let_go()
@@ -177,7 +174,7 @@ def _table(results: SectionResults, mode: str) -> Table:
     for row in results.rows:
         if row.case["mode"] != mode:
             continue
-        # Without a line there is nothing to fill and to drain but the slots.
+        # Without a line there is nothing to fill and drain but the slots.
         figures = {
             name: row.median(name) if row.case["depth"] or name in _HELD else None for name in _FIGURES
         }
@@ -208,12 +205,12 @@ _FIGURES: Final = {
     "fill_cpu_us": "fill: CPU us",
     "drain_cpu_us": "drain: CPU us",
     "drain_requests_per_s": "drain: requests/s",
-    "waiting_bytes": "RSS bytes a waiting request",
+    "waiting_bytes": "RSS bytes per waiting request",
 }
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """CPU per request and rates over the depth of the line, one send a message."""
+    """CPU per request and rates over the depth of the line, one send per message."""
     depths = [
         int(row.case["depth"]) for row in results.rows if row.case["mode"] == "each" and row.case["depth"]
     ]
@@ -238,11 +235,11 @@ SECTION: Final = Section(
     name="queue",
     title="What waiting requests cost",
     meaning=(
-        "Workers with 128 slots in all keep their answers back until the broker has taken every request, so that all "
-        "but 128 wait. Held: each answer lets one more request in, so the line stays as deep as it is while requests "
-        "flow through it. Drain: nothing more comes. Small JSON from 16 requesters, which take turns in a line: so "
-        "answers that follow each other go to different connections, and hardly any two leave in one write. Unqueued "
-        "is the same load with 128 in flight, which is what the slots take."
+        "Workers with 128 slots in total hold their answers back until the broker has read every request, so that "
+        "all but 128 wait. Held: each answer lets one more request in, so the depth of the line stays the same "
+        "while requests flow through it. Drain: nothing more comes. Small JSON from 16 requesters, which take "
+        "turns in a line: so consecutive answers go to different connections, and hardly any two leave in one "
+        "write. Unqueued is the same load with 128 in flight, which is what the slots hold."
     ),
     measure=_measure,
     tables=_tables,

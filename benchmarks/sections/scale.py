@@ -1,6 +1,6 @@
 """What a request costs as workers, requesters or requests in flight grow in number.
 
-Knows the points on each axis; the floor beside them shows which part of a slope is the kernel's and the event loop's.
+The floor, on the same points, shows which part of a slope is the kernel's and the event loop's.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from ..results import SectionResults
 from .section import Report, Round, Section, Table
 
 FLOOR: Final = "tcp floor"
-# As many as the loads of `cost` have in flight, so that their figures compare.
+# As many as the loads of `cost` have in flight, so that their figures are comparable.
 IN_FLIGHT_COUNT: Final = 128
 REQUESTS_COUNT: Final = 10_000
 _DATA: Final = json_data(SIZE_BYTES_MIN, "records")
@@ -24,7 +24,7 @@ _DATA: Final = json_data(SIZE_BYTES_MIN, "records")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One load, as it stands on one axis."""
+    """One load, as a point on one axis."""
 
     axis: str
     count: int
@@ -32,7 +32,7 @@ class Point:
 
 
 def _load(requester_count: int, in_flight_count: int, worker_count: int) -> Load:
-    # One worker alone could take all that is in flight: nothing waits, whatever the axis.
+    # One worker alone could take everything in flight: nothing waits, whatever the axis.
     return Load(
         _DATA,
         request_count=max(REQUESTS_COUNT, in_flight_count),
@@ -52,7 +52,7 @@ POINTS: Final = (
     ),
     *(Point("in flight", count, _load(min(8, count), count, 4)) for count in (1, 16, 128, 1_024, 8_192)),
 )
-"""With more requesters than are else in flight each has one: the line in flight tells what that costs by itself."""
+"""With more requesters than requests otherwise in flight, each has one: the line `in flight` shows the cost of that."""
 
 
 def _measure(a_round: Round, report: Report) -> None:
@@ -120,7 +120,7 @@ def _table(results: SectionResults, axis: str) -> Table:
 
 
 BASES: Final = {"workers": (4,), "requesters": (8,), "in flight": (128, 16)}
-"""The point of each axis that the others are compared with, where it was measured."""
+"""The point of each axis that the others are compared with, if it was measured."""
 
 
 def _counts(results: SectionResults, axis: str) -> list[int]:
@@ -152,9 +152,9 @@ SECTION: Final = Section(
     name="scale",
     title="What a request costs as the numbers grow",
     meaning=(
-        "Small JSON, one send a message. Few connections bring many messages with each read, many bring one each, and "
-        "each read is a call to the kernel: the floor, which has no rules at all, grows by that alone. What Taskferry "
-        "grows by beyond it is its own."
+        "Small JSON, one send per message. Few connections bring many messages per read, many bring one each, and "
+        "each read is a call to the kernel: the floor, which has no rules at all, grows by that alone. Anything that "
+        "Taskferry grows by beyond it is its own."
     ),
     measure=_measure,
     tables=_tables,

@@ -1,7 +1,4 @@
-"""What a section is: how its results are shown, and how a round of one that `python -m benchmarks` runs is measured.
-
-Knows the form that all sections share; knows none of them.
-"""
+"""What a section is: how its results are shown, and how a round of one that `python -m benchmarks` runs is measured."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +12,7 @@ from ..results import SectionResults
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much a run takes: `requests_share` of all requests, counts of anything up to `count_max`, and
+    """How extensive a run is: `requests_share` of all requests, counts of anything up to `count_max`, and
     `seconds_share` of all times. A short run shows that everything works; its figures say little.
     """
 
@@ -31,7 +28,7 @@ QUICK: Final = Extent("quick", 0.01, 10, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one section. `note` tells the user how far it is; `load_names` chooses among the named loads, None
+    """One round of one section. `note` shows the user its progress; `load_names` selects among the named loads, None
     leaves that to the extent.
     """
 
@@ -44,16 +41,16 @@ class Round:
 
     @property
     def taskferry(self) -> Contender:
-        """The one that is measured; the others are there to compare with."""
+        """The broker that is measured; the others are there for comparison."""
         return next(one for one in self.contenders if one.name == TASKFERRY)
 
     def in_turn(self) -> list[Contender]:
-        """All of them, every other round the other way round, so that none always runs on the warmer machine."""
+        """All of them, in reverse order every other round, so that none always runs on the warmer machine."""
         return list(self.contenders if self.index % 2 == 0 else self.contenders[::-1])
 
 
 Report = Callable[[Mapping[str, str | int], Mapping[str, float]], None]
-"""Takes the figures of one case of one round."""
+"""Receives the figures of one case of one round."""
 
 
 class Table(NamedTuple):
@@ -68,7 +65,7 @@ class Table(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
     """`tables` shows ratios first, `plot` draws on as many matplotlib axes as `plots_count` and is the only part that
-    needs it. `tables` also shows what of `about` the names in `about_shown` stand for.
+    needs it. `tables` also shows what the names in `about_shown` mean in `about`.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""How long programs take to start: wall time from their first instruction to their last word, or to being ready.
+"""How long programs take to start: wall time from their first instruction to their end, or to being ready.
 
-Knows command lines and clocks; which imports cost what is `import_cost`'s.
+Which imports cost what is measured by `import_cost`.
 """
 
 import subprocess
@@ -18,13 +18,13 @@ from ..results import SectionResults
 from .section import Report, Round, Section, Table
 
 RUNS_COUNT: Final = 5
-"""Of each program in a round; their median is the round's figure."""
+"""Starts of each program per round; their median is the round's figure."""
 
 BARE: Final = "python -c pass"
 
 
 class Program(NamedTuple):
-    """A command line; `ready_word` stands in the line that says that it is ready, None where it simply ends."""
+    """A command line; `ready_word` is in the line that says that it is ready, None if it simply ends."""
 
     name: str
     command: tuple[str, ...]
@@ -32,7 +32,7 @@ class Program(NamedTuple):
 
 
 def programs(broker: Contender) -> list[Program]:
-    """What is started: the interpreter alone, as a floor, and the commands of the targets."""
+    """What is started: the bare interpreter, as a floor, and the commands of the targets."""
     python = broker.command[0]
     return [
         Program(BARE, (python, "-c", "pass"), None),
@@ -89,7 +89,7 @@ def _tables(results: SectionResults) -> list[Table]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """One bar a program."""
+    """One bar per program."""
     axes[0].barh(
         [str(row.case["program"]) for row in results.rows], [row.median("wall_ms") for row in results.rows]
     )
@@ -102,7 +102,7 @@ SECTION: Final = Section(
     title="How long it takes to start",
     meaning=(
         f"Wall time on one core, files in the system's cache; a round's figure is the median of {RUNS_COUNT} starts. "
-        "What an interpreter that does nothing takes is the floor. `python -m benchmarks.import_cost` tells which "
+        "The floor is an interpreter that does nothing. `python -m benchmarks.import_cost` shows which "
         "imports take the rest."
     ),
     measure=_measure,

@@ -1,7 +1,6 @@
 """`python -m benchmarks.simulation`: every experiment over several seeds, docs/simulation.md and its plots.
 
-Knows the options, the processes that share the work, and the exit code: 0 where every bound is kept, 1 where one is
-broken, 130 after Ctrl-C.
+Exit codes: 0 if every bound is kept, 1 if one is broken, 130 after Ctrl-C.
 """
 
 import argparse
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(
     experiments: Sequence[Experiment], seeds: Sequence[int], scale: float, processes_count: int
 ) -> list[tuple[Experiment, list[Result]]]:
-    """All seeds of all experiments, in as many processes; the order of the results is that of the arguments."""
+    """All seeds of all experiments, in several processes; the order of the results is that of the arguments."""
     results: dict[tuple[str, int], Result] = {}
     started = time.monotonic()
     context = multiprocessing.get_context("spawn")
@@ -90,14 +89,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"of {', '.join(BY_NAME)}; writes no page",
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS_COUNT, help="1 to this (default %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS_COUNT, help="1 to this number (default %(default)s)"
+    )
     parser.add_argument(
         "--scale",
         type=float,
         default=1.0,
-        help="length of the runs (default %(default)s); another one writes no page",
+        help="length of the runs (default %(default)s); any other value writes no page",
     )
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one a core")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one per core")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the page and its plots")
     parser.add_argument("--no-docs", action="store_true", help="only check the bounds")
     return parser

@@ -1,4 +1,4 @@
-"""Balls in bins: a million assignments, none of which ends, over a million workers. How high is the highest pile?
+"""Balls in bins: a million assignments, none of which ends, over a million workers. How high is the highest load?
 
 The textbook test of a sampling strategy. Source: Azar, Broder, Karlin and Upfal, "Balanced Allocations" (1994), and
 Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001): the maximum is near log n / log log n for
@@ -54,8 +54,8 @@ EXPERIMENT: Final = Experiment(
     name="balls-in-bins",
     title="Balls in bins",
     meaning=(
-        "One look at a second candidate takes the highest pile from 9 to 4, and a third look only from 4 to 3: "
-        "sampling two is worth it, sampling more hardly. A strategy that sees all in-flight counts keeps the pile at 1."
+        "A look at a second candidate takes the highest load from 9 to 4, and at a third only from 4 to 3: sampling "
+        "two is worth it, sampling more hardly. A strategy that sees all in-flight counts keeps it at 1."
     ),
     parameters=[
         Parameter(

@@ -1,6 +1,7 @@
-"""A worker that fails every request at once is always idle, so the least loaded: without health it swallows everything.
+"""A worker that fails every request at once is always idle, so the least loaded: without health checks it gets all
+work.
 
-Its twin never answers at all. How many requests does each of them get before it is given none?
+Another never answers at all. How many requests does each of them get before it gets no more?
 """
 
 import random
@@ -106,15 +107,17 @@ EXPERIMENT: Final = Experiment(
     name="black-hole",
     title="A black hole among ten workers",
     meaning=(
-        "A worker that fails at once is ejected after its first few failures, and after that gets one probe at each "
-        "growing interval. One that never answers costs no more than its slots, because they stay taken."
+        "A worker that fails at once is ejected after its first few failures, and then gets one probe at growing "
+        "intervals. One that never answers costs no more than its slots, because they stay taken."
     ),
     parameters=[
-        Parameter("workers", f"{WORKERS_COUNT} of concurrency {CONCURRENCY}, one of them bad", "the issue's"),
+        Parameter(
+            "workers", f"{WORKERS_COUNT} of concurrency {CONCURRENCY}, one of them bad", "a small pool"
+        ),
         Parameter(
             "service", f"exponential, mean {SERVICE_S:g} s", "so short that a black hole could take thousands"
         ),
-        Parameter("load", f"{LOAD} of what the nine can do", "idle slots are there to be abused"),
+        Parameter("load", f"{LOAD} of what the nine can do", "idle slots that a black hole can take"),
         Parameter("time", f"{DURATION_S:g} s, timeout {TIMEOUT_S:g} s", "five ejections of growing length"),
     ],
     run=run,

@@ -1,4 +1,4 @@
-"""The real strategies by name, and candidates for those that run without a broker around them."""
+"""The real strategies by name, and candidates for experiments without a broker."""
 
 from typing import Any
 
@@ -39,6 +39,6 @@ def strategy_of(name: str, chance: Chance) -> Strategy[Any]:
 
 
 def strategies_for(scale: float) -> list[str]:
-    """The default, and so large a part of the others: they have no bounds, so a small run need not ask them all."""
+    """The default, and this share of the others: they have no bounds, so a small run need not include them all."""
     others = [name for name in STRATEGIES if name != STRATEGY_DEFAULT]
     return [STRATEGY_DEFAULT, *others[: round(scale * len(others))]]

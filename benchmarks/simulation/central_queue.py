@@ -1,7 +1,7 @@
-"""The ideal that strategies are measured against: one line, first come first served, for all workers.
+"""The ideal that strategies are compared with: one line, first come first served, for all workers.
 
-Nobody ever waits while a worker is idle; among idle workers chance decides. What no dispatcher can do that must choose
-a worker before one is free.
+No request ever waits while a worker is idle; idle workers are chosen at random. No dispatcher that must choose a worker
+before one is free can do this.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from taskferry.loadbalance.strategy import Chance
 def central_responses(
     gaps: Sequence[float], demands: Sequence[float], slowness: Sequence[float], chance: Chance
 ) -> tuple[list[float], int]:
-    """What each request took from its arrival to its end, in order of arrival, and the longest the line ever was.
+    """How long each request took from arrival to end, in order of arrival, and the longest the line ever was.
 
     `gaps` are the times between arrivals, `demands` what a worker of slowness 1 needs for each; worker `i` needs
     `slowness[i]` times that.

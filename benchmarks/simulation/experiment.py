@@ -1,6 +1,6 @@
 """What an experiment is: parameters, a pure run of one seed, and the bounds that every seed must keep.
 
-Knows the form that all experiments share. Must not know any one of them, nor how results are shown.
+Independent of any one experiment, and of how results are shown.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`low <= figure <= high` must be true of every seed. A figure with neither is shown, and judged by the reader."""
+    """`low <= figure <= high` must hold for every seed. A figure with neither is shown, and judged by the reader."""
 
     figure: str
     expected: str
@@ -48,7 +48,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one seed gave: `figures` by name, which bounds and tables speak of, and `series` of numbers to draw."""
+    """The result of one seed: `figures` by name, which bounds and tables refer to, and `series` of numbers to draw."""
 
     figures: dict[str, float]
     series: dict[str, list[float]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Experiment:
     which may leave out figures that have no bound.
 
     `plot(axes, results)` draws on as many matplotlib axes as `plots_count`; it is the only part that needs matplotlib,
-    and gets its axes handed in.
+    and is passed its axes.
     """
 
     name: str
@@ -111,7 +111,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def number(value: float) -> str:
-    """Three digits that count, without an exponent."""
+    """Three significant digits, without an exponent."""
     if value != value or abs(value) == INFINITY:  # noqa: PLR0124  the definition of NaN
         return "none"
     if value == int(value) and abs(value) < 1e6:

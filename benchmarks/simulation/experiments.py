@@ -1,4 +1,4 @@
-"""All experiments, in the order in which they are shown, and how a process of its own runs one seed of one."""
+"""All experiments, in the order in which they are shown, and how a process runs one seed of one."""
 
 import signal
 import time

@@ -1,6 +1,6 @@
-"""One requester sends a hundred times what the others send, more than all workers can do. What do these notice?
+"""One requester sends a hundred times what the others send, more than all workers can handle. Do the others notice?
 
-The others' requests come at the same times and weigh the same with the flood and without it.
+The others' requests arrive at the same times and take equally long with and without the flood.
 """
 
 import random
@@ -27,7 +27,7 @@ FLOOD_SERVED: Final = "flood's requests that succeeded, share"
 
 
 def run(seed: int, scale: float) -> Result:
-    """The others' 99th percentile with and without the flood; one that failed counts as endless."""
+    """The others' 99th percentile with and without the flood; a failed request counts as infinite."""
     duration_s = DURATION_S * scale
     alone, _ = _responses(seed, duration_s, is_flooded=False)
     flooded, flood_share = _responses(seed, duration_s, is_flooded=True)
@@ -51,7 +51,7 @@ def run(seed: int, scale: float) -> Result:
 
 
 def _responses(seed: int, duration_s: float, *, is_flooded: bool) -> tuple[list[float], float]:
-    """What each of the others' requests took, and which share of the flood succeeded."""
+    """How long each of the others' requests took, and which share of the flood succeeded."""
     world = World("least_loaded", seed)
     for index in range(WORKERS_COUNT):
         SimulatedWorker(world, f"w{index}")
@@ -90,7 +90,7 @@ def _responses(seed: int, duration_s: float, *, is_flooded: bool) -> tuple[list[
 
 
 def plot(axes: Sequence[Any], results: Sequence[Result]) -> None:
-    """How the others' responses are spread, with the flood and without it, for the first seed."""
+    """The distribution of the others' responses, with and without the flood, for the first seed."""
     series = results[0].series
     axes[0].plot(series["alone"], series["share"], "--", label="without the flood")
     axes[0].plot(series["flooded"], series["share"], label="with the flood")
@@ -103,7 +103,7 @@ EXPERIMENT: Final = Experiment(
     title="One requester floods",
     meaning=(
         "Requesters take turns within a class, so a flood of a hundred times the others' load waits behind itself. The "
-        "others find every worker busy, wait for the next one that is free, and notice hardly more than that."
+        "others find every worker busy, wait for the next free one, and notice little more than that."
     ),
     parameters=[
         Parameter(
@@ -112,7 +112,9 @@ EXPERIMENT: Final = Experiment(
             "a capacity of 100/s",
         ),
         Parameter(
-            "others", f"{OTHERS_COUNT} requesters, {OTHERS_LOAD} of the capacity in all", "a healthy service"
+            "others",
+            f"{OTHERS_COUNT} requesters, {OTHERS_LOAD} of the capacity in total",
+            "a healthy service",
         ),
         Parameter("flood", f"{FLOOD_FACTOR} times one of the others", "three times the capacity by itself"),
         Parameter(

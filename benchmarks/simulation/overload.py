@@ -1,6 +1,6 @@
 """Twice the capacity for five minutes, then back to normal: how much useful work is done, and how soon is it over?
 
-"Useful" is a success before the deadline. The rules on trial are in `taskferry.broker.core.queue.overload`.
+"Useful" is a success before the deadline. The rules under test are in `taskferry.broker.core.queue.overload`.
 """
 
 import random
@@ -47,12 +47,12 @@ def recovery_of(timeout_s: float) -> str:
 
 
 def shed_of(timeout_s: float) -> str:
-    """Those that were told to come back later."""
+    """Requests that were rejected with a time to come back."""
     return f"timeout {timeout_s:g} s: answered `overloaded`, share of the overload's requests"
 
 
 def expired_of(timeout_s: float) -> str:
-    """Those whose deadline passed."""
+    """Requests whose deadline passed."""
     return f"timeout {timeout_s:g} s: answered `timeout`, share of the overload's requests"
 
 
@@ -150,8 +150,8 @@ EXPERIMENT: Final = Experiment(
     name="overload",
     title="Twice the capacity for five minutes",
     meaning=(
-        "What cannot be done in time is refused early, and who is served is served fresh, so workers lose next to "
-        "nothing on work that nobody waits for any more. When the overload ends the line is gone within seconds."
+        "What cannot be done in time is rejected early, and what is served is served fresh, so workers waste next to "
+        "nothing on results that are no longer needed. When the overload ends the line is gone within seconds."
     ),
     parameters=[
         Parameter(
@@ -162,16 +162,18 @@ EXPERIMENT: Final = Experiment(
         Parameter(
             "load",
             f"{NORMAL_LOAD}, then {OVERLOAD:g} for {OVERLOAD_S:g} s, then {NORMAL_LOAD}",
-            "the issue's",
+            "twice what the workers can do, for long",
         ),
         Parameter(
-            "timeouts", "0.5, 5 and 30 s", "ten service times, a page that somebody looks at, and the default"
+            "timeouts",
+            "0.5, 5 and 30 s",
+            "ten service times, a page that a person is looking at, and the default",
         ),
         Parameter("requesters", f"{REQUESTERS_COUNT}, in turn", "none is over its own bound"),
         Parameter(
             "recovered",
             f"{NORMAL_SECONDS_COUNT} seconds in a row with mean waits no longer than the worst second's before",
-            "one quiet second may be chance",
+            "one quiet second may be random",
         ),
     ],
     run=run,
@@ -181,7 +183,7 @@ EXPERIMENT: Final = Experiment(
         for bound in (
             Bound(goodput_of(timeout_s), "near 1", low=GOODPUT_MIN),
             Bound(recovery_of(timeout_s), "a few seconds", high=RECOVERY_S_MAX),
-            Bound(shed_of(timeout_s), "the half that is too much"),
+            Bound(shed_of(timeout_s), "the excess half"),
             Bound(expired_of(timeout_s), "few"),
         )
     ],

@@ -1,6 +1,6 @@
-"""docs/simulation.md: what every experiment means, chose, measured and must keep.
+"""docs/simulation.md: for every experiment its meaning, parameters, figures and bounds.
 
-Knows the form of results. Must not know any one experiment, and changes no figure.
+Independent of any one experiment; changes no figure.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from .experiment import Bound, Experiment, Result, Table, spread, values_of
 
 HEAD: Final = """# What the load balancing does, measured
 
-`make simulate` writes this page; no figure on it was typed in. A seeded discrete-event simulation drives the very
-strategies and the very core that the broker runs, with a simulated clock and without a network. Each bound below must
-be kept by every seed, or `make simulate` fails; `make test` runs each experiment smaller. One alone:
+`make simulate` writes this page; no figure on it was typed in. A seeded discrete-event simulation drives the same
+strategies and the same core that the broker runs, with a simulated clock and without a network. Every seed must keep
+each bound below, or `make simulate` fails; `make test` runs each experiment smaller. To run one alone:
 `python -m benchmarks.simulation --only fairness --seeds 1`.
 
 Measured figures are medians over {seeds_count} seeds, with the range in brackets. A line without a bound is there to be
@@ -29,7 +29,7 @@ def page(experiments: Sequence[tuple[Experiment, Sequence[Result]]]) -> str:
 
 
 def picture_name(experiment: Experiment) -> str:
-    """The file of an experiment's plot, beside the page."""
+    """The file of an experiment's plot, next to the page."""
     return f"simulation-{experiment.name}.png"
 
 

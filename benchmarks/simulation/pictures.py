@@ -1,4 +1,4 @@
-"""The plots as PNG files. The only part that needs matplotlib; experiments draw on the axes that they are handed."""
+"""The plots as PNG files. The only module that needs matplotlib; experiments draw on the axes that it passes them."""
 
 from collections.abc import Sequence
 from pathlib import Path

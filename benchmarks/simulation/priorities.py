@@ -1,8 +1,8 @@
 """A flood of the highest class, and now and then a request of the lowest: is it served, and when?
 
-Ageing turns a priority class into seconds of waiting (`PRIORITY_STEP_S`), so a class-0 request stands before every
-class-9 request that comes more than nine steps later. Therefore it waits at most nine steps and what such a later one
-waits, which is the bound here, request by request.
+Ageing turns a priority class into seconds of waiting (`PRIORITY_STEP_S`), so a class-0 request comes before every
+class-9 request that arrives more than nine steps later. Therefore it waits at most nine steps plus the wait of such a
+later one, which is the bound here, request by request.
 """
 
 import random
@@ -34,7 +34,7 @@ TIMEOUT_DEFAULT_S: Final = CoreSettings().timeout_s
 
 
 class Scene(NamedTuple):
-    """One flood: how long requests are ready to wait, and its load outside and inside the bursts."""
+    """One flood: how long requests can wait, and its load outside and inside the bursts."""
 
     name: str
     timeout_s: float
@@ -48,7 +48,7 @@ IMPATIENT: Final = Scene(
     f"bursts, timeout {TIMEOUT_DEFAULT_S:g} s", TIMEOUT_DEFAULT_S, FLOOD_LOAD, BURST_LOAD
 )
 GAP_MIN: Final = -0.05
-"""Shedding may meet the lowest class a little more often, because it waits longer, but not as a rule."""
+"""The lowest class may be shed a little more often, because it waits longer, but not as a rule."""
 SCENES: Final = (PATIENT, STEADY, IMPATIENT)
 
 
@@ -75,7 +75,7 @@ class Waits:
         self.outcomes[outcome] += 1
 
     def share(self, *outcomes: str) -> float:
-        """Of all requests of the class those that ended in one of these ways."""
+        """The share of the class's requests that ended in one of these ways."""
         return sum(self.outcomes[outcome] for outcome in outcomes) / len(self.sent_at)
 
     def waits(self) -> list[float]:
@@ -112,22 +112,22 @@ def share_of(scene: Scene, priority: int) -> str:
 
 
 def gap_of(scene: Scene) -> str:
-    """Below 0 where the lowest class is shed more."""
+    """Below 0 if the lowest class is shed more."""
     return f"{scene.name}: class 0's share served less class 9's"
 
 
 def untold_of(scene: Scene) -> str:
-    """Neither served nor told at once that there is too much to do."""
+    """Neither served nor rejected at once because of overload."""
     return f"{scene.name}: class 0: share neither served nor told `overloaded`"
 
 
 def wait_of(scene: Scene) -> str:
-    """Infinite where one was never started."""
+    """Infinite if one was never started."""
     return f"{scene.name}: class 0: longest wait, s"
 
 
 def late_of(scene: Scene) -> str:
-    """Against the first class-9 request that came nine steps later."""
+    """Compared with the first class-9 request that arrived nine steps later."""
     return f"{scene.name}: class 0: wait beyond nine steps and that of the class 9 that came then, s, most"
 
 
@@ -140,7 +140,7 @@ def _flood(scene: Scene, seed: int, cycles_count: int) -> tuple[Waits, Waits]:
 
     def assigned(request: Any, worker: SimulatedWorker) -> None:
         number = int(request.call.request_id.partition(" ")[2])
-        (high if request.priority else low).started_at[number] = world.now
+        (high if request.call.priority else low).started_at[number] = world.now
 
     world.assigned = assigned
     end = cycles_count * CYCLE_S
@@ -158,7 +158,7 @@ def _flood(scene: Scene, seed: int, cycles_count: int) -> tuple[Waits, Waits]:
 
 
 def _latenesses(low: Waits, high: Waits) -> list[float]:
-    """By how much each class-0 request was started after the class-9 request that came nine steps later. A pair of
+    """How much later each class-0 request was started than the class-9 request that arrived nine steps later. A pair of
     which one was never started does not count."""
     latenesses: list[float] = []
     for sent_at, started_at in zip(low.sent_at, low.started_at, strict=True):
@@ -181,8 +181,8 @@ EXPERIMENT: Final = Experiment(
     name="priorities",
     title="The lowest class under a flood of the highest",
     meaning=(
-        f"The lowest class stands behind the highest for {AGEING_S:g} s at most, and then waits no longer than the "
-        "flood itself does. Where the flood is an overload for their timeouts, both classes are shed about alike."
+        f"The lowest class waits behind the highest for at most {AGEING_S:g} s, and then no longer than the flood "
+        "itself does. If the flood is an overload for their timeouts, both classes are shed about equally."
     ),
     parameters=[
         Parameter(
@@ -193,9 +193,9 @@ EXPERIMENT: Final = Experiment(
         Parameter(
             "bursts",
             f"class 9 at load {FLOOD_LOAD}, for {BURST_S:g} s of every {CYCLE_S:g} s at {BURST_LOAD:g}",
-            "0.99 in all: as bad as a line that still ends",
+            "0.99 in total: as bad as a line that still ends",
         ),
-        Parameter("class 0", f"{LOW_RATE_PER_S:g} a second", "too few to help each other"),
+        Parameter("class 0", f"{LOW_RATE_PER_S:g} per second", "too few to help each other"),
         Parameter("timeouts", f"10 min and {TIMEOUT_DEFAULT_S:g} s", "beyond every wait, and the default"),
     ],
     run=run,

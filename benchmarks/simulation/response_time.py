@@ -1,8 +1,8 @@
-"""A hundred workers at 90 % load: what each strategy costs against one central queue.
+"""A hundred workers at 90 % load: what each strategy costs compared with one central queue.
 
-Workers queue by themselves, first in first out, and the strategy sees the exact in-flight counts, so what is compared
-is the choice and nothing else. Theory for many workers: central queue M/M/100 1.02 (Erlang C); power of two 2.61 in the
-limit (Mitzenmacher 2001) and a little more for a hundred; round robin near D/M/1's 5.2; random M/M/1's 1 / (1 - rho).
+Workers queue by themselves, first in first out, and the strategy sees the exact in-flight counts, so only the choice is
+compared. Theory for many workers: central queue M/M/100 1.02 (Erlang C); power of two 2.61 in the limit (Mitzenmacher
+2001) and a little more for a hundred; round robin near D/M/1's 5.2; random M/M/1's 1 / (1 - rho).
 """
 
 import random
@@ -46,7 +46,7 @@ def run(seed: int, scale: float) -> Result:
 
 
 def _responses(name: str, gaps: Sequence[float], demands: Sequence[float], seed: int) -> list[float]:
-    """What each request took from its arrival to its end."""
+    """How long each request took from its arrival to its end."""
     chance = random.Random(f"{seed} {name}").random
     strategy = strategy_of(name, chance)
     candidates = filled(strategy, WORKERS_COUNT)
@@ -103,20 +103,20 @@ EXPERIMENT: Final = Experiment(
     title="Mean response at 90 % load",
     meaning=(
         "least_loaded, which knows every in-flight count, comes within a few hundredths of the ideal central queue, "
-        "even where workers queue by themselves. Sampling two costs more than twice as much, blind turns five times, "
-        "and chance ten times."
+        "even if workers queue by themselves. Sampling two costs more than twice as much, blind turns five times, "
+        "and random choice ten times."
     ),
     parameters=[
         Parameter("workers", str(WORKERS_COUNT), "a large pool, as in the literature's tables"),
         Parameter(
-            "load", str(LOAD), "high enough that choices matter, low enough that random's mean settles"
+            "load", str(LOAD), "high enough for choices to matter, low enough for random's mean to settle"
         ),
         Parameter(
-            "service", "exponential, mean 1", "the textbook's, so that the central queue is known exactly"
+            "service", "exponential, mean 1", "as in textbooks, so that the central queue is known exactly"
         ),
         Parameter(
             "requests",
-            f"{REQUESTS_COUNT:,} a strategy, the first tenth not counted",
+            f"{REQUESTS_COUNT:,} per strategy, the first tenth not counted",
             "random's mean then scatters by 2 % from seed to seed",
         ),
         Parameter(

@@ -1,8 +1,8 @@
 """Ten workers, one of them ten times slower: every strategy's tail, on the real core.
 
-Late binding is what the broker does by itself: a worker of concurrency 1 gets one assignment at a time, and what cannot
-be placed waits in the broker. Early binding is what a balancer without a queue does: the worker takes everything, and
-queues it itself. Work comes and weighs the same for all strategies of a seed, so that they differ in the choice alone.
+Late binding is what the broker itself does: a worker of concurrency 1 gets one assignment at a time, and what cannot
+be placed waits in the broker. Early binding is what a balancer without a queue does: the worker accepts everything, and
+queues it itself. All strategies of a seed get the same work at the same times, so that they differ only in the choice.
 """
 
 import random
@@ -82,7 +82,7 @@ def failed_of(cell: Cell) -> str:
 
 
 def work_of(cell: Cell, seed: int, count: int) -> tuple[list[float], list[float]]:
-    """Times between arrivals, and what each request demands, in seconds; the same for every strategy."""
+    """Times between arrivals, and how long each request takes, in seconds; the same for every strategy."""
     chance = random.Random(f"{seed} {cell.label}")
     rate = cell.load * CAPACITY / SERVICE_S
     gaps = [chance.expovariate(rate) for _ in range(count)]
@@ -96,8 +96,8 @@ def work_of(cell: Cell, seed: int, count: int) -> tuple[list[float], list[float]
 def broker_responses(
     strategy: str, binding: str, gaps: Sequence[float], demands: Sequence[float], *, seed: int
 ) -> tuple[list[float], int, int]:
-    """The same work through the real core: what each request took, in order of arrival, the longest the line ever was,
-    and how many failed."""
+    """The same work through the real core: how long each request took, in order of arrival, the longest the line ever
+    was, and how many failed."""
     is_early = binding == EARLY
     world = World(strategy, seed, in_flight_count_max=10**9)
     workers = [
@@ -136,7 +136,7 @@ def broker_responses(
     return responses, line_max, failed_count
 
 
-def _note(  # noqa: PLR0917  all of it is what one line of the table says
+def _note(  # noqa: PLR0917  everything that one line of the table shows
     figures: dict[str, float],
     series: dict[str, list[float]],
     cell: Cell,
@@ -159,7 +159,7 @@ TAIL_STEPS_COUNT: Final = 36
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Medians over the seeds, one table a cell."""
+    """Medians over the seeds, one table per cell."""
     names = [CENTRAL, *(f"{strategy}, {binding}" for binding in (LATE, EARLY) for strategy in STRATEGIES)]
     return [
         Table(
@@ -202,13 +202,13 @@ EXPERIMENT: Final = Experiment(
     title="One worker of ten is ten times slower",
     meaning=(
         "With late binding no request waits behind the slow worker, so every strategy is near the ideal central queue, "
-        "and the default at or below it. Early binding tells good from bad: blind strategies put a tenth of all work "
-        "behind the slow worker for good, while least_loaded, by learned speed, leaves it nearly out; where service is "
-        "exponential that even beats the central queue, which uses whoever is idle."
+        "and the default at or below it. Early binding shows the difference: blind strategies keep sending a tenth of "
+        "all work to the slow worker, while least_loaded, by learned speed, sends it almost nothing; if service times "
+        "are exponential that even beats the central queue, which uses any idle worker."
     ),
     parameters=[
         Parameter(
-            "workers", "nine of slowness 1, one of slowness 10", "the commonest fault: one bad machine"
+            "workers", "nine of slowness 1, one of slowness 10", "the most common failure: one bad machine"
         ),
         Parameter("load", "0.6 and 0.8 of the capacity of 9.1", "a healthy and a busy service"),
         Parameter("service", "exponential and Pareto(1.5), mean 10 ms", "a light and a heavy tail"),

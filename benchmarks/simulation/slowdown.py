@@ -1,6 +1,6 @@
-"""A worker becomes ten times slower, and later well again: how soon is it found, unloaded, and trusted again?
+"""A worker becomes ten times slower, and later recovers: how soon is it found, unloaded, and trusted again?
 
-It answers everything, and no failure tells on it: only its durations do (`taskferry.broker.core.health.speed`).
+It answers everything, so no failure gives it away: only its durations do (`taskferry.broker.core.health.speed`).
 """
 
 import random
@@ -25,7 +25,7 @@ END_S: Final = 220
 FAIR_SHARE: Final = 1 / WORKERS_COUNT
 SETTLED_S: Final = 10
 RUN_S: Final = 5
-"""So many seconds' mean share counts: one second's is chance."""
+"""The mean share of this many seconds counts: one second's is random."""
 
 SPEED_FOUND: Final = 0.5
 TRUSTED_SHARE: Final = 0.8
@@ -40,7 +40,7 @@ TAIL_RATIO: Final = "p99 of all requests while slow, against before"
 
 
 def run(seed: int, scale: float) -> Result:
-    """Shares and times, strategy by strategy. A `scale` below 1 leaves strategies out, and no time."""
+    """Shares and times, strategy by strategy. A `scale` below 1 leaves strategies out, and shortens nothing."""
     shares, default_figures = _slowdown(STRATEGY_DEFAULT, seed)
     figures = dict(default_figures)
     for strategy in strategies_for(scale):
@@ -56,7 +56,7 @@ def figure_of(strategy: str, figure: str) -> str:
 
 
 def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
-    """The share of the worker, second by second, and what is made of it."""
+    """The share of the worker, second by second, and the figures from it."""
     chance = random.Random(f"{seed} slowdown")
     world = World(strategy, seed)
     workers = [SimulatedWorker(world, f"w{index}", concurrency=CONCURRENCY) for index in range(WORKERS_COUNT)]
@@ -104,7 +104,7 @@ def _slowdown(strategy: str, seed: int) -> tuple[list[float], dict[str, float]]:
 
 
 def _seconds_until(values: Sequence[float], start: int, is_there: Callable[[float], bool]) -> float:
-    """How long after second `start` the first value is there; infinite where none is."""
+    """How long after second `start` the first value is there; infinite if there is none."""
     return next((float(at - start) for at in range(start, len(values)) if is_there(values[at])), float("inf"))
 
 
@@ -140,10 +140,10 @@ def plot(axes: Sequence[Any], results: Sequence[Result]) -> None:
 
 EXPERIMENT: Final = Experiment(
     name="slowdown",
-    title="A worker becomes ten times slower, and well again",
+    title="A worker becomes ten times slower, and recovers",
     meaning=(
-        "Its durations give a slow worker away within seconds, and it keeps about the share that it can do, which is "
-        "enough to notice when it is well. Then it is given its share back, without anybody doing anything."
+        "Its durations give a slow worker away within seconds, and it keeps about the share that it can handle, "
+        "which is enough to notice when it has recovered. Then it gets its share back automatically."
     ),
     parameters=[
         Parameter(
@@ -156,11 +156,11 @@ EXPERIMENT: Final = Experiment(
             f"exponential, mean {SERVICE_S:g} s",
             "scatters as much as its mean: hard to learn from",
         ),
-        Parameter("load", str(LOAD), "there is room to leave a worker out"),
+        Parameter("load", str(LOAD), "enough room to leave one worker out"),
         Parameter(
             "time",
             f"slow from {SLOW_AT_S} s to {WELL_AT_S} s of {END_S} s",
-            "minute one; then longer than the broker remembers speed",
+            "after one minute; then longer than the broker remembers speed",
         ),
     ],
     run=run,

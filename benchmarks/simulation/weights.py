@@ -1,4 +1,4 @@
-"""Weights: does everybody get exactly the share that was promised?
+"""Weights: does every worker get exactly the share that was promised?
 
 Source: smooth weighted round robin is nginx's (ngx_http_upstream_round_robin.c, 2012), whose comment gives the sequence
 for {5, 1, 1}.
@@ -80,8 +80,8 @@ EXPERIMENT: Final = Experiment(
     name="weights",
     title="Weights",
     meaning=(
-        "Smooth turns repeat nginx's sequence exactly, so a heavy worker is never hit by five requests in a row. "
-        "Random picks by weight stay within what chance does; turns by weight do not deviate at all."
+        "Smooth turns repeat nginx's sequence exactly, so a heavy worker never gets five requests in a row. "
+        "Weighted random picks stay within statistical scatter; weighted turns do not deviate at all."
     ),
     parameters=[
         Parameter("smooth weights", "5, 1, 1", "nginx's own example, three rounds of it"),

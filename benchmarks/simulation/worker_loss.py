@@ -1,6 +1,6 @@
 """All workers lose their links within a second, and come back: is there a storm of retries?
 
-All requests are idempotent, so every one of them may be assigned anew. It happens again and again, as with a network
+All requests are idempotent, so every one of them may be assigned again. It happens again and again, as with a network
 that flaps, or a deployment that crashes its workers.
 """
 
@@ -30,7 +30,7 @@ TIMEOUT_S: Final = 300.0
 ASSIGNMENTS_MAX: Final = 1.2
 RETRIES_SHARE_MAX: Final = CoreSettings().retries_share_max
 LOOK_SLACK_S: Final = 1.0
-"""The budget begins a new turn when it is looked at, which may be so much later."""
+"""The budget starts a new turn when it is next used, which may be this much later."""
 
 ASSIGNMENTS: Final = "assignments for each request that was assigned"
 ASSIGNMENTS_ONE: Final = "assignments of one request, most"
@@ -41,7 +41,7 @@ LIVE_SHARE: Final = "live retries, share of live requests, most at any time"
 
 
 def run(seed: int, scale: float) -> Result:
-    """Assignments for each request, and how many retries there are within a short time at worst."""
+    """Assignments per request, and the most retries within a short time."""
     chance = random.Random(f"{seed} loss")
     losses_count = max(2, round(LOSSES_COUNT * scale))
     end_s = losses_count * INTERVAL_S
@@ -103,12 +103,12 @@ def run(seed: int, scale: float) -> Result:
 
 
 def _count(times: Sequence[float], start: float, end: float) -> int:
-    """How many of the ordered times lie between the two, both included."""
+    """How many of the ordered times are between the two, inclusive."""
     return bisect_right(times, end) - bisect_left(times, start)
 
 
 def _excess(retried_at: Sequence[float], sent_at: Sequence[float]) -> float:
-    """By how many retries, at the worst moment, the latest turn's are over what the requests of two turns allow."""
+    """By how many, at the worst moment, the latest turn's retries exceed what the requests of two turns allow."""
     worst = 0.0
     for at in retried_at:
         requests_count = _count(sent_at, at - 2 * TURN_S - LOOK_SLACK_S, at)
@@ -135,25 +135,25 @@ EXPERIMENT: Final = Experiment(
     name="worker-loss",
     title="All workers are lost, and return",
     meaning=(
-        "The first workers to go leave their requests to the others, which soon are gone too: without a budget every "
-        "request would go round the whole fleet. With it few are assigned twice, and those that may not be retried are "
-        "told so at once."
+        "The first workers to go leave their requests to the others, which are soon gone too: without a budget every "
+        "request would go round the whole fleet. With it few are assigned twice, and those that may not be retried "
+        "fail at once."
     ),
     parameters=[
         Parameter(
             "workers",
             f"{WORKERS_COUNT} of concurrency {CONCURRENCY}",
-            "about 450 requests are at work when a loss comes",
+            "about 450 requests are running when a loss comes",
         ),
         Parameter(
             "service, load",
             f"exponential, mean {SERVICE_S:g} s; {LOAD}",
-            "long work: more is lost than the budget lets return",
+            "long work: more is lost than the budget allows to retry",
         ),
         Parameter(
             "losses",
             f"{LOSSES_COUNT}, every {INTERVAL_S:g} s: all within {SPREAD_S:g} s, each for {AWAY_S:g} s",
-            "in reach of each other's retries, which is when storms begin",
+            "close enough for retries to add up, which is when storms begin",
         ),
         Parameter("requests", f"all idempotent, timeout {TIMEOUT_S:g} s", "so that every one may be retried"),
     ],

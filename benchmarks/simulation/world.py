@@ -1,7 +1,7 @@
-"""The real core in a world of its own: a heap of events for time, and workers and requesters at its ports.
+"""The real core in a simulated world: a heap of events for time, and workers and requesters at its ports.
 
-Knows how time passes, how long work takes and who is answered. Every decision is the core's: nothing here chooses a
-worker, waits in line, retries or sheds. No message takes time, so that what is measured is the rules and not a network.
+Every decision is the core's: nothing here chooses a worker, waits in line, retries or sheds. No message takes time, so
+that the rules are measured and not a network.
 """
 
 import random
@@ -25,7 +25,7 @@ from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 
 START_S: Final = 1000.0
-"""What the clock says when a world begins."""
+"""The clock when a world starts."""
 COMMAND: Final = "work"
 TIMEOUT_S: Final = 3600.0
 """Of requests whose experiment is not about deadlines."""
@@ -43,7 +43,7 @@ class World:
         self.now = START_S
         self.demands: dict[str, float] = {}
         self.assigned: Callable[[Request, SimulatedWorker], None] = lambda request, worker: None
-        """Told of each assignment."""
+        """Called with each assignment."""
         self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._events_count = 0
 
@@ -51,10 +51,10 @@ class World:
         """What health does shows in the assignments."""
 
     def overload_changed(self, route: Route) -> None:
-        """What overload does shows in the answers."""
+        """What overload does shows in the responses."""
 
     def at(self, at: float, call: Callable[[Any], None], argument: Any = None) -> None:
-        """Events of one instant happen in the order in which they were asked for."""
+        """Events of one instant happen in the order in which they were scheduled."""
         self._events_count += 1
         heappush(self._events, (at, self._events_count, call, argument))
 
@@ -81,9 +81,9 @@ class World:
 class SimulatedWorker:
     """A worker and the core's port to it.
 
-    One that is `serial` works on one thing at a time, first in first out, whatever it was given, and cannot be
-    interrupted; any other works on all that it holds at once, and stops when it is told to. `slowness` multiplies what
-    work takes; one that has an `instant_failure` fails everything at once, with this text.
+    One that is `serial` works on one assignment at a time, first in first out, and cannot be interrupted; any other
+    works on everything that it holds at once, and stops when it is cancelled. `slowness` multiplies how long work
+    takes; one with an `instant_failure` fails everything at once, with this text.
     """
 
     encoding = Encoding.JSON
@@ -110,20 +110,20 @@ class SimulatedWorker:
         self.join()
 
     def join(self) -> None:
-        """Connect, as new."""
+        """Connect, as a new worker."""
         self._free_at = self._world.now
         self._holds = set()
         core = self._world.core
         self._session = core.worker_joined(self.worker_id, self._offer, self, "anonymous", self._world.now)
 
     def lose(self) -> None:
-        """The link breaks, and with it goes all that the worker held."""
+        """The link breaks, and everything that the worker held is lost with it."""
         self._holds = set()
         self._world.core.worker_left(self._session, self._world.now)
 
     @property
     def session(self) -> Worker:
-        """The worker as the core knows it."""
+        """The worker as the core sees it."""
         return self._session
 
     # --- what the core calls ---
@@ -174,8 +174,8 @@ class SimulatedWorker:
 
 
 class SimulatedRequester:
-    """A requester and the core's port to it. `answered(request_id, outcome)` is told how each request ended: `success`
-    or an error code."""
+    """A requester and the core's port to it. `answered(request_id, outcome)` is called when a request has ended, with
+    `success` or an error code."""
 
     encoding = Encoding.JSON
 
@@ -209,7 +209,7 @@ AFFINITIES: Final = tuple(f"key {index}" for index in range(KEYS_COUNT))
 def arrivals(
     world: World, gaps: Sequence[float], send: Callable[[int], None], *, start: float = START_S
 ) -> None:
-    """Call `send(number)` after each of the gaps (seconds), one after the other."""
+    """Call `send(number)` after each of the gaps (seconds), one after another."""
     count = len(gaps)
 
     def arrive(number: int) -> None:

@@ -1,6 +1,6 @@
 """arq: `arq ...arq_redis.WorkerSettings`, a requester that calls `enqueue_job` and waits for `Job.result`.
 
-Chosen for speed: uvloop under both; 64 jobs at a time; arq's worker asks Redis for jobs, and its client for results,
+Chosen for speed: uvloop under both; 64 concurrent jobs; arq's worker polls Redis for jobs, and its client for results,
 at intervals (half a second by default), so both are short: QUEUE_INTERVAL_S and RESULT_INTERVAL_S. Longer ones gained
 up to a half in requests/s and cost as much in latency as they last.
 """
@@ -24,12 +24,12 @@ _REDIS = RedisSettings(host=_HOST, port=int(_PORT))
 
 
 async def echo(_context: dict[str, Any], message: str) -> dict[str, str]:
-    """The message, in the shape in which it came."""
+    """The message, unchanged."""
     return {"message": message}
 
 
 class WorkerSettings:
-    """What `arq` reads."""
+    """The settings that `arq` reads."""
 
     functions = (echo,)
     redis_settings = _REDIS
@@ -54,5 +54,5 @@ async def main() -> None:
 if __name__ == "__main__":
     run(main())
 else:
-    # `arq`, which has loaded this module, runs on the event loop that it finds.
+    # `arq`, which has imported this module, runs on the event loop that it finds.
     asyncio.set_event_loop(uvloop.new_event_loop())

@@ -1,7 +1,7 @@
 """autobahn on a crossbar node: a callee that registers a procedure, a caller that calls it (WAMP's routed calls).
 
 Chosen for speed: autobahn's asyncio side on uvloop; RawSocket with MessagePack, the leanest of its transports and
-serializers; one router worker, for a realm lives in one. Heartbeats and authentication as they come.
+serializers; one router worker, as a realm is in one. Heartbeats and authentication at their defaults.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from .program import broker_address, plan, report, run
 REALM = "benchmark"
 
 Part = Callable[[Any], Awaitable[bool]]
-"""What a session does once it has joined; true when there is nothing more to do."""
+"""What a session does once it has joined; true when it is done."""
 
 
 def router(port: int, folder: Path) -> None:
-    """Becomes the broker: a crossbar node whose files lie in `folder`."""
+    """Becomes the broker: a crossbar node whose files are in `folder`."""
     everything = {"call": True, "register": True, "publish": False, "subscribe": False}
     permission = {"uri": "", "match": "prefix", "allow": everything, "cache": True}
     worker = {
@@ -45,8 +45,8 @@ def router(port: int, folder: Path) -> None:
 
 
 async def join(part: Part) -> None:
-    """A session that plays `part`; returns when that says that it is over, or the session is."""
-    from autobahn.asyncio.component import Component  # noqa: PLC0415  # it picks its framework when it is loaded
+    """A session that plays `part`; returns when that is done, or the session has ended."""
+    from autobahn.asyncio.component import Component  # noqa: PLC0415  # it picks its framework when it is imported
 
     host, port = broker_address().split(":")
     transport = {
@@ -63,7 +63,7 @@ async def join(part: Part) -> None:
             if await part(session):
                 is_over.set_result(None)
         except Exception as error:
-            is_over.set_exception(error)  # autobahn would log it, and go on
+            is_over.set_exception(error)  # autobahn would log it, and carry on
 
     component.on_join(joined)
     ended = component.start(loop=asyncio.get_running_loop())
@@ -75,7 +75,7 @@ async def join(part: Part) -> None:
 
 
 async def serve(session: Any) -> bool:
-    """The worker's part, which is never over."""
+    """The worker's part, which never ends."""
 
     async def echo(message: str) -> dict[str, str]:
         return {"message": message}

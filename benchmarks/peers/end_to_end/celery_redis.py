@@ -1,6 +1,6 @@
 """Celery with Redis as broker and result backend: `celery -A ...celery_redis worker`, a requester that calls `delay`.
 
-Chosen for speed: the pool `solo`, which measured ahead of threads, prefork and gevent, for an echo does not wait for
+Chosen for speed: the pool `solo`, which measured ahead of threads, prefork and gevent, as an echo does not wait for
 anything; acknowledgement on receipt, the default; no events, gossip, mingle, heartbeat or rate limits; messages
 fetched 64 at a time; results expire. The result backend needs no polling: it publishes results, and the client
 subscribes. The requester keeps a window of results and waits for the oldest, in one thread: Celery's result consumer
@@ -28,7 +28,7 @@ app.conf.update(
 
 @app.task(name="echo")
 def echo(message: str) -> dict[str, str]:
-    """The message, in the shape in which it came."""
+    """The message, unchanged."""
     return {"message": message}
 
 

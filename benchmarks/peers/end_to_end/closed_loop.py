@@ -1,7 +1,7 @@
 """The closed loop of a requester: first one request in flight, then many, each for a fixed time.
 
-Knows clocks and calls; knows nothing of any peer, nor of the process that it runs in. Every peer gets the same time,
-not the same number of requests: between the quickest and the slowest lies a factor of a hundred.
+Independent of any peer. Every peer gets the same time, not the same number of requests: the quickest is a hundred times
+faster than the slowest.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from math import ceil
 from typing import TypeVar
 
 DATA = {"message": "Hello World"}
-"""What every request carries, and what every worker returns."""
+"""The data of every request, and what every worker returns."""
 
 FIRST_ANSWER_TIMEOUT_S = 30.0
 """How long a worker may take to start: Celery imports for seconds on a busy machine."""
@@ -24,7 +24,7 @@ Pending = TypeVar("Pending")
 
 
 class WrongAnswer(Exception):
-    """A request was not answered with its data: whatever was measured, it was not the echo."""
+    """The answer to a request was not its data: whatever was measured, it was not the echo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one requester saw: round trips with one request in flight, answers per second with many."""
+    """What one requester measured: round trips with one request in flight, answers per second with many."""
 
     round_trip_p50_ms: float
     round_trip_p99_ms: float
@@ -103,11 +103,11 @@ def measure_pending(submit: Callable[[], Pending], wait: Callable[[Pending], obj
 def check(answer: object) -> None:
     """Raises WrongAnswer unless `answer` is DATA."""
     if answer != DATA:
-        raise WrongAnswer(f"asked to echo {DATA!r}, answered {answer!r}")
+        raise WrongAnswer(f"sent {DATA!r} to an echo, got {answer!r}")
 
 
 def await_first_answer(call: Callable[[], object]) -> None:
-    """Returns once the worker is there: calls until an answer comes, through every error until the time is up."""
+    """Returns once the worker is there: calls until an answer comes, ignoring errors until the time is up."""
     give_up_at = time.monotonic() + FIRST_ANSWER_TIMEOUT_S
     while True:
         try:
@@ -130,7 +130,7 @@ async def _await_first_answer(call: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _saturate(call: Callable[[], Awaitable[object]], duration_s: float, in_flight_count: int) -> int:
-    """How many answers came within `duration_s`; those that come after are awaited and not counted."""
+    """How many answers came within `duration_s`; later ones are awaited and not counted."""
     stop_at = time.perf_counter() + duration_s
 
     async def lane() -> int:

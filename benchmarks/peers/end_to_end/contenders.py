@@ -1,6 +1,6 @@
-"""Who is compared end to end: which server, which programs of its user, under which interpreter.
+"""What is compared end to end: which server, which programs of its user, under which interpreter.
 
-Knows one entry for each peer; the measuring knows none of them by name.
+One entry per peer; the measuring code names none of them.
 """
 
 import re
@@ -22,7 +22,7 @@ _HERE = "benchmarks.peers.end_to_end"
 class EndToEnd:
     """One peer: `worker` and `requester` are arguments of its interpreter, `{address}` in them is the broker's.
 
-    `environment` is None for what runs under this interpreter.
+    `environment` is None for programs that run under this interpreter.
     """
 
     name: str

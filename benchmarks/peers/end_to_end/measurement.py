@@ -1,7 +1,6 @@
-"""One measurement end to end: broker, worker and requester as processes of their own, from start to figures.
+"""One measurement end to end: broker, worker and requester as separate processes, from start to figures.
 
-Knows processes; knows nothing of what they speak. Nothing is pinned to a core: where they run is the system's choice,
-as it is on a user's machine.
+Independent of what they speak. Nothing is pinned to a core: the system chooses where they run, as on a user's machine.
 """
 
 import json
@@ -22,13 +21,13 @@ from .closed_loop import FIRST_ANSWER_TIMEOUT_S, Figures, Plan
 from .contenders import EndToEnd
 from .program import ADDRESS_VARIABLE, PLAN_VARIABLE, parse_report
 
-# Imports and the end of what is in flight when the time is up, on a busy machine.
+# For imports, and for what is in flight when the time is up to end, on a busy machine.
 SLACK_S = 30.0
 STOP_TIMEOUT_S = 5.0
 
 
 class ProgramFailed(Exception):
-    """A worker or a requester did not do its part. The text is one line for the user."""
+    """A worker or a requester failed. The text is one line for the user."""
 
 
 def measure_end_to_end(contender: EndToEnd, plan: Plan) -> Figures:
@@ -59,7 +58,7 @@ def _arguments(python: str, arguments: Sequence[str], address: str) -> list[str]
 
 @contextmanager
 def _running(command: Sequence[str], environment: Mapping[str, str], output: Path) -> Iterator[None]:
-    """A worker, in a process group of its own: some start further processes, and none may stay behind."""
+    """A worker, in its own process group: some start further processes, and none may be left behind."""
     with output.open("wb") as writable:
         process = subprocess.Popen(
             command,

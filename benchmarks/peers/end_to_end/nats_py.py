@@ -1,8 +1,8 @@
 """nats-py on a nats-server: a worker in a queue group that responds, a requester that calls `request`.
 
 Chosen for speed: uvloop, as nats-py's own benchmarks have it; msgspec for the JSON, which is what Taskferry uses; the
-default inbox of `request`, one subscription for all replies (the documented fast way, where `old_style` makes one for
-each); the subscription's own task runs the handler, so no task is made for a message. No JetStream: an echo needs no
+default inbox of `request`, one subscription for all replies (the documented fast way; `old_style` makes one for
+each); the subscription's own task runs the handler, so no task is made per message. No JetStream: an echo needs no
 storage.
 """
 

@@ -1,6 +1,6 @@
-"""How a program of a comparison learns what it shall do, and tells what it found.
+"""How a program of a comparison gets its task, and reports its figures.
 
-Knows environment variables, because the modules that task queues load are given nothing else, and standard output.
+By environment variables, because the modules that task queues load get nothing else, and by standard output.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ def broker_address() -> str:
 
 
 def plan() -> Plan:
-    """What a requester shall measure."""
+    """What a requester has to measure."""
     return Plan(**json.loads(os.environ[PLAN_VARIABLE]))
 
 
 def report(figures: Figures) -> None:
-    """The last line that a requester prints is what it measured."""
+    """The last line that a requester prints: what it measured."""
     print(json.dumps(asdict(figures)), flush=True)
 
 
 def parse_report(printed: str) -> Figures:
-    """What `report` printed. Raises ValueError where it did not."""
+    """What `report` printed. Raises ValueError if it did not."""
     lines = printed.strip().splitlines()
     if not lines:
         raise ValueError("it printed nothing")
@@ -41,10 +41,10 @@ def parse_report(printed: str) -> Figures:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs `main` on uvloop, which every asyncio peer here recommends for speed; on asyncio's loop on Windows."""
+    """Run `main` on uvloop, which every asyncio peer here recommends for speed; on asyncio's loop on Windows."""
     if sys.platform == "win32":
         asyncio.run(main)
     else:
-        import uvloop  # noqa: PLC0415  # only where a peer runs on it
+        import uvloop  # noqa: PLC0415  only if a peer runs on it
 
         uvloop.run(main)

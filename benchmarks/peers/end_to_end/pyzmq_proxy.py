@@ -1,8 +1,8 @@
 """pyzmq: a proxy process between a ROUTER and a DEALER, the broker of ZeroMQ's guide; both ends are a DEALER.
 
 Chosen for speed: `zmq.proxy`, which is C and no Python in the middle; zmq.asyncio on uvloop at both ends; the worker
-answers what comes without a task for each; msgspec for the JSON. No heartbeats, no repeat of a lost request: ZeroMQ
-leaves those to its user, so this is the least of a broker that can be had.
+answers what arrives without a task for each; msgspec for the JSON. No heartbeats, no repeat of a lost request: ZeroMQ
+leaves those to its user, so this is the least that a broker can do.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 
 def proxy() -> None:
-    """The broker: prints where it listens, and forwards for ever."""
+    """The broker: prints where it listens, and forwards until it is killed."""
     context = Context()
     requesters, workers = context.socket(ROUTER), context.socket(DEALER)
     requester_port = requesters.bind_to_random_port(f"tcp://{HOST}")

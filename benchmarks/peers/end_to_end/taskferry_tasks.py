@@ -7,5 +7,5 @@ worker = Worker()
 
 @worker.command("echo")
 async def echo(message: str) -> dict[str, str]:
-    """The message, in the shape in which it came."""
+    """The message, unchanged."""
     return {"message": message}
