@@ -3,54 +3,71 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+MADE := .venv/.made
 READY := .venv/.ready
-WHEEL_BIN := .cache/wheel/bin
-WHEEL_READY := .cache/wheel/.ready
+WHEEL := .cache/wheel
+WHEEL_BIN := $(WHEEL)/environment/bin
+WHEEL_READY := $(WHEEL)/.ready
+# The folders at the root that are packages, as setup.py finds them, and all that a wheel is made of.
+PACKAGES := $(patsubst %/py.typed,%,$(wildcard */py.typed))
+PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) -name '*.py' -o -name '*.c')
 
 # pip, pytest and the programs under test keep their temporary files here too: nothing is left outside the checkout.
 export TMPDIR := $(CURDIR)/.cache/tmp
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The programs under test are started hundreds of times. Each would compile all its sources anew, where the environment
+# The programs under test are started hundreds of times. Each would compile all its sources again if the environment
 # forbids Python to keep what it has compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
 # One test process more than cores, for some tests wait, up to the point where starting more costs more than it saves.
 PYTEST_PARALLEL = --dist worksteal --numprocesses \
 	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
+# How long each fuzz target runs, in seconds.
+FUZZ_S ?= 300
+# The C that is written by hand, built so that a wrong access of memory or anything undefined ends the process.
+SANITIZED := .cache/sanitized
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LIBASAN := $(wildcard $(shell gcc -print-file-name=libasan.so 2>/dev/null))
+SANITIZED_PYTHON := LD_PRELOAD=$(LIBASAN) PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/packages $(BIN)/python
+NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; on Debian and Ubuntu: apt install gcc
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
-# All that a wheel is made of.
-PACKAGED := pyproject.toml setup.py \
-	$(shell find broker cli configuration loadbalance log program protocol requester tracing transport worker \
-		-name '*.py' -o -name '*.c')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers coverage uncovered unit integration test-compiled test-deploy soak bench \
-	bench-peers simulate docs picture format clean
+.PHONY: help setup demo test checks lint types layers coverage uncovered unit integration wheel test-compiled \
+	sanitize fuzz fuzz-json fuzz-frames test-deploy soak bench bench-peers simulate docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make .venv/ with Taskferry and all that its tests need
 
-$(READY): pyproject.toml setup.py protocol/_json.c transport/_frames.c
+$(MADE):
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "$(PYTHON) is not installed. Taskferry needs Python 3.11 or newer."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is $$($(PYTHON) -V 2>&1): Taskferry needs 3.11 or newer. Try: make PYTHON=python3.13"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+$(READY): pyproject.toml setup.py protocol/_json.c transport/_frames.c $(PACKAGES:=/py.typed) | $(MADE)
 	@echo "Setting up .venv (once, about a minute) ..."
 	@mkdir -p "$$TMPDIR"
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## broker, workers and a stream of requests on this machine, live
 	@trap : INT; $(BIN)/taskferry demo || test $$? -eq 130
 
-test: lint types layers coverage uncovered ## all that must pass before a change goes in
+test: ## all that must pass before a change goes in
+	@$(MAKE) --no-print-directory --jobs 2 wheel checks  # one core compiles meanwhile
+	@$(MAKE) --no-print-directory coverage uncovered test-compiled
+	@$(MAKE) --no-print-directory fuzz FUZZ_S=5
+
+checks: lint types layers
 
 lint: $(READY) ## ruff: rules and format
 	@$(BIN)/ruff check --quiet .
@@ -70,9 +87,9 @@ coverage: $(READY) ## the tests, in random order, with the two bounds on branch 
 	@$(BIN)/coverage report --include '$(FULLY_COVERED)' --fail-under 100
 	@$(BIN)/coverage report --fail-under 90
 
-uncovered: $(READY) ## the tests that coverage would slow down and that would add nothing to it
+uncovered: $(READY) ## the random walks, which coverage would slow down and which would add nothing to it
 	@mkdir -p "$$TMPDIR"
-	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) -m uncovered
+	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) -m uncovered tests/unit tests/sim tests/simulation
 
 unit: $(READY) ## the unit tests and simulations alone, without coverage
 	@mkdir -p "$$TMPDIR"
@@ -82,10 +99,37 @@ integration: $(READY) ## the tests over real sockets and processes alone, withou
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/integration
 
-test-compiled: $(WHEEL_READY) ## the tests of rules, wire and links, and all over real sockets, on a wheel with its hot path in C
+test-compiled: wheel ## strategies, core, wire, links, simulations and all over real sockets, on the compiled wheel
 	@mkdir -p "$$TMPDIR"
-	@$(WHEEL_BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/unit/broker tests/unit/protocol tests/unit/transport tests/sim \
-		tests/integration
+	@$(WHEEL_BIN)/python -m pytest --quiet $(PYTEST_PARALLEL) tests/unit/layout/test_installed.py tests/unit/broker \
+		tests/unit/loadbalance tests/unit/protocol tests/unit/transport tests/sim tests/benchmarks tests/integration
+
+sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, under gcc's sanitizers
+	@mkdir -p "$$TMPDIR"
+	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -m pytest --quiet --capture sys $(PYTEST_PARALLEL) --timeout 300 \
+		tests/unit/protocol/test_large.py tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
+
+fuzz: ## damaged inputs for the same C, FUZZ_S seconds for each of its files (300)
+	@$(MAKE) --no-print-directory --jobs 2 fuzz-json fuzz-frames
+
+ifdef LIBASAN
+fuzz-json fuzz-frames: fuzz-%: $(SANITIZED)/.ready
+	@mkdir -p "$$TMPDIR"
+	@ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 $(SANITIZED_PYTHON) -m tests.fuzz $* --seconds $(FUZZ_S)
+else
+fuzz-json fuzz-frames: fuzz-%: $(READY)
+	@echo "$(NO_SANITIZERS). Only wrong answers are found."
+	@$(BIN)/python -m tests.fuzz $* --seconds $(FUZZ_S)
+endif
+
+$(SANITIZED)/.ready: $(PACKAGED) | $(READY)
+	@test -n "$(LIBASAN)" || { echo "$(NO_SANITIZERS)"; exit 1; }
+	@rm -rf $(SANITIZED)
+	@CC=gcc CFLAGS='$(SANITIZERS)' LDFLAGS='$(SANITIZERS)' TASKFERRY_COMPILED=1 $(BIN)/python setup.py --quiet build \
+		--build-base $(SANITIZED)/build --build-lib $(SANITIZED)/packages
+	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -c 'import taskferry.protocol._json as j, taskferry.transport._frames as f; \
+		assert "$(SANITIZED)" in j.__file__ and "$(SANITIZED)" in f.__file__'
+	@touch $@
 
 test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProxy, Helm, hadolint and systemd-analyze
 	@missing=; \
@@ -109,26 +153,43 @@ soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --timeout 900 tests/soak
 
-bench: $(WHEEL_READY) ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
+bench: wheel .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
 	@mkdir -p "$$TMPDIR"
 	@$(WHEEL_BIN)/python -m benchmarks --docs docs --json docs/benchmarks.json \
 		$(if $(wildcard docs/benchmarks.json),--merge docs/benchmarks.json)
 
-bench-peers: $(WHEEL_READY) ## install Taskferry's peers, measure beside them; adds them to docs/benchmarks.md
+bench-peers: wheel .venv/.bench ## install Taskferry's peers, measure beside them; adds them to docs/benchmarks.md
 	@mkdir -p "$$TMPDIR"
 	@$(WHEEL_BIN)/python -m benchmarks.peers.install
 	@$(WHEEL_BIN)/python -m benchmarks.peers --json .cache/peers.json
 	@$(WHEEL_BIN)/python -m benchmarks --render --docs docs --json docs/benchmarks.json \
 		--merge $(wildcard docs/benchmarks.json) .cache/peers.json
 
-# What users install is what is measured: a wheel, its hot path compiled, which an editable installation lacks. What an
-# earlier build has left would go into the wheel too.
-$(WHEEL_READY): $(PACKAGED) | $(READY)
-	@echo "Building and installing the wheel into .cache/wheel (about two minutes) ..."
-	@mkdir -p "$$TMPDIR"
-	@rm -rf build
-	@$(WHEEL_BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m venv --clear .cache/wheel
-	@$(WHEEL_BIN)/python -m pip install --quiet '.[dev,bench,simulate]'
+# What users install is what is tested and measured: a wheel, its hot path compiled, which an editable installation
+# lacks. It is built from a copy, so that nothing of an earlier build goes into it and `make setup` can run meanwhile.
+wheel: $(WHEEL_READY) ## build the wheel and install it into .cache/wheel/environment
+
+$(WHEEL)/.built: $(PACKAGED) | $(MADE)
+	@command -v "$${CC:-cc}" >/dev/null || { echo "There is no C compiler ($${CC:-cc}), and what users install is compiled. \
+	On Debian and Ubuntu: apt install gcc python3-dev"; exit 1; }
+	@echo "Compiling the wheel (about a minute) ..."
+	@rm -rf $(WHEEL)
+	@mkdir -p $(WHEEL)/source "$$TMPDIR"
+	@tar -cf - $(PACKAGED) $(shell find $(PACKAGES) -name py.typed) | tar -xf - -C $(WHEEL)/source
+	@TASKFERRY_COMPILED=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL) $(WHEEL)/source
+	@touch $@
+
+# What it depends on is .venv's: a .pth file adds the folder, and runs none of the .pth files there, one of which would
+# bring the editable installation.
+$(WHEEL_READY): $(WHEEL)/.built $(READY)
+	@$(BIN)/python -m venv --clear --without-pip $(WHEEL)/environment
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(WHEEL_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dependencies.pth
+	@$(BIN)/python -m pip --python $(WHEEL_BIN)/python install --quiet --no-deps --force-reinstall $(WHEEL)/*.whl
+	@touch $@
+
+.venv/.bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
 simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs/simulation.md and its plots
@@ -138,14 +199,14 @@ simulate: .venv/.simulate ## prove the load balancing in simulation; writes docs
 	@$(BIN)/python -m pip install --quiet --editable '.[simulate]'
 	@touch $@
 
-docs: $(READY) ## write docs/configuration.md and docs/log.md anew from the sources
+docs: $(READY) ## write docs/configuration.md and docs/log.md from the sources
 	@$(BIN)/python -m taskferry.cli.reference_pages docs
 
-picture: $(READY) ## draw docs/demo.svg anew from a run of the demo
+picture: $(READY) ## draw docs/demo.svg from a run of the demo
 	@mkdir -p docs
 	@$(BIN)/taskferry demo --export docs/demo.svg
 
-format: $(READY) ## mend what ruff can mend
+format: $(READY) ## fix what ruff can fix
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format .
 

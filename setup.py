@@ -1,8 +1,11 @@
-"""Builds what is written twice or worth compiling; all else about the package is in pyproject.toml.
+"""Finds the packages, and builds what is written twice or worth compiling; all else is in pyproject.toml.
+
+Each folder with a `py.typed` is a package: `broker/core` is installed as `taskferry.broker.core`.
 
 `transport/_frames.c` and `protocol/_json.c` are built always. A wheel, and so every installation but an editable one,
 has the modules of the hot path (`COMPILED` below) compiled to C by mypyc, from the same sources. Without a C compiler,
-or with TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same.
+or with TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same. With
+TASKFERRY_COMPILED=1 what cannot be built is an error.
 """
 
 import os
@@ -19,13 +22,20 @@ COMPILED = (
     "broker/requester_session.py",
     "broker/session_context.py",
     "broker/worker_session.py",
-    "loadbalance/*.py",
+    "loadbalance/**/*.py",
     "protocol/frequent.py",
     "transport/counts.py",
     "transport/framing.py",
     "transport/group.py",
     "transport/link.py",
 )
+
+
+def packages() -> dict[str, str]:
+    """Each package and its folder: `{"taskferry.broker.core": "broker/core", ...}`."""
+    roots = sorted(marker.parent for marker in ROOT.glob("*/py.typed"))
+    folders = [marker.parent.relative_to(ROOT) for root in roots for marker in sorted(root.rglob("py.typed"))]
+    return {".".join(("taskferry", *folder.parts)): folder.as_posix() for folder in folders}
 
 
 def extensions() -> list[Extension]:
@@ -39,7 +49,7 @@ def extensions() -> list[Extension]:
     if "bdist_wheel" in sys.argv:
         built += compiled_modules()
     for extension in built:
-        extension.optional = True
+        extension.optional = os.environ.get("TASKFERRY_COMPILED") != "1"
     return built
 
 
@@ -49,10 +59,10 @@ def compiled_modules() -> list[Extension]:
 
     tree = ROOT / "build" / "sources"
     shutil.rmtree(tree, ignore_errors=True)
-    for marker in ROOT.glob("*/py.typed"):  # each folder that is a part of the package has one
+    for marker in ROOT.glob("*/py.typed"):
         package, ignored = marker.parent, shutil.ignore_patterns("*.so", "*.pyd")
         shutil.copytree(package, tree / "taskferry" / package.name, ignore=ignored)
-    paths = sorted(path for pattern in COMPILED for path in (tree / "taskferry").glob(pattern))
+    paths = sorted({path for pattern in COMPILED for path in (tree / "taskferry").glob(pattern)})
     # A package that is whole goes before one of the same name that happens to be installed.
     (tree / "taskferry" / "__init__.py").touch()
     os.environ["MYPYPATH"] = str(tree)
@@ -61,4 +71,4 @@ def compiled_modules() -> list[Extension]:
     return mypycify([*options, *map(str, paths)], opt_level="3", group_name="taskferry")
 
 
-setup(ext_modules=extensions())
+setup(packages=list(packages()), package_dir=packages(), ext_modules=extensions())

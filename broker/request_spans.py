@@ -1,8 +1,7 @@
-"""The story of each request as spans: one from its admission to its end, and under it one for each wait and each
-assignment.
+"""Traces each request as spans: one from its admission to its end, with a child for each wait and each assignment.
 
-A listener of the core's steps, if tracing is on. Its spans hang under the request's `trace`, which it never changes:
-what the worker gets is the requester's. Knows what a span of a request says; knows no rule by which a request fares.
+Listens to the core's steps if tracing is on. Its spans are children of the request's `trace`, which it never changes:
+the worker gets the requester's.
 """
 
 from typing import Final
@@ -37,7 +36,7 @@ class _Story:
 
 
 class RequestSpans:
-    """Makes spans of all requests of a core, at most as many as are in flight. None: its trace is not recorded."""
+    """Makes spans for the requests of a core. Keeps state only for those in flight: None if one is not recorded."""
 
     __slots__ = ("_stories", "_tracer")
 
@@ -47,11 +46,11 @@ class RequestSpans:
 
     def admitted(self, request: Request) -> None:
         call = request.call
-        # Decided here and not by the sampler, which would cost three times what the request does.
+        # Decided here and not by the sampler, which would cost three times as much as the request.
         if spans.is_left_out(call.trace):
             self._stories[request] = None
             return
-        # Names that requesters make up would be as many span names.
+        # Requesters can make up any number of command names; span names must not follow.
         name = spans.UNKNOWN_METHOD if request.command.name == UNKNOWN else call.command
         span = self._begin(name, call.request_id, call.trace)
         self._stories[request] = _Story(span) if span.is_recording() else None

@@ -187,7 +187,7 @@ def _toml(value: object) -> str:
 def main(folder: Path) -> None:
     """Write both pages into FOLDER."""
     for name, text in (("configuration.md", configuration_page()), ("log.md", log_page())):
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,13 @@ Random numbers are passed in, so that a run can be repeated.
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 Chance = Callable[[], float]
 """Returns floats evenly distributed over [0, 1), as random.Random.random does."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # plugins and tests are not compiled
 class Candidate:
     """What a strategy sees of a worker. Read only; compared and hashed by identity.
 

@@ -52,7 +52,9 @@ def keep_on_at_hangup() -> None:
 
     def hang_up(_number: int, _frame: FrameType | None) -> None:
         if terminal.is_gone:
-            signal.raise_signal(signal.SIGINT)
+            # What a script runs in the background ignores Ctrl-C.
+            is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGTERM if is_ignored else signal.SIGINT)
         else:
             tell(logger, ReloadRefused("a request keeps the settings that it was started with"))
 

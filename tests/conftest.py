@@ -1,14 +1,49 @@
-"""What holds for every test: no settings from the developer's own shell, and Hypothesis tuned for two busy cores."""
+"""What holds for every test, however it was started: nothing of the shell's own settings, signals as in a foreground
+process, and Hypothesis tuned for two busy cores."""
 
 import os
+import signal
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from taskferry.broker.core import core
 
-for name in [name for name in os.environ if name.startswith("TASKFERRY_")]:
-    del os.environ[name]
+# Settings of ours and of libraries, how a terminal would look, and proxies, which would catch calls to this machine.
+FOREIGN_PREFIXES = ("TASKFERRY_", "OTEL_")
+FOREIGN_NAMES = {
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "LINES",
+    "NO_COLOR",
+    "PYTHONIOENCODING",
+    "TERM",
+}
+for name in list(os.environ):
+    if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES or name.lower().endswith("_proxy"):
+        del os.environ[name]
+os.environ["PYTHONUTF8"] = "1"  # whatever the locale
+OPEN_FILES_COUNT = 4096
+
+# A shell starts what runs in the background with SIGINT ignored, and nohup with SIGHUP. Programs under test would
+# inherit that. They do not inherit a handler, and one that does nothing leaves this process as it was meant to be.
+if sys.platform != "win32":
+    import resource
+
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which Python itself ignores
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Some tests have hundreds of connections, and macOS begins with 256 open files.
+    open_files, open_files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= open_files < OPEN_FILES_COUNT:
+        wanted = OPEN_FILES_COUNT if open_files_max < 0 else min(OPEN_FILES_COUNT, open_files_max)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, open_files_max))
 
 # Under coverage and next to other test processes the time of one example says nothing about the code.
 settings.register_profile(
@@ -16,38 +51,34 @@ settings.register_profile(
 )
 settings.load_profile("taskferry")
 
-IS_COMPILED = not core.__file__.endswith(".py")
-"""The package under test is a wheel, whose hot path is C: `make test-compiled`."""
-
-UNCOVERED = (
-    "benchmarks/",
-    "sim/",
-    "simulation/",
-    "integration/test_benchmark_peers.py",
-    "integration/test_cli_request.py",
-    "integration/test_closed_terminal.py",
-    "integration/test_demo.py",
-    "integration/test_requester_log.py",
-    "integration/test_requester_sdk.py",
-    "integration/test_sdk_turns.py",
-    "integration/test_strategy_plugin.py",
-    "integration/test_worker_commands.py",
-    "integration/test_worker_lifecycle.py",
-    "unit/broker/core/test_core_machine.py",
-)
+UNCOVERED = ("benchmarks/", "integration/", "sim/", "simulation/", "unit/broker/core/test_core_machine.py")
 """Tests that coverage would slow down several times over, and that would add little to it: they walk where others have
 been, or drive programs whose parts have tests of their own. Single ones have the marker themselves."""
+COVERED = (
+    "integration/test_broker_http.py",
+    "integration/test_broker_requests.py",
+    "integration/test_tracing.py",
+)
+"""Those of them that reach what no other test does: how the broker is put together, and what is written on a wire."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m takes its pick
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(tests).as_posix().startswith(UNCOVERED):
+        path = item.path.relative_to(tests).as_posix()
+        if path.startswith(UNCOVERED) and not path.startswith(COVERED):
             item.add_marker(pytest.mark.uncovered)
-    if not IS_COMPILED:
-        return
-    reason = "replaces a part of the code, which compiled code has taken in and does not look up"
-    for item in items:
-        if "monkeypatch" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+_replace = pytest.MonkeyPatch.setattr
+
+
+def _replace_or_skip(patch: pytest.MonkeyPatch, target: object, *arguments: Any, **options: Any) -> None:
+    """A test that would replace a name in a compiled module is skipped: C does not look its names up."""
+    if isinstance(target, ModuleType) and not (getattr(target, "__file__", None) or ".py").endswith(".py"):
+        pytest.skip(f"{target.__name__} is compiled: its names cannot be replaced")
+    _replace(patch, target, *arguments, **options)
+
+
+pytest.MonkeyPatch.setattr = _replace_or_skip  # type: ignore[assignment, method-assign]

@@ -16,7 +16,7 @@ from ..load import REQUEST_COUNT, WARM_UP_COUNT, Load, Mode
 from ..machine import about as machine
 from ..measurement import Measurement, measure
 from ..payload import SMALLEST
-from ..results import Results, to_text
+from ..results import Results, from_text, to_text
 from ..sections.section import FULL, QUICK
 from ..shown import as_text
 from ..targets import TARGETS
@@ -56,10 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lean_section.PRESENTATION.name: section_results(lean, about | load),
             end_to_end_section.PRESENTATION.name: section_results(end_to_end, about | asdict(plan)),
         }
-        results: Results = {name: section for name, section in measured.items() if section is not None}
+        found: Results = {name: section for name, section in measured.items() if section is not None}
+        written = to_text(found)
+        results = from_text(written.encode())  # what is shown has the digits of what is written
         print(as_text(results, results, [one for one in TARGETS if one.reading.section in results]))
         if options.json is not None:
-            options.json.write_text(to_text(results), encoding="utf-8")
+            options.json.write_text(written, encoding="utf-8")
     except (BrokerFailed, OSError) as error:
         print(f"peers: {error}", file=sys.stderr)
         return 1

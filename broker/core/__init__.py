@@ -1,5 +1,4 @@
 """Every rule of the broker: workers, queue, deadlines, health and retries, in one synchronous core.
 
-Knows the life of a request from admission to its one outcome; is told the time and talks through small ports.
-Must not know asyncio, clocks, files or logging.
+Every call passes the time as `now`, in seconds of a monotonic clock; the core answers through small ports.
 """

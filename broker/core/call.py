@@ -1,6 +1,6 @@
-"""What somebody asks of the core: run this command with this data, under these terms.
+"""A request to the core: run this command with this data, on these terms.
 
-Every entry makes a `Call` of what it was sent, so the core needs to know no message of any wire.
+Every entry point makes a `Call` from what it received, so the core depends on no wire message.
 """
 
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from msgspec import Raw
 from ...protocol.limits import PRIORITY_DEFAULT
 
 Target = str | Mapping[str, str | list[str]]
-"""A worker_id, or labels that a worker must have: every key, with the value or any one of the values."""
+"""A worker_id, or labels that a worker must have: every key, with that value or one of those values."""
 
 BUDGET_S_MIN: Final = 0.001
-"""The shortest timeout there is, and the least that a worker is told to have left."""
+"""The shortest timeout, and the shortest remaining time that is sent to a worker."""
 
 
 class Call:
     """A call as its caller made it; never changed.
 
-    `request_id` is unique among the caller's calls in flight. `data` is written in the encoding of the caller's port.
-    `timeout_s` is the time from admission to the deadline; None: the broker's default. `idempotent`: the command may
-    run twice. `hedge_after` asks for a second copy after so many seconds, or after that percentile (`p95`) of the
-    command's usual durations. `affinity` and `priority` (0 to 9) steer which worker and how soon; `trace` is a W3C
-    traceparent, passed on as it is.
+    `request_id` is unique among the caller's calls in flight. `data` is in the encoding of the caller's port.
+    `timeout_s` is the time from admission to the deadline; None means the broker's default. `idempotent`: the command
+    may run twice. `hedge_after` requests a hedge (a second copy on another worker) after that many seconds, or after
+    that percentile (`p95`) of the command's recent durations. `affinity` influences which worker is picked, `priority`
+    (0 to 9) how soon; `trace` is a W3C traceparent, passed on unchanged.
     """
 
     __slots__ = (

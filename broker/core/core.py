@@ -1,13 +1,13 @@
-"""The broker's core: one synchronous object that is told what happened and when, and answers through ports.
+"""The broker's core: one synchronous object. Callers report what happened and when; it answers through ports.
 
     submit -> Admission -> Delivery.place ..................... succeeded, failed -> Ending
                   |                                                ^
                   +------> Delivery.line_up ... Delivery.fill -> place
 
-Each call that is admitted becomes a request and ends in `Ending`, once, whichever way it goes: a result, a handler's
-failure, its deadline (`advance`), the loss of its worker (`worker_left`), its requester's wish or disappearance
-(`cancel`, `requester_left`), the want of workers or of room, overload, or the broker's own end (`stop`). Nothing here
-waits, looks at a clock or draws lots; calls must not be nested, and `now` (seconds, monotonic) must not go backwards.
+Each admitted call becomes a request and ends exactly once, in `Ending`: by a result, a handler's failure, its deadline
+(`advance`), the loss of its worker (`worker_left`), its requester's cancel or disconnection (`cancel`,
+`requester_left`), a lack of workers or of room, overload, or the broker's shutdown (`stop`). Calls must not be nested,
+and `now` (seconds, monotonic) must not go backwards.
 """
 
 from typing import Final
@@ -40,12 +40,12 @@ from .requester import Requester
 from .settings import CoreSettings
 
 LOOK_INTERVAL_S: Final = 0.25
-"""How often the core looks at what no message tells: overload, health, canaries. Small beside the second or more in
-which any of these is counted."""
+"""How often the core checks what no message reports: overload, health, canaries. Short compared with the second or
+more over which each of these is measured."""
 
 
 class Core:
-    """What the world tells the broker, call by call. The objects below own their state and their rules; this one says
+    """The core's interface. The objects that it is composed of own their state and their rules; this class decides
     which of them a call concerns, and in which order."""
 
     __slots__ = (
@@ -94,30 +94,30 @@ class Core:
 
     @property
     def is_draining(self) -> bool:
-        """Nothing is admitted any more."""
+        """No more calls are admitted."""
         return self._admission.is_closed
 
     @property
     def next_at(self) -> float:
-        """When `advance` is to be called next, in seconds; it may be for nothing."""
+        """When to call `advance` next, in seconds. There may turn out to be nothing due."""
         return min(self.deadlines.next_at, self._look_at)
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
     def requester_joined(self, port: RequesterPort, identity: str) -> Requester:
-        """Somebody makes calls from now on."""
+        """A requester has connected. Pass the result with each of its calls."""
         requester = Requester(port, identity)
         self.requesters[requester] = None
         return requester
 
     def requester_left(self, requester: Requester, now: float) -> None:
-        """It has gone: nobody waits for its requests any more."""
+        """It has disconnected: end its requests, whose results are no longer needed."""
         del self.requesters[requester]
         for request in tuple(requester.requests.values()):
             self._ending.finish(request, REQUESTER_GONE, now, "requester_gone")
 
     def submit(self, requester: Requester, call: Call, now: float) -> None:
-        """Admit a call, and assign it, let it wait, or fail it; or refuse it."""
+        """Admit a call, then assign it, queue it, or fail it; or refuse it."""
         request = self._admission.admit(requester, call, now)
         if request is None:
             return
@@ -129,11 +129,12 @@ class Core:
             self._delivery.line_up(request, now)
 
     def refuse(self, requester: Requester, request_id: str | None, failure: Failure) -> None:
-        """Answer what was meant as a call and is none, and count it. `request_id` is None if none could be read."""
+        """Answer and count a message that was meant as a call but is not a valid one. `request_id` is None if it could
+        not be read."""
         self._admission.refuse(requester, request_id, failure)
 
     def cancel(self, requester: Requester, request_id: str, now: float) -> None:
-        """Give up a request. One that is not in flight has ended already; its response may be on its way."""
+        """Cancel a request. One that is not in flight has already ended; its response may be on its way."""
         request = requester.requests.get(request_id)
         if request is not None:
             self._ending.fail(request, CANCELLED, now, cancel="cancelled")
@@ -143,10 +144,10 @@ class Core:
     def worker_joined(
         self, worker_id: str, offer: Offer, port: WorkerPort, identity: str, now: float
     ) -> Worker:
-        """A worker has introduced itself; it is given what waits for it at once, unless its canary comes first.
+        """A worker has connected. It gets waiting requests at once, unless it has to answer a canary first.
 
-        Raises WorkerIdTaken if another worker is connected under this id. The same one (equal `instance`) replaces its
-        old connection, which it must have given up.
+        Raises WorkerIdTaken if another worker is connected under this id. The same worker (equal `instance`) replaces
+        its old connection, which is taken to be dead.
         """
         holder = self.roster.workers.get(worker_id)
         if holder is not None and (offer.instance is None or offer.instance != holder.instance):
@@ -165,12 +166,12 @@ class Core:
         return worker
 
     def worker_draining(self, worker: Worker, now: float) -> None:
-        """`worker` wants nothing more; what it holds it will still answer."""
+        """`worker` wants no more assignments; it will still answer those that it holds."""
         worker.is_leaving = True
         self._drain(worker, "it said disconnect", now)
 
     def drain_worker(self, worker: Worker, now: float) -> None:
-        """An operator wants `worker` to be given nothing more, also when it reconnects."""
+        """An operator drains `worker`: it gets no more assignments, even after it reconnects."""
         worker.record.is_drained = True
         self._drain(worker, "drained by an operator", now)
 
@@ -182,15 +183,15 @@ class Core:
             self._send_canaries(now)
 
     def worker_silent(self, worker: Worker, now: float) -> None:
-        """Nothing has come from `worker` for a while; its link may be half open."""
+        """Nothing has been received from `worker` for a while; its link may be half open."""
         self.health.silent(worker, now)
 
     def worker_heard(self, worker: Worker, now: float) -> None:
-        """Something has come from it again."""
+        """Something has been received from `worker` again."""
         self.health.heard(worker, now)
 
     def worker_left(self, worker: Worker, now: float) -> None:
-        """A worker's connection is gone, whether it had said goodbye or not."""
+        """A worker's connection has closed, whether it said `disconnect` or not."""
         assignments, worker.assignments = worker.assignments, {}
         unanswered = [
             assignment.request.command
@@ -202,7 +203,7 @@ class Core:
         self._recovery.recover(assignments.values(), now)
 
     def succeeded(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
-        """A worker reports the result of an assignment; UNSET stands for null. False if it holds none under
+        """A worker reports the result of an assignment; UNSET stands for null. False if the worker has no assignment
         `msg_id`."""
         assignment = worker.assignments.pop(msg_id, None)
         if assignment is None:
@@ -232,8 +233,8 @@ class Core:
         return True
 
     def failed(self, worker: Worker, msg_id: str, text: str | None, code: str | None, now: float) -> bool:
-        """A worker reports that an assignment has failed, in its handler's words. False if it holds none under
-        `msg_id`."""
+        """A worker reports that an assignment has failed, with its handler's text and code. False if the worker has no
+        assignment `msg_id`."""
         assignment = worker.assignments.pop(msg_id, None)
         if assignment is None:
             self.counts.unknown_assignments_count += 1
@@ -253,10 +254,10 @@ class Core:
             self._delivery.fill(worker, now)
         return True
 
-    # --- time and the end -------------------------------------------------------------------------------------------
+    # --- time and shutdown -------------------------------------------------------------------------------------------
 
     def advance(self, now: float) -> None:
-        """Do what is due: end the requests whose deadline has passed, send second copies, look around. To be called at
+        """Do what is due: end requests whose deadline has passed, send hedges, run the periodic checks. Call it at
         `next_at`."""
         while due := self.deadlines.due(now):
             for request in due:
@@ -275,24 +276,24 @@ class Core:
             self._send_canaries(now)
 
     def reconfigure(self, settings: CoreSettings, choice: StrategyChoice, now: float) -> None:
-        """Go on with other numbers and strategies. What is in flight keeps its deadline and its worker; what waits
-        beyond a new bound waits on; a bound says from now on what is let in."""
+        """Change the settings and strategies. Requests in flight keep their deadline and their worker. New bounds apply
+        to new requests only: those that already wait beyond a bound go on waiting."""
         self.settings = self._admission.settings = self.queue.settings = self._recovery.settings = settings
         self._recovery.budget.share = settings.retries_share_max
         self._hedging.budget.share = settings.hedges_share_max
         self.roster.choose(choice, now)
 
     def turn_ended(self, began_at: float, now: float) -> None:
-        """All that the ports were given has been handed to the operating system; the first read of what caused it was
-        at `began_at`."""
+        """Everything sent to the ports has been handed to the operating system. The turn began at `began_at`, with its
+        first read."""
         self._delivery.end_turn(began_at, now)
 
     def drain(self) -> None:
-        """Admit nothing more; what is in flight goes on."""
+        """Admit no more calls; requests in flight go on."""
         self._admission.is_closed = True
 
     def stop(self, now: float) -> None:
-        """End all that is still in flight: the broker is about to go."""
+        """End all requests that are still in flight: the broker is about to exit."""
         self.drain()
         for requester in self.requesters:
             for request in tuple(requester.requests.values()):
@@ -302,7 +303,7 @@ class Core:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _answered(self, assignment: Assignment) -> None:
-        """A request's worker has answered it in time: a slot is free, and the turn counts it."""
+        """A worker has answered a request that is still in flight: free the slot, and count it in this turn."""
         assignment.worker.release()
         batch = assignment.batch
         assert batch is not None, "a request's assignment is in a batch"
@@ -311,7 +312,7 @@ class Core:
         batch.answered_count += 1
 
     def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> None:
-        """A slot is free, and nobody waits for this answer; a canary's tells something of the worker."""
+        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended."""
         worker.release()
         if msg_id == worker.canary_msg_id:
             self.health.canary_ended(worker, is_success=is_success, now=now)

@@ -1,6 +1,6 @@
-"""Why is this waiting? What the core knows of a request in flight, as plain values for people and programs.
+"""Explains why a request waits: what the core knows about a request in flight, as plain values.
 
-Reads, and changes nothing.
+Read-only.
 """
 
 from heapq import nsmallest
@@ -14,13 +14,13 @@ from .queue.line import PRIORITY_STEP_S
 from .request import Request
 
 POSITION_MAX: Final = 10_000
-"""How far a request is looked for in its line, so that the answer takes a few milliseconds at most."""
+"""How far into its line a request is searched for, so that an explanation takes a few milliseconds at most."""
 
 LISTED_COUNT_MAX: Final = 20
-"""Requests that are told of where none is named: a screenful."""
+"""Requests that are listed if none is named: a screenful."""
 
-WORKERS_TOLD_COUNT_MAX: Final = 100
-"""Workers that are told of one by one."""
+WORKERS_LISTED_COUNT_MAX: Final = 100
+"""Workers that are listed one by one for a request."""
 
 
 def explain(core: Core, request_id: str, now: float) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def explain(core: Core, request_id: str, now: float) -> list[dict[str, Any]]:
 
 
 def longest_waiting(core: Core, now: float) -> list[dict[str, Any]]:
-    """The requests that have waited longest, LISTED_COUNT_MAX at most, the longest first."""
+    """The requests that have waited longest, longest first; at most LISTED_COUNT_MAX."""
     lines = (line for route in core.queue.routes for line in route.waiting.oldest())
     heads = (request for line in lines for request in islice(line, LISTED_COUNT_MAX))
     longest = nsmallest(LISTED_COUNT_MAX, heads, key=lambda request: request.waiting_since)
@@ -38,7 +38,7 @@ def longest_waiting(core: Core, now: float) -> list[dict[str, Any]]:
 
 
 def _summary(request: Request, now: float) -> dict[str, Any]:
-    """What is quickly told of a request."""
+    """The part that costs no search."""
     return {
         "request_id": request.call.request_id,
         "command": request.command.name,
@@ -57,7 +57,7 @@ def _summary(request: Request, now: float) -> dict[str, Any]:
 def _explain(core: Core, request: Request, now: float) -> dict[str, Any]:
     position = _position(request) if request.is_waiting else None
     workers = [worker for worker in core.roster.workers.values() if request.command in worker.commands]
-    told = workers[:WORKERS_TOLD_COUNT_MAX]
+    listed = workers[:WORKERS_LISTED_COUNT_MAX]
     return {
         **_summary(request, now),
         "position": position,
@@ -80,13 +80,13 @@ def _explain(core: Core, request: Request, now: float) -> dict[str, Any]:
                 "concurrency": worker.concurrency,
                 "reason": _reason(request, worker, now),
             }
-            for worker in told
+            for worker in listed
         ],
     }
 
 
 def _position(request: Request) -> int:
-    """Counted from 1, and POSITION_MAX + 1 for all that stand behind it."""
+    """The place in its line, from 1; POSITION_MAX + 1 for all requests beyond POSITION_MAX."""
     for position, other in enumerate(islice(request.route.waiting.in_order(), POSITION_MAX), 1):
         if other is request:
             return position
@@ -94,14 +94,14 @@ def _position(request: Request) -> int:
 
 
 def _waits_for(request: Request) -> str:
-    """One sentence."""
+    """What the request waits for, to complete "it waits ..."."""
     if request.assignment is not None:
         return f"for the answer of {request.assignment.worker.worker_id}"
     pool = request.route.pool
-    assert pool is not None, "nobody waits for what nobody serves"
+    assert pool is not None, "no request waits on a route without workers"
     able = [member for member in pool.members if pool in member.pools]
     if not able:
-        return "for a worker that is well: each that could take it is ejected, suspect, joining or draining"
+        return "for an eligible worker: each that serves it is ejected, suspect, joining or draining"
     noun = "its worker" if len(able) == 1 else f"one of its {len(able)} workers"
     ahead = request.route.waiting.count > 1
     behind = f"; one priority class is worth {PRIORITY_STEP_S:g} s of waiting" if ahead else ""
@@ -109,7 +109,7 @@ def _waits_for(request: Request) -> str:
 
 
 def _reason(request: Request, worker: Worker, now: float) -> str:
-    """Why `worker` cannot take the request now, in a few words."""
+    """Why `worker` does not take the request now, in a few words."""
     pool = request.route.pool
     for assignment in (request.assignment, request.hedge):
         if assignment is not None and assignment.worker is worker:
@@ -120,9 +120,9 @@ def _reason(request: Request, worker: Worker, now: float) -> str:
         text = worker.state.value
         if worker.state is WorkerState.EJECTED:
             text += f" for {max(0.0, worker.record.ejected_until - now):.0f} s more"
-        panic = "; asked all the same, for too few others are well" if pool in worker.pools else ""
+        panic = "; eligible all the same, because too few others are healthy" if pool in worker.pools else ""
         return f"{text}: {worker.reason}{panic}"
     if worker.in_flight_count >= worker.capacity:
-        probe = ", as many as it may have while it is probed" if worker.capacity < worker.concurrency else ""
+        probe = ", its limit while it is probed" if worker.capacity < worker.concurrency else ""
         return f"{worker.in_flight_count} of {worker.capacity} slots taken{probe}"
     return "free"

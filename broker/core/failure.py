@@ -1,4 +1,4 @@
-"""How a call failed, as a value: what its caller is told, and nothing that changes on the way there."""
+"""How a call failed, as an immutable value: what its caller receives."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from ...protocol.errors import REGISTRY, TaskferryError
 class Failure(NamedTuple):
     """A failure of one call.
 
-    `code` is one of the error registry, or a handler's own. `retry_after_s`: when it is worth sending again.
-    `delivery` says whether the command may have run (`not_delivered`, `may_have_run`), `queue_wait_s` how long the call
-    waited for a free slot. None of the last three: unknown, or of no use.
+    `code` is one of the error registry, or a handler's own. `retry_after_s`: after how many seconds a retry makes
+    sense. `delivery` says whether the command may have run (`not_delivered`, `may_have_run`), `queue_wait_s` how long
+    the call waited for a free slot. Each of the last three is None if it is unknown or does not apply.
     """
 
     code: str
@@ -21,12 +21,12 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: TaskferryError) -> Failure:
-    """The failure that an exception stands for."""
+    """The same failure as a value."""
     return Failure(error.code, error.text)
 
 
 def plain_failure(kind: type[TaskferryError], text: str | None = None) -> Failure:
-    """A failure of this kind, with the registry's text if there is nothing more exact to say."""
+    """A failure of this kind; without `text`, with the registry's text."""
     return Failure(kind.code, text or kind.message)
 
 

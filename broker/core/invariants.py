@@ -1,4 +1,4 @@
-"""What must be true of the core between any two calls. Tests ask after every step; production never does."""
+"""What must be true of the core between any two calls. Tests check it after every step; production never does."""
 
 from .core import Core
 from .fleet.route import Route, mismatch
@@ -7,9 +7,9 @@ from .request import Request
 
 
 def check_invariants(core: Core) -> None:
-    """Raise AssertionError where the core's books do not agree with each other. Costs a walk over all that is live.
+    """Raise AssertionError if the core's books do not agree with each other. Walks over all requests and workers.
 
-    Strategies are not asked: a pick moves their turns.
+    Strategies are not checked, because a pick changes their state.
     """
     live = [request for requester in core.requesters for request in requester.requests.values()]
     assert core.counts.in_flight_count == len(live), "submitted = ended + in flight"
@@ -71,7 +71,7 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
     }
     if route.pool is None:
         assert not servers
-        assert not waiting_count, "nobody waits for what nobody serves"
+        assert not waiting_count, "no request waits on a route without workers"
         return
     assert route in route.pool.routes
     assert set(route.pool.members) == servers
@@ -82,4 +82,4 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
     has_free = any(
         route.pool in worker.pools and worker.in_flight_count < worker.capacity for worker in servers
     )
-    assert not (has_free and waiting_count), "nobody waits while a slot is free"
+    assert not (has_free and waiting_count), "no request waits while a slot is free"

@@ -1,4 +1,4 @@
-"""What a worker offers when it joins: which commands it serves, and how much of them at a time."""
+"""What a worker offers when it joins: which commands it serves, and how many assignments at once."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from ...protocol.limits import CONCURRENCY_DEFAULT, WEIGHT_DEFAULT
 class Offer:
     """A worker's offer; never changed.
 
-    `concurrency` is its number of slots, `weight` its share beside others, `labels` are what targets ask for.
-    `instance` is a token of the running program: the same one under the same name is the same worker. `canary` names
-    one of `commands`, to be run as a sign of life. `sdk` is for people.
+    `concurrency` is its number of slots, `weight` its share of the load relative to other workers; targets select by
+    `labels`. `instance` is a token of the running program: the same token under the same name is the same worker.
+    `canary` names one of `commands`, which the broker may run as a health check. `sdk` is informational.
     """
 
     __slots__ = ("canary", "commands", "concurrency", "instance", "labels", "sdk", "weight")

@@ -1,7 +1,7 @@
-"""What the core asks of the world: the two kinds of peer that it talks to, an observer, and a listener of steps.
+"""The interfaces that the core calls: the two kinds of peer that it talks to, an observer, and a listener of steps.
 
-The shell implements these with sockets, the tests with lists. A call must not call back into the core, and must not
-wait.
+The broker implements them with sockets, the tests with lists. An implementation must not call back into the core, and
+must not block.
 """
 
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .request import Assignment, Request
 
 CancelReason = Literal["timeout", "cancelled", "requester_gone", "shutting_down", "answered"]
-"""Why an assignment is given up, as its worker is told; `answered`: another copy of the request has answered."""
+"""Why an assignment is cancelled, as sent to its worker; `answered`: another copy of the request was answered."""
 
 
 class WorkerPort(Protocol):
@@ -25,55 +25,54 @@ class WorkerPort(Protocol):
 
     @property
     def encoding(self) -> Encoding:
-        """How the worker writes its results."""
+        """The encoding of the worker's results."""
 
     @property
     def written_count(self) -> int:
-        """Messages handed to the operating system so far; one numbered above this has never left the broker."""
+        """Messages handed to the operating system so far; a message with a higher number has not left the broker."""
 
     def welcome(self, worker_id: str) -> None:
-        """Tell the worker that it has joined, and under which id."""
+        """Send the worker confirmation that it has joined, with its id."""
 
     def assign(self, msg_id: str, request: "Request", timeout_s: float) -> int:
-        """Send an assignment; the number of the message.
+        """Send an assignment. Returns the message's number.
 
-        Raises NotRepresentable or TooLarge if `request.call.data` cannot be carried to this worker; nothing was sent
-        then.
+        Raises NotRepresentable or TooLarge, and sends nothing, if `request.call.data` cannot be carried to this worker.
         """
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
-        """Send an assignment that nobody asked for, with empty data; the number of the message."""
+        """Send an assignment without a request, with empty data. Returns the message's number."""
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
-        """Tell the worker that nobody waits for this assignment any more."""
+        """Send a cancel: the result of this assignment is no longer needed."""
 
     def replaced(self) -> None:
-        """The same worker has connected again: this link is dead."""
+        """The same worker has connected again: close this link."""
 
 
 class RequesterPort(Protocol):
-    """The way back to whoever makes calls."""
+    """The way back to one requester."""
 
     @property
     def encoding(self) -> Encoding:
-        """How the data of its calls is written."""
+        """The encoding of the data of its calls."""
 
     def succeed(self, request_id: str, result: Raw | UnsetType, encoding: Encoding, worker_id: str) -> None:
-        """Send a result, which is written in `encoding`; UNSET stands for null.
+        """Send a result, which is in `encoding`; UNSET stands for null.
 
-        Raises NotRepresentable or TooLarge if it cannot be carried to this requester; nothing was sent then.
+        Raises NotRepresentable or TooLarge, and sends nothing, if it cannot be carried to this requester.
         """
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
-        """Send a failure. `request_id` is None if the call had none that could be read; `worker_id` had it last."""
+        """Send a failure. `request_id` is None if it could not be read; `worker_id` is that of the last worker."""
 
 
 class Observer(Protocol):
-    """Notified of what a person may want to act on. Must not change anything."""
+    """Notified of what an operator may want to act on. Must not change anything."""
 
     def worker_moved(self, worker: "Worker", before: "WorkerState") -> None:
-        """A connected worker has changed its state; `worker.reason` says why, `worker.verdict` without a handler's own
-        words."""
+        """A connected worker has changed its state. `worker.reason` says why; `worker.verdict` also, but without the
+        handler's text."""
 
     def overload_changed(self, route: "Route") -> None:
         """`route.overload.is_overloaded` has changed."""
@@ -86,16 +85,16 @@ class Steps(Protocol):
     """
 
     def admitted(self, request: "Request") -> None:
-        """A request's life begins."""
+        """A call was admitted, as this request."""
 
     def waits(self, request: "Request") -> None:
         """It waits for a free slot, until it is assigned or ends."""
 
     def assigned(self, request: "Request", assignment: "Assignment", *, is_hedge: bool) -> None:
-        """A worker was sent it; `is_hedge`: while another one has it too."""
+        """It was sent to a worker; with `is_hedge`, while another worker already has it."""
 
     def unassigned(self, request: "Request", assignment: "Assignment", outcome: str) -> None:
-        """This assignment is over, and the request is not."""
+        """This assignment is over, but the request is not."""
 
     def ended(self, request: "Request", outcome: str) -> None:
-        """It has ended, with this outcome label, and with it all of its assignments."""
+        """It has ended with this outcome label, and so have all of its assignments."""

@@ -1,7 +1,7 @@
-"""One request while it lives, and one delivery of it to a worker: plain state, without rules.
+"""A request in flight, and an assignment of it to a worker: plain state, without rules.
 
-Plain classes, which the compiled core makes and reads fastest; they compare by identity. `Ending` cuts the cycles
-between a request and its assignments, so that neither has to wait for the garbage collector.
+These are plain classes, because the compiled core creates and reads them fastest; they compare by identity. `Ending`
+breaks the cycles between a request and its assignments, so that reference counting frees them at once.
 """
 
 from typing import TYPE_CHECKING
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class Request:
     """A call from its admission to its one outcome.
 
-    Times are seconds of the shell's monotonic clock; `timeout_s` lies between admission and deadline. `due_at` is when
-    the request is to be looked at next: its deadline, or before that the moment for a second copy. `assignment` is set
-    while a worker holds it, `hedge` while a second one does; `is_waiting` while it waits for a free slot, since
-    `waiting_since`, beside the `waited_s` of earlier waits. `retries_count` counts the assignments that lost workers
-    have cost it, `failed_ids` names those workers.
+    Times are in seconds of the caller's monotonic clock; `timeout_s` is the time from admission to deadline. `due_at`
+    is when the request has to be checked next: at its deadline, or earlier if a hedge may be due. `assignment` is set
+    while a worker holds the request, `hedge` while a second worker does too. `is_waiting` is true while it waits for a
+    free slot, since `waiting_since`; `waited_s` is the sum of earlier waits. `failed_ids` are the workers that were
+    lost while they may have run it, `retries_count` is how often it was assigned again because of that.
     """
 
     __slots__ = (
@@ -74,23 +74,24 @@ class Request:
 
     @property
     def may_have_run(self) -> bool:
-        """A worker has it, or was lost that had it. What a link has not written it may still write, until it is
-        lost."""
+        """A worker has it, or one that may have run it was lost. An assignment that is not yet written counts, because
+        the link may still write it."""
         return self.assignment is not None or bool(self.failed_ids)
 
     def remaining_s(self, now: float) -> float:
-        """The time left before a deadline that has not passed, as a worker is told: whole milliseconds, at least
+        """The time left before a deadline that has not passed, as sent to a worker: whole milliseconds, at least
         one."""
-        # `round` writes the number as text and reads it again, which is more than all else that waiting costs.
+        # `round` formats the number and parses it again, which costs more than everything else about a wait.
         return max(BUDGET_S_MIN, int((self.deadline - now) * 1000.0 + 0.5) / 1000.0)
 
 
 class Assignment:
-    """One delivery of a request to a worker. It holds a slot until the worker reports its end or is lost.
+    """A request given to one worker. It takes a slot until the worker reports its end or is lost.
 
-    `message_number` tells, against the port's `written_count`, whether it ever left the broker. `request` is None once
-    the request has ended without it (timeout, cancel, another copy's answer): the slot is still taken. A canary has no
-    request from the start. `batch` holds the assignments of the same command sent in the same turn; a canary has none.
+    `message_number`, compared with the port's `written_count`, says whether it ever left the broker. `request` is None
+    once the request has ended without it (timeout, cancel, another copy was answered), but the slot is still taken. A
+    canary has no request from the start. `batch` is that of the assignments of the same command that were sent in the
+    same turn; a canary has none.
     """
 
     __slots__ = ("assigned_at", "batch", "message_number", "msg_id", "request", "worker")
@@ -113,5 +114,5 @@ class Assignment:
 
     @property
     def was_written(self) -> bool:
-        """It has left the broker, so that the command may have run."""
+        """It has left the broker, so the command may have run."""
         return self.message_number <= self.worker.port.written_count

@@ -5,7 +5,7 @@ from .request import Request
 
 
 class Requester:
-    """A connection that submits requests. `identity` is who it is; requests in flight are found by their request_id."""
+    """A connection that submits calls, under an `identity`. `requests` are those in flight, by request_id."""
 
     __slots__ = ("identity", "port", "requests")
 

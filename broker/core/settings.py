@@ -1,4 +1,4 @@
-"""The numbers that govern the core's rules. The shell fills them from its configuration."""
+"""The core's settings. The broker fills them from its configuration."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from ...protocol import limits
 class CoreSettings:
     """Seconds, counts, bytes and shares.
 
-    `timeout_s`: a request's deadline where it names none. `queue_count_max`, `queue_size_bytes_max`: what may wait
-    for a free slot, over all commands; a hundred thousand small requests take about 100 MB of memory, and 256 MiB of
-    `data` may come with them. `in_flight_count_max`: live requests of one requester connection. `retries_count_max`:
-    how often an idempotent request is assigned anew after its worker was lost; a request that has cost three workers
-    is suspect itself. `retries_share_max`: such retries for each request of the last seconds, lest a fleet that fails
-    is buried under its own past (Finagle's retry budget: 20 %). `hedges_share_max`: second copies likewise; 5 % is what
-    the 95th percentile costs.
+    `timeout_s`: the timeout of a call that gives none. `queue_count_max`, `queue_size_bytes_max`: requests that may
+    wait for a free slot, and their `data`, over all commands; a hundred thousand small requests take about 100 MB of
+    memory, plus at most 256 MiB of `data`. `in_flight_count_max`: requests in flight on one requester's connection.
+    `retries_count_max`: how often an idempotent request is assigned again after its worker was lost; a request that has
+    cost three workers is itself suspect. `retries_share_max`: such retries as a share of recent requests, so that
+    retries do not bury a failing fleet (Finagle's retry budget: 20 %). `hedges_share_max`: the same for hedges; hedging
+    after the 95th percentile needs 5 %.
     """
 
     timeout_s: float = limits.TIMEOUT_S_DEFAULT

@@ -133,9 +133,7 @@ class DemoRun:
     async def stop(self) -> None:
         """End workers and broker, whatever their state. Takes up to STOP_S_MAX; after a second `interrupt`, no time."""
         http_gone = None if self._http is None else asyncio.create_task(self._http.stop())
-        connected = [
-            process for process in self._processes if process.name in self._broker.core.roster.workers
-        ]
+        connected = [process for process in self._processes if self._is_connected(process)]
         for process in connected:
             process.ask_to_stop()
         give_up_at = time.monotonic() + STOP_S_MAX
@@ -156,8 +154,8 @@ class DemoRun:
         """
         counts: Counter[str] = Counter()
         for _ in range(TURNS_COUNT):
-            for name, worker in self._broker.core.roster.workers.items():
-                counts[name] += worker.in_flight_count
+            for worker in self._broker.read_model.subjects().workers:
+                counts[worker.worker_id] += worker.in_flight_count
             await asyncio.sleep(0)
         self._in_flight_counts = {name: round(count / TURNS_COUNT) for name, count in counts.items()}
 
@@ -225,17 +223,18 @@ class DemoRun:
         """Kill a busy worker, and restart it later. Does nothing if there is only one."""
         if not await self._pause_until(min(KILL_S_MAX, 0.4 * self._duration_s)):
             return
-        core = self._broker.core
         victim = self._processes[min(1, len(self._processes) - 1)]
-        if victim.name not in core.roster.workers or len(core.roster.workers) < 2:
+        if not self._is_connected(victim) or not any(
+            self._is_connected(process) for process in self._processes if process is not victim
+        ):
             return
-        moved_count = core.counts.retried_count + core.counts.reassigned_count
+        moved_count = self._count_moved()
         victim.kill()
         self._headline = f"{victim.name} was just killed (kill -9); the others carry on."
         killed_at_s = self._elapsed_s()
-        if not await self._until(lambda: victim.name not in core.roster.workers, START_S_MAX):
+        if not await self._until(lambda: not self._is_connected(victim), START_S_MAX):
             return
-        moved_count = core.counts.retried_count + core.counts.reassigned_count - moved_count
+        moved_count = self._count_moved() - moved_count
         went = (
             f"its {_count(moved_count, 'request')} went to other workers"
             if moved_count
@@ -246,7 +245,7 @@ class DemoRun:
             return
         assert self._addresses is not None
         victim.start(self._addresses.workers)
-        if await self._until(lambda: victim.name in core.roster.workers, START_S_MAX):
+        if await self._until(lambda: self._is_connected(victim), START_S_MAX):
             text = f"{victim.name} is back as a new process, and gets its share again"
             self._incidents.append(Incident(self._elapsed_s(), text))
             self._headline = self._describe_stream()
@@ -277,7 +276,15 @@ class DemoRun:
         for process in self._processes:
             if process.has_ended:
                 raise DemoFailed(process.describe_end())
-        return all(process.name in self._broker.core.roster.workers for process in self._processes)
+        return all(self._is_connected(process) for process in self._processes)
+
+    def _is_connected(self, process: WorkerProcess) -> bool:
+        return self._broker.read_model.worker(process.name) is not None
+
+    def _count_moved(self) -> int:
+        """Requests that were assigned again after a worker was lost."""
+        totals = self._broker.read_model.totals()
+        return totals.retried_count + totals.reassigned_count
 
     def _elapsed_s(self) -> float:
         if self._began_at is None:

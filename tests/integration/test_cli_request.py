@@ -57,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def taskferry(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
     """Exit code, standard output and standard error of one run in pipes."""
     done = subprocess.run(
-        [sys.executable, "-m", "taskferry.cli", *arguments],
+        [sys.executable, "-m", "taskferry.cli", *(argument.encode() for argument in arguments)],
         input=stdin,
         capture_output=True,
         timeout=TIMEOUT_S,
@@ -74,7 +74,7 @@ def taskferry_on_a_terminal(*arguments: str) -> tuple[int, str]:
     """Exit code and all that a person sees, with the terminal's escape sequences left out."""
     controller, terminal = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "taskferry.cli", *arguments],
+        [sys.executable, "-m", "taskferry.cli", *(argument.encode() for argument in arguments)],
         stdin=subprocess.DEVNULL,
         stdout=terminal,
         stderr=terminal,

@@ -40,12 +40,21 @@ def test_a_worker_drains_and_stops(programs: Programs, broker: Broker) -> None:
     worker.wait_for_stdout("connected to ")
     worker.send_signal(signal.SIGUSR1)
     assert worker.wait() == 0
-    broker.wait_for_stderr("worker on-terminal drains")
+    broker.wait_for_stderr("worker on-terminal is leaving")
 
 
 def test_a_requester_ends(programs: Programs, broker: Broker) -> None:
     arguments = ("echo", "--count", "1000000", "--broker", broker.requester_url)
     requester = programs.start("-c", ON_A_TERMINAL, "-m", "taskferry.requester", *arguments)
+    wait_until(lambda: broker.status()["submitted_count"], "it sends")
+    requester.send_signal(signal.SIGUSR1)
+    assert requester.wait() != 0
+
+
+def test_a_requester_ends_where_ctrl_c_was_ignored(programs: Programs, broker: Broker) -> None:
+    arguments = ("echo", "--count", "1000000", "--broker", broker.requester_url)
+    background = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + ON_A_TERMINAL
+    requester = programs.start("-c", background, "-m", "taskferry.requester", *arguments)
     wait_until(lambda: broker.status()["submitted_count"], "it sends")
     requester.send_signal(signal.SIGUSR1)
     assert requester.wait() != 0

@@ -80,6 +80,19 @@ def test_it_may_be_named_for_some_commands_alone(installed: Path, programs: Prog
     assert picks in (["first", "first", "first", "second"], ["first", "second", "second", "second"])
 
 
+def test_its_own_tests_pass_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE / "test_most_loaded.py", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
+        env={**os.environ, **environment_with(installed)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def registered(folder: Path, distribution: str, name: str, value: str) -> Path:
     """`folder` with the metadata of an installed distribution that registers `value` as strategy `name`."""
     metadata = folder / f"{distribution}-1.0.dist-info"

@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from tests.processes import Program, Programs, wait_until
 
-BIN: Final = Path(sys.executable).parent
+TASKFERRY: Final = str(Path(sys.executable).parent / "taskferry")
+# What the script of this name does; the script itself lies elsewhere where Taskferry has an environment of its own.
+OPENTELEMETRY_INSTRUMENT: Final = (
+    "-c",
+    "from importlib.metadata import entry_points\n"
+    "(script,) = entry_points(group='console_scripts', name='opentelemetry-instrument')\n"
+    "script.load()()",
+)
 CONSOLE: Final = {
     "OTEL_TRACES_EXPORTER": "console",
     "OTEL_METRICS_EXPORTER": "none",
@@ -34,8 +41,7 @@ def in_process(wish: str) -> None:
 def instrumented(programs: Programs, service: str, *arguments: str) -> Program:
     """`opentelemetry-instrument taskferry ...`, which prints its spans."""
     environment = {**CONSOLE, "OTEL_SERVICE_NAME": service, "PYTHONPATH": str(programs.folder)}
-    command = (str(BIN / "opentelemetry-instrument"), str(BIN / "taskferry"), *arguments)
-    return programs.start(*command, environment=environment)
+    return programs.start(*OPENTELEMETRY_INSTRUMENT, TASKFERRY, *arguments, environment=environment)
 
 
 def spans_of(program: Program) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The real core in a shell made of simulated wires and one simulated timer. Decides nothing by itself."""
+"""The real core with simulated wires and one simulated timer around it."""
 
 import random
 from typing import Any
@@ -23,13 +23,13 @@ from taskferry.protocol.messages import Hello, Result
 from tests.sim.network import Clock, Endpoint, Wire
 
 CANARY = "canary"
-"""The request_id of an assignment that nobody asked for."""
+"""The request_id of a canary."""
 TIMER_LATE_S_MAX = 0.002
-"""How late an event loop calls back."""
+"""How late a timer may fire."""
 
 
 class SimulatedBroker:
-    """Wakes the core when it asks to be woken, and checks its books after every call."""
+    """Advances the core when it asks to be, and checks its invariants after every call."""
 
     def __init__(self, clock: Clock, chance: random.Random, strategy: str, settings: CoreSettings) -> None:
         self.clock = clock
@@ -49,7 +49,7 @@ class SimulatedBroker:
         return session.wire
 
     def called(self) -> None:
-        """After each call to the core."""
+        """Call this after each call to the core."""
         check_invariants(self.core)
         at = self.core.next_at
         if at < self._wakes_at:
@@ -57,7 +57,7 @@ class SimulatedBroker:
             self.clock.call_at(at + self.random.uniform(0, TIMER_LATE_S_MAX), lambda: self._wake(at))
 
     def operate(self, worker_id: str, *, undo: bool) -> None:
-        """An operator drains a worker, or takes that back, if it is connected."""
+        """An operator drains a worker, or undoes that, if it is connected."""
         worker = self.core.roster.workers.get(worker_id)
         if worker is not None:
             change = self.core.resume_worker if undo else self.core.drain_worker

@@ -1,6 +1,7 @@
 """A clock that jumps from event to event, and connections that delay, stall, fall silent and break.
 
-One seed gives one run: all chance comes from the `random.Random` that is handed in, and nothing looks at a real clock.
+One seed gives one run: all random numbers come from the `random.Random` that is passed in, and nothing reads a real
+clock.
 """
 
 import random
@@ -10,17 +11,17 @@ from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
 LATENCY_S: Final = (0.0002, 0.05)
-"""Bounds of what one message takes to cross a wire. Messages of one direction keep their order, as in TCP; those of
-different wires overtake each other."""
+"""Bounds of the time that a message takes to cross a wire. Messages in one direction keep their order, as in TCP; those
+on different wires can overtake each other."""
 SILENCE_S: Final = (8.0, 8.5)
-"""When a link that has fallen silent is given up, as a real link's sweep does."""
+"""After what time a silent link is closed, as a real broker does."""
 
 QUIET_S: Final = 4.0
-"""When a link that has fallen silent is noticed."""
+"""After what time a silent link is noticed."""
 
 
 class Clock:
-    """Time in seconds, and what is to happen when."""
+    """The time in seconds, and the events to come."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -28,7 +29,7 @@ class Clock:
         self._count = 0
 
     def call_at(self, at: float, call: Callable[[], None]) -> None:
-        """Events of one instant happen in the order in which they were asked for."""
+        """Schedule `call`. Events at the same time happen in the order in which they were scheduled."""
         self._count += 1
         heappush(self._events, (max(at, self.now), self._count, call))
 
@@ -36,27 +37,27 @@ class Clock:
         self.call_at(self.now + seconds, call)
 
     def run(self) -> None:
-        """Until nothing is left to happen."""
+        """Run until no event is left."""
         while self._events:
             self.now, _, call = heappop(self._events)
             call()
 
 
 class Endpoint(Protocol):
-    """Who sits at one end of a wire."""
+    """The program at one end of a wire."""
 
     def received(self, message: Any) -> None:
         """A message has arrived."""
 
     def lost(self) -> None:
-        """The connection is gone. Nothing follows."""
+        """The connection has closed. Nothing follows."""
 
 
 class Wire:
-    """One connection between a peer and the broker, and all that can happen to it.
+    """One connection between a peer and the broker, and everything that can happen to it.
 
-    The broker's side counts as a real link does: a message that it sends has a number, and `written_count` tells how
-    many of them have left the broker's process. What was written and has not arrived when the wire breaks is lost.
+    The broker's side counts as a real link does: each message that it sends has a number, and `written_count` is how
+    many of them have left the broker's process. Messages that are on the way when the wire breaks are lost.
     """
 
     def __init__(self, clock: Clock, chance: random.Random, peer: Endpoint, broker: Endpoint) -> None:
@@ -78,7 +79,7 @@ class Wire:
             self._carry("broker", message)
 
     def send_to_peer(self, message: Any) -> int:
-        """The message's number. It is written at the end of this instant, unless the wire is stalled."""
+        """Send a message, which is written at the end of this instant unless the wire stalls. Returns its number."""
         if not self._is_open["broker"]:
             return self.sent_count + 1
         self.sent_count += 1
@@ -109,7 +110,7 @@ class Wire:
     # --- what can happen ---
 
     def stall(self, seconds: float) -> None:
-        """The peer takes nothing for a while: what the broker sends stays with it."""
+        """The peer stops reading for a while: what the broker sends stays in the broker."""
         self._is_stalled = True
 
         def go_on() -> None:
@@ -119,7 +120,7 @@ class Wire:
         self._clock.call_later(seconds, go_on)
 
     def close(self, by: str) -> None:
-        """One end closes. What it sent before still arrives; then the other end is told."""
+        """One end closes. What it sent before still arrives; then the other end is notified."""
         if not self._is_open[by]:
             return
         self._is_open[by] = False
@@ -127,17 +128,17 @@ class Wire:
         self._clock.call_at(self._arrival(other), lambda: None if self._is_silent else self._lose(other))
 
     def fall_silent(self) -> None:
-        """A cable is pulled: nothing arrives any more, and each end finds out by itself."""
+        """A cable is pulled: nothing arrives any more, and each end has to detect that."""
         self._is_silent = True
         self.find_silence(QUIET_S)
         for end in ("peer", "broker"):
             self._clock.call_later(self._random.uniform(*SILENCE_S), partial(self._lose, end))
 
     def find_silence(self, seconds: float) -> None:
-        """Nothing has come from the peer for so long; the broker's end can tell, and tells whoever sits there."""
-        self._clock.call_later(seconds, self._tell_of_silence)
+        """After `seconds` the broker's end reports that nothing was received from the peer."""
+        self._clock.call_later(seconds, self._report_silence)
 
-    def _tell_of_silence(self) -> None:
+    def _report_silence(self) -> None:
         if self._is_open["broker"] and self._is_silent:
             self._ends["broker"].received(("silence",))
 

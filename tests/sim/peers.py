@@ -30,15 +30,15 @@ DURATION_S: Final = {
     "failing": (0.001, 0.01),
     "sick": (0.001, 0.05),
 }
-"""How long a handler runs, by the kind of its worker. The failing one always fails, the sick one for its first seconds.
-One more kind, the black hole, never answers anything."""
+"""How long a handler runs, by the kind of its worker. `failing` always fails, `sick` in its first SICK_S seconds. One
+more kind, `black hole`, never answers."""
 SICK_S: Final = 3.0
 KINDS: Final = (*DURATION_S, "black hole")
 
 
 @dataclass(slots=True)
 class Sent:
-    """One request as its requester knows it. `answers` are what came back, and when."""
+    """One request as its requester knows it. `answers` are the responses, with their times."""
 
     request_id: str
     command: str
@@ -53,8 +53,8 @@ class Sent:
 
 @dataclass(slots=True)
 class Records:
-    """What really happened, for the law to be held against: requests by id, by request_id the workers that ran it,
-    and which msg_id was whose."""
+    """What really happened, for the checks at the end: requests by request_id, the workers that ran each, and the
+    worker of each msg_id."""
 
     sent: dict[str, Sent] = field(default_factory=dict)
     runs: dict[str, list[str]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Records:
 
 
 class SimulatedWorker:
-    """A worker process: connects, runs what it is given, and comes back when its link is gone, until it retires."""
+    """A worker process: connects, runs its assignments, and reconnects after it has lost its link, until it retires."""
 
     def __init__(
         self, number: int, broker: SimulatedBroker, records: Records, chance: random.Random, ends_at: float
@@ -117,21 +117,21 @@ class SimulatedWorker:
                 serves = [*self._hello.commands, self._hello.canary]
                 assert command in serves, f"{self.worker_id} does not serve {command}"
                 assert len(self._running) < self._hello.concurrency, (
-                    f"{self.worker_id} got more than its slots"
+                    f"{self.worker_id} got more assignments than it has slots"
                 )
                 assert timeout_s > 0
                 self._running.add(msg_id)
                 self._records.msg_ids.append((msg_id, self.worker_id))
                 if request_id != CANARY:
-                    self._look_at_target(request_id)
+                    self._check_target(request_id)
                     self._records.runs.setdefault(request_id, []).append(self.worker_id)
                 self._note(f"runs {request_id} as {msg_id}")
                 self._run(msg_id, request_id)
             case ("cancel", msg_id) if self._random.random() < 0.5 and self.kind != "black hole":
                 self._respond(self._wire, msg_id, Result(False, error="cancelled", code="cancelled"))
 
-    def _look_at_target(self, request_id: str) -> None:
-        sent = self._records.sent.get(request_id)  # None where its requester has left
+    def _check_target(self, request_id: str) -> None:
+        sent = self._records.sent.get(request_id)  # None if its requester has left
         match sent and sent.target:
             case str(worker_id):
                 assert worker_id == self.worker_id, f"{request_id} is not for {self.worker_id}"
@@ -139,7 +139,7 @@ class SimulatedWorker:
                 assert self._hello.labels["zone"] in zones, f"{request_id} is not for {self.worker_id}"
 
     def lost(self) -> None:
-        self._note("finds its link gone")
+        self._note("loses its link")
         self._is_connected = False
         self._clock.call_later(self._random.uniform(0.01, 1), self._connect)
 
@@ -166,12 +166,12 @@ class SimulatedWorker:
             wire.send_to_broker(("response", msg_id, result))
 
     def _lie(self, wire: Wire) -> None:
-        """Answer what it does not hold: another worker's assignment, or none at all."""
+        """Answer an assignment of another worker, or one that does not exist."""
         claimed, owner = self._random.choice([*self._records.msg_ids, ("never given", "nobody")])
         if owner != self.worker_id:
             wire.send_to_broker(("response", claimed, Result(True, Raw(b'"a lie"'))))
 
-    # --- what befalls it ---
+    # --- what can happen to it ---
 
     def _die(self) -> None:
         self._note("is killed")
@@ -184,7 +184,7 @@ class SimulatedWorker:
         wire = self._wire
         wire.fall_silent()
         if self._hello.instance is not None and self._random.random() < 0.5:
-            # It notices first, and is back before the broker has found out.
+            # It notices first, and reconnects before the broker has noticed.
             self._clock.call_later(self._random.uniform(0.5, 4), self._while_connected(wire, self._come_back))
 
     def _come_back(self) -> None:
@@ -192,7 +192,7 @@ class SimulatedWorker:
         self._connect()
 
     def _drain(self) -> None:
-        self._note("says that it leaves")
+        self._note("says disconnect")
         self._wire.send_to_broker(("disconnect",))
         self._clock.call_later(self._random.uniform(0, 3), self._while_connected(self._wire, self._die))
 
@@ -213,7 +213,7 @@ class SimulatedWorker:
 
 
 class SimulatedRequester:
-    """A requester process: sends requests, cancels some, loses its link, comes back."""
+    """A requester process: sends requests, cancels some, loses its link, reconnects."""
 
     def __init__(
         self,
@@ -282,7 +282,7 @@ class SimulatedRequester:
         self._wire.send_to_broker(("cancel", request_id))
 
     def _leave(self) -> None:
-        """What is still open will never be answered: it counts no more."""
+        """Close the link. Requests that are still open will never be answered, so they are no longer checked."""
         self._note("leaves")
         for request_id in self._open:
             del self._records.sent[request_id]
@@ -291,12 +291,12 @@ class SimulatedRequester:
 
     def received(self, message: Any) -> None:
         request_id, outcome, data, worker_id, delivery = message
-        self._note(f"is told {message}")
+        self._note(f"receives {message}")
         self._records.sent[request_id].answers.append((self._clock.now, outcome, data, worker_id, delivery))
         self._open.pop(request_id, None)
 
     def lost(self) -> None:
-        raise AssertionError("nothing breaks a requester's wire here but itself")
+        raise AssertionError("a requester's wire is closed only by itself")
 
     def retire(self) -> None:
         self._wire.close("peer")

@@ -1,4 +1,4 @@
-"""One seed, one run of the whole system on simulated wires, and the law that it is held to."""
+"""A run of the whole system on simulated wires, from one seed, and the rules that it must keep."""
 
 import random
 from typing import Final
@@ -14,21 +14,21 @@ from tests.sim.peers import Records, SimulatedRequester, SimulatedWorker
 
 TRAFFIC_S: Final = 6.0
 REQUESTS_COUNT: Final = 30
-"""Of each requester."""
+"""Requests of each requester."""
 ANSWER_LATE_S_MAX: Final = 2 * LATENCY_S[1] + TICK_S + TIMER_LATE_S_MAX + 1e-6
-"""An answer comes at most this much after its deadline, as the requester's own clock sees it: the way there, the tick
-of the deadline, the lateness of the timer, the way back."""
+"""An answer arrives at most this long after its deadline, by the requester's own clock: the way there, the tick of the
+deadline, the lateness of the timer, the way back."""
 
 
-class LawBroken(AssertionError):
-    """What the run of this seed did wrong, and how to see it again."""
+class RuleBroken(AssertionError):
+    """Which rule the run of this seed broke, and how to replay it."""
 
     def __init__(self, seed: int, what: object) -> None:
         super().__init__(f"seed {seed}: {what}\nreplay it: python -m tests.sim.replay {seed}")
 
 
 class Simulation:
-    """`run` it once; `records.trace` then tells what happened."""
+    """Call `run` once; `records.trace` is then what happened."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -60,12 +60,12 @@ class Simulation:
             self._clock.call_later(chance.uniform(1, TRAFFIC_S), self._stop_broker)
 
     def run(self) -> None:
-        """Raises LawBroken."""
+        """Raises RuleBroken."""
         try:
             self._clock.run()
-            self._hold_to_the_law()
+            self._check_rules()
         except AssertionError as error:
-            raise LawBroken(self.seed, error) from error
+            raise RuleBroken(self.seed, error) from error
 
     def _operate(self, worker_id: str, chance: random.Random) -> None:
         drains_in_s = chance.uniform(0, TRAFFIC_S)
@@ -83,7 +83,7 @@ class Simulation:
         self._broker.core.stop(self._clock.now)
         self._broker.called()
 
-    def _hold_to_the_law(self) -> None:
+    def _check_rules(self) -> None:
         for sent in self.records.sent.values():
             assert len(sent.answers) == 1, f"{sent.request_id} was answered {len(sent.answers)} times"
             at, outcome, data, worker_id, delivery = sent.answers[0]
@@ -98,12 +98,12 @@ class Simulation:
             if outcome == "cancelled":
                 assert sent.is_cancelled
             if outcome in REGISTRY and REGISTRY[outcome].retryable:
-                assert not runs, f"{outcome} says that it certainly did not run: {what}"
+                assert not runs, f"{outcome} promises that it did not run: {what}"
             if delivery == NOT_DELIVERED:
-                assert not runs, f"said to be not delivered: {what}"
+                assert not runs, f"reported as not delivered: {what}"
         requests = self.records.sent
         for request_id, runs in self.records.runs.items():
-            sent_or_none = requests.get(request_id)  # None where its requester has left
+            sent_or_none = requests.get(request_id)  # None if its requester has left
             bound = 1
             if sent_or_none is None or sent_or_none.is_idempotent:
                 bound += self._settings.retries_count_max

@@ -1,4 +1,4 @@
-"""Hundreds of seeds; thousands more in tests/soak. A failure names its seed and how to replay it."""
+"""Runs hundreds of seeds; tests/soak runs thousands. A failure names its seed and how to replay it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ BLOCK_SIZE = 25
 
 
 @pytest.mark.parametrize("first_seed", range(0, 400, BLOCK_SIZE))
-def test_every_request_ends_once_and_honestly_whatever_the_network_does(first_seed: int) -> None:
+def test_every_request_ends_once_with_an_honest_outcome_whatever_the_network_does(first_seed: int) -> None:
     for seed in range(first_seed, first_seed + BLOCK_SIZE):
         Simulation(seed).run()
 

@@ -1,1 +1,1 @@
-"""The way of a request: admission, assignment, second copies, recovery from a lost worker, and its one end."""
+"""The life of a request: admission, assignment, hedging, recovery from a lost worker, and its one end."""

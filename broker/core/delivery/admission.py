@@ -1,4 +1,4 @@
-"""Which calls become requests, and what is said to the others."""
+"""Which calls become requests, and how the others are refused."""
 
 from ..call import BUDGET_S_MIN, Call
 from ..failure import Failure
@@ -14,7 +14,7 @@ from .hedging import due_at
 
 
 class Admission:
-    """Makes requests of calls. `is_closed`: nothing is admitted any more."""
+    """Turns calls into requests. `is_closed`: no more calls are admitted."""
 
     __slots__ = ("_counts", "_deadlines", "_roster", "_steps", "is_closed", "settings")
 
@@ -34,7 +34,7 @@ class Admission:
         self._steps = steps
 
     def admit(self, requester: Requester, call: Call, now: float) -> Request | None:
-        """The request that this call becomes, which is not yet assigned and does not wait; None if it was refused."""
+        """The request made from this call, not yet assigned or waiting; None if the call was refused."""
         settings = self.settings
         requests = requester.requests
         request_id = call.request_id
@@ -71,6 +71,6 @@ class Admission:
         return request
 
     def refuse(self, requester: Requester, request_id: str | None, failure: Failure) -> None:
-        """Answer a call that is not admitted, and count it. `request_id` is None if it had none that could be read."""
+        """Answer a call that is not admitted, and count it. `request_id` is None if it could not be read."""
         self._counts.refuse(failure.code)
         requester.port.fail(request_id, failure, None)

@@ -1,8 +1,8 @@
-"""When requests are to be looked at, mostly because they expire: a timing wheel whose slots are made as needed.
+"""When requests have to be checked, mostly because they expire: a timing wheel whose slots are made as needed.
 
 Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987). Adding and removing cost one dict
 operation each, whatever the number of requests; a heap with lazy deletion would keep millions of ended requests in
-memory at a hundred thousand a second with 30 s timeouts. Knows no clock: time is handed in.
+memory at a hundred thousand a second with 30 s timeouts.
 """
 
 from heapq import heappop, heappush
@@ -22,7 +22,8 @@ YOUNG_S: Final = 0.5
 class Deadlines:
     """The `due_at` of all live requests.
 
-    A request is young until the next look, unless it is due before that; what is still there then goes on the wheel.
+    A request is young until the next check, unless it is due before that; if it is still live then, it goes on the
+    wheel.
     """
 
     __slots__ = ("_look_at", "_slots", "_ticks", "_young", "next_at")
@@ -33,15 +34,15 @@ class Deadlines:
         self._young: dict[Request, None] = {}
         self._look_at = 0.0
         self.next_at = NEVER
-        """`due` need not be called before this time (seconds); it may be one at which nothing is due."""
+        """`due` need not be called before this time (seconds). There may turn out to be nothing due then."""
 
     @property
     def is_empty(self) -> bool:
-        """No request is watched over."""
+        """No request is live."""
         return not self._young and not any(self._slots.values())
 
     def add(self, request: Request) -> None:
-        """Watch over `request.due_at`."""
+        """Watch `request.due_at`."""
         look_at = self._look_at
         if request.due_at <= look_at:
             self._put_on_wheel(request)
@@ -59,7 +60,7 @@ class Deadlines:
             del self._young[request]
 
     def due(self, now: float) -> list[Request]:
-        """The requests that are due, earliest slot first. They stay until removed one by one."""
+        """The requests of the earliest slot that is due; none if no slot is. They stay until removed one by one."""
         if now >= self._look_at:
             for request in self._young:
                 self._put_on_wheel(request)

@@ -1,7 +1,7 @@
-"""Who gets which request: a worker that the strategy picked, the one that has a free slot, or nobody for now.
+"""Which worker gets which request: one that the strategy picks, or else the first with a free slot.
 
-Acts on the roster's findings (`Placement`), so a worker that becomes eligible has taken what waits for it before the
-roster's call returns, and nobody waits where no worker is left.
+Implements the roster's `Placement`: before a call of the roster returns, a worker that became eligible has received the
+requests that waited for it, and no request waits on a route that has lost its last worker.
 """
 
 from ....protocol import errors
@@ -17,8 +17,8 @@ from .failures import TIMEOUT, no_workers
 
 
 class Delivery:
-    """Assigns requests, lets them wait, and hands waiting ones to free slots. `turn` is the shell's turn that lasts
-    now."""
+    """Assigns requests, queues them, and assigns waiting ones to free slots. `turn` is the current turn of the event
+    loop."""
 
     __slots__ = ("_ending", "_msg_count", "_queue", "_steps", "turn")
 
@@ -32,9 +32,9 @@ class Delivery:
     # --- one request ------------------------------------------------------------------------------------------------
 
     def place(self, request: Request, worker: Worker, timeout_s: float, now: float) -> None:
-        """Assign a request to a worker with a free slot. If it cannot be carried in that worker's encoding it goes to
-        one that reads it as it is written, so that the fastest worker does not draw in, and fail, what only others can
-        read; if none has a free slot, it ends."""
+        """Assign a request to a worker with a free slot. If the request cannot be carried in that worker's encoding, it
+        goes to a worker with the request's own encoding, so that the fastest worker does not attract and fail requests
+        that only others can read. If no such worker has a free slot, the request fails."""
         failure = self.send(request, worker, timeout_s, now)
         if failure is None:
             return
@@ -45,8 +45,8 @@ class Delivery:
             self._ending.fail(request, failure, now)
 
     def send(self, request: Request, worker: Worker, timeout_s: float, now: float) -> Failure | None:
-        """Send a worker with a free slot an assignment: a second copy, if another worker has the request already. Why
-        it could not be carried, and nothing has changed; None if it was sent."""
+        """Send an assignment to a worker with a free slot; a hedge, if another worker already has the request. None if
+        it was sent; a failure, with nothing changed, if it cannot be carried to this worker."""
         self._msg_count += 1
         msg_id = str(self._msg_count)
         try:
@@ -70,7 +70,7 @@ class Delivery:
         return None
 
     def line_up(self, request: Request, now: float) -> None:
-        """Let a request wait for a free slot, or fail it if that would be in vain or too much."""
+        """Queue a request until a slot is free; fail it if no worker serves it or there is no room."""
         if request.route.pool is None:
             self._ending.fail(request, no_workers(request.call), now)
         elif (failure := self._queue.refusal(request)) is not None:
@@ -79,23 +79,23 @@ class Delivery:
             self.wait(request, now)
 
     def wait(self, request: Request, now: float, *, is_first: bool = False) -> None:
-        """Let a request wait; with `is_first`, before its requester's others of its class."""
+        """Queue a request; with `is_first`, ahead of its requester's other requests of its priority class."""
         self._queue.add(request, now, is_first=is_first)
         if self._steps is not None:
             self._steps.waits(request)
 
     def _reader(self, request: Request, refused: Worker) -> Worker | None:
-        """Another worker with a free slot that reads the request as it is written."""
+        """Another worker, with a free slot and the request's own encoding."""
         encoding = request.requester.port.encoding
         pool = request.route.pool
         if pool is None or refused.port.encoding is encoding:
             return None
         return pool.pick_reading(encoding, request.call.affinity)
 
-    # --- what the roster finds --------------------------------------------------------------------------------------
+    # --- what the roster reports ------------------------------------------------------------------------------------
 
     def fill(self, worker: Worker, now: float) -> None:
-        """Fill the free slots of an eligible worker with what waits for its commands."""
+        """Fill the free slots of an eligible worker with requests that wait for its commands."""
         queue = self._queue
         while queue.count and worker.pools and worker.in_flight_count < worker.capacity:
             request = queue.take_for(worker, now)
@@ -107,14 +107,14 @@ class Delivery:
                 self.place(request, worker, request.remaining_s(now), now)
 
     def strand(self, route: Route, now: float) -> None:
-        """No worker is left on a route: fail what waits there."""
+        """No worker is left on a route: fail the requests that wait on it."""
         while (request := route.waiting.peek()) is not None:
             self._ending.fail(request, no_workers(request.call), now)
 
-    # --- what nobody asked for --------------------------------------------------------------------------------------
+    # --- canaries and turns ------------------------------------------------------------------------------------------
 
     def send_canary(self, worker: Worker, command: str, timeout_s: float, now: float) -> str:
-        """Send a worker with a free slot a canary. Its msg_id."""
+        """Send a canary to a worker with a free slot. Returns its msg_id."""
         self._msg_count += 1
         msg_id = str(self._msg_count)
         message_number = worker.port.canary(msg_id, command, timeout_s)
@@ -123,6 +123,6 @@ class Delivery:
         return msg_id
 
     def end_turn(self, began_at: float, now: float) -> None:
-        """The shell's turn that began at `began_at` is over: all that the ports were given has been written."""
+        """The turn that began at `began_at` is over: everything sent to the ports has been written."""
         self.turn.end(began_at, now)
         self.turn = Turn()

@@ -1,4 +1,4 @@
-"""The one end of every request, whichever way it goes."""
+"""The one end of every request, whatever its outcome."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ REQUESTER_GONE: Final = "requester_gone"
 
 
 class Ending:
-    """Answers failed requests, and forgets every request that has been answered."""
+    """Answers requests that fail, and removes every request that has been answered."""
 
     __slots__ = ("_counts", "_deadlines", "_queue", "_steps")
 
@@ -38,10 +38,10 @@ class Ending:
         cancel: CancelReason | None = None,
         is_answer: bool = False,
     ) -> None:
-        """Answer a request with `failure`, completed by what is known of its delivery, and end it.
+        """Answer a request with `failure`, to which its delivery and waiting time are added, and end it.
 
-        `worker` had it last, if its assignment no longer says so. `is_answer`: its handler failed it, so whether it ran
-        is no question.
+        `worker` had it last; needed only if it has no assignment any more. `is_answer`: the handler itself failed it,
+        so there is no doubt that it ran.
         """
         assignment = request.assignment
         if worker is None and assignment is not None:
@@ -52,14 +52,14 @@ class Ending:
             if request.may_have_run and promises_not_run(failure.code):
                 failure = LOST
         waited_s = request.waited_s + (now - request.waiting_since if request.is_waiting else 0.0)
-        told = Failure(failure.code, failure.text, failure.retry_after_s, delivery, round(waited_s, 3))
+        answer = Failure(failure.code, failure.text, failure.retry_after_s, delivery, round(waited_s, 3))
         worker_id = None if worker is None else worker.worker_id
-        request.requester.port.fail(request.call.request_id, told, worker_id)
+        request.requester.port.fail(request.call.request_id, answer, worker_id)
         self.finish(request, errors.outcome_label(failure.code), now, cancel)
 
     def finish(self, request: Request, outcome: str, now: float, cancel: CancelReason | None = None) -> None:
-        """Forget a request that has been answered: remove it everywhere, count it, and detach it from its workers.
-        With a reason in `cancel` these are told to stop."""
+        """Remove an answered request from all books, count it, and detach it from its workers. If `cancel` gives a
+        reason, they are sent a cancel."""
         del request.requester.requests[request.call.request_id]
         self._deadlines.remove(request)
         if request.is_waiting:

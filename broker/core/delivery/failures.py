@@ -1,4 +1,4 @@
-"""What the broker itself says of a call that it refuses, or that fails without a handler's word."""
+"""The broker's own failures: calls that it refuses, and requests that fail without a handler's answer."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from ..requester import Requester
 from ..settings import CoreSettings
 
 RETRY_AFTER_S: Final = 1.0
-"""What a requester with too many requests in flight is told: its own next response makes room."""
+"""Sent to a requester with too many requests in flight; its next response makes room."""
 
 LOST: Final = plain_failure(errors.WorkerLost)
 TIMEOUT: Final = plain_failure(errors.WorkerTimeout)
@@ -20,7 +20,7 @@ SHUTTING_DOWN: Final = plain_failure(errors.ShuttingDown)
 
 
 def refusal(settings: CoreSettings, requester: Requester, call: Call) -> Failure:
-    """Why a call is not admitted, on a broker that would be ready to."""
+    """Why a call is not admitted: the first reason that applies; if none does, the broker is shutting down."""
     if call.request_id in requester.requests:
         text = f"request_id: {call.request_id!r} is already in flight on this connection"
         return Failure(errors.DuplicateRequestId.code, text, None, errors.NOT_DELIVERED)
@@ -35,7 +35,7 @@ def refusal(settings: CoreSettings, requester: Requester, call: Call) -> Failure
 
 
 def no_workers(call: Call) -> Failure:
-    """Nobody serves the command, or nobody who is what was asked for."""
+    """No worker serves the command, or none of those that do matches the target."""
     text = errors.NoAvailableWorkers.message
     if call.target is not None:
         text = f"{text}: none that serves {call.command} is {describe_target(call.target)}"

@@ -1,7 +1,7 @@
-"""Second copies of requests that take too long: when one is due, where it goes, and what becomes of the other.
+"""Hedges, the second copies of requests that take too long: when one is due, where it goes, which copy is cancelled.
 
 Source: Dean and Barroso, "The Tail at Scale" (CACM 2013): a second copy after the 95th percentile cuts the tail for a
-few percent of extra load. A budget keeps it at these, even when everything is slow.
+few percent of extra load. A budget limits the extra load to that, even if everything is slow.
 """
 
 from typing import Final
@@ -15,14 +15,14 @@ from .deadlines import Deadlines
 from .delivery import Delivery
 
 DURATIONS_COUNT_MIN: Final = 100
-"""Observed in the last window, before a percentile of a command's durations means anything."""
+"""Durations in the last window that a percentile needs to mean anything."""
 
 ANSWERED: Final = "answered"
-"""How an assignment ends if another copy of its request has answered."""
+"""The outcome of an assignment if another copy of its request was answered first."""
 
 
 class Hedging:
-    """Sends second copies within `budget`, and calls off the copy that was not needed."""
+    """Sends hedges within `budget`, and cancels the copy that is no longer needed."""
 
     __slots__ = ("_counts", "_deadlines", "_delivery", "_steps", "budget")
 
@@ -36,31 +36,31 @@ class Hedging:
         self.budget = Budget(share_max)
 
     def due(self, request: Request, now: float) -> None:
-        """Send the one second copy of a request that takes long. If that cannot be, look again when it is twice as old,
-        so that many which wait long for theirs cost little."""
+        """Send the one hedge of a request that takes long. If that is not possible, try again when the request is twice
+        as old, so that many requests that wait long for a hedge cost little."""
         self._deadlines.remove(request)
-        is_sent = self._send_second_copy(request, now)
+        is_sent = self._send_hedge(request, now)
         again_at = request.deadline if is_sent else 2 * now - request.submitted_at
         request.due_at = min(request.deadline, again_at)
         self._deadlines.add(request)
 
     def settle(self, request: Request, answered: Assignment) -> None:
-        """One of the two copies has answered: the other one is called off."""
+        """One of the two copies was answered: cancel the other one."""
         other = request.assignment
         if other is answered:
             other = request.hedge
         else:
             self._counts.hedges_won_count += 1
-        assert other is not None, "a request with a second copy has a first one"
+        assert other is not None, "a request with a hedge has a first assignment"
         request.assignment, request.hedge = answered, None
         other.request = None
         other.worker.port.cancel(other.msg_id, "answered")
         if self._steps is not None:
             self._steps.unassigned(request, other, ANSWERED)
 
-    def _send_second_copy(self, request: Request, now: float) -> bool:
-        """To another worker with a free slot, within the budget. False if there is none, or it cannot be carried
-        there."""
+    def _send_hedge(self, request: Request, now: float) -> bool:
+        """Send it to another worker with a free slot. False if there is no such worker, the budget is spent, or the
+        request cannot be carried to that worker."""
         first, pool = request.assignment, request.route.pool
         if first is None or pool is None:
             return False
@@ -75,14 +75,14 @@ class Hedging:
 
 
 def hedge_delay_s(command: Command, after: float | str, now: float) -> float | None:
-    """How long a request waits for its first copy: `after` seconds, or that percentile (`p95`) of what the command has
-    taken lately. None if too little is known of it."""
+    """The seconds from admission to a hedge: `after` itself, or that percentile (`p95`) of the command's recent
+    durations. None if there are too few of them."""
     if isinstance(after, str):
         return command.recent_duration.percentile_s(int(after[1:]), DURATIONS_COUNT_MIN, now)
     return after
 
 
 def due_at(command: Command, after: float | str, deadline: float, now: float) -> float:
-    """When a request is to be looked at: as soon as a second copy may be due, at its deadline at the latest."""
+    """When a request has to be checked: as soon as a hedge may be due, at the latest at its deadline."""
     delay_s = hedge_delay_s(command, after, now)
     return deadline if delay_s is None else min(deadline, now + delay_s)

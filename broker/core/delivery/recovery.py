@@ -1,5 +1,5 @@
-"""What becomes of the work of a worker that is lost: elsewhere if it cannot have run, or may run twice; else an honest
-end."""
+"""What happens to the requests of a lost worker. Those that cannot have run, or may run twice, go to another worker;
+the others fail with an honest outcome."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ from .failures import LOST, TIMEOUT, no_workers
 
 
 class Recovery:
-    """Decides about each assignment of a lost worker, within `budget` for those that may have run."""
+    """Decides about each assignment of a lost worker. `budget` limits the retries of those that may have run."""
 
     __slots__ = ("_counts", "_delivery", "_ending", "_roster", "_steps", "budget", "settings")
 
@@ -40,7 +40,7 @@ class Recovery:
         self._steps = steps
 
     def recover(self, assignments: Iterable[Assignment], now: float) -> None:
-        """Decide about all that a worker held which has left the roster, in the order in which it got it."""
+        """Decide about the assignments of a worker that has left the roster, oldest first."""
         unplaced: list[Request] = []
         for assignment in assignments:
             request = assignment.request
@@ -49,9 +49,7 @@ class Recovery:
             assignment.request = None
             if not self._recover(request, assignment, now):
                 unplaced.append(request)
-        for request in reversed(
-            unplaced
-        ):  # each goes to the head of the line, so that the oldest comes first
+        for request in reversed(unplaced):  # each goes to the head of its line, so the oldest must go last
             self._delivery.wait(request, now, is_first=True)
 
     def _recover(self, request: Request, lost: Assignment, now: float) -> bool:
@@ -63,7 +61,7 @@ class Recovery:
         worker = lost.worker
         if was_written:
             request.failed_ids += (worker.worker_id,)
-        if request.hedge is not None:  # the other copy goes on alone
+        if request.hedge is not None:  # the other copy goes on
             request.assignment = request.hedge if request.assignment is lost else request.assignment
             request.hedge = None
             return True
@@ -83,8 +81,8 @@ class Recovery:
         return False
 
     def _follow_target(self, request: Request) -> Failure | None:
-        """A route with a target may have been forgotten meanwhile, and other workers may match. Why there is no room
-        for it again."""
+        """Find the route of a request with a target again: it may have been removed meanwhile, and other workers may
+        match. A failure if there is no room for that route."""
         target, command = request.call.target, request.command
         if target is None or request.route.pool is not None or command.route.pool is None:
             return None
@@ -95,7 +93,7 @@ class Recovery:
         return None
 
     def _verdict(self, request: Request, was_written: bool, now: float) -> Failure | None:
-        """Why the request ends here; None if it goes to another worker."""
+        """The failure with which the request ends; None if it may go to another worker."""
         if was_written:
             if request.route.pool is None or not self._may_retry(request):
                 return LOST
@@ -106,7 +104,8 @@ class Recovery:
         return TIMEOUT if request.deadline <= now else None
 
     def _may_retry(self, request: Request) -> bool:
-        """What may have run may run again: its requester said so, and it does not happen too often."""
+        """A request that may have run may run again: it is idempotent, and neither its own retries nor the budget are
+        used up."""
         if not request.call.idempotent or request.retries_count >= self.settings.retries_count_max:
             return False
         return self.budget.spend(self._counts.submitted_count)

@@ -1,1 +1,1 @@
-"""The workers that are connected, the commands that they serve, and the pools in which a strategy picks one of them."""
+"""The connected workers, the commands that they serve, and the pools in which a strategy picks one of them."""

@@ -1,4 +1,4 @@
-"""One command as the core knows it: who serves it, who waits for it, and what became of its requests."""
+"""One command as the core knows it: its routes, and how its requests ended."""
 
 from collections import defaultdict
 
@@ -9,14 +9,14 @@ from .route import Route
 
 
 class Command:
-    """A command that some worker has served since the broker began.
+    """A command that some worker has served since the broker started.
 
     `route` is that of requests without a target; `targeted` holds the others by `target_key`. `strategy` is the name of
-    the one that picks its workers. `outcomes` counts ended requests by their label: `success`, `requester_gone`, or an
-    error code of the registry. Of their durations, `duration` runs from admission to outcome, `queue_wait` while they
-    waited for a slot; `worker_duration` and `broker_duration` share out, for those that a worker answered, what is no
-    waiting (see turn.py; `batch` is the latest). `is_listed`: it is shown under its own name where there are too many
-    to show (see roster.py). `log_duration_s`: see speed.py.
+    the strategy that picks its workers. `outcomes` counts ended requests by label: `success`, `requester_gone`, or an
+    error code of the registry. Of their durations, `duration` is the time from admission to outcome, `queue_wait` the
+    time in the queue; for requests that a worker answered, `worker_duration` and `broker_duration` divide the rest
+    between the two (see turn.py; `batch` is the latest). `is_listed`: it is shown under its own name even if there are
+    too many commands to show (see roster.py). `log_duration_s`: see speed.py.
     """
 
     __slots__ = (
@@ -54,11 +54,11 @@ class Command:
 
     @property
     def waiting_count(self) -> int:
-        """Requests that wait for it, those with a target included."""
+        """Requests that wait for it, including those with a target."""
         return self.route.waiting.count + sum(route.waiting.count for route in self.targeted.values())
 
     def absorb(self, other: "Command") -> None:
-        """Count all that `other` has counted."""
+        """Add the counts of `other`."""
         for outcome, count in other.outcomes.items():
             self.outcomes[outcome] += count
         self.duration.absorb(other.duration)

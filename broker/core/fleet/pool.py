@@ -1,8 +1,8 @@
-"""Workers that serve the same commands, and the strategy that picks among those of them that can take something now.
+"""Workers that serve the same commands, and the strategy that picks among those that can take an assignment now.
 
-Commands that are served by exactly the same workers, by the same strategy, share one pool: what counts for a pick is
-a worker's load, and that is one number however many commands it serves. So an assignment changes as many strategies as
-its worker has pools, which is one where all workers are alike, and never more than its commands and targets.
+Commands that have exactly the same workers and strategy share one pool: a pick depends on a worker's load, which is one
+number however many commands the worker serves. So an assignment updates as many strategies as its worker has pools:
+one if all workers are alike, and never more than its commands and targets.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,21 @@ from .route import Route
 from .worker import TRUSTED, Worker, WorkerState
 
 PANIC_SHARE: Final = 0.5
-"""Below this share of trusted members health is ignored: that many workers do not fail by themselves, so the fault
-lies elsewhere, and the few that are left would be crushed. Source: Envoy's healthy_panic_threshold, 50 % as well."""
+"""Below this share of trusted members, health is ignored: so many workers do not fail by themselves, so the cause is
+elsewhere, and the few that are left would be overwhelmed. Source: Envoy's healthy_panic_threshold, also 50 %."""
 
 EJECTED_SHARE_MAX: Final = 0.3
-"""Members that may be ejected at a time, and always one. Envoy's max_ejection_percent is 10 %; fleets of ten workers
-are usual here, of which three may share a broken machine."""
+"""The share of members that may be ejected at once; at least one member. Envoy's max_ejection_percent is 10 %, but
+fleets of ten workers are usual here, and three of them may share a broken machine."""
 
 
 PASSED_COUNT_MAX: Final = 32
-"""Workers that one pick may pass over: more than a request can have lost, and a bound where hundreds are of one
-kind."""
+"""Workers that one pick may skip: more than a request can have lost, and a bound if hundreds do not qualify."""
 
 
 class Pool:
-    """`members` serve its routes, full or not, well or not, and have `slots_count` slots; `strategy` holds those of
-    them that can take an assignment now."""
+    """`members` are all workers that serve its routes, with `slots_count` slots in all; `strategy` holds those that can
+    take an assignment now: eligible, with a free slot."""
 
     __slots__ = ("_states", "is_panicking", "members", "routes", "slots_count", "strategy")
 
@@ -43,7 +42,7 @@ class Pool:
 
     @property
     def may_eject(self) -> bool:
-        """Another member may be ejected."""
+        """One more member may be ejected."""
         count = len(self.members)
         ejected_count = self._states[WorkerState.EJECTED]
         return count > 1 and ejected_count < max(1, int(EJECTED_SHARE_MAX * count))
@@ -53,7 +52,7 @@ class Pool:
         return worker.state in TRUSTED or (self.is_panicking and worker.state is not WorkerState.JOINING)
 
     def add(self, worker: Worker) -> list[Worker]:
-        """A worker belongs to the pool from now on. The members that this makes eligible."""
+        """Add a worker. Returns the members that this makes eligible."""
         self.members[worker] = None
         self.slots_count += worker.concurrency
         worker.memberships.append(self)
@@ -61,7 +60,7 @@ class Pool:
         return self._settle(worker)
 
     def remove(self, worker: Worker) -> list[Worker]:
-        """A member belongs to it no more. The members that this makes eligible."""
+        """Remove a member. Returns the members that this makes eligible."""
         if self in worker.pools:
             self.retire(worker)
         del self.members[worker]
@@ -71,28 +70,28 @@ class Pool:
         return self._settle(None)
 
     def moved(self, worker: Worker, before: WorkerState) -> list[Worker]:
-        """A member, retired before, is in another state now. The members that this makes eligible."""
+        """A member has changed its state; retire it before. Returns the members that this makes eligible."""
         self._states[before] -= 1
         self._states[worker.state] += 1
         return self._settle(worker)
 
     def retire(self, worker: Worker) -> None:
-        """A member is not eligible any more, for now."""
+        """Make a member ineligible, for now."""
         worker.pools.remove(self)
         if worker.in_flight_count < worker.capacity:
             self.strategy.remove(worker)
 
     def pick_avoiding(self, worker_ids: tuple[str, ...], affinity: str | None) -> Worker | None:
-        """As the strategy picks, but none of `worker_ids` while another is there."""
+        """The strategy's pick, but none of `worker_ids` if there is another worker."""
         passed = self._pick_past(lambda worker: worker.worker_id in worker_ids, affinity)
         return passed[-1] or passed[0]
 
     def pick_reading(self, encoding: Encoding, affinity: str | None) -> Worker | None:
-        """As the strategy picks, but one that reads `encoding`; None where none is found soon."""
+        """The strategy's pick among workers with this `encoding`; None if none is found in PASSED_COUNT_MAX picks."""
         return self._pick_past(lambda worker: worker.port.encoding is not encoding, affinity)[-1]
 
     def _pick_past(self, is_unwanted: Callable[[Worker], bool], affinity: str | None) -> list[Worker | None]:
-        """What the strategy picks one after the other, up to the first that is wanted; None last where none is."""
+        """The strategy's picks in order, up to the first that is wanted; the last is None if none is."""
         strategy = self.strategy
         passed: list[Worker] = []
         while (worker := strategy.pick(affinity)) is not None and is_unwanted(worker):
@@ -106,7 +105,7 @@ class Pool:
         return [*passed, worker]
 
     def _settle(self, worker: Worker | None) -> list[Worker]:
-        """Make eligible whom the states allow, after those of one member, or the members, have changed."""
+        """Update who is eligible, after the members or the state of one have changed. The members that became so."""
         trusted_count = sum(self._states[state] for state in TRUSTED)
         known_count = len(self.members) - self._states[WorkerState.JOINING]
         is_panicking = trusted_count < PANIC_SHARE * known_count

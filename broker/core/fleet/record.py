@@ -1,20 +1,21 @@
-"""What is remembered of a worker by its name, also while it is away: failures in a row, ejections, an operator's wish.
+"""What is remembered about a worker by its name, even while it is away: failures in a row, ejections, drain requests.
 
-Without it a worker that crashes on every request would come back each time as good as new, and a drained one whose link
-breaks would come back undrained.
+Without it, a worker that crashes on every request would come back with a clean record each time, and a drained worker
+whose link breaks would come back undrained.
 """
 
 from collections import OrderedDict
 from typing import Final
 
 RECORDS_COUNT_MAX: Final = 10_000
-"""Records kept of workers that are away; beyond it the oldest goes. Only names with something to remember have one."""
+"""Records kept of workers that are away; beyond it the oldest is dropped. A worker without failures, ejections or a
+drain has none."""
 
 
 class Record:
-    """`failures_count`: in a row, with no success between them. `ejections_count`: how long the next ejection is.
-    `ejected_until` and `trusted_since` are the core's seconds; the first stays after an ejection until a probe has
-    readmitted the worker, and is 0 otherwise."""
+    """`failures_count`: in a row, without a success between them. `ejections_count` determines how long the next
+    ejection lasts. `ejected_until` and `trusted_since` are times of the core's clock; `ejected_until` keeps its value
+    after an ejection until a probe has readmitted the worker, and is 0 otherwise."""
 
     __slots__ = ("ejected_until", "ejections_count", "failures_count", "is_drained", "trusted_since")
 
@@ -27,7 +28,7 @@ class Record:
 
     @property
     def is_clean(self) -> bool:
-        """There is nothing to remember."""
+        """It need not be kept."""
         return not (self.failures_count or self.ejections_count or self.is_drained)
 
 
@@ -40,7 +41,7 @@ class Records:
         self._records: OrderedDict[str, Record] = OrderedDict()
 
     def keep(self, worker_id: str, record: Record) -> None:
-        """The worker has gone."""
+        """Keep the record of a worker that has left, unless it is clean."""
         if record.is_clean:
             return
         self._records[worker_id] = record
@@ -48,5 +49,5 @@ class Records:
             self._records.popitem(last=False)
 
     def take(self, worker_id: str) -> Record | None:
-        """The worker is back; None where nothing is held against it."""
+        """Remove and return the record of a worker that is back; None if there is none."""
         return self._records.pop(worker_id, None)

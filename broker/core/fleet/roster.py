@@ -1,8 +1,8 @@
-"""The workers and commands that the broker knows: who serves what, and who can take something now.
+"""The workers and commands that the broker knows: which worker serves what, and which can take an assignment now.
 
-Keeps pools right as workers come, fall ill, recover and go, and is the one place where a worker's state changes. What
-follows from a change, it hands on before its call returns: to `Placement` that a worker is eligible or that a route has
-none left, to the observer that a worker's state is another one.
+Updates the pools as workers join, become unhealthy, recover and leave, and is the one place where a worker's state
+changes. Before a call returns, it notifies `Placement` of workers that became eligible and of routes that lost their
+last worker, and the observer of changes of state.
 """
 
 from collections import OrderedDict
@@ -22,41 +22,41 @@ from .tally import Tally
 from .worker import SERVING, TRANSITIONS, Worker, WorkerEvent, WorkerState
 
 COMMANDS_KNOWN_COUNT_MAX: Final = 10_000
-"""Commands kept, with their counts, after their last worker has gone; beyond it they are forgotten at once, so that
-workers that come with ever new names do not fill the memory."""
+"""Beyond this number of commands, one is removed as soon as its last worker has left, so that workers that join with
+ever new names do not fill the memory. Up to it, commands and their counts are kept."""
 
 COMMANDS_LISTED_COUNT_MAX: Final = 1000
-"""Commands that are shown under their own names in metrics, as many as one worker may serve: each is some eighty time
-series, so these are 80,000. All others are shown as one, OTHER."""
+"""Commands that metrics show under their own names, as many as one worker may serve: each is some eighty time series,
+so these are 80,000. All others are merged into one, OTHER."""
 
 OTHER: Final = "_other"
-"""The name under which those are shown. No command has it: names begin with a letter or a digit."""
+"""The name under which they are shown. No command has it: names start with a letter or a digit."""
 
 TARGETS_COUNT_MAX: Final = 100
-"""Targets of requests that have a pool, over all commands. Each costs its workers one more strategy to keep right at
-every assignment, so those that nobody waits for make room for new ones, the longest unused first."""
+"""Targets that have a route, over all commands. Each adds a strategy that every assignment of its workers has to
+update, so targets without waiting requests make room for new ones, the least recently used first."""
 
 
 TARGET_RETRY_AFTER_S: Final = 1.0
-"""What a requester is told whose target finds no room: any of those may be served at any moment."""
+"""Sent to a requester if there is no room for its target: room can become free at any moment."""
 
 UNKNOWN: Final = "_unknown"
-"""The name of what stands for every command that no worker has served. No command has it, as above."""
+"""The name of the stand-in for all commands that no worker has served. No command has it, as above."""
 
 
 class Placement(Protocol):
-    """Who acts on what the roster finds. Must not call back into the roster."""
+    """Acts on what the roster reports. Must not call back into the roster."""
 
     def fill(self, worker: Worker, now: float) -> None:
-        """`worker` is eligible in a pool in which it was not before: waiting requests can take its free slots."""
+        """`worker` has become eligible in a pool: assign waiting requests to its free slots."""
 
     def strand(self, route: Route, now: float) -> None:
-        """No worker is left on `route`: nobody may wait there."""
+        """No worker is left on `route`: end the requests that wait on it."""
 
 
 class Roster:
-    """Workers by id and commands by name. `forgotten` holds the counts of commands that were not listed and are gone;
-    `unknown` stands for all those that no worker has served."""
+    """Workers by id and commands by name. `forgotten` holds the counts of removed commands that were not listed;
+    `unknown` stands for all commands that no worker has served."""
 
     __slots__ = (
         "_choice",
@@ -85,20 +85,20 @@ class Roster:
 
     @property
     def unserved_count(self) -> int:
-        """Requests that have ended because no worker had ever served their command."""
+        """Requests that have failed because no worker had ever served their command."""
         return sum(self.unknown.outcomes.values())
 
-    # --- coming and going -------------------------------------------------------------------------------------------
+    # --- joining and leaving ----------------------------------------------------------------------------------------
 
     def join(self, worker: Worker, names: Iterable[str], now: float) -> None:
-        """Take in a worker that serves the commands `names` (repetitions count once). From now on its id is its own,
-        even if an old connection of the same worker, which is about to leave, still had it."""
+        """Register a worker that serves the commands `names` (duplicates count once). It takes over its id, even if an
+        old connection of the same worker, which is about to leave, still has it."""
         self.workers[worker.worker_id] = worker
         worker.commands = {self._command(name): Tally() for name in names}
         self._hand_on(self._join_pools(worker), [], now)
 
     def leave(self, worker: Worker, now: float) -> None:
-        """Forget `worker`, which is lost or has gone."""
+        """Remove `worker`, whose connection has closed."""
         entered, stranded = self._leave_pools(worker)
         worker.move(WorkerEvent.LOST)
         if self.workers.get(worker.worker_id) is worker:
@@ -111,7 +111,7 @@ class Roster:
     def move(
         self, worker: Worker, event: WorkerEvent, now: float, verdict: str = "", words: str = ""
     ) -> bool:
-        """Something has happened to a connected worker; `words` are a handler's. False if that changes nothing."""
+        """Apply an event to a connected worker; `words` are a handler's text. False if its state does not change."""
         before = worker.state
         if TRANSITIONS.get((before, event), before) is before:
             return False
@@ -138,8 +138,8 @@ class Roster:
         return True
 
     def choose(self, choice: StrategyChoice, now: float) -> None:
-        """Pick by other strategies from now on. If that means another one for any command, all pools are made again, as
-        they would be if the workers had just joined; else they stay, and their strategies remember what they know."""
+        """Change the strategies. If any command gets another one, all pools are made again, as if the workers had just
+        joined; if none does, the pools stay, and their strategies keep their state."""
         self._choice = choice
         names = {command: choice.name_for(command.name) for command in self.commands.values()}
         if all(name == command.strategy for command, name in names.items()):
@@ -157,16 +157,16 @@ class Roster:
         self._hand_on(entered, [], now)
 
     def _hand_on(self, entered: list[Worker], stranded: list[Route], now: float) -> None:
-        """What follows from a change, once it is whole. Whoever entered pools last comes first."""
+        """Notify `Placement`, once a change is complete. The worker that became eligible last comes first."""
         for route in stranded:
             self._placement.strand(route, now)
         for worker in reversed(entered):
             self._placement.fill(worker, now)
 
     def _forget_commands(self, worker: Worker) -> None:
-        """There are too many: those that only `worker` served, which has left, are forgotten."""
+        """There are too many commands: remove those without a worker, now that `worker` has left."""
         for command in worker.commands:
-            # One that drains may still know a command that was forgotten, and has come again since.
+            # A draining worker may still refer to a command that was removed and has been registered again since.
             if command.route.pool is None and self.commands.get(command.name) is command:
                 del self.commands[command.name]
                 if command.is_listed:
@@ -179,7 +179,7 @@ class Roster:
     # --- routes -----------------------------------------------------------------------------------------------------
 
     def targeted(self, command: Command, target: Target) -> Route | Failure:
-        """The route of requests for `command` with `target`; a failure if too many are in use."""
+        """The route of requests for `command` with `target`; a failure if too many targets are in use."""
         key = target_key(target)
         route = command.targeted.get(key)
         if route is not None:
@@ -198,11 +198,11 @@ class Roster:
             members = () if pool is None else pool.members
             matching = [member for member in members if mismatch(member, target) is None]
         if matching:
-            self._new_pool([route], matching)  # nobody waits there yet, so nobody has `entered`
+            self._new_pool([route], matching)  # nothing waits there yet, so there is nothing to fill
         return route
 
     def _forget_a_target(self) -> bool:
-        """The longest unused one. False if somebody waits for each of them."""
+        """Remove the least recently used target without waiting requests. False if there is none."""
         route = next((route for route in self._targeted if not route.waiting.count), None)
         if route is None:
             return False
@@ -226,7 +226,7 @@ class Roster:
     # --- pools ------------------------------------------------------------------------------------------------------
 
     def _join_pools(self, worker: Worker) -> list[Worker]:
-        """The workers that are eligible from now on, in a pool in which they were not before."""
+        """Add a worker to its pools. Returns the workers that this makes eligible in a pool."""
         routes_by_pool: dict[Pool | str, list[Route]] = {}
         for command in worker.commands:
             routes_by_pool.setdefault(command.route.pool or command.strategy, []).append(command.route)
@@ -247,7 +247,8 @@ class Roster:
         return entered
 
     def _leave_pools(self, worker: Worker) -> tuple[list[Worker], list[Route]]:
-        """The workers that are eligible from now on, and the routes on which nobody is left."""
+        """Remove a worker from its pools. Returns the workers that this makes eligible, and the routes without
+        workers."""
         entered: list[Worker] = []
         stranded: list[Route] = []
         for pool in tuple(worker.memberships):
@@ -259,7 +260,7 @@ class Roster:
         return entered, stranded
 
     def _new_pool(self, routes: list[Route], members: Iterable[Worker]) -> list[Worker]:
-        """Those of `members` that are eligible in it."""
+        """Make a pool of `members` for `routes`. Returns the members that are eligible in it."""
         pool = Pool(self._choice.make(routes[0].command.strategy))
         pool.routes = routes
         for route in routes:

@@ -1,7 +1,7 @@
-"""Where requests for a command may go: to all workers that serve it, or to those that a target names.
+"""Where requests for a command may go: to all workers that serve it, or to those that match a target.
 
-A route has its own line of waiting requests, so that a request which waits for one worker does not stand in the way of
-one that any worker can take.
+A route has its own line of waiting requests, so that a request that waits for one worker does not block requests that
+any worker can take.
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """One command's requests with one target, or with none. `pool` is None while no worker can take them."""
+    """The route of one command's requests with one target, or without. `pool` is None while no worker serves it."""
 
     __slots__ = ("command", "overload", "pool", "target", "waiting")
 
@@ -30,11 +30,11 @@ class Route:
 
 
 def mismatch(worker: "Worker", target: Target | None) -> str | None:
-    """Why `worker` is not what `target` asks for, in a few words; None where it is."""
+    """Why `worker` does not match `target`, in a few words; None if it does."""
     if target is None:
         return None
     if isinstance(target, str):
-        return None if worker.worker_id == target else "not the worker asked for"
+        return None if worker.worker_id == target else "not the requested worker"
     for key, wanted in target.items():
         value = worker.labels.get(key)
         if value is None:
@@ -54,7 +54,7 @@ def describe_target(target: Target) -> str:
 
 
 def target_key(target: Target) -> object:
-    """Equal for targets that ask for the same."""
+    """A key that is equal for equivalent targets."""
     if isinstance(target, str):
         return target
     return frozenset(

@@ -1,18 +1,18 @@
-"""How one worker has done with one command: counts, and what became of the latest ones.
+"""How one worker has done with one command: counts, in all and since the last check.
 
-Knows nothing of what is made of these numbers; health.py and outliers.py judge.
+health.py, ejection.py and outliers.py judge by them.
 """
 
 from typing import Final
 
 RECENT_COUNT_MIN: Final = 20
-"""Results since the last look from which on these alone count. With fewer, chance decides: the whole past is asked."""
+"""With at least this many results since the last check, only these count; fewer are left to chance, so all count."""
 
 
 class Tally:
     """Counts of ended assignments since the worker connected.
 
-    `neutral_count` are failures that say nothing of the worker, because the requester is to blame for them.
+    `neutral_count` counts failures that say nothing about the worker, because the requester caused them.
     """
 
     __slots__ = ("failed_before", "failed_count", "neutral_count", "succeeded_before", "succeeded_count")
@@ -23,21 +23,21 @@ class Tally:
         self.neutral_count = 0
         self.succeeded_before = 0
         self.failed_before = 0
-        """The two counts at the last look."""
+        """The two counts at the last check."""
 
     @property
     def ended_count(self) -> int:
-        """Assignments that the worker has reported, or had taken from it."""
+        """Assignments that the worker has ended, or that timed out or were lost with it."""
         return self.succeeded_count + self.failed_count + self.neutral_count
 
     @property
     def recent_count(self) -> int:
-        """Successes and failures since the last look."""
+        """Successes and failures since the last check."""
         return self.succeeded_count + self.failed_count - self.succeeded_before - self.failed_before
 
     def failure_share(self) -> float | None:
-        """Which part of its results were failures, in [0, 1]: of the recent ones where these are enough, else of all.
-        None where there are none."""
+        """The share of failures in its results, in [0, 1]: of the recent ones if there are enough, else of all. None if
+        there are no results."""
         recent_count = self.recent_count
         if recent_count >= RECENT_COUNT_MIN:
             return (self.failed_count - self.failed_before) / recent_count
@@ -45,6 +45,6 @@ class Tally:
         return self.failed_count / count if count else None
 
     def look(self) -> None:
-        """What is recent begins anew."""
+        """Start counting recent results again."""
         self.succeeded_before = self.succeeded_count
         self.failed_before = self.failed_count

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 
 ALWAYS: Final = 0.0
-"""Before any time of the core's clock."""
+"""Earlier than any time of the core's clock."""
 
 
 class WorkerState(enum.Enum):
-    """What a worker may be given. A worker that has not yet said `connect` is not here at all.
+    """Whether a worker gets assignments. A worker that has not yet said `connect` is unknown here.
 
-    JOINING: it declared a canary and has not answered the first one. HEALTHY: everything. SUSPECT: its link is silent,
-    or its canary overdue; EJECTED: it failed where others did not; both get something only in a panic. PROBING: its
-    ejection is over, and one assignment shall show what it is worth. DRAINING: nothing more. GONE: its link is closed.
+    JOINING: it declared a canary and has not answered the first one. HEALTHY: it gets assignments. SUSPECT: its link is
+    silent, or its canary failed or is overdue. EJECTED: it failed while others did not. Both of these get assignments
+    only in a panic. PROBING: its ejection is over, and one assignment decides whether it is readmitted. DRAINING: it
+    gets nothing new. GONE: its link is closed.
     """
 
     JOINING = "joining"
@@ -42,17 +43,17 @@ class WorkerEvent(enum.Enum):
     READY = "ready"
     """It has answered its first canary, or declared none."""
     DOUBTED = "doubted"
-    """Its link has fallen silent, or a canary is overdue."""
+    """Its link is silent, or its canary failed or is overdue."""
     CLEARED = "cleared"
-    """It has been heard of again, or has answered the canary."""
+    """Its link is no longer silent, or an assignment or canary has succeeded."""
     CONDEMNED = "condemned"
-    """It has failed too much."""
+    """It has failed too often."""
     EJECTION_OVER = "ejection over"
     PROBE_SUCCEEDED = "probe succeeded"
     LEAVING = "leaving"
     """It said `disconnect`, or an operator drains it."""
     RESUMED = "resumed"
-    """An operator has undone the drain: it may go on as one that has just joined."""
+    """An operator has undone the drain: it continues as if it had just joined."""
     LOST = "lost"
 
 
@@ -81,22 +82,22 @@ TRANSITIONS: Final[dict[tuple[WorkerState, WorkerEvent], WorkerState]] = {
     (S.DRAINING, E.LEAVING): S.DRAINING,
     (S.DRAINING, E.LOST): S.GONE,
 }
-"""Every transition there is; any other event changes nothing. GONE is final: a worker that comes back is a new Worker,
-with its old Record."""
+"""All transitions; any other event changes nothing. GONE is final: a worker that reconnects is a new Worker, with its
+old Record."""
 
 TRUSTED: Final = frozenset({S.HEALTHY, S.PROBING})
-"""The states in which a worker is given work."""
+"""The states in which a worker gets assignments even if there is no panic."""
 
 SERVING: Final = frozenset({S.JOINING, S.HEALTHY, S.SUSPECT, S.EJECTED, S.PROBING})
-"""The states in which a worker counts as one that serves its commands: who waits for these waits on."""
+"""The states in which a worker serves its commands: requests for them wait instead of failing."""
 del S, E
 
 
 class Worker(Candidate):
-    """A connected worker: what it declared, what it holds, what it has done and what is thought of it.
+    """A connected worker: what it declared, its assignments, its results and its health.
 
-    `capacity` is how many assignments it may hold now; `pools` are those whose strategy reckons with it, `memberships`
-    all those that it belongs to. What a strategy sees of it is a Candidate's.
+    `capacity` is how many assignments it may hold now. `memberships` are the pools that it belongs to, `pools` those in
+    which it is eligible. Strategies see the attributes of Candidate.
     """
 
     __slots__ = (
@@ -128,7 +129,7 @@ class Worker(Candidate):
         "verdict",
     )
 
-    def __init__(  # noqa: PLR0917  what a worker is, all of it needed
+    def __init__(  # noqa: PLR0917  a worker is all of these
         self,
         worker_id: str,
         offer: Offer,
@@ -148,9 +149,9 @@ class Worker(Candidate):
         self.connected_at = connected_at
         self.state = WorkerState.JOINING
         self.reason = ""
-        """Why it is in a state other than healthy, for people."""
+        """Why it is not healthy, for people."""
         self.verdict = ""
-        """The same without a handler's own words, which may hold data of requests and are not for a log."""
+        """The same without a handler's text, which may contain data of requests and must not be logged."""
         self.record = record or Record()
         self.in_flight_count = 0
         self.assignments: dict[str, Assignment] = {}
@@ -163,16 +164,17 @@ class Worker(Candidate):
         self.learned_at = connected_at
         """See speed.py."""
         self.learn_at = ALWAYS
-        """From when on a success is told to health.py: now where it may change an opinion, else a little later."""
+        """From when on a success is reported to health.py: at once if it may change the worker's state, else a little
+        later."""
         self.canary = offer.canary
         self.canary_msg_id: str | None = None
         self.canary_due_at = connected_at
         self.canary_ended_count = 0
         """See canary.py."""
         self.is_proven = offer.canary is None
-        """It has answered a canary, or declared none."""
+        """It has succeeded at a canary, or declared none."""
         self.is_leaving = False
-        """It said `disconnect` itself: no operator can take that back."""
+        """It said `disconnect` itself: an operator cannot undo that."""
 
     # --- slots: the hot path ---
 
@@ -198,13 +200,14 @@ class Worker(Candidate):
                 pool.strategy.add(self)
 
     def reposition(self) -> None:
-        """Its weight or speed has changed; or it was picked and took nothing after all, so that its equals go first:
-        one that stayed at the head of the line would draw in, and fail, every request that it cannot be sent."""
+        """Its weight or speed has changed; or it was picked but could not take the request. In that case its equals go
+        first, because a worker that stayed first in line would attract and fail every request that it cannot be
+        sent."""
         if self.in_flight_count < self.capacity:
             for pool in self.pools:
                 pool.strategy.changed(self)
 
-    # --- what it has done ---
+    # --- its results ---
 
     @property
     def succeeded_count(self) -> int:
@@ -225,7 +228,7 @@ class Worker(Candidate):
         return succeeded_count, failed_count
 
     def move(self, event: WorkerEvent, verdict: str = "", words: str = "") -> bool:
-        """Change state by the table; `words` are a handler's. False where the event changes nothing in this state."""
+        """Change state by the table; `words` are a handler's text. False if the event changes nothing in this state."""
         state = TRANSITIONS.get((self.state, event))
         if state is None or state is self.state:
             return False

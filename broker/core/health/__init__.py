@@ -1,1 +1,1 @@
-"""What the signs of a worker say about it: whether it is trusted, doubted, ejected or on probation, and how fast."""
+"""The health of workers: whether one is trusted, suspect, ejected or being probed, and how fast it is."""

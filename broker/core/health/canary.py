@@ -1,8 +1,8 @@
-"""Does a worker consume, or does only its link live? A canary finds out: a command of its own, run every few seconds.
+"""Canaries check whether a worker still works, or only its link is alive: a command that is run every few seconds.
 
-Declared by the worker, and sent only while it shows no other sign of life: one that ends assignments consumes, and one
-whose slots are all taken may be at work. A canary takes a slot like any assignment, on the same way through the worker.
-Says what is due; the core sends it, ejection.py and the roster judge.
+The worker declares which of its commands. A canary is sent only if there is no other sign of life: a worker that ends
+assignments works, and one without a free slot may be busy. A canary takes a slot and the same way through the worker as
+any assignment. This module says when one is due; the core sends it, and health.py judges the answer.
 """
 
 from typing import Final
@@ -10,10 +10,11 @@ from typing import Final
 from ..fleet.worker import Worker
 
 CANARY_INTERVAL_S: Final = 10.0
-"""Without a result for this long, a worker is sent a canary."""
+"""After this time without a result, a worker is sent a canary."""
 
 CANARY_TIMEOUT_S: Final = 5.0
-"""A canary that has not succeeded by then is overdue: the worker is suspect; after as long again, ejected."""
+"""A canary without an answer for this long is overdue, and a healthy worker becomes suspect. If it still has not
+succeeded after the same time again, the worker is ejected."""
 
 
 class Canaries:
@@ -25,7 +26,7 @@ class Canaries:
         self.workers: dict[Worker, None] = {}
 
     def due(self, now: float) -> list[Worker]:
-        """Workers to which a canary has to be sent now."""
+        """Workers that have to be sent a canary now."""
         return [
             worker for worker in self.workers if worker.canary_due_at <= now and self._is_idle(worker, now)
         ]
@@ -39,17 +40,17 @@ class Canaries:
         ]
 
     def sent(self, worker: Worker, msg_id: str, now: float) -> None:
-        """A canary is on its way under `msg_id`."""
+        """A canary was sent, under `msg_id`."""
         worker.canary_msg_id = msg_id
         worker.canary_due_at = now + CANARY_TIMEOUT_S
 
     def answered(self, worker: Worker, now: float) -> None:
-        """It has come back."""
+        """The worker has answered its canary."""
         worker.canary_msg_id = None
         worker.canary_due_at = now + CANARY_INTERVAL_S
 
     def _is_idle(self, worker: Worker, now: float) -> bool:
-        """No canary is out, a slot is free, and nothing has ended since the last look."""
+        """No canary is unanswered, a slot is free, and nothing has ended since the last check."""
         if worker.canary_msg_id is not None or worker.in_flight_count >= worker.capacity:
             return False
         ended_count = sum(tally.ended_count for tally in worker.commands.values())

@@ -1,9 +1,9 @@
-"""When a worker has failed so much that it is given nothing for a while, and how it comes back.
+"""When a worker has failed so often that it gets no assignments for a while, and how it is readmitted.
 
-Two rules condemn: failures in a row that chance does not bring (below), and success rates far under those of its peers
-(outliers.py). Both compare it with the others that serve the same command: an error that all workers share ejects
-nobody. Sources: Finagle's failure accrual (five in a row, probation by single requests), Envoy's outlier detection
-(ejection times, share, slow start).
+Two rules judge results: too many failures in a row to be chance (below), and a success rate far below that of the peers
+(outliers.py). Both compare a worker with the others that serve the same command, so an error that all workers share
+ejects none. A failed probe ejects again, and canaries can eject (health.py). Sources: Finagle's failure accrual (five
+in a row, probation by single requests), Envoy's outlier detection (ejection times, share, slow start).
 """
 
 from math import log
@@ -14,32 +14,32 @@ from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, TRUSTED, Worker, WorkerEvent, WorkerState
 
 FAILURES_COUNT_MIN: Final = 5
-"""In a row, before a worker is looked at: Finagle's and Envoy's default."""
+"""Failures in a row before a worker is compared with its peers: Finagle's and Envoy's default."""
 
 IMPROBABILITY: Final = 20.0
-"""A streak condemns when chance would bring it once in e^20, half a billion, at the rate at which its peers fail. So
-five failures do where peers fail at 1 %, and thirty where they fail at 50 %."""
+"""A streak ejects if, at the rate at which the peers fail, its probability is at most e^-20, one in half a billion. So
+five failures suffice if peers fail at 1 %, and thirty if they fail at 50 %."""
 
 FAILURE_SHARE_MIN: Final = 0.01
-"""What peers are taken to fail at least: five in a row are then too many, and fewer never are."""
+"""The lowest share of failures that peers are assumed to have: then five in a row are too many, and fewer never are."""
 
 EJECTION_S: Final = 30.0
 EJECTION_S_MAX: Final = 300.0
-"""The first ejection, and what it grows to, by 30 s each time. Source: Envoy's base_ejection_time and
-max_ejection_time."""
+"""The length of the first ejection, and the longest; each is 30 s longer than the last. Source: Envoy's
+base_ejection_time and max_ejection_time."""
 
 FORGIVENESS_S: Final = 300.0
-"""An ejection is forgotten after this long without another."""
+"""One ejection is forgotten for each time this long without another."""
 
 SLOW_START_S: Final = 10.0
 SLOW_START_SHARE_MIN: Final = 0.1
-"""After an ejection a worker's weight grows from a tenth to the whole over this time, in a straight line. Source:
+"""After an ejection a worker's weight grows linearly from a tenth to all of it over this time. Source:
 Envoy's slow_start_config: aggression 1, min_weight_percent 10."""
 
 
 class Ejections:
-    """The workers that are ejected, and those that come back. `counts` of ejections by cause: `failures`, `outlier`,
-    `canary`, `probe`."""
+    """The workers that are ejected, and those in slow start. `counts` are those of ejections by cause: `failures`,
+    `outlier`, `canary`, `probe`."""
 
     __slots__ = ("_eased_since", "_ejected", "_roster", "counts", "readmitted_count")
 
@@ -53,7 +53,7 @@ class Ejections:
     # --- what happens to a worker -----------------------------------------------------------------------------------
 
     def failed(self, worker: Worker, command: Command, what: str, now: float) -> None:
-        """A worker is to blame for the failure of an assignment."""
+        """An assignment has failed, and its worker is to blame."""
         worker.commands[command].failed_count += 1
         worker.record.failures_count += 1
         worker.learn_at = ALWAYS
@@ -64,8 +64,8 @@ class Ejections:
             self.eject(worker, "failures", f"{count} failures in a row", now, what)
 
     def succeeded(self, worker: Worker, now: float) -> None:
-        """The first success after failures, or doubts. That of an ejected worker counts for nothing: it had the work
-        before, or in a panic, and will be probed."""
+        """A worker has succeeded for the first time after failures, or while it was suspect. The success of an ejected
+        worker does not count: it got the assignment before its ejection, or in a panic, and will be probed."""
         if worker.state is WorkerState.EJECTED:
             return
         worker.record.failures_count = 0
@@ -79,8 +79,8 @@ class Ejections:
             self._roster.move(worker, WorkerEvent.CLEARED, now)
 
     def eject(self, worker: Worker, cause: str, verdict: str, now: float, words: str = "") -> bool:
-        """Give `worker` nothing for a while; `words` are those of the last failure. False if too many are ejected
-        already."""
+        """Give `worker` nothing for a while; `words` are the text of the last failure. False if too many are already
+        ejected."""
         is_back = worker.state in (WorkerState.PROBING, WorkerState.JOINING)
         if not is_back and not may_eject(worker):
             return False
@@ -88,7 +88,7 @@ class Ejections:
         forgiven_count = int((now - record.trusted_since) / FORGIVENESS_S)
         record.ejections_count = max(0, record.ejections_count - forgiven_count) + 1
         record.trusted_since = now
-        record.failures_count = 1  # these are paid for; not none, so that its next success is noticed
+        record.failures_count = 1  # the ejection settles them; not 0, so that the next success is noticed
         worker.learn_at = ALWAYS
         record.ejected_until = now + min(EJECTION_S * record.ejections_count, EJECTION_S_MAX)
         self.counts[cause] += 1
@@ -96,10 +96,10 @@ class Ejections:
         return True
 
     def returns(self, worker: Worker, now: float) -> bool:
-        """A worker is back, and not yet given anything. True if it stays ejected: its record says that it was ejected
-        and not yet readmitted, or that it was lost once too often."""
+        """A worker is back, and has no assignments yet. True if it is ejected: according to its record it was ejected
+        and not yet readmitted, or has failed too often."""
         record = worker.record
-        if record.ejected_until:  # if that is over, the next look has it probed
+        if record.ejected_until:  # if that is over, the next check starts the probe
             self._hold(worker, "ejected before it reconnected", now)
             return True
         count = record.failures_count
@@ -108,26 +108,26 @@ class Ejections:
         return self.eject(worker, "failures", f"{count} failures in a row, lost connections among them", now)
 
     def lost(self, worker: Worker, now: float) -> None:
-        """The link of a worker broke while it held assignments that it may have run."""
+        """A worker's link broke while it held assignments that it may have run."""
         worker.record.failures_count += 1
         if worker.state is WorkerState.PROBING:
             self.eject(worker, "probe", "was lost while it was probed", now)
 
     def left(self, worker: Worker) -> None:
-        """A worker has gone, or drains."""
+        """A worker has left, or is draining."""
         self._ejected.pop(worker, None)
         if self._eased_since.pop(worker, None) is not None:
-            self._weigh(worker, 1.0)  # one that is resumed must not stay at a part of its weight for ever
+            self._weigh(worker, 1.0)  # a resumed worker must not keep a reduced weight
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
-        """End ejections that are over, and ease in those that are back."""
+        """End ejections whose time is over, and raise the weight of workers in slow start."""
         for worker in tuple(self._ejected):
             if worker.record.ejected_until <= now:
                 del self._ejected[worker]
                 self._roster.move(
-                    worker, WorkerEvent.EJECTION_OVER, now, "one assignment shall show whether it is well"
+                    worker, WorkerEvent.EJECTION_OVER, now, "one assignment decides whether it is readmitted"
                 )
         for worker, since in tuple(self._eased_since.items()):
             share = max(SLOW_START_SHARE_MIN, min(1.0, (now - since) / SLOW_START_S))
@@ -155,19 +155,19 @@ class Ejections:
 
 
 def may_eject(worker: Worker) -> bool:
-    """Whether enough others are left that serve its commands."""
+    """Whether enough other workers that serve its commands would be left."""
     return all(pool.may_eject for pool in worker.memberships if pool.routes[0].target is None)
 
 
 def is_doubling(failures_count: int) -> bool:
-    """At 5, 10, 20, 40 ... failures a worker is compared with its peers. To ask them all at every failure of a command
-    that always fails would be dear."""
+    """Whether to compare a worker with its peers: at 5, 10, 20, 40 ... failures. To compare at every failure of a
+    command that always fails would be expensive."""
     times, rest = divmod(failures_count, FAILURES_COUNT_MIN)
     return rest == 0 and times.bit_count() == 1
 
 
 def is_improbable(failures_count: int, worker: Worker, command: Command) -> bool:
-    """Whether chance would hardly bring so many failures in a row, at the rate at which the peers of `worker` fail."""
+    """Whether so many failures in a row are hardly chance, at the rate at which the peers of `worker` fail."""
     pool = command.route.pool
     assert pool is not None, "worker serves it"
     peers = [peer for peer in pool.members if peer is not worker and peer.state is WorkerState.HEALTHY]

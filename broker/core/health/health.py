@@ -1,7 +1,7 @@
-"""What is thought of each worker, and what that changes: the one place where signs of health and illness come together.
+"""Assesses the health of each worker, from all signs, and acts on it.
 
-Signs are results (ejection.py, outliers.py), a silent link, the canary (canary.py) and durations (speed.py). The roster
-keeps the states, by the table in worker.py.
+The signs are results (ejection.py, outliers.py), a silent link, the canary (canary.py) and durations (speed.py). The
+roster keeps the states, by the table in worker.py.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from .outliers import INTERVAL_S, outliers
 from .speed import LEARN_INTERVAL_S, Speeds
 
 COMPARED_COUNT_MAX: Final = 1000
-"""Workers whose rates are compared at one look, or one command's where these are more: the rest comes at the next ones,
-so that a look stays under a millisecond."""
+"""Workers whose rates are compared in one check, or all of one command if it has more; the rest follows in the next
+checks, so that a check takes less than a millisecond."""
 
 
 HELD_SHARE_MIN: Final = 0.5
-"""The part of a request's timeout that a worker must have held it, if its running out is to be the worker's failure.
-What has waited for most of its time in the broker says nothing of the worker that gets it at last."""
+"""The share of a request's timeout for which a worker must have held it, for the timeout to count as that worker's
+failure. A request that has waited in the broker for most of its time says nothing about the worker that got it."""
 
 DRAINED: Final = "drained by an operator"
 
 
 class Health:
-    """Told of every sign; asked at the core's looks."""
+    """Gets every sign as a call; `look` is the periodic check."""
 
     __slots__ = ("_compare_at", "_roster", "_uncompared", "canaries", "ejections", "speeds")
 
@@ -45,7 +45,7 @@ class Health:
     # --- what happens to a worker -----------------------------------------------------------------------------------
 
     def joined(self, worker: Worker, now: float) -> None:
-        """A worker has been taken into the roster."""
+        """A worker has been added to the roster."""
         if worker.record.is_drained:
             self._roster.move(worker, WorkerEvent.LEAVING, now, DRAINED)
         else:
@@ -57,7 +57,7 @@ class Health:
             self._enter(worker, now)
 
     def _enter(self, worker: Worker, now: float) -> None:
-        """Decide about a worker that is joining by what is remembered of it, before it is given anything."""
+        """Decide the state of a joining worker by its record, before it gets any assignment."""
         if worker.canary is not None:
             self.canaries.workers[worker] = None
         if self.ejections.returns(worker, now):
@@ -65,15 +65,15 @@ class Health:
         if worker.is_proven:
             self._roster.move(worker, WorkerEvent.READY, now)
         else:
-            worker.reason = "its first canary is not back yet"
+            worker.reason = "its first canary is not answered yet"
 
     def drained(self, worker: Worker) -> None:
-        """A worker gets nothing more, for now or until it goes. What was learned of its speed fades meanwhile."""
+        """A worker is drained, or has left. What was learned about its speed fades meanwhile."""
         self.ejections.left(worker)
         self.canaries.workers.pop(worker, None)
 
     def succeeded(self, worker: Worker, command: Command, duration_s: float, now: float) -> None:
-        """A worker has succeeded, after `duration_s`. To be told where `now` is at or after its `learn_at`."""
+        """A worker has succeeded, after `duration_s`. Call this only if `now` is at or after its `learn_at`."""
         worker.learn_at = now + LEARN_INTERVAL_S
         if worker.record.failures_count:
             self.ejections.succeeded(worker, now)
@@ -81,21 +81,21 @@ class Health:
             worker.reposition()
 
     def failed(self, worker: Worker, command: Command, code: str, words: str, now: float) -> None:
-        """A worker's handler has failed, in these words."""
+        """A worker's handler has failed, with this code and text."""
         if code in REQUESTER_CODES:
             worker.commands[command].neutral_count += 1
         else:
             self.ejections.failed(worker, command, words, now)
 
     def expired(self, request: Request, now: float) -> None:
-        """A request's time is up: its workers have failed, unless most of it had passed before they got it."""
+        """A request has timed out: its workers have failed, unless most of the time had passed before they got it."""
         held_s_min = HELD_SHARE_MIN * request.timeout_s
         for assignment in (request.assignment, request.hedge):
             if assignment is not None and now - assignment.assigned_at >= held_s_min:
                 self.ejections.failed(assignment.worker, request.command, "no answer in time", now)
 
     def lost(self, worker: Worker, unanswered: Sequence[Command], now: float) -> None:
-        """The link of a worker is gone. It may have begun a request for each of the commands `unanswered`."""
+        """A worker's link has closed. It may have started a request for each of the commands `unanswered`."""
         if unanswered:
             self.ejections.lost(worker, now)
         for command in unanswered:
@@ -104,11 +104,11 @@ class Health:
         self.speeds.forget(worker)
 
     def silent(self, worker: Worker, now: float) -> None:
-        """Nothing has come over its link for longer than should be."""
+        """Nothing has been received over its link for too long."""
         self._roster.move(worker, WorkerEvent.DOUBTED, now, "its link is silent")
 
     def heard(self, worker: Worker, now: float) -> None:
-        """Something has come after a silence."""
+        """Something has been received after a silence."""
         self._roster.move(worker, WorkerEvent.CLEARED, now)
 
     def canary_ended(self, worker: Worker, *, is_success: bool, now: float) -> None:
@@ -125,7 +125,7 @@ class Health:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def look(self, now: float) -> None:
-        """Time has passed."""
+        """The periodic check."""
         self.ejections.look(now)
         for worker in self.speeds.fade(now):
             worker.reposition()

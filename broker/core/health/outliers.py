@@ -1,7 +1,7 @@
-"""Workers whose success rate for a command is far below that of the others who serve it.
+"""Workers whose success rate for a command is far below that of the others that serve it.
 
-Source: Envoy's success-rate outlier detection, with its constants; the least gap is ours. Compares numbers; what is
-done with an outlier is ejection.py's business.
+Source: Envoy's success-rate outlier detection, with its constants; the minimum gap is ours. Only compares numbers;
+ejection.py decides what happens to an outlier.
 """
 
 from statistics import fmean, pstdev
@@ -14,21 +14,23 @@ DEVIATIONS: Final = 1.9
 """Standard deviations below the mean. Source: Envoy's success_rate_stdev_factor."""
 
 WORKERS_COUNT_MIN: Final = 5
-"""With fewer there is no mean to speak of. Source: Envoy's success_rate_minimum_hosts."""
+"""Fewer workers give no meaningful mean. Source: Envoy's success_rate_minimum_hosts."""
 
 RESULTS_COUNT_MIN: Final = 100
-"""Of one worker since the last look; with fewer its rate is chance. Source: Envoy's success_rate_request_volume."""
+"""Results of one worker since the last check; with fewer its rate is chance. Source: Envoy's
+success_rate_request_volume."""
 
 GAP_MIN: Final = 0.05
-"""Below the mean at least: where all succeed at 99.9 %, one with 99.5 % is many deviations away and no trouble."""
+"""The minimum distance below the mean: if all others succeed at 99.9 %, a worker at 99.5 % is many deviations away, but
+no problem."""
 
 INTERVAL_S: Final = 10.0
-"""Between two looks at a command. Source: Envoy's interval."""
+"""The time between two checks of a command. Source: Envoy's interval."""
 
 
 def outliers(command: Command) -> list[tuple[Worker, float, float]]:
-    """The workers that fail at `command` as others do not, each with its success rate and the mean. What is recent
-    begins anew for those that were looked at."""
+    """The workers that fail far more often at `command` than others, each with its success rate and the mean. Starts
+    counting recent results again for all workers that had enough of them."""
     pool = command.route.pool
     members = () if pool is None else pool.members
     rates: dict[Worker, float] = {}

@@ -1,10 +1,9 @@
-"""How fast a worker is, learned from how long its successes take beside what their commands usually take.
+"""How fast a worker is, learned from how long its successes take compared with the usual duration of their commands.
 
-What is learned is one number a worker, `slowness`: the mean of ln(duration / usual duration of the command), so that
-commands of different length can share it, and a heavy tail does not rule it (a logarithm grows slowly). Strategies see
-`speed`, in steps, and `latency`, unrounded. Only successes teach: whoever fails at once would look fast. Source of the
-time-weighted average: Peak EWMA (Finagle), which too forgets by the clock and not by the count. Knows no clock and no
-strategies.
+One number per worker is learned, `slowness`: the mean of ln(duration / usual duration of the command), so that commands
+of different length can share it and a heavy tail does not dominate it (a logarithm grows slowly). Strategies see
+`speed`, in steps, and `latency`, unrounded. Only successes count, because a worker that fails at once would look fast.
+Source of the time-weighted average: Peak EWMA (Finagle), which also forgets by time and not by count.
 """
 
 from math import exp, log, log2
@@ -14,33 +13,33 @@ from ..fleet.command import Command
 from ..fleet.worker import Worker
 
 GAIN: Final = 1 / 64
-"""What one success counts for beside the past. Exponential service times scatter by 1.28 around their ln; averaged over
-this many, by 0.11, a third of a step."""
+"""The weight of one success in the mean. The ln of exponential service times has a standard deviation of 1.28; averaged
+this way it is 0.11, a third of a step."""
 
 STEP: Final = log(2) / 2
-"""Speeds are powers of the square root of 2. What is learned moves a worker when it is a whole step away, three times
-what scatters, so that equals stay equal; and strategies need few buckets."""
+"""Speeds are powers of the square root of 2. A worker's speed changes if its slowness is a whole step away, three times
+the standard deviation, so that equal workers stay equal and strategies need few buckets."""
 
 STEPS_MAX: Final = 4
-"""So speed stays in [0.25, 4]: beyond a factor of 16 between two workers the slow one would hardly ever be tried."""
+"""Keeps speed in [0.25, 4]: with more than a factor of 16 between two workers the slow one would hardly be tried."""
 
 LEARN_INTERVAL_S: Final = 0.01
-"""A worker is learned from at most this often: a hundred samples a second tell enough, and cost nothing."""
+"""The time between two samples of a worker: a hundred per second are enough, and cost nothing."""
 
 HALF_LIFE_S: Final = 15.0
-"""What is held against an idle worker fades by half in this time, so that a slow one is tried again within a minute,
-and is not starved for ever."""
+"""An idle worker's slowness halves in this time, so that a slow worker is tried again within a minute instead of being
+starved forever."""
 
 TRIAL_GAIN_MAX: Final = 0.25
-"""What a success counts for at most after a long idle time: a worker that has become fast again is believed after a
-handful of trials, and one lucky trial does not call a slow one fast."""
+"""The highest weight of a success, after a long idle time: a worker that has become fast again is recognised after a
+handful of trials, but one lucky trial does not make a slow worker fast."""
 
 DURATION_S_MIN: Final = 1e-6
-"""Shorter than this nothing is measured; it keeps the logarithm finite."""
+"""Shorter durations count as this one, which keeps the logarithm finite."""
 
 
 class Speeds:
-    """The workers whose speed is not 1, whose bad or good name fades while they are idle."""
+    """Learns speeds. Keeps the workers whose speed is not 1: it fades towards 1 while they are idle."""
 
     __slots__ = ("_unusual",)
 
@@ -48,7 +47,7 @@ class Speeds:
         self._unusual: dict[Worker, None] = {}
 
     def learn(self, worker: Worker, command: Command, duration_s: float, now: float) -> bool:
-        """A success of `worker` took `duration_s`. True where its speed has changed."""
+        """A success of `worker` took `duration_s`. True if its speed has changed."""
         logarithm = log(max(duration_s, DURATION_S_MIN))
         usual = command.log_duration_s
         if usual is None:
@@ -67,7 +66,7 @@ class Speeds:
         return self._set(worker, round(worker.slowness / STEP))
 
     def fade(self, now: float) -> list[Worker]:
-        """Forgive the idle. The workers whose speed has changed."""
+        """Move idle workers towards speed 1. Returns the workers whose speed has changed."""
         changed: list[Worker] = []
         for worker in tuple(self._unusual):
             if worker.in_flight_count:
@@ -79,7 +78,7 @@ class Speeds:
         return changed
 
     def forget(self, worker: Worker) -> None:
-        """The worker has gone."""
+        """The worker has left."""
         self._unusual.pop(worker, None)
 
     def _set(self, worker: Worker, steps: int) -> bool:

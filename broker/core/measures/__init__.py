@@ -1,1 +1,1 @@
-"""What the core counts and times, for whoever reads the metrics."""
+"""What the core counts and times, for the metrics."""

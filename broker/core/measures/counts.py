@@ -1,8 +1,8 @@
-"""What has happened to calls since the broker started, as plain integers. Read by whoever shows them."""
+"""What has happened to calls since the broker started, as plain integers."""
 
 
 class Counts:
-    """Each only grows."""
+    """Counters: each only grows."""
 
     __slots__ = (
         "ended_count",
@@ -24,17 +24,17 @@ class Counts:
         self.refused: dict[str, int] = {}
         """Calls that were not admitted, by error code."""
         self.retried_count = 0
-        """Assignments made again because a lost worker may have run the first one."""
+        """Retries: requests assigned again after a worker that may have run them was lost."""
         self.reassigned_count = 0
-        """Assignments made again because the first one was never written to the worker that was lost."""
+        """Requests assigned again because they had not been written to the worker that was lost."""
         self.hedged_count = 0
-        """Second copies sent."""
+        """Hedges sent."""
         self.hedges_won_count = 0
-        """Second copies that answered first."""
+        """Hedges that were answered before the first copy."""
         self.late_responses_count = 0
-        """Responses to requests that had ended."""
+        """Responses to requests that had already ended."""
         self.unknown_assignments_count = 0
-        """Responses that named no assignment of their worker."""
+        """Responses with a msg_id that is not an assignment of their worker."""
 
     @property
     def in_flight_count(self) -> int:

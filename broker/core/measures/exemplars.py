@@ -1,7 +1,6 @@
-"""Which requests stand as examples for what a histogram counts: for each bucket a late one, by its ids.
+"""Examples of what a histogram counts: for each bucket the ids of a recent request.
 
-So that whoever sees slow requests in a graph finds one of them in traces and logs. Knows ids and durations; not how
-they are shown.
+They lead from slow requests in a graph to one of them in traces and logs.
 """
 
 from typing import Final
@@ -11,8 +10,8 @@ from ..delivery.deadlines import NEVER
 from .histogram import DURATION_BOUNDS_S
 
 EXEMPLAR_S_MIN: Final = 1.0
-"""How long one stands at least: any will do, so the hot path must not note every request. Small beside the seconds
-between two scrapes."""
+"""How long an exemplar is kept at least: any request will do, so the hot path need not store each. Short compared with
+the seconds between two scrapes."""
 
 
 class Exemplar:
@@ -28,7 +27,7 @@ class Exemplar:
 
 
 class Exemplars:
-    """`kept[i]` is that of bucket i, where there was one; from `due_at[i]` on the next takes its place."""
+    """`kept[i]` is the exemplar of bucket i, if there is one; from `due_at[i]` on, the next request replaces it."""
 
     __slots__ = ("due_at", "kept")
 
@@ -38,6 +37,6 @@ class Exemplars:
         self.due_at = [0.0 if is_wanted else NEVER] * count
 
     def keep(self, index: int, call: Call, duration_s: float, now: float) -> None:
-        """Let `call`, which has just ended, stand for bucket `index`."""
+        """Make `call`, which has just ended, the exemplar of bucket `index`."""
         self.kept[index] = Exemplar(call.request_id, call.trace, duration_s, now)
         self.due_at[index] = now + EXEMPLAR_S_MIN

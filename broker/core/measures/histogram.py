@@ -6,12 +6,12 @@ from typing import Final
 DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-"""Upper bounds of the buckets: half a millisecond, which a local echo stays under, to a minute, past which it is slow
-by any measure. The last bucket, above these, has no bound."""
+"""Upper bounds of the buckets: from half a millisecond, which a local echo stays under, to a minute, beyond which a
+request is slow by any measure. The last bucket, above these, has no bound."""
 
 
 class Histogram:
-    """`counts[i]` observations at most `DURATION_BOUNDS_S[i]` and above the bound before; `sum_s` of all seconds."""
+    """`counts[i]` counts durations up to `DURATION_BOUNDS_S[i]` and above the bound before; `sum_s` is their sum."""
 
     __slots__ = ("counts", "sum_s")
 
@@ -20,7 +20,7 @@ class Histogram:
         self.sum_s = 0.0
 
     def observe(self, duration_s: float) -> int:
-        """Count one duration, in seconds. Which bucket it falls into."""
+        """Count one duration, in seconds. Returns the index of its bucket."""
         index = bisect_left(DURATION_BOUNDS_S, duration_s)
         self.counts[index] += 1
         self.sum_s += duration_s
@@ -32,22 +32,23 @@ class Histogram:
         self.sum_s += duration_s * count
 
     def absorb(self, other: "Histogram") -> None:
-        """Count all that `other` has counted."""
+        """Add the counts of `other`."""
         for index, count in enumerate(other.counts):
             self.counts[index] += count
         self.sum_s += other.sum_s
 
     def window(self) -> "Window":
-        """What is observed from now on."""
+        """A window on the observations that follow."""
         return Window(self)
 
 
 TURN_S: Final = 10.0
-"""How long a window's turn lasts at least: a window holds this turn and the one before."""
+"""The shortest turn of a window: a window holds the current turn and the one before. A turn ends at the first read
+after that time."""
 
 
 class Window:
-    """The latest observations of a histogram. Costs nothing until it is asked."""
+    """The recent observations of a histogram. Costs nothing until it is read."""
 
     __slots__ = ("_before", "_histogram", "_long_before", "_turned_at")
 
@@ -57,8 +58,8 @@ class Window:
         self._turned_at = 0.0
 
     def percentile_s(self, percent: int, count_min: int, now: float) -> float | None:
-        """The duration that `percent` of the observations stay under, interpolated within its bucket; None where there
-        are fewer than `count_min`. Above the highest bound it is that bound."""
+        """The duration that `percent` of the observations stay under, interpolated within its bucket; at most the
+        highest bound. None if there are fewer than `count_min` observations."""
         if now >= self._turned_at + TURN_S:
             self._turned_at = now
             self._long_before, self._before = self._before, list(self._histogram.counts)

@@ -1,10 +1,10 @@
-"""One turn of the shell's event loop, as far as requests are concerned: what it took in, and how long it took.
+"""One turn of the event loop, as far as requests are concerned: which were answered in it, and how long it took.
 
-The core cannot see the time that the broker itself costs a request, for all that happens in one call happens at one
-`now`. The shell can: a turn begins with the first read and ends when all that was queued because of it has been handed
-to the operating system. So a request's time in the broker is that of two turns, the one in which its assignment was
-sent and the one in which its response came; whatever held the loop up in either is in it. What lies between the two is
-its worker's. All that share both turns share both times, so they are counted together.
+The core cannot measure the time that the broker itself adds to a request, because one call has one `now`. Its caller
+can: a turn begins with the first read and ends when everything queued because of it has been handed to the operating
+system. So a request's time in the broker is that of two turns, the one in which its assignment was sent and the one in
+which its response arrived, including any delay of the loop in either. The time between them is its worker's. Requests
+that share both turns share both times, so they are counted together.
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class Batch:
     """The assignments of one command that were sent in one turn. `answered_count` of them have been answered in the
-    turn that lasts now."""
+    current turn."""
 
     __slots__ = ("answered_count", "command", "turn")
 
@@ -26,8 +26,8 @@ class Batch:
 
 
 class Turn:
-    """`duration_s` and `ended_at` (0 while it lasts) are known once it has ended. `answered`: the batches of which a
-    worker has answered some in it."""
+    """`duration_s` and `ended_at` are 0 until it has ended. `answered`: the batches from which workers have answered
+    assignments in this turn."""
 
     __slots__ = ("answered", "duration_s", "ended_at")
 
@@ -37,13 +37,13 @@ class Turn:
         self.ended_at = 0.0
 
     def end(self, began_at: float, now: float) -> None:
-        """All that it had queued has gone out. Count where the time of those answered in it went."""
+        """Everything queued in it has been written. Count the times of the requests answered in it."""
         self.duration_s = now - began_at
         self.ended_at = now
         answered, self.answered = self.answered, []
         for batch in answered:
             count, batch.answered_count = batch.answered_count, 0
             sending, command = batch.turn, batch.command
-            # A worker that guesses a msg_id can answer before it was sent.
+            # A worker that guesses a msg_id can answer before the assignment was sent.
             command.worker_duration.observe_all(max(0.0, began_at - sending.ended_at), count)
             command.broker_duration.observe_all(sending.duration_s + self.duration_s, count)

@@ -1,1 +1,1 @@
-"""The requests that wait for a free slot: whose turn it is, and who has to go when too many wait."""
+"""The requests that wait for a free slot: which is next, and which are rejected if too many wait."""

@@ -1,10 +1,10 @@
-"""The requests that wait on one route, and who is next.
+"""The requests that wait on one route, and which is next.
 
 Priority classes with ageing: a class is worth `PRIORITY_STEP_S` seconds of waiting, so the next request is the one that
-has waited longest once its class's seconds are added. The lowest class therefore starves behind the highest for at most
-9 steps. Within a class the requesters take turns, so that one who sends a thousand does not stand before one who sends
-one (round robin as in Nagle, RFC 970). Of each requester's the oldest goes first, or the newest where there is overload
-(see overload.py). Knows no clock: a request carries the time at which it was submitted.
+has waited longest once its class's seconds are added. The lowest class is therefore held back by the highest for at
+most 9 steps. Within a class the requesters take turns, so that one that sends a thousand requests does not block one
+that sends a single request (round robin as in Nagle, RFC 970). Of each requester's requests the oldest goes first, or
+the newest during overload (see overload.py).
 """
 
 from collections import OrderedDict
@@ -17,14 +17,14 @@ from ..request import Request
 from ..requester import Requester
 
 PRIORITY_STEP_S: Final = 1.0
-"""What one priority class is worth in waiting time. Far more than a normal wait, so that classes are kept; far less
-than a normal timeout, so that the lowest class is served before it expires."""
+"""What one priority class is worth in waiting time. Far more than a normal wait, so that priorities have an effect; far
+less than a normal timeout, so that the lowest class is served before it expires."""
 
 _Turns = OrderedDict[Requester, OrderedDict[Request, None]]
 
 
 class WaitingLine:
-    """All calls but the iterators O(classes): at most ten."""
+    """All methods except the iterators are O(classes), of which there are ten."""
 
     __slots__ = ("_classes", "count")
 
@@ -33,7 +33,7 @@ class WaitingLine:
         self.count = 0
 
     def add(self, request: Request, *, is_first: bool = False) -> None:
-        """`request` waits from now on; with `is_first`, before its requester's others of its class."""
+        """Add `request`; with `is_first`, ahead of its requester's other requests of its class."""
         turns = self._classes[request.call.priority]
         if turns is None:
             turns = self._classes[request.call.priority] = OrderedDict()
@@ -46,7 +46,7 @@ class WaitingLine:
         self.count += 1
 
     def remove(self, request: Request) -> None:
-        """`request`, which waits, does so no more."""
+        """Remove `request`, which waits here."""
         turns = self._classes[request.call.priority]
         assert turns is not None
         line = turns[request.requester]
@@ -56,7 +56,7 @@ class WaitingLine:
         self.count -= 1
 
     def peek(self) -> Request | None:
-        """Whose turn it is, by the oldest request of each class; None where nobody waits."""
+        """The next request, judged by the first of each class; None if no request waits."""
         best: Request | None = None
         best_rank = 0.0
         for turns in self._classes:
@@ -69,8 +69,8 @@ class WaitingLine:
         return best
 
     def take(self, request: Request, *, is_newest: bool = False) -> Request:
-        """Serve the requester of `request`, which `peek` gave, with that request, or with its newest of that class. Its
-        next turn comes after everybody else's of the class. The request that is served."""
+        """Remove and return `request`, which `peek` gave, or with `is_newest` its requester's newest request of that
+        class. That requester's next turn comes after all others of the class."""
         turns = self._classes[request.call.priority]
         assert turns is not None
         requester = request.requester
@@ -86,13 +86,14 @@ class WaitingLine:
         return request
 
     def oldest(self) -> Iterator[Iterator[Request]]:
-        """Of each class and requester the waiting requests, oldest first. Nothing may be removed meanwhile."""
+        """For each class and requester its waiting requests, oldest first. Remove nothing while iterating."""
         for turns in self._classes:
             for line in (turns or {}).values():
                 yield iter(line)
 
     def in_order(self) -> Iterator[Request]:
-        """All that wait, as they would be served if nobody came and nobody left, oldest first: each O(log classes)."""
+        """All requests, in the order in which they would be served if none came or left and there is no overload. Each
+        costs O(log classes)."""
         queues = [_in_turns(turns) for turns in self._classes if turns]
         heads: list[tuple[float, int, Request]] = []
         for number, queue in enumerate(queues):

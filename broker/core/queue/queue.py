@@ -1,6 +1,6 @@
-"""Everything that waits for a free slot: the lines of all routes, and the bounds on them together.
+"""All requests that wait for a free slot: the lines of all routes, and the common bounds on them.
 
-Decides who is next for a worker and who has to go under overload. Does not answer anybody: the core does.
+Decides which request is next for a worker, and which ones to reject under overload; ending those is its caller's task.
 """
 
 from collections.abc import Iterable
@@ -19,16 +19,16 @@ from .overload import WAIT_SHARE_MAX
 RETRY_AFTER_S_MIN: Final = 0.1
 RETRY_AFTER_S_MAX: Final = 60.0
 RETRY_AFTER_S_UNKNOWN: Final = 1.0
-"""What `retry_after` can be: the line's length over the speed at which it moved last, within bounds that spare the
-broker and the caller; a second where the line has not moved long enough to tell."""
+"""Bounds of `retry_after`: the line's length divided by its recent speed, limited for the sake of the broker and the
+caller; one second if the line's speed is not known yet."""
 
 
 SHED_COUNT_MAX: Final = 2000
-"""Requests that go at one look, so that it stays under about 20 ms; 8,000 a second."""
+"""Requests rejected in one check, so that it takes less than about 20 ms; 8,000 per second."""
 
 
 class Queue:
-    """`count` requests and `size_bytes` of their data wait, on `routes` (those on which somebody does)."""
+    """`count` requests wait, with `size_bytes` of data; `routes` are those on which at least one waits."""
 
     __slots__ = ("_observer", "count", "routes", "settings", "shed_count", "size_bytes")
 
@@ -39,10 +39,10 @@ class Queue:
         self.size_bytes = 0
         self.routes: dict[Route, None] = {}
         self.shed_count = 0
-        """Requests that had to go because they had waited too long under overload."""
+        """Requests rejected because they had waited too long under overload."""
 
     def refusal(self, request: Request) -> Failure | None:
-        """Why there is no room for one more; None if there is."""
+        """Why there is no room for `request`; None if there is."""
         if self.count >= self.settings.queue_count_max:
             text = f"{self.settings.queue_count_max} requests wait (queue_count_max)"
         elif self.size_bytes + len(request.call.data) > self.settings.queue_size_bytes_max:
@@ -52,7 +52,7 @@ class Queue:
         return self._overloaded(request.route, text)
 
     def add(self, request: Request, now: float, *, is_first: bool = False) -> None:
-        """`request` waits from now on; with `is_first`, before its requester's others of its class."""
+        """Queue `request`; with `is_first`, ahead of its requester's other requests of its class."""
         request.route.waiting.add(request, is_first=is_first)
         self.routes[request.route] = None
         request.is_waiting = True
@@ -61,17 +61,17 @@ class Queue:
         self.size_bytes += len(request.call.data)
 
     def remove(self, request: Request, now: float) -> None:
-        """`request`, which waits, has ended."""
+        """Remove `request`, which waits, because it has ended."""
         request.route.waiting.remove(request)
         self._gone(request, now)
 
     def take_for(self, worker: Worker, now: float) -> Request | None:
-        """The next request that `worker` can take, which waits no more; None where there is none."""
+        """Remove and return the next request for `worker`; None if none waits for it."""
         head: Request | None = None
         head_rank = 0.0
         for route in self._waited_for(worker):
             request = route.waiting.peek()
-            assert request is not None, "somebody waits on each of them"
+            assert request is not None, "a request waits on each of them"
             rank = rank_of(request)
             if head is None or rank < head_rank:
                 head, head_rank = request, rank
@@ -85,7 +85,8 @@ class Queue:
         return request
 
     def overdue(self, now: float) -> list[tuple[Request, Failure]]:
-        """Look for overload. The requests that have to go, which wait until the caller ends them, and why."""
+        """Check all lines for overload. Returns the requests to reject, and why; they wait until the caller ends
+        them."""
         shed: list[tuple[Request, Failure]] = []
         for route in tuple(self.routes):
             overload = route.overload
@@ -112,7 +113,7 @@ class Queue:
         return Failure(Overloaded.code, text, retry_after_s)
 
     def _gone(self, request: Request, now: float) -> None:
-        """The line has let it go."""
+        """Update the books after `request` has left its line."""
         route = request.route
         if not route.waiting.count:
             del self.routes[route]
@@ -126,7 +127,7 @@ class Queue:
         self.size_bytes -= len(request.call.data)
 
     def _waited_for(self, worker: Worker) -> Iterable[Route]:
-        """The routes of `worker` on which somebody waits: found from whichever side is shorter."""
+        """The routes of `worker` on which requests wait, found from whichever side is shorter."""
         if len(self.routes) <= len(worker.commands):
             pools = worker.pools
             return [route for route in self.routes if route.pool in pools]
@@ -134,5 +135,5 @@ class Queue:
 
 
 def wait_share(request: Request, now: float) -> float:
-    """Which part of its timeout a request has waited, since it began to wait this time."""
+    """The share of its timeout that a request has waited, this time."""
     return (now - request.waiting_since) / request.timeout_s

@@ -16,12 +16,12 @@ PAGES = {"configuration.md": configuration_page, "log.md": log_page}
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_as_it_would_be_written_now(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == PAGES[name](), "run: make docs"
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name](), "run: make docs"
 
 
 def test_writing_them(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, [str(tmp_path)]).exit_code == 0
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {
         name: page() for name, page in PAGES.items()
     }
 
@@ -53,6 +53,8 @@ def test_nothing_is_logged_that_is_no_event() -> None:
     plain = {
         path.relative_to(ROOT).as_posix()
         for path in source_files()
-        if re.search(r"\blogger\.(debug|info|warning|error|exception|log)\(", path.read_text())
+        if re.search(
+            r"\blogger\.(debug|info|warning|error|exception|log)\(", path.read_text(encoding="utf-8")
+        )
     }
     assert plain == allowed

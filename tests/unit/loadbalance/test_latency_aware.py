@@ -5,26 +5,10 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.loadbalance.latency_aware import CHOICES_COUNT, HOT_QUANTILE, LatencyAware
-from taskferry.loadbalance.urn import Urn
 
+from tests.unit.loadbalance.beside_an_urn import BesideAnUrn
 from tests.unit.loadbalance.candidates import Worker
 from tests.unit.loadbalance.steps import STEPS, Fleet, Step
-
-
-class Twin(LatencyAware[Worker]):
-    """Keeps an urn that does all that its own does, with the same chance: what it draws is what was compared."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(random.Random(seed).random)
-        self.urn: Urn[Worker] = Urn(random.Random(seed).random)
-
-    def add(self, candidate: Worker) -> None:
-        super().add(candidate)
-        self.urn.add(candidate)
-
-    def remove(self, candidate: Worker) -> None:
-        super().remove(candidate)
-        self.urn.remove(candidate)
 
 
 def by_the_rule(drawn: list[Worker], held: list[Worker]) -> Worker | None:
@@ -41,7 +25,7 @@ def by_the_rule(drawn: list[Worker], held: list[Worker]) -> Worker | None:
 
 @given(STEPS, st.integers(0, 999), st.lists(st.sampled_from([0.2, 0.9, 1.0, 4.0]), min_size=1, max_size=9))
 def test_the_pick_is_by_the_rule(steps: list[Step], seed: int, latencies: list[float]) -> None:
-    strategy = Twin(seed)
+    strategy = BesideAnUrn(LatencyAware, seed)
     fleet = Fleet(strategy)
 
     def pick() -> Worker | None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.loadbalance.power_of_two import PowerOfTwo
-from taskferry.loadbalance.urn import Urn
 
+from tests.unit.loadbalance.beside_an_urn import BesideAnUrn
 from tests.unit.loadbalance.candidates import Worker
 from tests.unit.loadbalance.steps import STEPS, Fleet, Step
 
@@ -16,33 +16,16 @@ def load_of(worker: Worker) -> float:
     return (worker.in_flight_count + 1) / (worker.weight * worker.speed)
 
 
-class Twin(PowerOfTwo[Worker]):
-    """Keeps an urn that does all that its own does, with the same chance: what it draws is what was compared."""
-
-    def __init__(self, seed: int, choices_count: int) -> None:
-        super().__init__(random.Random(seed).random, choices_count)
-        self.urn: Urn[Worker] = Urn(random.Random(seed).random)
-        self.count = choices_count
-
-    def add(self, candidate: Worker) -> None:
-        super().add(candidate)
-        self.urn.add(candidate)
-
-    def remove(self, candidate: Worker) -> None:
-        super().remove(candidate)
-        self.urn.remove(candidate)
-
-
 @given(STEPS, st.integers(0, 999), st.integers(1, 4))
 def test_the_pick_is_the_least_loaded_of_those_drawn_and_the_first_of_its_equals(
     steps: list[Step], seed: int, choices_count: int
 ) -> None:
-    strategy = Twin(seed, choices_count)
+    strategy = BesideAnUrn(lambda chance: PowerOfTwo(chance, choices_count), seed)
     fleet = Fleet(strategy)
 
     def pick() -> Worker | None:
         picked = strategy.pick(None)
-        assert picked is min(strategy.urn.draw(strategy.count), key=load_of, default=None)
+        assert picked is min(strategy.urn.draw(choices_count), key=load_of, default=None)
         return picked
 
     for step in steps:

@@ -1,5 +1,6 @@
 """Cutting and making the common frame: the Python and the C of it do the same, and what they do is RFC 6455's."""
 
+from array import array
 from dataclasses import replace
 from types import ModuleType
 
@@ -41,6 +42,11 @@ FRAMES = st.builds(
     masked=st.sampled_from([True, True, True, False]),
     length_size=st.sampled_from([None, None, 2, 8]),
 )
+
+
+def exactly(data: bytes) -> memoryview:
+    """`data` in memory that ends with it, so that a sanitizer finds who reads on; behind bytes there is a NUL."""
+    return memoryview(array("B", list(data)))
 
 
 def is_common(frame: RawFrame, *, masked: bool, is_text: bool) -> bool:
@@ -95,7 +101,7 @@ def test_common_frames_are_cut_up_to_the_first_that_is_not(  # noqa: PLR0917  wh
         position = end
     messages = [b"kept"]
     found = twin.cut_frames(
-        memoryview(bytearray(data)) if is_view else data,
+        exactly(data) if is_view else data,
         len(before),
         TEXT,
         0x80 if masked else 0,
@@ -105,6 +111,17 @@ def test_common_frames_are_cut_up_to_the_first_that_is_not(  # noqa: PLR0917  wh
     )
     assert messages == [b"kept", *expected]
     assert found == position
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_536])
+@pytest.mark.parametrize("mask_bit", [0, 0x80])
+def test_a_frame_is_left_until_all_of_it_is_there(twin: ModuleType, size: int, mask_bit: int) -> None:
+    frame = RawFrame(Opcode.TEXT, b"x" * size, masked=bool(mask_bit)).to_bytes()
+    for end in [*range(min(20, len(frame))), len(frame) - 1]:
+        messages: list[bytes] = []
+        assert twin.cut_frames(exactly(frame[:end]), 0, TEXT, mask_bit, SIZE_BYTES_MAX, True, messages) == 0
+        assert messages == []
 
 
 @pytest.mark.parametrize("twin", TWINS)
@@ -171,7 +188,7 @@ def test_a_large_frame_is_its_pieces_unmasked(  # noqa: PLR0917  what Hypothesis
     for end in ends:
         assert large.missing_size == len(payload) - start
         piece = b"??" + masked[start:end] + (behind if end == len(masked) else b"")
-        assert large.take(memoryview(bytearray(piece)) if is_view else piece, 2) == 2 + end - start
+        assert large.take(exactly(piece) if is_view else piece, 2) == 2 + end - start
         assert large.is_ascii is payload[:end].isascii()
         start = end
     assert large.missing_size == 0

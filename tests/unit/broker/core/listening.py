@@ -1,4 +1,4 @@
-"""A listener that believes nothing: it keeps what it hears, and compares that with the core after every step."""
+"""A listener that keeps every step and compares the result with the core after each call."""
 
 from taskferry.broker.core.core import Core
 from taskferry.broker.core.request import Assignment, Request
@@ -13,25 +13,25 @@ class Known:
 
 
 class WatchfulListener:
-    """`told` is the story as lines: `r1 admitted`, `r1 to first`, `r1 to second as hedge`, `r1 not first: answered`,
+    """`story` has one line per step: `r1 admitted`, `r1 to first`, `r1 to second as hedge`, `r1 not first: answered`,
     `r1 waits`, `r1 success`."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.story: list[str] = []
         self.known: dict[Request, Known] = {}
         self.ended_count = 0
 
     def admitted(self, request: Request) -> None:
         assert request not in self.known
         self.known[request] = Known()
-        self.told.append(f"{request.call.request_id} admitted")
+        self.story.append(f"{request.call.request_id} admitted")
 
     def waits(self, request: Request) -> None:
         known = self.known[request]
         assert not known.is_waiting
         assert not known.assignments
         known.is_waiting = True
-        self.told.append(f"{request.call.request_id} waits")
+        self.story.append(f"{request.call.request_id} waits")
 
     def assigned(self, request: Request, assignment: Assignment, *, is_hedge: bool) -> None:
         known = self.known[request]
@@ -39,19 +39,19 @@ class WatchfulListener:
         known.is_waiting = False
         known.assignments.add(assignment)
         how = " as hedge" if is_hedge else ""
-        self.told.append(f"{request.call.request_id} to {assignment.worker.worker_id}{how}")
+        self.story.append(f"{request.call.request_id} to {assignment.worker.worker_id}{how}")
 
     def unassigned(self, request: Request, assignment: Assignment, outcome: str) -> None:
         self.known[request].assignments.remove(assignment)
-        self.told.append(f"{request.call.request_id} not {assignment.worker.worker_id}: {outcome}")
+        self.story.append(f"{request.call.request_id} not {assignment.worker.worker_id}: {outcome}")
 
     def ended(self, request: Request, outcome: str) -> None:
         del self.known[request]
         self.ended_count += 1
-        self.told.append(f"{request.call.request_id} {outcome}")
+        self.story.append(f"{request.call.request_id} {outcome}")
 
     def check(self, core: Core) -> None:
-        """What was told is what is."""
+        """The reported steps agree with the state of the core."""
         assert self.ended_count == core.counts.ended_count
         in_flight = {request for requester in core.requesters for request in requester.requests.values()}
         assert set(self.known) == in_flight

@@ -1,7 +1,7 @@
-"""A state machine that does to the core whatever peers, time and operators can do, in any order.
+"""A state machine that does everything to the core that peers, time and operators can do, in any order.
 
-The law it holds the core to, after every step: submitted = ended + in flight, one answer a request, no worker over its
-slots, no request run more often than it may, none answered late, and once all peers have gone nothing is left.
+After every step it checks: submitted = ended + in flight, one answer per request, no worker over its slots, no request
+run more often than allowed, none answered late, and nothing left once all peers have gone.
 """
 
 from types import ModuleType
@@ -29,7 +29,7 @@ TARGETS = (None, None, None, None, None, "v", "w", {"gpu": "yes"}, {"gpu": ["yes
 CLOCK_STEP_S = 1e-6
 
 index = st.integers(0, 9)
-"""Points at one of those that are there, whatever their number."""
+"""Selects one of the existing items, however many there are."""
 
 
 SMALL: dict[tuple[ModuleType, str], int] = {
@@ -38,7 +38,7 @@ SMALL: dict[tuple[ModuleType, str], int] = {
     (outliers, "WORKERS_COUNT_MIN"): 3,
     (hedging, "DURATIONS_COUNT_MIN"): 3,
 }
-"""Bounds that are made small, so that short walks come to them."""
+"""Bounds that are made small enough for short walks to reach."""
 
 
 def set_bounds(bounds: dict[tuple[ModuleType, str], int]) -> None:
@@ -58,7 +58,7 @@ class Submitted(NamedTuple):
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """Peers are lists; a rule points into them."""
+    """Peers are in lists; rules select from them by index."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.all_workers: list[FakeWorker] = []
         self.submitted: dict[str, Submitted] = {}
         self.certain: set[str] = set()
-        """Requests of which it was said that they certainly did not run."""
+        """Requests that were reported as certainly not run."""
         self.answers_checked_count = 0
         self.request_count = 0
 
@@ -148,7 +148,7 @@ class CoreMachine(RuleBasedStateMachine):
         what=st.sampled_from(["goes", "cancels", "repeats", "takes none"]),
     )
     def requester_is_bad(self, which: int, number: int, what: str) -> None:
-        """It goes (and another comes), cancels something, repeats a request_id, or cannot take a result."""
+        """It leaves (and another one joins), cancels a request, repeats a request_id, or cannot take a result."""
         requester = self.requesters[which % len(self.requesters)]
         in_flight = list(requester.session.requests)
         match what:
@@ -170,7 +170,7 @@ class CoreMachine(RuleBasedStateMachine):
         requester.submit("a", request_id=request_id)
         refusal = requester.answers.pop()
         assert (refusal.request_id, refusal.outcome) == (request_id, "duplicate_request_id")
-        # As if it had never been: the counts are of requests with an id of their own.
+        # Undo it: the counts are those of requests with unique ids.
         self.world.submitted.pop()
         self.world.answers.pop()
         self.world.core.counts.refused["duplicate_request_id"] -= 1
@@ -226,7 +226,8 @@ class CoreMachine(RuleBasedStateMachine):
         ),
     )
     def worker_is_bad(self, which: int, what: str) -> None:
-        """It goes, drains, reads nothing for a while, answers what it does not hold, or cannot take some data."""
+        """It leaves, drains, stops reading for a while, answers an assignment of another worker, or cannot take some
+        data."""
         worker = self._busiest(which)
         match what:
             case "is lost":
@@ -259,7 +260,7 @@ class CoreMachine(RuleBasedStateMachine):
         ),
     )
     def worker_is_doubted(self, which: int, what: str) -> None:
-        """By an operator, by its silence, or because it fails at all it is given."""
+        """An operator drains it or undoes that, its link falls silent, or it fails at everything."""
         worker = self._busiest(which)
         match what:
             case "is drained":
@@ -281,7 +282,7 @@ class CoreMachine(RuleBasedStateMachine):
     def _busiest(self, which: int) -> FakeWorker:
         return sorted(self.workers, key=lambda worker: len(worker.holds))[-1 - which % len(self.workers)]
 
-    # --- time and the end ---
+    # --- time and shutdown ---
 
     @rule(seconds=st.sampled_from([0.0005, 0.1, 0.1, 0.5, 0.5, 1.0, 3.0, 6.0, 40.0]))
     def time_passes(self, seconds: float) -> None:
@@ -301,7 +302,7 @@ class CoreMachine(RuleBasedStateMachine):
     def broker_is_reconfigured(self, strategy: str, **settings: Any) -> None:
         held = [worker.holds for worker in self.workers]
         self.world.reconfigure(strategy, **settings)
-        assert [worker.holds for worker in self.workers] == held, "what runs is left alone"
+        assert [worker.holds for worker in self.workers] == held, "running requests are left alone"
         self.look()
 
     @precondition(lambda self: self.request_count > 150)
@@ -313,22 +314,22 @@ class CoreMachine(RuleBasedStateMachine):
             assert self.world.core.counts.in_flight_count == 0
         self.look()
 
-    # --- the law ---
+    # --- what must hold ---
 
     def look(self) -> None:
-        """Every new answer is one that may have been given, and nothing ran more often than it may."""
+        """Every new answer is allowed, and no request ran more often than allowed."""
         runs = self._runs()
         answers = self.world.answers
         for answer in answers[self.answers_checked_count :]:
-            self._look_at(answer, runs)
+            self._check_answer(answer, runs)
         self.answers_checked_count = len(answers)
-        assert len({answer.request_id for answer in answers}) == len(answers), "one answer a request"
+        assert len({answer.request_id for answer in answers}) == len(answers), "one answer per request"
         for request_id, count in runs.items():
             submitted = self.submitted[request_id]
             bound = 1 + self.retries_count_max + submitted.is_hedged if submitted.is_idempotent else 1
             assert count <= bound, f"{request_id} was run {count} times"
-        assert not self.certain & runs.keys(), "said to have certainly not run"
-        self._look_at_workers()
+        assert not self.certain & runs.keys(), "reported as certainly not run"
+        self._check_workers()
         for requester in self.requesters:
             for request_id in list(requester.session.requests)[:1]:
                 assert explain(self.world.core, request_id, self.world.now)
@@ -343,7 +344,7 @@ class CoreMachine(RuleBasedStateMachine):
                     runs[delivery.request_id] = runs.get(delivery.request_id, 0) + 1
         return runs
 
-    def _look_at(self, answer: Answer, runs: dict[str, int]) -> None:
+    def _check_answer(self, answer: Answer, runs: dict[str, int]) -> None:
         submitted = self.submitted[answer.request_id]
         assert answer.at <= submitted.deadline + TICK_S + CLOCK_STEP_S
         match answer.outcome:
@@ -352,26 +353,28 @@ class CoreMachine(RuleBasedStateMachine):
             case "success":
                 assert answer.data == f'"{answer.request_id} by {answer.worker_id}"'.encode()
             case "worker_lost":
-                assert answer.request_id in runs, "what never left the broker is not lost with a worker"
+                assert answer.request_id in runs, (
+                    "a request that never left the broker is not lost with a worker"
+                )
         if answer.failure is not None and answer.failure.delivery == NOT_DELIVERED:
             self.certain.add(answer.request_id)
         if answer.outcome in REGISTRY and REGISTRY[answer.outcome].retryable:
             self.certain.add(answer.request_id)
 
-    def _look_at_workers(self) -> None:
+    def _check_workers(self) -> None:
         for worker in self.workers:
-            told = {msg_id for msg_id, _ in worker.cancels}
+            cancelled = {msg_id for msg_id, _ in worker.cancels}
             for delivery in worker.deliveries.values():
                 if delivery.request_id == CANARY:
                     continue
                 requests = self.submitted[delivery.request_id].requester.session.requests
                 if delivery.request_id not in requests:
-                    assert delivery.msg_id in told, "nobody waits, and the worker is not told"
+                    assert delivery.msg_id in cancelled, "its request has ended, but the worker got no cancel"
 
     def teardown(self) -> None:
         set_bounds(self.bounds)
         if not self.requesters:
-            return  # it never began
+            return  # it never started
         for requester in self.requesters:
             requester.leave()
         for worker in self.workers:

@@ -1,4 +1,4 @@
-"""From a requester's message to an assignment, or to the refusal that names what was wrong."""
+"""From a call to an assignment, or to a refusal that names what was wrong."""
 
 import pytest
 from taskferry.broker.core.settings import CoreSettings
@@ -23,7 +23,7 @@ def test_a_request_goes_to_a_free_worker_and_its_result_comes_back() -> None:
     assert worker.session.succeeded_count == 1
 
 
-def test_the_worker_is_told_the_deadline_as_the_seconds_that_are_left() -> None:
+def test_the_worker_receives_the_remaining_seconds() -> None:
     world = World(timeout_s=12.0)
     worker, requester = world.worker("w", concurrency=2), world.requester()
     requester.submit(timeout=3.5)
@@ -59,7 +59,7 @@ def test_a_command_that_no_worker_has_ever_served_fails_at_once() -> None:
     assert "unheard-of" not in world.core.roster.commands, "names that requesters make up must not be kept"
 
 
-def test_a_command_whose_last_worker_has_gone_fails_at_once() -> None:
+def test_a_command_whose_last_worker_has_left_fails_at_once() -> None:
     world = World()
     world.worker("w", "echo").leave()
     requester = world.requester()
@@ -86,7 +86,7 @@ def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on() -> No
     assert [answer.outcome for answer in requester.answers] == ["duplicate_request_id", "success"]
 
 
-def test_a_request_id_may_be_used_by_others_at_the_same_time() -> None:
+def test_two_requesters_may_use_the_same_request_id_at_once() -> None:
     world = World()
     workers = world.worker("v"), world.worker("w")
     requester, other = world.requester(), world.requester()
@@ -116,13 +116,13 @@ def test_requests_in_flight_on_one_connection_are_bounded(bound: int) -> None:
     refusal = requester.answer(requester.submit())
     assert refusal.outcome == "overloaded"
     assert refusal.text == f"over {bound} requests in flight on this connection (in_flight_count_max)"
-    assert other.outcome(other.submit()) is None, "the bound is each connection's own"
+    assert other.outcome(other.submit()) is None, "the bound is per connection"
     worker.succeed("r1")
     assert requester.outcome(requester.submit()) is None, "one has ended: there is room again"
 
 
 @pytest.mark.parametrize("timeout_s", [1e-20, 0.0005, 0.001])
-def test_a_worker_is_told_to_have_a_millisecond_at_least(timeout_s: float) -> None:
+def test_a_worker_gets_at_least_a_millisecond(timeout_s: float) -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     requester.submit(timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""A worker that answers pings and consumes nothing is found by its canary; one at work is left alone."""
+"""A canary finds a worker that answers pings but runs nothing; a worker that is busy gets none."""
 
 import pytest
 from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
@@ -8,7 +8,7 @@ from taskferry.protocol.messages import Result
 from tests.unit.broker.core.world import CANARY, FakeWorker, World
 
 LOOK_S = 0.3
-"""Longer than the core's looks are apart."""
+"""Longer than the core's LOOK_INTERVAL_S."""
 
 
 def world_with_canary(**hello: int) -> tuple[World, FakeWorker, FakeWorker]:
@@ -19,21 +19,21 @@ def world_with_canary(**hello: int) -> tuple[World, FakeWorker, FakeWorker]:
     return world, worker, world.worker("other")
 
 
-def test_the_first_canary_comes_before_anything_else() -> None:
+def test_a_joining_worker_gets_its_first_canary_before_any_request() -> None:
     world = World()
     requester = world.requester()
     world.worker("busy")
     requester.submit()
     waiting = requester.submit()
     worker = world.worker("w", "echo", "look", canary="look", concurrency=2)
-    assert (worker.state, worker.session.reason) == ("joining", "its first canary is not back yet")
+    assert (worker.state, worker.session.reason) == ("joining", "its first canary is not answered yet")
     assert worker.holds == [CANARY]
     ((_, delivery),) = worker.deliveries.items()
     assert (delivery.command, delivery.timeout_s) == ("look", CANARY_TIMEOUT_S)
     worker.succeed(CANARY)
     assert worker.state == "healthy"
     assert worker.holds == [waiting]
-    assert world.events.told == ["w: joining -> healthy"]
+    assert world.events.notified == ["w: joining -> healthy"]
 
 
 @pytest.mark.parametrize("what", ["fails", "is late"])
@@ -50,10 +50,10 @@ def test_a_first_canary_that_fails_ejects(what: str) -> None:
         assert worker.session.reason == "no answer to its canary for 5 s"
     assert worker.state == "ejected"
     assert world.core.health.ejections.counts["canary"] == 1
-    assert world.events.told == ["w: joining -> ejected"]
+    assert world.events.notified == ["w: joining -> ejected"]
 
 
-def test_an_idle_worker_is_asked_every_ten_seconds() -> None:
+def test_an_idle_worker_gets_a_canary_every_ten_seconds() -> None:
     world, worker, _ = world_with_canary()
     world.sleep(CANARY_INTERVAL_S - LOOK_S)
     assert worker.holds == []
@@ -67,7 +67,7 @@ def test_an_idle_worker_is_asked_every_ten_seconds() -> None:
     assert worker.canaries_count == 2
 
 
-def test_a_worker_that_ends_assignments_is_not_asked() -> None:
+def test_a_worker_that_ends_assignments_gets_no_canary() -> None:
     world, worker, _ = world_with_canary(concurrency=2)
     requester = world.requester()
     requester.submit(target="w", timeout=1000.0)
@@ -83,7 +83,7 @@ def test_a_worker_that_ends_assignments_is_not_asked() -> None:
     assert worker.canaries_count == 2
 
 
-def test_a_worker_whose_slots_are_taken_is_not_asked() -> None:
+def test_a_worker_without_a_free_slot_gets_no_canary() -> None:
     world, worker, _ = world_with_canary(concurrency=2)
     requester = world.requester()
     first = requester.submit(target="w", timeout=1000.0)
@@ -106,7 +106,7 @@ def test_a_canary_takes_a_slot() -> None:
     assert worker.holds == [waiting]
 
 
-def test_no_answer_makes_it_suspect_and_then_ejected() -> None:
+def test_a_worker_that_does_not_answer_becomes_suspect_and_then_ejected() -> None:
     world, worker, other = world_with_canary(concurrency=3)
     world.sleep(CANARY_INTERVAL_S + LOOK_S)
     world.sleep(CANARY_TIMEOUT_S - 2 * LOOK_S)
@@ -118,10 +118,10 @@ def test_no_answer_makes_it_suspect_and_then_ejected() -> None:
     assert (worker.holds, other.holds) == ([CANARY], ["r1"])
     world.sleep(CANARY_TIMEOUT_S + LOOK_S)
     assert worker.state == "ejected"
-    assert worker.canaries_count == 2, "one is out: no other is sent"
+    assert worker.canaries_count == 2, "one is unanswered: no other is sent"
 
 
-def test_a_late_answer_is_an_answer() -> None:
+def test_a_late_answer_counts() -> None:
     world, worker, _ = world_with_canary(concurrency=3)
     world.sleep(CANARY_INTERVAL_S + CANARY_TIMEOUT_S + 2 * LOOK_S)
     assert worker.state == "suspect"
@@ -156,7 +156,7 @@ def test_a_failed_canary_is_forgiven_by_a_success_of_any_kind() -> None:
 
 
 def sleep_answering(world: World, worker: FakeWorker, seconds: float) -> None:
-    """Let time pass in which `worker` answers each of its canaries within `LOOK_S`."""
+    """Let time pass; `worker` answers each of its canaries within `LOOK_S`."""
     end = world.now + seconds
     while world.now < end:
         world.sleep(LOOK_S)
@@ -164,17 +164,21 @@ def sleep_answering(world: World, worker: FakeWorker, seconds: float) -> None:
             worker.succeed(CANARY)
 
 
-def test_an_ejected_worker_that_never_answers_is_not_trusted_for_long() -> None:
+def test_an_ejected_worker_that_never_answers_is_ejected_again() -> None:
     world = World()
     worker, _ = world.worker("w", canary="echo", concurrency=2), world.worker("other")
     world.sleep(CANARY_TIMEOUT_S + EJECTION_S + CANARY_TIMEOUT_S + 2 * LOOK_S)
-    assert world.events.told == ["w: joining -> ejected", "w: ejected -> probing", "w: probing -> ejected"]
+    assert world.events.notified == [
+        "w: joining -> ejected",
+        "w: ejected -> probing",
+        "w: probing -> ejected",
+    ]
     assert world.core.health.ejections.counts["probe"] == 1
     world.sleep(100.0)
     assert worker.canaries_count == 1
 
 
-def test_a_canary_that_comes_back_while_it_is_ejected_does_not_spare_it_the_rest() -> None:
+def test_a_canary_answered_during_an_ejection_does_not_shorten_it() -> None:
     world = World()
     worker, _ = world.worker("w", canary="echo"), world.worker("other")
     world.sleep(CANARY_TIMEOUT_S + LOOK_S)
@@ -184,7 +188,7 @@ def test_a_canary_that_comes_back_while_it_is_ejected_does_not_spare_it_the_rest
     assert worker.state == "ejected"
 
 
-def test_a_canary_is_a_probe_where_there_is_no_work() -> None:
+def test_a_canary_serves_as_the_probe_if_no_request_waits() -> None:
     world, worker, _ = world_with_canary()
     world.eject(worker)
     sleep_answering(world, worker, EJECTION_S - 2 * LOOK_S)
@@ -194,17 +198,17 @@ def test_a_canary_is_a_probe_where_there_is_no_work() -> None:
     assert world.core.health.ejections.readmitted_count == 1
 
 
-def test_a_worker_that_goes_with_its_canary_out_takes_it_along() -> None:
+def test_a_worker_may_leave_with_an_unanswered_canary() -> None:
     world, worker, _ = world_with_canary()
     world.sleep(CANARY_INTERVAL_S + LOOK_S)
     assert worker.holds == [CANARY]
     worker.leave()
     world.sleep(100.0)
-    assert worker.session.record.is_clean, "nothing of anybody's was lost"
+    assert worker.session.record.is_clean, "no request was lost"
     assert world.worker("w").state == "healthy"
 
 
-def test_the_same_worker_reconnects_with_its_canary_out() -> None:
+def test_the_same_worker_reconnects_with_an_unanswered_canary() -> None:
     world = World()
     world.worker("w", instance="one", canary="echo")
     back = world.worker("w", instance="one", canary="echo")
@@ -222,7 +226,7 @@ def test_a_canary_can_be_answered_once() -> None:
     assert world.core.counts.unknown_assignments_count == 1
 
 
-def test_a_joining_worker_keeps_those_waiting_who_have_nobody_else() -> None:
+def test_requests_wait_if_their_only_worker_is_joining() -> None:
     world = World()
     worker, requester = world.worker("w", canary="echo", concurrency=2), world.requester()
     waiting = requester.submit()
@@ -233,7 +237,7 @@ def test_a_joining_worker_keeps_those_waiting_who_have_nobody_else() -> None:
 
 
 @pytest.mark.parametrize("goes", ["drain", "leave", "drain_by_operator"])
-def test_a_joining_worker_may_go(goes: str) -> None:
+def test_a_joining_worker_may_leave(goes: str) -> None:
     world = World()
     worker, requester = world.worker("w", canary="echo"), world.requester()
     waiting = requester.submit()

@@ -23,7 +23,7 @@ def test_each_outcome_is_counted_under_its_command() -> None:
     assert world.core.counts.submitted_count == world.core.counts.ended_count == 8
 
 
-def test_who_waits_is_counted_under_its_command_whatever_its_target() -> None:
+def test_waiting_requests_count_under_their_command_whatever_their_target() -> None:
     world = World()
     world.worker("w", "a", "b")
     requester = world.requester()
@@ -47,7 +47,7 @@ def test_a_duration_is_counted_in_the_bucket_whose_bound_it_does_not_exceed(
     assert histogram.sum_s == duration_s
 
 
-def test_the_bounds_of_the_buckets_rise() -> None:
+def test_the_bounds_of_the_buckets_increase() -> None:
     assert list(DURATION_BOUNDS_S) == sorted(set(DURATION_BOUNDS_S))
 
 
@@ -62,7 +62,7 @@ def test_durations_run_from_admission_to_outcome() -> None:
     assert world.core.roster.commands["echo"].duration.sum_s == pytest.approx(0.5 + 0.75)
 
 
-def test_books_that_do_not_balance_are_found() -> None:
+def test_books_that_do_not_balance_are_detected() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     requester.submit()

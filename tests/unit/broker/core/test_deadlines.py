@@ -1,4 +1,4 @@
-"""Deadlines: never early, at most one tick late, wherever the request is; and the wheel that watches over them."""
+"""Deadlines are never early and at most one tick late, wherever the request is; and the timing wheel."""
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,10 @@ from taskferry.broker.core.requester import Requester
 from tests.unit.broker.core.world import START_S, World
 
 CLOCK_STEP_S = 1e-9
-"""What a monotonic clock cannot tell apart counts as the same instant."""
+"""Times closer than this count as the same instant."""
 
 
-def test_a_timeout_answers_the_requester_cancels_at_the_worker_and_keeps_the_slot() -> None:
+def test_a_timeout_answers_the_requester_cancels_the_assignment_and_keeps_the_slot() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     request_id = requester.submit(timeout=2.0)
@@ -30,7 +30,7 @@ def test_a_timeout_answers_the_requester_cancels_at_the_worker_and_keeps_the_slo
     assert worker.cancels == [(msg_id, "timeout")]
     assert worker.session.in_flight_count == 1
     assert requester.outcome(waiting) is None
-    assert waiting not in worker.holds, "the slot is not free before the worker says so"
+    assert waiting not in worker.holds, "the slot is not free until the worker reports its end"
 
 
 def test_a_late_response_is_discarded_counted_and_frees_the_slot() -> None:
@@ -46,7 +46,7 @@ def test_a_late_response_is_discarded_counted_and_frees_the_slot() -> None:
     assert worker.session.succeeded_count == 0
 
 
-def test_a_request_that_waits_expires_too() -> None:
+def test_a_waiting_request_expires_too() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     requester.submit()
@@ -63,14 +63,14 @@ def test_expired_work_is_dropped_before_it_is_assigned() -> None:
     worker, requester = world.worker(), world.requester()
     first = requester.submit()
     waiting, other = requester.submit(timeout=1.0), requester.submit()
-    world.now += 1.0  # the timer has not gone off yet
+    world.now += 1.0  # the timer has not fired yet
     worker.succeed(first)
     assert requester.outcome(waiting) == "timeout"
     assert worker.holds == [other]
     assert [delivery.request_id for delivery in worker.delivered] == [first, other]
 
 
-def test_many_that_expire_together_all_end() -> None:
+def test_many_requests_that_expire_together_all_end() -> None:
     world = World()
     worker, requester = world.worker("w", concurrency=50), world.requester()
     for number in range(100):
@@ -83,7 +83,7 @@ def test_many_that_expire_together_all_end() -> None:
     assert world.core.deadlines.next_at == NEVER
 
 
-def test_advancing_where_nothing_is_due_ends_nothing() -> None:
+def test_advance_ends_nothing_if_nothing_is_due() -> None:
     world = World()
     world.worker()
     requester = world.requester()
@@ -117,12 +117,12 @@ def test_no_request_ends_early_and_none_more_than_a_tick_late(
 
 def make_request(deadline: float) -> Request:
     command = Command("echo", "least_loaded")
-    requester = Requester(None, "anonymous")  # type: ignore[arg-type]  # the wheel speaks to nobody
+    requester = Requester(None, "anonymous")  # type: ignore[arg-type]  # the wheel does not use the port
     call = Call("r", "echo", Raw(b"{}"))
     return Request(call, command, command.route, requester, START_S, deadline - START_S, deadline)
 
 
-def test_an_empty_wheel_never_wakes_anybody() -> None:
+def test_an_empty_wheel_is_never_due() -> None:
     deadlines = Deadlines()
     assert deadlines.next_at == NEVER
     assert deadlines.is_empty
@@ -130,7 +130,7 @@ def test_an_empty_wheel_never_wakes_anybody() -> None:
     assert deadlines.next_at == NEVER
 
 
-def test_what_outlives_the_first_look_is_put_on_the_wheel_and_the_rest_leaves_nothing_there() -> None:
+def test_only_requests_that_outlive_the_first_check_are_put_on_the_wheel() -> None:
     deadlines = Deadlines()
     deadlines.due(START_S)
     short, long, ended = (make_request(START_S + after_s) for after_s in (0.1, 30, 30))
@@ -141,7 +141,7 @@ def test_what_outlives_the_first_look_is_put_on_the_wheel_and_the_rest_leaves_no
     assert deadlines.due(START_S + 0.12) == [short]
     deadlines.remove(short)
     assert deadlines.due(START_S + 0.12) == []
-    assert deadlines.next_at == START_S + YOUNG_S, "the look at what is still young"
+    assert deadlines.next_at == START_S + YOUNG_S, "the check of young requests"
     assert deadlines.due(START_S + YOUNG_S) == []
     assert deadlines.next_at == pytest.approx(START_S + 30, abs=TICK_S)
     deadlines.remove(long)

@@ -1,4 +1,4 @@
-"""What a failure says beside its code: whether the command can have run, how long it waited, when to come again."""
+"""What a failure contains besides its code: whether the command may have run, how long it waited, when to retry."""
 
 import pytest
 from taskferry.broker.core.delivery.failures import RETRY_AFTER_S
@@ -13,7 +13,7 @@ NOT = "not_delivered"
 
 
 def failure_of(requester: FakeRequester, request_id: str) -> Failure:
-    """What a requester was told. What may have run is never under a code that says it certainly did not."""
+    """The failure that a requester received. One that may have run never has a code that promises it did not."""
     failure = requester.answer(request_id).failure
     assert failure is not None
     if failure.delivery == MAY:
@@ -21,12 +21,12 @@ def failure_of(requester: FakeRequester, request_id: str) -> Failure:
     return failure
 
 
-def told(requester: FakeRequester, request_id: str) -> tuple[str, str | None]:
+def code_and_delivery(requester: FakeRequester, request_id: str) -> tuple[str, str | None]:
     failure = failure_of(requester, request_id)
     return failure.code, failure.delivery
 
 
-def test_what_nobody_serves_was_not_delivered() -> None:
+def test_a_request_without_workers_was_not_delivered() -> None:
     world = World()
     world.worker("w", "served").leave()
     requester = world.requester()
@@ -36,7 +36,7 @@ def test_what_nobody_serves_was_not_delivered() -> None:
         assert failure.retry_after_s is None
 
 
-def test_what_a_worker_has_may_have_run_whatever_ends_it() -> None:
+def test_an_assigned_request_may_have_run_whatever_ends_it() -> None:
     world = World()
     worker, requester = world.worker("w", concurrency=5), world.requester()
     late, cancelled, lost = requester.submit(timeout=1.0), requester.submit(), requester.submit()
@@ -46,7 +46,7 @@ def test_what_a_worker_has_may_have_run_whatever_ends_it() -> None:
     last = world.worker("last")
     stopped = requester.submit()
     world.stop()
-    assert [told(requester, request_id) for request_id in (late, cancelled, lost, stopped)] == [
+    assert [code_and_delivery(requester, request_id) for request_id in (late, cancelled, lost, stopped)] == [
         ("timeout", MAY),
         ("cancelled", MAY),
         ("worker_lost", MAY),
@@ -55,7 +55,7 @@ def test_what_a_worker_has_may_have_run_whatever_ends_it() -> None:
     assert last.cancels
 
 
-def test_what_waits_was_not_delivered_whatever_ends_it() -> None:
+def test_a_waiting_request_was_not_delivered_whatever_ends_it() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     running = requester.submit()
@@ -68,7 +68,9 @@ def test_what_waits_was_not_delivered_whatever_ends_it() -> None:
     requester.submit()
     stopped = requester.submit()
     world.stop()
-    assert [told(requester, request_id) for request_id in (late, cancelled, stranded, stopped)] == [
+    assert [
+        code_and_delivery(requester, request_id) for request_id in (late, cancelled, stranded, stopped)
+    ] == [
         ("timeout", NOT),
         ("cancelled", NOT),
         ("no_available_workers", NOT),
@@ -77,8 +79,8 @@ def test_what_waits_was_not_delivered_whatever_ends_it() -> None:
 
 
 @pytest.mark.parametrize("end", ["timeout", "cancelled", "broker_stopped"])
-def test_what_a_link_still_holds_may_yet_run(end: str) -> None:
-    # Nothing takes it back: once the worker reads again it gets the assignment, and the cancel after it.
+def test_an_assignment_still_held_by_the_link_may_have_run(end: str) -> None:
+    # It cannot be withdrawn: once the worker reads again, it gets the assignment and then the cancel.
     world = World()
     worker, requester = world.worker("w", is_stuck=True), world.requester()
     request_id = requester.submit(timeout=1.0)
@@ -87,22 +89,22 @@ def test_what_a_link_still_holds_may_yet_run(end: str) -> None:
     elif end == "broker_stopped":
         world.stop()
     world.sleep(1.1)
-    assert told(requester, request_id) == (end, MAY)
+    assert code_and_delivery(requester, request_id) == (end, MAY)
     assert worker.holds == [request_id]
 
 
-def test_what_was_lost_before_it_left_was_not_delivered() -> None:
+def test_an_assignment_lost_before_it_was_written_was_not_delivered() -> None:
     world = World()
     worker, requester = world.worker("w", is_stuck=True), world.requester()
     alone = requester.submit()
     worker.leave()
-    assert told(requester, alone) == ("no_available_workers", NOT)
+    assert code_and_delivery(requester, alone) == ("no_available_workers", NOT)
     stuck, busy = world.worker("stuck", is_stuck=True), world.worker("busy")
     busy_with, waits = requester.submit(target="busy"), requester.submit(timeout=1.0)
     assert stuck.holds == [waits]
     stuck.leave()
     world.sleep(1.1)
-    assert told(requester, waits) == ("timeout", NOT)
+    assert code_and_delivery(requester, waits) == ("timeout", NOT)
     busy.succeed(busy_with)
 
 
@@ -116,7 +118,7 @@ def test_what_was_lost_before_it_left_was_not_delivered() -> None:
         ("refuse", "not_representable"),
     ],
 )
-def test_what_one_worker_may_have_run_stays_so_while_it_waits_for_another(end: str, code: str) -> None:
+def test_a_request_that_may_have_run_stays_so_while_it_waits_for_another_worker(end: str, code: str) -> None:
     world = World("round_robin")
     worker, busy, requester = world.worker("w"), world.worker("busy"), world.requester()
     lost, running = requester.submit(idempotent=True, timeout=1.0), requester.submit()
@@ -134,10 +136,10 @@ def test_what_one_worker_may_have_run_stays_so_while_it_waits_for_another(end: s
         case "refuse":
             busy.refuses = NotRepresentable("data: too odd")
             busy.succeed(running)
-    assert told(requester, lost) == (code, MAY)
+    assert code_and_delivery(requester, lost) == (code, MAY)
 
 
-def test_what_two_workers_had_may_have_run_though_the_second_never_got_it() -> None:
+def test_a_retry_that_was_never_written_does_not_hide_the_first_delivery() -> None:
     world = World("round_robin")
     worker, stuck = world.worker("w"), world.worker("stuck", is_stuck=True)
     requester = world.requester()
@@ -145,10 +147,10 @@ def test_what_two_workers_had_may_have_run_though_the_second_never_got_it() -> N
     worker.leave()
     assert stuck.holds == [request_id]
     stuck.leave()
-    assert told(requester, request_id) == ("worker_lost", MAY)
+    assert code_and_delivery(requester, request_id) == ("worker_lost", MAY)
 
 
-def test_an_answer_of_the_handler_says_nothing_of_delivery() -> None:
+def test_a_failure_of_the_handler_has_no_delivery() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     for code in (None, "own_code", "bad_request", "unknown_command"):
@@ -158,19 +160,19 @@ def test_an_answer_of_the_handler_says_nothing_of_delivery() -> None:
         assert (failure.delivery, failure.queue_wait_s) == (None, 0.0)
 
 
-def test_data_that_cannot_be_carried_was_not_delivered_and_a_result_that_cannot_has_run() -> None:
+def test_uncarriable_data_was_not_delivered_and_an_uncarriable_result_may_have_run() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     worker.refuses = NotRepresentable("data: too odd")
-    assert told(requester, requester.submit()) == ("not_representable", NOT)
+    assert code_and_delivery(requester, requester.submit()) == ("not_representable", NOT)
     worker.refuses = None
     requester.refuses = TooLarge("result: too long")
     request_id = requester.submit()
     worker.succeed(request_id)
-    assert told(requester, request_id) == ("too_large", MAY)
+    assert code_and_delivery(requester, request_id) == ("too_large", MAY)
 
 
-def test_the_wait_is_told_as_the_sum_of_all_waits() -> None:
+def test_queue_wait_is_the_sum_of_all_waits() -> None:
     world = World("round_robin")
     worker, busy, requester = world.worker("w"), world.worker("busy"), world.requester()
     running = [requester.submit(), requester.submit()]
@@ -186,7 +188,7 @@ def test_the_wait_is_told_as_the_sum_of_all_waits() -> None:
     busy.succeed(running[1])
 
 
-def test_a_failure_of_the_handler_tells_the_wait_too() -> None:
+def test_a_failure_of_the_handler_has_the_queue_wait_too() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     requester.submit()
@@ -209,7 +211,7 @@ def test_a_failure_of_the_handler_tells_the_wait_too() -> None:
         (2 / 60.1, RETRY_AFTER_S_MAX),
     ],
 )
-def test_a_full_queue_says_when_it_will_have_moved(served_per_s: float, expected: float) -> None:
+def test_a_full_queue_says_when_to_retry(served_per_s: float, expected: float) -> None:
     world = World(queue_count_max=2)
     world.worker()
     requester = world.requester()
@@ -221,7 +223,7 @@ def test_a_full_queue_says_when_it_will_have_moved(served_per_s: float, expected
     assert failure.retry_after_s == pytest.approx(expected)
 
 
-def test_a_connection_with_too_much_in_flight_is_told_when_to_come_again() -> None:
+def test_a_connection_with_too_much_in_flight_is_refused_with_a_time_to_retry() -> None:
     world = World(in_flight_count_max=1)
     world.worker(concurrency=5)
     requester = world.requester()

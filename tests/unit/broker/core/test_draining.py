@@ -1,4 +1,4 @@
-"""A worker is drained by an operator: nothing more, until it is undone, whatever becomes of its connection."""
+"""A worker drained by an operator gets nothing until the drain is undone, even after it reconnects."""
 
 import pytest
 from taskferry.broker.core.health.ejection import EJECTION_S
@@ -22,7 +22,7 @@ def test_a_drained_worker_finishes_what_it_has_and_gets_nothing_more() -> None:
     assert requester.outcome(third) is None
 
 
-def test_undone_it_takes_what_waits_at_once() -> None:
+def test_after_the_undo_it_takes_waiting_requests_at_once() -> None:
     world = World()
     worker, other, requester = world.worker("w", concurrency=2), world.worker("other"), world.requester()
     worker.drain_by_operator()
@@ -34,7 +34,7 @@ def test_undone_it_takes_what_waits_at_once() -> None:
     assert worker.holds == ["r2", "r3"]
 
 
-def test_who_waits_for_it_alone_is_told_at_once() -> None:
+def test_requests_that_wait_only_for_it_fail_at_once() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     running, waiting = requester.submit(), requester.submit()
@@ -44,7 +44,7 @@ def test_who_waits_for_it_alone_is_told_at_once() -> None:
     worker.succeed(running)
 
 
-def test_it_is_drained_still_when_it_reconnects() -> None:
+def test_it_is_still_drained_after_it_reconnects() -> None:
     world = World()
     worker = world.worker("w")
     worker.drain_by_operator()
@@ -58,11 +58,11 @@ def test_it_is_drained_still_when_it_reconnects() -> None:
     again.resume_by_operator()
     assert again.state == "healthy"
     again.leave()
-    assert world.worker("w").state == "healthy", "undone is undone"
+    assert world.worker("w").state == "healthy", "the undo is remembered"
 
 
 @pytest.mark.parametrize("is_alone", [True, False])
-def test_what_a_drained_worker_held_when_it_reconnects_is_not_left_waiting(is_alone: bool) -> None:
+def test_a_request_held_by_a_drained_worker_that_reconnects_is_not_left_waiting(is_alone: bool) -> None:
     world = World()
     worker, requester = world.worker("w", instance="one", concurrency=2), world.requester()
     retried = requester.submit(idempotent=True)
@@ -80,18 +80,18 @@ def test_what_a_drained_worker_held_when_it_reconnects_is_not_left_waiting(is_al
     assert [requester.outcome(request_id) for request_id in (retried, unwritten)] == expected
 
 
-def test_what_the_worker_said_itself_cannot_be_undone() -> None:
+def test_a_disconnect_cannot_be_undone() -> None:
     world = World()
     worker = world.worker("w")
     worker.drain()
     worker.resume_by_operator()
     assert (worker.state, worker.session.reason) == ("draining", "it said disconnect")
     worker.leave()
-    assert world.worker("w").state == "healthy", "its next connection is another matter"
+    assert world.worker("w").state == "healthy", "its next connection is not drained"
 
 
 @pytest.mark.parametrize("first", ["worker", "operator"])
-def test_drained_twice_it_stays_drained_after_one_undoing(first: str) -> None:
+def test_a_worker_drained_in_both_ways_stays_drained_after_an_undo(first: str) -> None:
     world = World()
     worker = world.worker("w")
     if first == "worker":
@@ -104,7 +104,7 @@ def test_drained_twice_it_stays_drained_after_one_undoing(first: str) -> None:
     assert worker.state == "draining"
 
 
-def test_undoing_what_was_not_done_changes_nothing() -> None:
+def test_undoing_a_drain_that_was_not_requested_changes_nothing() -> None:
     world = World()
     worker, other = world.worker("w"), world.worker("other")
     other.fall_silent()
@@ -128,13 +128,13 @@ def test_a_drained_worker_stays_ejected() -> None:
     world.sleep(EJECTION_S)
     worker.resume_by_operator()
     world.sleep(LOOK_S)
-    assert worker.state == "probing", "it has yet to show that it is well"
+    assert worker.state == "probing", "it still needs its probe"
     worker.succeed(world.requester().submit(target="w"))
     assert worker.state == "healthy"
     assert sum(world.core.health.ejections.counts.values()) == 1
 
 
-def test_a_suspect_worker_that_is_drained_and_resumed_is_asked_again() -> None:
+def test_a_suspect_worker_that_is_drained_and_resumed_gets_requests_again() -> None:
     world = World()
     worker, _ = world.worker("w"), world.worker("other")
     worker.fall_silent()
@@ -155,7 +155,7 @@ def test_a_drained_worker_is_sent_no_canary() -> None:
     assert worker.holds == [CANARY]
 
 
-def test_a_canary_that_is_out_while_it_is_drained_counts_when_it_is_resumed() -> None:
+def test_an_unanswered_canary_of_a_drained_worker_counts_after_it_is_resumed() -> None:
     world = World()
     worker, other = world.worker("w", canary="echo"), world.worker("other")
     worker.drain_by_operator()
@@ -167,7 +167,7 @@ def test_a_canary_that_is_out_while_it_is_drained_counts_when_it_is_resumed() ->
     assert (worker.state, other.state) == ("ejected", "healthy")
 
 
-def test_one_that_was_well_before_it_was_drained_is_so_again_at_once() -> None:
+def test_a_worker_that_was_healthy_before_its_drain_is_healthy_at_once() -> None:
     world = World()
     worker = world.worker("w", canary="echo")
     worker.succeed(CANARY)
@@ -176,7 +176,7 @@ def test_one_that_was_well_before_it_was_drained_is_so_again_at_once() -> None:
     assert worker.state == "healthy"
 
 
-def test_a_canary_answered_while_it_is_drained_is_an_answer() -> None:
+def test_a_canary_answered_while_drained_counts() -> None:
     world = World()
     worker = world.worker("w", canary="echo")
     worker.drain_by_operator()
@@ -187,7 +187,7 @@ def test_a_canary_answered_while_it_is_drained_is_an_answer() -> None:
     assert worker.state == "healthy"
 
 
-def test_a_drained_worker_with_a_canary_that_reconnects_is_sent_none() -> None:
+def test_a_drained_worker_that_reconnects_is_sent_no_canary() -> None:
     world = World()
     worker = world.worker("w", canary="echo")
     worker.drain_by_operator()
@@ -200,7 +200,7 @@ def test_a_drained_worker_with_a_canary_that_reconnects_is_sent_none() -> None:
     world.check()
 
 
-def test_what_was_learned_of_its_speed_is_kept_and_fades() -> None:
+def test_its_learned_speed_is_kept_and_fades() -> None:
     world = World()
     worker, other, requester = world.worker("w"), world.worker("other"), world.requester()
     for _ in range(100):

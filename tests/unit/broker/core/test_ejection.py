@@ -1,5 +1,4 @@
-"""A worker that fails where others do not is given nothing for a while, and comes back through one probe and a slow
-start."""
+"""A worker that fails while others do not gets nothing for a while, and is readmitted by one probe and a slow start."""
 
 import pytest
 from taskferry.broker.core.fleet.tally import RECENT_COUNT_MIN
@@ -15,7 +14,7 @@ from taskferry.broker.core.health.health import HELD_SHARE_MIN
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
 LOOK_S = 0.3
-"""Longer than the core's looks are apart."""
+"""Longer than the core's LOOK_INTERVAL_S."""
 
 
 def fail_once(requester: FakeRequester, worker: FakeWorker, code: str | None = None) -> None:
@@ -32,7 +31,7 @@ def world_of(count: int, concurrency: int = 2) -> tuple[World, list[FakeWorker],
     return world, workers, world.requester()
 
 
-# --- out ---
+# --- ejections ---
 
 
 def test_five_failures_in_a_row_eject_and_four_do_not() -> None:
@@ -44,7 +43,7 @@ def test_five_failures_in_a_row_eject_and_four_do_not() -> None:
     fail_once(requester, worker)
     assert worker.state == "ejected"
     assert worker.session.reason == "5 failures in a row: broken"
-    assert world.events.told == ["w0: healthy -> ejected"]
+    assert world.events.notified == ["w0: healthy -> ejected"]
     assert world.core.health.ejections.counts["failures"] == 1
     for _ in range(3):
         requester.submit()
@@ -52,7 +51,7 @@ def test_five_failures_in_a_row_eject_and_four_do_not() -> None:
     assert world.core.queue.count == 1
 
 
-def test_a_success_between_them_begins_the_count_anew() -> None:
+def test_a_success_resets_the_count() -> None:
     _, (worker, _), requester = world_of(2)
     for _ in range(3):
         for _ in range(4):
@@ -70,7 +69,7 @@ def test_failures_of_all_its_commands_count_together() -> None:
 
 
 @pytest.mark.parametrize("code", ["bad_request", "too_large", "cancelled", "not_representable"])
-def test_failures_that_the_requester_is_to_blame_for_do_not_count(code: str) -> None:
+def test_failures_caused_by_the_requester_do_not_count(code: str) -> None:
     _, (worker, _), requester = world_of(2)
     for _ in range(20):
         fail_once(requester, worker, code)
@@ -78,7 +77,7 @@ def test_failures_that_the_requester_is_to_blame_for_do_not_count(code: str) -> 
     assert worker.session.failed_count == 20
 
 
-def test_answers_that_do_not_come_count() -> None:
+def test_timeouts_count() -> None:
     world, (worker, _), requester = world_of(2, concurrency=5)
     for _ in range(5):
         requester.submit(target="w0", timeout=1.0)
@@ -90,7 +89,7 @@ def test_answers_that_do_not_come_count() -> None:
 @pytest.mark.parametrize(
     ("waited_s", "failed_count"), [(10 * (1 - HELD_SHARE_MIN), 1), (10 * (1 - HELD_SHARE_MIN) + 0.1, 0)]
 )
-def test_who_got_it_when_most_of_its_time_had_passed_is_not_to_blame(
+def test_a_worker_that_got_a_request_late_is_not_to_blame_for_its_timeout(
     waited_s: float, failed_count: int
 ) -> None:
     world = World()
@@ -105,7 +104,7 @@ def test_who_got_it_when_most_of_its_time_had_passed_is_not_to_blame(
     assert worker.session.failed_count == failed_count
 
 
-def test_a_worker_alone_is_never_ejected() -> None:
+def test_the_only_worker_is_never_ejected() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     for _ in range(50):
@@ -113,7 +112,7 @@ def test_a_worker_alone_is_never_ejected() -> None:
     assert worker.state == "healthy"
 
 
-def test_an_error_that_all_share_ejects_nobody() -> None:
+def test_an_error_that_all_workers_share_ejects_none() -> None:
     world = World("round_robin")
     workers = [world.worker(f"w{number}") for number in range(4)]
     requester = world.requester()
@@ -141,7 +140,7 @@ def test_the_more_its_peers_fail_the_longer_a_streak_must_be(peer_fails: float, 
 @pytest.mark.parametrize(
     ("recent_count", "state"), [(RECENT_COUNT_MIN - 1, "healthy"), (RECENT_COUNT_MIN, "ejected")]
 )
-def test_what_its_peers_did_lately_counts_where_it_is_enough(recent_count: int, state: str) -> None:
+def test_recent_results_of_peers_count_if_there_are_enough(recent_count: int, state: str) -> None:
     world, (worker, peer), requester = world_of(2)
     tally = peer.session.commands[world.core.roster.commands["echo"]]
     tally.failed_count = 1000
@@ -152,7 +151,7 @@ def test_what_its_peers_did_lately_counts_where_it_is_enough(recent_count: int, 
     assert worker.state == state
 
 
-def test_one_that_is_probed_is_no_measure_for_others() -> None:
+def test_a_worker_in_probation_is_not_compared_with() -> None:
     world, (first, second, _), _ = world_of(3)
     world.eject(first)
     world.sleep(EJECTION_S + LOOK_S)
@@ -160,12 +159,12 @@ def test_one_that_is_probed_is_no_measure_for_others() -> None:
     world.eject(second)
 
 
-def test_a_streak_is_looked_at_only_when_it_has_doubled() -> None:
+def test_a_streak_is_judged_only_when_it_has_doubled() -> None:
     assert [count for count in range(200) if is_doubling(count)] == [5, 10, 20, 40, 80, 160]
 
 
 @pytest.mark.parametrize(("count", "bound"), [(2, 1), (3, 1), (6, 1), (7, 2), (10, 3), (11, 3)])
-def test_at_most_three_in_ten_are_ejected_and_always_one(count: int, bound: int) -> None:
+def test_at_most_three_in_ten_may_be_ejected_but_always_one(count: int, bound: int) -> None:
     world, workers, requester = world_of(count)
     for worker in workers[:bound]:
         world.eject(worker)
@@ -175,18 +174,18 @@ def test_at_most_three_in_ten_are_ejected_and_always_one(count: int, bound: int)
     assert [worker.state for worker in workers] == ["ejected"] * bound + ["healthy"] * (count - bound)
 
 
-def test_the_share_is_that_of_every_command() -> None:
+def test_the_share_holds_for_every_command() -> None:
     world = World()
     requester = world.requester()
     first, both, second = world.worker("1", "a"), world.worker("2", "a", "b"), world.worker("3", "b")
     world.eject(first)
     for _ in range(20):
         both.fail(requester.submit("b", target="2"))
-    assert both.state == "healthy", "nobody would be left for a"
+    assert both.state == "healthy", "no worker would be left for a"
     assert second.state == "healthy"
 
 
-# --- how long ---
+# --- durations and probes ---
 
 
 def test_an_ejection_ends_in_a_probe_of_one_assignment() -> None:
@@ -204,8 +203,8 @@ def test_an_ejection_ends_in_a_probe_of_one_assignment() -> None:
     worker.succeed(worker.holds[0])
     assert worker.state == "healthy"
     assert worker.session.capacity == 3
-    assert len(worker.holds) == 1, "what waited comes at once"
-    assert world.events.told == [
+    assert len(worker.holds) == 1, "the waiting request is assigned at once"
+    assert world.events.notified == [
         "w0: healthy -> ejected",
         "w0: ejected -> probing",
         "w0: probing -> healthy",
@@ -213,7 +212,7 @@ def test_an_ejection_ends_in_a_probe_of_one_assignment() -> None:
     assert world.core.health.ejections.readmitted_count == 1
 
 
-def test_what_it_still_holds_leaves_room_for_one_more() -> None:
+def test_a_worker_that_still_has_assignments_gets_one_more_as_probe() -> None:
     world, (worker, _), requester = world_of(2, concurrency=3)
     held = requester.submit(target="w0", timeout=1000.0)
     world.eject(worker)
@@ -282,7 +281,7 @@ def test_a_failed_probe_ejects_whatever_the_share() -> None:
     assert (first.state, second.state) == ("ejected", "ejected")
 
 
-def test_the_verdict_does_not_repeat_what_the_handler_said() -> None:
+def test_the_verdict_does_not_contain_the_text_of_the_handler() -> None:
     world = World()
     worker = world.worker("bad", concurrency=9)
     world.worker("good", concurrency=9)

@@ -1,9 +1,9 @@
-"""The ends that come from outside: a cancel, a requester that goes, and the broker's own end."""
+"""Requests ended from outside: by a cancel, by a requester that leaves, and by the broker's shutdown."""
 
 from tests.unit.broker.core.world import World
 
 
-def test_a_cancelled_request_is_answered_and_its_worker_told() -> None:
+def test_a_cancelled_request_is_answered_and_its_worker_sent_a_cancel() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     request_id = requester.submit()
@@ -19,7 +19,7 @@ def test_a_cancelled_request_is_answered_and_its_worker_told() -> None:
     assert len(requester.answers) == 1
 
 
-def test_a_request_that_waits_can_be_cancelled() -> None:
+def test_a_waiting_request_can_be_cancelled() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     requester.submit()
@@ -31,7 +31,7 @@ def test_a_request_that_waits_can_be_cancelled() -> None:
     assert world.core.queue.count == 0
 
 
-def test_cancelling_what_is_not_in_flight_does_nothing() -> None:
+def test_cancelling_a_request_that_is_not_in_flight_does_nothing() -> None:
     world = World()
     worker, requester, other = world.worker(), world.requester(), world.requester()
     request_id = requester.submit()
@@ -43,7 +43,7 @@ def test_cancelling_what_is_not_in_flight_does_nothing() -> None:
     assert [answer.outcome for answer in requester.answers] == ["success"]
 
 
-def test_the_requests_of_a_requester_that_goes_are_cancelled_everywhere() -> None:
+def test_all_requests_of_a_requester_that_leaves_are_cancelled() -> None:
     world = World()
     worker, requester, other = world.worker("w"), world.requester(), world.requester()
     running = requester.submit()
@@ -62,7 +62,7 @@ def test_the_requests_of_a_requester_that_goes_are_cancelled_everywhere() -> Non
     world.check_nothing_is_left()
 
 
-def test_the_end_of_the_broker_answers_all_that_is_in_flight() -> None:
+def test_a_stopping_broker_answers_all_requests_in_flight() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     running, waiting = requester.submit(), requester.submit()
@@ -78,7 +78,7 @@ def test_the_end_of_the_broker_answers_all_that_is_in_flight() -> None:
     assert requester.outcome(requester.submit()) == "shutting_down"
 
 
-def test_what_is_in_flight_goes_on_while_the_broker_drains() -> None:
+def test_requests_in_flight_go_on_while_the_broker_drains() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     running, waiting = requester.submit(), requester.submit()
@@ -91,7 +91,7 @@ def test_what_is_in_flight_goes_on_while_the_broker_drains() -> None:
     assert world.core.counts.in_flight_count == 0
 
 
-def test_an_idle_broker_that_has_stopped_takes_nothing() -> None:
+def test_a_stopped_broker_admits_nothing() -> None:
     world = World()
     world.worker()
     requester = world.requester()

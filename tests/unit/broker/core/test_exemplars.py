@@ -1,4 +1,4 @@
-"""Requests that stand as examples for the buckets that they fell into."""
+"""Requests that are kept as examples of their buckets."""
 
 from taskferry.broker.core.measures.exemplars import EXEMPLAR_S_MIN, Exemplar
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
@@ -12,7 +12,7 @@ def exemplar(world: World, index: int) -> Exemplar | None:
     return world.core.roster.commands["echo"].exemplars.kept[index]
 
 
-def test_a_request_stands_for_its_bucket_with_its_ids() -> None:
+def test_a_request_is_the_exemplar_of_its_bucket() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit(trace="00-trace")
@@ -25,7 +25,7 @@ def test_a_request_stands_for_its_bucket_with_its_ids() -> None:
     assert [exemplar(world, index) for index in range(len(DURATION_BOUNDS_S) + 1)].count(None) == 16
 
 
-def test_it_stands_for_a_while_and_then_the_next_takes_its_place() -> None:
+def test_an_exemplar_is_kept_for_a_while_and_then_replaced() -> None:
     world = World()
     worker, requester = world.worker(concurrency=9), world.requester()
 

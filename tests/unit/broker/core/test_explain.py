@@ -1,4 +1,4 @@
-"""Why is this waiting? The answer names its place, what it waits for, and why each worker cannot take it."""
+"""An explanation gives a request's position, what it waits for, and why each worker does not take it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def reasons(world: World, request_id: str) -> dict[str, str]:
     return {worker["worker_id"]: worker["reason"] for worker in explained(world, request_id)["workers"]}
 
 
-def test_what_is_not_in_flight_has_no_explanation() -> None:
+def test_a_request_that_is_not_in_flight_has_no_explanation() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit()
@@ -28,7 +28,7 @@ def test_what_is_not_in_flight_has_no_explanation() -> None:
     assert explain(world.core, "never-sent", world.now) == []
 
 
-def test_one_that_a_worker_has() -> None:
+def test_an_assigned_request() -> None:
     world = World()
     world.worker("w", concurrency=2)
     requester = world.requester()
@@ -56,7 +56,7 @@ def test_one_that_a_worker_has() -> None:
     }
 
 
-def test_one_that_two_workers_have() -> None:
+def test_a_hedged_request() -> None:
     world = World()
     for worker_id in ("first", "second", "third"):
         world.worker(worker_id)
@@ -70,7 +70,7 @@ def test_one_that_two_workers_have() -> None:
     assert reasons(world, request_id) == {"first": "has it", "second": "has it", "third": "free"}
 
 
-def test_equal_ids_of_two_requesters_are_both_told() -> None:
+def test_equal_ids_of_two_requesters_are_both_explained() -> None:
     world = World()
     world.worker()
     for _ in range(2):
@@ -78,7 +78,7 @@ def test_equal_ids_of_two_requesters_are_both_told() -> None:
     assert [answer["state"] for answer in explain(world.core, "same", world.now)] == ["assigned", "waiting"]
 
 
-def test_the_position_is_that_in_which_they_will_be_served() -> None:
+def test_the_position_is_the_order_of_service() -> None:
     world = World()
     worker, first, second = world.worker(), world.requester(), world.requester()
     first.submit()
@@ -103,8 +103,8 @@ def test_a_position_far_behind_is_not_counted(monkeypatch: pytest.MonkeyPatch) -
     world.worker()
     requester = world.requester()
     requester.submit()
-    told = [explained(world, requester.submit()) for _ in range(4)]
-    assert [(each["position"], each["position_is_exact"]) for each in told] == [
+    explanations = [explained(world, requester.submit()) for _ in range(4)]
+    assert [(each["position"], each["position_is_exact"]) for each in explanations] == [
         (1, True),
         (2, True),
         (3, False),
@@ -112,9 +112,9 @@ def test_a_position_far_behind_is_not_counted(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
-def test_how_many_workers_are_told_of_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert explain_module.WORKERS_TOLD_COUNT_MAX == 100
-    monkeypatch.setattr(explain_module, "WORKERS_TOLD_COUNT_MAX", 2)
+def test_the_number_of_listed_workers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert explain_module.WORKERS_LISTED_COUNT_MAX == 100
+    monkeypatch.setattr(explain_module, "WORKERS_LISTED_COUNT_MAX", 2)
     world = World()
     for number in range(3):
         world.worker(f"w{number}")
@@ -122,7 +122,7 @@ def test_how_many_workers_are_told_of_is_bounded(monkeypatch: pytest.MonkeyPatch
     assert (answer["workers_count"], len(answer["workers"])) == (3, 2)
 
 
-def test_a_free_slot_is_what_most_wait_for() -> None:
+def test_a_request_usually_waits_for_a_free_slot() -> None:
     world = World()
     world.worker("w")
     requester = world.requester()
@@ -141,14 +141,14 @@ def test_a_free_slot_is_what_most_wait_for() -> None:
     )
 
 
-def test_workers_that_serve_something_else_are_not_told_of() -> None:
+def test_workers_that_serve_something_else_are_not_listed() -> None:
     world = World()
     world.worker("w")
     world.worker("other", "other-command")
     assert list(reasons(world, world.requester().submit())) == ["w"]
 
 
-def test_a_target_leaves_out_those_that_are_not_asked_for() -> None:
+def test_a_target_excludes_workers_that_do_not_match() -> None:
     world = World()
     world.worker("w", labels={"gpu": "yes", "zone": "a"})
     world.worker("v", labels={"gpu": "no"})
@@ -166,12 +166,12 @@ def test_a_target_leaves_out_those_that_are_not_asked_for() -> None:
     }
     assert reasons(world, by_id) == {
         "w": "1 of 1 slots taken",
-        "v": "not the worker asked for",
-        "u": "not the worker asked for",
+        "v": "not the requested worker",
+        "u": "not the requested worker",
     }
 
 
-def test_each_worker_that_cannot_take_it_says_why() -> None:
+def test_each_worker_that_cannot_take_it_has_a_reason() -> None:
     world = World()
     ejected, suspect, draining = world.worker("ejected"), world.worker("suspect"), world.worker("draining")
     world.worker("joining", canary="echo")
@@ -188,12 +188,12 @@ def test_each_worker_that_cannot_take_it_says_why() -> None:
         "ejected": "ejected for 28 s more: 5 failures in a row: broken",
         "suspect": "suspect: its link is silent",
         "draining": "draining: drained by an operator",
-        "joining": "joining: its first canary is not back yet",
+        "joining": "joining: its first canary is not answered yet",
         **{worker.worker_id: "1 of 1 slots taken" for worker in busy},
     }
 
 
-def test_a_worker_that_is_probed_may_have_one() -> None:
+def test_a_worker_that_is_probed_has_a_limit_of_one() -> None:
     world = World()
     worker, other = world.worker("w", concurrency=5), world.worker("other")
     world.eject(worker)
@@ -202,13 +202,13 @@ def test_a_worker_that_is_probed_may_have_one() -> None:
     for _ in range(3):
         requester.submit()
     assert reasons(world, "r3") == {
-        "w": "1 of 1 slots taken, as many as it may have while it is probed",
+        "w": "1 of 1 slots taken, its limit while it is probed",
         "other": "1 of 1 slots taken",
     }
     assert other.holds
 
 
-def test_in_a_panic_those_that_are_not_well_are_asked_too() -> None:
+def test_in_a_panic_unhealthy_workers_are_eligible_too() -> None:
     world = World()
     ejected, suspect = world.worker("ejected"), world.worker("suspect")
     world.eject(ejected)
@@ -219,25 +219,25 @@ def test_in_a_panic_those_that_are_not_well_are_asked_too() -> None:
     waiting = requester.submit()
     answer = explained(world, waiting)
     assert answer["waits_for"] == "for a free slot at one of its 2 workers"
-    panic = "asked all the same, for too few others are well"
+    panic = "eligible all the same, because too few others are healthy"
     assert reasons(world, waiting) == {
         "ejected": f"ejected for 30 s more: 5 failures in a row: broken; {panic}",
         "suspect": f"suspect: its link is silent; {panic}",
     }
 
 
-def test_one_that_waits_for_a_worker_to_be_well() -> None:
+def test_a_request_without_an_eligible_worker() -> None:
     world = World()
     worker = world.worker("w", canary="echo")
     waiting = world.requester().submit()
     assert explained(world, waiting)["waits_for"] == (
-        "for a worker that is well: each that could take it is ejected, suspect, joining or draining"
+        "for an eligible worker: each that serves it is ejected, suspect, joining or draining"
     )
     worker.succeed(CANARY)
     assert explained(world, waiting)["state"] == "assigned"
 
 
-def test_those_that_have_waited_longest_are_listed() -> None:
+def test_the_longest_waiting_requests_are_listed() -> None:
     world = World()
     world.worker("w", "a", "b")
     requesters = [world.requester() for _ in range(3)]
@@ -256,4 +256,4 @@ def test_those_that_have_waited_longest_are_listed() -> None:
         f"q{number}" for number in range(LISTED_COUNT_MAX)
     ]
     answer = explained(world, "q1")
-    assert listed[1].items() <= answer.items(), "a part of what is told of it by itself"
+    assert listed[1].items() <= answer.items(), "a summary is a part of its explanation"

@@ -1,4 +1,4 @@
-"""Second copies of requests that take too long: when, to whom, how many, and what becomes of the two."""
+"""Hedges: when they are sent, to which worker, how many, and what happens to the two copies."""
 
 from typing import Any
 
@@ -13,29 +13,29 @@ from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
 
 def hedged_world(**settings: Any) -> tuple[World, FakeWorker, FakeWorker, FakeRequester, str]:
-    """A request that two workers have: its first copy, and after 0.2 s its second."""
+    """A request that two workers have: the first at once, the second as a hedge after 0.2 s."""
     world = World(**settings)
     first, second, requester = world.worker("first"), world.worker("second"), world.requester()
     request_id = requester.submit(hedge=0.2, idempotent=True, timeout=10.0)
     assert first.holds == [request_id]
     world.sleep(0.19)
-    assert second.holds == [], "not a moment too soon"
+    assert second.holds == [], "not early"
     world.sleep(0.01 + TICK_S)
     assert second.holds == [request_id]
     assert world.core.counts.hedged_count == 1
     return world, first, second, requester, request_id
 
 
-# --- when and to whom ---
+# --- when, and to which worker ---
 
 
-def test_the_second_copy_is_told_what_is_left() -> None:
+def test_a_hedge_gets_the_remaining_time() -> None:
     _, first, second, _, _ = hedged_world()
     assert first.delivered[0].timeout_s == 10.0
     assert second.delivered[0].timeout_s == pytest.approx(9.8, abs=2 * TICK_S)
 
 
-def test_one_that_is_answered_in_time_gets_no_second_copy() -> None:
+def test_a_request_answered_in_time_is_not_hedged() -> None:
     world = World()
     world.worker("first")
     world.worker("second")
@@ -49,7 +49,7 @@ def test_one_that_is_answered_in_time_gets_no_second_copy() -> None:
     assert world.core.counts.hedged_count == 0
 
 
-def test_there_is_never_a_third_copy() -> None:
+def test_a_request_is_hedged_once() -> None:
     world, first, _, requester, request_id = hedged_world()
     third = world.worker("third")
     world.sleep(5.0)
@@ -70,7 +70,7 @@ def test_without_idempotent_it_is_refused() -> None:
     assert answer.text == "hedge: needs idempotent: true, because the command may run twice"
 
 
-def test_a_worker_alone_gets_no_second_copy() -> None:
+def test_a_hedge_needs_another_worker() -> None:
     world = World()
     worker, requester = world.worker(concurrency=5), world.requester()
     request_id = requester.submit(hedge=0.2, idempotent=True)
@@ -79,7 +79,7 @@ def test_a_worker_alone_gets_no_second_copy() -> None:
     assert len(worker.delivered) == 1
 
 
-def test_it_waits_for_a_free_slot_of_another() -> None:
+def test_a_hedge_waits_for_a_free_slot_of_another_worker() -> None:
     world = World()
     first, second, requester = world.worker("first"), world.worker("second"), world.requester()
     running = requester.submit(target="second")
@@ -89,10 +89,10 @@ def test_it_waits_for_a_free_slot_of_another() -> None:
     second.succeed(running)
     assert second.holds == []
     world.sleep(1.0)
-    assert second.holds == [request_id], "looked at again when it is twice as old"
+    assert second.holds == [request_id], "checked again when it is twice as old"
 
 
-def test_it_goes_only_where_its_target_allows() -> None:
+def test_a_hedge_goes_only_to_workers_that_match_the_target() -> None:
     world = World()
     first = world.worker("first", labels={"gpu": "yes"})
     plain = world.worker("plain")
@@ -105,7 +105,7 @@ def test_it_goes_only_where_its_target_allows() -> None:
     assert (first.holds, second.holds) == ([request_id], [request_id])
 
 
-def test_one_that_waits_itself_is_not_sent_twice() -> None:
+def test_a_waiting_request_is_not_hedged() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     running = requester.submit()
@@ -118,7 +118,7 @@ def test_one_that_waits_itself_is_not_sent_twice() -> None:
     assert worker.holds == [request_id]
 
 
-def test_one_that_waits_long_is_looked_at_seldom() -> None:
+def test_a_request_that_waits_long_is_checked_rarely() -> None:
     world = World()
     world.worker(concurrency=9)
     requester = world.requester()
@@ -131,7 +131,7 @@ def test_one_that_waits_long_is_looked_at_seldom() -> None:
     assert len(due_at) < 15, "each time it is twice as old"
 
 
-def test_after_the_deadline_there_is_none() -> None:
+def test_there_is_no_hedge_after_the_deadline() -> None:
     world = World()
     world.worker("first")
     world.worker("second")
@@ -151,7 +151,7 @@ def observe(world: World, count: int, duration_s: float = 0.08) -> None:
 
 
 @pytest.mark.parametrize(("count", "hedged_count"), [(DURATIONS_COUNT_MIN - 1, 0), (DURATIONS_COUNT_MIN, 1)])
-def test_a_percentile_needs_enough_to_judge_by(count: int, hedged_count: int) -> None:
+def test_a_percentile_needs_enough_durations(count: int, hedged_count: int) -> None:
     world = World()
     world.worker("first")
     world.worker("second")
@@ -176,7 +176,7 @@ def test_a_percentile_is_interpolated_in_its_bucket(hedge: str, expected_s: floa
     assert request.due_at - world.now == pytest.approx(expected_s)
 
 
-def test_the_past_is_forgotten_turn_by_turn() -> None:
+def test_old_durations_are_forgotten_turn_by_turn() -> None:
     histogram = Histogram()
     window = histogram.window()
     assert window.percentile_s(50, 1, 100.0) is None
@@ -187,7 +187,7 @@ def test_the_past_is_forgotten_turn_by_turn() -> None:
     for _ in range(20):
         histogram.observe(2.0)
     assert window.percentile_s(10, 30, 100.0 + TURN_S) == pytest.approx(0.00145)
-    assert window.percentile_s(10, 30, 100.0 + 2 * TURN_S) is None, "two turns have gone by"
+    assert window.percentile_s(10, 30, 100.0 + 2 * TURN_S) is None, "two turns have passed"
     assert window.percentile_s(50, 1, 100.0 + 3 * TURN_S) is None
 
 
@@ -199,7 +199,7 @@ def test_above_the_highest_bound_it_is_that_bound() -> None:
     assert window.percentile_s(50, 10, 0.0) == 60.0
 
 
-# --- what becomes of the two ---
+# --- what happens to the two copies ---
 
 
 @pytest.mark.parametrize("winner", ["first", "second"])
@@ -216,7 +216,7 @@ def test_the_first_answer_wins_and_the_other_is_cancelled(winner: str, succeeds:
     assert lost.cancels == [(lost.msg_id(request_id), "answered")]
     assert won.cancels == []
     assert world.core.counts.hedges_won_count == (winner == "second")
-    assert lost.session.in_flight_count == 1, "its slot is taken until it says so"
+    assert lost.session.in_flight_count == 1, "its slot is taken until it reports its end"
     lost.succeed(request_id, b'"late"')
     assert world.core.counts.late_responses_count == 1
     assert len(requester.answers) == 1
@@ -240,7 +240,7 @@ def test_a_result_that_cannot_be_carried_ends_both() -> None:
         ("stop", "shutting_down", "broker_stopped"),
     ],
 )
-def test_whatever_ends_it_both_are_told(end: str, reason: str, outcome: str | None) -> None:
+def test_both_workers_are_sent_a_cancel_whatever_ends_it(end: str, reason: str, outcome: str | None) -> None:
     world, first, second, requester, request_id = hedged_world()
     match end:
         case "sleep":
@@ -258,13 +258,13 @@ def test_whatever_ends_it_both_are_told(end: str, reason: str, outcome: str | No
     assert world.core.counts.late_responses_count == 2
 
 
-def test_a_timeout_is_held_against_both() -> None:
+def test_a_timeout_counts_against_both_workers() -> None:
     world, first, second, _, _ = hedged_world()
     world.sleep(10.0)
     assert (first.session.failed_count, second.session.failed_count) == (1, 1)
 
 
-def test_a_timeout_is_not_held_against_one_that_got_it_late() -> None:
+def test_a_timeout_does_not_count_against_a_worker_that_got_it_late() -> None:
     world = World()
     first, second, requester = world.worker("first"), world.worker("second"), world.requester()
     requester.submit(hedge=6.0, idempotent=True, timeout=10.0)
@@ -275,7 +275,7 @@ def test_a_timeout_is_not_held_against_one_that_got_it_late() -> None:
 
 @pytest.mark.parametrize("lost", ["first", "second"])
 @pytest.mark.parametrize("written", [True, False])
-def test_one_copy_goes_on_when_the_worker_of_the_other_is_lost(lost: str, written: bool) -> None:
+def test_one_copy_goes_on_if_the_worker_of_the_other_is_lost(lost: str, written: bool) -> None:
     world, first, second, requester, request_id = hedged_world()
     gone, left = (first, second) if lost == "first" else (second, first)
     if not written:
@@ -286,7 +286,7 @@ def test_one_copy_goes_on_when_the_worker_of_the_other_is_lost(lost: str, writte
     assert (world.core.counts.retried_count, world.core.counts.reassigned_count) == (0, 0)
     left.succeed(request_id)
     assert requester.answer(request_id).worker_id == left.worker_id
-    assert world.core.counts.hedges_won_count == 0, "it was alone"
+    assert world.core.counts.hedges_won_count == 0, "the other copy was lost, not beaten"
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -306,13 +306,13 @@ def test_both_workers_are_lost(order: tuple[int, int], retries_count_max: int) -
     assert requester.answer(request_id).worker_id == "third"
 
 
-def test_both_are_lost_and_nobody_is_left() -> None:
+def test_both_workers_are_lost_and_none_is_left() -> None:
     world, first, second, requester, request_id = hedged_world()
     second.written_count = 0
     first.leave()
     second.leave()
     answer = requester.answer(request_id)
-    assert answer.outcome == "worker_lost", "the first may have run it, though the second never got it"
+    assert answer.outcome == "worker_lost", "the first may have run it, even though the second never got it"
     assert answer.failure is not None
     assert answer.failure.delivery == "may_have_run"
     assert world.core.counts.in_flight_count == 0
@@ -350,7 +350,7 @@ def test_a_copy_that_cannot_be_carried_changes_nothing_and_is_tried_again() -> N
     assert requester.outcome(request_id) == "success"
 
 
-def test_the_loser_s_answer_may_come_before_it_reads_the_cancel() -> None:
+def test_the_losing_copy_may_be_answered_before_the_cancel_arrives() -> None:
     _, first, second, requester, request_id = hedged_world()
     msg_id = second.msg_id(request_id)
     first.succeed(request_id)
@@ -363,7 +363,7 @@ def test_the_loser_s_answer_may_come_before_it_reads_the_cancel() -> None:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.05, 12), (0.5, 35)])
-def test_second_copies_stay_within_their_budget(share: float, expected: int) -> None:
+def test_hedges_stay_within_their_budget(share: float, expected: int) -> None:
     world = World(hedges_share_max=share)
     world.worker("first", concurrency=100)
     world.worker("second", concurrency=100)

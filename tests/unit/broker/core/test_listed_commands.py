@@ -1,4 +1,4 @@
-"""Which commands metrics show under their own names, and where the counts of all others are."""
+"""Which commands metrics show under their own names, and where all others are counted."""
 
 import pytest
 from taskferry.broker.core.fleet import roster
@@ -18,7 +18,7 @@ def listed(world: World) -> list[str]:
     return [command.name for command in world.core.roster.commands.values() if command.is_listed]
 
 
-def test_the_first_that_came_are_listed_up_to_the_bound() -> None:
+def test_the_first_commands_are_listed_up_to_the_bound() -> None:
     world = World()
     world.worker("w", "a", "b")
     assert listed(world) == ["a", "b"]
@@ -26,7 +26,7 @@ def test_the_first_that_came_are_listed_up_to_the_bound() -> None:
     assert listed(world) == ["a", "b"]
 
 
-def test_one_that_is_forgotten_makes_room() -> None:
+def test_a_removed_command_makes_room() -> None:
     world = World()
     world.worker("w", "a")
     world.worker("v", "b", "c", "d").leave()
@@ -35,7 +35,7 @@ def test_one_that_is_forgotten_makes_room() -> None:
     assert listed(world) == ["a", "d"]
 
 
-def test_counts_of_an_unlisted_one_stay_when_it_is_forgotten() -> None:
+def test_the_counts_of_an_unlisted_command_outlive_it() -> None:
     world = World()
     world.worker("w", "a", "b")
     worker, requester = world.worker("v", "c", "d"), world.requester()

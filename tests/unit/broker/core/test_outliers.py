@@ -1,4 +1,4 @@
-"""A worker that succeeds far less often than its peers is ejected, though it never fails five times in a row."""
+"""A worker that succeeds far less often than its peers is ejected, even if it never fails five times in a row."""
 
 import pytest
 from taskferry.broker.core.health import health
@@ -22,7 +22,7 @@ def world_of(count: int, *commands: str) -> tuple[World, list[FakeWorker]]:
 
 
 def results(world: World, worker: FakeWorker, rate: float, count: int = 1000, command: str = "echo") -> None:
-    """As if `worker` had ended so many assignments, of which so many well."""
+    """As if `worker` had ended `count` assignments, the share `rate` of them successfully."""
     tally = worker.session.commands[world.core.roster.commands[command]]
     succeeded_count = round(rate * count)
     tally.succeeded_count += succeeded_count
@@ -34,17 +34,17 @@ def ejected(world: World, workers: list[FakeWorker]) -> list[str]:
     return [worker.worker_id for worker in workers if worker.state == "ejected"]
 
 
-def test_one_that_fails_far_more_than_the_others_is_ejected() -> None:
+def test_a_worker_that_fails_far_more_than_the_others_is_ejected() -> None:
     world, workers = world_of(5)
     for worker in workers:
         results(world, worker, 0.5 if worker is workers[2] else 0.99)
     assert ejected(world, workers) == ["w2"]
     assert workers[2].session.reason == "50.0% of echo succeeded, 89.2% elsewhere"
     assert world.core.health.ejections.counts["outlier"] == 1
-    assert world.events.told == ["w2: healthy -> ejected"]
+    assert world.events.notified == ["w2: healthy -> ejected"]
 
 
-def test_it_is_found_by_what_really_happens() -> None:
+def test_an_outlier_is_found_in_real_traffic() -> None:
     world = World("round_robin")
     workers = [world.worker(f"w{number}") for number in range(5)]
     requester = world.requester()
@@ -60,7 +60,7 @@ def test_it_is_found_by_what_really_happens() -> None:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(WORKERS_COUNT_MIN - 1, []), (WORKERS_COUNT_MIN, ["w0"])])
-def test_fewer_workers_have_no_mean_to_speak_of(count: int, expected: list[str]) -> None:
+def test_fewer_workers_give_no_meaningful_mean(count: int, expected: list[str]) -> None:
     world, workers = world_of(count)
     for worker in workers:
         results(world, worker, 0.1 if worker is workers[0] else 1.0)
@@ -75,7 +75,7 @@ def test_fewer_results_are_chance(count: int, expected: list[str]) -> None:
     assert ejected(world, workers) == expected
 
 
-def test_one_with_few_results_is_not_compared_and_does_not_count() -> None:
+def test_a_worker_with_few_results_is_not_compared() -> None:
     world, workers = world_of(5)
     for worker in workers:
         results(world, worker, 0.1 if worker is workers[0] else 1.0, 99 if worker is workers[1] else 1000)
@@ -83,7 +83,7 @@ def test_one_with_few_results_is_not_compared_and_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(GAP_MIN - 0.002, []), (GAP_MIN + 0.002, ["w0"])])
-def test_a_small_gap_is_no_trouble_however_many_deviations_it_is(gap: float, expected: list[str]) -> None:
+def test_a_small_gap_is_tolerated_however_many_deviations_it_is(gap: float, expected: list[str]) -> None:
     world, workers = world_of(20)
     rate = 1.0 - gap * 20 / 19  # so that it is `gap` below the mean
     for worker in workers:
@@ -92,7 +92,7 @@ def test_a_small_gap_is_no_trouble_however_many_deviations_it_is(gap: float, exp
 
 
 @pytest.mark.parametrize(("spread", "expected"), [(0.105, []), (0.095, ["w0"])])
-def test_where_all_scatter_it_takes_more(spread: float, expected: list[str]) -> None:
+def test_a_larger_spread_needs_a_larger_gap(spread: float, expected: list[str]) -> None:
     # Ten alternate by `spread` around 0.75; the eleventh is 0.227 below the mean of all.
     world, workers = world_of(11)
     for number, worker in enumerate(workers):
@@ -102,14 +102,14 @@ def test_where_all_scatter_it_takes_more(spread: float, expected: list[str]) -> 
     assert ejected(world, workers) == expected
 
 
-def test_what_all_fail_at_ejects_nobody() -> None:
+def test_a_command_that_fails_everywhere_ejects_none() -> None:
     world, workers = world_of(10)
     for worker in workers:
         results(world, worker, 0.0)
     assert ejected(world, workers) == []
 
 
-def test_only_what_is_new_counts() -> None:
+def test_only_new_results_count() -> None:
     world, workers = world_of(5)
     for worker in workers:
         results(world, worker, 0.9)
@@ -119,7 +119,7 @@ def test_only_what_is_new_counts() -> None:
     assert ejected(world, workers) == ["w0"]
 
 
-def test_the_bounded_share_holds_here_too() -> None:
+def test_the_share_of_ejected_workers_is_bounded_here_too() -> None:
     world, workers = world_of(20)
     for worker in workers[10:15]:
         world.eject(worker)
@@ -128,7 +128,7 @@ def test_the_bounded_share_holds_here_too() -> None:
     assert len(ejected(world, workers)) == 6
 
 
-def test_who_is_suspect_is_compared_and_not_ejected() -> None:
+def test_a_suspect_worker_is_compared_but_not_ejected() -> None:
     world, workers = world_of(6)
     for worker in workers:
         results(world, worker, 0.1 if worker is workers[0] else 1.0)
@@ -142,7 +142,7 @@ def test_a_command_without_workers_has_no_outliers() -> None:
     assert outliers(world.core.roster.commands["echo"]) == []
 
 
-def test_each_command_is_compared_by_itself() -> None:
+def test_each_command_is_compared_separately() -> None:
     world, workers = world_of(5, "a", "b")
     for worker in workers:
         results(world, worker, 0.2, command="a")
@@ -151,7 +151,7 @@ def test_each_command_is_compared_by_itself() -> None:
     assert workers[1].session.reason.startswith("50.0% of b succeeded")
 
 
-def test_how_many_are_compared_at_one_look_is_bounded_and_all_get_their_turn(
+def test_the_number_compared_per_check_is_bounded_and_all_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert health.COMPARED_COUNT_MAX == 1000
@@ -167,11 +167,11 @@ def test_how_many_are_compared_at_one_look_is_bounded_and_all_get_their_turn(
         world.sleep(0.25)
         recent = [tally.recent_count for commands in tallies for tally in commands.values()]
         looked_at.append(recent.count(0))
-    assert sorted(set(looked_at)) == [0, 5, 10, 15], "one command at a look"
+    assert sorted(set(looked_at)) == [0, 5, 10, 15], "one command per check"
 
 
-def test_in_small_fleets_too_the_past_is_forgotten() -> None:
-    # All three failed for an hour; now one of them goes on doing so.
+def test_old_results_are_forgotten_in_small_fleets_too() -> None:
+    # All three have failed for an hour; now only one of them still does.
     world, workers = world_of(3)
     requester = world.requester()
     for worker in workers:

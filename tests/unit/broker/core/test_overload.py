@@ -1,4 +1,4 @@
-"""More comes than can be done, for longer than a burst: the newest go first, the oldest have to go, and it ends."""
+"""More requests than the workers can handle, for longer than a burst: newest first, oldest rejected, until it ends."""
 
 import pytest
 from taskferry.broker.core.core import LOOK_INTERVAL_S
@@ -18,7 +18,7 @@ EACH_S = 0.1
 
 
 def flood(world: World, requester: FakeRequester, worker: FakeWorker, seconds: float) -> None:
-    """For each request that `worker` ends another one comes, which is submitted first."""
+    """For each request that `worker` ends, another one is submitted just before."""
     end = world.now + seconds
     while world.now < end:
         requester.submit(timeout=TIMEOUT_S)
@@ -27,19 +27,19 @@ def flood(world: World, requester: FakeRequester, worker: FakeWorker, seconds: f
 
 
 def overloaded_world() -> tuple[World, FakeWorker, FakeRequester]:
-    """30 wait for a worker that does 10 a second, and as many come as go."""
+    """30 requests wait for a worker that handles 10 per second, and 10 per second arrive."""
     world = World()
     worker, requester = world.worker(), world.requester()
     for _ in range(31):
         requester.submit(timeout=TIMEOUT_S)
-    while not world.events.told:
+    while not world.events.notified:
         flood(world, requester, worker, EACH_S)
         assert world.now < 1010.0
-    assert world.events.told == ["echo: overloaded"]
+    assert world.events.notified == ["echo: overloaded"]
     return world, worker, requester
 
 
-# --- the rule, look by look ---
+# --- the rule, check by check ---
 
 
 def begun(
@@ -52,12 +52,12 @@ def begun(
     return overload
 
 
-def test_overload_begins_when_the_shortest_wait_of_an_interval_was_too_long() -> None:
+def test_overload_starts_when_the_shortest_wait_of_an_interval_was_too_long() -> None:
     overload = begun()
     assert overload.look(10, 0.5, INTERVAL_S)
     assert overload.is_overloaded
     assert overload.served_per_s == SERVED_COUNT_MIN / INTERVAL_S
-    assert not overload.look(10, 0.5, INTERVAL_S + 0.1), "it is told once"
+    assert not overload.look(10, 0.5, INTERVAL_S + 0.1), "it is notified once"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_overload_begins_when_the_shortest_wait_of_an_interval_was_too_long() ->
     ],
     ids=["too soon", "too few", "short wait", "short line", "it shrinks"],
 )
-def test_a_burst_is_no_overload(overload: Overload, count: int, oldest: float, now: float) -> None:
+def test_a_burst_is_not_an_overload(overload: Overload, count: int, oldest: float, now: float) -> None:
     assert not overload.look(count, oldest, now)
     assert not overload.is_overloaded
 
@@ -93,7 +93,7 @@ def test_each_interval_is_judged_by_its_own_waits() -> None:
 
 
 @pytest.mark.parametrize(("oldest", "ends"), [(WAIT_SHARE_TARGET, False), (WAIT_SHARE_TARGET - 0.01, True)])
-def test_it_ends_when_the_oldest_has_not_waited_long(oldest: float, ends: bool) -> None:
+def test_it_ends_when_the_longest_wait_is_short(oldest: float, ends: bool) -> None:
     overload = begun()
     overload.look(10, 0.5, INTERVAL_S)
     assert overload.look(10, oldest, INTERVAL_S + 0.1) is ends
@@ -105,21 +105,21 @@ def test_it_goes_on_through_whole_intervals() -> None:
     overload.look(10, 0.5, INTERVAL_S)
     for _ in range(SERVED_COUNT_MIN):
         overload.served(0.0)
-    assert not overload.look(10, 0.2, 2 * INTERVAL_S), "neither begun nor ended"
+    assert not overload.look(10, 0.2, 2 * INTERVAL_S), "neither started nor ended"
     assert overload.is_overloaded
 
 
 # --- in the broker ---
 
 
-def test_under_overload_the_newest_goes_first() -> None:
+def test_during_overload_the_newest_goes_first() -> None:
     _, worker, requester = overloaded_world()
     newest = requester.submit(timeout=TIMEOUT_S)
     worker.succeed(worker.holds[0])
     assert worker.holds == [newest]
 
 
-def test_requesters_take_turns_under_overload_too() -> None:
+def test_requesters_take_turns_during_overload_too() -> None:
     world, worker, requester = overloaded_world()
     other = world.requester()
     older, newer = (other.submit(timeout=TIMEOUT_S) for _ in range(2))
@@ -131,7 +131,7 @@ def test_requesters_take_turns_under_overload_too() -> None:
     assert sorted(served) == sorted([newer, newest]), f"each its newest, and not {older}"
 
 
-def test_who_has_waited_for_a_quarter_of_its_timeout_has_to_go() -> None:
+def test_a_request_that_has_waited_a_quarter_of_its_timeout_is_rejected() -> None:
     world, worker, requester = overloaded_world()
     patient = world.requester()
     patient.submit(request_id="patient", timeout=1000.0)
@@ -153,10 +153,10 @@ def test_who_has_waited_for_a_quarter_of_its_timeout_has_to_go() -> None:
         answer.failure.queue_wait_s for answer in shed if answer.failure and answer.failure.queue_wait_s
     ]
     assert min(waits_s) <= WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S + EACH_S
-    assert patient.outcome("patient") in {None, "success"}, "it is ready to wait"
+    assert patient.outcome("patient") in {None, "success"}, "its timeout is long"
 
 
-def test_nobody_has_to_go_before_that() -> None:
+def test_without_overload_no_request_is_rejected() -> None:
     world = World()
     world.worker()
     requester = world.requester()
@@ -171,7 +171,7 @@ def test_overload_ends_when_the_line_is_worked_off() -> None:
     while worker.holds:
         world.sleep(EACH_S)
         worker.succeed(worker.holds[0])
-    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+    assert world.events.notified == ["echo: overloaded", "echo: relieved"]
     first, second, third = (requester.submit() for _ in range(3))
     worker.succeed(first)
     assert worker.holds == [second], "the oldest goes first again"
@@ -179,21 +179,21 @@ def test_overload_ends_when_the_line_is_worked_off() -> None:
     worker.succeed(third)
 
 
-def test_overload_ends_when_the_last_that_wait_end_otherwise() -> None:
+def test_overload_ends_when_the_last_waiting_requests_end_otherwise() -> None:
     world, _, requester = overloaded_world()
     requester.leave()
-    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+    assert world.events.notified == ["echo: overloaded", "echo: relieved"]
     assert world.core.queue.routes == {}
 
 
-def test_overload_ends_when_all_that_wait_had_to_go() -> None:
+def test_overload_ends_when_all_waiting_requests_were_rejected() -> None:
     world, _, _ = overloaded_world()
     world.sleep(WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
     assert world.core.queue.count == 0
-    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+    assert world.events.notified == ["echo: overloaded", "echo: relieved"]
 
 
-def test_overload_ends_when_the_oldest_has_not_waited_long() -> None:
+def test_overload_ends_when_the_longest_wait_is_short() -> None:
     world, worker, requester = overloaded_world()
     while world.core.queue.count > 5:
         worker.succeed(worker.holds[0])
@@ -202,10 +202,10 @@ def test_overload_ends_when_the_oldest_has_not_waited_long() -> None:
     requester.submit(timeout=TIMEOUT_S)
     flood(world, requester, worker, WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
     assert world.core.queue.count > 0
-    assert world.events.told == ["echo: overloaded", "echo: relieved"]
+    assert world.events.notified == ["echo: overloaded", "echo: relieved"]
 
 
-def test_one_command_is_overloaded_by_itself() -> None:
+def test_overload_of_one_command_leaves_others_alone() -> None:
     world = World()
     worker, other, requester = world.worker("w"), world.worker("other", "b"), world.requester()
     requester.submit("b")
@@ -213,13 +213,13 @@ def test_one_command_is_overloaded_by_itself() -> None:
     for _ in range(31):
         requester.submit(timeout=TIMEOUT_S)
     flood(world, requester, worker, 8.0)
-    assert {event.split(":")[0] for event in world.events.told} == {"echo"}
+    assert {event.split(":")[0] for event in world.events.notified} == {"echo"}
     other.succeed("r1")
     assert other.holds == [waiting]
     assert requester.outcome(newer) is None
 
 
-def test_how_many_have_to_go_at_one_look_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_rejected_per_check_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert queue.SHED_COUNT_MAX == 2000
     world, _, requester = overloaded_world()
     for _ in range(20):
@@ -233,7 +233,7 @@ def test_how_many_have_to_go_at_one_look_is_bounded(monkeypatch: pytest.MonkeyPa
     assert max(shed_counts) == 3
 
 
-def test_what_may_have_run_and_has_to_go_is_lost() -> None:
+def test_a_rejected_request_that_may_have_run_is_reported_as_lost() -> None:
     world, _, _ = overloaded_world()
     crashing = world.worker("crashing")
     again = world.requester()

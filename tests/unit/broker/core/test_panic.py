@@ -1,4 +1,4 @@
-"""Where most workers of a command are not trusted the fault is elsewhere: all are asked, until half are well."""
+"""If most workers of a command are not trusted, the cause is elsewhere: all are eligible until half are healthy."""
 
 import pytest
 from taskferry.broker.core.health.canary import CANARY_TIMEOUT_S
@@ -12,8 +12,8 @@ def world_of(count: int, **hello: int) -> tuple[World, list[FakeWorker]]:
     return world, [world.worker(f"w{number}", **hello) for number in range(count)]
 
 
-def asked(world: World, workers: list[FakeWorker]) -> str:
-    """Who is given work, of those that are free."""
+def with_requests(world: World, workers: list[FakeWorker]) -> str:
+    """The workers that get requests, of those with a free slot."""
     requester = world.requester()
     for number in range(len(workers)):
         requester.submit(request_id=f"asked-{number}")
@@ -29,22 +29,24 @@ def asked(world: World, workers: list[FakeWorker]) -> str:
     ("count", "silent", "expected"),
     [(4, 2, "w2 w3"), (4, 3, "w0 w1 w2 w3"), (3, 1, "w1 w2"), (3, 2, "w0 w1 w2"), (1, 1, "w0"), (2, 1, "w1")],
 )
-def test_below_half_of_them_trusted_all_are_asked(count: int, silent: int, expected: str) -> None:
+def test_all_workers_are_eligible_if_fewer_than_half_are_trusted(
+    count: int, silent: int, expected: str
+) -> None:
     world, workers = world_of(count)
     for worker in workers[:silent]:
         worker.fall_silent()
-    assert asked(world, workers) == expected
+    assert with_requests(world, workers) == expected
 
 
-def test_once_half_are_well_the_others_are_asked_no_more() -> None:
+def test_once_half_are_healthy_the_others_are_not_eligible() -> None:
     world, workers = world_of(4)
     for worker in workers[:3]:
         worker.fall_silent()
     workers[2].speak_again()
-    assert asked(world, workers) == "w2 w3"
+    assert with_requests(world, workers) == "w2 w3"
 
 
-def test_who_waits_is_given_to_the_suspect_when_the_panic_begins() -> None:
+def test_waiting_requests_go_to_suspect_workers_when_the_panic_starts() -> None:
     world, workers = world_of(3, concurrency=2)
     requester = world.requester()
     workers[0].fall_silent()
@@ -55,7 +57,7 @@ def test_who_waits_is_given_to_the_suspect_when_the_panic_begins() -> None:
     assert (workers[0].holds, world.core.queue.count) == (["r5"], 0)
 
 
-def test_the_end_of_a_panic_takes_nothing_away() -> None:
+def test_the_end_of_a_panic_leaves_assignments_alone() -> None:
     world, (worker, other) = world_of(2)
     requester = world.requester()
     worker.fall_silent()
@@ -67,23 +69,23 @@ def test_the_end_of_a_panic_takes_nothing_away() -> None:
     assert holder.holds == [request_id]
     holder.succeed(request_id)
     assert requester.outcome(request_id) == "success"
-    assert asked(world, [worker, other]) == rest.worker_id
+    assert with_requests(world, [worker, other]) == rest.worker_id
 
 
-def test_workers_come_and_go_during_a_panic() -> None:
+def test_workers_join_and_leave_during_a_panic() -> None:
     world, workers = world_of(3)
     for worker in workers[:2]:
         worker.fall_silent()
-    assert asked(world, workers) == "w0 w1 w2"
+    assert with_requests(world, workers) == "w0 w1 w2"
     workers.append(world.worker("fresh"))
-    assert asked(world, workers) == "w2 fresh", "half are well"
+    assert with_requests(world, workers) == "w2 fresh", "half are healthy"
     workers.pop(2).leave()
-    assert asked(world, workers) == "w0 w1 fresh"
+    assert with_requests(world, workers) == "w0 w1 fresh"
     workers.pop(2).drain()
-    assert asked(world, workers) == "w0 w1"
+    assert with_requests(world, workers) == "w0 w1"
 
 
-def test_one_whose_first_canary_is_out_is_not_asked_even_then() -> None:
+def test_a_joining_worker_is_not_eligible_even_in_a_panic() -> None:
     world, workers = world_of(1)
     joining = world.worker("joining", canary="echo")
     workers[0].fall_silent()
@@ -96,21 +98,21 @@ def test_one_whose_first_canary_is_out_is_not_asked_even_then() -> None:
     assert joining.holds == ["r2"]
 
 
-def test_the_ejected_are_asked_too_and_are_ejected_still() -> None:
+def test_ejected_workers_are_eligible_in_a_panic_and_stay_ejected() -> None:
     world, (worker, other) = world_of(2)
     world.eject(worker)
     other.fall_silent()
-    assert asked(world, [worker, other]) == "w0 w1"
+    assert with_requests(world, [worker, other]) == "w0 w1"
     assert (worker.state, other.state) == ("ejected", "suspect")
     requester = world.requester()
     worker.succeed(requester.submit(target="w0"))
     assert worker.state == "ejected"
     world.sleep(EJECTION_S + 0.3)
     assert worker.state == "probing"
-    assert asked(world, [worker]) == "w0"
+    assert with_requests(world, [worker]) == "w0"
 
 
-def test_what_fails_in_a_panic_ejects_nobody_who_is_not_trusted() -> None:
+def test_failures_in_a_panic_eject_only_trusted_workers() -> None:
     world, (first, second, _) = world_of(3)
     for worker in (first, second):
         worker.fall_silent()
@@ -120,7 +122,7 @@ def test_what_fails_in_a_panic_ejects_nobody_who_is_not_trusted() -> None:
     assert first.state == "suspect"
 
 
-def test_panic_in_one_command_is_none_in_another() -> None:
+def test_a_panic_in_one_command_does_not_affect_another() -> None:
     world = World()
     both, only_a = world.worker("both", "a", "b"), world.worker("only", "a")
     both.fall_silent()
@@ -133,14 +135,14 @@ def test_panic_in_one_command_is_none_in_another() -> None:
     assert (both.holds, only_a.holds) == ([], ["r2"])
 
 
-def test_a_worker_that_is_ejected_for_its_canary_makes_no_half() -> None:
+def test_a_worker_ejected_for_its_canary_is_not_trusted() -> None:
     world = World()
     silent = world.worker("w", canary="echo")
     requester = world.requester()
     waiting = requester.submit()
-    assert requester.outcome(waiting) is None, "it is there, and may be well in a moment"
+    assert requester.outcome(waiting) is None, "the worker is connected, and may soon be healthy"
     world.sleep(CANARY_TIMEOUT_S + 0.3)
     assert silent.state == "ejected"
     assert silent.holds == [CANARY], "its one slot is taken"
     silent.fail(CANARY)
-    assert silent.holds == [waiting], "there is nobody else"
+    assert silent.holds == [waiting], "there is no other worker"

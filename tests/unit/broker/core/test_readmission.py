@@ -1,4 +1,4 @@
-"""What befalls a worker while it is ejected or probed: answers, silence, and connections lost and made anew."""
+"""What can happen to a worker while it is ejected or probed: answers, silence, lost connections and reconnects."""
 
 import pytest
 from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
@@ -6,7 +6,7 @@ from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
 LOOK_S = 0.3
-"""Longer than the core's looks are apart."""
+"""Longer than the core's LOOK_INTERVAL_S."""
 
 
 def world_of(count: int, concurrency: int = 2) -> tuple[World, list[FakeWorker], FakeRequester]:
@@ -15,7 +15,7 @@ def world_of(count: int, concurrency: int = 2) -> tuple[World, list[FakeWorker],
     return world, workers, world.requester()
 
 
-def test_a_success_while_it_is_ejected_does_not_spare_it_the_probe() -> None:
+def test_a_success_while_ejected_does_not_replace_the_probe() -> None:
     world, (worker, _), requester = world_of(2, concurrency=3)
     held = requester.submit(target="w0", timeout=1000.0)
     world.eject(worker)
@@ -26,7 +26,7 @@ def test_a_success_while_it_is_ejected_does_not_spare_it_the_probe() -> None:
     assert worker.state == "healthy", "and the probe is noticed"
 
 
-def test_a_failure_while_it_is_ejected_changes_nothing() -> None:
+def test_a_failure_while_ejected_changes_nothing() -> None:
     world, (worker, _), requester = world_of(2, concurrency=3)
     held = requester.submit(target="w0", timeout=1000.0)
     world.eject(worker)
@@ -36,7 +36,7 @@ def test_a_failure_while_it_is_ejected_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("state", ["ejected", "probing"])
-def test_a_silent_link_changes_nothing_for_one_that_is_not_trusted(state: str) -> None:
+def test_a_silent_link_changes_nothing_for_an_ejected_or_probed_worker(state: str) -> None:
     world, (worker, _), requester = world_of(2, concurrency=5)
     world.eject(worker)
     if state == "probing":
@@ -50,7 +50,7 @@ def test_a_silent_link_changes_nothing_for_one_that_is_not_trusted(state: str) -
     assert len(worker.holds) == (1 if state == "probing" else 0), "no more than its one probe"
 
 
-def test_one_that_reconnects_while_it_is_ejected_is_ejected_still() -> None:
+def test_a_worker_that_reconnects_while_ejected_stays_ejected() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
     worker.leave()
@@ -64,7 +64,7 @@ def test_one_that_reconnects_while_it_is_ejected_is_ejected_still() -> None:
     assert back.state == "healthy"
 
 
-def test_the_same_instance_reconnects_while_it_is_ejected() -> None:
+def test_the_same_instance_reconnects_while_ejected() -> None:
     world = World()
     worker, _ = world.worker("w", instance="one", concurrency=3), world.worker("other")
     requester = world.requester()
@@ -80,7 +80,7 @@ def test_the_same_instance_reconnects_while_it_is_ejected() -> None:
     assert world.worker("w").state == "healthy"
 
 
-def test_one_that_comes_back_after_its_ejection_is_probed_and_not_ejected_again() -> None:
+def test_a_worker_that_returns_after_its_ejection_is_probed() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
     worker.leave()
@@ -92,7 +92,7 @@ def test_one_that_comes_back_after_its_ejection_is_probed_and_not_ejected_again(
     assert world.core.health.ejections.counts["failures"] == 1
 
 
-def test_one_that_is_lost_over_its_probe_has_failed_it() -> None:
+def test_a_worker_lost_with_its_probe_has_failed_it() -> None:
     world, (worker, _), requester = world_of(2)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
@@ -104,7 +104,7 @@ def test_one_that_is_lost_over_its_probe_has_failed_it() -> None:
     assert world.core.health.ejections.counts["probe"] == 1
 
 
-def test_one_that_goes_while_it_is_probed_without_work_has_not_failed() -> None:
+def test_a_worker_lost_in_probation_without_an_assignment_has_not_failed() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
@@ -113,7 +113,7 @@ def test_one_that_goes_while_it_is_probed_without_work_has_not_failed() -> None:
     assert world.core.health.ejections.counts["probe"] == 0
 
 
-def test_one_that_crashes_again_and_again_is_ejected_when_it_comes_back() -> None:
+def test_a_worker_that_crashes_repeatedly_is_ejected_when_it_returns() -> None:
     world = World()
     world.worker("other")
     requester = world.requester()
@@ -127,7 +127,7 @@ def test_one_that_crashes_again_and_again_is_ejected_when_it_comes_back() -> Non
     assert back.session.reason == "5 failures in a row, lost connections among them"
 
 
-def test_losses_with_nothing_in_hand_do_not_count() -> None:
+def test_losses_without_assignments_do_not_count() -> None:
     world = World()
     world.worker("other")
     requester = world.requester()

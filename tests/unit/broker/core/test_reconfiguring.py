@@ -1,4 +1,4 @@
-"""Other strategies and numbers while the broker serves: what is in flight is left alone, all that comes obeys them."""
+"""Strategies and settings change while the broker serves: requests in flight are left alone, new ones obey them."""
 
 import pytest
 from taskferry.loadbalance.registry import STRATEGIES
@@ -23,7 +23,7 @@ def test_the_next_request_is_placed_by_the_new_strategy() -> None:
     assert strategies_of(world) == {"echo": "RoundRobin"}
 
 
-def test_what_is_in_flight_is_answered_once_by_whoever_has_it() -> None:
+def test_requests_in_flight_are_answered_once_by_their_worker() -> None:
     world = World("random")
     workers = [world.worker(f"w{number}", concurrency=1) for number in range(2)]
     requester = world.requester()
@@ -43,13 +43,13 @@ def test_pools_are_as_if_the_workers_had_just_joined(before: str) -> None:
     worker = world.worker("w", "a", "b", "c", "d")
     world.worker("v", "a", "b", "c", "d")
     world.reconfigure("least_loaded")
-    assert len(worker.session.pools) == 1, "what is alike now shares one"
+    assert len(worker.session.pools) == 1, "commands that are now alike share a pool"
     world.reconfigure("least_loaded", patterns={"a": "consistent_hash", "[bc]": "random"})
     assert len(worker.session.pools) == 3
     assert strategies_of(world) == {"a": "ConsistentHash", "b": "Random", "c": "Random", "d": "LeastLoaded"}
 
 
-def test_where_no_strategy_changes_each_goes_on_where_it_was() -> None:
+def test_strategies_that_do_not_change_keep_their_state() -> None:
     world = World("round_robin", timeout_s=30)
     workers = [world.worker(f"w{number}", concurrency=50) for number in range(2)]
     requester = world.requester()
@@ -60,17 +60,17 @@ def test_where_no_strategy_changes_each_goes_on_where_it_was() -> None:
     world.reconfigure("round_robin", timeout_s=1)
     assert command.route.pool.strategy is strategy
     requester.submit()
-    assert [len(worker.holds) for worker in workers] == [1, 1], "whose turn it is is not forgotten"
+    assert [len(worker.holds) for worker in workers] == [1, 1], "the strategy remembers which worker is next"
 
 
-def test_a_command_that_comes_later_has_the_new_strategy() -> None:
+def test_a_later_command_gets_the_new_strategy() -> None:
     world = World("random")
     world.reconfigure("random", patterns={"new": "round_robin"})
     world.worker("w", "old", "new")
     assert strategies_of(world) == {"old": "Random", "new": "RoundRobin"}
 
 
-def test_full_ejected_and_draining_workers_stay_what_they_are() -> None:
+def test_full_ejected_and_draining_workers_stay_as_they_are() -> None:
     world = World("random")
     full, ejected, draining, well = (world.worker(name, concurrency=2) for name in ("f", "e", "d", "w"))
     world.eject(ejected)
@@ -85,10 +85,10 @@ def test_full_ejected_and_draining_workers_stay_what_they_are() -> None:
     requester.submit()
     assert world.core.queue.count == 1
     full.succeed(full.holds[0])
-    assert len(full.holds) == 2, "a slot that becomes free takes what waits"
+    assert len(full.holds) == 2, "a slot that becomes free takes a waiting request"
 
 
-def test_what_waits_for_a_target_waits_on() -> None:
+def test_requests_with_a_target_go_on_waiting() -> None:
     world = World("random")
     world.worker("v", concurrency=1)
     worker = world.worker("w", concurrency=1)
@@ -100,7 +100,7 @@ def test_what_waits_for_a_target_waits_on() -> None:
     assert worker.holds == [waiting]
 
 
-def test_new_bounds_say_what_is_let_in_and_turn_nobody_out() -> None:
+def test_new_bounds_apply_to_new_requests_only() -> None:
     world = World(queue_count_max=10, in_flight_count_max=10)
     world.worker("w", concurrency=1)
     requester = world.requester()
@@ -118,7 +118,7 @@ def test_new_bounds_say_what_is_let_in_and_turn_nobody_out() -> None:
     assert "0 bytes of data wait (queue_size_bytes_max)" in world.answers[-1].text
 
 
-def test_a_new_timeout_is_that_of_new_requests() -> None:
+def test_a_new_timeout_applies_to_new_requests() -> None:
     world = World(timeout_s=30)
     world.worker("w", concurrency=2)
     requester = world.requester()

@@ -1,4 +1,4 @@
-"""What is remembered of a worker while it is away, and of how many."""
+"""What is remembered about workers while they are away, and for how many."""
 
 import pytest
 from taskferry.broker.core.fleet import record
@@ -7,14 +7,14 @@ from taskferry.broker.core.fleet.record import Record, Records
 from tests.unit.broker.core.world import World
 
 
-def test_nothing_is_kept_of_one_that_has_done_nothing_wrong() -> None:
+def test_a_clean_record_is_not_kept() -> None:
     records = Records()
     records.keep("w", Record())
     assert records.take("w") is None
 
 
 @pytest.mark.parametrize("field", ["failures_count", "ejections_count", "is_drained"])
-def test_what_is_held_against_it_is_kept_until_it_is_back(field: str) -> None:
+def test_a_record_is_kept_until_the_worker_is_back(field: str) -> None:
     records, remembered = Records(), Record()
     setattr(remembered, field, True if field == "is_drained" else 1)
     records.keep("w", remembered)
@@ -23,7 +23,7 @@ def test_what_is_held_against_it_is_kept_until_it_is_back(field: str) -> None:
     assert records.take("w") is None
 
 
-def test_how_many_are_kept_is_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_records_is_bounded_and_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert record.RECORDS_COUNT_MAX == 10_000
     monkeypatch.setattr(record, "RECORDS_COUNT_MAX", 2)
     records = Records()
@@ -34,7 +34,7 @@ def test_how_many_are_kept_is_bounded_and_the_oldest_goes(monkeypatch: pytest.Mo
     assert [records.take(worker_id) is not None for worker_id in "abc"] == [False, True, True]
 
 
-def test_failures_in_a_row_go_on_where_they_were() -> None:
+def test_failures_in_a_row_continue_after_a_reconnect() -> None:
     world = World()
     world.worker("other")
     requester = world.requester()
@@ -49,7 +49,7 @@ def test_failures_in_a_row_go_on_where_they_were() -> None:
     assert back.state == "ejected"
 
 
-def test_a_success_wipes_them_out() -> None:
+def test_a_success_clears_them() -> None:
     world = World()
     requester = world.requester()
     worker = world.worker("w")
@@ -60,7 +60,7 @@ def test_a_success_wipes_them_out() -> None:
     assert back.session.record.is_clean
 
 
-def test_each_name_has_its_own() -> None:
+def test_each_name_has_its_own_record() -> None:
     world = World()
     worker = world.worker("w")
     worker.drain_by_operator()

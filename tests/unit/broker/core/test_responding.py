@@ -1,4 +1,4 @@
-"""What a worker reports, and what becomes of it: results, failures, and reports that nobody waits for."""
+"""What workers report, and its effects: results, failures, and reports that come too late."""
 
 import pytest
 from taskferry.broker.core.fleet.pool import PASSED_COUNT_MAX
@@ -10,7 +10,7 @@ from taskferry.protocol.messages import Result
 from tests.unit.broker.core.world import World
 
 
-def test_a_handlers_failure_comes_back_with_its_text_and_code() -> None:
+def test_a_failure_of_the_handler_is_answered_with_its_text_and_code() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     request_id = requester.submit()
@@ -38,7 +38,7 @@ def test_a_worker_cannot_claim_what_only_the_broker_knows(code: str | None, expe
     assert requester.outcome(request_id) == expected
 
 
-def test_a_failure_without_a_text_gets_one() -> None:
+def test_a_failure_without_a_text_gets_the_default_text() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit()
@@ -91,7 +91,7 @@ def test_data_that_cannot_be_carried_to_the_worker_is_an_error_and_takes_no_slot
     assert worker.holds == ["r2"]
 
 
-def test_what_cannot_be_carried_does_not_hold_up_who_waits_behind_it() -> None:
+def test_a_request_that_cannot_be_carried_does_not_block_those_behind_it() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     first, second, third = (requester.submit() for _ in range(3))
@@ -101,7 +101,7 @@ def test_what_cannot_be_carried_does_not_hold_up_who_waits_behind_it() -> None:
     assert worker.session.in_flight_count == 0
 
 
-def test_the_requester_is_told_how_the_result_is_written() -> None:
+def test_the_requester_port_gets_the_encoding_of_the_result() -> None:
     world = World()
     requester = world.requester()
     for encoding in Encoding:
@@ -162,7 +162,7 @@ def test_responses_may_come_in_any_order() -> None:
     assert [answer.request_id for answer in requester.answers] == [third, first, second]
 
 
-def test_a_worker_that_cannot_be_sent_a_request_does_not_draw_in_the_next_one() -> None:
+def test_a_worker_that_cannot_be_sent_a_request_does_not_attract_the_next_one() -> None:
     world = World()
     world.worker("odd").refuses = NotRepresentable("data: too odd")
     plain, requester = world.worker("plain", concurrency=2), world.requester()
@@ -171,7 +171,7 @@ def test_a_worker_that_cannot_be_sent_a_request_does_not_draw_in_the_next_one() 
     assert plain.holds == [second]
 
 
-def test_what_one_worker_cannot_be_sent_goes_to_one_that_reads_it_as_it_is_written() -> None:
+def test_a_request_that_a_worker_cannot_be_sent_goes_to_one_with_its_encoding() -> None:
     world = World()
     packed = world.worker("packed", encoding=Encoding.MSGPACK, weight=100.0, concurrency=100)
     packed.refuses = NotRepresentable("data: too big an integer")
@@ -180,13 +180,15 @@ def test_what_one_worker_cannot_be_sent_goes_to_one_that_reads_it_as_it_is_writt
     for request_id in ("a", "b"):
         requester.submit(request_id=request_id)
     assert plain.holds == ["a", "b"]
-    assert requester.outcome(requester.submit()) == "not_representable", "none that reads it has a free slot"
+    assert requester.outcome(requester.submit()) == "not_representable", (
+        "no worker with its encoding has a free slot"
+    )
     plain.succeed("a")
     plain.refuses = NotRepresentable("data: odd for everybody")
     assert requester.outcome(requester.submit()) == "not_representable", "and it ends with the second refusal"
 
 
-def test_one_that_reads_it_is_looked_for_among_a_few_dozen() -> None:
+def test_a_worker_with_the_encoding_is_searched_for_among_a_few_dozen() -> None:
     world = World()
     fleet = [
         world.worker(f"packed{number}", encoding=Encoding.MSGPACK, weight=100.0)

@@ -1,4 +1,4 @@
-"""Retries and second copies are at most a share of the live traffic, lest workers in trouble are buried."""
+"""Retries and hedges are at most a share of recent traffic, so that they do not bury workers in trouble."""
 
 import pytest
 from taskferry.broker.core.delivery.budget import RESERVE_COUNT, TURN_S, Budget
@@ -22,7 +22,7 @@ def test_there_is_a_small_reserve_without_any_traffic() -> None:
     budget.look(0, 100.0 + TURN_S - 0.01)
     assert spend_all(budget, 0) == 0
     budget.look(0, 100.0 + TURN_S)
-    assert spend_all(budget, 0) == RESERVE_COUNT, "what was spent long ago is forgotten"
+    assert spend_all(budget, 0) == RESERVE_COUNT, "old spending is forgotten"
 
 
 def test_every_request_earns_its_share() -> None:
@@ -32,7 +32,7 @@ def test_every_request_earns_its_share() -> None:
     assert spend_all(budget, 1005) == 1
 
 
-def test_what_was_earned_long_ago_is_forgotten() -> None:
+def test_old_earnings_are_forgotten() -> None:
     budget = Budget(0.5)
     budget.look(0, 100.0)
     budget.look(100, 100.0 + TURN_S)
@@ -45,7 +45,7 @@ def test_what_was_earned_long_ago_is_forgotten() -> None:
     assert spend_all(budget, 200) == 50
 
 
-def test_without_a_share_there_is_nothing() -> None:
+def test_without_a_share_there_is_no_budget() -> None:
     assert spend_all(Budget(0.0), 10**6) == 0
 
 
@@ -66,7 +66,7 @@ def test_retries_beyond_the_budget_are_lost(share: float, expected: int) -> None
     assert world.outcomes()["worker_lost"] == 100 - expected
 
 
-def test_traffic_that_goes_well_earns_retries_for_later() -> None:
+def test_successful_traffic_earns_retries_for_later() -> None:
     world = World()
     worker, requester = world.worker("w", concurrency=50), world.requester()
     for _ in range(250):
@@ -79,7 +79,7 @@ def test_traffic_that_goes_well_earns_retries_for_later() -> None:
     assert world.core.counts.retried_count == 50
 
 
-def test_what_was_never_written_needs_no_budget() -> None:
+def test_reassigning_what_was_never_written_needs_no_budget() -> None:
     world = World(retries_share_max=0.0)
     worker, requester = world.worker("w", concurrency=50, is_stuck=True), world.requester()
     for _ in range(50):
@@ -89,7 +89,7 @@ def test_what_was_never_written_needs_no_budget() -> None:
     assert len(other.holds) == world.core.counts.reassigned_count == 50
 
 
-def test_all_workers_fail_and_return_without_a_storm() -> None:
+def test_all_workers_fail_and_return_without_a_retry_storm() -> None:
     world = World()
     requester = world.requester()
     assigned_count = 0

@@ -1,11 +1,11 @@
-"""A link that has fallen silent: its worker is asked no more, keeps what it has, and is asked again once it speaks."""
+"""A worker with a silent link gets no more requests, keeps its assignments, and is eligible again once it is heard."""
 
 from taskferry.broker.core.fleet.worker import WorkerState
 
 from tests.unit.broker.core.world import World
 
 
-def test_a_silent_worker_gets_nothing_more_until_it_speaks() -> None:
+def test_a_silent_worker_gets_nothing_until_it_is_heard_again() -> None:
     world = World("round_robin")
     worker, other, requester = world.worker("w", concurrency=2), world.worker("other"), world.requester()
     held = requester.submit()
@@ -15,11 +15,11 @@ def test_a_silent_worker_gets_nothing_more_until_it_speaks() -> None:
     second, third = requester.submit(), requester.submit()
     assert (worker.holds, other.holds) == ([held], [second])
     worker.speak_again()
-    assert worker.holds == [held, third], "what waits comes at once"
-    assert world.events.told == ["w: healthy -> suspect", "w: suspect -> healthy"]
+    assert worker.holds == [held, third], "the waiting request is assigned at once"
+    assert world.events.notified == ["w: healthy -> suspect", "w: suspect -> healthy"]
 
 
-def test_what_it_holds_is_answered_all_the_same() -> None:
+def test_its_assignments_can_still_be_answered() -> None:
     world = World()
     worker, _, requester = world.worker("w"), world.worker("other"), world.requester()
     held = requester.submit(target="w")
@@ -29,7 +29,7 @@ def test_what_it_holds_is_answered_all_the_same() -> None:
     assert requester.outcome(held) == "success"
 
 
-def test_what_is_said_twice_is_told_once() -> None:
+def test_a_repeated_report_is_notified_once() -> None:
     world = World()
     worker, _ = world.worker("w"), world.worker("other")
     worker.speak_again()
@@ -37,10 +37,10 @@ def test_what_is_said_twice_is_told_once() -> None:
         worker.fall_silent()
     for _ in range(2):
         worker.speak_again()
-    assert world.events.told == ["w: healthy -> suspect", "w: suspect -> healthy"]
+    assert world.events.notified == ["w: healthy -> suspect", "w: suspect -> healthy"]
 
 
-def test_a_draining_worker_that_falls_silent_drains_on() -> None:
+def test_a_draining_worker_that_falls_silent_stays_draining() -> None:
     world = World()
     worker = world.worker("w")
     worker.drain()
@@ -49,7 +49,7 @@ def test_a_draining_worker_that_falls_silent_drains_on() -> None:
     assert worker.state == "draining"
 
 
-def test_a_suspect_worker_may_drain_or_go() -> None:
+def test_a_suspect_worker_may_drain_or_leave() -> None:
     world = World()
     first, second = world.worker("v"), world.worker("w")
     world.worker("x")
@@ -60,7 +60,7 @@ def test_a_suspect_worker_may_drain_or_go() -> None:
     assert (first.state, second.state) == ("draining", "gone")
 
 
-def test_what_does_not_change_a_state_keeps_a_workers_turn() -> None:
+def test_an_event_that_does_not_change_the_state_keeps_a_workers_turn() -> None:
     world = World("round_robin")
     first, second, requester = (
         world.worker("v", concurrency=9),

@@ -1,4 +1,4 @@
-"""A worker that is back is eased in: a tenth of its weight at first, the whole of it after ten seconds."""
+"""A readmitted worker starts with a tenth of its weight, and has all of it after ten seconds."""
 
 import pytest
 from taskferry.broker.core.health.ejection import EJECTION_S, SLOW_START_S, SLOW_START_SHARE_MIN
@@ -6,7 +6,7 @@ from taskferry.broker.core.health.ejection import EJECTION_S, SLOW_START_S, SLOW
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
 LOOK_S = 0.3
-"""Longer than the core's looks are apart."""
+"""Longer than the core's LOOK_INTERVAL_S."""
 
 
 def world_of(count: int, concurrency: int = 2) -> tuple[World, list[FakeWorker], FakeRequester]:
@@ -15,7 +15,7 @@ def world_of(count: int, concurrency: int = 2) -> tuple[World, list[FakeWorker],
     return world, workers, world.requester()
 
 
-def test_one_that_is_back_is_eased_in() -> None:
+def test_a_readmitted_worker_starts_slowly() -> None:
     world = World()
     worker, _ = world.worker("w", weight=4.0), world.worker("other")
     world.eject(worker)
@@ -33,7 +33,7 @@ def test_one_that_is_back_is_eased_in() -> None:
     assert worker.session.weight == 4.0
 
 
-def test_one_that_is_eased_in_gets_a_part_of_the_work() -> None:
+def test_a_worker_in_slow_start_gets_part_of_the_work() -> None:
     world, (worker, other), requester = world_of(2, concurrency=100)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
@@ -44,7 +44,7 @@ def test_one_that_is_eased_in_gets_a_part_of_the_work() -> None:
     assert len(other.holds) == 30
 
 
-def test_one_that_fails_while_it_is_eased_in_is_ejected_with_its_whole_weight() -> None:
+def test_a_worker_ejected_during_slow_start_gets_its_full_weight_back() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
@@ -55,7 +55,7 @@ def test_one_that_fails_while_it_is_eased_in_is_ejected_with_its_whole_weight() 
     assert worker.session.weight == 1.0
 
 
-def test_one_whose_slots_are_taken_is_eased_in_all_the_same() -> None:
+def test_a_worker_without_a_free_slot_starts_slowly_too() -> None:
     world, (worker, _), requester = world_of(2, concurrency=1)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
@@ -65,7 +65,7 @@ def test_one_whose_slots_are_taken_is_eased_in_all_the_same() -> None:
     assert worker.session.weight == 1.0
 
 
-def test_one_that_is_drained_and_resumed_while_it_is_eased_in_has_its_whole_weight() -> None:
+def test_a_worker_drained_and_resumed_during_slow_start_has_its_full_weight() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)

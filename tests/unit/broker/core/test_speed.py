@@ -1,4 +1,4 @@
-"""How fast a worker is, learned beside the others: steps, bounds, fading, and what a pick makes of it."""
+"""How fast a worker is compared with others: steps, bounds, fading, and the effect on picks."""
 
 import random
 
@@ -9,7 +9,7 @@ from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
 
 def work(world: World, requester: FakeRequester, durations_s: dict[FakeWorker, float], times: int) -> None:
-    """Each worker ends `times` assignments that take so long, side by side."""
+    """Each worker ends `times` assignments that take that long, in parallel."""
     for _ in range(times):
         held = {worker: requester.submit(target=worker.worker_id) for worker in durations_s}
         begin = world.now
@@ -33,7 +33,7 @@ def test_equals_stay_equal() -> None:
     assert [worker.session.speed for worker in workers] == [1.0, 1.0, 1.0]
 
 
-def test_one_that_takes_longer_is_slow_and_gets_less() -> None:
+def test_a_worker_that_takes_longer_is_slow_and_gets_less() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)
     assert slow.session.speed == pytest.approx(0.25, rel=0.5)
@@ -56,7 +56,7 @@ def test_speed_is_bounded() -> None:
     assert fast.session.speed == 4.0
 
 
-def test_failures_teach_nothing() -> None:
+def test_failures_do_not_affect_speed() -> None:
     world, (failing, other), requester = world_of(2)
     for _ in range(4):
         failing.fail(requester.submit(target="w0"))
@@ -65,7 +65,7 @@ def test_failures_teach_nothing() -> None:
     assert world.core.roster.commands["echo"].log_duration_s is not None
 
 
-def test_an_answer_in_no_time_does_no_harm() -> None:
+def test_a_duration_of_zero_is_harmless() -> None:
     world, (worker, *_), requester = world_of(2)
     work(world, requester, {worker: 0.0}, 3)
     assert worker.session.speed == 1.0
@@ -73,7 +73,7 @@ def test_an_answer_in_no_time_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(("apart_s", "learned"), [(LEARN_INTERVAL_S * 0.9, 1), (LEARN_INTERVAL_S * 1.1, 2)])
-def test_a_worker_is_learned_from_at_most_so_often(apart_s: float, learned: int) -> None:
+def test_samples_of_a_worker_have_a_minimum_distance(apart_s: float, learned: int) -> None:
     world = World()
     worker, requester = world.worker(concurrency=2), world.requester()
     first, second = requester.submit(), requester.submit()
@@ -86,7 +86,7 @@ def test_a_worker_is_learned_from_at_most_so_often(apart_s: float, learned: int)
 
 
 @pytest.mark.uncovered
-def test_what_is_held_against_an_idle_worker_fades() -> None:
+def test_the_slowness_of_an_idle_worker_fades() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)
     before, latency = slow.session.speed, slow.session.latency
@@ -94,11 +94,11 @@ def test_what_is_held_against_an_idle_worker_fades() -> None:
     assert before < slow.session.speed < 1.0
     assert 1.0 < slow.session.latency < latency
     world.sleep(3 * HALF_LIFE_S)
-    assert slow.session.speed == 1.0, "within a minute it is one among equals, and so is tried again"
+    assert slow.session.speed == 1.0, "within a minute it is equal to the others, and so is tried again"
 
 
 @pytest.mark.uncovered
-def test_what_is_held_against_a_busy_worker_does_not_fade() -> None:
+def test_the_slowness_of_a_busy_worker_does_not_fade() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)
     before = slow.session.speed
@@ -108,7 +108,7 @@ def test_what_is_held_against_a_busy_worker_does_not_fade() -> None:
 
 
 @pytest.mark.uncovered
-def test_one_that_has_become_fast_again_is_believed_after_a_handful_of_trials() -> None:
+def test_a_worker_that_is_fast_again_is_recognised_after_a_handful_of_trials() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 1.0} | dict.fromkeys(others, 0.1), 300)
     assert slow.session.speed < 0.5
@@ -122,7 +122,7 @@ def test_one_that_has_become_fast_again_is_believed_after_a_handful_of_trials() 
 
 
 @pytest.mark.uncovered
-def test_one_that_goes_is_forgotten() -> None:
+def test_a_worker_that_leaves_is_forgotten() -> None:
     world, (slow, *others), requester = world_of(5)
     work(world, requester, {slow: 0.4} | dict.fromkeys(others, 0.1), 300)
     slow.leave()

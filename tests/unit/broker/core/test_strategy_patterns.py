@@ -1,4 +1,4 @@
-"""Each command has its strategy, by its name; commands with different ones share no pool."""
+"""A command's name decides its strategy; commands with different strategies share no pool."""
 
 from tests.unit.broker.core.world import WatchedStrategy, World
 
@@ -16,7 +16,7 @@ def strategies_of(world: World) -> dict[str, str]:
 PATTERNS = {"mail.*": "round_robin", "*.big": "consistent_hash", "mail.big": "random"}
 
 
-def test_the_first_pattern_that_fits_decides_and_the_default_for_all_others() -> None:
+def test_the_first_matching_pattern_decides_or_else_the_default() -> None:
     world = World("power_of_two", patterns=PATTERNS)
     world.worker("w", "mail.send", "mail.big", "picture.big", "echo")
     assert strategies_of(world) == {
@@ -44,7 +44,7 @@ def test_a_split_pool_keeps_its_strategy() -> None:
     assert set(strategies_of(world).values()) == {"RoundRobin"}
 
 
-def test_a_target_is_served_by_the_strategy_of_its_command() -> None:
+def test_a_target_uses_the_strategy_of_its_command() -> None:
     world = World(patterns={"echo": "round_robin"})
     workers = [world.worker(f"w{number}", concurrency=9, labels={"gpu": "yes"}) for number in range(2)]
     world.worker("plain", concurrency=9)

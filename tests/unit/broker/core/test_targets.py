@@ -1,5 +1,5 @@
-"""Requests that ask for a worker, or for a kind of worker: who gets them, where they wait, and how many kinds there may
-be at a time."""
+"""Requests with a target, by worker_id or labels: which worker gets them, where they wait, and how many targets there
+may be at once."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def labelled(world: World, worker_id: str, *commands: str, concurrency: int = 1,
     return world.worker(worker_id, *commands, concurrency=concurrency, labels=labels)
 
 
-def test_a_worker_asked_for_by_id_gets_the_request_whoever_else_is_free() -> None:
+def test_a_worker_targeted_by_id_gets_the_request_even_if_others_are_free() -> None:
     world = World()
     busy, idle = world.worker("busy", concurrency=3), world.worker("idle", concurrency=3)
     requester = world.requester()
@@ -42,7 +42,7 @@ def test_a_worker_asked_for_by_id_gets_the_request_whoever_else_is_free() -> Non
         ({"gpu": ["yes"], "zone": ["a", "z"]}, "v"),
     ],
 )
-def test_labels_are_met_by_workers_that_have_every_key_with_one_of_its_values(
+def test_labels_match_workers_that_have_every_key_with_one_of_its_values(
     target: dict[str, str | list[str]], expected: str
 ) -> None:
     world = World()
@@ -68,7 +68,7 @@ def test_labels_are_met_by_workers_that_have_every_key_with_one_of_its_values(
         ({"gpu": "no", "zone": ["a", "b"]}, "gpu=no zone=a|b"),
     ],
 )
-def test_where_nobody_is_what_was_asked_for_it_fails_at_once_and_says_what_was_asked(
+def test_a_target_that_no_worker_matches_fails_at_once_and_is_named(
     target: str | dict[str, str | list[str]], asked: str
 ) -> None:
     world = World()
@@ -84,7 +84,7 @@ def test_where_nobody_is_what_was_asked_for_it_fails_at_once_and_says_what_was_a
     assert unserved.text == f"No available workers: none that serves unheard-of is {asked}"
 
 
-def test_a_worker_that_joins_takes_what_waits_for_its_kind() -> None:
+def test_a_joining_worker_takes_requests_that_wait_for_its_labels() -> None:
     world = World()
     labelled(world, "v", gpu="yes")
     requester = world.requester()
@@ -94,7 +94,7 @@ def test_a_worker_that_joins_takes_what_waits_for_its_kind() -> None:
     assert labelled(world, "w", "echo", "more", gpu="yes", concurrency=5).holds == ["r2", "r3"]
 
 
-def test_a_kind_that_has_gone_may_come_back() -> None:
+def test_a_target_without_workers_works_again_once_one_joins() -> None:
     world = World()
     labelled(world, "v", gpu="yes").leave()
     world.worker("plain")
@@ -106,7 +106,7 @@ def test_a_kind_that_has_gone_may_come_back() -> None:
     assert worker.holds == [request_id]
 
 
-def test_who_waits_for_one_worker_does_not_stand_in_the_way_of_others() -> None:
+def test_requests_that_wait_for_one_worker_do_not_block_others() -> None:
     world = World()
     busy, other = world.worker("busy"), world.worker("other")
     requester = world.requester()
@@ -118,7 +118,7 @@ def test_who_waits_for_one_worker_does_not_stand_in_the_way_of_others() -> None:
     assert busy.holds == [for_busy]
 
 
-def test_a_free_slot_takes_the_oldest_of_all_that_wait_for_it() -> None:
+def test_a_free_slot_takes_the_oldest_request_of_all_its_routes() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     requester.submit()
@@ -133,7 +133,7 @@ def test_a_free_slot_takes_the_oldest_of_all_that_wait_for_it() -> None:
 
 
 @pytest.mark.parametrize("goes", ["leave", "drain"])
-def test_who_waits_for_a_kind_whose_last_worker_goes_is_told_so(goes: str) -> None:
+def test_requests_fail_if_the_last_worker_of_their_target_leaves(goes: str) -> None:
     world = World()
     worker, plain = labelled(world, "w", gpu="yes"), world.worker("plain")
     requester = world.requester()
@@ -151,7 +151,7 @@ def test_who_waits_for_a_kind_whose_last_worker_goes_is_told_so(goes: str) -> No
     assert plain.holds == [for_any]
 
 
-def test_targets_that_ask_for_the_same_share_a_line() -> None:
+def test_equivalent_targets_share_a_line() -> None:
     world = World()
     labelled(world, "w", gpu="yes", zone="a")
     requester = world.requester()
@@ -161,7 +161,7 @@ def test_targets_that_ask_for_the_same_share_a_line() -> None:
     assert target_key({"a": "b"}) != target_key({"a": "c"}) != target_key("a")
 
 
-def test_a_retry_goes_only_where_its_target_allows() -> None:
+def test_a_retry_goes_only_to_workers_that_match_the_target() -> None:
     world = World("round_robin")
     first, second = labelled(world, "v", gpu="yes"), labelled(world, "w", gpu="yes")
     world.worker("plain", concurrency=9)
@@ -174,7 +174,7 @@ def test_a_retry_goes_only_where_its_target_allows() -> None:
 
 
 @pytest.mark.usefixtures("few_targets")
-def test_the_target_that_was_unused_for_longest_makes_room_for_a_new_one() -> None:
+def test_the_least_recently_used_target_makes_room_for_a_new_one() -> None:
     world = World()
     for worker_id in ("u", "v", "w"):
         world.worker(worker_id, concurrency=9)
@@ -188,7 +188,7 @@ def test_the_target_that_was_unused_for_longest_makes_room_for_a_new_one() -> No
 
 
 @pytest.mark.usefixtures("few_targets")
-def test_a_target_that_somebody_waits_for_is_not_forgotten() -> None:
+def test_a_target_with_waiting_requests_is_not_forgotten() -> None:
     world = World()
     workers = {worker_id: world.worker(worker_id) for worker_id in ("u", "v", "w")}
     requester = world.requester()
@@ -201,12 +201,12 @@ def test_a_target_that_somebody_waits_for_is_not_forgotten() -> None:
     assert refused.failure.retry_after_s == roster.TARGET_RETRY_AFTER_S
     assert world.core.counts.refused == {"overloaded": 1}
     workers["u"].succeed("r1")
-    assert workers["u"].holds == ["r2"], "nobody waits for u any more"
+    assert workers["u"].holds == ["r2"], "no request waits for u any more"
     assert requester.outcome(requester.submit(target="w")) is None
 
 
 @pytest.mark.usefixtures("few_targets")
-def test_targets_that_nobody_meets_are_forgotten_too() -> None:
+def test_targets_that_no_worker_matches_are_forgotten_too() -> None:
     world = World()
     world.worker("w", concurrency=9)
     requester = world.requester()
@@ -221,7 +221,7 @@ def test_the_bound_on_targets_has_a_default() -> None:
 
 
 @pytest.mark.usefixtures("few_targets")
-def test_what_runs_for_a_target_that_is_forgotten_ends_as_ever() -> None:
+def test_requests_that_run_for_a_forgotten_target_end_as_usual() -> None:
     world = World()
     for worker_id in ("u", "v", "w"):
         world.worker(worker_id, concurrency=9)
@@ -239,7 +239,7 @@ def test_what_runs_for_a_target_that_is_forgotten_ends_as_ever() -> None:
 
 @pytest.mark.usefixtures("few_targets")
 @pytest.mark.parametrize("written", [True, False])
-def test_what_was_lost_finds_a_forgotten_target_again(written: bool) -> None:
+def test_a_lost_request_finds_its_forgotten_target_again(written: bool) -> None:
     world = World("round_robin")
     first = labelled(world, "v", gpu="yes", concurrency=2)
     second = labelled(world, "w", gpu="yes")
@@ -261,7 +261,7 @@ def test_what_was_lost_finds_a_forgotten_target_again(written: bool) -> None:
     ("written", "outcome", "delivery"),
     [(True, "worker_lost", "may_have_run"), (False, "overloaded", "not_delivered")],
 )
-def test_what_was_lost_while_others_took_the_place_of_its_target_ends(
+def test_a_lost_request_ends_if_there_is_no_room_for_its_forgotten_target(
     written: bool, outcome: str, delivery: str
 ) -> None:
     world = World("round_robin")
@@ -281,7 +281,7 @@ def test_what_was_lost_while_others_took_the_place_of_its_target_ends(
     assert answer.failure.delivery == delivery
 
 
-def test_what_was_lost_with_the_last_worker_of_a_command_that_is_forgotten_ends(
+def test_a_request_lost_with_the_last_worker_of_a_removed_command_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
@@ -297,10 +297,10 @@ def test_what_was_lost_with_the_last_worker_of_a_command_that_is_forgotten_ends(
     assert world.core.roster.commands == {}
     again = world.worker("w")
     request_id = requester.submit(target="w")
-    assert again.holds == [request_id], "its targets were forgotten with it: there is room"
+    assert again.holds == [request_id], "its targets were removed with it, so there is room"
 
 
-def test_a_worker_of_many_commands_and_kinds_is_in_all_their_pools() -> None:
+def test_a_worker_of_many_commands_and_targets_is_in_all_their_pools() -> None:
     world = World()
     first = labelled(world, "1", "a", "b", gpu="yes", concurrency=9)
     requester = world.requester()

@@ -1,4 +1,4 @@
-"""Where the time of answered requests went: their worker's, and the broker's own two turns."""
+"""How the time of answered requests is divided: their worker's, and the broker's own two turns."""
 
 import pytest
 from taskferry.broker.core.fleet.command import Command
@@ -17,17 +17,17 @@ def count(world: World, name: str = "echo") -> tuple[int, int]:
 
 
 def end_turn(world: World, took_s: float) -> None:
-    """The turn that began `took_s` ago, and in which all since happened, ends."""
+    """End a turn that began `took_s` ago."""
     world.core.turn_ended(world.now - took_s, world.now)
 
 
 def answer_after(world: World, worker: FakeWorker, request_id: str, seconds: float) -> None:
-    """Let `worker` answer, `seconds` from now, by the clock at which its response is read."""
+    """Make `worker` answer; its response is read `seconds` from now."""
     world.sleep(seconds)
     worker.succeed(request_id)
 
 
-def test_the_worker_has_what_lies_between_the_two_turns_and_the_broker_the_turns() -> None:
+def test_the_time_between_the_two_turns_is_the_worker_s_and_the_turns_are_the_broker_s() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit()
@@ -35,7 +35,7 @@ def test_the_worker_has_what_lies_between_the_two_turns_and_the_broker_the_turns
     end_turn(world, took_s=0.25)
     world.sleep(2.0)
     answer_after(world, worker, request_id, 1.0)
-    world.sleep(0.5)  # and again before the response is
+    world.sleep(0.5)  # and again before the answer is written
     assert count(world) == (0, 0), "known when the turn ends"
     end_turn(world, took_s=0.5)
     assert count(world) == (1, 1)
@@ -57,7 +57,7 @@ def test_waiting_for_a_slot_is_neither() -> None:
     assert of.duration.sum_s == pytest.approx(4.0 + 5.0)
 
 
-def test_each_of_those_that_share_both_turns_counts() -> None:
+def test_each_request_that_shares_both_turns_counts() -> None:
     world = World()
     worker = world.worker("w", "a", "b", concurrency=9)
     requester = world.requester()
@@ -75,7 +75,7 @@ def test_each_of_those_that_share_both_turns_counts() -> None:
     assert command(world, "a").worker_duration.sum_s == pytest.approx(1 + 1 + 2)
 
 
-def test_what_no_worker_answered_in_time_is_not_counted() -> None:
+def test_requests_not_answered_in_time_are_not_counted() -> None:
     world = World()
     worker, requester = world.worker(concurrency=9), world.requester()
     late, cancelled = requester.submit(timeout=1.0), requester.submit()
@@ -90,7 +90,7 @@ def test_what_no_worker_answered_in_time_is_not_counted() -> None:
     assert requester.outcome(late) == "timeout"
 
 
-def test_a_canary_is_no_request() -> None:
+def test_a_canary_is_not_counted() -> None:
     world = World()
     worker = world.worker(canary="echo")
     end_turn(world, took_s=0.0)
@@ -99,7 +99,7 @@ def test_a_canary_is_no_request() -> None:
     assert count(world) == (0, 0)
 
 
-def test_an_answer_before_the_assignment_has_left_took_no_time() -> None:
+def test_an_answer_before_the_assignment_was_written_took_no_time() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     world.sleep(1.0)
@@ -109,7 +109,7 @@ def test_an_answer_before_the_assignment_has_left_took_no_time() -> None:
     assert count(world) == (1, 1)
 
 
-def test_of_two_copies_the_one_that_answered_counts() -> None:
+def test_of_two_copies_the_answered_one_counts() -> None:
     world = World(hedges_share_max=1.0)
     first, requester = world.worker("first"), world.requester()
     request_id = requester.submit(idempotent=True, hedge=5.0)

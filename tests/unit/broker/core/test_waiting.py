@@ -1,4 +1,4 @@
-"""Requests that wait for a free slot: the bounds of the queue, and who is next."""
+"""Requests that wait for a free slot: the bounds of the queue, and which is next."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from tests.unit.broker.core.world import FakeWorker, World
 
 
 def serve_all(world: World, worker: FakeWorker, each_s: float = 0.0) -> list[str]:
-    """Answer what `worker` holds, one after the other, until it holds nothing: the order of the request_ids."""
+    """Answer the assignments of `worker` one by one until it has none. Returns the request_ids in that order."""
     served = []
     while worker.holds:
         request_id = worker.holds[0]
@@ -29,7 +29,7 @@ def test_first_come_first_served() -> None:
     assert serve_all(world, worker) == request_ids
 
 
-def test_a_worker_that_joins_is_given_what_waits_up_to_its_slots() -> None:
+def test_a_joining_worker_gets_waiting_requests_up_to_its_slots() -> None:
     world = World()
     busy, requester = world.worker("busy"), world.requester()
     for _ in range(5):
@@ -63,7 +63,7 @@ def test_the_bound_in_requests_holds_over_all_commands() -> None:
 def test_the_queue_is_bounded_in_bytes_of_data() -> None:
     world = World(queue_size_bytes_max=10)
     worker, requester = world.worker(), world.requester()
-    requester.submit(data=b'"' + b"x" * 98 + b'"')  # is assigned at once: counts for nothing
+    requester.submit(data=b'"' + b"x" * 98 + b'"')  # assigned at once, so it does not count
     fits = requester.submit(data=b'"123456"')
     answer = requester.answer(requester.submit(data=b"123"))
     assert (answer.outcome, answer.text) == ("overloaded", "10 bytes of data wait (queue_size_bytes_max)")
@@ -74,7 +74,7 @@ def test_the_queue_is_bounded_in_bytes_of_data() -> None:
     assert world.core.queue.size_bytes == 2
 
 
-def test_what_ends_while_it_waits_makes_room() -> None:
+def test_a_request_that_ends_while_it_waits_makes_room() -> None:
     world = World(queue_count_max=1, queue_size_bytes_max=4)
     world.worker()
     requester = world.requester()
@@ -144,7 +144,7 @@ def test_requesters_take_turns_within_a_priority() -> None:
     ]  # fmt: skip
 
 
-def test_a_requester_keeps_its_turn_when_what_waited_for_it_is_cancelled() -> None:
+def test_a_requester_keeps_its_turn_if_its_first_waiting_request_is_cancelled() -> None:
     world = World()
     worker = world.worker()
     first, second = world.requester(), world.requester()
@@ -166,7 +166,7 @@ def test_a_worker_of_many_commands_takes_the_one_that_has_waited_longest() -> No
     assert serve_all(world, worker) == ["running", "r2", "r3", "r4", "r5", "r6"]
 
 
-def test_a_freed_slot_takes_nothing_that_its_worker_does_not_serve() -> None:
+def test_a_free_slot_takes_no_request_that_its_worker_does_not_serve() -> None:
     world = World()
     first, second, requester = world.worker("1", "a"), world.worker("2", "b"), world.requester()
     requester.submit("a")
@@ -178,7 +178,7 @@ def test_a_freed_slot_takes_nothing_that_its_worker_does_not_serve() -> None:
     assert second.holds == [waiting]
 
 
-def test_the_time_spent_waiting_is_counted_for_those_that_waited() -> None:
+def test_queue_wait_is_counted_for_requests_that_waited() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     first = requester.submit()
@@ -194,7 +194,7 @@ def test_the_time_spent_waiting_is_counted_for_those_that_waited() -> None:
     assert sum(command.duration.counts) == 2
 
 
-def test_who_waits_is_found_however_many_commands_a_worker_serves() -> None:
+def test_waiting_requests_are_found_however_many_commands_a_worker_serves() -> None:
     world = World()
     few = world.worker("few", "a", "b")
     many = world.worker("many", *(f"c{number}" for number in range(100)))
@@ -215,7 +215,7 @@ def test_who_waits_is_found_however_many_commands_a_worker_serves() -> None:
         max_size=30,
     )
 )
-def test_the_order_that_is_told_is_the_order_in_which_they_are_served(
+def test_in_order_is_the_order_of_service(
     submits: list[tuple[int, int, float]],
 ) -> None:
     world = World()
@@ -226,5 +226,5 @@ def test_the_order_that_is_told_is_the_order_in_which_they_are_served(
         requesters[which].submit(request_id=f"q{len(world.submitted)}", priority=priority, timeout=1000.0)
         world.now += pause_s
     line = world.core.roster.commands["echo"].route.waiting
-    told = [request.call.request_id for request in line.in_order()]
-    assert ["running", *told] == serve_all(world, worker)
+    in_order = [request.call.request_id for request in line.in_order()]
+    assert ["running", *in_order] == serve_all(world, worker)

@@ -1,5 +1,5 @@
-"""A worker's link breaks: what never left the broker runs elsewhere, what may have run is told so, unless it may run
-twice."""
+"""A worker's link breaks: requests that never left the broker run elsewhere, and so do those that may run twice; others
+fail as lost."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_an_assignment_that_was_never_written_goes_to_another_worker_silently() 
     assert requester.answer(request_id).worker_id == "other"
 
 
-def test_which_ones_were_written_is_told_by_number() -> None:
+def test_written_assignments_are_distinguished_by_number() -> None:
     world = World()
     worker, requester = world.worker("w", concurrency=3), world.requester()
     first, second = requester.submit(), requester.submit()
@@ -49,7 +49,7 @@ def test_which_ones_were_written_is_told_by_number() -> None:
     assert other.holds == [third]
 
 
-def test_an_unwritten_assignment_waits_where_all_others_are_busy_and_goes_first() -> None:
+def test_an_unwritten_assignment_waits_first_in_line_if_all_other_workers_are_busy() -> None:
     world = World("round_robin")
     stuck, busy = world.worker("stuck", is_stuck=True), world.worker("busy")
     requester = world.requester()
@@ -63,7 +63,7 @@ def test_an_unwritten_assignment_waits_where_all_others_are_busy_and_goes_first(
     assert busy.holds == [waiting]
 
 
-def test_an_unwritten_assignment_with_nobody_else_to_serve_it_fails_as_if_never_placed() -> None:
+def test_an_unwritten_assignment_without_another_worker_fails_as_if_never_assigned() -> None:
     world = World()
     stuck, requester = world.worker("stuck", is_stuck=True), world.requester()
     request_id = requester.submit()
@@ -73,7 +73,7 @@ def test_an_unwritten_assignment_with_nobody_else_to_serve_it_fails_as_if_never_
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_a_lost_request_whose_time_is_up_times_out(written: bool) -> None:
+def test_a_lost_request_past_its_deadline_times_out(written: bool) -> None:
     world = World()
     worker, requester = world.worker("w", is_stuck=not written), world.requester()
     other = world.worker("other")
@@ -81,13 +81,13 @@ def test_a_lost_request_whose_time_is_up_times_out(written: bool) -> None:
     lost = worker if worker.holds else other
     lost.is_stuck = not written
     lost.written_count = lost.sent_count if written else 0
-    world.now += 1.0  # the timer has not gone off yet
+    world.now += 1.0  # the timer has not fired yet
     lost.leave()
     answer = requester.answer(request_id)
     assert (answer.outcome, answer.worker_id) == ("timeout", lost.worker_id)
 
 
-def test_an_idempotent_request_is_run_again_elsewhere() -> None:
+def test_an_idempotent_request_is_retried_on_another_worker() -> None:
     world = World("round_robin")
     worker, other, requester = world.worker("w"), world.worker("other"), world.requester()
     request_id = requester.submit(idempotent=True, timeout=10.0)
@@ -95,13 +95,13 @@ def test_an_idempotent_request_is_run_again_elsewhere() -> None:
     worker.leave()
     assert requester.answers == []
     assert other.holds == [request_id]
-    assert other.delivered[-1].timeout_s == pytest.approx(6.0), "within its first deadline"
+    assert other.delivered[-1].timeout_s == pytest.approx(6.0), "within its original deadline"
     assert world.core.counts.retried_count == 1
     other.succeed(request_id)
     assert requester.answer(request_id).worker_id == "other"
 
 
-def test_an_idempotent_request_with_nobody_else_to_run_it_is_lost() -> None:
+def test_an_idempotent_request_without_another_worker_is_lost() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
     request_id = requester.submit(idempotent=True)
@@ -110,7 +110,7 @@ def test_an_idempotent_request_with_nobody_else_to_run_it_is_lost() -> None:
     assert (answer.outcome, answer.worker_id) == ("worker_lost", "w")
 
 
-def test_an_idempotent_request_waits_for_a_slot_of_another() -> None:
+def test_an_idempotent_request_waits_for_a_slot_of_another_worker() -> None:
     world = World("round_robin")
     worker, busy, requester = world.worker("w"), world.worker("busy"), world.requester()
     lost, running = requester.submit(idempotent=True), requester.submit()
@@ -121,7 +121,7 @@ def test_an_idempotent_request_waits_for_a_slot_of_another() -> None:
 
 
 @pytest.mark.parametrize("bound", [0, 1, 2])
-def test_how_often_an_idempotent_request_may_cost_a_worker_is_bounded(bound: int) -> None:
+def test_the_retries_of_an_idempotent_request_are_bounded(bound: int) -> None:
     world = World(retries_count_max=bound)
     requester = world.requester()
     workers = [world.worker(f"w{number}") for number in range(bound + 2)]
@@ -135,7 +135,7 @@ def test_how_often_an_idempotent_request_may_cost_a_worker_is_bounded(bound: int
     assert world.core.counts.retried_count == bound
 
 
-def test_losses_before_it_was_written_do_not_count_as_retries() -> None:
+def test_losses_before_the_write_do_not_count_as_retries() -> None:
     world = World(retries_count_max=0)
     requester = world.requester()
     workers = [world.worker(f"w{number}", is_stuck=True) for number in range(5)]
@@ -149,7 +149,7 @@ def test_losses_before_it_was_written_do_not_count_as_retries() -> None:
     assert world.core.counts.reassigned_count == 4
 
 
-def test_what_cannot_be_carried_to_the_other_worker_ends() -> None:
+def test_a_retry_that_cannot_be_carried_to_the_other_worker_ends() -> None:
     from taskferry.protocol.errors import NotRepresentable
 
     world = World("round_robin")
@@ -161,7 +161,7 @@ def test_what_cannot_be_carried_to_the_other_worker_ends() -> None:
     assert (answer.outcome, answer.worker_id) == ("not_representable", None)
 
 
-def test_an_assignment_that_nobody_waits_for_any_more_is_dropped_with_its_worker() -> None:
+def test_an_assignment_whose_request_has_ended_is_dropped_with_its_worker() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit(idempotent=True)
@@ -172,7 +172,7 @@ def test_an_assignment_that_nobody_waits_for_any_more_is_dropped_with_its_worker
     assert world.core.counts.retried_count == 0
 
 
-def test_who_waits_for_a_lost_worker_alone_is_told_at_once() -> None:
+def test_requests_that_wait_only_for_a_lost_worker_fail_at_once() -> None:
     world = World()
     worker, requester = world.worker("w", "a", "b"), world.requester()
     world.worker("other", "b")
@@ -186,10 +186,10 @@ def test_who_waits_for_a_lost_worker_alone_is_told_at_once() -> None:
         "No available workers",
         None,
     )
-    assert requester.outcome(for_b) is None, "b has another worker: it waits on"
+    assert requester.outcome(for_b) is None, "b has another worker: it goes on waiting"
 
 
-def test_all_workers_lost_at_once_settle_every_request() -> None:
+def test_losing_all_workers_at_once_ends_every_request() -> None:
     world = World()
     workers = [world.worker(f"w{number}", concurrency=4) for number in range(3)]
     requester = world.requester()
@@ -201,8 +201,8 @@ def test_all_workers_lost_at_once_settle_every_request() -> None:
     assert set(world.outcomes()) == {"worker_lost", "no_available_workers"}
 
 
-def test_what_may_have_run_is_never_said_not_to_have_run() -> None:
-    # It was written to one worker, lost with it, and waits for another when that one goes too.
+def test_a_request_that_may_have_run_never_fails_as_not_run() -> None:
+    # It was written to one worker, lost with it, and waits for another one when that is lost too.
     world = World("round_robin")
     worker, busy, requester = world.worker("w"), world.worker("busy"), world.requester()
     lost, running, waiting = requester.submit(idempotent=True), requester.submit(), requester.submit()
@@ -214,7 +214,7 @@ def test_what_may_have_run_is_never_said_not_to_have_run() -> None:
     busy.succeed(running)
 
 
-def test_what_may_have_run_is_told_so_at_the_end_of_the_broker() -> None:
+def test_a_request_that_may_have_run_ends_as_such_when_the_broker_stops() -> None:
     world = World("round_robin")
     worker, busy, requester = world.worker("w"), world.worker("busy"), world.requester()
     lost, running, waiting = requester.submit(idempotent=True), requester.submit(), requester.submit()
@@ -228,7 +228,7 @@ def test_what_may_have_run_is_told_so_at_the_end_of_the_broker() -> None:
     assert busy.cancels == [(busy.msg_id(running), "shutting_down")]
 
 
-def test_a_worker_is_always_told_that_some_time_is_left() -> None:
+def test_a_worker_always_gets_some_remaining_time() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     first = requester.submit()
@@ -238,7 +238,7 @@ def test_a_worker_is_always_told_that_some_time_is_left() -> None:
     assert worker.delivered[-1].timeout_s == 0.001
 
 
-def test_unwritten_assignments_of_one_requester_keep_their_order_when_they_wait() -> None:
+def test_unwritten_assignments_of_one_requester_wait_in_their_order() -> None:
     world = World()
     stuck = world.worker("stuck", concurrency=3, is_stuck=True)
     busy, requester = world.worker("busy", "echo", "other"), world.requester()

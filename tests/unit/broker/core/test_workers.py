@@ -1,4 +1,4 @@
-"""Workers come, drain, come back under their name, and go; pools follow them."""
+"""Workers join, drain, reconnect under their name, and leave; pools follow."""
 
 import pytest
 from taskferry.broker.core.fleet import roster
@@ -18,14 +18,14 @@ def test_a_draining_worker_gets_nothing_more_and_finishes_what_it_has() -> None:
     assert leaving.state == "draining"
     assert (leaving.holds, staying.holds) == ([first], [second, third])
     leaving.succeed(first)
-    assert leaving.holds == [], "a freed slot of a draining worker pulls nothing"
+    assert leaving.holds == [], "a free slot of a draining worker takes nothing"
     assert requester.outcome(fourth) is None
     assert requester.answer(first).worker_id == "leaving"
     leaving.leave()
     assert leaving.state == "gone"
 
 
-def test_a_worker_may_say_twice_that_it_leaves() -> None:
+def test_a_worker_may_say_disconnect_twice() -> None:
     world = World()
     worker = world.worker()
     worker.drain()
@@ -33,7 +33,7 @@ def test_a_worker_may_say_twice_that_it_leaves() -> None:
     assert worker.session.state is WorkerState.DRAINING
 
 
-def test_who_waits_for_a_draining_worker_alone_is_told_at_once() -> None:
+def test_requests_that_wait_only_for_a_draining_worker_fail_at_once() -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     running, waiting = requester.submit(), requester.submit()
@@ -44,7 +44,7 @@ def test_who_waits_for_a_draining_worker_alone_is_told_at_once() -> None:
     assert requester.outcome(running) == "success"
 
 
-def test_what_a_draining_worker_holds_is_settled_when_it_goes_too_soon() -> None:
+def test_assignments_of_a_draining_worker_end_if_it_leaves_too_soon() -> None:
     world = World("round_robin")
     leaving, staying = world.worker("leaving", concurrency=2), world.worker("staying", concurrency=2)
     requester = world.requester()
@@ -55,7 +55,7 @@ def test_what_a_draining_worker_holds_is_settled_when_it_goes_too_soon() -> None
     assert again in staying.holds
 
 
-def test_another_worker_cannot_take_a_worker_id() -> None:
+def test_another_worker_cannot_take_over_a_worker_id() -> None:
     world = World()
     worker = world.worker("w", instance="one")
     for instance in ("two", None):
@@ -69,14 +69,14 @@ def test_another_worker_cannot_take_a_worker_id() -> None:
     assert worker.holds == ["r1"]
 
 
-def test_workers_that_tell_no_instance_never_replace_each_other() -> None:
+def test_workers_without_an_instance_never_replace_each_other() -> None:
     world = World()
     world.worker("w")
     with pytest.raises(WorkerIdTaken):
         world.worker("w")
 
 
-def test_a_worker_that_comes_back_replaces_its_old_connection() -> None:
+def test_a_worker_that_reconnects_replaces_its_old_connection() -> None:
     world = World()
     old = world.worker("w", instance="one", concurrency=3)
     requester = world.requester()
@@ -94,7 +94,7 @@ def test_a_worker_that_comes_back_replaces_its_old_connection() -> None:
         assert requester.answer(request_id).worker_id == "w"
 
 
-def test_a_worker_id_is_free_again_once_its_worker_has_gone() -> None:
+def test_a_worker_id_is_free_again_once_its_worker_has_left() -> None:
     world = World()
     world.worker("w", instance="one").leave()
     worker = world.worker("w", instance="two")
@@ -103,7 +103,7 @@ def test_a_worker_id_is_free_again_once_its_worker_has_gone() -> None:
     assert worker.holds == ["r1"]
 
 
-def test_the_table_of_states_is_complete_and_nothing_leaves_the_last() -> None:
+def test_the_table_of_states_is_complete_and_the_last_state_is_final() -> None:
     assert {state for state, _ in TRANSITIONS} == set(WorkerState) - {WorkerState.GONE}
     assert set(TRANSITIONS.values()) | {WorkerState.JOINING} == set(WorkerState)
     for state in set(WorkerState) - {WorkerState.GONE}:
@@ -146,7 +146,7 @@ def test_equal_workers_share_one_pool_whatever_the_number_of_commands() -> None:
     assert pools_of(world) == named((" ".join(commands), "w0 w1 w2"), ("a", "twice"))
 
 
-def test_pools_split_where_sets_of_commands_overlap() -> None:
+def test_pools_split_if_sets_of_commands_overlap() -> None:
     world = World()
     first = world.worker("1", "a", "b", "c")
     assert pools_of(world) == named(("a b c", "1"))
@@ -194,18 +194,18 @@ def join_and_leave(world: World, *commands: str) -> FakeWorker:
     return worker
 
 
-def test_commands_are_known_after_their_last_worker_has_gone() -> None:
+def test_commands_are_kept_after_their_last_worker_has_left() -> None:
     world = World()
     join_and_leave(world, "a", "b")
     assert set(world.core.roster.commands) == {"a", "b"}
 
 
-def test_how_many_commands_are_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_known_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
     world = World()
     staying = world.worker("staying", "kept")
     join_and_leave(world, "a", "b")
-    assert set(world.core.roster.commands) == {"kept", "a", "b"}, "up to the bound all are known"
+    assert set(world.core.roster.commands) == {"kept", "a", "b"}, "up to the bound all are kept"
     join_and_leave(world, "c", "kept")
     assert set(world.core.roster.commands) == {"kept", "a", "b"}, (
         "beyond it those without a worker are forgotten"
@@ -216,7 +216,7 @@ def test_how_many_commands_are_known_is_bounded(monkeypatch: pytest.MonkeyPatch)
     assert requester.outcome("r2") == "success"
 
 
-def test_requests_for_a_command_that_is_forgotten_are_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_for_a_removed_command_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
     world = World()
     worker, requester = world.worker("w", concurrency=2), world.requester()
@@ -232,7 +232,7 @@ def test_requests_for_a_command_that_is_forgotten_are_settled(monkeypatch: pytes
     assert world.core.roster.commands == {}
 
 
-def test_one_that_drains_takes_along_only_what_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draining_worker_removes_only_commands_that_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
     world = World()
     draining, requester = world.worker("draining"), world.requester()

@@ -1,7 +1,7 @@
-"""The core alone in a world made of lists: fake links to workers and requesters, and a clock that the test moves.
+"""The core alone in a fake world: fake links to workers and requesters, and a clock that the test moves.
 
-After every call to the core its invariants are checked, and that each request submitted here was answered once or still
-is in flight. Fake links keep what the core sent; they decide nothing.
+After every call to the core, its invariants are checked, and that each request submitted here was answered once or is
+still in flight. Fake links keep what the core sent; they make no decisions.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ from taskferry.protocol.messages import Result
 from tests.unit.broker.core.listening import WatchfulListener
 
 START_S: Final = 1000.0
-"""What the clock says when the world begins."""
+"""The time at which the world starts."""
 CANARY: Final = "canary"
-"""How a fake worker calls a canary among the requests that it holds."""
+"""Stands for a canary among the request_ids that a fake worker holds."""
 
 
 class Answer(NamedTuple):
-    """What a requester was told: when, of which request, and how it ended; `outcome` is `success` or a code."""
+    """What a requester received: when, for which request, and how it ended; `outcome` is `success` or a code."""
 
     at: float
     request_id: str
@@ -61,7 +61,7 @@ class Delivery(NamedTuple):
 
 
 class WatchedStrategy:
-    """A strategy that holds its callers to the contract, and tells whom it holds."""
+    """A strategy that checks its callers against the contract, and shows which candidates it holds."""
 
     def __init__(self, strategy: Strategy[Worker]) -> None:
         self._strategy = strategy
@@ -92,12 +92,12 @@ def watched(factory: StrategyFactory) -> StrategyFactory:
 
 
 class Events:
-    """Keeps what the core tells its observer, but for plain joining and draining.
+    """Keeps what the core notifies its observer of, except for plain joins and drains.
 
-    Of workers `w: healthy -> ejected`, of routes `echo: overloaded`."""
+    For workers `w: healthy -> ejected`, for routes `echo: overloaded`."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.notified: list[str] = []
 
     def worker_moved(self, worker: Worker, before: WorkerState) -> None:
         has_plainly_joined = before is WorkerState.JOINING and worker.canary is None
@@ -105,15 +105,15 @@ class Events:
             has_plainly_joined and worker.state is WorkerState.HEALTHY
         ):
             return
-        self.told.append(f"{worker.worker_id}: {before.value} -> {worker.state.value}")
+        self.notified.append(f"{worker.worker_id}: {before.value} -> {worker.state.value}")
 
     def overload_changed(self, route: Route) -> None:
         state = "overloaded" if route.overload.is_overloaded else "relieved"
-        self.told.append(f"{route.command.name}: {state}")
+        self.notified.append(f"{route.command.name}: {state}")
 
 
 class World:
-    """One core, the peers around it, and the time."""
+    """One core, its peers, and a clock."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class World:
         self.submitted: list[tuple[FakeRequester, str]] = []
         self.answers: list[Answer] = []
         self.abandoned_count = 0
-        """Requests that were in flight when their requester went."""
+        """Requests that were in flight when their requester left."""
 
     def _choice(self, strategy: str, patterns: dict[str, str] | None) -> StrategyChoice:
         factories = {name: watched(factory) for name, factory in STRATEGIES.items()}
@@ -142,7 +142,7 @@ class World:
     def reconfigure(
         self, strategy: str = "least_loaded", *, patterns: dict[str, str] | None = None, **settings: Any
     ) -> None:
-        """Other strategies, and those of the settings that are named."""
+        """Change the strategies, and the given settings."""
         numbers = dataclasses.replace(self.core.settings, **settings)
         self.core.reconfigure(numbers, self._choice(strategy, patterns), self.now)
         self.check()
@@ -157,7 +157,7 @@ class World:
         return worker
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass; deadlines are looked at when the core asks for it, as the shell's timer does."""
+        """Let time pass; the core is advanced when it asks to be, as the broker's timer does."""
         end = self.now + seconds
         while self.core.next_at <= end:
             self.now = max(self.now, self.core.next_at)
@@ -166,7 +166,7 @@ class World:
         self.now = end
 
     def eject(self, worker: "FakeWorker") -> None:
-        """Have `worker` fail as often in a row as it takes, where the others that serve its first command do not."""
+        """Make `worker` fail as often in a row as an ejection takes; its peers must not fail at its first command."""
         requester, command = self.requester(), worker.offer.commands[0]
         for _ in range(FAILURES_COUNT_MIN):
             assert worker.state != "ejected"
@@ -176,7 +176,7 @@ class World:
         assert worker.state == "ejected"
 
     def probe(self, worker: "FakeWorker", *, succeeds: bool) -> None:
-        """Give `worker`, which is to be probed, the assignment that shows what it is worth."""
+        """Give `worker`, whose ejection is over, the assignment that is its probe."""
         assert worker.state == "probing"
         request_id = f"probing-{len(self.submitted)}"
         self.requester().submit(worker.offer.commands[0], request_id=request_id, target=worker.worker_id)
@@ -194,7 +194,7 @@ class World:
         self.check()
 
     def check(self) -> None:
-        """The books of the core agree with each other, and with what went over the links."""
+        """The books of the core agree with each other, and with what was sent over the links."""
         check_invariants(self.core)
         if self.listener is not None:
             self.listener.check(self.core)
@@ -211,7 +211,7 @@ class World:
         assert self.core.counts.submitted_count == len(self.submitted) - refused_count
 
     def check_nothing_is_left(self) -> None:
-        """All peers have gone: so must all that the core held for them."""
+        """All peers have gone: the core holds nothing for them any more."""
         self.check()
         core = self.core
         assert core.counts.in_flight_count == core.queue.count == core.queue.size_bytes == 0
@@ -225,7 +225,7 @@ class World:
                 assert route.waiting.peek() is None
 
     def outcomes(self) -> Counter[str]:
-        """How the requests ended that were answered."""
+        """The outcomes of all answered requests."""
         return Counter(answer.outcome for answer in self.answers)
 
 
@@ -237,9 +237,9 @@ class FakeRequester:
         self.encoding = Encoding.JSON
         self.answers: list[Answer] = []
         self.encodings: list[Encoding] = []
-        """How each result was said to be written."""
+        """The encoding that was given for each result."""
         self.refuses: TaskferryError | None = None
-        """Raised instead of taking a result: it cannot be carried here."""
+        """If set, raised for each result, as if it could not be carried."""
         self.session = world.core.requester_joined(self, "anonymous")
         self.is_connected = True
         self._count = 0
@@ -260,7 +260,7 @@ class FakeRequester:
         )
 
     def _answered(self, answer: Answer) -> None:
-        assert self.is_connected, "nobody is there to be answered"
+        assert self.is_connected, "a requester that has left gets no answer"
         self.answers.append(answer)
         self.world.answers.append(answer)
 
@@ -277,7 +277,7 @@ class FakeRequester:
         priority: int | None = None,
         **fields: Any,
     ) -> str:
-        """Send a request; its id, by default `r1`, `r2` and so on."""
+        """Send a request. Returns its id, by default `r1`, `r2` and so on."""
         self._count += 1
         request_id = request_id or f"r{self._count}"
         call = Call(
@@ -317,7 +317,7 @@ class FakeRequester:
 
 
 class FakeWorker:
-    """A worker's link. `written_count` follows what is sent at once, unless `is_stuck`: then it stays where it is."""
+    """A worker's link. What is sent counts as written at once, unless `is_stuck`, which stops `written_count`."""
 
     def __init__(
         self,
@@ -344,7 +344,7 @@ class FakeWorker:
         self.canaries_count = 0
         self.cancels: list[tuple[str, CancelReason]] = []
         self.refuses: TaskferryError | None = None
-        """Raised instead of taking an assignment: it cannot be carried here."""
+        """If set, raised for each assignment, as if it could not be carried."""
 
     # --- what the core calls ---
 
@@ -355,7 +355,7 @@ class FakeWorker:
         self._send()
 
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
-        assert self.is_welcome, "a worker must know its id before it is given work"
+        assert self.is_welcome, "a worker must know its id before it gets assignments"
         assert msg_id not in self.deliveries
         assert 0 < timeout_s <= max(0.001, request.deadline - self.world.now + 0.0005)
         if self.refuses is not None:
@@ -369,7 +369,7 @@ class FakeWorker:
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
         assert self.is_welcome
-        assert CANARY not in self.holds, "one canary at a time"
+        assert CANARY not in self.holds, "one canary at once"
         number = self._send()
         self.deliveries[msg_id] = Delivery(msg_id, CANARY, command, timeout_s, number)
         self.canaries_count += 1
@@ -377,7 +377,7 @@ class FakeWorker:
         return number
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
-        assert msg_id in self.deliveries, "a cancel for what this worker does not hold"
+        assert msg_id in self.deliveries, "a cancel for an assignment that this worker does not hold"
         self.cancels.append((msg_id, reason))
         self._send()
 
@@ -404,23 +404,23 @@ class FakeWorker:
 
     @property
     def holds(self) -> list[str]:
-        """The request_ids that it was given and has not answered, oldest first."""
+        """The request_ids of its unanswered assignments, oldest first."""
         return [delivery.request_id for delivery in self.deliveries.values()]
 
     def msg_id(self, request_id: str) -> str:
-        """Under which msg_id it holds a request."""
+        """The msg_id of its assignment of a request."""
         (msg_id,) = (held.msg_id for held in self.deliveries.values() if held.request_id == request_id)
         return msg_id
 
     def succeed(self, request_id: str, result: bytes | None = b'"done"') -> None:
-        """Answer what it holds; with None the answer has no result at all."""
+        """Answer an assignment with success; None means an answer without a result."""
         self.respond(self.msg_id(request_id), Result(True, UNSET if result is None else Raw(result)))
 
     def fail(self, request_id: str, error: str | None = None, code: str | None = None) -> None:
         self.respond(self.msg_id(request_id), Result(False, error=error, code=code))
 
     def respond(self, msg_id: str, result: Result) -> bool:
-        """Answer under any msg_id; False where the core knows of no such assignment."""
+        """Answer under any msg_id; False if the core knows no such assignment."""
         self.deliveries.pop(msg_id, None)
         core, now = self.world.core, self.world.now
         if result.success:
@@ -444,7 +444,7 @@ class FakeWorker:
         self.world.check()
 
     def fall_silent(self) -> None:
-        """Nothing comes over the link; it still stands."""
+        """Nothing is received over the link, which is still open."""
         self.world.core.worker_silent(self.session, self.world.now)
         self.world.check()
 
@@ -453,6 +453,6 @@ class FakeWorker:
         self.world.check()
 
     def leave(self) -> None:
-        """The link is gone."""
+        """The link closes."""
         self.world.core.worker_left(self.session, self.world.now)
         self.world.check()
