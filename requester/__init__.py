@@ -1,7 +1,4 @@
-"""The requester SDK: an asynchronous client and a blocking, thread-safe one.
-
-Knows how to send a request and to end each call by its deadline. Must not know the broker's insides, nor the worker.
-"""
+"""The requester SDK: an asynchronous client and a blocking, thread-safe one."""
 
 from typing import TYPE_CHECKING
 
@@ -61,7 +58,8 @@ _HOMES = {"BlockingRequester": "blocking", "Requester": "client", "Response": "r
 
 
 def __getattr__(name: str) -> object:
-    """Load the SDK when it is first used (PEP 562): `taskferry request --help` comes by here and needs none of it."""
+    """Load the SDK when it is first used (PEP 562): `taskferry request --help` imports this module and needs none of
+    it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # only needed here

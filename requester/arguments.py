@@ -1,4 +1,4 @@
-"""The DATA words of a command line, and what value they mean. Knows files and standard input, not the wire."""
+"""The DATA words of a command line, and the value that they stand for."""
 
 import sys
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ import msgpack
 import msgspec
 
 INPUT_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
-"""How much is read of a file or of standard input. The wire takes 1 MiB of `data`, but an indented file may be many
-times what is sent of it."""
+"""The most that is read of a file or of standard input. The wire accepts 1 MiB of `data`, but an indented file may be
+many times larger than what is sent of it."""
 
 _MSGPACK_SUFFIXES: Final = (".msgpack", ".mpk")
 
 
 class DataError(Exception):
-    """DATA that cannot be understood: one line that says where and why."""
+    """DATA that cannot be parsed: one line that says where and why."""
 
 
 def data_from(words: Sequence[str], standard_input: BinaryIO | None = None) -> Any:
-    """The value of DATA: one JSON text, `key=value` pairs, `@FILE`, or `-`; `{}` where there is none.
+    """The value of DATA: one JSON text, `key=value` pairs, `@FILE`, or `-`; `{}` if there is none.
 
-    The value of a pair is what it means as JSON, or else the text itself: `n=3` is a number, `name=Ann` and `n='"3"'`
-    are texts. A file's name ends in .msgpack (or .mpk) if it is MessagePack, else it is JSON. Raises DataError.
+    The value of a pair is parsed as JSON, or else is the text itself: `n=3` is a number, `name=Ann` and `n='"3"'` are
+    texts. A file's name ends in .msgpack (or .mpk) if it is MessagePack, else it is JSON. Raises DataError.
     """
     match list(words):
         case []:

@@ -1,8 +1,7 @@
-"""An event loop in a thread of its own, and the ways into it from any other thread.
+"""An event loop in its own thread, and the ways into it from any other thread.
 
 Many threads that call at the same time cost one wake-up of the loop, not one each: submissions go into a deque, and
-only the first one after the loop has emptied it wakes the loop. Knows threads and where they wait; how requests
-travel is in exchange.py.
+only the first one after the loop has emptied it wakes the loop. How requests travel is in exchange.py.
 """
 
 import asyncio
@@ -27,8 +26,8 @@ STOP_S_MAX: Final = 5.0
 """How long `stop` waits for the thread: the closing handshake takes at most half of it."""
 
 
-class Place:
-    """Where one thread waits for one request. A lock is the lightest thing that a thread can sleep on."""
+class ThreadWaiter:
+    """Where one thread waits for one request. A lock is the cheapest thing that a thread can sleep on."""
 
     __slots__ = ("_error", "_lock", "_result", "is_done", "request")
 
@@ -41,7 +40,7 @@ class Place:
         self.request: InFlight | None = None
 
     def done(self) -> bool:
-        """The end was told, or nobody waits for it any more."""
+        """The thread has been woken, or no longer waits."""
         return self.is_done
 
     def set_result(self, result: Any, /) -> None:
@@ -57,7 +56,7 @@ class Place:
         self._lock.release()
 
     def wait(self) -> Any:
-        """Sleep until the end is told, which the request's deadline bounds; then return it or raise it."""
+        """Sleep until the request ends, which its deadline bounds; then return its result or raise its error."""
         self._lock.acquire()
         if self._error is not None:
             raise self._error
@@ -67,7 +66,7 @@ class Place:
 class Background:
     """A thread, its event loop, and in it one exchange with its connection.
 
-    Used from any thread, in the process that made it. A daemon thread: it never keeps an interpreter from ending.
+    Used from any thread, in the process that made it. A daemon thread: it never keeps an interpreter from exiting.
     """
 
     _exchange: Exchange
@@ -77,7 +76,7 @@ class Background:
         self.process_id = os.getpid()
         self.is_stopped = False
         self._loop = new_event_loop()
-        self._submissions: deque[tuple[OutgoingRequest, bool, Place]] = deque()
+        self._submissions: deque[tuple[OutgoingRequest, bool, ThreadWaiter]] = deque()
         self._is_wake_due = False
         self._is_ready = threading.Event()
         self._stopping = asyncio.Event()
@@ -90,18 +89,18 @@ class Background:
         self._thread.start()
         self._is_ready.wait()
 
-    def submit(self, message: OutgoingRequest, place: Place, *, wants_response: bool) -> None:
-        """Begin a request; `place` is told how it ends, in any case."""
-        self._submissions.append((message, wants_response, place))
+    def submit(self, message: OutgoingRequest, waiter: ThreadWaiter, *, wants_response: bool) -> None:
+        """Send a request; `waiter` gets its outcome in every case."""
+        self._submissions.append((message, wants_response, waiter))
         if self.is_stopped:
             self._refuse_submissions()
         elif not self._is_wake_due:
             self._is_wake_due = True
             self._call(self._take_submissions)
 
-    def abandon(self, place: Place) -> None:
-        """Nobody waits there any more: cancel the request."""
-        self._call(self._abandon, place)
+    def abandon(self, waiter: ThreadWaiter) -> None:
+        """The thread no longer waits there: cancel the request."""
+        self._call(self._abandon, waiter)
 
     def wait_for_link(self, timeout_s: float, *, retry: bool) -> None:
         """As Connection.wait, from another thread."""
@@ -141,21 +140,21 @@ class Background:
         await self._connection.close()
 
     def _take_submissions(self) -> None:
-        self._is_wake_due = False  # before the deque is emptied, so that nothing is left lying
+        self._is_wake_due = False  # before the deque is emptied, so that nothing is left in it
         if self._stopping.is_set():
             self._refuse_submissions()
             return
         begin = self._exchange.begin
         submissions = self._submissions
         while submissions:
-            message, wants_response, place = submissions.popleft()
-            place.request = begin(message, place, wants_response=wants_response)
+            message, wants_response, waiter = submissions.popleft()
+            waiter.request = begin(message, waiter, wants_response=wants_response)
 
-    def _abandon(self, place: Place) -> None:
+    def _abandon(self, waiter: ThreadWaiter) -> None:
         self._take_submissions()  # its own may be among them: Ctrl-C may come before `submit` has woken the loop
-        place.is_done = True
-        if place.request is not None:
-            self._exchange.abandon(place.request)
+        waiter.is_done = True
+        if waiter.request is not None:
+            self._exchange.abandon(waiter.request)
 
     # --- in any thread ---
 
@@ -168,10 +167,10 @@ class Background:
     def _refuse_submissions(self) -> None:
         while self._submissions:
             try:
-                message, wants_response, place = self._submissions.popleft()
+                message, wants_response, waiter = self._submissions.popleft()
             except IndexError:  # another thread was quicker
                 return
-            refused = InFlight(message.request_id or "", b"", place, 0.0, 0.0, False, wants_response)
+            refused = InFlight(message.request_id or "", b"", waiter, 0.0, 0.0, False, wants_response)
             error = Cancelled("Request cancelled: the requester was closed; it was not sent")
             error.delivery = NOT_DELIVERED
             refused.fail(error)

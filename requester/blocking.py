@@ -1,4 +1,4 @@
-"""The blocking requester: what users call where there is no event loop. Knows threads; the rest is in background.py."""
+"""The blocking requester: what programs without an event loop call. The thread behind it is in background.py."""
 
 import os
 import weakref
@@ -11,7 +11,7 @@ from ..configuration.url import without_secrets
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
-from .background import Background, Place
+from .background import Background, ThreadWaiter
 from .client import check_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .options import BROKER_URL_DEFAULT
@@ -20,19 +20,19 @@ from .wire import WIRES, OutgoingRequest, Target
 
 
 class BlockingRequester:
-    """A connection to a broker that any number of threads use at the same time.
+    """A connection to a broker that any number of threads use concurrently.
 
     ```python
     with BlockingRequester("ws://broker:8766") as requester:
         thumbnail = requester.call("resize", {"url": url}, timeout=5)
     ```
 
-    It connects in the background, in a thread of its own, and reconnects for ever; the arguments are those of
-    Requester. Ctrl-C in a waiting call cancels the request. Left unclosed it ends with the interpreter, or with its
-    last reference.
+    It connects in the background, in its own thread, and keeps reconnecting; the arguments are those of Requester.
+    Ctrl-C in a waiting call cancels the request. If it is not closed it ends with the interpreter, or with its last
+    reference.
 
-    Raises ValueError where an argument makes no sense, and RuntimeError where it is used after `close` or in a process
-    forked from the one that made it.
+    Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close` or in a process forked
+    from the one that made it.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class BlockingRequester:
         hedge: float | str | None = None,
         request_id: str | None = None,
     ) -> Response:
-        """Run `command` with `data` and return the whole response, of a failure too, as Requester.request does."""
+        """Run `command` with `data` and return the whole response, also of a failure, as Requester.request does."""
         message = OutgoingRequest(
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
@@ -109,22 +109,31 @@ class BlockingRequester:
         return response
 
     def close(self) -> None:
-        """End requests in flight, in all threads, with Cancelled; say goodbye to the broker, and stop."""
+        """End requests in flight, in all threads, with Cancelled; close the link to the broker, and stop."""
         self._stop()
 
     def _run(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
         self._check_usable()
         if SWITCH.tracer is None:
-            place = Place()
-        else:
-            from .call_spans import FollowedPlace  # noqa: PLC0415  needs what only tracing installs
+            return self._send_and_wait(message, wants_response=wants_response)
+        from .call_spans import CallSpan  # noqa: PLC0415  needs what only tracing installs
 
-            place = FollowedPlace(SWITCH.tracer, message, self.url)
+        span = CallSpan(SWITCH.tracer, message, self.url)
         try:
-            self._background.submit(message, place, wants_response=wants_response)
-            return place.wait()
+            outcome = self._send_and_wait(message, wants_response=wants_response)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.end(outcome)
+        return outcome
+
+    def _send_and_wait(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
+        waiter = ThreadWaiter()
+        try:
+            self._background.submit(message, waiter, wants_response=wants_response)
+            return waiter.wait()
         except KeyboardInterrupt:
-            self._background.abandon(place)
+            self._background.abandon(waiter)
             raise
 
     def _check_usable(self) -> None:

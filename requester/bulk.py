@@ -1,4 +1,4 @@
-"""One request many times, so many at once, over one connection, and what became of them. Knows no terminal."""
+"""One request many times, with bounded concurrency, over one connection, and a tally of the outcomes."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ from .response import Response
 
 
 class Tally:
-    """What became of the requests so far: counts by error code (None: succeeded), and the durations in seconds."""
+    """The outcomes so far: counts by error code (None: succeeded), and the durations in seconds."""
 
     __slots__ = ("_ended_s", "_started_s", "counts", "durations_s", "first_failure")
 
@@ -19,32 +19,32 @@ class Tally:
         self.counts: Counter[str | None] = Counter()
         self.durations_s = array("d")
         self.first_failure: Response | None = None
-        """One example says more than a number."""
+        """One example is worth more than a number."""
         self._started_s = 0.0
         self._ended_s: float | None = None
 
     def start(self) -> None:
-        """The clock runs."""
+        """Start the clock."""
         self._started_s = time.perf_counter()
 
     def add(self, response: Response, duration_s: float) -> None:
-        """One more has ended."""
+        """Count one more response."""
         self.counts[response.code] += 1
         self.durations_s.append(duration_s)
         if not response.success and self.first_failure is None:
             self.first_failure = response
 
     def finish(self) -> None:
-        """The clock stops."""
+        """Stop the clock."""
         self._ended_s = time.perf_counter()
 
     @property
     def elapsed_s(self) -> float:
-        """From start to finish, or to now; 0 where it never started."""
+        """From start to finish, or to now; 0 if it never started."""
         return (self._ended_s or time.perf_counter()) - self._started_s if self._started_s else 0.0
 
     def percentiles_s(self, *percents: float) -> list[float]:
-        """Durations that so many percent (over 0) of all did not exceed: nearest rank. Empty where none has ended."""
+        """Durations that this many percent (over 0) of all did not exceed: nearest rank. Empty if none has ended."""
         ordered = sorted(self.durations_s)
         if not ordered:
             return []
@@ -54,7 +54,8 @@ class Tally:
 async def run_many(
     send: Callable[[], Awaitable[Response]], count: int, concurrency: int, tally: Tally
 ) -> None:
-    """Await `send()` `count` times, `concurrency` at once, and add each end to `tally`, also when this is cancelled."""
+    """Await `send()` `count` times, at most `concurrency` at once, and add each response to `tally`, also when
+    cancelled."""
     left = count
 
     async def lane() -> None:

@@ -1,6 +1,6 @@
-"""A span around each call of a requester, whose context goes along as the request's `trace`.
+"""A span around each call of a requester, whose context travels as the request's `trace`.
 
-Loaded once tracing is on. Knows what a caller asks and how it ends; knows neither links nor the clock.
+Loaded only if tracing is on.
 """
 
 import asyncio
@@ -12,14 +12,13 @@ from opentelemetry.trace import SpanKind, Tracer
 
 from ..protocol.errors import Cancelled, TaskferryError
 from ..tracing import spans
-from .background import Place
 from .response import Response
 from .wire import OutgoingRequest
 
 
 class CallSpan:
-    """The span of a call to the broker at `url`. A `message` that has a `trace` keeps it, and the span is its child;
-    any other is given the span's."""
+    """The span of a call to the broker at `url`. If `message` has a `trace`, it keeps it, and the span is its child;
+    otherwise it gets the span's."""
 
     __slots__ = ("_message", "_span")
 
@@ -32,7 +31,7 @@ class CallSpan:
 
     def end(self, outcome: object) -> None:
         """The call has ended: with a result or a whole response, or with an error."""
-        if self._message.request_id is not None:  # made meanwhile, where the caller gave none
+        if self._message.request_id is not None:  # set meanwhile, if the caller gave none
             self._span.set_attribute(spans.REQUEST_ID, self._message.request_id)
         match outcome:
             case Response():
@@ -53,25 +52,6 @@ def follow(tracer: Tracer, message: OutgoingRequest, url: str, waiter: "asyncio.
         span.end(asyncio.CancelledError() if done.cancelled() else done.exception() or done.result())
 
     waiter.add_done_callback(end)
-
-
-class FollowedPlace(Place):
-    """Where one thread waits for one request, within its span."""
-
-    __slots__ = ("_span",)
-
-    def __init__(self, tracer: Tracer, message: OutgoingRequest, url: str) -> None:
-        super().__init__()
-        self._span = CallSpan(tracer, message, url)
-
-    def wait(self) -> Any:
-        try:
-            result = super().wait()
-        except BaseException as error:
-            self._span.end(error)
-            raise
-        self._span.end(result)
-        return result
 
 
 @lru_cache(maxsize=64)

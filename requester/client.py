@@ -1,4 +1,4 @@
-"""The asynchronous requester: what users call. Knows asyncio's futures; how requests travel is in exchange.py."""
+"""The asynchronous requester: what users call. How requests travel is in exchange.py."""
 
 import asyncio
 from types import TracebackType
@@ -20,19 +20,19 @@ from .wire import WIRES, OutgoingRequest, Target
 
 
 class Requester:
-    """A connection to a broker, over which any number of coroutines send requests at the same time.
+    """A connection to a broker, over which any number of coroutines send requests concurrently.
 
     ```python
     async with Requester("ws://broker:8766") as requester:
         thumbnail = await requester.call("resize", {"url": url}, timeout=5)
     ```
 
-    It connects in the background when it is entered (or first used), reconnects for ever, and belongs to the event loop
-    in which that happened. `encoding` is what travels: `"json"` or `"msgpack"`. At most `in_flight_count_max` requests
-    (and 32 MiB of them) are with the broker at a time; a later call waits its turn within its timeout, which slows down
-    a caller that is faster than the workers.
+    It connects in the background when it is entered (or first used), keeps reconnecting, and belongs to the event loop
+    in which that happened. `encoding` is that of the connection: `"json"` or `"msgpack"`. At most `in_flight_count_max`
+    requests (and 32 MiB of them) are with the broker at once; a later call waits its turn within its timeout, which
+    slows down a caller that is faster than the workers.
 
-    Raises ValueError where an argument makes no sense, and RuntimeError where it is used after `close`.
+    Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Requester:
 
     @property
     def in_flight_count(self) -> int:
-        """Requests that have not ended, those that wait for their turn included."""
+        """Requests that have not ended, including those that wait for their turn."""
         return 0 if self._exchange is None else self._exchange.in_flight_count
 
     async def connect(
@@ -80,7 +80,7 @@ class Requester:
         timeout: float = CONNECT_TIMEOUT_S_DEFAULT,  # noqa: ASYNC109 - as in call
         retry: bool = True,
     ) -> None:
-        """Wait until there is a link. Never needed: calls wait for one too; good for failing early.
+        """Wait until there is a link. Never needed, as calls wait for one too; useful to fail early.
 
         `retry`: keep trying for `timeout` seconds; otherwise the first failure is final. Raises CannotConnect.
         """
@@ -105,21 +105,22 @@ class Requester:
     ) -> Any:
         """Run `command` with `data` and return its result.
 
-        `data`: any value that the encoding can hold (JSON makes null of NaN); left out it is `{}`. `timeout`: seconds
-        for all of it, at most 3600; the call ends half a second after it at the latest. `type`: convert the result to
-        this type, as msgspec does. `idempotent`: may be run again if its worker, or the link to the broker, is lost.
-        `priority`: 0 (lowest) to 9. `affinity`: a key of up to 128 characters for the hash strategy. `trace`: a W3C
-        traceparent, which reaches the handler as it is; left out it is that of this call's span, where tracing is on.
-        `request_id`: 1 to 128 characters, never used before on this requester.
+        `data`: any value that the encoding can hold (NaN becomes null in JSON); the default is `{}`. `timeout`: seconds
+        for the whole call, at most 3600; it ends at most half a second later. `type`: convert the result to this type,
+        as msgspec does. `idempotent`: may be run again if its worker, or the link to the broker, is lost. `priority`: 0
+        (lowest) to 9. `affinity`: a key of up to 128 characters for the `consistent_hash` strategy. `trace`: a W3C
+        traceparent, which reaches the handler unchanged; the default is that of this call's span, if tracing is on.
+        `request_id`: 1 to 128 characters, not in use on this requester.
 
-        `target`: where it may run: a worker_id, or labels such as `{"gpu": "yes", "zone": ["eu-1", "eu-2"]}`, all of
-        which its worker must have, of several values any one. `hedge`: when a second copy goes to another worker, whose
-        answer counts if it comes first: after so many seconds (0.001 to 3600), or a percentile of the command's usual
-        duration (`"p95"`); needs `idempotent`, and the broker spends at most 5 % on it.
+        `target`: where it may run: a worker_id, or labels such as `{"gpu": "yes", "zone": ["eu-1", "eu-2"]}`: its
+        worker must have all of them, each with any one of several values. `hedge`: when to send a second copy to
+        another worker, whose answer counts if it comes first: after this many seconds (0.001 to 3600), or a percentile
+        of the command's usual duration (`"p95"`); needs `idempotent`, and the broker hedges at most 5 % of its requests
+        by default.
 
-        Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the class that stands for
-        the failure's code; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and
-        `retry_after_s` say how far the request came and when to send it again, which this client never does by itself.
+        Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the failure's code's
+        class; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and `retry_after_s` say how
+        far the request got and when to send it again, which this client never does by itself.
         """
         exchange = self._exchange or self._start()
         future = exchange.loop.create_future()
@@ -153,10 +154,10 @@ class Requester:
         hedge: float | str | None = None,
         request_id: str | None = None,
     ) -> Response:
-        """Run `command` with `data` and return the whole response, of a failure too: nothing is raised for one.
+        """Run `command` with `data` and return the whole response, also of a failure: no TaskferryError is raised.
 
-        The options are those of `call`. What this side finds out by itself (no link, a bad timeout, ...) comes as a
-        response with that code as well.
+        The options are those of `call`. What this side detects by itself (no link, a bad timeout, ...) is a response
+        with that code as well.
         """
         exchange = self._exchange or self._start()
         future: asyncio.Future[Response] = exchange.loop.create_future()
@@ -176,7 +177,7 @@ class Requester:
             raise
 
     async def close(self) -> None:
-        """End requests in flight with Cancelled, say goodbye to the broker, and stop. May be called twice."""
+        """End requests in flight with Cancelled, close the link to the broker, and stop. May be called twice."""
         self._is_closed = True
         self._exchange = None
         connection, self._connection = self._connection, None
@@ -193,13 +194,14 @@ class Requester:
 
 
 def _forget(future: asyncio.Future[Any]) -> None:
-    """Where the error came in the same moment as the cancellation, asyncio shall not complain that nobody saw it."""
+    """Retrieve an error that came in the same moment as the cancellation, so that asyncio does not report it as
+    lost."""
     if future.done() and not future.cancelled():
         future.exception()
 
 
 def check_arguments(url: str, encoding: Encoding | str, in_flight_count_max: int) -> Encoding:
-    """The encoding meant. Raises ValueError where a requester cannot be made with these."""
+    """The encoding as an Encoding. Raises ValueError if a requester cannot be made with these."""
     try:
         check_url(url)
     except ConnectError as error:

@@ -1,7 +1,6 @@
-"""What a requester tells the person who runs it: every line of its log that is ours.
+"""Every line that a requester itself logs: names, levels and fields. docs/log.md is written from them.
 
-Names, levels and fields; docs/log.md is written from them. Must not know when any of it happens. No field may hold data
-of a request, a handler's own words, or what lets somebody in.
+No field may hold data of a request, a handler's own words, or a credential.
 """
 
 import logging
@@ -11,17 +10,17 @@ from ..log.event import Event
 
 
 class ConnectionFailed(Event, frozen=True):
-    """There is no link to the broker, and the requester goes on trying."""
+    """There is no link to the broker, and the requester keeps trying."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "cannot connect to {url}: {reason}; trying on"
+    text: ClassVar[str] = "cannot connect to {url}: {reason}; retrying"
     same: ClassVar[tuple[str, ...] | None] = ("url", "reason")
     url: str
     reason: str
 
 
 class ConnectedAgain(Event, frozen=True):
-    """The link is there again."""
+    """There is a link again."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "connected to {url} again"
@@ -30,17 +29,17 @@ class ConnectedAgain(Event, frozen=True):
 
 
 class LinkLost(Event, frozen=True):
-    """The link broke, and the requester connects again."""
+    """The link broke, and the requester reconnects."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "link to {url} is gone: {reason}; connecting again"
+    text: ClassVar[str] = "lost the connection to {url}: {reason}; reconnecting"
     same: ClassVar[tuple[str, ...] | None] = ("url", "reason")
     url: str
     reason: str
 
 
 class AnswerIgnored(Event, frozen=True):
-    """What came is no answer to anything. `reason` is without what it quotes of the message."""
+    """A message that does not answer any request. `reason` quotes nothing of the message."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{url} sent {reason}; ignored"

@@ -1,8 +1,8 @@
 """All requests in flight of one client, and how each of them ends, exactly once and never late.
 
-A request is admitted (bounds), written (now, or as soon as there is a link), answered, given up, or ended by its
-deadline; when the link breaks, it fails if it may have run, and is sent again otherwise. Knows the link that there is
-now and the clock; knows nothing of opening links (connection.py) and of who waits (in_flight.py).
+A request is admitted (bounds), written (now, or as soon as there is a link), answered, cancelled, or ended by its
+deadline; when the link breaks, it fails if it may have run, and is sent again otherwise. Links are opened in
+connection.py; what waits for a request is in in_flight.py.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ from .wire import WIRES, OutgoingRequest, check_routing
 logger = logging.getLogger(__name__)
 
 ANSWER_GRACE_S: Final = 0.5
-"""How long after its deadline a request that was sent still waits: the broker answers at the deadline, saying which
-worker was late, and that answer takes a journey to get here. No call takes longer than its timeout and this."""
+"""How long after its deadline a request that was sent still waits: the broker responds at the deadline, naming the
+worker that was late, and that response takes a while to get here. No call takes longer than its timeout plus this."""
 
 IN_FLIGHT_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Bytes of all requests in flight together. Half of what a link may hold for a broker that reads slowly, so that a
@@ -76,14 +76,14 @@ class Exchange:
         "link_gone",
         "loop",
         "no_link_reason",
-        "place",
+        "public_url",
         "url",
     )
 
     def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
         self.url = url
-        self.place = without_secrets(url)
-        """The URL as it is told."""
+        self.public_url = without_secrets(url)
+        """The URL as it is logged."""
         self.encoding = encoding
         self.group = LinkGroup()
         self.link: Link | None = None
@@ -95,22 +95,22 @@ class Exchange:
         self._in_flight: dict[str, InFlight] = {}
         self._in_flight_count_max = in_flight_count_max
         self._in_flight_size_bytes = 0
-        # Ordered, as a dict finds its first entry ever more slowly when it is used as a queue.
+        # Ordered, because a dict used as a queue finds its first entry ever more slowly.
         self._waiting: OrderedDict[str, InFlight] = OrderedDict()
         self._id_prefix = secrets.token_hex(6) + "-"
         self.is_closed = False
         self._made_count = 0
-        self._deadline_timer = DeadlineTimer(self._look)
+        self._deadline_timer = DeadlineTimer(self._end_overdue)
 
     @property
     def in_flight_count(self) -> int:
-        """Requests that have not ended, those that wait for their turn included."""
+        """Requests that have not ended, including those that wait for their turn."""
         return len(self._in_flight) + len(self._waiting)
 
     # --- the life of a request ---
 
     def begin(self, message: OutgoingRequest, waiter: Waiter, *, wants_response: bool) -> InFlight:
-        """Take in a request; `waiter` is told how it ends. A request_id is made where there is none.
+        """Accept a request; `waiter` gets its outcome. A request_id is made if it has none.
 
         What breaks a bound of this side fails at once: BadRequest (timeout, request_id, target, hedge, data),
         DuplicateRequestId, TooLarge.
@@ -148,7 +148,7 @@ class Exchange:
         return request
 
     def abandon(self, request: InFlight) -> None:
-        """Nobody waits for this request any more: forget it, and tell the broker. Harmless where it has ended."""
+        """The outcome is no longer needed: drop the request, and cancel it at the broker. Harmless if it has ended."""
         request_id = request.request_id
         if self._waiting.get(request_id) is request:
             del self._waiting[request_id]
@@ -178,9 +178,9 @@ class Exchange:
     # --- the link's calls ---
 
     def link_opened(self, link: Link) -> None:
-        """There is a link: send all that waited for one, in order."""
+        """There is a link: send all requests that waited for one, in order."""
         if self.is_closed:
-            link.abort("closed here")  # connecting was given up too late to stop it
+            link.abort("closed here")  # connecting was cancelled too late to stop it
             return
         self.link = link
         self.link_gone.clear()
@@ -205,7 +205,7 @@ class Exchange:
             if waiter.done():
                 continue
             if request.may_have_run and response.delivery == NOT_DELIVERED:
-                # That is true of this link; over an earlier one a broker may have had it too.
+                # True of this link; over an earlier one a broker may have got it too.
                 response = msgspec.structs.replace(response, delivery=MAY_HAVE_RUN)
             if request.wants_response:
                 waiter.set_result(response)
@@ -226,16 +226,16 @@ class Exchange:
         if self._waiting:
             self._admit_waiting()
         if self.link is not None:
-            # The callers that were just told go on in the next turn, most of them with another call. Asked for now, the
-            # flush comes behind them in that same turn; asked for by the first `send` it would take a turn of its own.
+            # The callers just notified run in the next turn, most of them with another call. Requested now, the flush
+            # comes after them in that same turn; requested by the first `send` it would take another one.
             self.group.flush_soon(self.link)
 
     def wrong_kind_received(self) -> None:
-        """A message of the other encoding's kind cannot be an answer to anything."""
-        tell(logger, AnswerIgnored(self.place, "a message that is not in the encoding agreed on"))
+        """A message of the other encoding's kind cannot be a response."""
+        tell(logger, AnswerIgnored(self.public_url, "a message that is not in the encoding agreed on"))
 
     def link_closed(self, reason: str) -> None:
-        """The link broke. What may have been read by the broker fails now, unless it may run twice; all else waits."""
+        """The link broke. What the broker may have read fails now, unless it may run twice; all else waits."""
         link, self.link = self.link, None
         self.no_link_reason = reason
         self.link_gone.set()
@@ -245,7 +245,7 @@ class Exchange:
             if 0 < request.number <= link.written_count:
                 if not request.is_idempotent:
                     self._remove(request)
-                    request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.place}: {reason})"))
+                    request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.public_url}: {reason})"))
                     continue
                 request.may_have_run = True
             request.number = 0
@@ -273,6 +273,9 @@ class Exchange:
             request = next(iter(self._waiting.values()))
             if not self._has_room_for(len(request.payload)):
                 return
+            if request.deadline_s <= time.monotonic():  # its turn comes too late, and just before the timer
+                self._expire(request)
+                continue
             del self._waiting[request.request_id]
             self._in_flight[request.request_id] = request
             self._in_flight_size_bytes += len(request.payload)
@@ -280,7 +283,7 @@ class Exchange:
                 self._send(request)
 
     def _send(self, request: InFlight) -> None:
-        """Send a request that had to wait, with what is left of its budget."""
+        """Send a request that had to wait, with the rest of its budget."""
         assert self.link is not None
         budget_s = request.deadline_s - time.monotonic()
         if budget_s <= 0:
@@ -297,12 +300,12 @@ class Exchange:
         self._in_flight_size_bytes -= len(request.payload)
 
     def _receive_unusual(self, payload: bytes, error: Exception) -> None:
-        """What is no response to a request, or one whose data cannot be held."""
+        """A message that is not a response to a request, or one whose data cannot be held."""
         try:
             outcome = self._wire.decode_outcome(payload)
         except DECODE_ERRORS:
             reason = without_quoted(describe(error, self.encoding))
-            tell(logger, AnswerIgnored(self.place, f"what is no response: {reason}"))
+            tell(logger, AnswerIgnored(self.public_url, f"something that is not a response: {reason}"))
             return
         request = self._in_flight.get(outcome.request_id or "")
         if request is not None:
@@ -311,10 +314,10 @@ class Exchange:
             request.fail(NotRepresentable(text, processed_by=outcome.processed_by))
         elif outcome.request_id is None and outcome.error is not None:
             reason = without_quoted(outcome.error)
-            tell(logger, MessageRefused(self.place, outcome.code or "", reason))
+            tell(logger, MessageRefused(self.public_url, outcome.code or "", reason))
 
-    def _look(self, now_s: float) -> tuple[int, float]:
-        """End what is overdue: the deadline timer's call."""
+    def _end_overdue(self, now_s: float) -> tuple[int, float]:
+        """End what is overdue; called by the deadline timer."""
         requests = (*self._in_flight.values(), *self._waiting.values())
         next_s = math.inf
         for request in requests:
@@ -326,7 +329,7 @@ class Exchange:
         return len(requests), next_s
 
     def _expire(self, request: InFlight) -> None:
-        """End a request whose time is over, with what is known of it."""
+        """End a request whose time is up, with what is known of it."""
         if self._waiting.pop(request.request_id, None) is not None:
             count = len(self._in_flight)
             overloaded = Overloaded(f"Not sent in time: {count} requests are in flight on this connection")
@@ -335,19 +338,23 @@ class Exchange:
             return
         self._remove(request)
         if request.number:
-            error = WorkerTimeout(f"{WorkerTimeout.message}, and no answer from the broker at {self.place}")
-            error.delivery = MAY_HAVE_RUN  # what the link still holds may yet go out
+            error = WorkerTimeout(
+                f"{WorkerTimeout.message}, and no answer from the broker at {self.public_url}"
+            )
+            error.delivery = MAY_HAVE_RUN  # what the link still holds may still be sent
             request.fail(error)
         elif request.may_have_run:
-            request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.place}: {self.no_link_reason})"))
+            request.fail(
+                ConnectionLost(f"{ConnectionLost.message} ({self.public_url}: {self.no_link_reason})")
+            )
         else:
             request.fail(
-                CannotConnect(f"{CannotConnect.message} at {self.place} in time: {self.no_link_reason}")
+                CannotConnect(f"{CannotConnect.message} at {self.public_url} in time: {self.no_link_reason}")
             )
 
 
 def _check(message: OutgoingRequest) -> None:
-    """Raise BadRequest where its timeout, target or hedge breaks a bound; users may pass anything."""
+    """Raise BadRequest if its timeout, target or hedge breaks a bound; users may pass anything."""
     timeout_s: object = message.timeout
     if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
         raise BadRequest(

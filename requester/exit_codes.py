@@ -1,4 +1,4 @@
-"""How `taskferry request` tells a script what happened. Knows codes of the registry and numbers, nothing else."""
+"""How `taskferry request` reports to a script what happened."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -34,6 +34,6 @@ def exit_code(code: str | None) -> int:
 
 
 def exit_code_of_many(counts: Mapping[str | None, int]) -> int:
-    """The exit code for this many responses by error code: that of the most frequent failure, if there is any."""
+    """The exit code for this many responses by error code: that of the most frequent failure, if there is one."""
     failures = {code: count for code, count in counts.items() if code is not None and count}
     return exit_code(max(failures, key=failures.__getitem__)) if failures else SUCCESS

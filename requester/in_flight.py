@@ -1,4 +1,4 @@
-"""One request between its call and its end, as its client keeps it. Knows neither links, nor timers, nor others."""
+"""One request between its call and its end, as its client keeps it."""
 
 from typing import Any, Protocol
 
@@ -9,10 +9,10 @@ from .response import failed_response
 
 
 class Waiter(Protocol):
-    """Whoever waits for a request: an asyncio future, or a thread's place to wait. Told once, by the event loop."""
+    """What waits for a request: an asyncio future, or a thread's place to wait. Notified once, in the event loop."""
 
     def done(self) -> bool:
-        """Nobody waits any more."""
+        """It has been notified, or no longer waits."""
 
     def set_result(self, result: Any, /) -> None:
         """The request succeeded, or the whole response was wanted."""
@@ -25,8 +25,8 @@ class InFlight(Struct, eq=False):
     """A request that has not ended.
 
     `deadline_s` is on the clock of `time.monotonic()`; at `ends_s` the client ends the request by itself. `number` is
-    the link's number for the message, 0 while it is not sent. `may_have_run`: an earlier link broke with it on its way.
-    `wants_response`: the caller wants the whole response, of a failure too. (A Struct because one is made for each
+    the link's number for the message, 0 while it is not sent. `may_have_run`: an earlier link broke after it was sent.
+    `wants_response`: the caller wants the whole response, also of a failure. (A Struct because one is made for each
     call: that takes half the time of a class in Python.)
     """
 
@@ -41,7 +41,7 @@ class InFlight(Struct, eq=False):
     may_have_run: bool = False
 
     def fail(self, error: TaskferryError) -> None:
-        """Tell the caller of an error that this side found."""
+        """Give the caller an error that this side detected."""
         if self.waiter.done():
             return
         error.request_id = self.request_id

@@ -1,4 +1,4 @@
-"""The lines that programs read: results, responses and summaries as JSON, and errors. Knows no terminal."""
+"""The lines that programs read: results, responses and summaries as JSON, and errors."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from .response import Response
 _HINTS = {
     CannotConnect.code: "Is a broker running there? Start one with: taskferry broker",
     ConnectionLost.code: "If it may run twice, --idempotent sends it again",
-    NoAvailableWorkers.code: "Who serves what: taskferry workers",
+    NoAvailableWorkers.code: "To see which worker serves what: taskferry workers",
 }
 
 
 def json_line(value: Any) -> str:
-    """A value as JSON on one line. What JSON cannot hold, such as a list as a key, comes as the text of its repr."""
+    """A value as JSON on one line. What JSON cannot hold, such as a list as a key, becomes the text of its repr."""
     try:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError):
@@ -43,7 +43,7 @@ def response_line(response: Response) -> str:
 
 
 def error_line(failure: Response) -> str:
-    """What went wrong, which code it has, who had the request, how far it came, and what to do about it."""
+    """What went wrong, its code, which worker had the request, how far it got, and what to do about it."""
     text = failure.error or ""
     facts = [str(failure.code)]
     if failure.processed_by is not None:

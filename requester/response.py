@@ -1,7 +1,4 @@
-"""What a requester gets back: the five fields of every response, and what a failure says besides.
-
-Knows the shape that users see and that the broker's responses are read into; how they arrive it must not know.
-"""
+"""What a requester gets back: the five fields of every response, and what a failure says in addition."""
 
 from typing import Any
 
@@ -14,12 +11,12 @@ class Response(Struct, frozen=True, rename={"queue_wait_s": "queue_wait", "retry
     """How one request ended.
 
     `data` is the handler's result, None after a failure. `error` (a text for people) and `code` (of the error
-    registry, or a handler's own) are None after a success. `processed_by` is the worker's id, None where no worker
-    had the request.
+    registry, or a handler's own) are None after a success. `processed_by` is the worker's id, None if no worker had
+    the request.
 
-    Of failures, None where not known: `delivery` is `not_delivered` where no worker can have begun the command, and
-    `may_have_run` where one may have; `queue_wait_s` is how long the request waited for a free slot; `retry_after_s` is
-    when it is worth sending again.
+    Of failures, None if unknown: `delivery` is `not_delivered` if no worker can have started the command, and
+    `may_have_run` if one may have; `queue_wait_s` is how long the request waited for a free slot; `retry_after_s` is
+    how long to wait before sending it again.
     """
 
     request_id: str
@@ -34,5 +31,5 @@ class Response(Struct, frozen=True, rename={"queue_wait_s": "queue_wait", "retry
 
 
 def failed_response(request_id: str, error: TaskferryError) -> Response:
-    """The response that stands for an error which this side found itself."""
+    """The response for an error that this side detected."""
     return Response(request_id, False, None, error.text, error.processed_by, error.code, error.delivery)

@@ -1,6 +1,6 @@
 """`--target`, `--label` and `--hedge`: the words of a command line that say where a request may run, and their meaning.
 
-Knows how they are written and what goes together; their bounds are the wire's (wire.py).
+How they are written and what goes together; their bounds are the wire's (wire.py).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from .wire import OutgoingRequest, check_routing
 
 
 class RoutingError(Exception):
-    """Words that make no sense: one line that says which and why."""
+    """Words that are not valid: one line that says which and why."""
 
 
 def routing_from(
@@ -19,7 +19,7 @@ def routing_from(
 ) -> dict[str, Any]:
     """The options `target` and `hedge` of a request. Raises RoutingError.
 
-    `target` is a worker_id. `labels` are of the form K=V; with the same K twice, any one of the values will do.
+    `target` is a worker_id. `labels` are of the form K=V; if a K is given twice, any one of its values matches.
     `hedge` is a number of seconds or a percentile, such as p95.
     """
     if target is not None and labels:

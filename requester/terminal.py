@@ -1,4 +1,4 @@
-"""What a person sees of results and of a run: colours, a table, a progress bar. Knows rich, which is slow to load."""
+"""What a person sees of results and of a run: colours, a table, a progress bar. Imports rich, which is slow to load."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def print_json(text: str) -> None:
 
 
 def print_summary(facts: dict[str, Any]) -> None:
-    """What became of many requests, as output.summary tells it."""
+    """The outcomes of many requests, from `output.summary`."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
@@ -35,7 +35,7 @@ def print_summary(facts: dict[str, Any]) -> None:
 
 @contextmanager
 def progress_bar(count: int, tally: Tally) -> Iterator[Callable[[], None]]:
-    """A bar on standard error; gives the function that moves it to where `tally` stands."""
+    """A bar on standard error; yields the function that updates it from `tally`."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}/s"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=count, rate="0")

@@ -1,7 +1,7 @@
 """Requests to bytes and responses to Python values, in each encoding, within the bounds of the wire.
 
-Knows what a requester writes and reads; knows neither sockets nor time. It has structures of its own beside those of
-protocol/messages.py because the two ends of a message differ: the broker leaves `data` as it is, this end decodes it.
+It has its own structures besides those of protocol/messages.py because the two ends of a message differ: the broker
+leaves `data` as it is, this end decodes it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +23,14 @@ DATA_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX - ENVELOPE_SIZE_BYTES_MAX
 WebSocket would end the connection for all other requests on it."""
 
 _ENCODE_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError)
-"""All that an encoder raises: a type that it does not know, text with lone surrogates, an integer over 64 bits, a
+"""Everything an encoder raises: a type that it does not know, text with lone surrogates, an integer over 64 bits, a
 cycle."""
 
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 
 
 Target = str | Mapping[str, str | Sequence[str]]
-"""Where a request may run: a worker_id, or labels that its worker must have, each with its value or any of several."""
+"""Where a request may run: a worker_id, or labels that its worker must have, each with its value or one of several."""
 
 
 class OutgoingRequest(Struct, omit_defaults=True):
@@ -39,7 +39,7 @@ class OutgoingRequest(Struct, omit_defaults=True):
     request_id: str | None
     command: str
     data: Any = UNSET
-    timeout: float = 0.0  # no valid timeout, so always written: the broker's own default may be another one
+    timeout: float = 0.0  # not a valid timeout, so always written: the broker's default may be another one
     idempotent: bool = False
     priority: int | None = None
     affinity: str | None = None
@@ -56,9 +56,9 @@ class _Routing(Struct):
 
 
 def check_routing(message: OutgoingRequest) -> None:
-    """Put `target` into plain values. Raises BadRequest where it or `hedge` breaks a bound.
+    """Turn `target` into plain values. Raises BadRequest if it or `hedge` breaks a bound.
 
-    Here, because no broker can see a NaN in JSON, and because users may pass any mapping and any sequence.
+    Checked here, because no broker can see a NaN in JSON, and because users may pass any mapping and any sequence.
     """
     try:
         routing = msgspec.convert({"target": message.target, "hedge": message.hedge}, _Routing)
@@ -81,11 +81,11 @@ class Wire:
         self._codec = CODECS[encoding]
         self._encode: Callable[[object], bytes] = self._codec.encode
         self.decode_response: Callable[[bytes], Response] = library.Decoder(Response).decode
-        """Raises only `DECODE_ERRORS`: for what is no response, and for a response whose data Python cannot hold."""
+        """Raises only `DECODE_ERRORS`: for what is not a response, and for one whose data Python cannot hold."""
         self.decode_outcome = self._codec.outcome
 
     def encode_request(self, message: OutgoingRequest) -> bytes:
-        """The message's bytes. Raises BadRequest for `data` that cannot be written, TooLarge over its bound."""
+        """The message's bytes. Raises BadRequest for `data` that cannot be encoded, TooLarge over its bound."""
         try:
             payload = self._encode(message)
         except _ENCODE_ERRORS as error:
@@ -95,11 +95,11 @@ class Wire:
         return payload
 
     def encode_cancel(self, request_id: str) -> bytes:
-        """The message that gives up a request."""
+        """The message that cancels a request."""
         return self._encode(Cancel(request_id))
 
     def with_timeout(self, payload: bytes, timeout_s: float) -> bytes:
-        """An encoded request with another budget, all else untouched.
+        """An encoded request with another timeout, otherwise unchanged.
 
         One that breaks a bound of the wire stays as it is, for the broker to refuse.
         """

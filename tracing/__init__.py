@@ -1,6 +1,6 @@
 """OpenTelemetry spans of requesters, broker and workers: off until `TaskferryInstrumentor().instrument()`.
 
-Knows how a span is begun, named and ended; must not know what happens between. docs/tracing.md shows what is made.
+docs/tracing.md shows which spans there are.
 """
 
 from .instrumentor import TaskferryInstrumentor

@@ -1,8 +1,8 @@
-"""One span, by OpenTelemetry's conventions for remote procedure calls: its name, its parent, its attributes, its end.
+"""One span, by OpenTelemetry's conventions for remote procedure calls: its name, parent, attributes and end.
 
 Source: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/ (release candidate; `rpc.system.name` and the names
-beside it). Nothing of a request but its command, its id and its outcome ever stands in a span: no data, no results, no
-texts of errors. Needs OpenTelemetry's API, so it is loaded only once tracing is on.
+next to it). Of a request, only its command, its id and its outcome are in a span: no data, no results, no texts of
+errors. Needs OpenTelemetry's API, so it is loaded only if tracing is on.
 """
 
 import re
@@ -17,7 +17,8 @@ from ..protocol.errors import REGISTRY
 
 SYSTEM: Final = "taskferry"
 UNKNOWN_METHOD: Final = "_OTHER"
-"""What the conventions call a command that nobody is known to serve: names from outside must not become span names."""
+"""The conventions' name for a command that no worker is known to serve: names from outside must not become span
+names."""
 
 SUCCESS: Final = "success"
 
@@ -34,7 +35,7 @@ NOT_FAILURES: Final = frozenset(
         *(code for code, error in REGISTRY.items() if error.blame == "requester"),
     }
 )
-"""Outcomes that no server has to answer for: as with gRPC's CANCELLED or INVALID_ARGUMENT, its span is no error."""
+"""Outcomes that are not the server's fault: as with gRPC's CANCELLED or INVALID_ARGUMENT, its span is not an error."""
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _HEADER: Final = "traceparent"
@@ -48,7 +49,7 @@ def begin(
     parent: Context | None,
     attributes: Mapping[str, str | int | bool],
 ) -> Span:
-    """A span for one call of `command`, under `parent`; None: under the span that is current here."""
+    """A span for one call of `command`, under `parent`; None: under the current span."""
     return tracer.start_span(
         SYSTEM if command == UNKNOWN_METHOD else command,
         parent,
@@ -58,14 +59,14 @@ def begin(
 
 
 def end_client(span: Span, outcome: str, worker_id: str | None = None) -> None:
-    """The call has ended as its caller sees it, to whom every failure is one."""
+    """The call has ended as its caller sees it: every failure is an error."""
     if worker_id is not None:
         span.set_attribute(WORKER_ID, worker_id)
     _end(span, outcome, is_failure=outcome != SUCCESS)
 
 
 def end_server(span: Span, outcome: str, error_type: str | None = None) -> None:
-    """The call has ended as the side sees it that served it. `error_type`: the class of the exception, if one ended
+    """The call has ended as the side that served it sees it. `error_type`: the class of the exception, if one ended
     it."""
     _end(span, outcome, is_failure=outcome not in NOT_FAILURES, error_type=error_type)
 
@@ -79,24 +80,25 @@ def _end(span: Span, outcome: str, *, is_failure: bool, error_type: str | None =
 
 
 def context_of(trace: str | None) -> Context:
-    """The context that a request's `trace` stands for; an empty one, in which a span is a root, where it is none."""
+    """The context for a request's `trace`; if that is None, or is no traceparent, an empty one, where a span is a
+    root."""
     return Context() if trace is None else _PROPAGATOR.extract({_HEADER: trace})
 
 
 def is_left_out(trace: str | None) -> bool:
-    """`trace` is a traceparent whose sender records nothing: its sampled flag is 0."""
+    """`trace` is a traceparent whose sender does not record it: its sampled flag is 0."""
     return trace is not None and _UNSAMPLED.fullmatch(trace) is not None
 
 
 def trace_of(span: Span) -> str | None:
-    """`span` as the `trace` of a request; None for one that is nothing, as where no SDK is set up."""
+    """`span` as the `trace` of a request; None for an invalid span, such as every one without an SDK."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, set_span_in_context(span, Context()))
     return carrier.get(_HEADER)
 
 
 def run_under(trace: str | None, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
-    """Call `function` with the span of `trace` current, in whichever process: this is what crosses to another one."""
+    """Call `function` with the span of `trace` as the current one, in any process: this is what another one is sent."""
     token = attach(context_of(trace))
     try:
         return function(*arguments, **keywords)

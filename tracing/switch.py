@@ -1,4 +1,4 @@
-"""Whether spans are made in this process. All that the hot paths see of tracing, so it loads nothing."""
+"""Whether spans are made in this process. The hot paths see nothing else of tracing, so it imports nothing."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -7,8 +7,8 @@ if TYPE_CHECKING:
 
 
 class Switch:
-    """`tracer` makes the spans; None: tracing is off. Read when a broker, or a worker's link, begins, and at each call
-    of a requester."""
+    """`tracer` makes the spans; None: tracing is off. Read when a broker or a worker's link starts, and at each call of
+    a requester."""
 
     __slots__ = ("tracer",)
 
@@ -17,4 +17,4 @@ class Switch:
 
 
 SWITCH: Final = Switch()
-"""The one of this process: whoever instruments a program does not see the objects in it."""
+"""The one of this process: code that instruments a program does not see the objects in it."""

@@ -42,14 +42,14 @@ class Service:
         "_grace_s",
         "_hello",
         "_last_trouble",
-        "_place",
+        "_public_url",
         "_session",
         "_url",
     )
 
     def __init__(self, url: str, commands: Mapping[str, Command], settings: WorkerSettings) -> None:
         self._url = url
-        self._place = without_secrets(url)
+        self._public_url = without_secrets(url)
         """The URL as it is logged."""
         self._commands = commands
         self._encoding = Encoding(settings.encoding)
@@ -113,7 +113,7 @@ class Service:
         if session.refusal is not None:
             self._refused(session.refusal)
         else:
-            self._report_trouble(f"lost the connection to {self._place}: {session.closed.result()}")
+            self._report_trouble(f"lost the connection to {self._public_url}: {session.closed.result()}")
 
     async def _open(self, session: Session, group: LinkGroup) -> bool:
         """Open the session's link. False if that failed, or if the worker is to stop."""
@@ -131,7 +131,7 @@ class Service:
         except ConnectError as error:
             if error.is_permanent:
                 raise CannotConnect(str(error)) from None
-            self._report_trouble(f"cannot connect to {self._place}: {error}")
+            self._report_trouble(f"cannot connect to {self._public_url}: {error}")
             return False
         return True
 
@@ -144,25 +144,25 @@ class Service:
         self._backoff.reset()
         self._last_trouble = None
         counts = (len(self._commands), self._hello.concurrency)
-        tell(logger, events.WorkerConnected(self._place, welcome.worker_id, *counts))
+        tell(logger, events.WorkerConnected(self._public_url, welcome.worker_id, *counts))
 
     def _refused(self, fault: Fault) -> None:
         if fault.code == BadMessage.code:
-            raise BadMessage(f"the broker at {self._place} refuses this worker: {fault.error}")
+            raise BadMessage(f"the broker at {self._public_url} refuses this worker: {fault.error}")
         if fault.code == WorkerIdTaken.code:
             self._report_trouble(
-                f"another worker is connected to {self._place} under the name {self._hello.name}"
+                f"another worker is connected to {self._public_url} under the name {self._hello.name}"
             )
         else:
             self._report_trouble(
-                f"the broker at {self._place} refuses this worker: {fault.code}: {fault.error}"
+                f"the broker at {self._public_url} refuses this worker: {fault.code}: {fault.error}"
             )
 
     def _report_trouble(self, trouble: str) -> None:
         """Log it once, however often it repeats."""
         if trouble != self._last_trouble:
             self._last_trouble = trouble
-            tell(logger, events.BrokerOutOfReach(self._place, trouble))
+            tell(logger, events.BrokerOutOfReach(self._public_url, trouble))
 
 
 def _version() -> str:

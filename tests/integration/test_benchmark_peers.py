@@ -108,7 +108,7 @@ def test_a_requester_that_fails_is_named_with_its_last_words_and_its_worker_s() 
 def test_an_answer_that_is_no_echo_ends_the_measurement() -> None:
     check(dict(DATA))
     answers = chain([DATA], repeat({"message": "Hello"}))
-    with pytest.raises(WrongAnswer, match="asked to echo"):
+    with pytest.raises(WrongAnswer, match="to an echo, got"):
         measure_pending(lambda: next(answers), lambda answer: answer, TINY)
 
 

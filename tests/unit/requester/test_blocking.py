@@ -23,7 +23,7 @@ from taskferry.requester import (
     Response,
     WorkerTimeout,
 )
-from taskferry.requester.background import Place
+from taskferry.requester.background import ThreadWaiter
 from taskferry.requester.wire import OutgoingRequest
 
 from tests.processes import wait_until
@@ -204,9 +204,9 @@ def test_ctrl_c_before_the_loop_was_woken_loses_nothing(requester: BlockingReque
     wake = background._call
     background._call = _interrupt  # type: ignore[method-assign,assignment]  # the interrupt's moment
     with pytest.raises(KeyboardInterrupt):
-        background.submit(OutgoingRequest(None, "echo", 1, 5.0), Place(), wants_response=False)
+        background.submit(OutgoingRequest(None, "echo", 1, 5.0), ThreadWaiter(), wants_response=False)
     background._call = wake  # type: ignore[method-assign]  # as it was
-    background.abandon(Place())
+    background.abandon(ThreadWaiter())
     assert requester.call("echo", 2) == 2
 
 

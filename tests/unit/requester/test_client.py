@@ -372,7 +372,7 @@ async def test_a_result_that_python_cannot_hold_fails_its_own_request_only(reque
 @pytest.mark.parametrize(
     ("text", "logged"),
     [
-        ("nonsense", "sent what is no response: not valid JSON"),
+        ("nonsense", "sent something that is not a response: not valid JSON"),
         (
             '{"request_id":null,"success":false,"error":"too odd","code":"bad_request"}',
             "refused a message: too odd",

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from taskferry.requester import Cancelled, Overloaded, Requester, WorkerTimeout
 from taskferry.requester import exchange as exchange_module
-from taskferry.requester.deadline_timer import LOOK_INTERVAL_S_MIN, DeadlineTimer
+from taskferry.requester.deadline_timer import CHECK_INTERVAL_S_MIN, DeadlineTimer
 from taskferry.requester.exchange import ANSWER_GRACE_S
 
 from tests.unit.requester.fake_broker import FakeBroker
@@ -66,6 +66,20 @@ async def test_a_shorter_deadline_is_not_kept_waiting_by_a_longer_one(requester:
 
 
 # --- bounds ---
+
+
+async def test_a_call_whose_turn_comes_after_its_deadline_was_overloaded(broker: FakeBroker) -> None:
+    async with Requester(broker.url, in_flight_count_max=1) as requester:
+        first = asyncio.create_task(requester.call("hold", 1))
+        await until(lambda: len(broker.requests) == 1)
+        second = asyncio.create_task(requester.request("echo", timeout=0.02))
+        await until(lambda: requester.in_flight_count == 2)
+        broker.release()
+        await asyncio.sleep(0)  # the answer is on its way
+        time.sleep(0.05)  # and is read in the turn in which the deadline timer is due, before it
+        response = await second
+        assert await first == 1
+    assert (response.code, response.delivery) == ("overloaded", "not_delivered")
 
 
 async def test_a_call_over_the_bound_waits_for_its_turn(broker: FakeBroker) -> None:
@@ -177,10 +191,10 @@ class Deadlines:
 
     def __init__(self) -> None:
         self.left_s: list[float] = []
-        self.looks_s: list[float] = []
+        self.checks_s: list[float] = []
 
-    def look(self, now_s: float) -> tuple[int, float]:
-        self.looks_s.append(now_s)
+    def check(self, now_s: float) -> tuple[int, float]:
+        self.checks_s.append(now_s)
         count = len(self.left_s)
         self.left_s = [deadline_s for deadline_s in self.left_s if deadline_s > now_s]
         return count, min(self.left_s, default=math.inf)
@@ -188,36 +202,36 @@ class Deadlines:
 
 async def test_the_timer_looks_at_the_earliest_deadline_and_then_at_the_rest() -> None:
     deadlines = Deadlines()
-    timer = DeadlineTimer(deadlines.look)
+    timer = DeadlineTimer(deadlines.check)
     now_s = time.monotonic()
     for after_s in (0.1, 0.05, 0.15):
         deadlines.left_s.append(now_s + after_s)
         timer.by(now_s + after_s)
     assert timer.at_s == now_s + 0.05
     await until(lambda: not deadlines.left_s)
-    assert len(deadlines.looks_s) <= 5  # an event loop's timer may be a millisecond early
+    assert len(deadlines.checks_s) <= 5  # an event loop's timer may be a millisecond early
     assert timer.at_s == math.inf
 
 
 async def test_the_timer_does_not_look_more_often_than_its_interval() -> None:
     deadlines = Deadlines()
-    timer = DeadlineTimer(deadlines.look)
+    timer = DeadlineTimer(deadlines.check)
     now_s = time.monotonic()
     for number in range(100):
         deadlines.left_s.append(now_s + number * 0.001)
         timer.by(now_s + number * 0.001)
     await until(lambda: not deadlines.left_s)
     gaps_s = [
-        later - earlier for earlier, later in zip(deadlines.looks_s, deadlines.looks_s[1:], strict=False)
+        later - earlier for earlier, later in zip(deadlines.checks_s, deadlines.checks_s[1:], strict=False)
     ]
-    assert min(gaps_s) > LOOK_INTERVAL_S_MIN - 0.003
-    assert len(deadlines.looks_s) < 15
+    assert min(gaps_s) > CHECK_INTERVAL_S_MIN - 0.003
+    assert len(deadlines.checks_s) < 15
 
 
 async def test_a_closed_timer_looks_no_more() -> None:
     deadlines = Deadlines()
-    timer = DeadlineTimer(deadlines.look)
+    timer = DeadlineTimer(deadlines.check)
     timer.by(time.monotonic() + 0.01)
     timer.close()
     await asyncio.sleep(0.03)
-    assert deadlines.looks_s == []
+    assert deadlines.checks_s == []

@@ -60,7 +60,7 @@ async def test_the_client_comes_back_after_a_restart_on_the_same_port(
     await broker.stop()
     call = asyncio.create_task(requester.call("echo", "again"))
     with caplog.at_level(logging.WARNING, "taskferry"):
-        await until(lambda: "is gone" in caplog.text)
+        await until(lambda: "lost the connection" in caplog.text)
         await broker.start()
         assert await call == "again"
         await until(lambda: f"connected to {broker.url} again" in caplog.text)
