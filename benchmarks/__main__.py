@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: what Taskferry costs, compared with floors and peers, as tables, JSON and docs/benchmarks.md.
+"""`python -m benchmarks`: what Taskferry costs, beside floors and peers, as tables, as JSON and as docs/benchmarks.md.
 
 The exit code is 0 with results, whatever they are, 1 if a broker or a load failed, and 130 after Ctrl-C or SIGTERM.
 """

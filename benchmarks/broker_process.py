@@ -69,7 +69,7 @@ def _cpu_s(process: psutil.Process) -> float:
 def running_broker(
     command: Sequence[str], find_addresses: Callable[[str], Addresses | None], core: int | None
 ) -> Iterator[BrokerProcess]:
-    """Run `command` on `core` within the block, and stop it afterwards.
+    """Runs `command` on `core` within the block and stops it after.
 
     `{folder}` in an argument stands for a temporary folder that is removed when the process has ended.
     `find_addresses` gets everything that the process has printed so far and returns None until it is ready to serve.

@@ -99,7 +99,7 @@ class Connection(asyncio.BufferedProtocol, ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._abort = self._transport.abort
-        # uvloop and asyncio alike: a write to an empty transport is sent to the socket at once.
+        # uvloop and asyncio alike: a write to an empty transport is one send to the socket, there and then.
         self.send = self._outgoing.append if self._joined else self._transport.write
         self.greet()
         self.flush()

@@ -16,7 +16,7 @@ REQUEST_COUNT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`request_count` requests (one or more), each with `data` (JSON), after a warm-up that is not measured.
+    """`request_count` requests (one or more), each carrying `data` (JSON), after a warm-up that is not measured.
 
     In mode `each` a peer writes to its socket once per message, in `joined` once per batch of messages read. Peers of
     one kind take the `encodings` in turn, requests the `commands`, all of which every worker serves. `timeout_s` is

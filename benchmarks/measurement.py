@@ -81,7 +81,7 @@ class Clocks:
 
 
 def measure(contender: Contender, load: Load, cores: Cores) -> Measurement:
-    """Run `load` on a fresh process of `contender`. Raises BrokerFailed, LoadFailed, OSError."""
+    """Runs `load` on a fresh process of `contender`. Raises BrokerFailed, LoadFailed, OSError."""
     return run_beside(contender, cores, partial(_measure, contender, load))
 
 

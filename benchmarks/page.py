@@ -45,7 +45,7 @@ def page(results: Results) -> str:
 
 
 def picture_name(name: str) -> str:
-    """The file of a section's plot, next to the page."""
+    """The file of a section's plot, beside the page."""
     return f"benchmarks-{name}.png"
 
 

@@ -9,7 +9,7 @@ Shape = Literal["records", "text"]
 
 SMALLEST = b'{"message":"Hello World"}'
 SIZE_BYTES_MIN = len(SMALLEST)
-# Taskferry's bound on data: its 1 MiB per message, less 4 KiB for the envelope.
+# Taskferry's bound on data: its 1 MiB for a message, less 4 KiB for the envelope.
 SIZE_BYTES_MAX = 1_048_576 - 4_096
 
 

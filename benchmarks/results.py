@@ -22,7 +22,7 @@ Case = Mapping[str, str | int]
 
 
 class ResultsUnreadable(Exception):
-    """A file that does not contain results. The text is one line for the user."""
+    """A file that holds no results. The text is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class SectionResults:
         return None if row is None or figure not in row.figures else row.median(figure)
 
     def cases(self, key: str) -> list[str | int]:
-        """The distinct values of a key of the cases, in order."""
+        """The different values of a key of the cases, in order."""
         return list(dict.fromkeys(row.case[key] for row in self.rows if key in row.case))
 
 
@@ -70,7 +70,7 @@ class Collection:
     _figures: dict[tuple[tuple[str, str | int], ...], dict[str, list[float]]] = field(default_factory=dict)
 
     def add(self, case: Case, figures: Mapping[str, float]) -> None:
-        """Add one round of one case."""
+        """One round of one case."""
         by_name = self._figures.setdefault(tuple(case.items()), {})
         for name, value in figures.items():
             by_name.setdefault(name, []).append(value)
@@ -106,11 +106,11 @@ def _rows_text(rows: Sequence[Row]) -> str:
 
 
 def from_text(text: bytes) -> Results:
-    """The results that `to_text` turned into `text`. Raises ResultsUnreadable."""
+    """The results of which `to_text` made `text`. Raises ResultsUnreadable."""
     try:
         document = msgspec.json.decode(text, type=_Document)
     except msgspec.DecodeError as error:
-        raise ResultsUnreadable(f"not results of benchmarks: {error}") from None
+        raise ResultsUnreadable(f"no results of benchmarks: {error}") from None
     if document.form != FORM:
         raise ResultsUnreadable(f"results of another form: {document.form}, not {FORM}")
     return document.sections

@@ -15,7 +15,7 @@ R = TypeVar("R")
 def run_beside(
     contender: Contender, cores: Cores, loading: Callable[[BrokerProcess], Coroutine[Any, Any, R]]
 ) -> R:
-    """What `loading` returns, run against a fresh process of `contender`. Raises BrokerFailed, and what it raises."""
+    """What `loading` returns, run beside a fresh process of `contender`. Raises BrokerFailed, and what it raises."""
     with (
         running_broker(contender.command, contender.find_addresses, cores.broker) as broker,
         pinned_to(cores.load),

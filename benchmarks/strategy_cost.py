@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         "--assignments",
         type=_positive,
         default=ASSIGNMENTS_COUNT,
-        help=f"assignments per round (default {ASSIGNMENTS_COUNT:,})",
+        help=f"assignments in a round (default {ASSIGNMENTS_COUNT:,})",
     )
     parser.add_argument(
         "--rounds",

@@ -54,11 +54,7 @@ def _cpu(load: str, broker: str = TASKFERRY) -> Reading:
 
 def _beside_nats(text: str, load: str, bound: float) -> Target:
     return Target(
-        f"{text}, CPU compared with nats-server's",
-        _cpu(load),
-        "at most",
-        bound,
-        base=_cpu(load, "nats-server"),
+        f"{text}, CPU beside nats-server's", _cpu(load), "at most", bound, base=_cpu(load, "nats-server")
     )
 
 
@@ -99,14 +95,14 @@ TARGETS: Final = (
         base=_cpu("saturated-each"),
     ),
     Target(
-        "MessagePack, sends joined, CPU compared with JSON's",
+        "MessagePack, sends joined, CPU beside JSON's",
         _cpu("msgpack-joined"),
         "at most",
         1.0,
         base=_cpu("saturated-joined"),
     ),
     Target(
-        "1,000 workers, CPU compared with 4 workers",
+        "1,000 workers, CPU beside that with 4",
         _scale("workers", 1_000),
         "at most",
         1.15,
@@ -114,7 +110,7 @@ TARGETS: Final = (
     ),
     *(
         Target(
-            f"100,000 waiting requests, {text}, client writes {mode}: rate compared with the unqueued rate",
+            f"100,000 waiting requests, {text}, client writes {mode}: rate beside the unqueued rate",
             Reading("queue", figure, {"mode": mode, "depth": 100_000}),
             "at least",
             0.8,
@@ -124,14 +120,10 @@ TARGETS: Final = (
         for mode in ("each", "joined")
     ),
     _p99_beside(
-        "One worker swamped, another idle: p99 of small requests compared with alone",
-        "one worker swamped",
-        3.0,
+        "One worker swamped, another idle: p99 of small requests beside alone", "one worker swamped", 3.0
     ),
-    _p99_beside(
-        "1 MiB of records in flight: p99 of small requests compared with alone", "1 MiB of records", 2.0
-    ),
-    _p99_beside("1 MiB of text in flight: p99 of small requests compared with alone", "1 MiB of text", 2.0),
+    _p99_beside("1 MiB of records in flight: p99 of small requests beside alone", "1 MiB of records", 2.0),
+    _p99_beside("1 MiB of text in flight: p99 of small requests beside alone", "1 MiB of text", 2.0),
     *(
         target
         for port in ("workers", "requesters")
@@ -146,7 +138,7 @@ TARGETS: Final = (
     Target("Start of taskferry --help", _start("taskferry --help"), "at most", 150.0, "ms"),
     Target("Start of the broker", _start("taskferry broker, until ready"), "at most", 500.0, "ms"),
     Target(
-        "End to end, round trip p50 compared with nats-py's",
+        "End to end, round trip p50 beside nats-py's",
         _end_to_end("round_trip_p50_ms"),
         "at most",
         0.5,
@@ -154,7 +146,7 @@ TARGETS: Final = (
     ),
     *(
         Target(
-            f"End to end, requests/s compared with {peer}'s",
+            f"End to end, requests/s beside {peer}'s",
             _end_to_end("requests_per_s"),
             "at least",
             bound,
@@ -169,7 +161,7 @@ TARGETS: Final = (
         )
     ),
     Target(
-        "End to end, requests/s blocking from 16 threads compared with async",
+        "End to end, requests/s blocking from 16 threads beside async",
         _end_to_end("requests_per_s", "taskferry-blocking"),
         "at least",
         0.5,

@@ -11,7 +11,7 @@ from .request_stream import Lanes, RequestStream
 from .taskferry_wire import REQUEST_ID_LENGTH, WIRES
 from .websocket_connection import WebSocketConnection, frame, frame_head, masked
 
-# The last digits of a request_id are its lane; no more could be in flight on one connection by default.
+# The last digits of a request_id are its lane; more could not be in flight on one connection by default either.
 _LANE_DIGITS = 4
 
 
@@ -29,7 +29,7 @@ class TaskferryRequester(WebSocketConnection):
         self._lanes = Lanes(self._messages(load), stream)
 
     def start(self) -> None:
-        """Send the first requests of the stream; the rest follow the answers."""
+        """Sends the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 

@@ -13,7 +13,7 @@ from .payload import as_msgpack
 from .websocket_connection import BINARY, TEXT
 
 REQUEST_ID_LENGTH: Final = 36
-"""As long as a UUID, which most callers use."""
+"""As long as a UUID, what most callers use."""
 
 
 @dataclass(frozen=True, slots=True)

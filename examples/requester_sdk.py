@@ -1,4 +1,4 @@
-"""A requester with the SDK: concurrent requests, typed results, errors, and the same from plain threads.
+"""A requester with the SDK: many requests at once, typed results, errors, and the same from plain threads.
 
 Needs a broker and a worker with the built-in commands: `taskferry broker`, `taskferry worker`.
 """
@@ -14,7 +14,7 @@ async def ask(url: str) -> None:
         # One call. The result is what the handler returned.
         print(await requester.call("echo", {"message": "Hello World"}, timeout=5))
 
-        # Many at once over the same connection; they end in any order.
+        # Many at once over the same connection, answered in any order.
         sums = await asyncio.gather(
             *(requester.call("calculate", {"a": n, "b": n, "op": "+"}, type=int) for n in range(5))
         )

@@ -67,7 +67,7 @@ class RelayRequester(Connection):
         """`payload` as this wire sends it."""
 
     def start(self) -> None:
-        """Send the first requests of the stream; the rest follow the answers."""
+        """Sends the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 
@@ -77,7 +77,7 @@ class RelayRequester(Connection):
         self.flush()
 
     def take_message(self, buffer: bytearray, start: int, end: int) -> None:
-        """One answer has arrived."""
+        """One answer."""
         if end - start != self._message_bytes:
             self.fail("a request was not answered with its data")
             return

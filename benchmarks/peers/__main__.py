@@ -1,4 +1,4 @@
-"""Taskferry compared with its peers: `python -m benchmarks.peers --help`, from the checkout.
+"""Taskferry beside its peers: `python -m benchmarks.peers --help`, from the checkout.
 
 Each round measures every peer once, so that whatever else the machine does affects all of them.
 """
@@ -114,7 +114,7 @@ def _run(subjects: Sequence[Subject[Measurement] | Subject[Figures]], round_coun
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
-        description="Measures Taskferry and its peers: what a request costs each broker with a lean client, and "
+        description="Measures Taskferry beside its peers: what a request costs each broker with a lean client, and "
         "what a Python user gets end to end. Peers that are not installed are left out: make bench-peers.",
     )
     parser.add_argument(

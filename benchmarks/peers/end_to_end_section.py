@@ -46,7 +46,7 @@ def _absolute(results: SectionResults) -> Table:
         for row in _quickest_first(results)
     ]
     headings = ("peer", "kind", "requests/s", "(min..max)", *list(FIGURES.values())[1:], "in flight")
-    return Table("Each peer's own figures", headings, rows, text_columns=2)
+    return Table("Each peer's own", headings, rows, text_columns=2)
 
 
 def _names(row: Row) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def _plot(axes: Sequence[Any], results: SectionResults) -> None:
 
 PRESENTATION: Final = Presentation(
     name="peers-end-to-end",
-    title="Compared with peers: what a Python user gets",
+    title="Beside peers: what a Python user gets",
     meaning=(
         "Broker, worker and requester are separate processes, not pinned to cores, with each peer's best-known client; "
         '`{"message": "Hello World"}` is sent to a handler, which returns it. A round trip is measured with one '

@@ -84,7 +84,7 @@ class GearmanRequester(GearmanConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Send the first requests of the stream; the rest follow the answers."""
+        """Sends the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 

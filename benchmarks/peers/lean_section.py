@@ -69,7 +69,7 @@ def _plot(axes: Sequence[Any], results: SectionResults) -> None:
 
 PRESENTATION: Final = Presentation(
     name="peers-lean",
-    title="Compared with peers: what a request costs each broker",
+    title="Beside peers: what a request costs each broker",
     meaning=(
         "The small echo of the first section, with the leanest client that each broker's protocol allows, which "
         "does not store the answer. Client writes `each`: one send per message; `joined`: one for all messages of a "

@@ -76,7 +76,7 @@ class NatsRequester(NatsConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Send the first requests of the stream; the rest follow the answers."""
+        """Sends the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 

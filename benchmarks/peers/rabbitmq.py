@@ -180,7 +180,7 @@ class RabbitmqRequester(RabbitmqConnection):
         self._lanes = Lanes(messages, stream)
 
     def start(self) -> None:
-        """Send the first requests of the stream; the rest follow the answers."""
+        """Sends the first requests of the stream; the rest follow the answers."""
         self._lanes.start(self.send)
         self.flush()
 

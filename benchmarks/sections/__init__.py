@@ -1,1 +1,1 @@
-"""The parts of `make bench`, each of which measures and shows its own results."""
+"""The parts of `make bench`, each of which measures and shows itself."""

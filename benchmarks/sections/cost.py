@@ -22,7 +22,7 @@ FIGURES: Final = {
 """What is shown of a measurement, and its heading."""
 
 QUICK_LOADS: Final = ("saturated-joined", "mixed-encodings", "20-commands")
-"""Together they use every path of the load generator."""
+"""Between them they take every path of the load generator."""
 
 
 def _measure(a_round: Round, report: Report) -> None:

@@ -212,7 +212,7 @@ def _tables(results: SectionResults) -> list[Table]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """p99 alone and with the heavy load, by scenario."""
+    """p99 alone and beside, by scenario."""
     labels = [f"{row.case['beside']}\n{row.case['broker']}" for row in results.rows]
     for phase in ("alone", "beside"):
         axes[0].plot([row.median(f"{phase}_p99_ms") for row in results.rows], labels, "o", label=phase)

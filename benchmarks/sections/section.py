@@ -50,7 +50,7 @@ class Round:
 
 
 Report = Callable[[Mapping[str, str | int], Mapping[str, float]], None]
-"""Receives the figures of one case of one round."""
+"""Takes the figures of one case of one round."""
 
 
 class Table(NamedTuple):

@@ -18,7 +18,7 @@ from ..results import SectionResults
 from .section import Report, Round, Section, Table
 
 RUNS_COUNT: Final = 5
-"""Starts of each program per round; their median is the round's figure."""
+"""Of each program in a round; their median is the round's figure."""
 
 BARE: Final = "python -c pass"
 
@@ -32,7 +32,7 @@ class Program(NamedTuple):
 
 
 def programs(broker: Contender) -> list[Program]:
-    """What is started: the bare interpreter, as a floor, and the commands of the targets."""
+    """What is started: the interpreter alone, as a floor, and the commands of the targets."""
     python = broker.command[0]
     return [
         Program(BARE, (python, "-c", "pass"), None),

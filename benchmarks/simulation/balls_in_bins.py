@@ -1,4 +1,4 @@
-"""Balls in bins: a million assignments, none of which ends, over a million workers. How high is the highest load?
+"""Balls in bins: a million assignments, none of which ends, over a million workers. How high is the highest pile?
 
 The textbook test of a sampling strategy. Source: Azar, Broder, Karlin and Upfal, "Balanced Allocations" (1994), and
 Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001): the maximum is near log n / log log n for

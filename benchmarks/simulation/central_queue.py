@@ -1,4 +1,4 @@
-"""The ideal that strategies are compared with: one line, first come first served, for all workers.
+"""The ideal that strategies are measured against: one line, first come first served, for all workers.
 
 No request ever waits while a worker is idle; among idle workers the choice is random. A dispatcher that must choose a
 worker before one is free cannot reach this.

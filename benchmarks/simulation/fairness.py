@@ -112,9 +112,7 @@ EXPERIMENT: Final = Experiment(
             "a capacity of 100/s",
         ),
         Parameter(
-            "others",
-            f"{OTHERS_COUNT} requesters, {OTHERS_LOAD} of the capacity in total",
-            "a healthy service",
+            "others", f"{OTHERS_COUNT} requesters, {OTHERS_LOAD} of the capacity in all", "a healthy service"
         ),
         Parameter("flood", f"{FLOOD_FACTOR} times one of the others", "three times the capacity by itself"),
         Parameter(

@@ -29,7 +29,7 @@ def page(experiments: Sequence[tuple[Experiment, Sequence[Result]]]) -> str:
 
 
 def picture_name(experiment: Experiment) -> str:
-    """The file of an experiment's plot, next to the page."""
+    """The file of an experiment's plot, beside the page."""
     return f"simulation-{experiment.name}.png"
 
 

@@ -196,7 +196,7 @@ EXPERIMENT: Final = Experiment(
             f"class 9 at load {FLOOD_LOAD}, for {BURST_S:g} s of every {CYCLE_S:g} s at {BURST_LOAD:g}",
             "0.99 in all: the worst load whose line still drains",
         ),
-        Parameter("class 0", f"{LOW_RATE_PER_S:g} per second", "too few to help each other"),
+        Parameter("class 0", f"{LOW_RATE_PER_S:g} a second", "too few to help each other"),
         Parameter("timeouts", f"10 min and {TIMEOUT_DEFAULT_S:g} s", "beyond every wait, and the default"),
     ],
     run=run,

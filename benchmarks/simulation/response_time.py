@@ -109,10 +109,10 @@ EXPERIMENT: Final = Experiment(
     parameters=[
         Parameter("workers", str(WORKERS_COUNT), "a large pool, as in the literature's tables"),
         Parameter(
-            "load", str(LOAD), "high enough for choices to matter, low enough for random's mean to settle"
+            "load", str(LOAD), "high enough that choices matter, low enough that random's mean settles"
         ),
         Parameter(
-            "service", "exponential, mean 1", "as in textbooks, so that the central queue is known exactly"
+            "service", "exponential, mean 1", "the textbook's, so that the central queue is known exactly"
         ),
         Parameter(
             "requests",

@@ -159,7 +159,7 @@ TAIL_STEPS_COUNT: Final = 36
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Medians over the seeds, one table per cell."""
+    """Medians over the seeds, one table a cell."""
     names = [CENTRAL, *(f"{strategy}, {binding}" for binding in (LATE, EARLY) for strategy in STRATEGIES)]
     return [
         Table(

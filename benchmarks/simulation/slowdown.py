@@ -141,7 +141,7 @@ def plot(axes: Sequence[Any], results: Sequence[Result]) -> None:
 
 EXPERIMENT: Final = Experiment(
     name="slowdown",
-    title="A worker becomes ten times slower, and recovers",
+    title="A worker becomes ten times slower, and well again",
     meaning=(
         "Its durations reveal a slow worker within seconds. It keeps a small share, within what it can handle, which "
         "is enough to detect when it has recovered. Then it gets its full share back, without any intervention."

@@ -123,7 +123,7 @@ class SimulatedWorker:
 
     @property
     def session(self) -> Worker:
-        """The worker as the core sees it."""
+        """The worker as the core knows it."""
         return self._session
 
     # --- what the core calls ---
@@ -209,7 +209,7 @@ AFFINITIES: Final = tuple(f"key {index}" for index in range(KEYS_COUNT))
 def arrivals(
     world: World, gaps: Sequence[float], send: Callable[[int], None], *, start: float = START_S
 ) -> None:
-    """Call `send(number)` after each of the gaps (seconds), one after another."""
+    """Call `send(number)` after each of the gaps (seconds), one after the other."""
     count = len(gaps)
 
     def arrive(number: int) -> None:

@@ -15,7 +15,7 @@ class MostLoaded:
     """Buckets of workers of equal load, as in `taskferry.loadbalance.least_loaded`; picks from the highest."""
 
     def __init__(self, chance: Callable[[], float]) -> None:
-        # `chance` is random.random in a broker, and seeded in a test. This strategy does not use it.
+        # `chance` is random.random in a broker, and seeded in a test. This strategy does not need it.
         self._buckets: dict[int, dict[Candidate, None]] = {}
         self._loads: dict[Candidate, int] = {}
 

@@ -106,7 +106,7 @@ def test_the_page_shows_targets_first_and_sections_in_their_order() -> None:
     assert headings == [
         "## Targets",
         "## How long it takes to start",
-        "## Compared with peers: what a Python user gets",
+        "## Beside peers: what a Python user gets",
     ]
     assert re.search(
         r"\| Start of taskferry --help +\| +at most 150 ms \| +151 ms \| +\*\*not met\*\* \|", text

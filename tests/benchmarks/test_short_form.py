@@ -87,7 +87,7 @@ def test_it_renders_the_page_from_a_file_without_measuring(tmp_path: Path) -> No
         (("--render", "--merge", "{folder}/none.json"), r"^benchmarks: .*none\.json: No such file"),
         (
             ("--render", "--merge", "{folder}/other.json"),
-            r"^benchmarks: .*other\.json: not results of benchmarks",
+            r"^benchmarks: .*other\.json: no results of benchmarks",
         ),
         (
             ("--render", "--merge", "{folder}/cookery.json"),

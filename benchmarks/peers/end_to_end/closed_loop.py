@@ -14,7 +14,7 @@ from math import ceil
 from typing import TypeVar
 
 DATA = {"message": "Hello World"}
-"""The data of every request, and what every worker returns."""
+"""What every request carries, and what every worker returns."""
 
 FIRST_ANSWER_TIMEOUT_S = 30.0
 """How long a worker may take to start: Celery imports for seconds on a busy machine."""
@@ -39,7 +39,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one requester measured: round trips with one request in flight, answers per second with many."""
+    """What one requester saw: round trips with one request in flight, answers per second with many."""
 
     round_trip_p50_ms: float
     round_trip_p99_ms: float
@@ -103,7 +103,7 @@ def measure_pending(submit: Callable[[], Pending], wait: Callable[[Pending], obj
 def check(answer: object) -> None:
     """Raises WrongAnswer unless `answer` is DATA."""
     if answer != DATA:
-        raise WrongAnswer(f"sent {DATA!r} to an echo, got {answer!r}")
+        raise WrongAnswer(f"asked to echo {DATA!r}, answered {answer!r}")
 
 
 def await_first_answer(call: Callable[[], object]) -> None:

@@ -42,7 +42,7 @@ def parse_report(printed: str) -> Figures:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run `main` on uvloop, which every asyncio peer here recommends for speed; on asyncio's loop on Windows."""
+    """Runs `main` on uvloop, which every asyncio peer here recommends for speed; on asyncio's loop on Windows."""
     if sys.platform == "win32":
         asyncio.run(main)
     else:
