@@ -2,7 +2,7 @@
 
 import logging
 
-from ..log.event import Event, tell
+from ..log.event import Event, log_event
 from . import events
 from .core.fleet.route import Route, describe_target
 from .core.fleet.worker import Worker, WorkerState
@@ -16,15 +16,15 @@ class EventLog:
     def worker_moved(self, worker: Worker, before: WorkerState) -> None:
         event = event_of_move(worker, before)
         if event is not None:
-            tell(logger, event)
+            log_event(logger, event)
 
     def overload_changed(self, route: Route) -> None:
         command = route.command.name
         target = "" if route.target is None else describe_target(route.target)
         if route.overload.is_overloaded:
-            tell(logger, events.OverloadBegan(command, target, route.waiting.count))
+            log_event(logger, events.OverloadBegan(command, target, route.waiting.count))
         else:
-            tell(logger, events.OverloadEnded(command, target))
+            log_event(logger, events.OverloadEnded(command, target))
 
 
 def event_of_move(worker: Worker, before: WorkerState) -> Event | None:

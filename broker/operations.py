@@ -3,7 +3,7 @@
 import logging
 import time
 
-from ..log.event import tell
+from ..log.event import log_event
 from .core.core import Core
 from .events import WorkerDrained, WorkerUndrained
 
@@ -22,7 +22,7 @@ class Operations:
         if worker is None:
             return False
         self._core.drain_worker(worker, time.monotonic())
-        tell(logger, WorkerDrained(worker_id, worker.state.value))
+        log_event(logger, WorkerDrained(worker_id, worker.state.value))
         return True
 
     def resume_worker(self, worker_id: str) -> bool:
@@ -31,5 +31,5 @@ class Operations:
         if worker is None:
             return False
         self._core.resume_worker(worker, time.monotonic())
-        tell(logger, WorkerUndrained(worker_id, worker.state.value))
+        log_event(logger, WorkerUndrained(worker_id, worker.state.value))
         return True

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..transport.admission import HandshakeRequest, Refusal, RefusalReason
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
@@ -81,7 +81,7 @@ class Port(Generic[Session]):
 
     def _never_opened(self, peer: str, reason: str) -> None:
         if not reason.startswith("connection lost"):  # ignore who connects and leaves, such as health probes
-            tell(logger, HandshakeRefused(self.name, peer, reason.removeprefix("handshake refused: ")))
+            log_event(logger, HandshakeRefused(self.name, peer, reason.removeprefix("handshake refused: ")))
 
 
 def describe_os_error(error: OSError) -> str:

@@ -10,7 +10,7 @@ import uuid
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import astuple
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..protocol import errors, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
@@ -128,7 +128,7 @@ class RequesterSession:
     def link_closed(self, reason: str) -> None:
         del self._sessions[self]
         if reason.startswith(SLOW_READER):
-            tell(logger, SlowReaderClosed("requester", self._link.peer, reason))
+            log_event(logger, SlowReaderClosed("requester", self._link.peer, reason))
         self._core.requester_left(self._requester, time.monotonic())
 
     # --- from the core ---

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..configuration.sources import Configuration, Sources
-from ..log.event import tell
+from ..log.event import log_event
 from ..program.loop import new_event_loop
 from ..program.open_files import raise_open_files_limit
 from ..program.reload import Reload
@@ -54,7 +54,7 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
         await stopping.wait()
         await _stop(broker, hurrying)
         await http.stop()
-        tell(logger, BrokerStopped())
+        log_event(logger, BrokerStopped())
 
 
 async def _started_http(broker: Broker) -> "HttpServer":
@@ -77,13 +77,13 @@ def _announce(broker: Broker, http: "HttpServer") -> None:
         f"requesters ws://{place}:{broker.requester_port}  http http://{place}:{http.port}"
     )
     ports = (broker.worker_port, broker.requester_port, http.port)
-    tell(logger, BrokerStarted(host, *ports, broker.version))
+    log_event(logger, BrokerStarted(host, *ports, broker.version))
 
 
 async def _stop(broker: Broker, hurrying: asyncio.Event) -> None:
     """Let requests in flight end within the grace period, or until `hurrying` is set."""
     grace_s = broker.settings.grace_s
-    tell(logger, BrokerDraining(broker.core.counts.in_flight_count, grace_s))
+    log_event(logger, BrokerDraining(broker.core.counts.in_flight_count, grace_s))
     drain = asyncio.create_task(broker.stop(grace_s))
     hurry = asyncio.create_task(hurrying.wait())
     await asyncio.wait({drain, hurry}, return_when=asyncio.FIRST_COMPLETED)

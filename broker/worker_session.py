@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Final
 
-from ..log.event import tell, without_quoted
+from ..log.event import log_event, without_quoted
 from ..protocol import errors, limits, messages
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
@@ -120,10 +120,10 @@ class WorkerSession:
     def link_closed(self, reason: str) -> None:
         del self._sessions[self]
         if reason.startswith(SLOW_READER):
-            tell(logger, events.SlowReaderClosed("worker", self.link.peer, reason))
+            log_event(logger, events.SlowReaderClosed("worker", self.link.peer, reason))
         worker, self.worker = self.worker, None
         if worker is not None:
-            tell(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
+            log_event(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
             self._core.worker_left(worker, time.monotonic())
 
     # --- from the core ---
@@ -220,14 +220,14 @@ class WorkerSession:
                 self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))
             case messages.Disconnect():
                 assert worker is not None
-                tell(logger, events.WorkerLeaving(worker.worker_id, message.data.reason or ""))
+                log_event(logger, events.WorkerLeaving(worker.worker_id, message.data.reason or ""))
                 self._core.worker_draining(worker, now)
                 self.link.send(
                     self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time()))
                 )
             case messages.ErrorMessage():
                 code = message.data.code if message.data.code in errors.REGISTRY else "other"
-                tell(logger, events.WorkerComplained(self._who, code))
+                log_event(logger, events.WorkerComplained(self._who, code))
             case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
@@ -252,19 +252,19 @@ class WorkerSession:
         if self._core.next_at < self._timer.wakes_at:
             self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
-        tell(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
+        log_event(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
 
     def _refuse(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
         """Send the error, and close. `worker_id`: the one that it wanted."""
         self._is_over = True
         reason = without_quoted(error.text)
-        tell(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
+        log_event(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
         self._send_fault(error, payload)
         self.link.close(POLICY_VIOLATION, error.text)
 
     def _complain(self, error: TaskferryError, payload: bytes) -> None:
         """Send the error in a worker's message; the connection stays open."""
-        tell(logger, events.WorkerMessageRefused(self._who, error.code, without_quoted(error.text)))
+        log_event(logger, events.WorkerMessageRefused(self._who, error.code, without_quoted(error.text)))
         self._send_fault(error, payload)
 
     def _send_fault(self, error: TaskferryError, payload: bytes) -> None:

@@ -41,7 +41,7 @@ class Event(msgspec.Struct, frozen=True):
         return self.text.format(**{name: _listed(value) for name, value in self.fields().items()})
 
 
-def tell(logger: logging.Logger, event: Event, *, error: BaseException | None = None) -> None:
+def log_event(logger: logging.Logger, event: Event, *, error: BaseException | None = None) -> None:
     """Log an event, with the traceback of `error`."""
     logger.log(event.level, event, exc_info=error, stacklevel=2)
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from ..configuration.schema import Table
 from ..configuration.sources import Configuration, ConfigurationError, Sources
-from ..log.event import tell
+from ..log.event import log_event
 from ..log.settings import LOG
 from ..log.setup import apply
 from .events import ConfigurationReloaded, ReloadRefused, RestartNeeded
@@ -36,12 +36,12 @@ class Reload(Generic[Settings]):
         """Read the file again. Calls `take` with the new settings if a live setting of the table has changed. Nothing
         changes if the file has an error, or if `take` raises ValueError."""
         if self._sources.path is None:
-            tell(logger, ReloadRefused("there is no file: started without --config"))
+            log_event(logger, ReloadRefused("there is no file: started without --config"))
             return
         try:
             read = self._sources.read()
         except ConfigurationError as error:
-            tell(logger, ReloadRefused(str(error)))
+            log_event(logger, ReloadRefused(str(error)))
             return
         live, fixed = self._changes(self._table, read)
         log_changes, _ = self._changes(LOG, read)
@@ -53,14 +53,14 @@ class Reload(Generic[Settings]):
             if live:
                 take(in_force.settings(self._table))
         except ValueError as error:
-            tell(logger, ReloadRefused(f"{self._sources.path}: {error}"))
+            log_event(logger, ReloadRefused(f"{self._sources.path}: {error}"))
             return
         apply(in_force.settings(LOG), self._in_force.settings(LOG))
         self._in_force = in_force
         log_texts = (f"log.{text}" for text in log_changes.values())
-        tell(logger, ConfigurationReloaded((*live.values(), *log_texts)))
+        log_event(logger, ConfigurationReloaded((*live.values(), *log_texts)))
         if fixed:
-            tell(logger, RestartNeeded(tuple(fixed.values())))
+            log_event(logger, RestartNeeded(tuple(fixed.values())))
 
     def _changes(self, table: Table[Any], read: Configuration) -> tuple[dict[str, str], dict[str, str]]:
         """The changes that `read` makes, as `KEY: OLD -> NEW` by key: of live settings, and of all others."""

@@ -9,7 +9,7 @@ import random
 import time
 from typing import Final
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..protocol.errors import Cancelled, CannotConnect
 from ..transport.backoff import BACKOFF_MAX_S, Backoff
 from ..transport.connect import ConnectError, connect
@@ -80,17 +80,17 @@ class Connection:
                 exchange.no_link_reason = str(error)
                 self._attempt_ended.set()
                 if not is_known_down:
-                    tell(logger, ConnectionFailed(exchange.public_url, str(error)))
+                    log_event(logger, ConnectionFailed(exchange.public_url, str(error)))
                 is_known_down = True
             else:
                 self._attempt_ended.set()
                 if is_known_down:
-                    tell(logger, ConnectedAgain(exchange.public_url))
+                    log_event(logger, ConnectedAgain(exchange.public_url))
                 opened_at_s = time.monotonic()
                 await exchange.link_gone.wait()
                 if exchange.is_closed:
                     return
-                tell(logger, LinkLost(exchange.public_url, exchange.no_link_reason))
+                log_event(logger, LinkLost(exchange.public_url, exchange.no_link_reason))
                 is_known_down = True
                 if time.monotonic() - opened_at_s >= BACKOFF_MAX_S:
                     backoff.reset()  # not earlier: a broker that hangs up on every client must not be stormed

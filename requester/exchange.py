@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from ..configuration.url import without_secrets
-from ..log.event import tell, without_quoted
+from ..log.event import log_event, without_quoted
 from ..protocol.codec import DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import (
@@ -232,7 +232,7 @@ class Exchange:
 
     def wrong_kind_received(self) -> None:
         """A message of the other encoding's kind cannot be a response."""
-        tell(logger, AnswerIgnored(self.public_url, "a message that is not in the encoding agreed on"))
+        log_event(logger, AnswerIgnored(self.public_url, "a message that is not in the encoding agreed on"))
 
     def link_closed(self, reason: str) -> None:
         """The link broke. What the broker may have read fails now, unless it may run twice; all else waits."""
@@ -305,7 +305,7 @@ class Exchange:
             outcome = self._wire.decode_outcome(payload)
         except DECODE_ERRORS:
             reason = without_quoted(describe(error, self.encoding))
-            tell(logger, AnswerIgnored(self.public_url, f"something that is not a response: {reason}"))
+            log_event(logger, AnswerIgnored(self.public_url, f"something that is not a response: {reason}"))
             return
         request = self._in_flight.get(outcome.request_id or "")
         if request is not None:
@@ -314,7 +314,7 @@ class Exchange:
             request.fail(NotRepresentable(text, processed_by=outcome.processed_by))
         elif outcome.request_id is None and outcome.error is not None:
             reason = without_quoted(outcome.error)
-            tell(logger, MessageRefused(self.public_url, outcome.code or "", reason))
+            log_event(logger, MessageRefused(self.public_url, outcome.code or "", reason))
 
     def _end_overdue(self, now_s: float) -> tuple[int, float]:
         """End what is overdue; called by the deadline timer."""

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..program.events import ReloadRefused
 from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
@@ -56,7 +56,7 @@ def keep_on_at_hangup() -> None:
             is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             signal.raise_signal(signal.SIGTERM if is_ignored else signal.SIGINT)
         else:
-            tell(logger, ReloadRefused("a request keeps the settings that it was started with"))
+            log_event(logger, ReloadRefused("a request keeps the settings that it was started with"))
 
     if SIGHUP is not None:
         signal.signal(SIGHUP, hang_up)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 from types import CodeType, FrameType
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..protocol.limits import SILENCE_S_MAX
 from .command import Command, Execution
 from .events import LoopBlocked
@@ -64,7 +64,7 @@ class LoopWatch:
         frame = sys._current_frames().get(self._loop_thread_id)
         command, place = self._find_handler(frame)
         what = command or "code that is not a handler's"
-        tell(logger, LoopBlocked(what, place, self._blocked_s_max, SILENCE_S_MAX))
+        log_event(logger, LoopBlocked(what, place, self._blocked_s_max, SILENCE_S_MAX))
 
     def _find_handler(self, frame: FrameType | None) -> tuple[str | None, str]:
         """The command whose handler is on the stack, and its current line; else just the innermost line."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..program.events import ReloadRefused
 from ..program.loop import new_event_loop
 from ..program.signals import signals_handled
@@ -31,7 +31,7 @@ EXIT_RELOAD: Final = 3
 
 def reload_nothing() -> None:
     """The answer to SIGHUP if there is no file."""
-    tell(logger, ReloadRefused("this worker was not started with --config"))
+    log_event(logger, ReloadRefused("this worker was not started with --config"))
 
 
 def run_program(
@@ -83,7 +83,7 @@ async def _serve(
         received.append(signum)
         if len(received) == 1:
             hint = "" if is_supervised else "; send it again to stop at once"
-            tell(logger, WorkerDraining(signum.name, worker.settings.grace_s, hint))
+            log_event(logger, WorkerDraining(signum.name, worker.settings.grace_s, hint))
             worker.drain()
         elif not is_supervised:
             serving.cancel()
@@ -108,6 +108,6 @@ async def _drain_when_changed(worker: "Worker", sources: SourceWatch) -> None:
     while True:
         await asyncio.sleep(POLL_INTERVAL_S)
         if sources.look():
-            tell(logger, SourceChanged(str(sources.changed)))
+            log_event(logger, SourceChanged(str(sources.changed)))
             worker.drain()
             return

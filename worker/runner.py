@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from msgspec import Raw
 
-from ..log.event import tell, without_quoted
+from ..log.event import log_event, without_quoted
 from ..protocol import errors
 from ..protocol.codec import Codec
 from ..protocol.messages import AssignmentMessage, Result, WorkerResponse
@@ -220,7 +220,7 @@ class Runner:
             try:
                 self._loop.call_soon_threadsafe(end, assignment, outcome)
             except RuntimeError:  # the event loop is closed: the worker has stopped
-                tell(logger, events.HandlerEndedLate(assignment.command))
+                log_event(logger, events.HandlerEndedLate(assignment.command))
 
         self._executors.threads.submit(job)
 
@@ -235,7 +235,7 @@ class Runner:
             try:
                 self._loop.call_soon_threadsafe(self._end_process, assignment, future)
             except RuntimeError:
-                tell(logger, events.HandlerEndedLate(assignment.command))
+                log_event(logger, events.HandlerEndedLate(assignment.command))
 
         try:
             future = self._executors.processes.submit(
@@ -253,7 +253,7 @@ class Runner:
             return
         match future.exception():
             case BrokenProcessPool():
-                tell(logger, events.HandlerProcessDied(assignment.command))
+                log_event(logger, events.HandlerProcessDied(assignment.command))
                 self._fail(assignment, "The process that ran the handler died", errors.HandlerError.code)
                 return
             case None:
@@ -270,7 +270,7 @@ class Runner:
             return
         if report.traceback:
             name = report.error.partition(":")[0]
-            tell(
+            log_event(
                 logger,
                 events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
             )
@@ -327,7 +327,7 @@ class Runner:
         except Exception as error:
             failure = describe_unencodable(error, self._codec.encoding)
             reason = without_quoted(failure.text)
-            tell(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
+            log_event(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
             self._fail(assignment, failure.text, failure.code)
             return
         if len(payload) > self._result_size_bytes_max:
@@ -342,13 +342,15 @@ class Runner:
         """The handler ended with an exception."""
         if assignment.cancel_reason is not None:
             if not isinstance(error, asyncio.CancelledError | ContextCancelled):
-                tell(logger, events.CancelledHandlerFailed(assignment.command), error=error)
+                log_event(logger, events.CancelledHandlerFailed(assignment.command), error=error)
             self._end_cancelled(assignment, error)
         elif isinstance(error, CommandError):
             self._fail(assignment, error.text, error.code, error)
         else:
             name = type(error).__name__
-            tell(logger, events.HandlerFailed(assignment.command, assignment.request_id, name), error=error)
+            log_event(
+                logger, events.HandlerFailed(assignment.command, assignment.request_id, name), error=error
+            )
             self._fail(assignment, describe_exception(error), errors.HandlerError.code, error)
 
     def _end_unwanted(self, assignment: Assignment, _: object = None) -> None:

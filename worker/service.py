@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..configuration.url import without_secrets
-from ..log.event import tell
+from ..log.event import log_event
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadMessage, CannotConnect, WorkerIdTaken
 from ..protocol.messages import Fault, Hello, Welcome
@@ -106,7 +106,7 @@ class Service:
         if not session.closed.done():
             unfinished_count = await session.drain(self._grace_s)
             if unfinished_count:
-                tell(logger, events.AssignmentsUnfinished(unfinished_count, self._grace_s))
+                log_event(logger, events.AssignmentsUnfinished(unfinished_count, self._grace_s))
         self._session = None
         if self._draining.done():
             return
@@ -144,7 +144,7 @@ class Service:
         self._backoff.reset()
         self._last_trouble = None
         counts = (len(self._commands), self._hello.concurrency)
-        tell(logger, events.WorkerConnected(self._public_url, welcome.worker_id, *counts))
+        log_event(logger, events.WorkerConnected(self._public_url, welcome.worker_id, *counts))
 
     def _refused(self, fault: Fault) -> None:
         if fault.code == BadMessage.code:
@@ -162,7 +162,7 @@ class Service:
         """Log it once, however often it repeats."""
         if trouble != self._last_trouble:
             self._last_trouble = trouble
-            tell(logger, events.BrokerOutOfReach(self._public_url, trouble))
+            log_event(logger, events.BrokerOutOfReach(self._public_url, trouble))
 
 
 def _version() -> str:

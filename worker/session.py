@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..log.event import tell, without_quoted
+from ..log.event import log_event, without_quoted
 from ..protocol import errors, messages
 from ..protocol import limits as wire
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
@@ -200,13 +200,13 @@ class Session:
         if not self._disconnected.done():
             self._disconnected.set_result(None)
         if reason is not None:
-            tell(logger, events.BrokerLeaving(reason))
+            log_event(logger, events.BrokerLeaving(reason))
 
     def _fault(self, fault: messages.Fault) -> None:
         if self._runner is None:
             self.refusal = fault
         else:
-            tell(logger, events.BrokerComplained(fault.code, without_quoted(fault.error)))
+            log_event(logger, events.BrokerComplained(fault.code, without_quoted(fault.error)))
 
     def _welcome_overdue(self) -> None:
         self._abort(f"the broker did not answer connect within {wire.HANDSHAKE_S_MAX:g} s")
@@ -217,7 +217,7 @@ class Session:
 
     def _complain(self, text: str, payload: bytes) -> None:
         """Report to the broker that a message was not understood; the link stays open."""
-        tell(logger, events.BrokerMessageRefused(without_quoted(text)))
+        log_event(logger, events.BrokerMessageRefused(without_quoted(text)))
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
 

@@ -14,7 +14,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from typing import Final
 
-from ..log.event import tell
+from ..log.event import log_event
 from ..program import exit_codes
 from ..program.hangup import SIGHUP, hangups_blocked
 from ..program.signals import signals_handled
@@ -99,7 +99,7 @@ class Supervisor:
                 continue
             if time.monotonic() - began_at >= STEADY_S:
                 backoff.reset()
-            tell(logger, WorkerProcessEnded(number, _describe_end(code)))
+            log_event(logger, WorkerProcessEnded(number, _describe_end(code)))
             await self._wait(backoff.next_wait_s())
 
     async def _start(self, number: int, is_first_start: bool) -> Process:
@@ -126,7 +126,7 @@ class Supervisor:
     def _receive(self, signum: signal.Signals) -> None:
         self._received_count += 1
         if self._received_count == 1:
-            tell(logger, WorkerProcessesStopping(signum.name))
+            log_event(logger, WorkerProcessesStopping(signum.name))
             self._stop()
             return
         self._exit_code = 128 + signum

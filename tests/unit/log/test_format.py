@@ -6,7 +6,7 @@ import sys
 from typing import Any, ClassVar
 
 import pytest
-from taskferry.log.event import FIELD_LENGTH_MAX, Event, tell, without_quoted
+from taskferry.log.event import FIELD_LENGTH_MAX, Event, log_event, without_quoted
 from taskferry.log.format import HumanFormatter
 from taskferry.log.json_format import JsonFormatter
 from taskferry.log.traceback import EXCEPTIONS_COUNT_MAX, places
@@ -91,7 +91,7 @@ def test_the_name_of_a_peer_cannot_break_a_line(worker: str, told: str) -> None:
 
 
 def test_an_event_is_logged_at_its_level(caplog: pytest.LogCaptureFixture) -> None:
-    tell(logging.getLogger("taskferry.test"), WorkerFlew("w", 1))
+    log_event(logging.getLogger("taskferry.test"), WorkerFlew("w", 1))
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == ("WARNING", "worker w flew 1 m over ")
     assert record.funcName == "test_an_event_is_logged_at_its_level"

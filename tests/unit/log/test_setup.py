@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import pytest
-from taskferry.log.event import Event, tell
+from taskferry.log.event import Event, log_event
 from taskferry.log.folding import Folding
 from taskferry.log.format import HumanFormatter
 from taskferry.log.json_format import JsonFormatter
@@ -73,9 +73,9 @@ def test_a_count_is_logged_even_if_nothing_else_happens(logger: logging.Logger) 
     stream = io.StringIO()
     handler_to(stream, logger, WINDOW_S)
     for _ in range(3):
-        tell(logger, Flapped("w"))
+        log_event(logger, Flapped("w"))
     until(stream, "w flapped (repeated 2 times in the last 0.05 s)\n")
-    tell(logger, Flapped("w"))
+    log_event(logger, Flapped("w"))
     until(stream, "w flapped (repeated 1 times in the last 0.05 s)\n")
     assert stream.getvalue().count("\n") == 3
 
@@ -84,7 +84,7 @@ def test_counts_are_logged_at_the_end_and_nothing_after_it(logger: logging.Logge
     stream = io.StringIO()
     handler = handler_to(stream, logger, 3600)
     for _ in range(3):
-        tell(logger, Flapped("w"))
+        log_event(logger, Flapped("w"))
     assert stream.getvalue().count("\n") == 1
     handler.close()
     assert stream.getvalue().splitlines()[-1].endswith("w flapped (repeated 2 times in the last 3600 s)")
