@@ -1,4 +1,4 @@
-"""Real processes for integration tests: `programs` starts any, `broker` is one of the test's own, and `shared_broker`
+"""Real processes for integration tests: `programs` starts any, `broker` is one for a single test, and `shared_broker`
 is one for all tests that only speak to it."""
 
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from tests.processes import Broker, Programs, programs_in
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Programs]:
-    """Starts processes that are gone when the test ends."""
+    """Starts processes that are ended with the test."""
     with programs_in(tmp_path) as programs:
         yield programs
 
 
 @pytest.fixture
 def broker(programs: Programs) -> Broker:
-    """A broker of the test's own, with all defaults."""
+    """A broker for this test alone, with all defaults."""
     return programs.start_broker()
 
 
 @pytest.fixture(scope="session")
 def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests of this process that do not stop or overload it: whatever they send it, it must live on,
-    and leave no trace of an error. Tests keep apart by names of their own for workers and commands."""
+    """One broker for all tests of this process that do not stop or overload it: whatever they send, it must keep
+    running and log no error. Tests do not meet because they use unique names for workers and commands."""
     with programs_in(tmp_path_factory.mktemp("shared_broker")) as programs:
         broker = programs.start_broker("--grace", "0")
         yield broker

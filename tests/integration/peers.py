@@ -1,4 +1,4 @@
-"""Peers of a broker with nothing but `websockets`, `json` and `msgpack`: what anybody could write from PROTOCOL.md."""
+"""Peers of a broker with only `websockets`, `json` and `msgpack`: what anyone could write from PROTOCOL.md."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from tests.processes import PATIENCE_S, Hangs
 
 Handler = Callable[[Any], Any]
-"""Takes a command's params, gives its result; may be a coroutine function. What it raises is the error's text."""
+"""Takes a command's params, returns its result; may be a coroutine function. An exception becomes the error's text."""
 
 _numbers: Final = itertools.count(1)
 
@@ -29,7 +29,7 @@ def unique(name: str) -> str:
 
 
 async def eventually(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Return once `condition` is true; Hangs, naming `what`, where that takes too long. The loop goes on meanwhile."""
+    """Return once `condition` is true; the loop runs on meanwhile. Raises Hangs, naming `what`, after `timeout_s`."""
     give_up_at = asyncio.get_running_loop().time() + timeout_s
     while not condition():
         if asyncio.get_running_loop().time() > give_up_at:
@@ -38,7 +38,7 @@ async def eventually(condition: Callable[[], object], what: str, timeout_s: floa
 
 
 class Peer:
-    """One connection to a broker, messages in and out in its encoding: `json` or `msgpack`."""
+    """One connection to a broker, with messages in its encoding: `json` or `msgpack`."""
 
     def __init__(self, connection: ClientConnection, encoding: str) -> None:
         self.connection = connection
@@ -48,20 +48,20 @@ class Peer:
         await self.connection.send(json.dumps(message) if self.encoding == "json" else msgpack.packb(message))
 
     async def send_raw(self, payload: str | bytes) -> None:
-        """A text message for str, a binary one for bytes, whatever it says."""
+        """Sends a text message for str, a binary one for bytes, valid or not."""
         await self.connection.send(payload)
 
     async def receive(self) -> Any:
         """The next message."""
         payload = await self.receive_raw()
         if self.encoding == "json":
-            assert isinstance(payload, str), "JSON goes in text frames"
+            assert isinstance(payload, str), "JSON is sent in text frames"
             return json.loads(payload)
-        assert isinstance(payload, bytes), "MessagePack goes in binary frames"
+        assert isinstance(payload, bytes), "MessagePack is sent in binary frames"
         return msgpack.unpackb(payload)
 
     async def receive_or_close(self) -> Any:
-        """The next message, however long it takes; None where the connection ends instead."""
+        """The next message, however long it takes; None if the connection ends instead."""
         try:
             payload = await self.connection.recv()
         except ConnectionClosed:
@@ -82,7 +82,7 @@ class Peer:
         return response
 
     async def join(self, name: str, *commands: str, **hello: Any) -> Any:
-        """Introduce itself as a worker; the broker's answer."""
+        """Connect as a worker; returns the broker's answer."""
         await self.send(
             {
                 "type": "connect",
@@ -103,11 +103,11 @@ class Peer:
         await self.respond_with(assignment, {"success": True, "result": result})
 
     async def respond_with(self, assignment: Any, data: Any) -> None:
-        """Answer an assignment with whatever `data` says."""
+        """Answer an assignment with `data`."""
         await self.send({"type": "response", "msg_id": assignment["msg_id"], "data": data})
 
     async def wait_closed(self) -> tuple[int | None, str]:
-        """Code and reason with which the broker closes; what still comes before that is dropped."""
+        """Code and reason of the broker's close; messages before it are dropped."""
         async with asyncio.timeout(PATIENCE_S):
             try:
                 while True:
@@ -118,7 +118,7 @@ class Peer:
 
 @asynccontextmanager
 async def connected(url: str, encoding: str | None = None, **options: Any) -> AsyncIterator[Peer]:
-    """A peer at `url`; without an encoding it names no sub-protocol, which means JSON."""
+    """A peer of the broker at `url`; without an encoding it names no sub-protocol, which means JSON."""
     subprotocols = [Subprotocol(f"taskferry.v1.{encoding}")] if encoding else None
     async with websockets.connect(
         url, subprotocols=subprotocols, open_timeout=PATIENCE_S, close_timeout=1, max_size=None, **options

@@ -1,4 +1,4 @@
-"""The benchmarks beside the peers: those that are installed are measured at a tiny size, and the results add up."""
+"""The benchmarks of the peers: installed ones are measured at a tiny size, and the results are consistent."""
 
 from dataclasses import fields, replace
 from importlib.metadata import version
@@ -24,7 +24,7 @@ from benchmarks.shown import as_text
 from benchmarks.targets import TARGETS
 from tests.processes import Program
 
-# They take five seconds and more to boot. Whether they work `make bench-peers` tells: it fails where one does.
+# They take five seconds or more to boot. `make bench-peers` checks that they work: it fails if one does.
 SLOW_TO_BOOT = ("crossbar", "rabbitmq-server")
 QUICK_LEAN_PEERS = [peer for peer in LEAN_PEERS if peer.name not in SLOW_TO_BOOT]
 QUICK_END_TO_END = [peer for peer in END_TO_END if peer.name not in SLOW_TO_BOOT]
@@ -76,27 +76,27 @@ def test_an_installed_broker_carries_the_lean_load(peer: LeanPeer) -> None:
     assert peer.make_server().version()[0].isdigit()
 
 
-def test_the_command_measures_round_by_round_and_writes_all_of_it(tmp_path: Path) -> None:
+def test_the_command_measures_round_by_round_and_writes_all_results(tmp_path: Path) -> None:
     arguments = ("--only", "taskferry", "--rounds", "1", "--quick", "--json", str(tmp_path / "peers.json"))
     with Program(tmp_path, "-m", "benchmarks.peers", *arguments) as program:
         assert program.wait() == 0, program.stderr
         shown = program.stdout
-    told = from_text((tmp_path / "peers.json").read_bytes())
-    assert [(row.case, len(row.figures["broker_cpu_us"])) for row in told["peers-lean"].rows] == [
+    found = from_text((tmp_path / "peers.json").read_bytes())
+    assert [(row.case, len(row.figures["broker_cpu_us"])) for row in found["peers-lean"].rows] == [
         ({"broker": "taskferry", "mode": "each"}, 1),
         ({"broker": "taskferry", "mode": "joined"}, 1),
     ]
-    assert [(row.case, len(row.figures["requests_per_s"])) for row in told["peers-end-to-end"].rows] == [
+    assert [(row.case, len(row.figures["requests_per_s"])) for row in found["peers-end-to-end"].rows] == [
         ({"peer": "taskferry"}, 1)
     ]
-    for section in told.values():
+    for section in found.values():
         assert section.about["versions"] == {"taskferry": {"server": version("taskferry")}}
         assert section.about["left_out"] == {}
         assert section.about["extent"] == "quick"
-    assert shown.rstrip("\n") == as_text(told, told, END_TO_END_TARGETS).rstrip("\n")
+    assert shown.rstrip("\n") == as_text(found, found, END_TO_END_TARGETS).rstrip("\n")
 
 
-def test_a_requester_that_fails_is_named_with_its_last_words_and_its_worker_s() -> None:
+def test_a_failed_requester_is_reported_with_its_last_line_and_its_workers() -> None:
     taskferry = END_TO_END[0]
     broken = replace(taskferry, requester=(*taskferry.requester[:-1], "morse"))
     with pytest.raises(
@@ -105,7 +105,7 @@ def test_a_requester_that_fails_is_named_with_its_last_words_and_its_worker_s() 
         measure_end_to_end(broken, TINY)
 
 
-def test_an_answer_that_is_no_echo_ends_the_measurement() -> None:
+def test_an_answer_other_than_the_echo_ends_the_measurement() -> None:
     check(dict(DATA))
     answers = chain([DATA], repeat({"message": "Hello"}))
     with pytest.raises(WrongAnswer, match="to an echo, got"):
@@ -127,7 +127,7 @@ def lean(name: str, mode: str, *costs_us: float) -> Subject[Measurement]:
 
 
 def sections(lean: list[Subject[Measurement]], end_to_end: list[Subject[Figures]]) -> Results:
-    """As they are once they have been written and read."""
+    """The sections after they have been written and read."""
     both = {
         "peers-lean": section_results(lean, {"extent": "none"}),
         "peers-end-to-end": section_results(end_to_end, {"extent": "none"}),
@@ -144,7 +144,7 @@ def cells(text: str) -> list[list[str]]:
     ]
 
 
-def test_ratios_are_of_medians_and_met_on_their_bound() -> None:
+def test_ratios_are_of_medians_and_a_value_on_the_bound_meets_it() -> None:
     results = sections(
         [],
         [
@@ -167,7 +167,7 @@ def test_ratios_are_of_medians_and_met_on_their_bound() -> None:
     ]
 
 
-def test_targets_are_of_peers_and_figures_that_there_are() -> None:
+def test_targets_name_existing_peers_and_figures() -> None:
     names, figures = {peer.name for peer in END_TO_END}, {field.name for field in fields(Figures)}
     readings = [
         one for target in END_TO_END_TARGETS for one in (target.reading, target.base) if one is not None
@@ -197,7 +197,7 @@ def test_each_section_shows_ratios_then_figures_then_who_took_part() -> None:
         assert places == sorted(places)
 
 
-def test_whoever_is_missing_is_left_out_and_named() -> None:
+def test_a_missing_peer_is_left_out_and_named() -> None:
     def missing() -> Figures:
         raise Missing("arq is not installed")
 
@@ -218,7 +218,7 @@ def test_whoever_is_missing_is_left_out_and_named() -> None:
     assert sections([], [absent]) == {}
 
 
-def test_an_unknown_name_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["--only", "nats-py,kafka"])
     assert refused.value.code == 2

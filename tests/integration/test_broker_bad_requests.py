@@ -1,5 +1,5 @@
-"""Whatever a requester sends: it is told the field and the bound, its connection lives on unless WebSocket itself was
-broken, and nobody else notices."""
+"""Whatever a requester sends: the error names the field and the bound, its connection stays open unless it broke the
+WebSocket protocol itself, and no other peer is affected."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ def with_field(field: str, value: str) -> str:
 
 
 BAD_JSON: list[tuple[str, str | None, str]] = [
-    # what is sent, under which request_id the answer comes, its text (see assert_refused)
+    # what is sent, the request_id of the answer, its text (see assert_refused)
     ("nonsense", None, "not valid JSON: "),
     ("", None, "not valid JSON: "),
     ('{"command":"c"', None, "not valid JSON: "),
@@ -91,7 +91,7 @@ def refusal(request_id: str | None, code: str, text: str) -> dict[str, Any]:
 
 
 def assert_refused(response: Any, request_id: str | None, text: str) -> None:
-    """`text` is the whole text, or where it ends in a colon and a space, its beginning: a parser's own words follow."""
+    """`text` is the whole text, or if it ends in a colon and a space, its beginning: the parser's own text follows."""
     if text.endswith(": "):
         assert response["error"].startswith(text)
         text = response["error"]
@@ -103,7 +103,7 @@ async def assert_lives(peer: Peer) -> None:
     assert await peer.receive() == {"type": "pong", "request_id": "still-there"}
 
 
-async def test_a_bad_json_message_is_told_its_field_and_bound(shared_broker: Broker) -> None:
+async def test_the_error_of_a_bad_json_message_names_its_field_and_bound(shared_broker: Broker) -> None:
     async with connected(shared_broker.requester_url) as requester:
         for payload, request_id, text in BAD_JSON:
             await requester.send_raw(payload)
@@ -111,7 +111,7 @@ async def test_a_bad_json_message_is_told_its_field_and_bound(shared_broker: Bro
         await assert_lives(requester)
 
 
-async def test_a_bad_msgpack_message_is_told_its_field_and_bound(shared_broker: Broker) -> None:
+async def test_the_error_of_a_bad_msgpack_message_names_its_field_and_bound(shared_broker: Broker) -> None:
     async with connected(shared_broker.requester_url, "msgpack") as requester:
         for payload, request_id, text in BAD_MSGPACK:
             await requester.send_raw(payload)
@@ -131,18 +131,18 @@ async def test_a_bad_msgpack_message_is_told_its_field_and_bound(shared_broker: 
         ("affinity", f'"{LONG[1:]}"'),
         ("trace", f'"{LONG[1:] * 2}"'),
         ("unknown", '{"anything": [1, 2]}'),
-        ("type", '"ignored where there is a command"'),
+        ("type", '"ignored if there is a command"'),
         ("data", "[" * 200 + "]" * 200),
     ],
 )
-async def test_what_is_within_its_bound_is_taken(shared_broker: Broker, field: str, value: str) -> None:
+async def test_a_value_within_its_bound_is_accepted(shared_broker: Broker, field: str, value: str) -> None:
     async with connected(shared_broker.requester_url) as requester:
         await requester.send_raw(with_field(field, value))
         expected = refusal("r", "no_available_workers", "No available workers")
         assert await requester.receive() == {**expected, "delivery": "not_delivered", "queue_wait": 0.0}
 
 
-async def test_the_longest_names_are_taken(shared_broker: Broker) -> None:
+async def test_the_longest_names_are_accepted(shared_broker: Broker) -> None:
     longest = LONG[1:]
     async with (
         serving(shared_broker.worker_url, {longest: lambda params: params}, name=longest),
@@ -177,7 +177,9 @@ async def test_every_bad_frame_of_a_burst_is_answered(shared_broker: Broker) -> 
 
 
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
-async def test_data_is_bounded_and_the_bound_itself_is_carried(shared_broker: Broker, encoding: str) -> None:
+async def test_data_is_bounded_and_data_of_exactly_that_size_gets_through(
+    shared_broker: Broker, encoding: str
+) -> None:
     command = unique("measure")
     head_size = 2 if encoding == "json" else 5
     fits = "x" * (DATA_SIZE_BYTES_MAX - head_size)
@@ -205,7 +207,7 @@ async def test_a_result_is_bounded_too(shared_broker: Broker) -> None:
         assert response["error"] == f"result: {DATA_SIZE_BYTES_MAX + 1} bytes, at most {DATA_SIZE_BYTES_MAX}"
 
 
-async def test_data_that_grows_over_the_bound_on_its_way_is_an_error(shared_broker: Broker) -> None:
+async def test_data_that_grows_over_the_bound_when_converted_is_an_error(shared_broker: Broker) -> None:
     # A million small numbers take a byte each in MessagePack and two in JSON.
     command = unique("grow")
     async with (
@@ -224,7 +226,7 @@ async def test_a_message_over_the_bound_closes_the_connection_with_1009(shared_b
         assert (code, reason) == (1009, "frame with 1048577 bytes exceeds limit of 1048576 bytes")
 
 
-async def test_the_bound_on_a_message_holds_over_its_fragments(shared_broker: Broker) -> None:
+async def test_the_bound_on_a_message_applies_to_all_its_fragments_together(shared_broker: Broker) -> None:
     async with connected(shared_broker.requester_url) as requester:
         await requester.connection.send(["x" * 600_000, "x" * 600_000])
         code, _ = await requester.wait_closed()
@@ -238,7 +240,9 @@ async def test_text_that_is_not_utf8_closes_the_connection_with_1007(shared_brok
         assert code == 1007
 
 
-async def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on(shared_broker: Broker) -> None:
+async def test_a_request_id_in_flight_is_refused_and_the_first_request_continues(
+    shared_broker: Broker,
+) -> None:
     command = unique("slow")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -284,7 +288,7 @@ async def test_requests_in_flight_are_bounded_by_a_setting(programs: Programs) -
 
 
 async def test_what_is_sent_beside_data_does_not_stay_in_memory_with_it(programs: Programs) -> None:
-    # Else the bound on waiting bytes could be passed by at will: unknown fields are ignored, and count for nothing.
+    # Otherwise the bound on waiting bytes could be evaded: unknown fields are ignored, and do not count.
     broker = programs.start_broker("--grace", "0")
     async with connected(broker.worker_url) as worker, connected(broker.requester_url) as requester:
         await worker.join("w", "c")
@@ -308,7 +312,7 @@ async def test_a_smaller_bound_on_messages_is_a_setting(programs: Programs) -> N
         assert (await requester.wait_closed())[0] == 1009
 
 
-async def test_nobody_else_notices(shared_broker: Broker) -> None:
+async def test_no_other_peer_is_affected(shared_broker: Broker) -> None:
     command = unique("echo")
 
     async def call_until(bad: asyncio.Task[None]) -> int:

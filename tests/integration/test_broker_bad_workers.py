@@ -1,4 +1,4 @@
-"""Whatever a worker sends: it is told what was wrong, it cannot answer for others, and requests end all the same."""
+"""Whatever a worker sends: it gets an error that says what was wrong, it cannot answer for others, and requests end."""
 
 import asyncio
 import json
@@ -94,7 +94,7 @@ async def assert_serves(broker: Broker, worker: Peer, command: str) -> None:
         assert (await call)["data"] == "served"
 
 
-async def test_a_bad_message_is_answered_and_the_worker_serves_on(shared_broker: Broker) -> None:
+async def test_a_bad_message_is_answered_and_the_worker_continues(shared_broker: Broker) -> None:
     command = unique("c")
     async with connected(shared_broker.worker_url) as worker:
         await worker.join(unique("worker"), command)
@@ -122,7 +122,7 @@ async def test_a_bad_message_in_msgpack_is_answered_too(shared_broker: Broker) -
         await assert_serves(shared_broker, worker, command)
 
 
-async def test_a_bad_connect_is_told_its_field_and_bound_and_may_be_mended(shared_broker: Broker) -> None:
+async def test_a_bad_connect_gets_its_field_and_bound_and_may_be_repeated(shared_broker: Broker) -> None:
     command = unique("c")
     async with connected(shared_broker.worker_url) as worker:
         for hello, text in BAD_HELLOS:
@@ -142,7 +142,7 @@ async def test_a_bad_connect_is_told_its_field_and_bound_and_may_be_mended(share
         {"commands": ["c", "c"], "unknown": {"field": 1}},
     ],
 )
-async def test_a_connect_within_its_bounds_is_taken(shared_broker: Broker, hello: Any) -> None:
+async def test_a_connect_within_its_bounds_is_accepted(shared_broker: Broker, hello: Any) -> None:
     name = unique("worker")
     async with connected(shared_broker.worker_url) as worker:
         await worker.send({"type": "connect", "data": {"name": name, **hello}})
@@ -163,10 +163,10 @@ async def test_the_first_message_of_a_worker_must_be_connect(shared_broker: Brok
         assert await worker.wait_closed() == (1008, text)
 
 
-async def test_a_rejected_worker_is_not_taken_in_while_its_connection_closes(shared_broker: Broker) -> None:
+async def test_a_rejected_worker_is_not_registered_while_its_connection_closes(shared_broker: Broker) -> None:
     name = unique("worker")
     async with connected(shared_broker.worker_url) as worker:
-        # In one go, so that the second message is there before the first one's close has gone round.
+        # Sent together, so that the second message arrives before the close for the first has completed.
         hello = json.dumps({"type": "connect", "data": {"name": name, "commands": ["c"]}})
         await asyncio.gather(worker.send_raw('{"type":"heartbeat"}'), worker.send_raw(hello))
         answers = []
@@ -177,7 +177,7 @@ async def test_a_rejected_worker_is_not_taken_in_while_its_connection_closes(sha
     assert f"worker {name} joined" not in shared_broker.stderr
 
 
-async def test_a_worker_id_is_one_workers_own(shared_broker: Broker) -> None:
+async def test_a_worker_id_is_unique(shared_broker: Broker) -> None:
     command, name = unique("c"), unique("worker")
     text = f"name: another worker is connected as {name!r}"
     async with connected(shared_broker.worker_url) as first, connected(shared_broker.worker_url) as second:
@@ -248,7 +248,7 @@ async def test_an_assignment_can_be_answered_once(shared_broker: Broker) -> None
         await assert_serves(shared_broker, worker, command)
 
 
-async def test_a_worker_cannot_claim_what_only_the_broker_knows(shared_broker: Broker) -> None:
+async def test_a_worker_cannot_send_codes_of_the_broker(shared_broker: Broker) -> None:
     command = unique("c")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -276,7 +276,7 @@ async def test_success_without_a_result_is_null(shared_broker: Broker) -> None:
             assert (response["success"], response["data"], response["error"]) == (True, None, None)
 
 
-async def test_a_worker_that_leaves_in_good_order_finishes_what_it_has(shared_broker: Broker) -> None:
+async def test_a_worker_that_leaves_gracefully_finishes_its_assignments(shared_broker: Broker) -> None:
     command = unique("c")
     async with (
         connected(shared_broker.worker_url) as leaving,
@@ -290,11 +290,11 @@ async def test_a_worker_that_leaves_in_good_order_finishes_what_it_has(shared_br
         assert (answer["type"], answer["msg_id"]) == ("disconnect", "bye")
         async with connected(shared_broker.requester_url) as other:
             assert (await other.call(command))["code"] == "no_available_workers"
-        await leaving.respond(assignment, "done all the same")
-        assert (await call)["data"] == "done all the same"
+        await leaving.respond(assignment, "done anyway")
+        assert (await call)["data"] == "done anyway"
 
 
-async def test_heartbeats_are_answered_and_other_messages_taken(shared_broker: Broker) -> None:
+async def test_heartbeats_are_answered_and_other_messages_accepted(shared_broker: Broker) -> None:
     command = unique("c")
     async with connected(shared_broker.worker_url) as worker:
         await worker.join(unique("worker"), command)
@@ -307,7 +307,7 @@ async def test_heartbeats_are_answered_and_other_messages_taken(shared_broker: B
         await assert_serves(shared_broker, worker, command)
 
 
-async def test_a_message_over_the_bound_costs_the_worker_its_connection_and_nobody_else(
+async def test_a_message_over_the_bound_closes_only_that_workers_connection(
     shared_broker: Broker,
 ) -> None:
     command, name = unique("c"), unique("worker")
@@ -326,7 +326,7 @@ async def test_a_message_over_the_bound_costs_the_worker_its_connection_and_nobo
             assert (await requester.call(command))["data"] == "another one"
 
 
-async def test_a_worker_that_sends_nothing_but_nonsense_does_not_fill_the_log(shared_broker: Broker) -> None:
+async def test_a_worker_that_sends_only_invalid_messages_does_not_fill_the_log(shared_broker: Broker) -> None:
     name = unique("worker")
     async with connected(shared_broker.worker_url) as worker:
         await worker.join(name, unique("c"))
@@ -335,4 +335,4 @@ async def test_a_worker_that_sends_nothing_but_nonsense_does_not_fill_the_log(sh
             await worker.receive()
     text = f"worker {name} sent a bad message: not valid JSON"
     logged = [line for line in shared_broker.stderr.splitlines() if text in line]
-    assert len(logged) == 1, "the others are counted, and summed up ten seconds later"
+    assert len(logged) == 1, "the others are counted, and logged as a sum ten seconds later"

@@ -1,5 +1,5 @@
-"""Connections that are no WebSocket, that never finish their handshake, that are too many: each ends in its own time,
-and nothing of them stays."""
+"""Connections that are not WebSocket, that never finish their handshake, that are too many: each is closed in time, and
+leaves nothing behind."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
             return b""
 
 
-async def test_a_handshake_that_is_never_finished_is_given_up(programs: Programs) -> None:
+async def test_a_handshake_that_is_never_finished_is_dropped(programs: Programs) -> None:
     broker = programs.start_broker()
     half = b"GET / HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n"
     before = broker.open_files_count()
@@ -76,7 +76,9 @@ async def test_a_handshake_that_is_never_finished_is_given_up(programs: Programs
 
 
 @pytest.mark.parametrize("port", ["worker_url", "requester_url"])
-def test_plain_http_on_a_websocket_port_is_told_so(shared_broker: Broker, port: str) -> None:
+def test_plain_http_on_a_websocket_port_is_answered_with_an_explanation(
+    shared_broker: Broker, port: str
+) -> None:
     address = urllib.parse.urlsplit(getattr(shared_broker, port))
     client = http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE_S)
     try:
@@ -93,7 +95,7 @@ def test_plain_http_on_a_websocket_port_is_told_so(shared_broker: Broker, port: 
     [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"nonsense\r\n\r\n", b"\r\n\r\n", b"\x00" * 20_000],
     ids=["a TLS greeting", "a line of nonsense", "nothing but line ends", "zeros"],
 )
-async def test_what_is_no_handshake_at_all_ends_the_connection(shared_broker: Broker, sent: bytes) -> None:
+async def test_anything_but_a_handshake_ends_the_connection(shared_broker: Broker, sent: bytes) -> None:
     async with raw_connection(shared_broker.requester_url) as (reader, writer):
         writer.write(sent + b"\r\n\r\n")
         assert (await read_to_the_end(reader))[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 431", b""}
@@ -161,7 +163,7 @@ async def test_connections_are_bounded_on_each_port(programs: Programs) -> None:
             assert (await third.call("c"))["code"] == "no_available_workers"
 
 
-async def test_connections_that_are_no_handshake_yet_count_too(programs: Programs) -> None:
+async def test_connections_before_their_handshake_count_too(programs: Programs) -> None:
     broker = programs.start_broker("--connections-count-max", "1")
     async with raw_connection(broker.requester_url):
         with pytest.raises(InvalidStatus) as refused:
@@ -177,10 +179,10 @@ async def test_connections_that_are_no_handshake_yet_count_too(programs: Program
 
     give_up_at = time.monotonic() + PATIENCE_S
     while not await comes_in():
-        assert time.monotonic() < give_up_at, "the place of a connection that has gone stays taken"
+        assert time.monotonic() < give_up_at, "the place of a closed connection stays taken"
 
 
-async def test_nothing_stays_of_peers_that_have_gone(programs: Programs) -> None:
+async def test_nothing_is_left_of_peers_that_have_disconnected(programs: Programs) -> None:
     broker = programs.start_broker()
     before = broker.open_files_count()
     async with contextlib.AsyncExitStack() as stack:
@@ -195,8 +197,8 @@ async def test_nothing_stays_of_peers_that_have_gone(programs: Programs) -> None
         assert broker.status()["requester_count"] == 20
         for requester in requesters[::2]:
             requester.connection.transport.abort()
-    await eventually(lambda: broker.status()["requester_count"] == 0, "all requesters are gone")
-    await eventually(lambda: broker.status()["worker_count"] == 0, "the worker is gone")
+    await eventually(lambda: broker.status()["requester_count"] == 0, "all requesters have disconnected")
+    await eventually(lambda: broker.status()["worker_count"] == 0, "the worker has left")
     status = broker.status()
     assert (status["in_flight_count"], status["queued_count"]) == (0, 0)
     assert sum(status["outcomes"].values()) == status["submitted_count"] == 100
@@ -214,7 +216,7 @@ async def test_nothing_stays_of_peers_that_have_gone(programs: Programs) -> None
     wait_until(lambda: broker.open_files_count() <= before, "its sockets are closed")
 
 
-async def test_a_client_that_does_not_read_does_not_hold_up_others(shared_broker: Broker) -> None:
+async def test_a_client_that_does_not_read_does_not_delay_others(shared_broker: Broker) -> None:
     command = unique("echo")
     big = "x" * 500_000
 

@@ -1,5 +1,5 @@
-"""How a broker ends: it drains on SIGTERM and Ctrl-C, gives up after its grace, hurries on a second signal, and tells
-every peer why."""
+"""How a broker ends: it drains on SIGTERM and Ctrl-C, stops after its grace, stops at once on a second signal, and
+sends every peer the reason."""
 
 import asyncio
 import signal
@@ -26,7 +26,7 @@ def test_an_idle_broker_stops_at_once(programs: Programs, number: signal.Signals
 
 
 @signals
-async def test_a_request_in_flight_is_answered_before_the_broker_goes(
+async def test_a_request_in_flight_is_answered_before_the_broker_stops(
     programs: Programs, number: signal.Signals
 ) -> None:
     broker = programs.start_broker()
@@ -37,7 +37,7 @@ async def test_a_request_in_flight_is_answered_before_the_broker_goes(
         async with connected(broker.requester_url) as late:
             broker.send_signal(number)
             await eventually(
-                lambda: broker.get("/readyz") == (503, "draining\n"), "the broker says that it drains"
+                lambda: broker.get("/readyz") == (503, "draining\n"), "the broker reports that it drains"
             )
             assert broker.get("/healthz") == (200, "ok\n")
             assert broker.status()["state"] == "draining"
@@ -55,7 +55,7 @@ async def test_a_request_in_flight_is_answered_before_the_broker_goes(
     assert "draining: 1 requests in flight, at most 10 s" in broker.stderr
 
 
-async def test_what_waits_is_served_while_the_broker_drains(programs: Programs) -> None:
+async def test_waiting_requests_are_served_while_the_broker_drains(programs: Programs) -> None:
     broker = programs.start_broker()
 
     async def wait_a_little(number: int) -> int:
@@ -74,7 +74,7 @@ async def test_what_waits_is_served_while_the_broker_drains(programs: Programs) 
     assert await asyncio.to_thread(broker.wait, 5) == 0
 
 
-async def test_past_its_grace_the_broker_answers_the_rest_and_goes(programs: Programs) -> None:
+async def test_after_its_grace_the_broker_answers_the_rest_and_stops(programs: Programs) -> None:
     broker = programs.start_broker("--grace", "0.5")
     async with connected(broker.worker_url) as worker, connected(broker.requester_url) as requester:
         await worker.join("w", "c")
@@ -115,7 +115,7 @@ async def test_a_second_signal_ends_the_wait(programs: Programs, second: signal.
     assert "Traceback" not in broker.stderr
 
 
-async def test_peers_that_do_not_answer_the_goodbye_do_not_hold_it_up(programs: Programs) -> None:
+async def test_peers_that_do_not_answer_the_close_do_not_delay_it(programs: Programs) -> None:
     broker = programs.start_broker()
     async with connected(broker.worker_url) as worker, connected(broker.requester_url) as requester:
         await worker.join("w", "c")

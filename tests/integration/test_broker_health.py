@@ -1,4 +1,4 @@
-"""Workers that are ill, drained or only half alive: what operators and requesters see of it, over real sockets."""
+"""Workers that are sick, drained or half dead: what operators and requesters see of it, over real sockets."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def drain(broker: Broker, worker_id: str, body: str = "{}", **options: str) -> t
     return post(f"{broker.http_url}/api/workers/{worker_id}/drain", body, **options)
 
 
-async def test_a_black_hole_is_ejected_and_told_of(programs: Programs) -> None:
+async def test_a_black_hole_is_ejected_and_reported(programs: Programs) -> None:
     broker = programs.start_broker()
 
     def fail(_: Any) -> None:
@@ -53,7 +53,7 @@ async def test_a_black_hole_is_ejected_and_told_of(programs: Programs) -> None:
         assert 'taskferry_ejections_total{cause="failures"} 1' in metrics
 
 
-async def test_an_operator_drains_a_worker_and_takes_it_back(programs: Programs) -> None:
+async def test_an_operator_drains_a_worker_and_undoes_it(programs: Programs) -> None:
     broker = programs.start_broker()
     async with connected(broker.worker_url) as worker, connected(broker.requester_url) as requester:
         await worker.join("rack/7", "c", instance="one")
@@ -78,7 +78,7 @@ async def test_an_operator_drains_a_worker_and_takes_it_back(programs: Programs)
             assert (await requester.receive())["data"] == "back"
 
 
-async def test_drain_says_what_is_wrong_with_it(shared_broker: Broker) -> None:
+async def test_a_bad_drain_request_gets_an_error_that_says_why(shared_broker: Broker) -> None:
     assert drain(shared_broker, "nobody") == (404, {"error": "no worker 'nobody' is connected"})
     status, answer = drain(shared_broker, "nobody", "{}", content_type="text/plain")
     assert (status, answer) == (415, {"error": "content-type: application/json is needed"})
@@ -87,7 +87,7 @@ async def test_drain_says_what_is_wrong_with_it(shared_broker: Broker) -> None:
     assert drain(shared_broker, "nobody", '{"undo": "' + "x" * 100_000 + '"}')[0] == 400
 
 
-async def test_why_a_request_waits_can_be_asked(shared_broker: Broker) -> None:
+async def test_the_api_explains_why_a_request_waits(shared_broker: Broker) -> None:
     command, name, other = unique("c"), unique("w"), unique("w")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -102,14 +102,14 @@ async def test_why_a_request_waits_can_be_asked(shared_broker: Broker) -> None:
             await requester.send(message)
         assignment = await worker.receive_assignment()
 
-        def told(request_id: str) -> Any:
+        def view(request_id: str) -> Any:
             status, text = shared_broker.get(f"/api/requests/{request_id}")
             assert status == 200
             (found,) = json.loads(text)["requests"]
             return found
 
         await eventually(lambda: shared_broker.workers()[name]["in_flight"] == 1, "the first one runs")
-        running, waiting = told(ids[0]), told(ids[2])
+        running, waiting = view(ids[0]), view(ids[2])
         assert (running["state"], running["position"]) == ("assigned", None)
         assert running["assignments"][0]["worker_id"] == name
         assert (waiting["state"], waiting["position"], waiting["position_is_exact"]) == ("waiting", 2, True)
@@ -126,7 +126,7 @@ async def test_why_a_request_waits_can_be_asked(shared_broker: Broker) -> None:
         assert (status, "is in flight" in text) == (404, True)
 
 
-async def test_a_silent_link_gets_nothing_while_others_are_there_and_is_trusted_when_it_speaks(
+async def test_a_silent_link_gets_nothing_if_there_are_others_and_is_trusted_again_when_it_speaks(
     programs: Programs, broker: Broker
 ) -> None:
     frozen = programs.start(PLAIN_WORKER, broker.worker_url, "frozen", "10")
@@ -136,21 +136,21 @@ async def test_a_silent_link_gets_nothing_while_others_are_there_and_is_trusted_
         connected(broker.requester_url) as requester,
     ):
         frozen.freeze()
-        await eventually(lambda: broker.workers()["frozen"]["state"] == "suspect", "its silence is noticed")
+        await eventually(lambda: broker.workers()["frozen"]["state"] == "suspect", "its silence is detected")
         assert broker.workers()["frozen"]["reason"] == "its link is silent"
         for _ in range(5):
             assert (await requester.call("echo", {"message": "x"}))["processed_by"] == "other"
         frozen.thaw()
-        await eventually(lambda: broker.workers()["frozen"]["state"] == "healthy", "it is heard again")
+        await eventually(lambda: broker.workers()["frozen"]["state"] == "healthy", "it sends again")
 
 
-async def test_a_worker_whose_canary_does_not_come_back_is_given_nothing(broker: Broker) -> None:
+async def test_a_worker_that_does_not_answer_its_canary_gets_nothing(broker: Broker) -> None:
     async with (
         connected(broker.worker_url) as deaf,
         serving(broker.worker_url, {"c": lambda _: None, "sing": lambda _: None}, name="good", canary="sing"),
         connected(broker.requester_url) as requester,
     ):
-        # It answers pings, as its library does that for it, and reads what comes; it does not work.
+        # It answers pings, because its library does that, and reads messages; it does not work.
         await deaf.join("deaf", "c", "sing", canary="sing")
         canary = await deaf.receive_assignment()
         assert (canary["data"]["action"], canary["data"]["params"]) == ("sing", {})

@@ -1,4 +1,4 @@
-"""The log of a real broker: events as JSON with keys that stay, repetitions folded, never a payload or a token."""
+"""The log of a real broker: events as JSON with stable keys, repetitions folded, never a payload or a token."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ LOUD = ("--log-level", "debug", "--log-level", "taskferry.websocket=info")
 
 
 def lines_of(broker: Broker, *names: str) -> list[dict[str, Any]]:
-    """All that it logged; with `names`, of these events."""
+    """Everything that it logged; with `names`, only these events."""
     lines = [json.loads(line) for line in broker.stderr.splitlines()]
     return [line for line in lines if not names or line["event"] in names]
 
@@ -53,7 +53,7 @@ async def test_the_life_of_a_worker_and_of_the_broker_as_json(programs: Programs
     assert (draining["in_flight_count"], draining["grace_s"]) == (0, 10.0)
 
 
-async def test_a_worker_that_flaps_is_one_line_and_a_number(programs: Programs) -> None:
+async def test_a_flapping_worker_is_one_line_and_a_count(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     for _ in range(10):
         async with connected(broker.worker_url) as worker:
@@ -64,13 +64,11 @@ async def test_a_worker_that_flaps_is_one_line_and_a_number(programs: Programs) 
     assert broker.wait() == 0
     for name in ("flapping", "steady"):
         joined = [line for line in lines_of(broker, "worker_joined") if line["worker"] == name]
-        assert [line.get("repeated_count") for line in joined] == [None, 9], (
-            "what is counted is told at the end"
-        )
+        assert [line.get("repeated_count") for line in joined] == [None, 9], "the count is logged at the end"
         assert joined[1]["window_s"] == 10
 
 
-async def test_an_operators_wishes_are_told(programs: Programs) -> None:
+async def test_drain_requests_of_an_operator_are_logged(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     async with serving(broker.worker_url, {"c": lambda _: None}, name="w"):
         for arguments in (("w",), ("w", "--undo")):
@@ -98,7 +96,9 @@ async def test_an_operators_wishes_are_told(programs: Programs) -> None:
         ),
     ],
 )
-def test_a_refused_handshake_is_told_without_what_it_held(programs: Programs, sent: str, reason: str) -> None:
+def test_a_refused_handshake_is_logged_without_its_content(
+    programs: Programs, sent: str, reason: str
+) -> None:
     broker = programs.start_broker("--log-format", "json", *LOUD)
     port = int(broker.requester_url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -113,7 +113,7 @@ def test_a_refused_handshake_is_told_without_what_it_held(programs: Programs, se
     assert SECRET not in broker.stderr
 
 
-def test_whoever_only_looks_whether_somebody_listens_is_not_told_of(programs: Programs) -> None:
+def test_a_client_that_connects_and_leaves_is_not_logged(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     for url in (broker.worker_url, broker.requester_url):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
@@ -123,7 +123,7 @@ def test_whoever_only_looks_whether_somebody_listens_is_not_told_of(programs: Pr
 
 
 @pytest.mark.parametrize("form", ["human", "json"])
-async def test_nothing_of_a_request_or_of_a_way_in_is_ever_logged(programs: Programs, form: str) -> None:
+async def test_no_payload_and_no_credential_is_ever_logged(programs: Programs, form: str) -> None:
     broker = programs.start_broker("--log-format", form, *LOUD)
     query = f"/?token={SECRET}"
     headers = {"Authorization": f"Bearer {SECRET}", "Cookie": SECRET}
@@ -171,7 +171,7 @@ async def test_nothing_of_a_request_or_of_a_way_in_is_ever_logged(programs: Prog
     assert SECRET not in broker.stderr
 
 
-def test_the_wire_cannot_be_made_to_talk(programs: Programs, tmp_path: Path) -> None:
+def test_payloads_cannot_be_logged_at_any_level(programs: Programs, tmp_path: Path) -> None:
     path = tmp_path / "taskferry.toml"
     path.write_text('[log.levels]\n"taskferry.websocket" = "debug"\n')
     for options in (("--log-level", "taskferry.websocket=debug"), ("--config", str(path))):
@@ -199,14 +199,14 @@ def test_levels_by_logger_and_by_variable(programs: Programs) -> None:
     ]
 
 
-async def test_a_worker_that_reads_nothing_is_cut_off_and_told_of(programs: Programs) -> None:
+async def test_a_worker_that_reads_nothing_is_dropped_and_logged(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     worker = programs.start(
         "-m", "taskferry.worker", "--broker", broker.worker_url, "--name", "deaf", "--concurrency", "200"
     )
     worker.wait_for_stderr("connected to")
     worker.freeze()
-    data = {"message": "x" * 1_000_000}  # so many of these that more than 64 MiB wait for it
+    data = {"message": "x" * 1_000_000}  # enough of these that more than 64 MiB wait for it
     async with connected(broker.requester_url) as requester:
         for number in range(100):
             await requester.send({"request_id": str(number), "command": "echo", "data": data, "timeout": 6})

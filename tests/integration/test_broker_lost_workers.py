@@ -1,4 +1,4 @@
-"""Workers that die, hang or fall silent: found in time, and every request of theirs settled by the rule."""
+"""Workers that die, hang or fall silent: detected in time, and every request of theirs settled by the rules."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ async def send_numbered(requester: Peer, count: int, command: str, data: Any, **
         await requester.send({"request_id": f"r{number}", "command": command, "data": data, **fields})
 
 
-async def test_a_frozen_worker_is_found_in_time_and_its_requests_are_settled(
+async def test_a_frozen_worker_is_detected_in_time_and_its_requests_are_settled(
     programs: Programs, broker: Broker
 ) -> None:
     frozen = start_worker(programs, broker, "frozen")
@@ -45,13 +45,13 @@ async def test_a_frozen_worker_is_found_in_time_and_its_requests_are_settled(
         assert other.stdout.count("ran ") == 3
         assert list(broker.workers()) == ["other"]
         assert "worker frozen left: silent for 8 s" in broker.stderr
-        # It wakes up and finds its link gone; what it says now is of no interest.
+        # It wakes up and finds its link closed; what it sends now is ignored.
         frozen.thaw()
         assert (await idempotent.call("echo", {"message": "still here"}))["data"] == "Echo: still here"
         assert broker.status()["in_flight_count"] == 0
 
 
-async def test_a_killed_worker_costs_its_requests_at_once_and_idempotent_ones_run_elsewhere(
+async def test_requests_of_a_killed_worker_fail_at_once_and_idempotent_ones_run_elsewhere(
     programs: Programs, broker: Broker
 ) -> None:
     killed, other = start_worker(programs, broker, "killed"), start_worker(programs, broker, "other")
@@ -76,7 +76,7 @@ async def test_a_killed_worker_costs_its_requests_at_once_and_idempotent_ones_ru
         assert broker.status()["outcomes"] == {"success": 9, "worker_lost": 3}
 
 
-async def test_what_waits_for_a_worker_that_dies_alone_is_told_at_once(
+async def test_requests_that_wait_for_the_only_worker_fail_at_once_when_it_dies(
     programs: Programs, broker: Broker
 ) -> None:
     worker = start_worker(programs, broker, "only", concurrency=1)
@@ -91,14 +91,14 @@ async def test_what_waits_for_a_worker_that_dies_alone_is_told_at_once(
         assert responses["r1"]["code"] == responses["r2"]["code"] == "no_available_workers"
 
 
-async def test_a_worker_that_reads_nothing_keeps_its_requests_unwritten_and_they_run_elsewhere(
+async def test_requests_not_yet_written_to_a_worker_that_reads_nothing_run_elsewhere(
     programs: Programs, broker: Broker
 ) -> None:
     stuck = start_worker(programs, broker, "stuck", concurrency=100)
     stuck.freeze()
     big = "x" * 1_000_000
     async with connected(broker.requester_url) as requester:
-        # More than socket buffers take: the last ones certainly never leave the broker.
+        # More than socket buffers hold: the last ones certainly never leave the broker.
         await send_numbered(requester, 20, "echo", {"message": big}, timeout=30)
         await eventually(lambda: broker.workers()["stuck"]["in_flight"] == 20, "all are assigned")
         other = await asyncio.to_thread(start_worker, programs, broker, "other", 100)
@@ -112,7 +112,7 @@ async def test_a_worker_that_reads_nothing_keeps_its_requests_unwritten_and_they
         assert len(served) + len(lost) == 20
 
 
-async def test_a_requester_that_goes_takes_its_requests_with_it(shared_broker: Broker) -> None:
+async def test_requests_of_a_requester_that_disconnects_are_cancelled(shared_broker: Broker) -> None:
     async with connected(shared_broker.worker_url) as worker:
         await worker.join("abandoned", "abandoned-command")
         async with connected(shared_broker.requester_url) as requester:

@@ -1,4 +1,4 @@
-"""What a real broker tells Prometheus: that it happened, in both formats, soon, and without keeping anybody waiting."""
+"""The metrics of a real broker: what happened, in both formats, quickly, and without delaying requests."""
 
 import asyncio
 import gzip
@@ -43,7 +43,7 @@ def metrics_of(broker: Broker) -> Metrics:
     return Metrics(broker.get("/metrics")[1])
 
 
-async def test_metrics_say_what_happened(broker: Broker) -> None:
+async def test_metrics_show_what_happened(broker: Broker) -> None:
     def fail(_: Any) -> None:
         raise ValueError("no")
 
@@ -92,7 +92,7 @@ async def test_metrics_say_what_happened(broker: Broker) -> None:
     assert value("taskferry_request_duration_seconds_sum", command="slow") >= 0.05
 
 
-async def test_where_the_time_of_a_request_went(broker: Broker) -> None:
+async def test_the_parts_of_a_requests_time_are_measured(broker: Broker) -> None:
     async def nap(_: Any) -> None:
         await asyncio.sleep(0.2)
 
@@ -117,7 +117,7 @@ async def test_where_the_time_of_a_request_went(broker: Broker) -> None:
     assert total_s <= waited_s + worker_s + broker_s <= total_s + broker_s + 0.001
 
 
-async def test_what_goes_through_the_ports(programs: Programs) -> None:
+async def test_messages_and_bytes_of_the_ports_are_counted(programs: Programs) -> None:
     broker = programs.start_broker("--connections-count-max", "2")
     async with (
         serving(broker.worker_url, {"echo": lambda data: data}),
@@ -149,7 +149,9 @@ async def test_what_goes_through_the_ports(programs: Programs) -> None:
         for direction in ("received", "sent"):
             assert 10_000 < value(f"taskferry_{direction}_bytes_total", port=port) < 20_000
     gone = metrics_of(broker)
-    assert gone("taskferry_received_bytes_total", port="requester") > 10_000, "what has gone stays counted"
+    assert gone("taskferry_received_bytes_total", port="requester") > 10_000, (
+        "closed connections stay counted"
+    )
 
 
 async def test_a_worker_that_answers_no_ping_is_counted(broker: Broker) -> None:
@@ -174,7 +176,7 @@ async def test_metrics_come_in_both_formats_with_help_and_type(broker: Broker) -
     assert all(family.documentation for family in families.values())
     assert families["taskferry_request_duration_seconds"].type == "histogram"
     assert families["taskferry_requests"].type == "counter"
-    open_families = {family.name: family for family in openmetrics_families(text)}  # type: ignore[no-untyped-call]  # the library's own parser is not annotated
+    open_families = {family.name: family for family in openmetrics_families(text)}  # type: ignore[no-untyped-call]  # the library's parser is not annotated
     assert {"taskferry_requests", "taskferry_request_duration_seconds", "taskferry_broker"} <= set(
         open_families
     )
@@ -192,7 +194,7 @@ PROMTOOL: Final = shutil.which("promtool")
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: apt install prometheus)")
-async def test_promtool_has_nothing_to_say(broker: Broker) -> None:
+async def test_promtool_reports_nothing(broker: Broker) -> None:
     def fail(_: Any) -> None:
         raise ValueError("no")
 
@@ -223,12 +225,12 @@ async def test_promtool_has_nothing_to_say(broker: Broker) -> None:
 
 SCRAPE_S_MAX: Final = 0.1
 BLOCKED_S_MAX: Final = 0.02
-"""What is promised of a machine that has nothing else to do."""
+"""The guarantee on an otherwise idle machine."""
 NOISE: Final = 5
-"""How much longer it may take where it has."""
+"""How much longer it may take on a busy one."""
 
 
-async def test_a_scrape_of_many_workers_and_commands_is_quick_and_holds_nobody_up(broker: Broker) -> None:
+async def test_a_scrape_of_many_workers_and_commands_is_fast_and_delays_no_request(broker: Broker) -> None:
     commands = [f"command-{number}" for number in range(100)]
     async with (
         lean_workers(broker.worker_url, 1000, commands),
@@ -252,8 +254,8 @@ async def test_a_scrape_of_many_workers_and_commands_is_quick_and_holds_nobody_u
 async def scrape_under_pings(
     broker: Broker, requester: Any, accept_encoding: str
 ) -> tuple[float, list[float]]:
-    """How long a scrape took, and how long each of the pings waited that a requester sent meanwhile, one after the
-    other: no shorter than the loop was held up."""
+    """How long a scrape took, and how long each ping waited that a requester sent meanwhile, one after the other: at
+    least as long as the loop was blocked."""
     scrape = asyncio.create_task(asyncio.to_thread(timed_scrape, broker, accept_encoding))
     waits_s = []
     while not scrape.done():

@@ -1,4 +1,4 @@
-"""SIGHUP at a real broker: live settings change under load, the others need a restart, and a file with an error changes
+"""SIGHUP to a real broker: live settings change under load, others need a restart, and a file with an error changes
 nothing."""
 
 import asyncio
@@ -27,7 +27,7 @@ def start(programs: Programs, path: Path, content: str, *options: str) -> Broker
 
 
 def reload(broker: Broker, path: Path, content: str | None) -> list[str]:
-    """Change the file (None: remove it) and send SIGHUP; the lines logged, without the time."""
+    """Change the file (None: remove it) and send SIGHUP; returns the lines logged, without the time."""
     if content is None:
         path.unlink()
     else:
@@ -91,7 +91,7 @@ async def test_the_strategy_is_swapped_under_load_and_each_request_is_answered_o
     assert status["outcomes"] == {"success": sent_count}
 
 
-async def test_new_bounds_are_in_force_at_once(programs: Programs, path: Path) -> None:
+async def test_new_bounds_apply_at_once(programs: Programs, path: Path) -> None:
     broker = start(programs, path, "")
     content = "[broker]\nqueue_count_max = 0\nin_flight_count_max = 5\ntimeout = 0.05\n"
     assert await asyncio.to_thread(reload, broker, path, content) == [
@@ -157,7 +157,7 @@ async def test_hedging_is_turned_off_and_on_again(programs: Programs, path: Path
     assert hedged_counts == [0, 1, 0]
 
 
-async def test_the_bound_on_connections_is_in_force_at_once(programs: Programs, path: Path) -> None:
+async def test_the_bound_on_connections_applies_at_once(programs: Programs, path: Path) -> None:
     broker = start(programs, path, "")
     await asyncio.to_thread(reload, broker, path, "[broker]\nconnections_count_max = 1\n")
     async with connected(broker.requester_url):
@@ -191,7 +191,7 @@ def test_settings_that_cannot_change_are_named_and_stay(programs: Programs, path
         (None, "No such file or directory"),
     ],
 )
-def test_a_wrong_file_is_one_line_and_changes_nothing(
+def test_an_invalid_file_is_one_line_and_changes_nothing(
     programs: Programs, path: Path, content: str | None, text: str
 ) -> None:
     broker = start(programs, path, '[broker]\nstrategy = "random"\n')
@@ -223,7 +223,7 @@ def test_levels_and_the_format_change(programs: Programs, path: Path) -> None:
     ]
 
 
-def test_a_new_grace_counts_at_the_end(programs: Programs, path: Path) -> None:
+def test_a_new_grace_applies_at_the_stop(programs: Programs, path: Path) -> None:
     broker = start(programs, path, "")
     reload(broker, path, "[broker]\ngrace = 1.5\n")
     broker.terminate()

@@ -1,5 +1,5 @@
-"""Requests through a real broker, between peers that know only the protocol: both encodings, and values that must
-arrive as they were sent."""
+"""Requests through a real broker, between peers that use only the protocol: both encodings, and values that must arrive
+as they were sent."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ def kill_and_wait(worker: Program, broker: Broker, name: str) -> None:
 
 
 @either
-async def test_without_a_worker_the_answer_comes_at_once(shared_broker: Broker, encoding: str) -> None:
+async def test_without_a_worker_there_is_an_answer_at_once(shared_broker: Broker, encoding: str) -> None:
     async with connected(shared_broker.requester_url, encoding) as requester:
         assert await requester.call("nobody-serves-this", {}, request_id="r") == {
             "request_id": "r",
@@ -83,7 +83,9 @@ async def test_without_a_worker_the_answer_comes_at_once(shared_broker: Broker, 
         }
 
 
-async def test_past_its_timeout_a_request_is_answered_and_its_worker_told(shared_broker: Broker) -> None:
+async def test_past_its_timeout_a_request_is_answered_and_its_worker_gets_a_cancel(
+    shared_broker: Broker,
+) -> None:
     command, name = unique("slow"), unique("worker")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -126,7 +128,7 @@ async def test_a_requests_own_data_defaults_to_an_empty_object(shared_broker: Br
                 assert (await requester.call(command))["data"] == "{}"
 
 
-async def test_a_request_id_is_made_where_none_was_sent(shared_broker: Broker) -> None:
+async def test_a_request_id_is_made_if_none_was_sent(shared_broker: Broker) -> None:
     command = unique("echo")
     async with (
         serving(shared_broker.worker_url, {command: lambda params: params}),
@@ -163,7 +165,7 @@ async def test_many_requests_in_flight_on_one_connection_are_answered_in_any_ord
         assert [response["request_id"] for response in responses] == ["r0", "r3", "r6", "r9"]
 
 
-async def test_a_handlers_failure_comes_back_with_its_text_and_code(shared_broker: Broker) -> None:
+async def test_a_handlers_failure_is_returned_with_its_text_and_code(shared_broker: Broker) -> None:
     command, name = unique("fails"), unique("worker")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -232,7 +234,7 @@ VALUES = [
 
 @pytest.mark.parametrize("from_encoding", ["json", "msgpack"])
 @pytest.mark.parametrize("to_encoding", ["json", "msgpack"])
-async def test_values_arrive_equal_whatever_the_two_sides_speak(
+async def test_values_arrive_equal_whatever_the_encodings_of_the_two_sides(
     shared_broker: Broker, from_encoding: str, to_encoding: str
 ) -> None:
     command = unique("echo")
@@ -252,7 +254,7 @@ async def test_values_arrive_equal_whatever_the_two_sides_speak(
 
 @pytest.mark.parametrize("from_encoding", ["json", "msgpack"])
 @pytest.mark.parametrize("to_encoding", ["json", "msgpack"])
-async def test_data_arrives_whole_on_both_sides_of_every_size_that_is_treated_apart(
+async def test_data_arrives_complete_on_both_sides_of_every_size_that_is_handled_differently(
     shared_broker: Broker, from_encoding: str, to_encoding: str
 ) -> None:
     command = unique("echo")
@@ -271,7 +273,7 @@ EXACT = (
     '{"big": 123456789012345678901234567890, "huge":1e400,  "exact": 0.12345678901234567890, "minus": -0, '
     '"z": 1, "a": 2, "a": 3, "escaped": "\\u00e9\\/\\ud83d\\ude00", "raw": "é😀", "exponent": 1E+2, "list": [ ]}'
 )
-"""Valid JSON that any parser would change on its way: numbers that fit no type, odd spaces, doubled keys, escapes."""
+"""Valid JSON that any parser would change: numbers that fit no type, odd spaces, duplicate keys, escapes."""
 
 
 async def test_between_json_peers_data_and_result_pass_byte_for_byte(shared_broker: Broker) -> None:
@@ -355,7 +357,7 @@ async def test_a_result_that_the_requester_cannot_hold_is_a_clear_error(shared_b
         assert (response["code"], response["processed_by"]) == ("not_representable", name)
 
 
-async def test_a_worker_without_a_name_is_given_an_id(shared_broker: Broker) -> None:
+async def test_a_worker_without_a_name_gets_an_id(shared_broker: Broker) -> None:
     async with connected(shared_broker.worker_url) as worker:
         await worker.send({"type": "connect", "data": {"commands": [unique("c")]}})
         welcome = await worker.receive()

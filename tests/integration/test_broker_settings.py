@@ -1,4 +1,4 @@
-"""Where a broker's settings come from, and the errors for wrong ones: real processes, exit codes and output."""
+"""The sources of a broker's settings, and the errors for wrong ones: real processes, exit codes and output."""
 
 import socket
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ FREE_PORTS = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port that another program listens on."""
+    """A port on which another program listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -29,20 +29,20 @@ def last_words(programs: Programs, *options: str, environment: dict[str, str] | 
 
 
 @pytest.mark.parametrize("port", ["worker", "requester", "http"])
-def test_a_taken_port_is_one_clear_line(programs: Programs, taken_port: int, port: str) -> None:
+def test_a_port_in_use_is_one_clear_line(programs: Programs, taken_port: int, port: str) -> None:
     line = last_words(programs, f"--{port}-port", str(taken_port))
     assert line == f"error: {port} port 127.0.0.1:{taken_port}: already in use by another program"
 
 
-def test_two_ports_that_are_one_are_one_clear_line(programs: Programs, taken_port: int) -> None:
-    # Free one, and ask for it twice.
+def test_the_same_port_twice_is_one_clear_line(programs: Programs, taken_port: int) -> None:
+    # Free one, and configure it twice.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
     line = last_words(programs, "--worker-port", port, "--http-port", port)
     assert line == f"error: http port 127.0.0.1:{port}: already in use by another program"
 
 
-def test_a_host_that_is_not_here_is_one_clear_line(programs: Programs) -> None:
+def test_a_host_of_another_machine_is_one_clear_line(programs: Programs) -> None:
     assert last_words(programs, "--host", "192.0.2.1").startswith("error: worker port 192.0.2.1:0: ")
 
 

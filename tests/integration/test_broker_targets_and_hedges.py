@@ -1,4 +1,4 @@
-"""Requests that ask for a certain worker, and second copies of those that take long, over real sockets."""
+"""Requests with a target, and hedges of slow requests, over real sockets."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ async def test_a_target_is_a_worker_or_labels_and_any_of_several_values(shared_b
         assert response["error"] == f"No available workers: none that serves {command} is not-there"
 
 
-async def test_what_waits_for_one_worker_does_not_stand_in_the_way_of_others(shared_broker: Broker) -> None:
+async def test_requests_that_wait_for_one_worker_do_not_block_others(shared_broker: Broker) -> None:
     command, busy, other = unique("c"), unique("busy"), unique("other")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -54,7 +54,7 @@ async def test_what_waits_for_one_worker_does_not_stand_in_the_way_of_others(sha
         assert (await requester.receive())["request_id"] == "2"
 
 
-async def test_a_second_copy_answers_where_the_first_worker_hangs(programs: Programs) -> None:
+async def test_a_hedge_answers_if_the_first_worker_hangs(programs: Programs) -> None:
     broker = programs.start_broker()
     async with (
         connected(broker.worker_url) as hanging,
@@ -71,7 +71,7 @@ async def test_a_second_copy_answers_where_the_first_worker_hangs(programs: Prog
             assert cancel["data"] == {"reason": "answered"}
             counts = broker.status()["counts"]
             assert (counts["hedged"], counts["hedges_won"]) == (1, 1)
-            # The loser's late answer is nobody's, and frees its slot.
+            # The loser's late answer is dropped, and frees its slot.
             await hanging.respond(first, "late")
             response = await requester.call("c", {}, idempotent=True)
             assert response["data"] == "quick" or (await hanging.receive_assignment())

@@ -41,7 +41,7 @@ async def fail() -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker with one worker, for all tests here: none of them harms it."""
+    """A broker with one worker, for all tests here: none of them disturbs it."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "cli_tasks.py").write_text(WORKER)
     with programs_in(folder) as programs:
@@ -71,7 +71,7 @@ def request(broker: Broker, *arguments: str, stdin: bytes = b"") -> tuple[int, s
 
 
 def taskferry_on_a_terminal(*arguments: str) -> tuple[int, str]:
-    """Exit code and all that a person sees, with the terminal's escape sequences left out."""
+    """Exit code and everything that a person sees, without the terminal's escape sequences."""
     controller, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "taskferry.cli", *(argument.encode() for argument in arguments)],
@@ -133,7 +133,7 @@ def test_json_prints_the_whole_response(served: Broker) -> None:
     assert response["processed_by"] in served.workers()
 
 
-def test_options_come_by_environment_too(served: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_read_from_the_environment_too(served: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKFERRY_REQUEST_BROKER", served.requester_url)
     monkeypatch.setenv("TASKFERRY_REQUEST_JSON", "1")
     code, stdout, _ = taskferry("request", "cli_same", "value=1")
@@ -168,7 +168,7 @@ def test_a_failed_command_is_1(served: Broker) -> None:
     assert re.fullmatch(r"error: too blue \[too_blue, \S+\]\n", stderr)
 
 
-def test_a_failed_command_with_json_is_told_on_standard_output(served: Broker) -> None:
+def test_with_json_a_failed_command_is_reported_on_standard_output(served: Broker) -> None:
     code, stdout, stderr = request(served, "cli_fail", "--json")
     response = json.loads(stdout)
     assert (code, stderr) == (1, "")
@@ -241,7 +241,7 @@ def test_ctrl_c_is_130_and_cancels_the_request(served: Broker, programs: Program
     wait_until(lambda: not any(row["in_flight"] for row in served.workers().values()), "the request's end")
 
 
-def test_a_reader_that_goes_away_causes_no_traceback(served: Broker) -> None:
+def test_a_reader_that_closes_the_pipe_causes_no_traceback(served: Broker) -> None:
     with subprocess.Popen(
         [
             sys.executable,

@@ -1,4 +1,4 @@
-"""SIGHUP asks to reload, unless the terminal was closed: then a program stops, as is usual."""
+"""SIGHUP means reload, unless the terminal was closed: then a program stops, as usual."""
 
 import signal
 

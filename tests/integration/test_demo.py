@@ -1,6 +1,7 @@
-"""`taskferry demo` as a newcomer meets it: on a terminal, in a pipe, ended early, with workers that die.
+"""`taskferry demo` as a newcomer sees it: on a terminal, in a pipe, ended early, with workers that die.
 
-The demo runs as a real process with real workers; one test alone runs it inside, to move the time of the killing.
+The demo runs as a real process with real workers; only one test runs it in this process, to change the time of the
+kill.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ def test_it_ends_by_itself_with_a_summary_and_a_picture(programs: Programs, tmp_
     assert "none&#160;lost." in picture.read_text(encoding="utf-8")
 
 
-def test_one_may_look_in_and_ctrl_c_ends_it(programs: Programs) -> None:
+def test_its_http_port_can_be_read_and_ctrl_c_ends_it(programs: Programs) -> None:
     demo = programs.start(*DEMO, "--seconds", "600", "--workers", "2")
     url = demo.wait_for_stdout(STREAMING)[1]
     with urllib.request.urlopen(f"{url}/api/workers", timeout=PATIENCE_S) as response:
@@ -73,7 +74,7 @@ def test_one_may_look_in_and_ctrl_c_ends_it(programs: Programs) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_workers_start_it_says_so(
+def test_it_reports_that_it_was_stopped_while_workers_started(
     programs: Programs, tmp_path: Path, number: signal.Signals
 ) -> None:
     picture = tmp_path / "demo.svg"
@@ -87,11 +88,11 @@ def test_stopped_while_workers_start_it_says_so(
     assert not picture.exists()
 
 
-def test_impatience_ends_it_too(programs: Programs) -> None:
+def test_a_second_ctrl_c_ends_it_too(programs: Programs) -> None:
     demo = programs.start(*DEMO, "--seconds", "600", "--workers", "1")
     demo.wait_for_stdout(STREAMING)
     [worker] = workers_of(demo)
-    worker.suspend()  # it will not stop when it is asked to
+    worker.suspend()  # it will not stop on SIGTERM
     demo.interrupt()
     demo.wait_for_stdout("Stopped early")
     demo.interrupt()
@@ -125,7 +126,7 @@ def test_requests_that_fail_are_shown_and_counted(programs: Programs) -> None:
 def test_workers_that_cannot_start_are_one_clear_line(programs: Programs, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    # Python runs this file first: it lets the demo pass, and ends its workers as a broken installation would.
+    # Python runs this file first: it ignores the demo, and ends its workers as a broken installation would.
     (broken / "sitecustomize.py").write_text(
         "import sys\nif 'taskferry.worker' in sys.orig_argv: sys.exit('no such luck')\n"
     )
@@ -134,7 +135,7 @@ def test_workers_that_cannot_start_are_one_clear_line(programs: Programs, tmp_pa
     assert re.fullmatch(r"error: worker-[123] ended with exit code \d+: .*\n", demo.stderr), demo.stderr
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+def test_a_reader_that_closes_the_pipe_ends_it_quietly() -> None:
     demo = subprocess.Popen(
         [sys.executable, *DEMO, "--seconds", "600", "--workers", "1"],
         stdout=subprocess.PIPE,
@@ -176,7 +177,7 @@ def test_a_wrong_option_is_one_clear_line(programs: Programs, options: tuple[str
 
 
 class Terminal:
-    """A program on its own terminal, 80 by 24. `text` is all that it has written."""
+    """A program on its own terminal, 80 by 24. `text` is everything that it has written."""
 
     _LOGIN = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
 
@@ -215,10 +216,10 @@ class Terminal:
 
     def _read(self, give_up_at: float) -> bool:
         ready, _, _ = select.select([self._end], [], [], max(0.0, give_up_at - time.monotonic()))
-        assert ready, f"let wait too long: {self.text[-3000:]!r}"
+        assert ready, f"timed out: {self.text[-3000:]!r}"
         try:
             piece = os.read(self._end, 65536)
-        except OSError:  # Linux: nobody holds the other end any more
+        except OSError:  # Linux: the other end is closed
             return False
         self.text += piece.decode(errors="replace")
         return bool(piece)
@@ -234,7 +235,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
 
 
 def plain(text: str) -> str:
-    """Without colours and movements."""
+    """The text without colours and cursor movements."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
@@ -267,7 +268,7 @@ def test_ctrl_c_at_any_moment_is_clean(moment: str) -> None:
 # --- the killed worker ---
 
 
-async def test_the_killed_worker_comes_back_and_no_request_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_killed_worker_is_restarted_and_no_request_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_run, "KILL_S_MAX", 0.3)
     monkeypatch.setattr(demo_run, "RESTART_S_MAX", 0.5)
     run = DemoRun(duration_s=600, worker_count=3, concurrency=24)

@@ -1,4 +1,4 @@
-"""The log of `taskferry request`: quiet by default, JSON on request, no data; SIGHUP ends nothing."""
+"""The log of `taskferry request`: quiet by default, JSON on request, no data; SIGHUP does not end it."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ def empty_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_it_is_quiet_unless_asked(programs: Programs, empty_port: int) -> None:
+def test_it_is_quiet_by_default(programs: Programs, empty_port: int) -> None:
     url = f"ws://ada:{SECRET}@127.0.0.1:{empty_port}/?token={SECRET}"
     arguments = ("-m", "taskferry.requester", "echo", f"password={SECRET}", "--broker", url, "--wait")
     quiet = programs.start(*arguments, "--timeout", "0.3")
@@ -27,9 +27,9 @@ def test_it_is_quiet_unless_asked(programs: Programs, empty_port: int) -> None:
     (line,) = quiet.stderr.splitlines()
     assert line.startswith("error: ")
     assert place in line
-    told = programs.start(*arguments, "--timeout", "0.3", "--log-level", "warning", "--log-format", "json")
-    assert told.wait() != 0
-    event = json.loads(told.stderr.splitlines()[0])
+    logged = programs.start(*arguments, "--timeout", "0.3", "--log-level", "warning", "--log-format", "json")
+    assert logged.wait() != 0
+    event = json.loads(logged.stderr.splitlines()[0])
     assert (event["event"], event["url"], event["reason"]) == (
         "connection_failed",
         place,
@@ -37,7 +37,7 @@ def test_it_is_quiet_unless_asked(programs: Programs, empty_port: int) -> None:
     )
     loud = programs.start(*arguments, "--timeout", "0.3", "--log-level", "debug")
     assert loud.wait() != 0
-    assert SECRET not in quiet.stderr + told.stderr + loud.stderr
+    assert SECRET not in quiet.stderr + logged.stderr + loud.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
@@ -48,6 +48,6 @@ def test_a_hangup_does_not_end_a_request(programs: Programs, broker: Broker) -> 
     before = broker.status()["submitted_count"]
     requester.send_signal(signal.SIGHUP)
     requester.wait_for_stderr("a request keeps the settings that it was started with")
-    wait_until(lambda: broker.status()["submitted_count"] > before + 100, "it goes on")
+    wait_until(lambda: broker.status()["submitted_count"] > before + 100, "it continues")
     requester.interrupt()
     assert requester.wait() == 130

@@ -68,7 +68,7 @@ def start_worker(programs: Programs, broker: Broker, *options: str) -> Program:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker with two workers, one in each encoding, for all tests that harm neither."""
+    """A broker with two workers, one in each encoding, for all tests that disturb neither."""
     with programs_in(tmp_path_factory.mktemp("sdk")) as programs:
         broker = programs.start_broker("--grace", "0")
         start_worker(programs, broker, "--name", "speaks-json")
@@ -86,7 +86,7 @@ async def test_results_come_from_workers_of_both_encodings(served: Broker, encod
         assert {response.processed_by for response in responses} == {"speaks-json", "speaks-msgpack"}
 
 
-async def test_each_failure_is_its_exception(served: Broker) -> None:
+async def test_each_failure_raises_its_exception(served: Broker) -> None:
     async with Requester(served.requester_url) as requester:
         with pytest.raises(HandlerError, match="too blue") as caught:
             await requester.call("sdk_fail")
@@ -106,7 +106,7 @@ async def test_the_broker_answers_a_timeout_and_names_the_worker(served: Broker)
         assert caught.value.processed_by in ("speaks-json", "speaks-msgpack")
 
 
-async def test_a_value_that_a_workers_encoding_cannot_hold_goes_to_one_that_can_or_is_told(
+async def test_a_value_that_an_encoding_cannot_hold_goes_to_a_worker_with_another_or_is_an_error(
     served: Broker,
 ) -> None:
     async with Requester(served.requester_url) as requester:
@@ -129,7 +129,9 @@ async def test_cancelling_a_call_frees_the_workers_slot(served: Broker) -> None:
         await asyncio.to_thread(wait_until, lambda: in_flight_count() == 0, "its end")
 
 
-async def test_a_killed_broker_fails_what_may_have_run_and_is_found_again(programs: Programs) -> None:
+async def test_a_killed_broker_fails_requests_that_may_have_run_and_is_found_again(
+    programs: Programs,
+) -> None:
     broker = await asyncio.to_thread(programs.start_broker, "--grace", "0")
     await asyncio.to_thread(start_worker, programs, broker)
     async with Requester(broker.requester_url) as requester:
@@ -143,7 +145,7 @@ async def test_a_killed_broker_fails_what_may_have_run_and_is_found_again(progra
         ports = ("--worker-port", _port(broker.worker_url), "--requester-port", _port(broker.requester_url))
         again = await asyncio.to_thread(programs.start_broker, *ports, "--grace", "0")
         await asyncio.to_thread(wait_until, again.workers, "the worker's return")
-        # The requester may be back before the worker is; then the request that was sent again ends at once.
+        # The requester may reconnect before the worker does; then the request that was sent again ends at once.
         with suppress(NoAvailableWorkers):
             assert await kept == "quick"
         assert await requester.call("sdk_add", {"a": 1, "b": 2}) == 3
@@ -202,7 +204,7 @@ def test_the_plain_client_needs_no_sdk(programs: Programs, broker: Broker) -> No
     plain.wait_for_stdout(r"^True \d{4}-\d\d-\d\d \d\d:\d\d:\d\d built-in\n$")
 
 
-def test_the_sdk_example_shows_what_it_says(programs: Programs, broker: Broker) -> None:
+def test_the_sdk_example_prints_what_it_claims(programs: Programs, broker: Broker) -> None:
     programs.start("-m", "taskferry.worker", "--broker", broker.worker_url, "--name", "built-in")
     wait_until(broker.workers, "the worker")
     example = Path(__file__).parents[2] / "examples" / "requester_sdk.py"
@@ -218,7 +220,7 @@ def test_the_sdk_example_shows_what_it_says(programs: Programs, broker: Broker) 
 
 
 def _example(name: str, folder: Path, url: str) -> Path:
-    """An example with the broker's address in it; all else as it stands."""
+    """An example with the broker's address in it, otherwise unchanged."""
     text = (Path(__file__).parents[2] / "examples" / name).read_text()
     assert text.count("ws://localhost:8766") == 1
     path = folder / name

@@ -1,6 +1,6 @@
-"""What a round trip costs the event loops of both SDKs, counted in turns: the unit in which they wait for the system.
+"""What a round trip costs the event loops of both SDKs, in turns: each is one wait for the system.
 
-Turns are counted rather than microseconds, which on a busy machine say nothing.
+Turns are counted rather than microseconds, which mean nothing on a busy machine.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from tests.processes import PATIENCE_S, Broker, wait_until
 
 CALLS_COUNT = 200
 TURNS_PER_CALL_MAX = 2.5
-"""One turn that reads, and one in which the caller or the handler runs and what it sends is written. A turn more for
-the writing would make it three; the rest is for timers."""
+"""One turn that reads, and one in which the caller or the handler runs and its message is written. Another turn for the
+write would make it three; the rest is for timers."""
 
 
 class CountingSelector(selectors.DefaultSelector):
@@ -38,7 +38,7 @@ def run(main: Coroutine[object, object, None], selector: CountingSelector) -> No
 
 @contextmanager
 def serving(worker: Worker, url: str, selector: CountingSelector) -> Iterator[None]:
-    """The worker serves in an event loop and a thread of its own."""
+    """The worker serves in its own event loop and thread."""
     drain: list[Callable[[], object]] = []
 
     async def serve() -> None:
@@ -56,7 +56,7 @@ def serving(worker: Worker, url: str, selector: CountingSelector) -> Iterator[No
         thread.join(PATIENCE_S)
 
 
-def test_what_callers_and_handlers_send_leaves_in_the_turn_they_run_in(broker: Broker) -> None:
+def test_messages_of_callers_and_handlers_leave_in_the_turn_in_which_they_run(broker: Broker) -> None:
     worker = Worker()
 
     @worker.command("turns_same")

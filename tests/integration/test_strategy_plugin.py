@@ -1,4 +1,4 @@
-"""A strategy of somebody else's: the example is installed as a user would install it, and a broker picks by it."""
+"""A third-party strategy: the example is installed as a user would install it, and a broker picks by it."""
 
 import asyncio
 import os
@@ -18,8 +18,8 @@ USAGE_ERROR = 2
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example installed in it, and nothing else."""
-    # A copy, because building leaves a folder beside the source.
+    """A folder with only the example installed in it."""
+    # A copy, because a build leaves a folder beside the source.
     source = tmp_path_factory.mktemp("source") / "strategy_plugin"
     shutil.copytree(EXAMPLE, source)
     target = tmp_path_factory.mktemp("installed")
@@ -36,13 +36,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment_with(*folders: Path) -> dict[str, str]:
-    """What makes Python find what is installed in `folders`."""
+    """The environment in which Python finds what is installed in `folders`."""
     before = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": os.pathsep.join([*map(str, folders), *([before] if before else [])])}
 
 
 async def picks_of(worker_url: str, requester_url: str) -> list[str]:
-    """The workers that four requests of a command went to, none of which ended before all had come to one."""
+    """The workers of four requests of a command, none of which ended before all were assigned."""
     all_held = asyncio.Event()
     held: list[object] = []
 
@@ -68,11 +68,11 @@ async def picks_of(worker_url: str, requester_url: str) -> list[str]:
 def test_the_example_is_installed_and_picks_the_workers(installed: Path, programs: Programs) -> None:
     broker = programs.start_broker("--strategy", "most_loaded", environment=environment_with(installed))
     picks = asyncio.run(picks_of(broker.worker_url, broker.requester_url))
-    # It fills one worker before it turns to the next; any strategy that is built in would have shared them out evenly.
+    # It fills one worker before it uses the next; any built-in strategy would have distributed them evenly.
     assert picks in (["first", "first", "first", "second"], ["first", "second", "second", "second"])
 
 
-def test_it_may_be_named_for_some_commands_alone(installed: Path, programs: Programs, tmp_path: Path) -> None:
+def test_it_may_be_named_for_some_commands_only(installed: Path, programs: Programs, tmp_path: Path) -> None:
     config = tmp_path / "broker.toml"
     config.write_text('[broker.strategies]\n"hol?" = "most_loaded"\n')
     broker = programs.start_broker("--config", str(config), environment=environment_with(installed))
@@ -152,14 +152,16 @@ def test_two_plugins_of_one_name_are_both_named(programs: Programs, tmp_path: Pa
     assert "'mine' of b-plugin 1.0 (b:Mine) is registered by a-plugin 1.0 too" in line
 
 
-def test_a_plugin_that_is_not_named_is_not_imported(programs: Programs, tmp_path: Path) -> None:
+def test_an_unused_plugin_is_not_imported(programs: Programs, tmp_path: Path) -> None:
     folder = registered(tmp_path / "plugins", "broken-plugin", "mine", "no_such_module:Mine")
     broker = programs.start_broker(environment=environment_with(folder))
     broker.terminate()
     assert broker.wait() == 0
 
 
-def test_an_unknown_name_is_told_with_the_plugins_that_are_there(installed: Path, programs: Programs) -> None:
+def test_the_error_for_an_unknown_name_lists_the_installed_plugins(
+    installed: Path, programs: Programs
+) -> None:
     broker = programs.start(
         "-m", "taskferry.broker", "--strategy", "most_loadd", environment=environment_with(installed)
     )

@@ -1,4 +1,4 @@
-"""`trace` reaches the handler byte for byte, whichever way its request goes; where there is none nothing is sent."""
+"""`trace` reaches the handler byte for byte, however its request is handled; if there is none, nothing is sent."""
 
 import asyncio
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ TRACES = (
     "",
     None,
 )
-"""What is one, what nearly is, what is none, and the shortest: it is not looked at on its way."""
+"""A valid one, a nearly valid one, an invalid one, and the shortest: it is not parsed on the way."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.mark.parametrize("target", ["json", "msgpack"])
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
-async def test_it_comes_from_both_sdks_to_handlers_of_both_kinds(
+async def test_it_gets_from_both_sdks_to_handlers_of_both_kinds(
     served: Broker, encoding: str, target: str
 ) -> None:
     def block(command: str, trace: str | None) -> object:
@@ -69,7 +69,7 @@ async def test_it_comes_from_both_sdks_to_handlers_of_both_kinds(
 
 @pytest.mark.parametrize("worker_encoding", ["json", "msgpack"])
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
-async def test_on_the_wire_it_is_the_requesters_or_not_there(
+async def test_on_the_wire_it_is_the_requesters_or_absent(
     shared_broker: Broker, encoding: str, worker_encoding: str
 ) -> None:
     command = unique("traced")
@@ -85,7 +85,7 @@ async def test_on_the_wire_it_is_the_requesters_or_not_there(
             assert ("trace" in call) == (trace is not None)
 
 
-async def test_it_waits_with_its_request(shared_broker: Broker) -> None:
+async def test_a_request_that_waited_has_it(shared_broker: Broker) -> None:
     command = unique("traced")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -98,7 +98,7 @@ async def test_it_waits_with_its_request(shared_broker: Broker) -> None:
         assert (await worker.receive_assignment())["data"]["trace"] == TRACES[0]
 
 
-async def test_a_second_copy_has_it_too(shared_broker: Broker) -> None:
+async def test_a_hedge_has_it_too(shared_broker: Broker) -> None:
     command = unique("traced")
     url = shared_broker.worker_url
     async with connected(url) as second, connected(shared_broker.requester_url) as requester:
@@ -111,8 +111,8 @@ async def test_a_second_copy_has_it_too(shared_broker: Broker) -> None:
             await second.join(unique("w"), command)
             copy = await second.receive_assignment()
             assert copy["data"]["trace"] == TRACES[2]
-        await second.respond(copy, "from the copy")
-        assert (await requester.receive())["data"] == "from the copy"
+        await second.respond(copy, "from the hedge")
+        assert (await requester.receive())["data"] == "from the hedge"
 
 
 async def test_a_retry_has_it_too(programs: Programs) -> None:

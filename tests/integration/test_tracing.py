@@ -1,5 +1,5 @@
-"""The spans of requesters, broker and workers: their names, kinds, parents and attributes, and how each way for a
-request to end looks in them."""
+"""The spans of requesters, broker and workers: their names, kinds, parents and attributes, for each outcome of a
+request."""
 
 import asyncio
 import os
@@ -66,7 +66,7 @@ async def broker_here() -> AsyncIterator[Broker]:
 
 @asynccontextmanager
 async def worker_here(broker: Broker, worker: Worker) -> AsyncIterator[None]:
-    """`worker` serves `broker` in this event loop, from now on until it is stopped at once."""
+    """`worker` serves `broker` in this event loop within the block, then is stopped at once."""
     count = len(broker.core.roster.workers)
     serving = asyncio.ensure_future(worker.serve(f"ws://127.0.0.1:{broker.worker_port}"))
     try:
@@ -86,7 +86,7 @@ def worker_url_of(broker: Broker) -> str:
 
 
 def a_worker(traces: Traces, **settings: object) -> Worker:
-    """`work`, whose data says what it does, and three that tell of the span in which they run."""
+    """`work`, which does what its data says, and three commands that return the span in which they run."""
     worker = Worker(**{"name": "w", **settings})  # type: ignore[arg-type]  # what each test needs
 
     @worker.command("work")
@@ -98,7 +98,7 @@ def a_worker(traces: Traces, **settings: object) -> Worker:
             raise LookupError(f"{error} {SECRET}")
         return SECRET
 
-    def tell(context: Context) -> tuple[str | None, str]:
+    def spans_of(context: Context) -> tuple[str | None, str]:
         with get_tracer("test", tracer_provider=traces.provider).start_as_current_span("inside"):
             pass
         return context.trace, format_span_id(get_current_span().get_span_context().span_id)
@@ -106,9 +106,9 @@ def a_worker(traces: Traces, **settings: object) -> Worker:
     @worker.command("tell_in_loop")
     async def tell_in_loop(context: Context) -> tuple[str | None, str]:
         await asyncio.sleep(0)
-        return tell(context)
+        return spans_of(context)
 
-    worker.command("tell_in_thread")(tell)
+    worker.command("tell_in_thread")(spans_of)
     worker.command("tell_in_process", executor="process")(current_span)
     return worker
 
@@ -119,14 +119,14 @@ def outcome_of(span: ReadableSpan) -> tuple[object, object, StatusCode]:
 
 
 def assert_keeps_secrets(traces: Traces) -> None:
-    """Neither data, nor results, nor texts of errors."""
+    """Spans have neither data, nor results, nor texts of errors."""
     for span in traces.spans:
         assert SECRET not in span.to_json()
         assert span.status.description is None
         assert not span.events
 
 
-async def test_a_call_that_goes_well(traces: Traces, broker: Broker, requester: Requester) -> None:
+async def test_a_successful_call(traces: Traces, broker: Broker, requester: Requester) -> None:
     async with worker_here(broker, a_worker(traces)):
         assert await requester.call("work", {"password": SECRET}, request_id="r1") == SECRET
         await traces.having(4)
@@ -204,7 +204,7 @@ async def test_the_span_is_current_in_a_handlers_process(
     assert (trace_id, span_id) == (format_trace_id(trace_id_of(served)), format_span_id(id_of(served)))
 
 
-async def test_a_trace_that_was_given_is_the_parent_of_all_and_goes_on_as_it_is(
+async def test_a_trace_passed_by_the_caller_is_the_parent_of_all_and_is_sent_unchanged(
     traces: Traces, broker: Broker, requester: Requester
 ) -> None:
     async with worker_here(broker, a_worker(traces)):
@@ -230,7 +230,7 @@ async def test_a_trace_that_is_not_sampled_has_no_spans(
         await traces.having(4)
 
 
-async def test_whatever_its_sampler_says_the_broker_keeps_to_the_sampled_flag(traces: Traces) -> None:
+async def test_the_broker_follows_the_sampled_flag_whatever_its_sampler_decides(traces: Traces) -> None:
     TaskferryInstrumentor().instrument(tracer_provider=traces.recording_all())
     async with (
         broker_here() as broker,
@@ -256,11 +256,11 @@ async def test_a_sampler_that_records_nothing(traces: Traces) -> None:
         first = asyncio.ensure_future(requester.call("work", {"seconds": 0.05}))
         trace, _ = await requester.call("tell_in_loop")
         await first
-        assert trace[-2:] in ("00", "02"), "who comes next is told not to record it either"
+        assert trace[-2:] in ("00", "02"), "the next program must not record it either"
     assert traces.spans == []
 
 
-async def test_without_an_sdk_nothing_is_made_up(traces: Traces) -> None:
+async def test_without_an_sdk_no_trace_is_invented(traces: Traces) -> None:
     TaskferryInstrumentor().instrument(tracer_provider=NoOpTracerProvider())
     async with (
         broker_here() as broker,
@@ -271,7 +271,7 @@ async def test_without_an_sdk_nothing_is_made_up(traces: Traces) -> None:
         assert (await requester.call("tell_in_loop", trace=SAMPLED))[0] == SAMPLED
 
 
-async def test_a_plain_request_and_one_with_a_trace_that_is_none_are_roots(
+async def test_a_plain_request_and_one_with_an_invalid_trace_are_roots(
     traces: Traces, broker: Broker
 ) -> None:
     async with worker_here(broker, a_worker(traces)), connected(url_of(broker)) as plain:
@@ -287,7 +287,7 @@ async def test_a_plain_request_and_one_with_a_trace_that_is_none_are_roots(
             )
 
 
-async def test_what_handlers_raise(traces: Traces, broker: Broker, requester: Requester) -> None:
+async def test_exceptions_of_handlers(traces: Traces, broker: Broker, requester: Requester) -> None:
     async with worker_here(broker, a_worker(traces)):
         with pytest.raises(HandlerError):
             await requester.call("work", {"error": "no"})
@@ -306,7 +306,7 @@ async def test_what_handlers_raise(traces: Traces, broker: Broker, requester: Re
         assert_keeps_secrets(traces)
 
 
-async def test_what_a_blocking_call_raises(traces: Traces, broker: Broker) -> None:
+async def test_an_exception_of_a_blocking_call(traces: Traces, broker: Broker) -> None:
     def block() -> None:
         with BlockingRequester(url_of(broker)) as requester, pytest.raises(HandlerError):
             requester.call("work", {"error": "no"})
@@ -317,7 +317,7 @@ async def test_what_a_blocking_call_raises(traces: Traces, broker: Broker) -> No
     assert outcome_of(traces.one_of("requester")) == ("handler_error", "handler_error", StatusCode.ERROR)
 
 
-async def test_what_the_requester_did_wrong_is_no_error_of_the_others(
+async def test_an_error_of_the_requester_is_no_error_of_the_other_programs(
     traces: Traces, broker: Broker, requester: Requester
 ) -> None:
     async with worker_here(broker, a_worker(traces)):
@@ -341,7 +341,7 @@ async def test_a_timeout(traces: Traces, broker: Broker, requester: Requester) -
 
 
 @pytest.mark.parametrize("is_blocking", [False, True])
-async def test_a_call_that_is_given_up(
+async def test_a_cancelled_call(
     traces: Traces, broker: Broker, requester: Requester, is_blocking: bool
 ) -> None:
     async with worker_here(broker, a_worker(traces)):
@@ -413,7 +413,7 @@ async def test_a_lost_worker_and_no_retry(traces: Traces, broker: Broker, reques
         assert outcome_of(traces.one_of(part)) == ("worker_lost", "worker_lost", StatusCode.ERROR)
 
 
-async def test_a_second_copy(traces: Traces, broker: Broker, requester: Requester) -> None:
+async def test_a_hedge(traces: Traces, broker: Broker, requester: Requester) -> None:
     async with connected(worker_url_of(broker)) as slow:
         await slow.join("slow", "work")
         call = asyncio.ensure_future(requester.call("work", idempotent=True, hedge=0.02))
@@ -431,7 +431,7 @@ async def test_a_second_copy(traces: Traces, broker: Broker, requester: Requeste
     assert attributes_of(second)["taskferry.attempt"] == 2
 
 
-async def test_a_command_that_nobody_serves_makes_no_name(
+async def test_a_command_without_a_worker_is_in_no_span_name(
     traces: Traces, broker: Broker, requester: Requester
 ) -> None:
     with pytest.raises(NoAvailableWorkers):

@@ -1,4 +1,4 @@
-"""Tracing as operators switch it on, by `opentelemetry-instrument` and the environment, in programs of their own."""
+"""Tracing as operators switch it on, by `opentelemetry-instrument` and the environment, in separate programs."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def instrumented(programs: Programs, service: str, *arguments: str) -> Program:
 
 
 def spans_of(program: Program) -> list[Mapping[str, Any]]:
-    """What the console exporter has printed so far: JSON objects, among other lines."""
+    """The spans that the console exporter has printed so far: JSON objects, among other lines."""
     decoder = json.JSONDecoder()
     text = program.stdout
     starts = (found.start() for found in re.finditer(r"^\{$", text, re.MULTILINE))
@@ -54,7 +54,7 @@ def spans_of(program: Program) -> list[Mapping[str, Any]]:
         try:
             spans.append(decoder.raw_decode(text, start)[0])
         except json.JSONDecodeError:
-            continue  # half of it is there
+            continue  # only half of it has been printed
     return spans
 
 
@@ -62,7 +62,7 @@ def spans_named(program: Program, name: str) -> list[Mapping[str, Any]]:
     return [span for span in spans_of(program) if span["name"] == name]
 
 
-def test_all_three_programs_and_processes_of_theirs(programs: Programs) -> None:
+def test_all_three_programs_and_their_processes(programs: Programs) -> None:
     (programs.folder / "traced_tasks.py").write_text(WORKER)
     broker = instrumented(
         programs, "the-broker",
@@ -103,7 +103,7 @@ def test_all_three_programs_and_processes_of_theirs(programs: Programs) -> None:
 
 
 def test_without_it_no_program_loads_opentelemetry(programs: Programs) -> None:
-    """Installed is not switched on: the hot paths must not pay for what nobody asked for."""
+    """Installed is not switched on: the hot paths must not pay for it."""
     code = (
         "import sys, taskferry.broker.broker, taskferry.requester.client, taskferry.requester.blocking,"
         " taskferry.worker.session, taskferry.tracing;"

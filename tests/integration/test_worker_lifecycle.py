@@ -1,4 +1,4 @@
-"""A worker's life with a real broker: it comes back, leaves in order, is lost, is replaced, is refused."""
+"""A worker's life with a real broker: it reconnects, leaves gracefully, is lost, is replaced, is refused."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ def start_worker(programs: Programs, folder: Path, broker: Broker, *options: str
 
 
 def lasting_port() -> str:
-    """A free port that no other test is given while the broker is down: not one of those that systems hand out."""
+    """A free port that no other test gets while the broker is down: not one of the ephemeral ports."""
     while True:
         port = random.randrange(20_000, 30_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -96,14 +96,14 @@ def test_after_a_restart_of_the_broker_it_serves_again_within_5_s(programs: Prog
     assert worker.stderr.count("connected to") == 2
 
 
-def test_sigterm_finishes_what_runs_and_takes_nothing_new(
+def test_sigterm_finishes_running_assignments_and_accepts_no_new_ones(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     worker = start_worker(programs, tasks, broker, "--name", "w")
     wait_for_workers(broker, "w")
     with connect(broker.requester_url) as link:
         send(link, "running", "nap", {"seconds": 0.5})
-        wait_until(lambda: broker.workers()["w"]["in_flight"] == 1, "the nap has begun")
+        wait_until(lambda: broker.workers()["w"]["in_flight"] == 1, "the nap has started")
         worker.terminate()
         worker.wait_for_stderr("SIGTERM: finishing what runs")
         response = receive(link)
@@ -113,14 +113,14 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(
     assert "Traceback" not in worker.stderr
 
 
-def test_a_killed_workers_request_is_lost_and_another_worker_goes_on(
+def test_a_killed_workers_request_is_lost_and_another_worker_continues(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     first = start_worker(programs, tasks, broker, "--name", "first")
     wait_for_workers(broker, "first")
     with connect(broker.requester_url) as link:
         send(link, "lost", "nap", {"seconds": 30})
-        wait_until(lambda: broker.workers()["first"]["in_flight"] == 1, "the nap has begun")
+        wait_until(lambda: broker.workers()["first"]["in_flight"] == 1, "the nap has started")
         start_worker(programs, tasks, broker, "--name", "second")
         wait_for_workers(broker, "first", "second")
         first.kill()
@@ -130,7 +130,7 @@ def test_a_killed_workers_request_is_lost_and_another_worker_goes_on(
         assert receive(link)["processed_by"] == "second"
 
 
-def test_past_the_deadline_a_thread_learns_it_and_its_slot_is_free_again(
+def test_past_the_deadline_a_thread_is_cancelled_and_its_slot_is_free_again(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     start_worker(programs, tasks, broker, "--name", "w")
@@ -146,7 +146,7 @@ def test_past_the_deadline_a_thread_learns_it_and_its_slot_is_free_again(
         assert receive(link)["success"]
 
 
-def test_a_name_that_is_taken_is_told_and_taken_over_once_it_is_free(
+def test_a_name_in_use_is_reported_and_used_once_it_is_free(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     first = start_worker(programs, tasks, broker, "--name", "same")
@@ -164,7 +164,7 @@ def test_a_name_that_is_taken_is_told_and_taken_over_once_it_is_free(
     assert second.stderr.count("another worker is connected") == 1
 
 
-def test_processes_are_workers_of_their_own(programs: Programs, tasks: Path, broker: Broker) -> None:
+def test_processes_are_separate_workers(programs: Programs, tasks: Path, broker: Broker) -> None:
     supervisor = start_worker(programs, tasks, broker, "--name", "ferry", "--processes", "2")
     wait_for_workers(broker, "ferry-1", "ferry-2")
     with connect(broker.requester_url) as link:
@@ -189,7 +189,7 @@ def test_the_requester_port_is_recognised(programs: Programs, broker: Broker) ->
     assert "Traceback" not in worker.stderr
 
 
-async def test_serve_in_somebodys_own_loop(broker: Broker) -> None:
+async def test_serve_in_the_callers_own_loop(broker: Broker) -> None:
     worker = Worker(name="embedded")
     contexts: list[Context] = []
 

@@ -1,4 +1,4 @@
-"""Handlers that run in processes: they must be importable there."""
+"""Handlers that run in processes, and so must be importable there."""
 
 import os
 
@@ -6,6 +6,6 @@ from opentelemetry.trace import format_span_id, format_trace_id, get_current_spa
 
 
 def current_span() -> list[str]:
-    """Where it ran, and in which trace and under which span."""
+    """The process in which it ran, the trace and the current span."""
     context = get_current_span().get_span_context()
     return [str(os.getpid()), format_trace_id(context.trace_id), format_span_id(context.span_id)]
