@@ -124,15 +124,15 @@ def figures(passed: Clocks, stream: RequestStream, request_count: int, broker: B
 @asynccontextmanager
 async def opened(peers: Sequence[P], address: tuple[str, int]) -> AsyncIterator[Sequence[P]]:
     """Within it all `peers` are connected to `address`. Raises LoadFailed, OSError."""
-    begun: list[P] = []
+    opening: list[P] = []
     try:
         for start in range(0, len(peers), OPENING_COUNT_MAX):
             some = peers[start : start + OPENING_COUNT_MAX]
-            begun += some
+            opening += some
             await asyncio.gather(*(peer.open(address) for peer in some))
         yield peers
     finally:
-        for peer in begun:
+        for peer in opening:
             peer.close()
 
 

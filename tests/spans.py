@@ -24,7 +24,7 @@ class Traces:
         self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def recording_all(self) -> TracerProvider:
-        """A provider whose spans come here too, and whose sampler heeds no flag."""
+        """A provider whose spans are kept here too, and whose sampler ignores all flags."""
         provider = TracerProvider(sampler=ALWAYS_ON)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         return provider
@@ -37,7 +37,7 @@ class Traces:
         self._exporter.clear()
 
     async def having(self, count: int) -> None:
-        """Return once there are `count` spans; AssertionError where they are more, or too few after PATIENCE_S."""
+        """Return once there are `count` spans; AssertionError if there are more, or too few after PATIENCE_S."""
         give_up_at = time.monotonic() + PATIENCE_S
         while len(self.spans) < count and time.monotonic() < give_up_at:
             await asyncio.sleep(LOOK_INTERVAL_S)
@@ -57,7 +57,7 @@ class Traces:
 
 
 def part_of(span: ReadableSpan) -> str:
-    """Who has made a span, by what it says of itself."""
+    """What has made a span, by its attributes."""
     attributes = attributes_of(span)
     match span.kind:
         case SpanKind.CLIENT:

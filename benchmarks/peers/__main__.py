@@ -106,9 +106,9 @@ def _run(subjects: Sequence[Subject[Measurement] | Subject[Figures]], round_coun
     for round_index in range(round_count):
         # In reverse order every other round, so that none always runs after the same one.
         for subject in subjects if round_index % 2 == 0 else subjects[::-1]:
-            told = subject.run_round()
-            if told is not None:
-                _note(f"round {round_index + 1}/{round_count}  {subject.label}: {told}")
+            line = subject.run_round()
+            if line is not None:
+                _note(f"round {round_index + 1}/{round_count}  {subject.label}: {line}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from .servers import Missing
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "peers"
 INSTALL_TIMEOUT_S = 900.0
-_TELL_VERSIONS = """
+_PRINT_VERSIONS = """
 import importlib.metadata, json, platform, sys
 versions = {"python": platform.python_version()}
 for name in sys.argv[1:]:
@@ -56,10 +56,10 @@ class Environment:
     def versions(self) -> dict[str, str]:
         """The version of each package of `requirements`, and of Python. Raises Missing, CalledProcessError."""
         names = [requirement.partition("[")[0] for requirement in self.requirements]
-        told = subprocess.run(
-            [self.python(), "-c", _TELL_VERSIONS, *names], capture_output=True, text=True, check=True
+        printed = subprocess.run(
+            [self.python(), "-c", _PRINT_VERSIONS, *names], capture_output=True, text=True, check=True
         )
-        versions: dict[str, str] = json.loads(told.stdout)
+        versions: dict[str, str] = json.loads(printed.stdout)
         return versions
 
     def install(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Results keep every round, targets are held against medians, and the page tells what was missed."""
+"""Results keep every round, targets are compared with medians, and the page shows what was missed."""
 
 import re
 
@@ -66,7 +66,7 @@ def test_of_a_figure_six_digits_are_kept() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"form": "another", "sections": {}}', b'{"sections": {}}'])
-def test_another_file_is_told_from_results(text: bytes) -> None:
+def test_any_other_file_is_distinguished_from_results(text: bytes) -> None:
     with pytest.raises(ResultsUnreadable):
         from_text(text)
 
@@ -114,7 +114,7 @@ def test_the_page_shows_targets_first_and_sections_in_their_order() -> None:
     assert re.search(r"\| arq +\| redis task queue \| +1,234 \| +1\.00\.\.1,234 \| +2\.00 \|", text)
     assert re.search(r"\| arq +\| server 7\.0 \|", text)
     assert "beads 1.0" in text
-    # A table of its own says it; what figures depend on does not say it again.
+    # It has a table of its own; what figures depend on does not repeat it.
     assert text.count("it is not installed") == 1
 
 

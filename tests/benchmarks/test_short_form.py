@@ -1,4 +1,4 @@
-"""Every section of `make bench` runs, very short: what it says about time is not looked at."""
+"""Every section of `make bench` runs, very short: its times are not checked."""
 
 import math
 import re
@@ -38,7 +38,7 @@ def readings() -> list[Reading]:
 
 
 def check(section: str, results: Results, folder: Path) -> None:
-    """The figures are numbers, what targets are held against is among them, and all can be shown and drawn."""
+    """The figures are numbers, those of the targets are among them, and all can be shown and drawn."""
     rows = results[section].rows
     values = [value for row in rows for rounds in row.figures.values() for value in rounds]
     assert values
@@ -112,7 +112,7 @@ def test_options_out_of_bounds_are_refused(arguments: tuple[str, ...]) -> None:
     assert "usage:" in done.stderr
 
 
-def test_a_broker_that_does_not_run_is_told_and_others_figures_are_kept(tmp_path: Path) -> None:
+def test_a_broker_that_does_not_run_is_reported_and_others_figures_are_kept(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(
         f'#!/bin/sh\n[ "$1" = -m ] && echo out of order && exit 3\nexec {sys.executable} "$@"\n'

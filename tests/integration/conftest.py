@@ -1,5 +1,5 @@
-"""Real processes for integration tests: `programs` starts any, `broker` is one of the test's own, and `shared_broker`
-is one for all tests that only speak to it."""
+"""Real processes for integration tests: `programs` starts any, `broker` is one for each test, and `shared_broker` is
+one for all tests that only talk to it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,14 +18,14 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
 
 @pytest.fixture
 def broker(programs: Programs) -> Broker:
-    """A broker of the test's own, with all defaults."""
+    """A broker for this test, with all defaults."""
     return programs.start_broker()
 
 
 @pytest.fixture(scope="session")
 def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests of this process that do not stop or overload it: whatever they send it, it must live on,
-    and leave no trace of an error. Tests keep apart by names of their own for workers and commands."""
+    """One broker for all tests of this process that do not stop or overload it: whatever they send to it, it must stay
+    alive and log no error. Tests keep apart by their own names for workers and commands."""
     with programs_in(tmp_path_factory.mktemp("shared_broker")) as programs:
         broker = programs.start_broker("--grace", "0")
         yield broker

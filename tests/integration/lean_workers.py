@@ -1,4 +1,4 @@
-"""Many workers in one test process, as little of each as there can be: a link that answers."""
+"""Many workers in one test process, each as small as possible: a link that answers."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]  # a module or nothing
 
 OPENING_COUNT: Final = 50
-"""Connections that are opened at a time."""
+"""Connections that are opened concurrently."""
 
 
 class LeanWorker:
@@ -54,7 +54,7 @@ class LeanWorker:
 
 @asynccontextmanager
 async def lean_workers(url: str, count: int, commands: list[str]) -> AsyncIterator[None]:
-    """`count` workers of the broker at `url`, which all serve `commands`, connected and taken in."""
+    """`count` workers of the broker at `url`, which all serve `commands`, connected and registered."""
     if resource is not None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""Peers of a broker with nothing but `websockets`, `json` and `msgpack`: what anybody could write from PROTOCOL.md."""
+"""Peers of a broker with only `websockets`, `json` and `msgpack`: what anyone could write from PROTOCOL.md."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from tests.processes import PATIENCE_S, Hangs
 
 Handler = Callable[[Any], Any]
-"""Takes a command's params, gives its result; may be a coroutine function. What it raises is the error's text."""
+"""Takes a command's params, returns its result; may be a coroutine function. What it raises is the error's text."""
 
 _numbers: Final = itertools.count(1)
 
@@ -29,7 +29,7 @@ def unique(name: str) -> str:
 
 
 async def eventually(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Return once `condition` is true; Hangs, naming `what`, where that takes too long. The loop goes on meanwhile."""
+    """Return once `condition` is true; Hangs, naming `what`, if that takes too long. The loop runs meanwhile."""
     give_up_at = asyncio.get_running_loop().time() + timeout_s
     while not condition():
         if asyncio.get_running_loop().time() > give_up_at:
@@ -61,7 +61,7 @@ class Peer:
         return msgpack.unpackb(payload)
 
     async def receive_or_close(self) -> Any:
-        """The next message, however long it takes; None where the connection ends instead."""
+        """The next message, however long it takes; None if the connection ends instead."""
         try:
             payload = await self.connection.recv()
         except ConnectionClosed:
@@ -82,7 +82,7 @@ class Peer:
         return response
 
     async def join(self, name: str, *commands: str, **hello: Any) -> Any:
-        """Introduce itself as a worker; the broker's answer."""
+        """Connect as a worker; returns the broker's answer."""
         await self.send(
             {
                 "type": "connect",
@@ -103,11 +103,11 @@ class Peer:
         await self.respond_with(assignment, {"success": True, "result": result})
 
     async def respond_with(self, assignment: Any, data: Any) -> None:
-        """Answer an assignment with whatever `data` says."""
+        """Answer an assignment with `data`, whatever that is."""
         await self.send({"type": "response", "msg_id": assignment["msg_id"], "data": data})
 
     async def wait_closed(self) -> tuple[int | None, str]:
-        """Code and reason with which the broker closes; what still comes before that is dropped."""
+        """Code and reason with which the broker closes; messages that still arrive before that are dropped."""
         async with asyncio.timeout(PATIENCE_S):
             try:
                 while True:
@@ -118,7 +118,7 @@ class Peer:
 
 @asynccontextmanager
 async def connected(url: str, encoding: str | None = None, **options: Any) -> AsyncIterator[Peer]:
-    """A peer at `url`; without an encoding it names no sub-protocol, which means JSON."""
+    """A peer at `url`; without an encoding it offers no sub-protocol, which means JSON."""
     subprotocols = [Subprotocol(f"taskferry.v1.{encoding}")] if encoding else None
     async with websockets.connect(
         url, subprotocols=subprotocols, open_timeout=PATIENCE_S, close_timeout=1, max_size=None, **options

@@ -1,7 +1,7 @@
-"""A worker in a process of its own, with `websockets` and `json` alone: `plain_worker.py URL NAME CONCURRENCY`.
+"""A worker as a separate process, with only `websockets` and `json`: `plain_worker.py URL NAME CONCURRENCY`.
 
-Serves `get_time`, `echo`, `sleep` (`{"seconds"}`) and `hang`, which never answers. Prints `joined` once it is taken in
-and `ran REQUEST_ID` for each assignment that it is given, so that a test can count what really ran.
+Serves `get_time`, `echo`, `sleep` (`{"seconds"}`) and `hang`, which never answers. Prints `joined` once it is
+registered and `ran REQUEST_ID` for each assignment that it gets, so that a test can count what really ran.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The benchmarks beside the peers: those that are installed are measured at a tiny size, and the results add up."""
+"""The benchmarks of the peers: those that are installed are measured at a tiny size, and the results are consistent."""
 
 from dataclasses import fields, replace
 from importlib.metadata import version
@@ -24,7 +24,7 @@ from benchmarks.shown import as_text
 from benchmarks.targets import TARGETS
 from tests.processes import Program
 
-# They take five seconds and more to boot. Whether they work `make bench-peers` tells: it fails where one does.
+# They take five seconds and more to boot. `make bench-peers` shows whether they work: it fails if one does not.
 SLOW_TO_BOOT = ("crossbar", "rabbitmq-server")
 QUICK_LEAN_PEERS = [peer for peer in LEAN_PEERS if peer.name not in SLOW_TO_BOOT]
 QUICK_END_TO_END = [peer for peer in END_TO_END if peer.name not in SLOW_TO_BOOT]
@@ -197,7 +197,7 @@ def test_each_section_shows_ratios_then_figures_then_who_took_part() -> None:
         assert places == sorted(places)
 
 
-def test_whoever_is_missing_is_left_out_and_named() -> None:
+def test_a_missing_peer_is_left_out_and_named() -> None:
     def missing() -> Figures:
         raise Missing("arq is not installed")
 

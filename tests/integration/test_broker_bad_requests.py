@@ -1,5 +1,5 @@
-"""Whatever a requester sends: it is told the field and the bound, its connection lives on unless WebSocket itself was
-broken, and nobody else notices."""
+"""Whatever a requester sends: it gets the field and the bound, its connection stays open unless WebSocket itself was
+violated, and no other peer is affected."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ def refusal(request_id: str | None, code: str, text: str) -> dict[str, Any]:
 
 
 def assert_refused(response: Any, request_id: str | None, text: str) -> None:
-    """`text` is the whole text, or where it ends in a colon and a space, its beginning: a parser's own words follow."""
+    """`text` is the whole text, or its beginning if it ends in a colon and a space: a parser's own words follow."""
     if text.endswith(": "):
         assert response["error"].startswith(text)
         text = response["error"]
@@ -103,7 +103,7 @@ async def assert_lives(peer: Peer) -> None:
     assert await peer.receive() == {"type": "pong", "request_id": "still-there"}
 
 
-async def test_a_bad_json_message_is_told_its_field_and_bound(shared_broker: Broker) -> None:
+async def test_a_bad_json_message_gets_its_field_and_bound(shared_broker: Broker) -> None:
     async with connected(shared_broker.requester_url) as requester:
         for payload, request_id, text in BAD_JSON:
             await requester.send_raw(payload)
@@ -111,7 +111,7 @@ async def test_a_bad_json_message_is_told_its_field_and_bound(shared_broker: Bro
         await assert_lives(requester)
 
 
-async def test_a_bad_msgpack_message_is_told_its_field_and_bound(shared_broker: Broker) -> None:
+async def test_a_bad_msgpack_message_gets_its_field_and_bound(shared_broker: Broker) -> None:
     async with connected(shared_broker.requester_url, "msgpack") as requester:
         for payload, request_id, text in BAD_MSGPACK:
             await requester.send_raw(payload)
@@ -238,7 +238,9 @@ async def test_text_that_is_not_utf8_closes_the_connection_with_1007(shared_brok
         assert code == 1007
 
 
-async def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on(shared_broker: Broker) -> None:
+async def test_a_request_id_in_flight_is_refused_and_the_first_request_continues(
+    shared_broker: Broker,
+) -> None:
     command = unique("slow")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -284,7 +286,7 @@ async def test_requests_in_flight_are_bounded_by_a_setting(programs: Programs) -
 
 
 async def test_what_is_sent_beside_data_does_not_stay_in_memory_with_it(programs: Programs) -> None:
-    # Else the bound on waiting bytes could be passed by at will: unknown fields are ignored, and count for nothing.
+    # Otherwise the bound on waiting bytes could be bypassed: unknown fields are ignored, and count for nothing.
     broker = programs.start_broker("--grace", "0")
     async with connected(broker.worker_url) as worker, connected(broker.requester_url) as requester:
         await worker.join("w", "c")
@@ -308,7 +310,7 @@ async def test_a_smaller_bound_on_messages_is_a_setting(programs: Programs) -> N
         assert (await requester.wait_closed())[0] == 1009
 
 
-async def test_nobody_else_notices(shared_broker: Broker) -> None:
+async def test_no_other_peer_notices(shared_broker: Broker) -> None:
     command = unique("echo")
 
     async def call_until(bad: asyncio.Task[None]) -> int:

@@ -1,4 +1,4 @@
-"""Whatever a worker sends: it is told what was wrong, it cannot answer for others, and requests end all the same."""
+"""Whatever a worker sends: it gets an error, it cannot answer for others, and requests end all the same."""
 
 import asyncio
 import json
@@ -122,7 +122,7 @@ async def test_a_bad_message_in_msgpack_is_answered_too(shared_broker: Broker) -
         await assert_serves(shared_broker, worker, command)
 
 
-async def test_a_bad_connect_is_told_its_field_and_bound_and_may_be_mended(shared_broker: Broker) -> None:
+async def test_a_bad_connect_gets_its_field_and_bound_and_may_be_corrected(shared_broker: Broker) -> None:
     command = unique("c")
     async with connected(shared_broker.worker_url) as worker:
         for hello, text in BAD_HELLOS:
@@ -163,10 +163,10 @@ async def test_the_first_message_of_a_worker_must_be_connect(shared_broker: Brok
         assert await worker.wait_closed() == (1008, text)
 
 
-async def test_a_rejected_worker_is_not_taken_in_while_its_connection_closes(shared_broker: Broker) -> None:
+async def test_a_rejected_worker_is_not_registered_while_its_connection_closes(shared_broker: Broker) -> None:
     name = unique("worker")
     async with connected(shared_broker.worker_url) as worker:
-        # In one go, so that the second message is there before the first one's close has gone round.
+        # In one write, so that the second message is there before the first one's close has made its round trip.
         hello = json.dumps({"type": "connect", "data": {"name": name, "commands": ["c"]}})
         await asyncio.gather(worker.send_raw('{"type":"heartbeat"}'), worker.send_raw(hello))
         answers = []
@@ -248,7 +248,7 @@ async def test_an_assignment_can_be_answered_once(shared_broker: Broker) -> None
         await assert_serves(shared_broker, worker, command)
 
 
-async def test_a_worker_cannot_claim_what_only_the_broker_knows(shared_broker: Broker) -> None:
+async def test_a_worker_cannot_claim_what_only_the_broker_can_know(shared_broker: Broker) -> None:
     command = unique("c")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -307,7 +307,7 @@ async def test_heartbeats_are_answered_and_other_messages_taken(shared_broker: B
         await assert_serves(shared_broker, worker, command)
 
 
-async def test_a_message_over_the_bound_costs_the_worker_its_connection_and_nobody_else(
+async def test_a_message_over_the_bound_costs_the_worker_its_connection_and_no_other_peer(
     shared_broker: Broker,
 ) -> None:
     command, name = unique("c"), unique("worker")

@@ -1,5 +1,5 @@
-"""Connections that are no WebSocket, that never finish their handshake, that are too many: each ends in its own time,
-and nothing of them stays."""
+"""Connections that are not WebSocket, never finish their handshake, or are too many: each ends in its own time, and
+nothing of them is left."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ async def test_a_handshake_that_is_never_finished_is_given_up(programs: Programs
 
 
 @pytest.mark.parametrize("port", ["worker_url", "requester_url"])
-def test_plain_http_on_a_websocket_port_is_told_so(shared_broker: Broker, port: str) -> None:
+def test_plain_http_on_a_websocket_port_gets_an_explanation(shared_broker: Broker, port: str) -> None:
     address = urllib.parse.urlsplit(getattr(shared_broker, port))
     client = http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE_S)
     try:

@@ -1,5 +1,5 @@
-"""How a broker ends: it drains on SIGTERM and Ctrl-C, gives up after its grace, hurries on a second signal, and tells
-every peer why."""
+"""How a broker stops: it drains on SIGTERM and Ctrl-C, stops after its grace, hurries on a second signal, and gives
+every peer the reason."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Workers that are ill, drained or only half alive: what operators and requesters see of it, over real sockets."""
+"""Workers that are sick, drained or half dead: what operators and requesters see of it, over real sockets."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def drain(broker: Broker, worker_id: str, body: str = "{}", **options: str) -> t
     return post(f"{broker.http_url}/api/workers/{worker_id}/drain", body, **options)
 
 
-async def test_a_black_hole_is_ejected_and_told_of(programs: Programs) -> None:
+async def test_a_black_hole_is_ejected_and_logged(programs: Programs) -> None:
     broker = programs.start_broker()
 
     def fail(_: Any) -> None:
@@ -150,7 +150,7 @@ async def test_a_worker_whose_canary_does_not_come_back_is_given_nothing(broker:
         serving(broker.worker_url, {"c": lambda _: None, "sing": lambda _: None}, name="good", canary="sing"),
         connected(broker.requester_url) as requester,
     ):
-        # It answers pings, as its library does that for it, and reads what comes; it does not work.
+        # It answers pings, as its library does that for it, and reads messages; it does no work.
         await deaf.join("deaf", "c", "sing", canary="sing")
         canary = await deaf.receive_assignment()
         assert (canary["data"]["action"], canary["data"]["params"]) == ("sing", {})

@@ -1,4 +1,4 @@
-"""The log of a real broker: events as JSON with keys that stay, repetitions folded, never a payload or a token."""
+"""The log of a real broker: events as JSON with stable keys, repetitions folded, never a payload or a token."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ LOUD = ("--log-level", "debug", "--log-level", "taskferry.websocket=info")
 
 
 def lines_of(broker: Broker, *names: str) -> list[dict[str, Any]]:
-    """All that it logged; with `names`, of these events."""
+    """Everything that it logged; with `names`, of these events."""
     lines = [json.loads(line) for line in broker.stderr.splitlines()]
     return [line for line in lines if not names or line["event"] in names]
 
@@ -70,7 +70,7 @@ async def test_a_worker_that_flaps_is_one_line_and_a_number(programs: Programs) 
         assert joined[1]["window_s"] == 10
 
 
-async def test_an_operators_wishes_are_told(programs: Programs) -> None:
+async def test_an_operators_requests_are_logged(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     async with serving(broker.worker_url, {"c": lambda _: None}, name="w"):
         for arguments in (("w",), ("w", "--undo")):
@@ -98,7 +98,9 @@ async def test_an_operators_wishes_are_told(programs: Programs) -> None:
         ),
     ],
 )
-def test_a_refused_handshake_is_told_without_what_it_held(programs: Programs, sent: str, reason: str) -> None:
+def test_a_refused_handshake_is_logged_without_its_contents(
+    programs: Programs, sent: str, reason: str
+) -> None:
     broker = programs.start_broker("--log-format", "json", *LOUD)
     port = int(broker.requester_url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -113,7 +115,7 @@ def test_a_refused_handshake_is_told_without_what_it_held(programs: Programs, se
     assert SECRET not in broker.stderr
 
 
-def test_whoever_only_looks_whether_somebody_listens_is_not_told_of(programs: Programs) -> None:
+def test_a_client_that_connects_and_leaves_is_not_logged(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     for url in (broker.worker_url, broker.requester_url):
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
@@ -160,7 +162,7 @@ async def test_nothing_of_a_request_or_of_a_way_in_is_ever_logged(programs: Prog
             async with connect(
                 broker.worker_url + query,
                 additional_headers=headers,
-                subprotocols=[f"{SECRET}.v9"],  # type: ignore[list-item]  # a str will do for the wire
+                subprotocols=[f"{SECRET}.v9"],  # type: ignore[list-item]  # a str is fine for the wire
             ):
                 pass
     broker.terminate()
@@ -199,7 +201,7 @@ def test_levels_by_logger_and_by_variable(programs: Programs) -> None:
     ]
 
 
-async def test_a_worker_that_reads_nothing_is_cut_off_and_told_of(programs: Programs) -> None:
+async def test_a_worker_that_reads_nothing_is_cut_off_and_logged(programs: Programs) -> None:
     broker = programs.start_broker("--log-format", "json")
     worker = programs.start(
         "-m", "taskferry.worker", "--broker", broker.worker_url, "--name", "deaf", "--concurrency", "200"

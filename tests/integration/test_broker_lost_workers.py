@@ -1,4 +1,4 @@
-"""Workers that die, hang or fall silent: found in time, and every request of theirs settled by the rule."""
+"""Workers that die, hang or fall silent: found in time, and all of their requests settled by the rule."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ async def test_a_frozen_worker_is_found_in_time_and_its_requests_are_settled(
         assert other.stdout.count("ran ") == 3
         assert list(broker.workers()) == ["other"]
         assert "worker frozen left: silent for 8 s" in broker.stderr
-        # It wakes up and finds its link gone; what it says now is of no interest.
+        # It wakes up and finds its link gone; what it sends now is ignored.
         frozen.thaw()
         assert (await idempotent.call("echo", {"message": "still here"}))["data"] == "Echo: still here"
         assert broker.status()["in_flight_count"] == 0
@@ -76,7 +76,7 @@ async def test_a_killed_worker_costs_its_requests_at_once_and_idempotent_ones_ru
         assert broker.status()["outcomes"] == {"success": 9, "worker_lost": 3}
 
 
-async def test_what_waits_for_a_worker_that_dies_alone_is_told_at_once(
+async def test_what_waits_for_the_only_worker_fails_at_once_if_that_dies(
     programs: Programs, broker: Broker
 ) -> None:
     worker = start_worker(programs, broker, "only", concurrency=1)
@@ -98,7 +98,7 @@ async def test_a_worker_that_reads_nothing_keeps_its_requests_unwritten_and_they
     stuck.freeze()
     big = "x" * 1_000_000
     async with connected(broker.requester_url) as requester:
-        # More than socket buffers take: the last ones certainly never leave the broker.
+        # More than socket buffers hold: the last ones certainly never leave the broker.
         await send_numbered(requester, 20, "echo", {"message": big}, timeout=30)
         await eventually(lambda: broker.workers()["stuck"]["in_flight"] == 20, "all are assigned")
         other = await asyncio.to_thread(start_worker, programs, broker, "other", 100)

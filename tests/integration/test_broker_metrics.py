@@ -1,4 +1,4 @@
-"""What a real broker tells Prometheus: that it happened, in both formats, soon, and without keeping anybody waiting."""
+"""What a real broker exports to Prometheus: correct, in both formats, soon, and without delaying any peer."""
 
 import asyncio
 import gzip
@@ -223,12 +223,12 @@ async def test_promtool_has_nothing_to_say(broker: Broker) -> None:
 
 SCRAPE_S_MAX: Final = 0.1
 BLOCKED_S_MAX: Final = 0.02
-"""What is promised of a machine that has nothing else to do."""
+"""What is promised on an idle machine."""
 NOISE: Final = 5
-"""How much longer it may take where it has."""
+"""How much longer it may take on a busy one."""
 
 
-async def test_a_scrape_of_many_workers_and_commands_is_quick_and_holds_nobody_up(broker: Broker) -> None:
+async def test_a_scrape_of_many_workers_and_commands_is_quick_and_delays_no_peer(broker: Broker) -> None:
     commands = [f"command-{number}" for number in range(100)]
     async with (
         lean_workers(broker.worker_url, 1000, commands),
@@ -252,8 +252,8 @@ async def test_a_scrape_of_many_workers_and_commands_is_quick_and_holds_nobody_u
 async def scrape_under_pings(
     broker: Broker, requester: Any, accept_encoding: str
 ) -> tuple[float, list[float]]:
-    """How long a scrape took, and how long each of the pings waited that a requester sent meanwhile, one after the
-    other: no shorter than the loop was held up."""
+    """How long a scrape took, and how long each of the pings waited that a requester sent meanwhile, one after
+    another: at least as long as the loop was blocked."""
     scrape = asyncio.create_task(asyncio.to_thread(timed_scrape, broker, accept_encoding))
     waits_s = []
     while not scrape.done():

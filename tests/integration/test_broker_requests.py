@@ -1,5 +1,5 @@
 """Requests through a real broker, between peers that know only the protocol: both encodings, and values that must
-arrive as they were sent."""
+arrive unchanged."""
 
 import asyncio
 import json
@@ -83,7 +83,7 @@ async def test_without_a_worker_the_answer_comes_at_once(shared_broker: Broker, 
         }
 
 
-async def test_past_its_timeout_a_request_is_answered_and_its_worker_told(shared_broker: Broker) -> None:
+async def test_past_its_timeout_a_request_ends_and_its_worker_is_notified(shared_broker: Broker) -> None:
     command, name = unique("slow"), unique("worker")
     async with (
         connected(shared_broker.worker_url) as worker,
@@ -126,7 +126,7 @@ async def test_a_requests_own_data_defaults_to_an_empty_object(shared_broker: Br
                 assert (await requester.call(command))["data"] == "{}"
 
 
-async def test_a_request_id_is_made_where_none_was_sent(shared_broker: Broker) -> None:
+async def test_a_request_id_is_made_if_none_was_sent(shared_broker: Broker) -> None:
     command = unique("echo")
     async with (
         serving(shared_broker.worker_url, {command: lambda params: params}),
@@ -271,7 +271,7 @@ EXACT = (
     '{"big": 123456789012345678901234567890, "huge":1e400,  "exact": 0.12345678901234567890, "minus": -0, '
     '"z": 1, "a": 2, "a": 3, "escaped": "\\u00e9\\/\\ud83d\\ude00", "raw": "é😀", "exponent": 1E+2, "list": [ ]}'
 )
-"""Valid JSON that any parser would change on its way: numbers that fit no type, odd spaces, doubled keys, escapes."""
+"""Valid JSON that any parser would change on its way: numbers that fit no type, odd spaces, repeated keys, escapes."""
 
 
 async def test_between_json_peers_data_and_result_pass_byte_for_byte(shared_broker: Broker) -> None:

@@ -35,7 +35,7 @@ def test_a_taken_port_is_one_clear_line(programs: Programs, taken_port: int, por
 
 
 def test_two_ports_that_are_one_are_one_clear_line(programs: Programs, taken_port: int) -> None:
-    # Free one, and ask for it twice.
+    # A free one, used twice.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
     line = last_words(programs, "--worker-port", port, "--http-port", port)

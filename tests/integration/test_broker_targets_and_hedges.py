@@ -1,4 +1,4 @@
-"""Requests that ask for a certain worker, and second copies of those that take long, over real sockets."""
+"""Requests that target a certain worker, and hedges of those that take long, over real sockets."""
 
 import asyncio
 from typing import Any
@@ -54,7 +54,7 @@ async def test_what_waits_for_one_worker_does_not_stand_in_the_way_of_others(sha
         assert (await requester.receive())["request_id"] == "2"
 
 
-async def test_a_second_copy_answers_where_the_first_worker_hangs(programs: Programs) -> None:
+async def test_a_hedge_answers_if_the_first_worker_hangs(programs: Programs) -> None:
     broker = programs.start_broker()
     async with (
         connected(broker.worker_url) as hanging,
@@ -71,7 +71,7 @@ async def test_a_second_copy_answers_where_the_first_worker_hangs(programs: Prog
             assert cancel["data"] == {"reason": "answered"}
             counts = broker.status()["counts"]
             assert (counts["hedged"], counts["hedges_won"]) == (1, 1)
-            # The loser's late answer is nobody's, and frees its slot.
+            # The loser's late answer goes to no requester, and frees its slot.
             await hanging.respond(first, "late")
             response = await requester.call("c", {}, idempotent=True)
             assert response["data"] == "quick" or (await hanging.receive_assignment())

@@ -71,7 +71,7 @@ def request(broker: Broker, *arguments: str, stdin: bytes = b"") -> tuple[int, s
 
 
 def taskferry_on_a_terminal(*arguments: str) -> tuple[int, str]:
-    """Exit code and all that a person sees, with the terminal's escape sequences left out."""
+    """Exit code and everything a person sees, without the terminal's escape sequences."""
     controller, terminal = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "taskferry.cli", *(argument.encode() for argument in arguments)],
@@ -168,7 +168,7 @@ def test_a_failed_command_is_1(served: Broker) -> None:
     assert re.fullmatch(r"error: too blue \[too_blue, \S+\]\n", stderr)
 
 
-def test_a_failed_command_with_json_is_told_on_standard_output(served: Broker) -> None:
+def test_a_failed_command_with_json_is_reported_on_standard_output(served: Broker) -> None:
     code, stdout, stderr = request(served, "cli_fail", "--json")
     response = json.loads(stdout)
     assert (code, stderr) == (1, "")

@@ -1,6 +1,6 @@
-"""`taskferry demo` as a newcomer meets it: on a terminal, in a pipe, ended early, with workers that die.
+"""`taskferry demo` as a newcomer sees it: on a terminal, in a pipe, stopped early, with workers that die.
 
-The demo runs as a real process with real workers; one test alone runs it inside, to move the time of the killing.
+The demo runs as a real process with real workers; only one test runs it inside, to move the time of the kill.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ def test_it_ends_by_itself_with_a_summary_and_a_picture(programs: Programs, tmp_
     assert "none&#160;lost." in picture.read_text(encoding="utf-8")
 
 
-def test_one_may_look_in_and_ctrl_c_ends_it(programs: Programs) -> None:
+def test_it_can_be_watched_and_ctrl_c_stops_it(programs: Programs) -> None:
     demo = programs.start(*DEMO, "--seconds", "600", "--workers", "2")
     url = demo.wait_for_stdout(STREAMING)[1]
     with urllib.request.urlopen(f"{url}/api/workers", timeout=PATIENCE_S) as response:
@@ -91,7 +91,7 @@ def test_impatience_ends_it_too(programs: Programs) -> None:
     demo = programs.start(*DEMO, "--seconds", "600", "--workers", "1")
     demo.wait_for_stdout(STREAMING)
     [worker] = workers_of(demo)
-    worker.suspend()  # it will not stop when it is asked to
+    worker.suspend()  # it will not stop when asked
     demo.interrupt()
     demo.wait_for_stdout("Stopped early")
     demo.interrupt()
@@ -218,7 +218,7 @@ class Terminal:
         assert ready, f"let wait too long: {self.text[-3000:]!r}"
         try:
             piece = os.read(self._end, 65536)
-        except OSError:  # Linux: nobody holds the other end any more
+        except OSError:  # Linux: the other end is closed
             return False
         self.text += piece.decode(errors="replace")
         return bool(piece)

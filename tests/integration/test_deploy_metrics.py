@@ -1,4 +1,4 @@
-"""Every metric and label that rules, dashboard and autoscaler name is one that a running broker exports."""
+"""Every metric and label used by rules, dashboard and autoscaler is one that a running broker exports."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,14 +18,14 @@ SUFFIXES: Final = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_co
 
 
 def _exported(text: str) -> Iterator[tuple[str, set[str]]]:
-    """Each name that can be asked for, with the labels of its samples: none where it has no samples yet."""
+    """Each name that can be queried, with the labels of its samples: none if it has no samples yet."""
     for family in text_string_to_metric_families(text):
         for suffix in SUFFIXES.get(family.type, ("",)):
             name = family.name + suffix
             yield name, {label for sample in family.samples if sample.name == name for label in sample.labels}
 
 
-def test_all_that_is_asked_for_is_exported(programs: Programs, broker: Broker) -> None:
+def test_everything_queried_is_exported(programs: Programs, broker: Broker) -> None:
     programs.start("-m", "taskferry.worker", "--broker", broker.worker_url)
     wait_until(broker.workers, "a worker")
     with BlockingRequester(broker.requester_url) as requester:

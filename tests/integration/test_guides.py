@@ -1,4 +1,4 @@
-"""The programs in README.md and in the guides to both SDKs run as they are shown, but for the ports."""
+"""The programs in README.md and in the guides to both SDKs run as they are shown, except for the ports."""
 
 import os
 import re
@@ -27,7 +27,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs Python with arguments in a folder of the test's own; what it printed."""
+    """Runs Python with arguments in a folder of this test; returns what it printed."""
 
     def run(*arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -106,7 +106,7 @@ async def test_the_broker_answers_a_timeout_and_names_the_worker(served: Broker)
         assert caught.value.processed_by in ("speaks-json", "speaks-msgpack")
 
 
-async def test_a_value_that_a_workers_encoding_cannot_hold_goes_to_one_that_can_or_is_told(
+async def test_a_value_that_a_workers_encoding_cannot_hold_goes_to_one_that_can_or_fails(
     served: Broker,
 ) -> None:
     async with Requester(served.requester_url) as requester:
@@ -218,7 +218,7 @@ def test_the_sdk_example_shows_what_it_says(programs: Programs, broker: Broker) 
 
 
 def _example(name: str, folder: Path, url: str) -> Path:
-    """An example with the broker's address in it; all else as it stands."""
+    """An example with the broker's address in it, otherwise unchanged."""
     text = (Path(__file__).parents[2] / "examples" / name).read_text()
     assert text.count("ws://localhost:8766") == 1
     path = folder / name

@@ -16,7 +16,7 @@ from tests.processes import PATIENCE_S, Broker, wait_until
 
 CALLS_COUNT = 200
 TURNS_PER_CALL_MAX = 2.5
-"""One turn that reads, and one in which the caller or the handler runs and what it sends is written. A turn more for
+"""One turn that reads, and one in which the caller or the handler runs and what it sends is written. Another turn for
 the writing would make it three; the rest is for timers."""
 
 
@@ -38,7 +38,7 @@ def run(main: Coroutine[object, object, None], selector: CountingSelector) -> No
 
 @contextmanager
 def serving(worker: Worker, url: str, selector: CountingSelector) -> Iterator[None]:
-    """The worker serves in an event loop and a thread of its own."""
+    """The worker serves in an event loop in its own thread."""
     drain: list[Callable[[], object]] = []
 
     async def serve() -> None:

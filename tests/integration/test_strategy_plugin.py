@@ -1,4 +1,4 @@
-"""A strategy of somebody else's: the example is installed as a user would install it, and a broker picks by it."""
+"""A third-party strategy: the example is installed as a user would install it, and a broker picks by it."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ USAGE_ERROR = 2
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the example installed in it, and nothing else."""
-    # A copy, because building leaves a folder beside the source.
+    # A copy, because building leaves a folder next to the source.
     source = tmp_path_factory.mktemp("source") / "strategy_plugin"
     shutil.copytree(EXAMPLE, source)
     target = tmp_path_factory.mktemp("installed")
@@ -42,7 +42,7 @@ def environment_with(*folders: Path) -> dict[str, str]:
 
 
 async def picks_of(worker_url: str, requester_url: str) -> list[str]:
-    """The workers that four requests of a command went to, none of which ended before all had come to one."""
+    """The workers of four requests of a command, none of which ended before all had arrived at one."""
     all_held = asyncio.Event()
     held: list[object] = []
 
@@ -68,7 +68,7 @@ async def picks_of(worker_url: str, requester_url: str) -> list[str]:
 def test_the_example_is_installed_and_picks_the_workers(installed: Path, programs: Programs) -> None:
     broker = programs.start_broker("--strategy", "most_loaded", environment=environment_with(installed))
     picks = asyncio.run(picks_of(broker.worker_url, broker.requester_url))
-    # It fills one worker before it turns to the next; any strategy that is built in would have shared them out evenly.
+    # It fills one worker before it uses the next; any built-in strategy would have shared them out evenly.
     assert picks in (["first", "first", "first", "second"], ["first", "second", "second", "second"])
 
 
@@ -80,7 +80,7 @@ def test_it_may_be_named_for_some_commands_alone(installed: Path, programs: Prog
     assert picks in (["first", "first", "first", "second"], ["first", "second", "second", "second"])
 
 
-def test_its_own_tests_pass_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
+def test_its_own_tests_pass_if_it_is_installed(installed: Path, tmp_path: Path) -> None:
     shutil.copy(EXAMPLE / "test_most_loaded.py", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
@@ -159,7 +159,9 @@ def test_a_plugin_that_is_not_named_is_not_imported(programs: Programs, tmp_path
     assert broker.wait() == 0
 
 
-def test_an_unknown_name_is_told_with_the_plugins_that_are_there(installed: Path, programs: Programs) -> None:
+def test_an_unknown_name_is_reported_with_the_plugins_that_are_there(
+    installed: Path, programs: Programs
+) -> None:
     broker = programs.start(
         "-m", "taskferry.broker", "--strategy", "most_loadd", environment=environment_with(installed)
     )

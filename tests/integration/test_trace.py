@@ -1,4 +1,4 @@
-"""`trace` reaches the handler byte for byte, whichever way its request goes; where there is none nothing is sent."""
+"""`trace` reaches the handler byte for byte, whichever way its request takes; without one nothing is sent."""
 
 import asyncio
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ TRACES = (
     "",
     None,
 )
-"""What is one, what nearly is, what is none, and the shortest: it is not looked at on its way."""
+"""A valid one, one that is nearly valid, one that is none, and the shortest: the broker does not look at it."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.mark.parametrize("target", ["json", "msgpack"])
 @pytest.mark.parametrize("encoding", ["json", "msgpack"])
-async def test_it_comes_from_both_sdks_to_handlers_of_both_kinds(
+async def test_it_gets_from_both_sdks_to_handlers_of_both_kinds(
     served: Broker, encoding: str, target: str
 ) -> None:
     def block(command: str, trace: str | None) -> object:

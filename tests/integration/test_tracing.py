@@ -66,7 +66,7 @@ async def broker_here() -> AsyncIterator[Broker]:
 
 @asynccontextmanager
 async def worker_here(broker: Broker, worker: Worker) -> AsyncIterator[None]:
-    """`worker` serves `broker` in this event loop, from now on until it is stopped at once."""
+    """`worker` serves `broker` in this event loop, until it is stopped at once at the end of the block."""
     count = len(broker.core.roster.workers)
     serving = asyncio.ensure_future(worker.serve(f"ws://127.0.0.1:{broker.worker_port}"))
     try:
@@ -86,7 +86,7 @@ def worker_url_of(broker: Broker) -> str:
 
 
 def a_worker(traces: Traces, **settings: object) -> Worker:
-    """`work`, whose data says what it does, and three that tell of the span in which they run."""
+    """`work`, whose data says what it does, and three that return the span in which they run."""
     worker = Worker(**{"name": "w", **settings})  # type: ignore[arg-type]  # what each test needs
 
     @worker.command("work")
@@ -126,7 +126,7 @@ def assert_keeps_secrets(traces: Traces) -> None:
         assert not span.events
 
 
-async def test_a_call_that_goes_well(traces: Traces, broker: Broker, requester: Requester) -> None:
+async def test_a_call_that_succeeds(traces: Traces, broker: Broker, requester: Requester) -> None:
     async with worker_here(broker, a_worker(traces)):
         assert await requester.call("work", {"password": SECRET}, request_id="r1") == SECRET
         await traces.having(4)
@@ -204,7 +204,7 @@ async def test_the_span_is_current_in_a_handlers_process(
     assert (trace_id, span_id) == (format_trace_id(trace_id_of(served)), format_span_id(id_of(served)))
 
 
-async def test_a_trace_that_was_given_is_the_parent_of_all_and_goes_on_as_it_is(
+async def test_a_given_trace_is_the_parent_of_all_and_is_passed_on_unchanged(
     traces: Traces, broker: Broker, requester: Requester
 ) -> None:
     async with worker_here(broker, a_worker(traces)):
@@ -431,7 +431,7 @@ async def test_a_second_copy(traces: Traces, broker: Broker, requester: Requeste
     assert attributes_of(second)["taskferry.attempt"] == 2
 
 
-async def test_a_command_that_nobody_serves_makes_no_name(
+async def test_an_unserved_command_makes_no_span_name(
     traces: Traces, broker: Broker, requester: Requester
 ) -> None:
     with pytest.raises(NoAvailableWorkers):

@@ -1,4 +1,4 @@
-"""Tracing as operators switch it on, by `opentelemetry-instrument` and the environment, in programs of their own."""
+"""Tracing as operators switch it on, by `opentelemetry-instrument` and the environment, in separate programs."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.processes import Program, Programs, wait_until
 
 TASKFERRY: Final = str(Path(sys.executable).parent / "taskferry")
-# What the script of this name does; the script itself lies elsewhere where Taskferry has an environment of its own.
+# What the script of this name does; the script itself is elsewhere if Taskferry has its own environment.
 OPENTELEMETRY_INSTRUMENT: Final = (
     "-c",
     "from importlib.metadata import entry_points\n"
@@ -103,7 +103,7 @@ def test_all_three_programs_and_processes_of_theirs(programs: Programs) -> None:
 
 
 def test_without_it_no_program_loads_opentelemetry(programs: Programs) -> None:
-    """Installed is not switched on: the hot paths must not pay for what nobody asked for."""
+    """Installed is not switched on: the hot paths must not pay for what is not used."""
     code = (
         "import sys, taskferry.broker.broker, taskferry.requester.client, taskferry.requester.blocking,"
         " taskferry.worker.session, taskferry.tracing;"

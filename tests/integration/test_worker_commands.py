@@ -1,4 +1,4 @@
-"""Workers of every kind behind a real broker, asked by a plain requester: results, failures, both encodings."""
+"""Workers of every kind behind a real broker, called by a plain requester: results, failures, both encodings."""
 
 import json
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ Response = dict[str, Any]
 
 
 def ask(url: str, command: str, data: object = None, **fields: object) -> Response:
-    """One request on a connection of its own."""
+    """One request on its own connection."""
     request = {"request_id": "r", "command": command, "data": {} if data is None else data, **fields}
     with connect(url) as link:
         link.send(json.dumps(request))
@@ -100,7 +100,7 @@ def test_workers_without_the_sdk(
     assert ask(broker.requester_url, command, data)["processed_by"] == name
 
 
-def test_a_result_over_the_brokers_bound_is_told(programs: Programs, tmp_path: Path) -> None:
+def test_a_result_over_the_brokers_bound_is_a_failure(programs: Programs, tmp_path: Path) -> None:
     broker = programs.start_broker("--message-size-bytes-max", str(64 * 1024))
     programs.start("-m", "taskferry.worker", "--broker", broker.worker_url, "--name", "builtin")
     wait_for_worker(broker, "builtin")

@@ -1,4 +1,4 @@
-"""A worker's life with a real broker: it comes back, leaves in order, is lost, is replaced, is refused."""
+"""A worker's life with a real broker: it reconnects, leaves in an orderly way, is lost, is replaced, is refused."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ def start_worker(programs: Programs, folder: Path, broker: Broker, *options: str
 
 
 def lasting_port() -> str:
-    """A free port that no other test is given while the broker is down: not one of those that systems hand out."""
+    """A free port that no other test gets while the broker is down: not one of those that systems assign."""
     while True:
         port = random.randrange(20_000, 30_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -113,7 +113,7 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(
     assert "Traceback" not in worker.stderr
 
 
-def test_a_killed_workers_request_is_lost_and_another_worker_goes_on(
+def test_a_killed_workers_request_is_lost_and_another_worker_continues(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     first = start_worker(programs, tasks, broker, "--name", "first")
@@ -130,7 +130,7 @@ def test_a_killed_workers_request_is_lost_and_another_worker_goes_on(
         assert receive(link)["processed_by"] == "second"
 
 
-def test_past_the_deadline_a_thread_learns_it_and_its_slot_is_free_again(
+def test_past_the_deadline_a_thread_sees_it_and_its_slot_is_free_again(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     start_worker(programs, tasks, broker, "--name", "w")
@@ -146,7 +146,7 @@ def test_past_the_deadline_a_thread_learns_it_and_its_slot_is_free_again(
         assert receive(link)["success"]
 
 
-def test_a_name_that_is_taken_is_told_and_taken_over_once_it_is_free(
+def test_a_taken_name_is_logged_and_used_once_it_is_free(
     programs: Programs, tasks: Path, broker: Broker
 ) -> None:
     first = start_worker(programs, tasks, broker, "--name", "same")
@@ -189,7 +189,7 @@ def test_the_requester_port_is_recognised(programs: Programs, broker: Broker) ->
     assert "Traceback" not in worker.stderr
 
 
-async def test_serve_in_somebodys_own_loop(broker: Broker) -> None:
+async def test_serve_in_the_users_own_loop(broker: Broker) -> None:
     worker = Worker(name="embedded")
     contexts: list[Context] = []
 

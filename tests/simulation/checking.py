@@ -1,7 +1,7 @@
-"""Runs an experiment smaller and holds it to its bounds.
+"""Runs an experiment smaller and checks its bounds.
 
-A short run scatters more than a long one: where that breaks a bound which `make simulate` keeps, the test says which
-wider one it takes and why. All else is the same code, the same bounds and the same seeds.
+A short run scatters more than a long one: if that breaks a bound which `make simulate` keeps, the test says which wider
+one it uses and why. Everything else is the same: code, bounds and seeds.
 """
 
 from dataclasses import replace

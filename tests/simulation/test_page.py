@@ -1,4 +1,4 @@
-"""What is written about results: a broken bound is told where it is, and never hidden."""
+"""What is written about results: a broken bound is reported where it is, and never hidden."""
 
 from collections.abc import Sequence
 from typing import Any

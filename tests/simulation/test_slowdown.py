@@ -1,4 +1,4 @@
-"""A worker that becomes slow, and well again."""
+"""A worker that becomes slow, and recovers."""
 
 from benchmarks.simulation.slowdown import EXPERIMENT
 from tests.simulation.checking import check

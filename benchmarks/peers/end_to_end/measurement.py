@@ -44,10 +44,10 @@ def measure_end_to_end(contender: EndToEnd, plan: Plan) -> Figures:
         )
         worker = _arguments(python, contender.worker, workers)
         requester = _arguments(python, contender.requester, requesters)
-        told = {**os.environ, **contender.variables, PLAN_VARIABLE: json.dumps(asdict(plan))}
-        with _running(worker, {**told, ADDRESS_VARIABLE: workers}, output):
+        environment = {**os.environ, **contender.variables, PLAN_VARIABLE: json.dumps(asdict(plan))}
+        with _running(worker, {**environment, ADDRESS_VARIABLE: workers}, output):
             try:
-                return _run_requester(requester, {**told, ADDRESS_VARIABLE: requesters}, plan)
+                return _run_requester(requester, {**environment, ADDRESS_VARIABLE: requesters}, plan)
             except ProgramFailed as failure:
                 raise ProgramFailed(f"{contender.name}: {failure}; worker: {_last_line(output)}") from None
 
