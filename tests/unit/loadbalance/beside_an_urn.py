@@ -1,4 +1,5 @@
-"""A strategy that draws by chance, beside an urn that draws the same: so a test knows among whom it had to choose."""
+"""A strategy that draws at random, next to an urn that draws the same: so a test knows which candidates it could
+choose."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from tests.unit.loadbalance.candidates import Worker
 
 
 class BesideAnUrn:
-    """What `make` returns, and an `urn` that holds the same candidates and draws by the same chance."""
+    """What `make` returns, and an `urn` that holds the same candidates and draws by the same random numbers."""
 
     def __init__(self, make: Callable[[Chance], Strategy[Worker]], seed: int) -> None:
         self.strategy = make(random.Random(seed).random)

@@ -1,4 +1,4 @@
-"""Candidates for strategies under test: what the broker's workers look like from there."""
+"""Candidates for strategies under test, as the broker's workers look to a strategy."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ SEEN = frozenset({"in_flight_count", "latency", "speed", "weight", "worker_id"})
 
 
 class Worker(Candidate):
-    """A candidate whose load, weight, speed and latency the test sets, and which counts how often a strategy looks.
+    """A candidate whose load, weight, speed and latency the test sets, and which counts what a strategy reads of it.
 
     `looks_count`: reads of what a strategy sees, hashes and comparisons, which is all that it can do with a candidate.
     """

@@ -1,6 +1,6 @@
 """Sequences of everything that a broker may do with a strategy, for property tests that compare with a plain model.
 
-Knows the calls and their contract. Knows no strategy: a test says what is the pick that must come.
+Independent of any strategy: a test says which pick is right.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ KINDS = ("add", "add", "remove", "return", "occupy", "release", "weigh", "speed"
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens: `kind`, one of KINDS, to the worker that `which` points at."""
+    """One thing that happens: `kind`, one of KINDS, to the worker selected by `which`."""
 
     kind: str
     which: int
@@ -37,7 +37,7 @@ STEPS = st.lists(
 class Fleet:
     """Workers held by a strategy and workers away from it, as `perform` moves them.
 
-    `held` gives the number of the step since which each stands as it does, in that order: the order of a bucket.
+    `held` has the number of the step since which each is unchanged, in that order: the order of a bucket.
     """
 
     def __init__(self, strategy: Strategy[Worker]) -> None:
@@ -47,7 +47,7 @@ class Fleet:
         self.steps_count = 0
 
     def perform(self, step: Step, pick: Callable[[], Worker | None]) -> None:
-        """Do `step`, and `pick` where that is the step; the one picked takes one more, as it does in a broker."""
+        """Do `step`, and `pick` if that is the step; the one picked takes one more, as it does in a broker."""
         self.steps_count += 1
         held = list(self.held)
         match step.kind:

@@ -1,4 +1,4 @@
-"""Which strategy a command uses: the first pattern that fits, else the default."""
+"""Which strategy a command uses: the first pattern that matches, else the default."""
 
 import random
 from typing import Any

@@ -35,8 +35,8 @@ def picks_of(strategy: ConsistentHash[Worker]) -> dict[str, str]:
 
 
 def expected_of(fleet: Fleet, key: str) -> Worker | None:
-    """Along all points, those of workers away included: the first held one that is below the bound; None where
-    STEPS_COUNT_MAX points are passed in vain."""
+    """Along all points, those of workers away included: the first held one that is below the bound; None if
+    STEPS_COUNT_MAX points are passed without finding one."""
     workers = [*fleet.held, *fleet.away]
     points = sorted((place, worker.name) for worker in workers for place in places_of(worker.name))
     by_name = {worker.name: worker for worker in workers}
@@ -120,7 +120,7 @@ def test_a_worker_that_comes_back_as_another_object_gets_its_keys_back() -> None
 
 
 @pytest.mark.parametrize("weights", [[1.0] * 8, [1.0, 1.0, 2.0, 4.0]])
-def test_nobody_gets_more_than_its_share_and_a_quarter_of_one_key(weights: list[float]) -> None:
+def test_no_worker_gets_more_than_its_share_and_a_quarter_of_one_key(weights: list[float]) -> None:
     strategy: ConsistentHash[Worker] = ConsistentHash()
     workers = [Worker(f"w{number}", weight=weight) for number, weight in enumerate(weights)]
     for worker in workers:
@@ -137,7 +137,7 @@ def test_nobody_gets_more_than_its_share_and_a_quarter_of_one_key(weights: list[
     )
 
 
-def test_where_most_are_full_a_pick_looks_at_no_more_than_a_few_and_takes_the_others_in_turn() -> None:
+def test_if_most_are_full_a_pick_visits_only_a_few_and_the_others_in_turn() -> None:
     strategy, workers = strategy_with(200)
     for worker in workers[3:]:
         strategy.remove(worker)

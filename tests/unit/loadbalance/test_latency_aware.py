@@ -1,4 +1,4 @@
-"""Latency aware: the hot-cold rule given the same draws, and what follows from it."""
+"""Latency aware: the hot-cold rule with the same draws, and what follows from it."""
 
 import random
 
@@ -12,7 +12,7 @@ from tests.unit.loadbalance.steps import STEPS, Fleet, Step
 
 
 def by_the_rule(drawn: list[Worker], held: list[Worker]) -> Worker | None:
-    """Of those drawn, the coldest by latency, or where all are hot the least busy, and of these the quickest."""
+    """Of those drawn, the coldest by latency, or if all are hot the least busy, and of these the quickest."""
     if not held:
         return None
     counts = sorted(worker.in_flight_count for worker in held)
@@ -59,7 +59,7 @@ def test_a_hot_one_is_left_alone_however_quick() -> None:
     assert {strategy.pick(None) for _ in range(20)} == {others[0]}, "the quickest of those that are cold"
 
 
-def test_where_all_are_as_busy_the_quickest_is_picked() -> None:
+def test_if_all_are_equally_busy_the_quickest_is_picked() -> None:
     workers = [Worker(latency=latency, in_flight_count=3) for latency in (2.0, 0.5, 1.0)]
     strategy = strategy_with(*workers)
     assert {strategy.pick(None) for _ in range(20)} == {workers[1]}

@@ -1,5 +1,5 @@
 """Least loaded against brute force: after any sequence of calls the pick has the lowest (in flight + 1) / (weight x
-speed) of all that are held, and among equals it is the one that has stood at that load for the longest time."""
+speed) of all that are held, and among equals it is the one that has had that load for the longest time."""
 
 import tracemalloc
 
@@ -28,7 +28,7 @@ def test_every_pick_is_the_minimum_and_the_first_of_its_equals(steps: list[Step]
 
 
 def picks_of(strategy: LeastLoaded[Worker], count: int) -> list[Worker]:
-    """Pick so many times, and have each picked one take the assignment."""
+    """Pick this many times; each picked one takes the assignment."""
     picks = []
     for _ in range(count):
         picked = strategy.pick(None)
@@ -72,12 +72,12 @@ def test_no_worker_waits_for_ever_while_work_piles_up() -> None:
     workers = [Worker("fastest", weight=1.0, speed=4.0), slowest]
     for worker in workers:
         strategy.add(worker)
-    # By the time that the other holds as much more as it is heavier and faster.
+    # By the time the other holds as many more as it is heavier and faster.
     assert picks_of(strategy, 160).index(slowest) == 159
 
 
 def test_what_is_kept_does_not_grow_with_the_loads_that_have_been() -> None:
-    # Workers of ever new weights leave loads behind that nobody has any more.
+    # Workers with ever new weights leave loads that no worker has any more.
     strategy: LeastLoaded[Worker] = LeastLoaded()
     strategy.add(Worker("stays"))
     tracemalloc.start()

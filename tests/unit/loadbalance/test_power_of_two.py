@@ -1,4 +1,4 @@
-"""Power of two choices: the rule given the same draws, and Mitzenmacher's balls and bins in small."""
+"""Power of two choices: the rule with the same draws, and Mitzenmacher's balls and bins on a small scale."""
 
 import random
 

@@ -39,7 +39,7 @@ def test_it_is_the_number_at_that_share_of_the_sorted_list(
         assert quantile.value() == sorted(numbers)[int(share * len(numbers))]
 
 
-def test_numbers_that_nobody_has_any_more_are_forgotten() -> None:
+def test_numbers_no_longer_in_use_are_dropped() -> None:
     quantile = RunningQuantile(0.0)
     quantile.add(0)
     tracemalloc.start()

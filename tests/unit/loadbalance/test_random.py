@@ -1,4 +1,5 @@
-"""The two strategies that draw lots: who can be drawn, and how often each is, exactly and by a long count."""
+"""The two strategies that draw at random: which workers can be drawn, and how often each is, exactly and by a long
+count."""
 
 import math
 import random
@@ -18,7 +19,7 @@ LARGEST = math.nextafter(1.0, 0.0)
 
 
 class Dice:
-    """Chance that the test sets."""
+    """Random numbers that the test sets."""
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -30,8 +31,8 @@ class Dice:
 def comings_and_goings(
     strategy: Random[Worker] | WeightedRandom[Worker], steps: list[tuple[int, float]]
 ) -> list[Worker]:
-    """Add a worker of the weight for each step, and remove one where its number points at one; those that stay. Every
-    second one begins with another weight."""
+    """Add a worker of the weight for each step, and remove one if its number selects one; returns those that stay.
+    Every second one starts with another weight."""
     held: list[Worker] = []
     for number, (which, weight) in enumerate(steps):
         worker = Worker(f"w{number}", weight=weight if number % 2 else 0.5)

@@ -67,7 +67,7 @@ def assert_walks(comings: list[int], keys: list[str]) -> None:
             point = point.after
 
 
-def test_only_the_keys_of_one_that_goes_move() -> None:
+def test_only_the_keys_of_one_that_leaves_move() -> None:
     before = owners_of(ring_of(NAMES))
     ring = ring_of(NAMES)
     ring.remove(NAMES[3])
@@ -83,7 +83,7 @@ def test_the_order_in_which_members_came_does_not_matter() -> None:
 
 
 def test_places_are_the_same_in_every_process() -> None:
-    # Python's own hash of a string is another one in each.
+    # Python's own hash of a string differs from process to process.
     code = "from taskferry.loadbalance.ring import place_of, places_of; print(place_of('key'), sum(places_of('w')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(place_of("key")), str(sum(places_of("w")))]
@@ -102,6 +102,6 @@ def test_members_get_about_as_many_keys_each() -> None:
     assert all(fair / 2 < counts[name] < fair * 2 for name in NAMES)
 
 
-def test_a_member_stands_at_many_points() -> None:
+def test_a_member_has_many_points() -> None:
     assert len(set(places_of("w"))) == POINTS_COUNT
     assert all(0 <= place < 1 << POINT_BITS for place in places_of("w"))

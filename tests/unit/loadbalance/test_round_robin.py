@@ -41,7 +41,7 @@ def test_load_and_weight_do_not_matter() -> None:
     assert [strategy.pick(None) for _ in range(6)] == workers * 2
 
 
-def test_one_that_comes_back_goes_to_the_end_of_the_line() -> None:
+def test_one_that_comes_back_is_last_in_line() -> None:
     strategy: RoundRobin[Worker] = RoundRobin()
     first, second, third = (Worker(name) for name in ("first", "second", "third"))
     for worker in (first, second, third):

@@ -44,11 +44,11 @@ def test_a_new_one_is_empty_and_shares_nothing_with_others(name: str) -> None:
 @pytest.mark.uncovered
 @every_strategy
 @given(steps=STEPS, affinity=st.sampled_from([None, "key", ""]))
-def test_it_picks_from_those_held_and_nobody_else(name: str, steps: list[Step], affinity: str | None) -> None:
+def test_it_picks_only_from_those_held(name: str, steps: list[Step], affinity: str | None) -> None:
     strategy = make(name)
     fleet = Fleet(strategy)
     for step in steps:
-        fleet.perform(step, lambda: strategy.pick(affinity))  # which looks whether the picked one is held
+        fleet.perform(step, lambda: strategy.pick(affinity))  # which checks that the picked one is held
     for worker in fleet.held:
         assert strategy.pick(affinity) is not None
         strategy.remove(worker)
@@ -56,8 +56,8 @@ def test_it_picks_from_those_held_and_nobody_else(name: str, steps: list[Step], 
 
 
 @every_strategy
-def test_nobody_is_left_out_for_ever_while_work_comes_and_ends(name: str) -> None:
-    # Each assignment ends after seven others have begun, on workers of equal speed but different weight.
+def test_no_worker_is_left_out_for_ever_while_work_starts_and_ends(name: str) -> None:
+    # Each assignment ends after seven others have started, on workers of equal speed but different weight.
     strategy = make(name)
     workers = [Worker(f"w{number}", weight=1.0 + number % 3) for number in range(6)]
     for worker in workers:
@@ -97,7 +97,7 @@ def test_affinity_changes_nothing_in_strategies_that_do_not_know_it(name: str) -
 
 
 def looks_of_one_round(name: str, count: int) -> int:
-    """How often the candidates are looked at while one is picked and changed, and one goes and comes back."""
+    """How often candidates are read while one is picked and changed, and one leaves and comes back."""
     strategy = make(name)
     workers = [Worker(f"w{number}", in_flight_count=number % 7) for number in range(count)]
     for worker in workers:
@@ -115,7 +115,7 @@ def looks_of_one_round(name: str, count: int) -> int:
 
 @pytest.mark.uncovered
 @every_strategy
-def test_no_call_looks_at_more_candidates_where_there_are_more(name: str) -> None:
-    # A few more or less come from chance: who is drawn, and whether it is the last of a list.
+def test_no_call_reads_more_candidates_if_there_are_more(name: str) -> None:
+    # A few more or less are random: which one is drawn, and whether it is the last of a list.
     assert looks_of_one_round(name, 5000) <= looks_of_one_round(name, 50) + 6
     assert looks_of_one_round(name, 5000) < 30

@@ -1,4 +1,4 @@
-"""The benchmark of the strategies runs: a few assignments only, and nothing is said about the time they take."""
+"""The benchmark of the strategies runs: a few assignments only, and no bound on the time they take."""
 
 import json
 from pathlib import Path

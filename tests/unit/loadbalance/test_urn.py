@@ -1,4 +1,4 @@
-"""Draws from an urn: different ones, each as likely at each place, and never one that was taken out."""
+"""Draws from an urn: distinct, equally likely at each position, and never one that was removed."""
 
 import random
 from collections import Counter

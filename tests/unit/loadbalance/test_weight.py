@@ -1,4 +1,4 @@
-"""Weights in whole units: the lightest still counts, and steps of one percent are told apart."""
+"""Weights in whole units: the lightest still counts, and steps of one percent are distinguished."""
 
 from taskferry.loadbalance.weight import WEIGHT_SCALE, units_of
 

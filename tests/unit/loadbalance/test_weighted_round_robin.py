@@ -1,5 +1,5 @@
-"""Weighted round robin: the turns of nginx's own loop, shares to the turn, and a plain model of our rule after any
-sequence of calls."""
+"""Weighted round robin: the turns of nginx's own loop, exact shares, and a plain model of our rule after any sequence
+of calls."""
 
 import random
 import tracemalloc
@@ -48,9 +48,7 @@ def test_the_turns_that_nginx_promises() -> None:
 
 
 @given(st.lists(st.sampled_from([1, 2, 4, 8, 16]), min_size=1, max_size=10), st.integers(1, 3))
-def test_the_turns_are_those_of_nginx_where_weights_are_powers_of_two(
-    weights: list[int], factor: int
-) -> None:
+def test_the_turns_are_those_of_nginx_if_weights_are_powers_of_two(weights: list[int], factor: int) -> None:
     weights = [weight * factor for weight in sorted(weights, reverse=True)]
     count = 2 * sum(weights)
     assert turns_of(weights, count) == turns_of_nginx(weights, count)
@@ -73,7 +71,7 @@ def test_shares_are_exact_and_at_no_time_two_turns_off(weights: list[int]) -> No
 
 
 class Model:
-    """The rule as it is told, without heaps: every worker's start, and the longest lag by looking at all."""
+    """The rule as described, without heaps: every worker's start, and the longest lag by comparing all."""
 
     def __init__(self) -> None:
         self.starts: dict[Worker, int] = {}
@@ -134,7 +132,7 @@ class Model:
 
 
 class Both:
-    """The strategy and the model, told the same."""
+    """The strategy and the model, with the same calls."""
 
     def __init__(self) -> None:
         self.strategy: WeightedRoundRobin[Worker] = WeightedRoundRobin()
@@ -173,7 +171,7 @@ def test_every_pick_is_the_one_with_the_longest_lag(steps: list[Step]) -> None:
 # --- those that leave and come back ---
 
 
-def test_nobody_gains_or_loses_by_being_away_for_a_moment() -> None:
+def test_no_worker_gains_or_loses_by_being_away_for_a_moment() -> None:
     strategy, workers = strategy_with(5, 1, 1)
     turns = ""
     for number in range(14):
@@ -203,7 +201,7 @@ def test_those_that_are_full_now_and_then_get_the_shares_that_nginx_gives_to_pee
 
 
 def turns_while_full(weights: list[int], is_full_after: list[bool]) -> list[int]:
-    """How many turns each gets, where one that is full after its turn is away during the next."""
+    """How many turns each gets if one that is full after its turn is away during the next."""
     strategy, workers = strategy_with(*weights)
     counts: Counter[Worker] = Counter()
     full: list[Worker] = []
@@ -220,7 +218,7 @@ def turns_while_full(weights: list[int], is_full_after: list[bool]) -> list[int]
 
 
 def turns_of_nginx_while_down(weights: list[int], is_down_after: list[bool]) -> list[int]:
-    """The same for nginx's loop, which passes over peers that are down."""
+    """The same for nginx's loop, which skips peers that are down."""
     credits = [0] * len(weights)
     counts = [0] * len(weights)
     down = -1
@@ -245,7 +243,7 @@ def test_one_that_was_away_for_long_makes_up_for_nothing() -> None:
 
 
 def test_one_that_comes_back_pays_no_debt_that_others_left_behind() -> None:
-    # A hundred have had their turn just before they leave for good; those who stay have had none.
+    # A hundred have had their turn just before they leave permanently; those who stay have had none.
     strategy, (stays, leaves) = strategy_with(1, 1)
     strategy.remove(leaves)
     for number in range(100):

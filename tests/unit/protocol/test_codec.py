@@ -1,4 +1,4 @@
-"""Reading and writing: what is read back is what was written, and every failure is one of a few, told in one line."""
+"""Encoding and decoding: what is read is what was written, and every failure is one of a few, described in one line."""
 
 import json
 import typing
@@ -33,7 +33,7 @@ def test_each_encoding_has_its_codec() -> None:
 
 
 def written(data: bytes) -> list[Struct]:
-    """One of each message that a program writes, with `data` where it carries data."""
+    """One of each message that a program writes, with `data` if it carries data."""
     raw = Raw(data)
     hello = messages.Hello(["c"], "w", "i", 3, 0.5, {"k": "v"}, "sdk")
     return [
@@ -83,7 +83,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 @given(st.sampled_from(list(CODECS.values())), st.sampled_from(READERS), damaged() | st.binary(max_size=60))
-def test_a_reader_raises_nothing_that_is_not_told(codec: Codec, reader: str, payload: bytes) -> None:
+def test_a_decoder_raises_only_what_is_declared(codec: Codec, reader: str, payload: bytes) -> None:
     try:
         getattr(codec, reader)(payload)
     except DECODE_ERRORS as error:
@@ -116,11 +116,11 @@ def failure(codec: Codec, reader: str, payload: bytes) -> str:
         ("request", '{"command":"c","data":' + "[" * 100_000, "message: nested too deeply"),
     ],
 )
-def test_a_failure_is_told_in_one_line(reader: str, text: str, expected: str) -> None:
+def test_a_failure_is_described_in_one_line(reader: str, text: str, expected: str) -> None:
     assert failure(JSON, reader, text.encode()) == expected
 
 
-def test_text_that_is_not_utf_8_is_told() -> None:
+def test_text_that_is_not_utf_8_is_reported() -> None:
     expected = "not valid JSON: a string is not UTF-8 (byte 1 of it)"
     assert failure(JSON, "request", b'{"command":"a\xff"}') == expected
     expected = "not valid MessagePack: a string is not UTF-8 (byte 1 of it)"
@@ -145,7 +145,7 @@ def test_data_may_be_nested_deeply_enough_for_anybody() -> None:
         ('{"request_id":' + "[" * 100_000, None, None),
     ],
 )
-def test_the_ids_of_a_message_that_cannot_be_read_are_found_where_they_can_be(
+def test_the_ids_of_an_unreadable_message_are_found_if_they_can_be(
     text: str, request_id: object, msg_id: object
 ) -> None:
     ids = JSON.ids_in(text.encode())

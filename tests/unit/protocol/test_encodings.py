@@ -1,4 +1,4 @@
-"""The names of the encodings, and which one a handshake settles on."""
+"""The names of the encodings, and which one a handshake selects."""
 
 import pytest
 from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding, choose

@@ -27,12 +27,12 @@ CLASSES = [
 
 
 def test_the_registry_holds_every_class_under_its_code_and_nothing_else() -> None:
-    assert list(REGISTRY.values()) == CLASSES  # in the order in which they are written, too
+    assert list(REGISTRY.values()) == CLASSES  # also in the order in which they are written
     assert {error.code: error for error in CLASSES} == REGISTRY
 
 
 @pytest.mark.parametrize("error", CLASSES, ids=lambda error: str(error.code))
-def test_every_class_says_all_that_the_contract_tells_of_it(error: type[TaskferryError]) -> None:
+def test_every_class_has_all_that_the_contract_requires(error: type[TaskferryError]) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]*", error.code)
     assert len(error.code) <= CODE_LENGTH_MAX
     assert {"code", "message", "blame"} <= vars(error).keys()
@@ -41,10 +41,10 @@ def test_every_class_says_all_that_the_contract_tells_of_it(error: type[Taskferr
     assert isinstance(error.retryable, bool)
     assert error.blame in ("requester", "worker", "broker")
     assert error.delivery in (None, "not_delivered", "may_have_run")
-    # Whoever may send again must know that nothing ran.
+    # A client that may send again must be sure that nothing ran.
     assert not (error.retryable and "may have run" in error.message)
     assert not (error.retryable and error.delivery == "may_have_run")
-    # A worker's own answer never says by its code alone how far a request came.
+    # A worker's own response never says by its code alone how far a request got.
     assert error.delivery is None or error.code not in WORKER_CODES
 
 
@@ -136,5 +136,5 @@ def test_an_unknown_code_from_the_wire_is_a_handlers_own() -> None:
     error = error_from_wire("customer_unknown", "no such customer: 42")
     assert type(error) is HandlerError
     assert error.code == "customer_unknown"
-    assert HandlerError().code == "handler_error"  # the class is as it was
+    assert HandlerError().code == "handler_error"  # the class is unchanged
     assert (error.request_id, error.processed_by) == (None, None)

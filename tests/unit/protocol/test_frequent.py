@@ -1,4 +1,4 @@
-"""The messages put together from parts say what the encoder would have written from their structures."""
+"""The messages built from parts equal what the encoder would have written from their structures."""
 
 import msgspec
 import pytest
@@ -57,7 +57,7 @@ def test_a_success_is_what_the_encoder_writes(
 
 
 @encodings
-def test_what_is_kept_of_names_is_bounded_and_begins_anew_beyond(
+def test_kept_names_are_bounded_and_dropped_beyond(
     encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frequent, "WRITTEN_COUNT_MAX", 3)

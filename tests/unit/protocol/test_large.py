@@ -1,6 +1,6 @@
-"""Large messages: what the compiled code finds and lets through is what the decoder and `json` would have said.
+"""Large messages: what the compiled code finds and accepts is what the decoder and `json` would have.
 
-Where the code was not built, or not for this processor, the decoder reads every message, and only that is tested.
+If the code was not built, or not for this processor, the decoder reads every message, and only that is tested.
 """
 
 import itertools
@@ -58,7 +58,7 @@ LAYOUTS = st.sampled_from(
 
 
 def accepted_by_json(text: bytes) -> bool:
-    """What the standard library reads, without what it reads beyond RFC 8259, and without half a surrogate pair."""
+    """What the standard library accepts, without what it accepts beyond RFC 8259, and without half a surrogate pair."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)
@@ -72,7 +72,7 @@ def accepted_by_json(text: bytes) -> bool:
 
 
 def check(data: bytes, offset: int) -> None:
-    """`data`, valid or not, as a request's at any place of a block of 64 bytes."""
+    """`data`, valid or not, as a request's at any offset in a block of 64 bytes."""
     before, behind = b" " * offset + b'{"command":"echo","data":', b',"idempotent":true}'
     message = before + data + behind
     found = find_value(message, (b"data",))
@@ -88,7 +88,7 @@ def check(data: bytes, offset: int) -> None:
 
 @is_found
 @given(VALUES, LAYOUTS, st.integers(0, 130))
-def test_a_value_is_found_wherever_it_lies(value: object, layout: dict[str, object], offset: int) -> None:
+def test_a_value_is_found_wherever_it_is(value: object, layout: dict[str, object], offset: int) -> None:
     check(json.dumps(value, **layout).encode(), offset)  # type: ignore[arg-type]  # options of several types
 
 
@@ -125,7 +125,7 @@ def test_what_is_broken_is_let_through_by_neither(
 
 
 def is_one_value_at_most(data: bytes) -> bool:
-    """Not `1,"data":2` or `1}`, which are no value but make another message that is right."""
+    """Not `1,"data":2` or `1}`, which are not values but make another message that is valid."""
     return not accepted_by_json(b'{"data":' + data + b',"idempotent":true}') or accepted_by_json(data)
 
 

@@ -1,4 +1,4 @@
-"""Every bound of every field is read from messages.py itself and tried on both sides, in both encodings."""
+"""Every bound of every field is read from messages.py itself and tested on both sides, in both encodings."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import text_or_none
 
 Edge = tuple[str, Any, Any]
-"""A bound in words, the last value that is good, and the first that is not."""
+"""A bound in words, the last good value, and the first bad one."""
 
 PATTERNS = {messages.NAME_PATTERN: ("x-1", "-x1"), messages.HEDGE_PATTERN: ("p95", "p100")}
 """A text that fits and one that does not."""
@@ -29,7 +29,7 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Notification: {"type": "notification"},
     messages.Custom: {"type": "custom"},
 }
-"""Every message that a broker reads and that has bounds, with nothing but what it must have."""
+"""Every message that a broker reads and that has bounds, with only its required fields."""
 
 
 def lengths(
@@ -52,7 +52,7 @@ def numbers(kind: inspect.IntType | inspect.FloatType) -> Iterator[Edge]:
 
 
 def edges(kind: inspect.Type) -> Iterator[Edge]:
-    """The bounds of a field's type, those of its parts included."""
+    """The bounds of a field's type, including those of its parts."""
     match kind:
         case inspect.UnionType(types=types):
             for part in types:
@@ -193,7 +193,7 @@ def test_what_cannot_address_an_error_is_dropped(value: object) -> None:
     assert text_or_none(value) is None
 
 
-def test_two_fields_out_of_bounds_are_told_one_at_a_time() -> None:
+def test_two_fields_out_of_bounds_are_reported_one_at_a_time() -> None:
     for encoding, (first, second) in itertools.product(
         Encoding, [("timeout", "priority"), ("priority", "timeout")]
     ):

@@ -42,7 +42,7 @@ def test_every_port_has_bad_messages_in_both_encodings() -> None:
     assert found == {(port, encoding) for port in ("requester", "worker") for encoding in Encoding}
 
 
-def test_a_vector_has_a_name_of_its_own_and_lies_where_it_belongs() -> None:
+def test_a_vector_has_a_unique_name_and_is_where_it_belongs() -> None:
     names = [str(vector) for vector in VECTORS]
     assert len(set(names)) == len(names)
     for vector in VECTORS:
@@ -90,5 +90,5 @@ def test_a_requester_reads_every_answer_into_one_structure(vector: Vector) -> No
 
 
 def ordered(payload: bytes) -> Any:
-    """A JSON text as lists of pairs, for which the order of keys matters and white space does not."""
+    """A JSON text as lists of pairs, so that the order of keys matters and white space does not."""
     return json.loads(payload, object_pairs_hook=list)

@@ -17,7 +17,7 @@ FOLDER = ROOT / "tests" / "vectors"
 
 @dataclass(frozen=True)
 class Vector:
-    """One line of a file; either `message` and `fields` or `error` is given. `text` is what the file calls `bytes`."""
+    """One line of a file; it has either `message` and `fields` or `error`. `text` is what the file calls `bytes`."""
 
     file: str
     name: str
@@ -47,7 +47,7 @@ def load() -> list[Vector]:
 
 
 def read(vector: Vector) -> Struct | str:
-    """The message as its receiver reads it, or what the receiver answers to it."""
+    """The message as its receiver decodes it, or its receiver's error."""
     codec = CODECS[vector.encoding]
     try:
         message: Struct
@@ -56,7 +56,7 @@ def read(vector: Vector) -> Struct | str:
                 message = codec.request(vector.payload)
                 assert isinstance(message, messages.Request)
                 if message.command is UNSET:
-                    # A requester says either what is to be run or which other message this is.
+                    # A requester says either what to run or which other message this is.
                     return (
                         "command: missing"
                         if message.type is UNSET
@@ -74,7 +74,7 @@ def read(vector: Vector) -> Struct | str:
 
 
 def kind_of(outcome: messages.Outcome) -> type[Struct]:
-    """What a requester makes of an answer when it has read all that an answer can have."""
+    """What a requester makes of a response when it has read everything that one can contain."""
     if outcome.type == "pong":
         return messages.Pong
     return messages.Response if outcome.success else messages.Failure

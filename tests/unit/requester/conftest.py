@@ -1,4 +1,4 @@
-"""A fake broker, and a requester that is connected to it, for each test that asks for them."""
+"""A fake broker, and a requester that is connected to it, for each test that uses them."""
 
 from collections.abc import AsyncIterator
 

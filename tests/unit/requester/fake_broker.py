@@ -1,5 +1,5 @@
-"""A requester port on a real socket whose behaviour each request's command names: for the odd things that a real
-broker does not do when it is asked to. Knows the wire; no rule of the broker.
+"""A requester port on a real socket whose behaviour each request's command names: for the odd things that a real broker
+never does on request. It has none of the broker's rules.
 """
 
 import asyncio
@@ -55,12 +55,12 @@ class FakeBroker:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Be gone at once, as a process that was killed."""
+        """Gone at once, like a process that was killed."""
         if self._server is None or self._group is None:
             return
         group = self._group
-        # CPython never closes a connection that it has accepted in the moment in which its server closes (the assertion
-        # in Server._attach fails): accept no more, and let what has just been accepted become a link.
+        # CPython never closes a connection accepted in the moment in which its server closes (the assertion in
+        # Server._attach fails): accept no more, and let what has just been accepted become a link.
         for listener in self._server.sockets:
             asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(4):
@@ -75,7 +75,7 @@ class FakeBroker:
         self._server = self._group = None
 
     def drop_connections(self) -> None:
-        """Without a word to the requesters."""
+        """Without a closing handshake."""
         for session in tuple(self.sessions):
             session.link.abort("dropped")
 
@@ -83,7 +83,7 @@ class FakeBroker:
         self._held.append(answer)
 
     def release(self) -> None:
-        """Answer all that is held."""
+        """Answer everything that is held."""
         held, self._held = self._held, []
         for answer in held:
             answer()
@@ -171,7 +171,7 @@ async def fake_broker() -> AsyncIterator[FakeBroker]:
 
 
 class FakeBrokerThread:
-    """A fake broker in an event loop and a thread of its own, for tests that block. A context manager."""
+    """A fake broker in an event loop in its own thread, for tests that block. A context manager."""
 
     def __init__(self) -> None:
         self.broker = FakeBroker()
@@ -204,7 +204,7 @@ class FakeBrokerThread:
         self._run(self.broker.stop())
 
     def drop_connections(self) -> None:
-        """Without a word to the requesters."""
+        """Without a closing handshake."""
         self._loop.call_soon_threadsafe(self.broker.drop_connections)
 
     def release(self) -> None:

@@ -1,4 +1,4 @@
-"""A peer that accepts a WebSocket connection, or not even that, and then says and reads nothing: a frozen host."""
+"""A peer that accepts a WebSocket connection, or not even that, and then sends and reads nothing: a frozen host."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def silent_peer(*, accepts: bool = True) -> AsyncIterator[str]:
     finally:
         server.close()
         for _ in range(4):
-            await asyncio.sleep(0)  # what has just been accepted comes to `serve`
+            await asyncio.sleep(0)  # lets `serve` see what has just been accepted
         for writer in writers:
             writer.transport.abort()
         await server.wait_closed()

@@ -1,4 +1,4 @@
-"""DATA on the command line: what each form means, and one clear line for what means nothing."""
+"""DATA on the command line: what each form means, and one clear line for anything else."""
 
 import io
 from pathlib import Path

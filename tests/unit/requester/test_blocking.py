@@ -1,4 +1,4 @@
-"""BlockingRequester: the same calls from plain threads, from many at once, and how it ends."""
+"""BlockingRequester: the same calls from plain threads, from many concurrently, and how it ends."""
 
 import gc
 import os
@@ -168,7 +168,7 @@ def test_closing_ends_calls_in_other_threads_and_the_thread(broker: FakeBrokerTh
             use()
 
 
-def test_threads_that_call_while_it_closes_are_all_told(broker: FakeBrokerThread) -> None:
+def test_threads_that_call_while_it_closes_all_get_an_error(broker: FakeBrokerThread) -> None:
     requester = BlockingRequester(broker.url)
     has_begun = threading.Barrier(9)
 
@@ -188,7 +188,7 @@ def test_threads_that_call_while_it_closes_are_all_told(broker: FakeBrokerThread
         assert {end.result(5) for end in ends} <= {"Cancelled", "RuntimeError"}
 
 
-def test_a_call_after_the_thread_has_ended_is_told(broker: FakeBrokerThread) -> None:
+def test_a_call_after_the_thread_has_ended_gets_an_error(broker: FakeBrokerThread) -> None:
     # Another thread may pass the check for `closed` and submit after everything is over.
     requester = BlockingRequester(broker.url)
     requester._background.stop()
@@ -222,7 +222,7 @@ def test_closing_ends_a_thread_that_waits_for_the_link(broker: FakeBrokerThread)
 
 
 def test_closing_in_the_moment_of_connecting_does_not_hang(broker: FakeBrokerThread) -> None:
-    # uvloop forgets a connection whose opening is cancelled: nobody hears of its end.
+    # uvloop drops a connection whose opening is cancelled: its end is never reported.
     for number in range(40):
         requester = BlockingRequester(broker.url)
         time.sleep(number * 0.00005)
@@ -299,7 +299,7 @@ with BlockingRequester({broker.url!r}) as requester:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_a_forked_child_is_told_to_make_its_own(broker: FakeBrokerThread) -> None:
+def test_a_forked_child_must_make_its_own(broker: FakeBrokerThread) -> None:
     program = f"""
 import os, sys
 from taskferry.requester import BlockingRequester

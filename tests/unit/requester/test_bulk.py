@@ -1,4 +1,4 @@
-"""Many requests in a row: how many, how many at once, what became of them, and the exit code and lines for it."""
+"""Many requests in a row: how many, how many at once, their outcomes, and the exit code and lines for them."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from taskferry.requester.output import data_line, error_line, json_line, respons
 
 
 class Sender:
-    """Sends nowhere; notes how many are under way, and fails every third."""
+    """Sends nothing; records how many are running, and fails every third."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -57,7 +57,7 @@ async def test_an_interrupted_run_keeps_what_has_ended() -> None:
     assert tally.elapsed_s == elapsed_s  # the clock has stopped
 
 
-async def test_the_summary_tells_counts_rate_and_percentiles() -> None:
+async def test_the_summary_has_counts_rate_and_percentiles() -> None:
     tally = Tally()
     tally.start()
     for number in range(1, 101):
@@ -156,7 +156,7 @@ def test_a_response_has_the_keys_of_the_wire() -> None:
     ]
 
 
-def test_an_error_line_tells_who_and_what_to_do() -> None:
+def test_an_error_line_names_the_worker_and_what_to_do() -> None:
     assert error_line(Response("r", False, None, "too blue", "w", "too_blue")) == "too blue [too_blue, w]"
     line = error_line(Response("r", False, None, "no link", None, "cannot_connect", "not_delivered"))
     assert line == (
@@ -181,5 +181,5 @@ def test_an_error_line_tells_who_and_what_to_do() -> None:
         ),
     ],
 )
-def test_an_error_line_tells_how_far_it_came_and_when_to_try_again(failure: Response, line: str) -> None:
+def test_an_error_line_says_how_far_it_got_and_when_to_retry(failure: Response, line: str) -> None:
     assert error_line(failure) == line

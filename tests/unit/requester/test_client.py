@@ -107,7 +107,7 @@ async def test_a_hedge_travels_with_the_request(
 async def test_the_timeout_is_sent_even_when_it_is_the_default(
     requester: Requester, broker: FakeBroker
 ) -> None:
-    # The broker's default may be another one, and both sides must mean the same deadline.
+    # The broker's default may be another one, and both sides must agree on the deadline.
     await requester.call("echo")
     assert broker.requests[0].timeout == 30.0
 
@@ -164,7 +164,7 @@ async def test_a_failure_says_how_far_the_request_came_and_when_to_send_it_again
     assert (error.delivery, error.queue_wait_s, error.retry_after_s) == ("not_delivered", 0.5, 2.0)
     response = await any_requester.request("fail", FAILURE)
     assert (response.delivery, response.queue_wait_s, response.retry_after_s) == ("not_delivered", 0.5, 2.0)
-    assert len(broker.requests) == 2  # sent again by nobody but the user
+    assert len(broker.requests) == 2  # sent again by the user only
 
 
 async def test_a_failure_that_says_nothing_of_it_leaves_it_open(any_requester: Requester) -> None:
@@ -333,7 +333,7 @@ async def test_a_request_id_out_of_bounds_is_refused(requester: Requester, reque
         await requester.call("echo", request_id=request_id)
 
 
-async def test_a_request_id_in_flight_is_refused_and_the_first_goes_on(
+async def test_a_request_id_in_flight_is_refused_and_the_first_continues(
     requester: Requester, broker: FakeBroker
 ) -> None:
     first = asyncio.create_task(requester.call("hold", 1, request_id="one"))
@@ -379,7 +379,7 @@ async def test_a_result_that_python_cannot_hold_fails_its_own_request_only(reque
         ),
     ],
 )
-async def test_what_answers_nothing_is_logged_and_harms_nobody(
+async def test_what_answers_no_request_is_logged_and_harmless(
     requester: Requester, caplog: pytest.LogCaptureFixture, text: str, logged: str
 ) -> None:
     waiting = asyncio.create_task(requester.call("verbatim", text, request_id="unanswered"))
@@ -390,7 +390,7 @@ async def test_what_answers_nothing_is_logged_and_harms_nobody(
 
 
 @pytest.mark.parametrize("text", ['{"type":"pong"}', '{"request_id":"stranger","success":true,"data":1}'])
-async def test_an_answer_to_nobody_is_passed_over(
+async def test_an_answer_to_no_request_is_ignored(
     requester: Requester, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     waiting = asyncio.create_task(requester.call("verbatim", text))
@@ -483,7 +483,7 @@ async def test_closing_ends_calls_with_cancelled(broker: FakeBroker) -> None:
     await until(lambda: not broker.sessions)
 
 
-async def test_closing_tells_a_call_that_was_never_sent_so(broker: FakeBroker) -> None:
+async def test_closing_says_so_to_a_call_that_was_never_sent(broker: FakeBroker) -> None:
     await broker.stop()
     requester = Requester(broker.url)
     call = asyncio.create_task(requester.call("echo"))
@@ -507,7 +507,7 @@ async def test_a_requester_that_was_never_used_closes(broker: FakeBroker) -> Non
     assert broker.connection_count == 0
 
 
-async def test_repr_tells_where_it_stands(broker: FakeBroker) -> None:
+async def test_repr_shows_the_state(broker: FakeBroker) -> None:
     requester = Requester(broker.url)
     assert repr(requester) == f"<Requester {broker.url} not started, 0 in flight>"
     await requester.connect()

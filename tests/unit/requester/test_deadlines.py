@@ -1,4 +1,4 @@
-"""No call hangs, and none is in the way of others: deadlines and the bounds on requests in flight."""
+"""No call hangs, and none blocks others: deadlines and the bounds on requests in flight."""
 
 import asyncio
 import math
@@ -187,7 +187,7 @@ def _has_received(broker: FakeBroker, count: int) -> bool:
 
 
 class Deadlines:
-    """Deadlines that a timer looks after; each look is noted."""
+    """Deadlines that a timer checks; each check is recorded."""
 
     def __init__(self) -> None:
         self.left_s: list[float] = []
@@ -200,7 +200,7 @@ class Deadlines:
         return count, min(self.left_s, default=math.inf)
 
 
-async def test_the_timer_looks_at_the_earliest_deadline_and_then_at_the_rest() -> None:
+async def test_the_timer_checks_at_the_earliest_deadline_and_then_the_rest() -> None:
     deadlines = Deadlines()
     timer = DeadlineTimer(deadlines.check)
     now_s = time.monotonic()
@@ -213,7 +213,7 @@ async def test_the_timer_looks_at_the_earliest_deadline_and_then_at_the_rest() -
     assert timer.at_s == math.inf
 
 
-async def test_the_timer_does_not_look_more_often_than_its_interval() -> None:
+async def test_the_timer_does_not_check_more_often_than_its_interval() -> None:
     deadlines = Deadlines()
     timer = DeadlineTimer(deadlines.check)
     now_s = time.monotonic()
@@ -228,7 +228,7 @@ async def test_the_timer_does_not_look_more_often_than_its_interval() -> None:
     assert len(deadlines.checks_s) < 15
 
 
-async def test_a_closed_timer_looks_no_more() -> None:
+async def test_a_closed_timer_checks_no_more() -> None:
     deadlines = Deadlines()
     timer = DeadlineTimer(deadlines.check)
     timer.by(time.monotonic() + 0.01)

@@ -54,7 +54,7 @@ async def test_every_request_in_flight_fails_and_none_is_left(
     assert {response.code for response in responses} == {"connection_lost"}
 
 
-async def test_the_client_comes_back_after_a_restart_on_the_same_port(
+async def test_the_client_reconnects_after_a_restart_on_the_same_port(
     requester: Requester, broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     await broker.stop()
@@ -99,7 +99,7 @@ async def test_an_idempotent_request_that_finds_no_broker_in_time_may_have_run(
 
 
 @pytest.mark.parametrize("wants_response", [True, False])
-async def test_what_was_sent_twice_may_have_run_whatever_the_second_broker_knows(
+async def test_what_was_sent_twice_may_have_run_whatever_the_second_broker_says(
     requester: Requester, broker: FakeBroker, wants_response: bool
 ) -> None:
     refusal = (
@@ -190,7 +190,7 @@ async def test_a_broker_that_hangs_up_on_everybody_is_not_stormed(broker: FakeBr
         assert await requester.call("echo", 1) == 1
 
 
-async def test_a_link_that_lasted_starts_the_waits_anew(
+async def test_a_link_that_lasted_resets_the_backoff(
     requester: Requester, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_module, "BACKOFF_MAX_S", 0.01)  # so long it must have lasted
@@ -217,14 +217,14 @@ async def test_cancelling_without_a_link_makes_room_too(broker: FakeBroker) -> N
         assert (broker.commands, broker.cancelled) == (["echo"], [])
 
 
-async def test_a_link_that_comes_too_late_is_not_used_for_what_is_overdue(broker: FakeBroker) -> None:
+async def test_a_link_that_opens_too_late_is_not_used_for_what_is_overdue(broker: FakeBroker) -> None:
     exchange = Exchange(broker.url, Encoding.JSON, 10)
     group = LinkGroup()
     link = await connect(broker.url, exchange, group, LinkSettings(), Encoding.JSON)
     exchange.link = None  # as it was a moment ago
     future = asyncio.get_running_loop().create_future()
     exchange.begin(OutgoingRequest(None, "echo", timeout=0.01), future, wants_response=False)
-    time.sleep(0.02)  # a loop so busy that the deadline and the link come in the same turn
+    time.sleep(0.02)  # a loop so busy that the deadline passes and the link opens in the same turn
     exchange.link_opened(link)
     with pytest.raises(CannotConnect):
         await future

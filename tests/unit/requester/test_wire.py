@@ -1,4 +1,4 @@
-"""What a requester writes and reads, in each encoding."""
+"""What a requester encodes and decodes, in each encoding."""
 
 import msgpack
 import msgspec

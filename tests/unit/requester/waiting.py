@@ -1,4 +1,4 @@
-"""Waiting for a condition instead of for luck. Knows asyncio's clock only."""
+"""Waiting for a condition instead of for luck."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the worker's tests share: a fake broker that is cleaned up after."""
+"""What the worker's tests share: a fake broker that is cleaned up."""
 
 from collections.abc import AsyncIterator
 

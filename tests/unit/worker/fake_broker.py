@@ -1,4 +1,4 @@
-"""A broker that does what a test tells it to, sense or nonsense: the peer for all that a real broker never does."""
+"""A broker that does what a test tells it to, valid or not: the peer for everything that a real broker never does."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from taskferry.worker import Worker
 Message = dict[str, Any]
 
 PATIENCE_S = 10.0
-"""How long a test waits for what must come: longer than the slowest machine takes."""
+"""How long a test waits for what must come: longer than the slowest machine needs."""
 
 
 def welcome(hello: Message, **changes: Any) -> Message:
-    """The answer to `connect` that makes a worker happy."""
+    """The answer to `connect` that a worker expects."""
     data = {"worker_id": hello["data"]["name"], "heartbeat_interval": 4.0, **changes}
     return {"type": "connect", "msg_id": hello["msg_id"], "timestamp": 0.0, "data": data}
 
@@ -36,7 +36,7 @@ def refuse(code: str, text: str) -> Callable[[Message], Message]:
 
 
 class Connection:
-    """One worker's link. `hello` is its connect message; `messages` are all later ones that nobody has taken yet."""
+    """One worker's link. `hello` is its connect message; `messages` are all later ones that no test has taken yet."""
 
     link: Link
     hello: Message
@@ -112,7 +112,7 @@ class Connection:
         self.send({"type": "disconnect", "msg_id": None, "timestamp": 0.0, "data": {"reason": reason}})
 
     async def receive(self, is_wanted: Callable[[Message], bool]) -> Message:
-        """Take the first message that is wanted, when it comes."""
+        """Take the first message that is wanted, when it arrives."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 for position, message in enumerate(self.messages):
@@ -150,8 +150,8 @@ class Connection:
 
 
 class FakeBroker:
-    """Listens at `url`. `answer` turns a worker's connect message into what it is told, None for silence;
-    `answers_disconnect` says whether a worker that leaves is told that no assignment follows."""
+    """Listens at `url`. `answer` turns a worker's connect message into the reply to it, None for silence;
+    `answers_disconnect`: a worker that leaves gets the confirmation that no assignment follows."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -199,7 +199,7 @@ class FakeBroker:
 
     @contextlib.asynccontextmanager
     async def serve(self, worker: Worker) -> AsyncIterator[Connection]:
-        """`worker` in service here, until the block ends."""
+        """`worker` serves here until the block ends."""
         serving = asyncio.create_task(worker.serve(self.url))
         try:
             yield await self.connection()

@@ -19,7 +19,7 @@ class AwkwardError(Exception):
 
 
 class Clinging(Struct):
-    """Comes out of JSON, but does not cross into another process."""
+    """Can be decoded from JSON, but not be sent to another process."""
 
     number: int
 
@@ -60,7 +60,7 @@ def return_text(size: int) -> str:
 
 
 def sleep_until_gone(path: str) -> str:
-    """Say by a file that it runs, and end when the file is taken away."""
+    """Write a file to show that it runs, and end when the file is removed."""
     Path(path).write_text(str(os.getpid()), encoding="utf-8")
     while Path(path).exists():
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A worker that traces, at a broker that is wrong about it: each span ends, whatever becomes of its assignment."""
+"""A worker that traces, at a broker that is wrong about it: each span ends, however its assignment does."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Assignments: each is answered by exactly one response, however its handler ends."""
+"""Assignments: each ends with exactly one response, however its handler ends."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class Picture:
 
 
 class Stage:
-    """A worker with handlers of all kinds, and what they told of themselves."""
+    """A worker with handlers of all kinds, and what they recorded."""
 
     def __init__(self, encoding: Encodings = "json") -> None:
         self.worker = worker = Worker(concurrency=4, encoding=encoding, thread_count=2)
@@ -249,7 +249,7 @@ async def test_a_result_that_cannot_be_written_is_a_failure(
     assert await connection.failure("returns", {"kind": kind}) == ("handler_error", text)
 
 
-async def test_an_integer_that_messagepack_cannot_hold_is_told(broker: FakeBroker) -> None:
+async def test_an_integer_that_messagepack_cannot_hold_is_reported(broker: FakeBroker) -> None:
     async with broker.serve(Stage("msgpack").worker) as connection:
         code, text = await connection.failure("returns", {"kind": "integer"})
     assert (code, text) == ("not_representable", "result: MessagePack cannot hold an integer over 64 bits")
@@ -264,7 +264,7 @@ async def test_a_result_over_its_bound_is_a_failure(broker: FakeBroker) -> None:
 
 
 @pytest.mark.parametrize("command", ["told", "thread_told"])
-async def test_the_context_tells_what_is_known(command: str, connection: Connection) -> None:
+async def test_the_context_has_what_is_known(command: str, connection: Connection) -> None:
     call = {"action": command, "params": {}, "timeout": 3.0, "request_id": "mine", "trace": "00-ab-cd-01"}
     connection.send({"type": "request", "msg_id": "m", "timestamp": 0.0, "data": call})
     told = (await connection.response_to("m"))["result"]
@@ -310,14 +310,14 @@ async def test_a_coroutine_that_does_not_obey_keeps_its_slot_and_is_answered_onc
     assert (await connection.response_to(msg_id))["code"] == "cancelled"
 
 
-async def test_a_cancel_for_what_has_ended_is_of_no_interest(connection: Connection) -> None:
+async def test_a_cancel_of_what_has_ended_is_ignored(connection: Connection) -> None:
     await connection.result("double", {"number": 1})
     connection.send_cancel("m1")
     connection.send_cancel("never given")
     assert await connection.result("double", {"number": 2}) == 4
 
 
-async def test_a_thread_learns_that_it_is_cancelled_and_its_slot_is_reported_when_it_ends(
+async def test_a_thread_sees_that_it_is_cancelled_and_its_slot_is_freed_when_it_ends(
     stage: Stage, connection: Connection
 ) -> None:
     msg_id = connection.send_request("blocks")
@@ -339,7 +339,7 @@ async def test_raise_if_cancelled_passes_through_except_exception(
     assert (await connection.response_to(msg_id))["code"] == "cancelled"
 
 
-async def test_a_thread_assignment_that_has_not_begun_is_not_begun_when_cancelled(
+async def test_a_thread_assignment_that_has_not_started_is_not_started_when_cancelled(
     stage: Stage, connection: Connection
 ) -> None:
     running = [connection.send_request("blocks") for _ in range(2)]
@@ -365,7 +365,7 @@ async def test_the_deadline_is_enforced_here_too(stage: Stage, connection: Conne
     assert connection.response_counts[later] == 0
 
 
-async def test_a_thread_learns_that_its_deadline_has_passed(stage: Stage, connection: Connection) -> None:
+async def test_a_thread_sees_that_its_deadline_has_passed(stage: Stage, connection: Connection) -> None:
     response = await connection.request("polls", timeout=0.05)
     assert response["error"] == "Cancelled: deadline passed"
     assert stage.contexts[0].remaining_s == 0.0
@@ -373,19 +373,19 @@ async def test_a_thread_learns_that_its_deadline_has_passed(stage: Stage, connec
 
 @pytest.fixture
 def _no_deadline_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker's own watch cancels what is overdue a moment later; here it is the start itself that must look."""
+    """The worker's own check cancels what is overdue a moment later; here it is the start itself that must check."""
     monkeypatch.setattr(limits, "DEADLINE_ALLOWANCE_S", 60.0)
 
 
 @pytest.mark.usefixtures("_no_deadline_sweep")
-async def test_what_has_expired_before_a_thread_is_free_is_not_begun(
+async def test_what_has_expired_before_a_thread_is_free_is_not_started(
     stage: Stage, connection: Connection
 ) -> None:
     running = [connection.send_request("blocks") for _ in range(2)]
     await wait_for(lambda: len(stage.contexts) == 2)
     expired = connection.send_request("blocks", timeout=0.02)
     in_time = connection.send_request("thread_told")
-    assert "no free slot" in (await connection.failure("told"))[1]  # so both are in line
+    assert "no free slot" in (await connection.failure("told"))[1]  # so both are waiting
     expires_at = time.monotonic() + 0.05
     await wait_for(lambda: time.monotonic() >= expires_at)
     assert connection.response_counts[expired] == 0
@@ -395,12 +395,12 @@ async def test_what_has_expired_before_a_thread_is_free_is_not_begun(
     for msg_id in running:
         assert (await connection.response_to(msg_id))["result"] == "unblocked"
     assert len(stage.contexts) == 2
-    # And whoever begins late has less time left.
+    # And one that starts late has less time left.
     assert 0 < (await connection.response_to(in_time))["result"]["remaining_s"] < 5.0 - 0.05
 
 
 @pytest.mark.usefixtures("_no_deadline_sweep")
-async def test_what_has_expired_while_the_event_loop_was_busy_is_not_begun(broker: FakeBroker) -> None:
+async def test_what_has_expired_while_the_event_loop_was_busy_is_not_started(broker: FakeBroker) -> None:
     worker = Worker()
     begun: list[str] = []
 
@@ -501,7 +501,7 @@ async def test_an_exception_from_a_users_own_type_is_the_handlers_failure(broker
         )
 
 
-async def test_an_assignment_that_comes_while_the_worker_stops_is_not_run(broker: FakeBroker) -> None:
+async def test_an_assignment_that_arrives_while_the_worker_stops_is_not_run(broker: FakeBroker) -> None:
     worker = Worker()
     started = asyncio.Event()
     sends: list[Callable[[], object]] = []

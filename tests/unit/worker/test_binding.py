@@ -1,4 +1,4 @@
-"""`data` to parameters: conversion, defaults, and the one line that a requester reads where it does not fit."""
+"""`data` to parameters: conversion, defaults, and the one line that a requester reads if it does not fit."""
 
 import enum
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def test_without_annotation_anything_goes() -> None:
         ("x", "data: Expected `object`, got `str`; the command takes url, width, quality"),
     ],
 )
-def test_what_does_not_fit_is_told_by_name(data: object, expected: str, encoding: Encoding) -> None:
+def test_what_does_not_fit_is_reported_by_name(data: object, expected: str, encoding: Encoding) -> None:
     assert refusal(resize, data, encoding) == expected
 
 
@@ -114,7 +114,7 @@ def test_null_is_no_object() -> None:
     )
 
 
-def test_the_place_inside_a_value_is_told() -> None:
+def test_the_place_inside_a_value_is_reported() -> None:
     def handler(points: list[Point], size: Annotated[int, Meta(ge=1)] = 1) -> None: ...
 
     assert refusal(handler, {"points": [{"x": 1}, {"x": "a"}]}) == "points[1].x: Expected `int`, got `str`"
@@ -216,7 +216,7 @@ def test_annotations_may_be_strings() -> None:
     assert bind(handler, {"point": {"x": 1}}) == ((Point(1),), {})
 
 
-def test_a_mutable_default_is_one_object_as_python_has_it() -> None:
+def test_a_mutable_default_is_one_object_as_in_python() -> None:
     shared: list[int] = []
 
     def handler(items: list[int] = shared, more: frozenset[int] = frozenset({1})) -> Any:
@@ -263,7 +263,7 @@ def test_signatures_that_cannot_be_served_are_refused_at_registration(
         Binding(function)
 
 
-def test_an_error_of_a_users_own_type_is_told() -> None:
+def test_an_error_of_a_users_own_type_is_reported() -> None:
     class Even(Struct):
         number: int
 

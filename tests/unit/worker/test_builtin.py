@@ -96,7 +96,7 @@ async def test_get_system_info(connection: Connection) -> None:
     assert info["memory_total_bytes"] is None or info["memory_total_bytes"] > 2**20
 
 
-def test_memory_is_told_where_the_platform_tells_it(
+def test_memory_is_reported_if_the_platform_provides_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setattr(system_info_module, "_MEMINFO", tmp_path)  # a directory: no Linux

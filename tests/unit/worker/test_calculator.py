@@ -1,4 +1,4 @@
-"""Arithmetic from strangers: right where it is small, refused where it is absurd, and never code."""
+"""Arithmetic on untrusted input: right if it is small, refused if it is absurd, and never code."""
 
 import math
 import operator

@@ -1,4 +1,4 @@
-"""The canary: said in `connect`, run like any other assignment, and refused before it can mislead a broker."""
+"""The canary: declared in `connect`, run like any other assignment, and refused before it can mislead a broker."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.unit.worker.fake_broker import Connection, FakeBroker
 
 
 async def call_canary(connection: Connection) -> Mapping[str, Any]:
-    """As the broker does; how it ended."""
+    """As the broker does; returns how it ended."""
     call = {
         "action": connection.hello["data"]["canary"],
         "params": {},

@@ -277,7 +277,7 @@ async def test_data_and_texts_of_a_handler_are_never_logged(
         connection.send({"type": SECRET})
         await connection.receive_type("error")
         await program.line_with("was not understood")
-        # Python itself may have something to say of a pool of processes at the end: these are the lines of the log.
+        # Python itself may print something about a pool of processes at the end: these are the lines of the log.
         logged = list(program.lines)
         program.process.send_signal(signal.SIGTERM)
         assert await program.ended() == 0

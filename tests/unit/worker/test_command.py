@@ -1,4 +1,4 @@
-"""Registration: what can be wrong with a handler is found when it is registered, and named."""
+"""Registration: what can be wrong with a handler is found when it is registered, with the handler's name."""
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -125,7 +125,7 @@ def test_the_longest_name_is_served() -> None:
     assert worker.commands
 
 
-def test_a_forgotten_pair_of_parentheses_is_told() -> None:
+def test_a_forgotten_pair_of_parentheses_is_reported() -> None:
     with pytest.raises(TypeError, match=r"^write @worker.command\(\) with parentheses"):
         Worker().command(plain)  # type: ignore[arg-type]
 

@@ -91,7 +91,7 @@ def test_a_target_of_the_wrong_form_is_mended(target: str, expected: str) -> Non
         ),
     ],
 )
-def test_a_module_that_fails_is_told_with_the_line(
+def test_a_module_that_fails_is_reported_with_the_line(
     folder: Path, source: str, line: int, expected: str
 ) -> None:
     file = folder / "ferry_broken.py"
@@ -102,7 +102,7 @@ def test_a_module_that_fails_is_told_with_the_line(
     assert caught.value.sources == (file,)
 
 
-def test_the_innermost_line_of_ones_own_code_is_told(folder: Path) -> None:
+def test_the_innermost_line_of_the_users_code_is_reported(folder: Path) -> None:
     (folder / "ferry_outer.py").write_text("import ferry_inner\n")
     (folder / "ferry_inner.py").write_text("import json\njson.loads('{')\n")
     with pytest.raises(LoadError, match=r"ferry_inner.py:2: JSONDecodeError: ") as caught:

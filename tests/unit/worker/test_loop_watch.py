@@ -1,4 +1,4 @@
-"""A handler that holds up the event loop is found out and named, while it does so."""
+"""A handler that blocks the event loop is detected and named, while it does so."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from tests.unit.worker.fake_broker import FakeBroker
 
 
 async def inner_wait() -> str:
-    time.sleep(0.4)  # the mistake that is to be found out
+    time.sleep(0.4)  # the error to be detected
     return "done"
 
 

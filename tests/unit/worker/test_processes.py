@@ -1,4 +1,4 @@
-"""Handlers in processes of their own: results, failures, deaths, and nothing left behind."""
+"""Handlers in other processes: results, failures, deaths, and nothing left behind."""
 
 import asyncio
 import gc
@@ -99,7 +99,7 @@ def test_no_garbage_is_collected_while_processes_are_made(collections: list[str]
 
 @pytest.fixture
 def collections() -> Iterator[list[str]]:
-    """The source files in whose functions a collection began, which is now as often as can be."""
+    """The source files in whose functions a collection started, which is now as often as possible."""
     files: list[str] = []
 
     def note(phase: str, _: dict[str, int]) -> None:
@@ -135,7 +135,7 @@ async def test_cancelled_while_running_it_is_answered_when_it_ends_and_while_wai
         assert (await connection.response_to(msg_id))["success"]
 
 
-async def test_what_has_expired_before_a_process_is_free_is_not_begun(
+async def test_what_has_expired_before_a_process_is_free_is_not_started(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -149,7 +149,7 @@ async def test_what_has_expired_before_a_process_is_free_is_not_begun(
         connection.send_request("sleep_until_gone", {"path": str(path)}, timeout=0.05) for path in paths
     ]
     in_time = connection.send_request("square", {"number": 3})
-    await connection.failure("square", {"number": "x"})  # all are in line
+    await connection.failure("square", {"number": "x"})  # all are waiting
     await asyncio.sleep(0.1)
     file.unlink()
     for msg_id in expired:

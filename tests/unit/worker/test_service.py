@@ -1,4 +1,4 @@
-"""A worker in service: how it introduces itself, comes back, is refused, drains and stops."""
+"""A worker in service: how it connects, comes back, is refused, drains and stops."""
 
 import asyncio
 import contextlib
@@ -116,7 +116,7 @@ async def test_a_request_before_the_welcome_is_refused(broker: FakeBroker) -> No
         assert error["data"]["error"] == "type: a request before the answer to connect"
 
 
-async def test_what_is_no_worker_port_is_left_and_told(
+async def test_a_port_that_is_not_a_worker_port_is_left_and_reported(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.answer = lambda hello: {"request_id": None, "success": False, "error": "command: missing"}
@@ -130,7 +130,7 @@ async def test_what_is_no_worker_port_is_left_and_told(
     )
 
 
-async def test_a_fault_that_the_broker_reports_is_logged(
+async def test_an_error_that_the_broker_reports_is_logged(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with broker.serve(Napping().worker) as connection:
@@ -180,7 +180,7 @@ async def test_it_comes_back_under_the_same_name_and_instance(
     ]
 
 
-async def test_trouble_is_told_once_until_it_changes(
+async def test_trouble_is_logged_once_until_it_changes(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     attempts: asyncio.Queue[None] = asyncio.Queue()
@@ -205,7 +205,7 @@ async def test_trouble_is_told_once_until_it_changes(
     assert len(told) == 2
 
 
-async def test_a_taken_name_is_told_and_tried_again(
+async def test_a_taken_name_is_logged_and_retried(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.answer = refuse("worker_id_taken", "somebody has it")
@@ -224,7 +224,7 @@ async def test_a_taken_name_is_told_and_tried_again(
     assert lines(caplog).count(taken) == 1
 
 
-async def test_another_refusal_is_told_and_tried_again(
+async def test_any_other_refusal_is_logged_and_retried(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.answer = refuse("shutting_down", "not now")
@@ -324,7 +324,7 @@ async def test_drain_while_there_is_no_broker_ends_at_once(broker: FakeBroker) -
     worker.drain()
 
 
-async def test_drain_when_the_broker_goes_away_meanwhile_ends(broker: FakeBroker) -> None:
+async def test_a_drain_ends_if_the_broker_goes_away_meanwhile(broker: FakeBroker) -> None:
     napping = Napping()
     async with serving(napping.worker, broker.url) as task:
         connection = await broker.connection()
@@ -338,7 +338,7 @@ async def test_drain_when_the_broker_goes_away_meanwhile_ends(broker: FakeBroker
     assert broker.connection_count == 1
 
 
-async def test_when_the_broker_says_goodbye_what_runs_is_finished_and_the_worker_comes_back(
+async def test_when_the_broker_leaves_what_runs_is_finished_and_the_worker_reconnects(
     broker: FakeBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     napping = Napping()
@@ -384,7 +384,7 @@ async def test_a_handler_may_end_its_worker_and_run_needs_no_main_thread(broker:
     assert not thread.is_alive()
 
 
-def test_a_thread_that_ends_after_its_worker_disturbs_nobody() -> None:
+def test_a_thread_that_ends_after_its_worker_is_harmless() -> None:
     worker = Worker()
     threads: list[threading.Thread] = []
     began, may_end = threading.Event(), threading.Event()

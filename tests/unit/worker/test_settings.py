@@ -93,7 +93,7 @@ def test_labels_are_the_workers_own() -> None:
     assert Worker(labels=None).settings == Worker().settings
 
 
-def test_the_default_name_is_one_that_a_broker_takes_and_unique() -> None:
+def test_the_default_name_is_valid_and_unique() -> None:
     names = {default_name() for _ in range(20)}
     assert len(names) > 1
     for name in names:
@@ -101,7 +101,7 @@ def test_the_default_name_is_one_that_a_broker_takes_and_unique() -> None:
 
 
 @pytest.mark.parametrize("host", ["", "-", "h" * 300, "höst name!", "_x"])
-def test_the_default_name_does_not_depend_on_a_decent_host_name(
+def test_the_default_name_does_not_depend_on_a_valid_host_name(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: host)

@@ -61,6 +61,6 @@ def test_a_file_that_is_being_replaced_counts_when_it_is_back(tmp_path: Path) ->
     assert watch.look()
 
 
-def test_nothing_to_watch_is_told(tmp_path: Path) -> None:
+def test_nothing_to_watch_is_reported(tmp_path: Path) -> None:
     assert not SourceWatch(tmp_path).include(())
     assert not SourceWatch(tmp_path).include((tmp_path / "missing.py",))

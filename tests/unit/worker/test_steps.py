@@ -1,4 +1,4 @@
-"""A listener of a worker's steps hears of each assignment once and in order, however it ends."""
+"""A listener of a worker's steps is notified of each assignment once and in order, however it ends."""
 
 import asyncio
 import threading

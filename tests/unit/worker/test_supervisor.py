@@ -1,4 +1,4 @@
-"""`--processes` and `--reload`: children that are named, replaced, asked to leave, and never left behind."""
+"""`--processes` and `--reload`: children that are named, replaced, asked to stop, and never left behind."""
 
 import asyncio
 import os
@@ -96,7 +96,7 @@ async def test_a_signal_drains_all_children(signum: signal.Signals, folder: Path
 
 
 async def test_a_signal_to_the_whole_group_drains_once(folder: Path, broker: FakeBroker) -> None:
-    # What Ctrl-C on a terminal and a service manager do: each process gets it, and the children twice over.
+    # What Ctrl-C on a terminal and a service manager do: each process gets it, the children twice.
     async with worker_program(folder, "tasks:worker", "--broker", broker.url, "--processes", "2") as program:
         workers = await connections(broker, 2)
         pids = [(await worker.result("about"))["pid"] for worker in workers.values()]
@@ -130,14 +130,14 @@ async def test_children_leave_when_their_supervisor_is_killed(folder: Path, brok
             await gone(pid)
 
 
-async def test_a_module_that_does_not_load_is_told_once(tmp_path: Path) -> None:
+async def test_a_module_that_does_not_load_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("1/0\n")
     code, lines = await run_to_end(tmp_path, "tasks:worker", "--processes", "3")
     assert code == 2
     assert lines == [f"error: {tmp_path / 'tasks.py'}:1: ZeroDivisionError: division by zero"]
 
 
-async def test_reload_starts_anew_when_an_imported_file_changes(folder: Path, broker: FakeBroker) -> None:
+async def test_reload_restarts_when_an_imported_file_changes(folder: Path, broker: FakeBroker) -> None:
     async with worker_program(
         folder, "tasks:worker", "--broker", broker.url, "--name", "ferry", "--reload"
     ) as program:

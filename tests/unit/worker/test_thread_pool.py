@@ -1,4 +1,4 @@
-"""Threads are started as they are needed, used again, bounded, and never keep the program."""
+"""Threads are started as they are needed, reused, bounded, and never keep the program from exiting."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""`python -m taskferry.worker` as a process of its own, watched by a test and ended after it."""
+"""`python -m taskferry.worker` as a separate process, watched by a test and stopped after it."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ class WorkerProgram:
             self._arrived.set()
 
     async def line_with(self, text: str, *, count: int = 1) -> str:
-        """The line, when it comes, that holds `text` for the `count`-th time."""
+        """The line that holds `text` for the `count`-th time, when it comes."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 found = [line for line in self.lines if text in line]
