@@ -160,7 +160,7 @@ async def test_no_payload_and_no_credential_is_ever_logged(programs: Programs, f
             async with connect(
                 broker.worker_url + query,
                 additional_headers=headers,
-                subprotocols=[f"{SECRET}.v9"],  # type: ignore[list-item]  # a str is fine for the wire
+                subprotocols=[f"{SECRET}.v9"],  # type: ignore[list-item]  # a str will do for the wire
             ):
                 pass
     broker.terminate()

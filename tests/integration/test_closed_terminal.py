@@ -51,7 +51,7 @@ def test_a_requester_ends(programs: Programs, broker: Broker) -> None:
     assert requester.wait() != 0
 
 
-def test_a_requester_ends_if_ctrl_c_was_ignored(programs: Programs, broker: Broker) -> None:
+def test_a_requester_ends_where_ctrl_c_was_ignored(programs: Programs, broker: Broker) -> None:
     arguments = ("echo", "--count", "1000000", "--broker", broker.requester_url)
     background = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + ON_A_TERMINAL
     requester = programs.start("-c", background, "-m", "taskferry.requester", *arguments)

@@ -13,7 +13,7 @@ SECRET = "SECRET-4711"
 
 @pytest.fixture
 def empty_port() -> int:
-    """A port on which no program listens."""
+    """A port that no program listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

@@ -80,7 +80,7 @@ def test_it_may_be_named_for_some_commands_only(installed: Path, programs: Progr
     assert picks in (["first", "first", "first", "second"], ["first", "second", "second", "second"])
 
 
-def test_its_own_tests_pass_if_it_is_installed(installed: Path, tmp_path: Path) -> None:
+def test_its_own_tests_pass_where_it_is_installed(installed: Path, tmp_path: Path) -> None:
     shutil.copy(EXAMPLE / "test_most_loaded.py", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.processes import Program, Programs, wait_until
 
 TASKFERRY: Final = str(Path(sys.executable).parent / "taskferry")
-# What the script of this name does; the script itself is elsewhere if Taskferry has its own environment.
+# What the script of this name does; the script itself lies elsewhere where Taskferry has an environment of its own.
 OPENTELEMETRY_INSTRUMENT: Final = (
     "-c",
     "from importlib.metadata import entry_points\n"
