@@ -125,11 +125,11 @@ async def opened(peers: Sequence[P], address: tuple[str, int]) -> AsyncIterator[
     try:
         for start in range(0, len(peers), OPENING_COUNT_MAX):
             some = peers[start : start + OPENING_COUNT_MAX]
-            opening += some
+            begun += some
             await asyncio.gather(*(peer.open(address) for peer in some))
         yield peers
     finally:
-        for peer in opening:
+        for peer in begun:
             peer.close()
 
 

@@ -74,13 +74,13 @@ async def _idle(
     """Figures by count; the last count is the one that is held."""
     cases: dict[int, dict[str, float]] = {}
     stream = CountingStream()
-    peers = [_peer(port, stream, index) for index in range(counts[-1])]
+    everybody = [_peer(port, stream, index) for index in range(counts[-1])]
     address = broker.addresses.workers if port == "workers" else broker.addresses.requesters
     rss_bytes = broker.rss_bytes()
     before = Clocks.of(broker)
-    async with opened(peers[: counts[0]], address):
+    async with opened(everybody[: counts[0]], address):
         cases[counts[0]] = _opened_figures(counts[0], broker, before, rss_bytes)
-        async with opened(peers[counts[0] :], address):
+        async with opened(everybody[counts[0] :], address):
             whole = _opened_figures(counts[-1], broker, before, rss_bytes)
             held_from = Clocks.of(broker)
             await asyncio.sleep(hold_s)
@@ -89,7 +89,7 @@ async def _idle(
                 "connection_kib": (broker.rss_bytes() - rss_bytes) / counts[-1] / 1024,
                 "held_s": held.wall_s,
                 "idle_cpu_percent": held.broker_s / held.wall_s * 100,
-                "pings_count": float(sum(peer.pings_count for peer in peers)),
+                "pings_count": float(sum(peer.pings_count for peer in everybody)),
                 "dropped_count": float(stream.failed_count),
             }
     return cases

@@ -73,7 +73,7 @@ def test_a_command_whose_last_worker_has_left_fails_at_once() -> None:
     assert world.core.roster.commands["echo"].outcomes == {"no_available_workers": 1}
 
 
-def test_a_request_id_in_flight_is_refused_and_the_first_request_continues() -> None:
+def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on() -> None:
     world = World()
     worker, requester = world.worker(concurrency=2), world.requester()
     requester.submit(request_id="same")

@@ -30,7 +30,7 @@ def test_a_failure_of_the_handler_is_answered_with_its_text_and_code() -> None:
         ("bad_request", "bad_request"),
     ],
 )
-def test_a_worker_cannot_claim_what_only_the_broker_can_know(code: str | None, expected: str) -> None:
+def test_a_worker_cannot_claim_what_only_the_broker_knows(code: str | None, expected: str) -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit()
