@@ -205,9 +205,8 @@ class Core:
     def succeeded(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
         """A worker reports the result of an assignment; UNSET stands for null. False if the worker has no assignment
         `msg_id`."""
-        assignment = worker.assignments.pop(msg_id, None)
+        assignment = self._take(worker, msg_id)
         if assignment is None:
-            self.counts.unknown_assignments_count += 1
             return False
         request = assignment.request
         if request is None:
@@ -235,9 +234,8 @@ class Core:
     def failed(self, worker: Worker, msg_id: str, text: str | None, code: str | None, now: float) -> bool:
         """A worker reports that an assignment has failed, with its handler's text and code. False if the worker has no
         assignment `msg_id`."""
-        assignment = worker.assignments.pop(msg_id, None)
+        assignment = self._take(worker, msg_id)
         if assignment is None:
-            self.counts.unknown_assignments_count += 1
             return False
         request = assignment.request
         if request is None:
@@ -301,6 +299,13 @@ class Core:
                 self._ending.fail(request, failure, now, cancel="shutting_down")
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _take(self, worker: Worker, msg_id: str) -> Assignment | None:
+        """The assignment that a worker reports as over; None, counted, if it has no such assignment."""
+        assignment = worker.assignments.pop(msg_id, None)
+        if assignment is None:
+            self.counts.unknown_assignments_count += 1
+        return assignment
 
     def _answered(self, assignment: Assignment) -> None:
         """A worker has answered a request that is still in flight: free the slot, and count it in this turn."""

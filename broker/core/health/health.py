@@ -52,9 +52,9 @@ class Health:
             self._enter(worker, now)
 
     def resumed(self, worker: Worker, now: float) -> None:
-        """The drain of a worker is undone."""
-        if self._roster.move(worker, WorkerEvent.RESUMED, now):
-            self._enter(worker, now)
+        """The drain of a worker, which is draining, is undone."""
+        self._roster.move(worker, WorkerEvent.RESUMED, now)
+        self._enter(worker, now)
 
     def _enter(self, worker: Worker, now: float) -> None:
         """Decide the state of a joining worker by its record, before it gets any assignment."""

@@ -111,11 +111,12 @@ def test_the_requester_port_gets_the_encoding_of_the_result() -> None:
     assert requester.encodings == list(Encoding)
 
 
-def test_an_unknown_msg_id_changes_nothing() -> None:
+@pytest.mark.parametrize("result", [Result(True), Result(False, error="no")], ids=["success", "failure"])
+def test_an_unknown_msg_id_changes_nothing(result: Result) -> None:
     world = World()
     worker, requester = world.worker(), world.requester()
     request_id = requester.submit()
-    assert worker.respond("never-given", Result(True)) is False
+    assert worker.respond("never-given", result) is False
     assert worker.holds == [request_id]
     assert worker.session.in_flight_count == 1
     assert world.core.counts.unknown_assignments_count == 1
