@@ -31,11 +31,14 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-f
 LIBASAN := $(wildcard $(shell gcc -print-file-name=libasan.so 2>/dev/null))
 SANITIZED_PYTHON := LD_PRELOAD=$(LIBASAN) PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/packages $(BIN)/python
 NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; on Debian and Ubuntu: apt install gcc
+# What runs on the wheel; all tests with the marker `uncovered` are among it.
+ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
+	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/benchmarks tests/integration
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
 FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test checks lint types layers coverage uncovered unit integration wheel test-compiled \
+.PHONY: help setup demo test checks lint types layers coverage unit integration wheel test-compiled \
 	sanitize fuzz fuzz-json fuzz-frames test-deploy soak bench bench-peers simulate docs picture format clean
 
 help: ## list the targets
@@ -64,7 +67,7 @@ demo: $(READY) ## broker, workers and a stream of requests on this machine, live
 
 test: ## all that must pass before a change goes in
 	@$(MAKE) --no-print-directory --jobs 2 wheel checks  # one core compiles meanwhile
-	@$(MAKE) --no-print-directory coverage uncovered test-compiled
+	@$(MAKE) --no-print-directory coverage test-compiled
 	@$(MAKE) --no-print-directory fuzz FUZZ_S=5
 
 checks: lint types layers
@@ -87,10 +90,6 @@ coverage: $(READY) ## the tests, in random order, with the two bounds on branch 
 	@$(BIN)/coverage report --include '$(FULLY_COVERED)' --fail-under 100
 	@$(BIN)/coverage report --fail-under 90
 
-uncovered: $(READY) ## the random walks, which coverage would slow down and which would add nothing to it
-	@mkdir -p "$$TMPDIR"
-	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) -m uncovered tests/unit tests/sim tests/simulation
-
 unit: $(READY) ## the unit tests and simulations alone, without coverage
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --quiet $(PYTEST_PARALLEL) tests/unit $(wildcard tests/sim)
@@ -101,8 +100,7 @@ integration: $(READY) ## the tests over real sockets and processes alone, withou
 
 test-compiled: wheel ## strategies, core, wire, links, simulations and all over real sockets, on the compiled wheel
 	@mkdir -p "$$TMPDIR"
-	@$(WHEEL_BIN)/python -m pytest --quiet $(PYTEST_PARALLEL) tests/unit/layout/test_installed.py tests/unit/broker \
-		tests/unit/loadbalance tests/unit/protocol tests/unit/transport tests/sim tests/benchmarks tests/integration
+	@$(WHEEL_BIN)/python -m pytest --quiet $(PYTEST_PARALLEL) tests/unit/layout/test_installed.py $(ON_WHEEL)
 
 sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, under gcc's sanitizers
 	@mkdir -p "$$TMPDIR"

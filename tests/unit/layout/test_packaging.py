@@ -60,3 +60,13 @@ def test_only_pyproject_has_the_version() -> None:
 def test_the_command_is_installed_and_loads() -> None:
     (script,) = entry_points(group="console_scripts", name="taskferry")
     assert callable(script.load())
+
+
+def test_every_test_that_runs_without_coverage_runs_on_the_wheel() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^ON_WHEEL := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
+    on_wheel = tuple(listed.replace("\\", "").split())
+    marker = "pytest.mark." + "uncovered"
+    tests = (path for path in all_python_files() if path.name.startswith("test_"))
+    marked = [path for path in tests if marker in path.read_text(encoding="utf-8")]
+    assert [relative(path) for path in marked if not relative(path).startswith(on_wheel)] == []
