@@ -66,6 +66,6 @@ def test_the_help_fills_the_terminal_up_to_a_width_that_is_easy_to_read(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     with pytest.raises(SystemExit):
-        run(broker, "taskferry broker", ["-h"])
+        run(broker, "taskferry broker", ["--help"])  # click keeps a command's first help options, so never -h
     widths = [len(line) for line in capsys.readouterr().out.splitlines()]
     assert width_max - 20 < max(widths) <= width_max
