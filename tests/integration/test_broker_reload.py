@@ -128,9 +128,8 @@ async def test_retries_are_turned_off_and_on_again(
     broker = start(programs, path, "")
     assert await fate_of_a_lost_request(broker) == "success"
     content = f"[broker]\n{setting} = 0\n"
-    assert await asyncio.to_thread(reload, broker, path, content) == [
-        f"INFO    configuration reloaded: {setting}: {change}"
-    ]
+    lines = await asyncio.to_thread(reload, broker, path, content)  # that a worker has left may be among them
+    assert f"INFO    configuration reloaded: {setting}: {change}" in lines
     assert await fate_of_a_lost_request(broker) == "worker_lost"
     await asyncio.to_thread(reload, broker, path, "")
     assert await fate_of_a_lost_request(broker) == "success"
