@@ -81,4 +81,4 @@ def _replace_or_skip(patch: pytest.MonkeyPatch, target: object, *arguments: Any,
     _replace(patch, target, *arguments, **options)
 
 
-pytest.MonkeyPatch.setattr = _replace_or_skip  # type: ignore[assignment, method-assign]
+pytest.MonkeyPatch.setattr = _replace_or_skip  # type: ignore[assignment, method-assign]  # replaced on purpose, for every test

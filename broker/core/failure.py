@@ -25,9 +25,9 @@ def failure_of(error: TaskferryError) -> Failure:
     return Failure(error.code, error.text)
 
 
-def plain_failure(kind: type[TaskferryError], text: str | None = None) -> Failure:
-    """A failure of this kind; without `text`, with the registry's text."""
-    return Failure(kind.code, text or kind.message)
+def plain_failure(kind: type[TaskferryError]) -> Failure:
+    """A failure of this kind, with the registry's text."""
+    return Failure(kind.code, kind.message)
 
 
 def promises_not_run(code: str) -> bool:

@@ -71,14 +71,14 @@ class Recovery:
             self._ending.fail(request, failure, now, worker=worker)
             return True
         pool = request.route.pool
-        other = None if pool is None else pool.pick_avoiding(request.failed_ids, request.call.affinity)
-        if other is not None:
-            self._delivery.place(request, other, request.remaining_s(now), now)
-            return True
         if pool is None:
             self._ending.fail(request, no_workers(request.call), now)
             return True
-        return False
+        other = pool.pick_avoiding(request.failed_ids, request.call.affinity)
+        if other is None:
+            return False
+        self._delivery.place(request, other, request.remaining_s(now), now)
+        return True
 
     def _follow_target(self, request: Request) -> Failure | None:
         """Find the route of a request with a target again: it may have been removed meanwhile, and other workers may

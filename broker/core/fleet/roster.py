@@ -110,11 +110,11 @@ class Roster:
 
     def move(
         self, worker: Worker, event: WorkerEvent, now: float, verdict: str = "", words: str = ""
-    ) -> bool:
-        """Apply an event to a connected worker; `words` are a handler's text. False if its state does not change."""
+    ) -> None:
+        """Apply an event to a connected worker, if it changes the worker's state; `words` are a handler's text."""
         before = worker.state
         if TRANSITIONS.get((before, event), before) is before:
-            return False
+            return
         was_serving = before in SERVING
         for pool in tuple(worker.pools):
             pool.retire(worker)
@@ -135,7 +135,6 @@ class Roster:
             entered += others
         self._observer.worker_moved(worker, before)
         self._hand_on(entered, stranded, now)
-        return True
 
     def choose(self, choice: StrategyChoice, now: float) -> None:
         """Change the strategies. If any command gets another one, all pools are made again, as if the workers had just
