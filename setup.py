@@ -17,6 +17,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 COMPILED = (
+    "broker/access/**/*.py",
     "broker/core/**/*.py",
     "broker/core_timer.py",
     "broker/requester_session.py",

@@ -20,13 +20,15 @@ from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
 from ..protocol.messages import Cancel, Pong, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
+from .access.identity import ANONYMOUS
+from .core.account import unlimited
 from .core.call import Call
 from .core.core import Core
 from .core.failure import Failure, failure_of
 from .core.requester import Requester
 from .core_timer import CoreTimer
 from .events import SlowReaderClosed
-from .session_context import ANONYMOUS, SessionContext
+from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class RequesterSession:
         self._codec = CODECS[link.encoding]
         self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
         self._frequent = self._context.frequent[link.encoding]
-        self._requester = self._core.requester_joined(self, ANONYMOUS)
+        self._requester = self._core.requester_joined(self, unlimited(ANONYMOUS))
         self._sessions[self] = None
 
     def messages_received(self, payloads: list[bytes]) -> None:

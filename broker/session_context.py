@@ -1,15 +1,10 @@
 """What every session of a broker needs of it, and all that a session knows of it."""
 
-from typing import Final
-
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from .core.core import Core
 from .core_timer import CoreTimer
-
-ANONYMOUS: Final = "anonymous"
-"""The identity of every peer: there is no login yet."""
 
 
 class SessionContext:

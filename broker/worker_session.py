@@ -10,6 +10,7 @@ from typing import Final
 
 from ..log.event import log_event, without_quoted
 from ..protocol import errors, limits, messages
+from ..protocol.close_codes import POLICY_VIOLATION
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
@@ -19,17 +20,16 @@ from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
+from .access.identity import ANONYMOUS
 from .core.core import Core
 from .core.fleet.worker import Worker
 from .core.offer import Offer
 from .core.ports import CancelReason
 from .core.request import Request
 from .core_timer import CoreTimer
-from .session_context import ANONYMOUS, SessionContext
+from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
-
-POLICY_VIOLATION: Final = 1008
 
 CANARY_REQUEST_ID: Final = "canary"
 """Takes the place of the requester's request_id in a canary's assignment."""
@@ -228,7 +228,7 @@ class WorkerSession:
             case messages.ErrorMessage():
                 code = message.data.code if message.data.code in errors.REGISTRY else "other"
                 log_event(logger, events.WorkerComplained(self._who, code))
-            case messages.Notification() | messages.Custom():
+            case messages.WorkerAuth() | messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
                 raise AssertionError("a registered worker's response is not handled here")

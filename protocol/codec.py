@@ -18,6 +18,7 @@ from .messages import (
     NAME_PATTERN,
     NAME_RULE,
     AnyId,
+    Auth,
     Cancel,
     FromBroker,
     FromWorker,
@@ -57,7 +58,7 @@ class Codec:
         self.encoding = encoding
         self.encode = library.Encoder().encode
         self.request = library.Decoder(Request).decode
-        self.requester_control = library.Decoder(Cancel | Ping).decode
+        self.requester_control = library.Decoder(Auth | Cancel | Ping).decode
         self.outcome = library.Decoder(Outcome).decode
         self.from_worker = library.Decoder(FromWorker).decode
         self.from_broker = library.Decoder(FromBroker).decode

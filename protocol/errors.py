@@ -127,6 +127,33 @@ class Overloaded(TaskferryError):
     blame = "broker"
 
 
+class RateLimited(TaskferryError):
+    """More messages or bytes in a second than this identity, or this address, may send."""
+
+    code = "rate_limited"
+    message = "Rate limited"
+    retryable = True
+    blame = "requester"
+
+
+class Unauthenticated(TaskferryError):
+    """The broker does not know who this is: no token, a wrong one, or one that has run out or was revoked."""
+
+    code = "unauthenticated"
+    message = "Not authenticated"
+    blame = "requester"
+    delivery = NOT_DELIVERED
+
+
+class Forbidden(TaskferryError):
+    """This identity may not do that."""
+
+    code = "forbidden"
+    message = "Forbidden"
+    blame = "requester"
+    delivery = NOT_DELIVERED
+
+
 class Cancelled(TaskferryError):
     """The requester cancelled the request. The command may have run partly."""
 
@@ -208,6 +235,9 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
         TooLarge,
         NotRepresentable,
         Overloaded,
+        RateLimited,
+        Unauthenticated,
+        Forbidden,
         Cancelled,
         ShuttingDown,
         BrokerStopped,

@@ -76,5 +76,11 @@ SILENCE_S_MAX: Final = 8.0
 """A link that has been silent for this long is dead: two heartbeats missed. Links are checked every half second, so a
 worker that was stopped is out of rotation within 10 s."""
 
+TOKEN_LENGTH_MAX: Final = 8000
+"""Characters of a token. The line of a request's head that carries it may have 8 KiB, everywhere."""
+
+EXPIRY_NOTICE_S: Final = 30.0
+"""How long before a login runs out its connection gets `expiring`: time enough to fetch a token and send it."""
+
 HANDSHAKE_S_MAX: Final = 10.0
 """From accepting a connection to the end of its WebSocket handshake, and from there to a worker's `connect`."""

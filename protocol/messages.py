@@ -14,6 +14,7 @@ NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]*\Z"
 NAME_RULE: Final = "only letters, digits and _ . : @ / - may be used, a letter or digit first"
 """NAME_PATTERN for people."""
 
+Token = Annotated[str, Meta(min_length=1, max_length=limits.TOKEN_LENGTH_MAX)]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX, pattern=NAME_PATTERN)]
 CommandName = Annotated[str, Meta(min_length=1, max_length=limits.NAME_LENGTH_MAX)]
 RequestId = Annotated[str, Meta(min_length=1, max_length=limits.REQUEST_ID_LENGTH_MAX)]
@@ -74,6 +75,31 @@ class Pong(Struct, tag_field="type", tag="pong"):
     """Broker to requester: yes."""
 
     request_id: str | None = None
+
+
+class Auth(Struct, tag_field="type", tag="auth"):
+    """Requester to broker: a fresh token for this connection, of the same identity."""
+
+    token: Token
+    request_id: RequestId | None = None
+
+
+class LoggedIn(Struct, tag_field="type", tag="auth", omit_defaults=True):
+    """Broker to requester: the answer to `auth`. `expires_in`: seconds until the login runs out, null for never. If it
+    failed, the earlier login holds for as long as it would have, and `code` and `error` say why."""
+
+    success: bool
+    request_id: str | None = None
+    identity: str | None = None
+    expires_in: float | None = None
+    code: str | None = None
+    error: str | None = None
+
+
+class Expiring(Struct, tag_field="type", tag="expiring"):
+    """Broker to requester: the login of this connection runs out in `expires_in` seconds."""
+
+    expires_in: float
 
 
 class Response(Struct, gc=False):
@@ -161,6 +187,20 @@ class Heartbeat(Struct, tag_field="type", tag="heartbeat"):
     timestamp: float | None = None
 
 
+class Credential(Struct):
+    """What proves an identity."""
+
+    token: Token
+
+
+class WorkerAuth(Struct, tag_field="type", tag="auth"):
+    """Worker to broker: a fresh token for this connection, of the same identity."""
+
+    data: Credential
+    msg_id: MessageId | None = None
+    timestamp: float | None = None
+
+
 class Result(Struct, gc=False, omit_defaults=True):
     """How an assignment ended: `result` if it succeeded, else `error` and perhaps `code`."""
 
@@ -205,7 +245,16 @@ class Custom(Struct, tag_field="type", tag="custom"):
     msg_id: MessageId | None = None
 
 
-FromWorker = WorkerConnect | Disconnect | Heartbeat | WorkerResponse | ErrorMessage | Notification | Custom
+FromWorker = (
+    WorkerConnect
+    | WorkerAuth
+    | Disconnect
+    | Heartbeat
+    | WorkerResponse
+    | ErrorMessage
+    | Notification
+    | Custom
+)
 
 
 # --- worker port: from the broker -----------------------------------------------------------------------------------
@@ -226,6 +275,37 @@ class Connected(Struct, tag_field="type", tag="connect"):
 
     data: Welcome
     msg_id: str | None = None
+    timestamp: float | None = None
+
+
+class Login(Struct, omit_defaults=True):
+    """How `auth` ended; see LoggedIn."""
+
+    success: bool
+    identity: str | None = None
+    expires_in: float | None = None
+    code: str | None = None
+    error: str | None = None
+
+
+class WorkerLoggedIn(Struct, tag_field="type", tag="auth"):
+    """Broker to worker: the answer to `auth`."""
+
+    data: Login
+    msg_id: str | None = None
+    timestamp: float | None = None
+
+
+class Expiry(Struct):
+    """When a login runs out, in seconds from now."""
+
+    expires_in: float
+
+
+class WorkerExpiring(Struct, tag_field="type", tag="expiring"):
+    """Broker to worker: the login of this connection runs out."""
+
+    data: Expiry
     timestamp: float | None = None
 
 
@@ -256,7 +336,16 @@ class CancelAssignment(Struct, tag_field="type", tag="cancel"):
     timestamp: float | None = None
 
 
-FromBroker = Connected | AssignmentMessage | CancelAssignment | Disconnect | Heartbeat | ErrorMessage
+FromBroker = (
+    Connected
+    | AssignmentMessage
+    | CancelAssignment
+    | Disconnect
+    | Heartbeat
+    | ErrorMessage
+    | WorkerLoggedIn
+    | WorkerExpiring
+)
 
 
 class AnyId(Struct):

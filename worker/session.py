@@ -170,6 +170,8 @@ class Session:
                 self._disconnect(message.data.reason)
             case messages.ErrorMessage():
                 self._fault(message.data)
+            case messages.WorkerLoggedIn() | messages.WorkerExpiring():
+                pass
             case messages.AssignmentMessage():
                 raise AssertionError("assignments are handled before")
 

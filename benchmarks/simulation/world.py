@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from msgspec import Raw, UnsetType
+from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
 from taskferry.broker.core.delivery.ending import SUCCESS
@@ -183,7 +184,7 @@ class SimulatedRequester:
         self.answered = answered
         self._world = world
         self._options = {"timeout_s": TIMEOUT_S} | options
-        self._session = world.core.requester_joined(self, "anonymous")
+        self._session = world.core.requester_joined(self, unlimited("anonymous"))
 
     def send(self, request_id: str, demand_s: float, affinity: str | None = None) -> None:
         """Submit a request that takes a worker `demand_s`."""

@@ -18,6 +18,7 @@ from ...loadbalance.choice import StrategyChoice
 from ...protocol import errors
 from ...protocol.errors import TaskferryError
 from ...protocol.limits import TEXT_LENGTH_MAX
+from .account import Account
 from .call import Call
 from .delivery.admission import Admission
 from .delivery.deadlines import NEVER, Deadlines
@@ -104,9 +105,9 @@ class Core:
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
-    def requester_joined(self, port: RequesterPort, identity: str) -> Requester:
+    def requester_joined(self, port: RequesterPort, account: Account) -> Requester:
         """A requester has connected. Pass the result with each of its calls."""
-        requester = Requester(port, identity)
+        requester = Requester(port, account)
         self.requesters[requester] = None
         return requester
 
@@ -146,11 +147,12 @@ class Core:
     ) -> Worker:
         """A worker has connected. It gets waiting requests at once, unless it has to answer a canary first.
 
-        Raises WorkerIdTaken if another worker is connected under this id. The same worker (equal `instance`) replaces
-        its old connection, which is taken to be dead.
+        Raises WorkerIdTaken if another worker is connected under this id. The same worker (equal `identity` and
+        `instance`) replaces its old connection, which is taken to be dead.
         """
         holder = self.roster.workers.get(worker_id)
-        if holder is not None and (offer.instance is None or offer.instance != holder.instance):
+        is_same = holder is not None and holder.identity == identity and holder.instance == offer.instance
+        if holder is not None and (offer.instance is None or not is_same):
             raise errors.WorkerIdTaken(f"name: another worker is connected as {worker_id!r}")
         record = self.roster.records.take(worker_id) if holder is None else holder.record
         worker = Worker(worker_id, offer, port, identity, now, record)

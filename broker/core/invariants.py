@@ -14,6 +14,7 @@ def check_invariants(core: Core) -> None:
     live = [request for requester in core.requesters for request in requester.requests.values()]
     assert core.counts.in_flight_count == len(live), "submitted = ended + in flight"
     _check_requests(core, live)
+    _check_accounts(core, live)
     _check_workers(core)
     routes = [
         route
@@ -42,6 +43,15 @@ def _check_requests(core: Core, live: list[Request]) -> None:
         for copy in copies:
             assert copy.request is request
             assert copy.worker.assignments[copy.msg_id] is copy
+
+
+def _check_accounts(core: Core, live: list[Request]) -> None:
+    for account in {requester.account for requester in core.requesters}:
+        own = [request for request in live if request.requester.account is account]
+        assert account.in_flight_count == len(own)
+        assert account.waiting_size_bytes == sum(
+            len(request.call.data) for request in own if request.is_waiting
+        )
 
 
 def _check_workers(core: Core) -> None:

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from msgspec import Raw, UnsetType
+from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
 from taskferry.broker.core.failure import Failure
@@ -79,7 +80,7 @@ class RequesterEnd:
 
     def __init__(self, broker: SimulatedBroker) -> None:
         self._broker = broker
-        self._requester = broker.core.requester_joined(self, "anonymous")
+        self._requester = broker.core.requester_joined(self, unlimited("anonymous"))
 
     def received(self, message: Any) -> None:
         now = self._broker.clock.now

@@ -37,11 +37,13 @@ class Admission:
         """The request made from this call, not yet assigned or waiting; None if the call was refused."""
         settings = self.settings
         requests = requester.requests
+        account = requester.account
         request_id = call.request_id
         hedge_after = call.hedge_after
         if (
             request_id in requests
             or len(requests) >= settings.in_flight_count_max
+            or account.in_flight_count >= account.in_flight_count_max
             or self.is_closed
             or (hedge_after is not None and not call.idempotent)
         ):
@@ -65,6 +67,7 @@ class Admission:
         looked_at = deadline if hedge_after is None else due_at(command, hedge_after, deadline, now)
         request = Request(call, command, route, requester, now, timeout_s, looked_at)
         requests[request_id] = request
+        account.in_flight_count += 1
         self._deadlines.add(request)
         if self._steps is not None:
             self._steps.admitted(request)

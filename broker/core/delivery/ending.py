@@ -60,7 +60,9 @@ class Ending:
     def finish(self, request: Request, outcome: str, now: float, cancel: CancelReason | None = None) -> None:
         """Remove an answered request from all books, count it, and detach it from its workers. If `cancel` gives a
         reason, they are sent a cancel."""
-        del request.requester.requests[request.call.request_id]
+        requester = request.requester
+        del requester.requests[request.call.request_id]
+        requester.account.in_flight_count -= 1
         self._deadlines.remove(request)
         if request.is_waiting:
             self._queue.remove(request, now)

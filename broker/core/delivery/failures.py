@@ -28,6 +28,10 @@ def refusal(settings: CoreSettings, requester: Requester, call: Call) -> Failure
         bound = settings.in_flight_count_max
         text = f"over {bound} requests in flight on this connection (in_flight_count_max)"
         return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
+    account = requester.account
+    if account.in_flight_count >= account.in_flight_count_max:
+        text = f"{account.name} has {account.in_flight_count_max} requests in flight (account_in_flight_count_max)"
+        return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
     if call.hedge_after is not None and not call.idempotent:
         text = "hedge: needs idempotent: true, because the command may run twice"
         return Failure(errors.BadRequest.code, text, None, errors.NOT_DELIVERED)

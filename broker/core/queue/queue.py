@@ -43,9 +43,14 @@ class Queue:
 
     def refusal(self, request: Request) -> Failure | None:
         """Why there is no room for `request`; None if there is."""
+        size_bytes = len(request.call.data)
+        account = request.requester.account
         if self.count >= self.settings.queue_count_max:
             text = f"{self.settings.queue_count_max} requests wait (queue_count_max)"
-        elif self.size_bytes + len(request.call.data) > self.settings.queue_size_bytes_max:
+        elif account.waiting_size_bytes + size_bytes > account.waiting_size_bytes_max:
+            bound = account.waiting_size_bytes_max
+            text = f"{bound} bytes of data of {account.name} wait (account_waiting_size_bytes_max)"
+        elif self.size_bytes + size_bytes > self.settings.queue_size_bytes_max:
             text = f"{self.settings.queue_size_bytes_max} bytes of data wait (queue_size_bytes_max)"
         else:
             return None
@@ -57,8 +62,10 @@ class Queue:
         self.routes[request.route] = None
         request.is_waiting = True
         request.waiting_since = now
+        size_bytes = len(request.call.data)
         self.count += 1
-        self.size_bytes += len(request.call.data)
+        self.size_bytes += size_bytes
+        request.requester.account.waiting_size_bytes += size_bytes
 
     def remove(self, request: Request, now: float) -> None:
         """Remove `request`, which waits, because it has ended."""
@@ -123,8 +130,10 @@ class Queue:
                 self._observer.overload_changed(route)
         request.is_waiting = False
         request.waited_s += now - request.waiting_since
+        size_bytes = len(request.call.data)
         self.count -= 1
-        self.size_bytes -= len(request.call.data)
+        self.size_bytes -= size_bytes
+        request.requester.account.waiting_size_bytes -= size_bytes
 
     def _waited_for(self, worker: Worker) -> Iterable[Route]:
         """The routes of `worker` on which requests wait, found from whichever side is shorter."""

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
+from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
 from taskferry.broker.core.delivery.ending import SUCCESS
@@ -128,6 +129,7 @@ class World:
         self.events = Events()
         choice = self._choice(strategy, patterns)
         self.listener = listener
+        self.account = unlimited("anonymous")
         self.core = Core(CoreSettings(**settings), choice, self.events, listener)
         self.now = START_S
         self.submitted: list[tuple[FakeRequester, str]] = []
@@ -240,7 +242,7 @@ class FakeRequester:
         """The encoding that was given for each result."""
         self.refuses: TaskferryError | None = None
         """If set, raised for each result, as if it could not be carried."""
-        self.session = world.core.requester_joined(self, "anonymous")
+        self.session = world.core.requester_joined(self, world.account)
         self.is_connected = True
         self._count = 0
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 from taskferry.broker.broker import Broker
+from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.fleet import roster
 from taskferry.broker.core.offer import Offer
@@ -44,7 +45,7 @@ def broker_with(commands: list[str], workers_count: int = 1, requests_count: int
         core.worker_joined(f"w{number}", Offer(commands, concurrency=4), port, "", 0.0)
         for number in range(workers_count)
     ]
-    requester = core.requester_joined(port, "")
+    requester = core.requester_joined(port, unlimited("anonymous"))
     for command in commands:
         for number in range(requests_count):
             core.submit(requester, Call(f"{command}-{number}", command, Raw(b"{}")), 0.0)

@@ -1,0 +1,35 @@
+"""Whose requests these are: what all connections of one identity, or of one stranger's address, use together."""
+
+from typing import Final
+
+NO_BOUND: Final = 2**62
+"""In place of a bound that is not wanted: more than there can be of anything."""
+
+
+class Account:
+    """What its connections have in the broker, and how much that may be.
+
+    `name`: for people. `in_flight_count` requests are admitted and have not ended, at most `in_flight_count_max`;
+    `waiting_size_bytes` of data wait for a free slot, at most `waiting_size_bytes_max`. A lowered bound admits nothing
+    more until there is room again.
+    """
+
+    __slots__ = (
+        "in_flight_count",
+        "in_flight_count_max",
+        "name",
+        "waiting_size_bytes",
+        "waiting_size_bytes_max",
+    )
+
+    def __init__(self, name: str, in_flight_count_max: int, waiting_size_bytes_max: int) -> None:
+        self.name = name
+        self.in_flight_count = 0
+        self.in_flight_count_max = in_flight_count_max
+        self.waiting_size_bytes = 0
+        self.waiting_size_bytes_max = waiting_size_bytes_max
+
+
+def unlimited(name: str) -> Account:
+    """An account without bounds of its own."""
+    return Account(name, NO_BOUND, NO_BOUND)

@@ -1,0 +1,15 @@
+"""The close codes that mean something of ours; the others are those of RFC 6455 (7.4.1).
+
+Codes from 4000 are free for private use (RFC 6455, 7.4.2). Ours are 4000 and the HTTP status of the same meaning.
+"""
+
+from typing import Final
+
+POLICY_VIOLATION: Final = 1008
+"""A worker that is refused."""
+
+LOGIN_ENDED: Final = 4401
+"""The login of this connection has run out or was revoked: connect again, with a fresh token."""
+
+RIGHT_LOST: Final = 4403
+"""The identity lost a right that this connection uses: connect again, and do without."""
