@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from ...configuration.sources import ConfigurationError
+from ...configuration.sources import FILE, ConfigurationError, Sourced
+from ..access.identity import ANONYMOUS
 from .certificates import certificate_name
-from .grants import Grants
 from .jwt_terms import JwtTerms, KeyUrl, VerificationKey
 from .names import name_fault
-from .policy import ConfiguredIdentity, Policy, StaticToken
+from .policy import STRANGER, ConfiguredIdentity, Policy, StaticToken
 from .static_token import label_of
 from .tables import (
     QUOTED_LENGTH_MAX,
@@ -54,9 +54,17 @@ def read_policy(path: Path) -> Policy:
     return parsed(_content(path), path)
 
 
+def access_path(found: Sourced, configuration_path: Path | None) -> Path:
+    """Where the access file is: relative to the folder of the configuration file, if that names it."""
+    path = Path(found.value)
+    if found.source == FILE and configuration_path is not None:
+        return configuration_path.parent / path
+    return path
+
+
 def parsed(content: bytes, path: Path) -> Policy:
     """The policy in `content`, which was read from `path`. Raises ConfigurationError."""
-    document = _document(content, path)
+    document = document_of(content, path)
     reader = _Reader(path)
     policy = reader.policy(document)
     if reader.faults:
@@ -93,8 +101,7 @@ class _Reader:
                 "file from the broker's settings"
             )
         return Policy(
-            anonymous=anonymous.grants().rights() if anonymous else Grants().rights(),
-            anonymous_limits=_limits(anonymous.limits) if anonymous else {},
+            stranger=_stranger(anonymous) if anonymous else STRANGER,
             identities=identities,
             tokens=self.tokens,
             certificates=self.certificates,
@@ -292,7 +299,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _document(content: bytes, path: Path) -> dict[str, Any]:
+def document_of(content: bytes, path: Path) -> dict[str, Any]:
+    """The TOML in `content`, which was read from `path`. Raises ConfigurationError."""
     import tomllib  # noqa: PLC0415  most brokers are started without a file
 
     try:
@@ -301,6 +309,11 @@ def _document(content: bytes, path: Path) -> dict[str, Any]:
         raise ConfigurationError([f"{path}: not UTF-8 (byte {error.start})"]) from None
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from None
+
+
+def _stranger(table: AnonymousTable) -> ConfiguredIdentity:
+    grants = table.grants()
+    return ConfiguredIdentity(ANONYMOUS, grants, grants.rights(), _limits(table.limits))
 
 
 def _limits(table: LimitTable) -> dict[str, float]:
