@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
-from ..broker.identity.access_file import access_path, read_policy
+from ..broker.identity.access_file import read_policy
 from ..broker.identity.policy import Policy
 from ..broker.settings import BROKER
 from ..configuration.sources import ConfigurationError, Sources
@@ -69,4 +69,4 @@ def _named_by(config: Path | None) -> Path | None:
     if config is None:
         return None
     found = Sources((BROKER,), config).read().values[BROKER.name]["access"]
-    return None if found.value is None else access_path(found, config)
+    return None if found.value is None else Path(found.value)

@@ -62,14 +62,12 @@ def iso(expires_at_wall: float | None) -> str | None:
 def expiry_text(expires_at_wall: float | None, wall_now: float) -> str:
     """When something expires, and how soon that is."""
     if expires_at_wall is None:
-        return "never expires"
+        return "never"
     left_s = expires_at_wall - wall_now
     if left_s <= 0:
-        return f"expired {iso(expires_at_wall)}"
+        return f"{iso(expires_at_wall)}, which is over"
     days = left_s / 86400
-    return (
-        f"expires {iso(expires_at_wall)}, in {f'{days:.0f} days' if days >= 2 else f'{left_s / 3600:.1f} h'}"
-    )
+    return f"{iso(expires_at_wall)}, in {f'{days:.0f} days' if days >= 2 else f'{left_s / 3600:.1f} h'}"
 
 
 def _rows(identity: ConfiguredIdentity, wall_now: float) -> Iterator[Row]:

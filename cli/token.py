@@ -107,9 +107,8 @@ def new(
         return
     click.echo(f"# {label}: add these lines to the access file.", err=True)
     if not given:
-        click.echo(
-            f"# {name} may do nothing yet, unless it is in the file already: see --role and --call.", err=True
-        )
+        click.echo(f"# As an entry of a list in one line: {made.entry()}", err=True)
+        click.echo(f"# If {name} is not in the file yet, it may do nothing: see --role and --call.", err=True)
     click.echo(made.lines(), err=True, nl=False)
 
 
@@ -148,7 +147,7 @@ def check_token(
     if as_json:
         print_json({"identity": identity.name, "proof": identity.proof, "expires": iso(expires_at)})
     else:
-        click.echo(f"{identity.name} ({identity.proof}): {expiry_text(expires_at, wall_now)}")
+        click.echo(f"{identity.name} ({identity.proof}), expires: {expiry_text(expires_at, wall_now)}")
 
 
 @token.command("list", short_help="List identities, what they may do, and their tokens.")

@@ -108,7 +108,7 @@ def _added(path: Path, before: bytes, new: NewToken) -> bytes:
     try:
         document_of(before + added, path)
     except ConfigurationError:
-        text = f"add this to the list `tokens` of {new.name} by hand, it is in one line: {new.entry()}"
+        text = f"{new.name} has its tokens in one list; make one without --append, and add its entry to that list"
         raise ConfigurationError([f"{path}: {text}"]) from None
     return added
 

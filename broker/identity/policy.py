@@ -6,10 +6,8 @@ from typing import Final
 
 from ..access.identity import ANONYMOUS
 from ..access.rights import EVERYTHING, NOTHING, Rights
-from .grants import Grants
+from .grants import NO_GRANTS, Grants
 from .jwt_terms import JwtTerms
-
-NO_GRANTS: Final = Grants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +68,6 @@ class Policy:
             return self.stranger.limits
         found = self.identities.get(name)
         return {} if found is None else found.limits
-
-    def grants_of(self, name: str) -> Grants:
-        """As `rights_of`, to be joined with what a JWT grants."""
-        found = self.identities.get(name)
-        return NO_GRANTS if found is None else found.grants
 
 
 OPEN: Final = Policy(is_open=True, stranger=ConfiguredIdentity(ANONYMOUS, Grants(("admin",)), EVERYTHING))
