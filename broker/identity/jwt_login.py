@@ -63,7 +63,7 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _candidates(header: dict[str, Any], keys: tuple[VerificationKey, ...]) -> list[VerificationKey]:
-    """The keys that may have signed a token with this header: those of its `kid`, else all that have no id."""
+    """The keys that may have signed a token with this header: those with its `kid`, else those without an id."""
     algorithm, key_id = header.get("alg"), header.get("kid")
     able = [key for key in keys if key.algorithm == algorithm]
     if not able:

@@ -123,7 +123,8 @@ class KeyUrls:
         if keys != before or source.has_failed:
             log_event(logger, KeysFetched(without_secrets(url), len(keys)))
         source.has_failed = False
-        if {key.fingerprint for key in before} - {key.fingerprint for key in keys}:
+        gone = {key.fingerprint for key in before} - {key.fingerprint for key in keys}
+        if gone and not self._is_stopping:
             self._withdrawn()
 
 

@@ -46,7 +46,8 @@ class NewToken(NamedTuple):
     def _values(self) -> Iterator[tuple[str, str]]:
         yield "sha256", f'"{self.digest.hex()}"'
         if self.expires is not None:
-            yield "expires", self.expires.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            moment = self.expires.astimezone(datetime.UTC).replace(tzinfo=None)
+            yield "expires", f"{moment.isoformat(timespec='seconds')}Z"
         if self.note:
             yield "note", _toml(self.note)
 
