@@ -139,8 +139,10 @@ def _fetched(url: str) -> bytes:
     """What the URL answers. Raises OSError, ValueError and HTTPException."""
     ends_at = time.monotonic() + FETCH_S_MAX
     request = urllib.request.Request(url, headers={"Accept": "application/json"})
-    context = ssl.create_default_context()
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
+    handlers: list[Any] = [_NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context())]
+    if not url.startswith("https:"):
+        handlers.append(urllib.request.ProxyHandler({}))  # plain HTTP must not leave this machine
+    opener = urllib.request.build_opener(*handlers)
     content = b""
     with opener.open(request, timeout=SOCKET_S_MAX) as response:
         while part := response.read1(SET_SIZE_BYTES_MAX):

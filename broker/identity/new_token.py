@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -88,6 +89,8 @@ def append(path: Path, new: NewToken) -> None:
     except OSError as error:
         raise ConfigurationError([f"{path}: {error.strerror or error}"]) from None
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ConfigurationError([f"{path}: is not a regular file"])
         _lock(file)
         before = _content(file, path)
         added = _added(path, before, new)

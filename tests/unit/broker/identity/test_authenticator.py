@@ -176,15 +176,17 @@ def authority() -> trustme.CA:
 def test_a_certificate_proves_the_identity_of_its_name(authority: trustme.CA) -> None:
     found = policy(
         '[identities.w]\ncertificates = ["DNS:Worker-7.example"]\n'
-        '[identities.i]\ncertificates = ["IP:10.0.0.7"]\n' + identity("alice", listed(TOKEN))
+        '[identities.i]\ncertificates = ["IP:10.0.0.7", "IP:2001:DB8::0007"]\n'
+        + identity("alice", listed(TOKEN))
     )
     authenticator = Authenticator(found)
     certificate = certificate_of(authority, "worker-7.EXAMPLE", "other.example")
     login = authenticator.login(Credential(certificate=certificate), NOW, WALL_NOW)
     assert login.identity == ("w", found.rights_of("w"), None, "certificate")
     assert authenticator.judge_again(login, NOW, WALL_NOW) == login
-    of_address = certificate_of(authority, "10.0.0.7")
-    assert authenticator.login(Credential(certificate=of_address), NOW, WALL_NOW).identity.name == "i"
+    for address in ("10.0.0.7", "2001:db8::7"):
+        of_address = certificate_of(authority, address)
+        assert authenticator.login(Credential(certificate=of_address), NOW, WALL_NOW).identity.name == "i"
     # The token decides if both are presented.
     assert authenticator.login(Credential(TOKEN, certificate), NOW, WALL_NOW).identity.name == "alice"
     refusal(authenticator, Credential("tfk_wrong", certificate))

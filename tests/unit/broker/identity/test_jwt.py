@@ -15,7 +15,7 @@ from taskferry.broker.access.rights import NOTHING, Action
 from taskferry.broker.identity import authenticator as authenticator_module
 from taskferry.broker.identity.access_file import parsed
 from taskferry.broker.identity.authenticator import Authenticator
-from taskferry.broker.identity.jwt_login import LIFETIME_S_MAX
+from taskferry.broker.identity.jwt_login import LIFETIME_S_MAX, TRIALS_COUNT_MAX
 from taskferry.broker.identity.login import Credential, Login, LoginRefused
 from taskferry.broker.identity.policy import Policy
 
@@ -342,6 +342,19 @@ def test_a_key_is_chosen_by_its_id(tmp_path: Path) -> None:
         refusal(policy, signed(algorithm, number, kid))
 
 
+def test_a_signature_is_checked_against_a_few_keys_only(tmp_path: Path) -> None:
+    def policy_with(count: int) -> Policy:
+        keys = "".join(
+            f"[jwt.keys.k{n}]\nalgorithm = 'HS256'\nsecret = '{SECRET}{n}'\n" for n in range(count - 1)
+        )
+        return issuer.policy(tmp_path, more=keys)
+
+    assert login(policy_with(TRIALS_COUNT_MAX), signed()).identity.proof == "key main"
+    policy = policy_with(TRIALS_COUNT_MAX + 1)
+    assert login(policy, signed(kid="main")).identity.proof == "key main"
+    assert refusal(policy, signed()).startswith("the token does not say which of 11 keys has signed it (kid)")
+
+
 def test_a_verified_token_is_remembered_and_no_longer_than_it_is_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,7 +366,8 @@ def test_a_verified_token_is_remembered_and_no_longer_than_it_is_valid(
     assert login(authenticator, token, WALL_NOW + 5) is first
     with pytest.raises(LoginRefused, match="the token has expired"):
         authenticator.login(Credential(token), NOW + 90, WALL_NOW + 90)
-    assert authenticator.login(Credential(signed()), NOW, WALL_NOW).identity.rights is first.identity.rights
+    assert not authenticator.is_known(Credential(token))
+    assert login(authenticator, token).identity.rights is first.identity.rights
     monkeypatch.setattr(authenticator_module, "VERIFIED_COUNT_MAX", 2)
     for name in ("bob", "carl"):
         login(authenticator, signed(sub=name))

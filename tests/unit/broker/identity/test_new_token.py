@@ -177,6 +177,10 @@ def test_a_disk_that_is_full_leaves_the_file_as_it_was(
     assert path.read_bytes() == before
 
 
+def test_a_device_is_no_file() -> None:
+    assert refusal(Path(os.devnull), new()) == f"{os.devnull}: is not a regular file"
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none" / "access.toml", new()).endswith(
         "access.toml: No such file or directory"
