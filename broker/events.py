@@ -183,6 +183,16 @@ class HandshakeRefused(Event, frozen=True):
     reason: str
 
 
+class HttpRequestRefused(Event, frozen=True):
+    """A connection to the HTTP port was refused or dropped: it was too slow, or too large, or one too many."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "http port: {peer} was refused: {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("reason",)
+    peer: str
+    reason: str
+
+
 class OverloadBegan(Event, frozen=True):
     """A command, or one target of it, gets more requests than its workers can do. `target` may be empty."""
 

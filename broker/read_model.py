@@ -20,6 +20,7 @@ from .core.fleet.roster import OTHER
 from .core.fleet.worker import Worker, WorkerState
 from .core.measures.exemplars import Exemplars
 from .core.measures.histogram import Histogram
+from .http.counts import HttpCounts
 from .port import Port
 from .requester_session import RequesterSession
 from .worker_session import WorkerSession
@@ -217,7 +218,8 @@ class Subjects:
 
 class ReadModel:
     """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
-    settings name another for a command; `loop_lag`: see loop_lag.py."""
+    settings name another for a command; `loop_lag`: see loop_lag.py;
+    `http_counts`: to which the HTTP port adds."""
 
     def __init__(
         self,
@@ -232,6 +234,7 @@ class ReadModel:
         self.version = version
         self.strategy = strategy
         self.loop_lag = loop_lag
+        self.http_counts = HttpCounts()
         self._core = core
         self._workers = workers
         self._requesters = requesters

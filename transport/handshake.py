@@ -5,7 +5,9 @@ framing.py. Keeps the bound on its size, lets the owner of the port refuse it, a
 of HTTP, and nothing of sockets or time.
 """
 
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from websockets.client import ClientProtocol
@@ -27,6 +29,10 @@ from websockets.server import ServerProtocol
 from .admission import Admit, HandshakeRequest, RefusalReason
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_BODY_FOLLOWS: Final = re.compile(
+    rb"\r\n(?:content-length[ \t]*:[ \t]*+(?!0[ \t]*(?:\r\n|\Z))|transfer-encoding[ \t]*:)", re.IGNORECASE
+)
+"""In a head: a body, which no handshake has."""
 
 
 class Handshake:
@@ -86,6 +92,9 @@ class Handshake:
             if not end:
                 return b""
             data = head + end
+            if isinstance(protocol, ServerProtocol) and _BODY_FOLLOWS.search(head):
+                self._refuse_body(is_get=head.startswith(b"GET "))
+                return b""
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Request):
@@ -103,6 +112,20 @@ class Handshake:
             self._protocol.send_response(self._protocol.reject(431, self.reason + "\n"))
         else:
             self.is_hopeless = True
+
+    def _refuse_body(self, *, is_get: bool) -> None:
+        """Answer what the protocol object would drop without a word: a request with a body."""
+        assert isinstance(self._protocol, ServerProtocol)
+        self.refused_as = RefusalReason.BAD_REQUEST
+        status, self.reason = (
+            (HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
+            if is_get
+            else (HTTPStatus.METHOD_NOT_ALLOWED, "this is a WebSocket port: only GET opens a connection")
+        )
+        response = self._protocol.reject(status, self.reason + "\n")
+        if not is_get:
+            response.headers["Allow"] = "GET"
+        self._protocol.send_response(response)
 
     def _answer(self, request: Request) -> None:
         protocol = self._protocol

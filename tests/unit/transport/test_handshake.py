@@ -52,6 +52,34 @@ async def test_a_handshake_that_cannot_be_accepted_is_answered(group: LinkGroup,
         assert port.receivers == []
 
 
+WITH_A_BODY = {
+    "a form": (handshake("Content-Length: 3", method="POST") + b"a=b", 405, "\r\nAllow: GET\r\n"),
+    "an upload": (
+        handshake("Transfer-Encoding: chunked", method="PUT") + b"1\r\nx\r\n",
+        405,
+        "only GET opens",
+    ),
+    "a handshake": (handshake("content-length: 01") + b"x", 400, "a WebSocket handshake has no body"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_BODY)
+async def test_a_request_with_a_body_is_answered_as_well(group: LinkGroup, name: str) -> None:
+    request, status, text = WITH_A_BODY[name]
+    async with open_port(group) as port, raw_peer(port, request) as peer:
+        answer = (await peer.read_all()).decode()
+        assert answer.startswith(f"HTTP/1.1 {status} ")
+        assert text in answer
+        peer.close()
+        await port.failure()
+        assert port.receivers == []
+
+
+async def test_a_body_of_no_length_is_none(group: LinkGroup) -> None:
+    async with open_port(group) as port, raw_peer(port, handshake("Content-Length: 0")) as peer:
+        assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
+
+
 async def test_anything_but_http_is_dropped(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
         assert await peer.read_all() == b""
