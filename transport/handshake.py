@@ -6,6 +6,7 @@ of HTTP, and nothing of sockets or time.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from websockets.client import ClientProtocol
@@ -27,6 +28,8 @@ from websockets.server import ServerProtocol
 from .admission import Admit, HandshakeRequest, RefusalReason
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_TOKEN_HEADER: Final = "Sec-WebSocket-Protocol"
+"""The only header that is checked here and may hold a token."""
 
 
 class Handshake:
@@ -108,6 +111,10 @@ class Handshake:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
         response = protocol.accept(request)
+        error = protocol.handshake_exc
+        if isinstance(error, InvalidHeader) and error.name == _TOKEN_HEADER:
+            # The library's text quotes the header, and clients log what they are answered.
+            response = protocol.reject(HTTPStatus.BAD_REQUEST, f"invalid {_TOKEN_HEADER} header\n")
         refusal = None
         if self._admit is not None and protocol.handshake_exc is None:
             headers = _by_name(request.headers)
