@@ -28,7 +28,7 @@ class RefusalReason(enum.Enum):
     RATE_LIMITED = "rate_limited"
     """Its address opens connections, or fails to log in, more often than it may."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
-    """The port has as many connections as it may."""
+    """The port, its address or its account has as many connections as it may."""
     TOO_SLOW = "too_slow"
     """It was not finished within `handshake_s_max`."""
     UNAUTHENTICATED = "unauthenticated"

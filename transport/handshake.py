@@ -33,6 +33,8 @@ _BODY_FOLLOWS: Final = re.compile(
     rb"\r\n(?:content-length[ \t]*:[ \t]*+(?!0[ \t]*(?:\r\n|\Z))|transfer-encoding[ \t]*:)", re.IGNORECASE
 )
 """In a head: a body, which no handshake has."""
+_TOKEN_HEADER: Final = "Sec-WebSocket-Protocol"
+"""The only header that is checked here and may hold a token."""
 
 
 class Handshake:
@@ -131,6 +133,10 @@ class Handshake:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
         response = protocol.accept(request)
+        error = protocol.handshake_exc
+        if isinstance(error, InvalidHeader) and error.name == _TOKEN_HEADER:
+            # The library's text quotes the header, and clients log what they are answered.
+            response = protocol.reject(HTTPStatus.BAD_REQUEST, f"invalid {_TOKEN_HEADER} header\n")
         refusal = None
         if self._admit is not None and protocol.handshake_exc is None:
             headers = _by_name(request.headers)

@@ -10,7 +10,7 @@ from websockets.exceptions import NegotiationError
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from ..protocol.encodings import SUBPROTOCOLS, choose
+from ..protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, choose
 from .admission import HandshakeRequest, MakeReceiver, Refusal
 from .counts import LinkCounts
 from .group import LinkGroup
@@ -27,10 +27,11 @@ _OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
 
 
 def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    encoding = choose(offered)
+    encodings = [name for name in offered if not name.startswith(TOKEN_SUBPROTOCOL)]
+    encoding = choose(encodings)
     if encoding is None:
         raise NegotiationError(f"unknown sub-protocol; expected one of {', '.join(SUBPROTOCOLS)}, or none")
-    return Subprotocol(encoding.subprotocol) if offered else None
+    return Subprotocol(encoding.subprotocol) if encodings else None
 
 
 async def listen(
@@ -48,7 +49,8 @@ async def listen(
     `tls` says how.
 
     `make_receiver` is called with each valid handshake, and returns the receiver of the connection or a Refusal.
-    `never_opened` is called with the peer and the reason for each connection that ends before its handshake does.
+    `never_opened` is called with the peer and the reason for each connection that ends before its handshake does,
+    unless `make_receiver` refused it.
     `counts` adds up what passes through the port.
     Raises OSError if it cannot bind the port.
     """
@@ -73,7 +75,7 @@ async def listen(
 class _Incoming:
     """Takes the place of the real receiver, which is made when the handshake is complete."""
 
-    __slots__ = ("_make_receiver", "_never_opened", "_receiver", "link")
+    __slots__ = ("_is_refused", "_make_receiver", "_never_opened", "_receiver", "link")
 
     link: Link
     _receiver: Receiver
@@ -81,10 +83,12 @@ class _Incoming:
     def __init__(self, make_receiver: MakeReceiver, never_opened: Callable[[str, str], None]) -> None:
         self._make_receiver = make_receiver
         self._never_opened = never_opened
+        self._is_refused = False
 
     def admit(self, request: HandshakeRequest) -> Refusal | None:
         decision = self._make_receiver(request)
         if isinstance(decision, Refusal):
+            self._is_refused = True
             return decision
         self._receiver = decision
         return None
@@ -100,4 +104,5 @@ class _Incoming:
         raise AssertionError("nothing is received before the link opens")
 
     def link_closed(self, reason: str) -> None:
-        self._never_opened(self.link.peer, reason)
+        if not self._is_refused:
+            self._never_opened(self.link.peer, reason)

@@ -80,6 +80,48 @@ async def test_a_body_of_no_length_is_none(group: LinkGroup) -> None:
         assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
 
 
+TOKEN = "tfk_marked-secret"
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        (f"taskferry.v1.msgpack, taskferry.token.{TOKEN}", "taskferry.v1.msgpack"),
+        (f"taskferry.token.{TOKEN}, taskferry.v1.json", "taskferry.v1.json"),
+        (f"taskferry.token.{TOKEN}", None),
+    ],
+)
+async def test_a_token_among_the_sub_protocols_is_no_encoding_and_is_never_echoed(
+    group: LinkGroup, offered: str, selected: str | None
+) -> None:
+    request = handshake(f"Sec-WebSocket-Protocol: {offered}")
+    async with open_port(group) as port, raw_peer(port, request) as peer:
+        head = await peer.read_head()
+        assert head.startswith("HTTP/1.1 101 ")
+        assert (f"Sec-WebSocket-Protocol: {selected}\r\n" in head) is (selected is not None)
+        assert "taskferry.token" not in head
+        assert (await port.receiver()).link.encoding.subprotocol == (selected or "taskferry.v1.json")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Sec-WebSocket-Protocol: taskferry.v1.json, taskferry.token.{TOKEN}==",
+        f"Sec-WebSocket-Protocol: taskferry.v1.json taskferry.token.{TOKEN}",
+        f"Sec-WebSocket-Protocol: chat, taskferry.token.{TOKEN}",
+        f"Authorization: Bearer {TOKEN}\x00",
+    ],
+)
+async def test_a_handshake_with_an_error_keeps_its_token_secret(
+    group: LinkGroup, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_port(group) as port, raw_peer(port, handshake(line)) as peer:
+        assert TOKEN.encode() not in await peer.read_all()
+        peer.close()
+        assert TOKEN not in await port.failure()
+        assert TOKEN not in caplog.text
+
+
 async def test_anything_but_http_is_dropped(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
         assert await peer.read_all() == b""
