@@ -103,6 +103,7 @@ class Broker:
             self.core,
             self._workers,
             self._requesters,
+            self.entrance,
             self._loop_lag.histogram,
             version=self.version,
             strategy=settings.strategy,

@@ -28,6 +28,15 @@ class Ended(enum.Enum):
 
 OUTCOMES: Final = ("accepted", "refused")
 
+HTTP_REASONS: Final = (
+    RefusalReason.FORBIDDEN,
+    RefusalReason.FOREIGN_HOST,
+    RefusalReason.FOREIGN_ORIGIN,
+    RefusalReason.RATE_LIMITED,
+    RefusalReason.UNAUTHENTICATED,
+)
+"""Why a request to the HTTP port is not let in; what else is wrong with one is counted by that port."""
+
 _PROOFS: Final = {TokenProof: Proof.TOKEN, JwtProof: Proof.JWT, CertificateProof: Proof.CERTIFICATE}
 
 
@@ -41,7 +50,7 @@ class EntranceCounts:
     def __init__(self) -> None:
         self.logins = {(proof, outcome): 0 for proof in Proof for outcome in OUTCOMES}
         self.ended = dict.fromkeys(Ended, 0)
-        self.http_refused = dict.fromkeys(RefusalReason, 0)
+        self.http_refused = dict.fromkeys(HTTP_REASONS, 0)
 
     def login_accepted(self, login: Login) -> None:
         proof = Proof.NONE if login.proof is None else _PROOFS[type(login.proof)]

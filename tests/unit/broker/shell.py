@@ -86,7 +86,13 @@ class Shell:
         self.workers = Port("worker", worker, LinkSettings(), 10)
         self.requesters = Port("requester", requester, LinkSettings(), 10)
         self.read_model = ReadModel(
-            self.core, self.workers, self.requesters, Histogram(), version="test", strategy=STRATEGY_DEFAULT
+            self.core,
+            self.workers,
+            self.requesters,
+            self.entrance,
+            Histogram(),
+            version="test",
+            strategy=STRATEGY_DEFAULT,
         )
         self._peers = LinkGroup()
 
