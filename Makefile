@@ -37,7 +37,7 @@ NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; o
 ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
 	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/benchmarks tests/integration
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
-FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
+FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test checks lint types layers coverage unit integration wheel test-compiled \

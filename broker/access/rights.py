@@ -11,8 +11,7 @@ from typing import Final, NamedTuple
 from .rules import ANYTHING, NO_RULES, Rules
 
 RULES_COUNT_MAX: Final = 1000
-"""Patterns of one identity, granted and denied: as many as a worker may have commands. The dearest kind takes about
-0.2 us each, so a call of a made-up name costs less than its own message does."""
+"""Patterns of one identity, granted and denied: as many as a worker may have commands."""
 
 
 class Action(enum.Enum):
@@ -78,7 +77,7 @@ class Rights:
         denials: Mapping[Action, Iterable[str]] | None = None,
     ) -> None:
         """`roles` are names of ROLES; `grants` and `denials`: patterns by action. Raises ValueError, with a text for
-        people, for another role, a pattern that is empty or too long, and over RULES_COUNT_MAX patterns."""
+        people, for another role, patterns that Rules does not take, and over RULES_COUNT_MAX of them."""
         granted: Sources = {}
         denied: Sources = {}
         for role in roles:
@@ -106,7 +105,7 @@ class Rights:
         self._denied = {action: Rules(sources) for action, sources in denied.items()}
 
     def joined_with(self, other: "Rights") -> "Rights":
-        """What either grants, less what either denies. Raises ValueError over RULES_COUNT_MAX patterns."""
+        """What either grants, less what either denies. Raises ValueError as `__init__` does."""
         granted, denied = dict(self._sources[0]), dict(self._sources[1])
         for rules, others in ((granted, other._sources[0]), (denied, other._sources[1])):
             for action, sources in others.items():

@@ -12,6 +12,10 @@ from typing import Any, Final
 PATTERN_LENGTH_MAX: Final = 257
 """Characters of a pattern: the longest subject is a label as `KEY=VALUE`, with 128 characters each."""
 
+OTHERS_COUNT_MAX: Final = 100
+"""Patterns that are neither a name nor a prefix. Each takes about half a microsecond, so that together they cost a call
+with a made-up name no more than its own message does."""
+
 ANYTHING: Final = "*"
 
 _SPECIAL: Final = re.compile(r"[*?[]")
@@ -19,7 +23,8 @@ _SPECIAL: Final = re.compile(r"[*?[]")
 
 class Rules:
     """`sources`: patterns as of `fnmatch` (`*`, `?`, `[...]`; case-sensitive), each with the rule that it comes from,
-    for people. Raises ValueError for a pattern that is empty or longer than PATTERN_LENGTH_MAX.
+    for people. Raises ValueError, with a text for people, for a pattern that is empty or over PATTERN_LENGTH_MAX, and
+    for over OTHERS_COUNT_MAX that are neither a name nor a prefix.
 
     `fnmatch` itself keeps 256 compiled patterns for all of Python and compiles the others again for each match. Its
     expressions need no more steps than the pattern's length times the name's, because their groups are atomic.
@@ -43,6 +48,9 @@ class Rules:
                 self._prefixes[pattern[:-1]] = source
             else:
                 self._others.append((re.compile(translate(pattern)).match, source))
+        if len(self._others) > OTHERS_COUNT_MAX:
+            what = f"{len(self._others)} patterns with a wildcard before their end"
+            raise ValueError(f"{what}, at most {OTHERS_COUNT_MAX} (OTHERS_COUNT_MAX)")
         self._prefix_tuple = tuple(self._prefixes)
 
     def match(self, name: str) -> str | None:

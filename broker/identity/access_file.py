@@ -11,11 +11,13 @@ from typing import Any, Final
 from msgspec import structs
 
 from ...configuration.sources import ConfigurationError
+from ..access.identity import ANONYMOUS
+from ..access.rights import NOTHING, Rights
 from .certificates import certificate_name
 from .grants import Grants
 from .jwt_terms import JwtTerms, KeyUrl, VerificationKey
 from .names import name_fault
-from .policy import ConfiguredIdentity, Policy, StaticToken
+from .policy import STRANGER, ConfiguredIdentity, Policy, StaticToken
 from .static_token import label_of
 from .tables import (
     QUOTED_LENGTH_MAX,
@@ -45,6 +47,9 @@ KEY_FILE_SIZE_BYTES_MAX: Final = 256 * 1024
 KEY_SOURCES: Final = ("secret", "secret_file", "pem_file", "jwks_file", "jwks_url")
 """Where a key can be: exactly one of these for each."""
 
+PRINTABLE_RULE: Final = "only printable characters may be used, on one line"
+"""For all texts that commands and logs show."""
+
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -56,7 +61,7 @@ def read_policy(path: Path) -> Policy:
 
 def parsed(content: bytes, path: Path) -> Policy:
     """The policy in `content`, which was read from `path`. Raises ConfigurationError."""
-    document = _document(content, path)
+    document = document_of(content, path)
     reader = _Reader(path)
     policy = reader.policy(document)
     if reader.faults:
@@ -76,10 +81,11 @@ class _Reader:
 
     def policy(self, document: Mapping[str, Any]) -> Policy:
         """All of it. Means nothing if there are `faults`."""
-        table = self.checked("", document, AccessTable) or AccessTable()
-        anonymous = None
-        if table.anonymous is not None:
-            anonymous = self.checked("anonymous", table.anonymous, AnonymousTable)
+        known = {key: value for key, value in document.items() if key in AccessTable.__struct_fields__}
+        if len(known) < len(document):
+            self.checked("", document, AccessTable)
+        table = self.checked("", known, AccessTable) or AccessTable()
+        stranger = None if table.anonymous is None else self.stranger(table.anonymous)
         if len(table.identities) > IDENTITIES_COUNT_MAX:
             text = f"expected at most {IDENTITIES_COUNT_MAX} identities (IDENTITIES_COUNT_MAX)"
             self.faults.append(f"[identities]: {text}, got {len(table.identities)}")
@@ -87,14 +93,13 @@ class _Reader:
         found = (self.identity(name, value) for name, value in table.identities.items())
         identities = {identity.name: identity for identity in found if identity is not None}
         jwt = None if table.jwt is None else self.jwt(table.jwt)
-        if not self.faults and anonymous is None and not identities and jwt is None:
+        if not self.faults and stranger is None and not identities and jwt is None:
             self.faults.append(
                 "nobody may do anything: add [identities.NAME], [jwt.keys.NAME] or `anonymous = {...}`, or remove the "
                 "file from the broker's settings"
             )
         return Policy(
-            anonymous=anonymous.grants().rights() if anonymous else Grants().rights(),
-            anonymous_limits=_limits(anonymous.limits) if anonymous else {},
+            stranger=stranger or STRANGER,
             identities=identities,
             tokens=self.tokens,
             certificates=self.certificates,
@@ -110,6 +115,14 @@ class _Reader:
             self.faults.append(f"[{place}] {error}" if place else str(error))
             return None
 
+    def stranger(self, value: Any) -> ConfiguredIdentity | None:
+        """What is said of strangers. None if it has an error."""
+        table = self.checked(ANONYMOUS, value, AnonymousTable)
+        if table is None:
+            return None
+        grants, rights = self.rights(ANONYMOUS, table)
+        return ConfiguredIdentity(ANONYMOUS, grants, rights, _limits(table.limits))
+
     def identity(self, name: str, value: Any) -> ConfiguredIdentity | None:
         """One identity. None if it has an error."""
         place = f"identities.{_key(name)}"
@@ -119,18 +132,30 @@ class _Reader:
         table = self.checked(place, value, IdentityTable)
         if table is None:
             return None
-        grants = table.grants()
+        grants, rights = self.rights(place, table)
         tokens = [self.token(name, place, number, token) for number, token in enumerate(table.tokens)]
         for number, text in enumerate(table.certificates):
             self.certificate(name, f"[{place}] certificates[{number}]", text)
         return ConfiguredIdentity(
             name=name,
             grants=grants,
-            rights=grants.rights(),
+            rights=rights,
             limits=_limits(table.limits),
             tokens=tuple(token for token in tokens if token is not None),
             certificates=table.certificates,
         )
+
+    def rights(self, place: str, table: AnonymousTable) -> tuple[Grants, Rights]:
+        """What a table grants."""
+        grants = table.grants()
+        for action, patterns in (*grants.granted, *grants.denied):
+            if not all(pattern.isprintable() for pattern in patterns):
+                self.faults.append(f"[{place}] {action.value}: {PRINTABLE_RULE}")
+        try:
+            return grants, grants.rights()
+        except ValueError as error:
+            self.faults.append(f"[{place}] {error}")
+            return grants, NOTHING
 
     def token(self, name: str, place: str, number: int, table: TokenTable) -> StaticToken | None:
         """One token. None if it has an error."""
@@ -146,6 +171,8 @@ class _Reader:
         except ValueError as error:
             self.faults.append(f"{where}.expires: {error}")
             return None
+        if not table.note.isprintable():
+            self.faults.append(f"{where}.note: {PRINTABLE_RULE}")
         token = StaticToken(name, bytes.fromhex(table.sha256), expires_at, table.note)
         other = self.tokens.setdefault(token.digest, token)
         if other is not token:
@@ -292,7 +319,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _document(content: bytes, path: Path) -> dict[str, Any]:
+def document_of(content: bytes, path: Path) -> dict[str, Any]:
+    """The TOML in `content`, which was read from `path`. Raises ConfigurationError."""
     import tomllib  # noqa: PLC0415  most brokers are started without a file
 
     try:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..access.identity import ANONYMOUS, Identity
-from ..access.rights import EVERYTHING, Rights
+from ..access.rights import EVERYTHING, NOTHING, Rights
 from .certificates import names_in
-from .grants import Grants
+from .grants import NO_GRANTS, Grants
 from .jwt_terms import JwtTerms, VerificationKey
 from .login import CertificateProof, Credential, JwtProof, Login, LoginRefused, Proof, TokenProof
-from .policy import NO_GRANTS, Policy, StaticToken
+from .policy import Policy, StaticToken
 from .static_token import digest_of, label_of
 
 if TYPE_CHECKING:
@@ -168,17 +168,28 @@ class Authenticator:
             return None
         if (proof.audience, proof.issuer, proof.claim) != (terms.audience, terms.issuer, terms.claim):
             return None
-        return Login(identity._replace(rights=self._rights_of(identity.name, proof.grants)), proof)
+        try:
+            rights = self._rights_of(identity.name, proof.grants)
+        except LoginRefused:
+            return None
+        return Login(identity._replace(rights=rights), proof)
 
     def _rights_of(self, name: str, grants: Grants) -> Rights:
-        """What the file and a JWT grant together; the same object each time."""
+        """What the file and a JWT grant together; the same object each time. Raises LoginRefused."""
+        configured = self.policy.rights_of(name)
         if grants == NO_GRANTS:
-            return self.policy.rights_of(name)
+            return configured
         rights = self._rights.get((name, grants))
         if rights is None:
+            try:
+                rights = grants.rights()
+                if configured is not NOTHING:
+                    rights = configured.joined_with(rights)
+            except ValueError as error:
+                raise LoginRefused(f"the token's rights cannot be used: {error}") from None
             if len(self._rights) >= RIGHTS_COUNT_MAX:
                 self._rights.clear()
-            rights = self._rights[name, grants] = (self.policy.grants_of(name) | grants).rights()
+            self._rights[name, grants] = rights
         return rights
 
     def _has_key(self, proof: Proof | None) -> bool:

@@ -1,6 +1,5 @@
-"""What an access file, or a JWT, grants and denies: a value that can be joined with another, and becomes `Rights`."""
+"""What an access file, or a JWT, grants and denies: a value that can be compared and shown, and becomes `Rights`."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,26 +17,13 @@ class Grants:
     granted: Patterns = ()
     denied: Patterns = ()
 
-    def __or__(self, other: "Grants") -> "Grants":
-        """What both grant together, less what either denies."""
-        return Grants(
-            self.roles + tuple(role for role in other.roles if role not in self.roles),
-            _joined(self.granted + other.granted),
-            _joined(self.denied + other.denied),
-        )
-
     def rights(self) -> Rights:
-        """As rights. EVERYTHING and NOTHING if it grants that, because these are compared by identity."""
+        """As rights; the objects EVERYTHING and NOTHING for these. Raises ValueError, with a text for people."""
         if "admin" in self.roles and not self.denied:
             return EVERYTHING
-        if not self.roles and not self.granted:
+        if self == NO_GRANTS:
             return NOTHING
         return Rights(self.roles, dict(self.granted), dict(self.denied))
 
 
-def _joined(patterns: Iterable[tuple[Action, tuple[str, ...]]]) -> Patterns:
-    by_action: dict[Action, tuple[str, ...]] = {}
-    for action, texts in patterns:
-        known = by_action.get(action, ())
-        by_action[action] = known + tuple(text for text in texts if text not in known)
-    return tuple(by_action.items())
+NO_GRANTS = Grants()

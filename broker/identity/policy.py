@@ -6,10 +6,8 @@ from typing import Final
 
 from ..access.identity import ANONYMOUS
 from ..access.rights import EVERYTHING, NOTHING, Rights
-from .grants import Grants
+from .grants import NO_GRANTS, Grants
 from .jwt_terms import JwtTerms
-
-NO_GRANTS: Final = Grants()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +32,43 @@ class ConfiguredIdentity:
     certificates: tuple[str, ...] = ()
 
 
+STRANGER: Final = ConfiguredIdentity(ANONYMOUS, NO_GRANTS, NOTHING)
+"""May do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """`is_open`: there is no access file, and everyone may do everything. `tokens` by digest; `certificates`: the name
-    of the identity by subject alternative name; `warnings`: lines for the operator."""
+    """`is_open`: there is no access file, and everyone may do everything. `stranger`: what holds for those who have
+    proven nothing. `tokens` by digest; `certificates`: the name of the identity by subject alternative name;
+    `warnings`: lines for the operator."""
 
     is_open: bool = False
-    anonymous: Rights = NOTHING
-    anonymous_limits: Mapping[str, float] = field(default_factory=dict)
+    stranger: ConfiguredIdentity = STRANGER
     identities: Mapping[str, ConfiguredIdentity] = field(default_factory=dict)
     tokens: Mapping[bytes, StaticToken] = field(default_factory=dict)
     certificates: Mapping[str, str] = field(default_factory=dict)
     jwt: JwtTerms | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def anonymous(self) -> Rights:
+        """What a stranger may do."""
+        return self.stranger.rights
+
     def rights_of(self, name: str) -> Rights:
         """What the file grants to `name`, the same object each time. NOTHING for a name that it does not have."""
         if name == ANONYMOUS:
-            return self.anonymous
+            return self.stranger.rights
         found = self.identities.get(name)
         return NOTHING if found is None else found.rights
 
     def limits_of(self, name: str) -> Mapping[str, float]:
         """The limits of `name` that replace the broker's defaults."""
         if name == ANONYMOUS:
-            return self.anonymous_limits
+            return self.stranger.limits
         found = self.identities.get(name)
         return {} if found is None else found.limits
 
-    def grants_of(self, name: str) -> Grants:
-        """As `rights_of`, to be joined with what a JWT grants."""
-        found = self.identities.get(name)
-        return NO_GRANTS if found is None else found.grants
 
-
-OPEN: Final = Policy(is_open=True, anonymous=EVERYTHING)
+OPEN: Final = Policy(is_open=True, stranger=ConfiguredIdentity(ANONYMOUS, Grants(("admin",)), EVERYTHING))
 """Without an access file."""

@@ -10,14 +10,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ...configuration.kinds import closest
-from ..access.rights import Action
+from ..access.rights import JOBS_ALL, JOBS_OWN, RULES_COUNT_MAX, Action
+from ..access.rules import PATTERN_LENGTH_MAX
 from .grants import Grants, Patterns
-
-PATTERNS_COUNT_MAX: Final = 1000
-"""Patterns of one list. Each command that is new to a connection is matched against all of them."""
-
-PATTERN_LENGTH_MAX: Final = 300
-"""Characters of a pattern: more than a label, `KEY=VALUE`, can have."""
 
 TOKENS_COUNT_MAX: Final = 100
 """Tokens of one identity: each machine that shares it may have its own, twice while they are rotated."""
@@ -44,7 +39,7 @@ TEXT_LENGTH_MAX: Final = 2048
 Role = Literal["worker", "requester", "observer", "operator", "admin"]
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 Pattern = Annotated[str, Meta(min_length=1, max_length=PATTERN_LENGTH_MAX)]
-PatternList = Annotated[tuple[Pattern, ...], Meta(max_length=PATTERNS_COUNT_MAX)]
+PatternList = Annotated[tuple[Pattern, ...], Meta(max_length=RULES_COUNT_MAX)]
 Words = Annotated[str, Meta(min_length=1, max_length=TEXT_LENGTH_MAX)]
 Rate = Annotated[float, Meta(ge=0, le=1e12)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
@@ -73,10 +68,10 @@ class GrantTable(PatternTable, forbid_unknown_fields=True):
 
     def grants(self) -> Grants:
         """As a value."""
-        granted = _patterns(self, {"own": ("own",), "all": ("own", "all")})
-        # "own" is part of "all": who is denied the former cannot have the latter.
-        denied = _patterns(self.deny, {"own": ("own", "all"), "all": ("all",)}) if self.deny else ()
-        return Grants(self.roles, granted, denied)
+        denied = dict(_patterns(self.deny)) if self.deny else {}
+        if denied.get(Action.JOBS) == (JOBS_OWN,):
+            denied[Action.JOBS] = (JOBS_OWN, JOBS_ALL)  # "all" includes what is denied
+        return Grants(self.roles, _patterns(self), tuple(denied.items()))
 
 
 class LimitTable(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -183,7 +178,7 @@ def converted(value: Any, of: type[Converted]) -> Converted:
 def _line(what: str, place: str, of: type[Struct]) -> str:
     where = f"{place}: " if place else ""
     if unknown := _UNKNOWN.fullmatch(what):
-        key = unknown["key"][:QUOTED_LENGTH_MAX]
+        key = unknown["key"][:QUOTED_LENGTH_MAX].encode("unicode_escape").decode()
         keys = _NESTED.get(re.split(r"[.\[]", place)[0], of).__struct_fields__
         near = closest(key, keys)
         hint = f"did you mean {near}?" if near else f"the keys are {', '.join(keys)}"
@@ -210,13 +205,13 @@ def _of_type(name: str) -> str:
     return " or ".join(_WORDS.get(word, word) for word in names)
 
 
-def _patterns(table: PatternTable, jobs: dict[str, tuple[str, ...]]) -> Patterns:
+def _patterns(table: PatternTable) -> Patterns:
     by_action = {
         Action.CALL: table.call,
         Action.SERVE: table.serve,
         Action.TARGET: table.target,
         Action.WATCH: table.watch,
-        Action.JOBS: jobs.get(table.jobs or "", ()),
+        Action.JOBS: (table.jobs,) if table.jobs else (),
         Action.OBSERVE: ("*",) if table.observe else (),
         Action.OPERATE: ("*",) if table.operate else (),
     }

@@ -66,7 +66,8 @@ def read(vector: Vector) -> Struct | str:
                 outcome = codec.outcome(vector.payload)
                 if outcome.type is not UNSET:
                     # A requester is sent a response, or something that says what it is.
-                    return codec.from_broker_control(vector.payload)
+                    control: Struct = codec.from_broker_control(vector.payload)
+                    return control
                 message = read_as(vector, messages.Response if outcome.success else messages.Failure)
             case "worker", "to_broker":
                 message = codec.from_worker(vector.payload)

@@ -75,7 +75,7 @@ async def test_it_sees_path_headers_origin_and_peer(group: LinkGroup) -> None:
         assert (await port.receiver()).link.encoding is Encoding.MSGPACK
     (decided,) = seen
     assert decided.path == "/ws?page=1"
-    assert decided.headers["host"] == "broker"
+    assert decided.headers["host"] == "localhost"
     assert decided.headers["authorization"] == "Bearer abc"
     assert decided.headers["sec-websocket-protocol"] == "taskferry.v1.msgpack, bearer.abc"
     assert decided.headers["x-forwarded-for"] == "192.0.2.1, 192.0.2.2"
