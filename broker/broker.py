@@ -7,7 +7,6 @@ import asyncio
 import logging
 import random
 import socket
-import ssl
 import time
 from importlib.metadata import version
 from typing import Final
@@ -17,6 +16,7 @@ from ..tracing.switch import SWITCH
 from ..transport.admission import HandshakeRequest, Refusal
 from ..transport.group import LinkGroup
 from ..transport.settings import LinkSettings
+from ..transport.tls_start import TlsContext
 from .access.hosts import Hosts, is_loopback
 from .access.limits import Limits
 from .access.proxies import networks
@@ -60,7 +60,7 @@ class Broker:
     """
 
     def __init__(
-        self, settings: BrokerSettings, policy: Policy = OPEN, tls: ssl.SSLContext | None = None
+        self, settings: BrokerSettings, policy: Policy = OPEN, tls: TlsContext | None = None
     ) -> None:
         self.settings = settings
         self.version = version("taskferry")

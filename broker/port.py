@@ -5,7 +5,6 @@ Knows sockets and handshakes; knows nothing of what is said once a link is open.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Generic, TypeVar
@@ -17,6 +16,7 @@ from ..transport.group import LinkGroup
 from ..transport.listen import listen
 from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
+from ..transport.tls_start import TlsContext
 from .events import HandshakeRefused
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Port(Generic[Session]):
         make_session: Callable[["Port[Session]", HandshakeRequest], Session | Refusal],
         links: LinkSettings,
         connections_count_max: int,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsContext | None = None,
     ) -> None:
         self.name = name
         self.number = 0

@@ -5,7 +5,6 @@ import contextlib
 import gc
 import logging
 import signal
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from ..program.loop import new_event_loop
 from ..program.open_files import raise_open_files_limit
 from ..program.reload import OtherFile, Reload
 from ..program.signals import signals_handled
+from ..transport.tls_start import TlsContext
 from .broker import Broker
 from .events import BrokerDraining, BrokerStarted, BrokerStopped
 from .identity.access_file import read_policy
@@ -89,7 +89,7 @@ def _other_files(broker: Broker, tls: ServerTls | None) -> list[OtherFile[Broker
     return files
 
 
-async def _started_http(broker: Broker, tls: ssl.SSLContext | None) -> "HttpServer":
+async def _started_http(broker: Broker, tls: TlsContext | None) -> "HttpServer":
     from .http.server import HttpServer  # noqa: PLC0415  workers can connect while the HTTP libraries load
 
     http = HttpServer(broker.read_model, broker.operations, broker.entrance, tls=tls)

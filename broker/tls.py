@@ -28,28 +28,29 @@ class TlsFiles(NamedTuple):
 
 
 class ServerTls:
-    """`context`: for every listener; a handshake on it takes the certificate that is in force. Raises
-    ConfigurationError."""
+    """`context` is for every handshake that starts; a reload replaces it. Raises ConfigurationError.
+
+    A fresh context, instead of fresh files in the old one, is whole or not at all. It trusts no client authority that
+    was taken out of its file, and knows no session that could be resumed.
+    """
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self.context = self._in_force = _context(files)
-        self.context.sni_callback = self._choose
+        self._context = _context(files)
+
+    def context(self) -> ssl.SSLContext:
+        """What is in force."""
+        return self._context
 
     def read_again(self) -> Callable[[], None]:
         """Read the files again. Returns what puts them in force. Blocks. Raises ConfigurationError."""
         fresh = _context(self._files)
 
         def put_in_force() -> None:
-            self._in_force = fresh
+            self._context = fresh
             log_event(logger, CertificateReloaded(self._files.certificate))
 
         return put_in_force
-
-    def _choose(self, handshake: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
-        """OpenSSL asks for each handshake, with or without a name in it. A fresh context, instead of fresh files in the
-        old one, is whole or not at all, and trusts no client authority that was taken out of its file."""
-        handshake.context = self._in_force
 
 
 def tls_of(settings: BrokerSettings) -> ServerTls | None:
@@ -63,7 +64,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
-    # A session that is resumed would skip the check of the client's certificate. Links live long: little is lost.
+    # A ticket would outlive a reload, and skip the check of the client's certificate. Links live long: little is lost.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])

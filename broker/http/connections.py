@@ -8,7 +8,6 @@ whole request makes room, so that slow clients, however many, do not keep health
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from ...log.event import log_event
 from ...transport.admission import RefusalReason
-from ...transport.tls_start import TlsHandshakes
+from ...transport.tls_start import TlsContext, TlsHandshakes
 from ..events import HttpRequestRefused
 from .counts import HttpCounts, HttpRefusalReason
 from .guarded import CERTIFICATE
@@ -43,7 +42,7 @@ class HttpBounds:
 class HttpConnections:
     """All connections of one HTTP port; makes those of uvicorn (`make`, for `uvicorn.Config(http=...)`)."""
 
-    def __init__(self, counts: HttpCounts, bounds: HttpBounds, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, counts: HttpCounts, bounds: HttpBounds, tls: TlsContext | None = None) -> None:
         self.counts = counts
         self.bounds = bounds
         self._handshakes = None if tls is None else self._tls_handshakes(tls)
@@ -56,7 +55,7 @@ class HttpConnections:
             return _Connection(self, H11Protocol(**options))
         return self._handshakes.start(lambda: _Connection(self, H11Protocol(**options)))
 
-    def _tls_handshakes(self, tls: ssl.SSLContext) -> TlsHandshakes:
+    def _tls_handshakes(self, tls: TlsContext) -> TlsHandshakes:
         """Bounded as connections and requests are, beside them."""
 
         def failed(peer: str, text: str, reason: RefusalReason) -> None:

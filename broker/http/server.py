@@ -6,7 +6,6 @@ One loop for all, so that a view reads the broker between two of its steps and n
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, cast
 
@@ -19,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ...transport.tls_start import TlsContext
 from ..entrance import Entrance
 from ..metrics.scrape import Scraper, TooManyScrapes
 from ..operations import Operations
@@ -168,7 +168,7 @@ class HttpServer:
         entrance: Entrance,
         bounds: HttpBounds = HttpBounds(),  # noqa: B008  immutable
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsContext | None = None,
     ) -> None:
         self._app = make_app(model, operations, entrance)
         self._connections = HttpConnections(model.http_counts, bounds, tls)
