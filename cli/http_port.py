@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ..log.printable import printable, printable_json
 from ..program.exit_codes import FAILED, NO_CONNECTION, USAGE
 from ..program.table_options import notes
 
@@ -84,12 +85,12 @@ def not_understood(url: str) -> HttpPortError:
 
 def print_json(answer: Any) -> None:
     """What `--json` prints."""
-    sys.stdout.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")) + "\n")
+    sys.stdout.write(printable_json(json.dumps(answer, ensure_ascii=False, separators=(",", ":"))) + "\n")
 
 
 def fail(context: click.Context, error: HttpPortError) -> None:
     """Print the error, and exit with its code."""
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {printable(str(error))}", err=True)
     context.exit(error.exit_code)
 
 
