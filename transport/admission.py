@@ -27,6 +27,8 @@ class RefusalReason(enum.Enum):
     """Its head exceeds `handshake_size_bytes_max`, or has longer or more lines than `websockets` accepts."""
     RATE_LIMITED = "rate_limited"
     """Its address opens connections, or fails to log in, more often than it may."""
+    TLS_FAILED = "tls_failed"
+    """It did not get as far as HTTP, because its TLS handshake failed."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
     """The port, its address or its account has as many connections as it may."""
     TOO_SLOW = "too_slow"

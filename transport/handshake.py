@@ -33,6 +33,8 @@ _BODY_FOLLOWS: Final = re.compile(
     rb"\r\n(?:content-length[ \t]*:[ \t]*+(?!0[ \t]*(?:\r\n|\Z))|transfer-encoding[ \t]*:)", re.IGNORECASE
 )
 """In a head: a body, which no handshake has."""
+_TLS_RECORD: Final = b"\x16\x03"
+"""How TLS begins: a handshake record of any version (RFC 8446, 5.1)."""
 _TOKEN_HEADER: Final = "Sec-WebSocket-Protocol"
 """The only header that is checked here and may hold a token."""
 
@@ -87,6 +89,11 @@ class Handshake:
         rest = b""
         if self._head is not None:
             head, end, rest = (self._head + data).partition(_END_OF_HEAD)
+            if head.startswith(_TLS_RECORD) and isinstance(protocol, ServerProtocol):
+                self.refused_as = RefusalReason.BAD_REQUEST
+                self.reason = "it spoke TLS, and this port does not: use ws://, or set tls_certificate"
+                self.is_hopeless = True
+                return b""
             if len(head) > self._head_size_bytes_max:
                 self._refuse_head()
                 return b""

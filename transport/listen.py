@@ -11,17 +11,22 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from ..protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, choose
-from .admission import HandshakeRequest, MakeReceiver, Refusal
+from .admission import HandshakeRequest, MakeReceiver, Refusal, RefusalReason
 from .counts import LinkCounts
 from .group import LinkGroup
 from .link import Link
 from .loop_protocol import LoopProtocol
 from .receiver import Receiver
 from .settings import LinkSettings
+from .tls_start import TlsHandshakes
 from .websocket_log import websocket_logger
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: after a broker restarts, all of its clients come back at once."""
+
+TLS_HANDSHAKES_COUNT_MAX: Final = 2 * BACKLOG
+"""TLS handshakes of one port that may be unfinished. As many clients may come back at once as the backlog has room for,
+and as many strangers may hang."""
 
 _OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
 
@@ -66,9 +71,34 @@ async def listen(
         incoming.link = Link(protocol, incoming, group, settings, admit=incoming.admit, counts=counts)
         return LoopProtocol(incoming.link)
 
+    make: Callable[[], asyncio.BaseProtocol] = make_link
+    if tls is not None:
+        handshakes = _tls_handshakes(tls, settings, never_opened, counts or LinkCounts())
+        make = lambda: handshakes.start(make_link)  # noqa: E731  beside the other
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        make_link, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True, ssl=tls
+        make, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True
+    )
+
+
+def _tls_handshakes(
+    tls: ssl.SSLContext, settings: LinkSettings, never_opened: Callable[[str, str], None], counts: LinkCounts
+) -> TlsHandshakes:
+    """Those of a port: counted as its connections are, and when they fail, as handshakes of WebSockets are."""
+
+    def count(change: int) -> None:
+        counts.connections_count += change
+
+    def failed(peer: str, text: str, reason: RefusalReason) -> None:
+        counts.handshakes_refused[reason] += 1
+        never_opened(peer, text)
+
+    return TlsHandshakes(
+        tls,
+        count_max=TLS_HANDSHAKES_COUNT_MAX,
+        s_max=settings.handshake_s_max,
+        failed=failed,
+        counted=count,
     )
 
 

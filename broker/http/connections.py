@@ -136,7 +136,9 @@ class _Connection(asyncio.Protocol):
                 return
         self._inner.data_received(data)
         if conn.their_state is h11.ERROR:
-            self._count(HttpRefusalReason.BAD_REQUEST, "it does not speak HTTP")  # uvicorn has answered
+            is_tls = data.startswith(b"\x16\x03")
+            text = "it spoke TLS, and this port does not: use http://, or set tls_certificate"
+            self._count(HttpRefusalReason.BAD_REQUEST, text if is_tls else "it does not speak HTTP")
         elif conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             self._expect_request()
         else:

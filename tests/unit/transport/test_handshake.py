@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from taskferry.transport.admission import RefusalReason
+from taskferry.transport.counts import LinkCounts
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.settings import LinkSettings
 
@@ -123,11 +125,20 @@ async def test_a_handshake_with_an_error_keeps_its_token_secret(
 
 
 async def test_anything_but_http_is_dropped(group: LinkGroup) -> None:
-    async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
+    async with open_port(group) as port, raw_peer(port, b"\x16\x02\x01 hello\r\n\r\n") as peer:
         assert await peer.read_all() == b""
         peer.close()
         reason = await port.failure()
         assert reason.startswith("handshake refused: did not receive a valid HTTP request: ")
+
+
+async def test_tls_on_a_plain_port_is_explained(group: LinkGroup) -> None:
+    counts = LinkCounts()
+    async with open_port(group, counts=counts) as port, raw_peer(port, b"\x16\x03\x01\x02\x00") as peer:
+        expected = "it spoke TLS, and this port does not: use ws://, or set tls_certificate"
+        assert await port.failure() == expected
+        assert await peer.read_all() == b""
+    assert counts.handshakes_refused[RefusalReason.BAD_REQUEST] == 1
 
 
 SMALL_HEAD = LinkSettings(handshake_size_bytes_max=len(handshake()) - len(b"\r\n\r\n"))
