@@ -101,6 +101,7 @@ EVENTS_OF: Final = {
     "The broker": "broker.events",
     "Workers": "worker.events",
     "Requesters": "requester.events",
+    "Logins of workers and requesters": "credentials.events",
 }
 
 
