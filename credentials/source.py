@@ -44,13 +44,13 @@ class TokenSource:
     traceback has a token in its locals: call `check` when nothing holds it any more.
     """
 
-    __slots__ = ("_function", "_problem", "_task", "_thread", "can_renew", "fixed")
+    __slots__ = ("_function", "_is_in_thread", "_problem", "_task", "can_renew", "fixed")
 
     def __init__(self, given: Tokens = None) -> None:
         self.fixed: Token | None = None
         self._function: Callable[[], object] | None = None
         self._task: asyncio.Future[object] | None = None
-        self._thread: threading.Thread | None = None
+        self._is_in_thread = False
         self._problem: str | None = None
         self.can_renew = callable(given)
         if callable(given):
@@ -83,8 +83,7 @@ class TokenSource:
         """The token to show now, None if there is none. Raises TokenError, at the latest after FETCH_S_MAX."""
         if self._function is None:
             return self.fixed
-        is_running = self._task is not None and not self._task.done()
-        if is_running or (self._thread is not None and self._thread.is_alive()):
+        if self._is_in_thread or (self._task is not None and not self._task.done()):
             raise TokenError("the function for the token has still not returned from an earlier call")
         self._task = task = asyncio.ensure_future(self._result_of(self._function))
         try:
@@ -115,11 +114,12 @@ class TokenSource:
                 outcome: tuple[object, BaseException | None] = (function(), None)
             except BaseException as error:
                 outcome = (None, error)
+            self._is_in_thread = False
             with contextlib.suppress(RuntimeError):  # the loop is closed: the result is no longer needed
                 loop.call_soon_threadsafe(_settle, ended, *outcome)
 
-        self._thread = threading.Thread(target=run, name="taskferry token", daemon=True)
-        self._thread.start()
+        self._is_in_thread = True
+        threading.Thread(target=run, name="taskferry token", daemon=True).start()
         return await ended
 
 

@@ -49,13 +49,14 @@ class BlockingRequester:
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
-        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
         self.url = url
+        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
         self._background = Background(self._arguments)
         self._stop = weakref.finalize(self, self._background.stop)
 
     def __repr__(self) -> str:
-        state = "closed" if self._background.is_stopped else "open"
+        background = vars(self).get("_background")  # none yet, if an argument is invalid
+        state = "closed" if background is None or background.is_stopped else "open"
         return f"<{type(self).__name__} {without_secrets(self.url)} {state}>"
 
     def __enter__(self) -> Self:

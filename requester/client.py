@@ -52,11 +52,11 @@ class Requester:
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
-        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
         self.url = url
         self._exchange: Exchange | None = None
         self._connection: Connection | None = None
         self._is_closed = False
+        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
 
     def __repr__(self) -> str:
         if self._is_closed:
