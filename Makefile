@@ -25,6 +25,8 @@ PYTEST_PARALLEL = --dist worksteal --numprocesses \
 	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 # How long each fuzz target runs, in seconds.
 FUZZ_S ?= 300
+# What runs the tests of faults, and with them the programs under test.
+FAULTS_PYTHON ?= $(BIN)/python
 # The C that is written by hand, built so that a wrong access of memory or anything undefined ends the process.
 SANITIZED := .cache/sanitized
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -35,11 +37,11 @@ NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; o
 ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
 	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/benchmarks tests/integration
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
-FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
+FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test checks lint types layers coverage unit integration wheel test-compiled \
-	sanitize fuzz fuzz-json fuzz-frames test-deploy soak bench bench-peers simulate docs picture format clean
+	sanitize fuzz fuzz-json fuzz-frames test-deploy test-faults soak bench bench-peers simulate docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -146,6 +148,12 @@ test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProx
 .venv/.deploy: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[deploy]'
 	@touch $@
+
+# FAULTS_PYTHON=.cache/wheel/environment/bin/python runs them on the wheel (after `make wheel`). No more than two at
+# once: they measure what one client costs another.
+test-faults: $(READY) ## every fault and abuse on real processes and sockets: kills, partitions, floods, ...
+	@mkdir -p "$$TMPDIR"
+	@$(FAULTS_PYTHON) -m pytest --quiet --numprocesses 2 --dist worksteal --timeout 180 tests/faults
 
 soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
 	@mkdir -p "$$TMPDIR"

@@ -15,6 +15,7 @@ from ..program.loop import new_event_loop
 from ..program.open_files import raise_open_files_limit
 from ..program.reload import Reload
 from ..program.signals import signals_handled
+from .access_reload import AccessReload, policy_in
 from .broker import Broker
 from .events import BrokerDraining, BrokerStarted, BrokerStopped
 from .settings import BROKER
@@ -26,9 +27,11 @@ logger = logging.getLogger(__name__)
 
 
 def run(sources: Sources, configuration: Configuration) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain; a second signal stops at once. SIGHUP reads `sources` again.
+    """Serve until SIGTERM or Ctrl-C, then drain; a second signal stops at once. SIGHUP reads `sources` and the access
+    file again.
 
-    `configuration` was read from `sources`. Raises PortTaken and StrategyError.
+    `configuration` was read from `sources`. Raises ConfigurationError (for the access file), PortTaken and
+    StrategyError.
     """
     raise_open_files_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -42,9 +45,15 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
     def on_stop(_: signal.Signals) -> None:
         (hurrying if stopping.is_set() else stopping).set()
 
+    def on_reload() -> None:
+        reload.again(broker.reconfigure)
+        if broker.settings.access is not None or not broker.entrance.is_open:
+            access_reload.again(broker.settings.access)
+
     reload = Reload(sources, configuration, BROKER)
-    broker = Broker(reload.settings)
-    with signals_handled(on_stop, lambda: reload.again(broker.reconfigure)):
+    broker = Broker(reload.settings, policy_in(reload.settings.access))
+    access_reload = AccessReload(broker.take_access)
+    with signals_handled(on_stop, on_reload):
         await broker.start()
         http = await _started_http(broker)
         _announce(broker, http)
@@ -52,6 +61,7 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
         gc.freeze()
         gc.set_threshold(20_000, 10, 10)  # connections leave reference cycles, requests do not
         await stopping.wait()
+        access_reload.stop()
         await _stop(broker, hurrying)
         await http.stop()
         log_event(logger, BrokerStopped())

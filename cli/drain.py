@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from ..configuration.kinds import Number
+from ..log.printable import printable
 from ..program.exit_codes import FAILED, TIMEOUT
 from ..program.plain_options import option
 from ..protocol.limits import TIMEOUT_S_MAX
@@ -50,7 +51,7 @@ def drain(
         if as_json:
             print_json(row)
         else:
-            click.echo(text)
+            click.echo(printable(text))
     except HttpPortError as error:
         fail(context, error)
 
@@ -90,5 +91,5 @@ def _followed(port: HttpPort, row: dict[str, Any], wait_s: float) -> str:
 def _show_progress(text: str) -> None:
     """Replaces what was shown before, on a terminal only."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.write(f"\r\x1b[K{printable(text)}")
         sys.stderr.flush()

@@ -27,6 +27,7 @@ from ..credentials.settings import (
     unprotected,
     unverified,
 )
+from ..log.printable import printable, printable_json
 from ..program.exit_codes import FAILED, NO_CONNECTION, RATE_LIMITED, REFUSED, USAGE
 from ..program.table_options import notes
 
@@ -190,7 +191,7 @@ def _port(url: str, given: LoginFlags) -> HttpPort:
         raise HttpPortError(str(error), USAGE) from None
     warnings = unverified(given, url) + (unprotected(url) if token is not None else [])
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {printable(str(warning))}", err=True)
     return HttpPort(url, token, login.tls)
 
 
@@ -202,12 +203,12 @@ def not_understood(url: str) -> HttpPortError:
 
 def print_json(answer: Any) -> None:
     """What `--json` prints."""
-    sys.stdout.write(json.dumps(answer, ensure_ascii=False, separators=(",", ":")) + "\n")
+    sys.stdout.write(printable_json(json.dumps(answer, ensure_ascii=False, separators=(",", ":"))) + "\n")
 
 
 def fail(context: click.Context, error: HttpPortError) -> NoReturn:
     """Print the error, and exit with its code."""
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {printable(str(error))}", err=True)
     context.exit(error.exit_code)
 
 

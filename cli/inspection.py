@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from ..log.printable import printable_throughout
 from .http_port import HttpPort, HttpPortError, fail, http_options, not_understood, print_json
 
 WAITING_PATH: Final = "/api/requests"
@@ -74,7 +75,7 @@ def _print_tables(url: str, path: str, answer: Any) -> None:
         WAITING_PATH: explanation.waiting,
     }
     try:
-        found = made_by_path.get(path, explanation.explanation)(answer)
+        found = made_by_path.get(path, explanation.explanation)(printable_throughout(answer))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise not_understood(url) from None
     tables.show(found)

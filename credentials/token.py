@@ -5,8 +5,8 @@ from typing import Final, NoReturn
 
 from ..protocol.limits import TOKEN_LENGTH_MAX
 
-_CHARACTERS: Final = re.compile(r"[!-~]+")
-"""What a header may carry without a space (RFC 9110, 5.6.2 and 11.2): visible ASCII."""
+_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
+"""Those of a bearer token (RFC 6750, 2.1)."""
 
 
 class Token:
@@ -44,8 +44,6 @@ def problem_of(value: object) -> str | None:
         return f"has {len(value)} characters, at most {TOKEN_LENGTH_MAX} are allowed"
     if value != value.strip():
         return "starts or ends with white space: strip it"
-    if not value.isascii():
-        return "has characters that are not ASCII"
     if _CHARACTERS.fullmatch(value) is None:
-        return "has white space or control characters in it"
+        return "has other characters than letters, digits and - . _ ~ + / ="
     return None

@@ -25,6 +25,23 @@ class RestartNeeded(Event, frozen=True):
     settings: tuple[str, ...]
 
 
+class FileReloaded(Event, frozen=True):
+    """SIGHUP: files besides the configuration's were read again, and are in force. `what`: `access file`,
+    `certificate`."""
+
+    text: ClassVar[str] = "{what} reloaded"
+    what: str
+
+
+class FileNotReloaded(Event, frozen=True):
+    """SIGHUP: such a file could not be read, or has an error. What was read before stays in force."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "{what} not reloaded, the one before stays in force: {reason}"
+    what: str
+    reason: str
+
+
 class ReloadRefused(Event, frozen=True):
     """SIGHUP: there is no file, or it has an error. Nothing has changed."""
 

@@ -37,7 +37,7 @@ from ..protocol.errors import (
     error_from_wire,
 )
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
-from ..protocol.messages import Expiring, LoggedIn
+from ..protocol.messages import Expiring, LoggedIn, Pong
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from .deadline_timer import DeadlineTimer
@@ -345,10 +345,13 @@ class Exchange:
     def _receive_unusual(self, payload: bytes, error: Exception) -> None:
         """A message that is not a response to a request, or one whose data cannot be held."""
         try:
-            self.about_login(self._wire.decode_about_login(payload))
-            return
+            control = self._wire.decode_control(payload)
         except DECODE_ERRORS:
-            pass
+            control = None
+        if control is not None:
+            if not isinstance(control, Pong):
+                self.about_login(control)
+            return
         try:
             outcome = self._wire.decode_outcome(payload)
         except DECODE_ERRORS:

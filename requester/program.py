@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ..log.event import log_event
+from ..log.printable import printable_lines
 from ..program.events import ReloadRefused
 from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
@@ -143,12 +144,15 @@ def _print_response(response: Response, order: Order) -> None:
         click.echo(output.response_line(response))
     elif response.success:
         is_raw_text = order.raw and isinstance(response.data, str)
-        if sys.stdout.isatty() and not is_raw_text:
+        line = output.data_line(response.data, raw=order.raw)
+        if not sys.stdout.isatty():
+            click.echo(line)
+        elif is_raw_text:
+            click.echo(printable_lines(line))
+        else:
             from . import terminal  # noqa: PLC0415 - as above
 
-            terminal.print_json(output.json_line(response.data))
-        else:
-            click.echo(output.data_line(response.data, raw=order.raw))
+            terminal.print_json(line)
 
 
 def _print_summary(tally: Tally, *, as_json: bool) -> None:

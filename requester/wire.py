@@ -15,7 +15,7 @@ from ..protocol.codec import CODECS, DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
-from ..protocol.messages import Auth, Cancel, Expiring, Hedge, Label, LoggedIn
+from ..protocol.messages import Auth, Cancel, Hedge, Label
 from ..protocol.messages import Target as Labels
 from .response import Response
 
@@ -74,7 +74,7 @@ def check_routing(message: OutgoingRequest) -> None:
 class Wire:
     """One encoding, as a requester uses it."""
 
-    __slots__ = ("_codec", "_encode", "_encoding", "decode_about_login", "decode_outcome", "decode_response")
+    __slots__ = ("_codec", "_encode", "_encoding", "decode_control", "decode_outcome", "decode_response")
 
     def __init__(self, encoding: Encoding) -> None:
         library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
@@ -84,9 +84,7 @@ class Wire:
         self.decode_response: Callable[[bytes], Response] = library.Decoder(Response).decode
         """Raises only `DECODE_ERRORS`: for what is not a response, and for one whose data Python cannot hold."""
         self.decode_outcome = self._codec.outcome
-        self.decode_about_login: Callable[[bytes], LoggedIn | Expiring] = library.Decoder(
-            LoggedIn | Expiring
-        ).decode
+        self.decode_control = self._codec.from_broker_control
 
     def encode_request(self, message: OutgoingRequest) -> bytes:
         """The message's bytes. Raises BadRequest for `data` that cannot be encoded, TooLarge over its bound."""

@@ -20,6 +20,7 @@ from websockets.uri import WebSocketURI, parse_uri
 from ..configuration.url import without_secrets
 from ..credentials.tls import describe_tls
 from ..credentials.token import Token
+from ..log.printable import printable
 from ..protocol.encodings import Encoding
 from .group import LinkGroup
 from .link import Link
@@ -169,7 +170,7 @@ def _refused(response: Response, token: Token | None) -> ConnectError:
     text = lines[0] if lines else f"server rejected WebSocket connection: HTTP {response.status_code}"
     if token is not None:
         text = text.replace(token.reveal(), "...")
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[:_REFUSAL_LENGTH_MAX])
+    text = printable(text[:_REFUSAL_LENGTH_MAX])
     status = f"{response.status_code} " if lines else ""
     return ConnectError(
         f"handshake refused: {status}{text}",

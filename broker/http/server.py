@@ -7,12 +7,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -20,9 +21,25 @@ from ..metrics.scrape import Scraper, TooManyScrapes
 from ..operations import Operations
 from ..port import PortTaken, describe_os_error
 from ..read_model import ReadModel
+from .connections import HttpBounds, HttpConnections
 
 BODY_SIZE_BYTES_MAX: Final = 1024
 """The most that is read of a request's body: each that means anything is a short object."""
+
+
+class _AnyText(Convertor[str]):
+    """A name in a path: whatever it holds, slashes and line ends included."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyText())
 
 
 class DrainRequest(msgspec.Struct):
@@ -70,6 +87,8 @@ def make_app(model: ReadModel, operations: Operations) -> Starlette:
             wanted = msgspec.json.decode(await _body(request), type=DrainRequest)
         except msgspec.DecodeError as error:
             return _error(400, f"body: {error}")
+        except ClientDisconnect:
+            return _error(400, "body: cut off")  # for nobody: the connection is gone
         worker_id = request.path_params["worker_id"]
         change = operations.resume_worker if wanted.undo else operations.drain_worker
         if not change(worker_id):
@@ -82,10 +101,10 @@ def make_app(model: ReadModel, operations: Operations) -> Starlette:
             Route("/readyz", readyz),
             Route("/metrics", _metrics_view(model)),
             Route("/api/workers", workers),
-            Route("/api/workers/{worker_id:path}/drain", drain, methods=["POST"]),
+            Route("/api/workers/{worker_id:any}/drain", drain, methods=["POST"]),
             Route("/api/status", status),
             Route("/api/requests", waiting),
-            Route("/api/requests/{request_id:path}", request_in_flight),
+            Route("/api/requests/{request_id:any}", request_in_flight),
         ]
     )
 
@@ -134,8 +153,14 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """The HTTP port of a broker. `start`, then `stop`. `port`: its number, once it listens."""
 
-    def __init__(self, model: ReadModel, operations: Operations) -> None:
+    def __init__(
+        self,
+        model: ReadModel,
+        operations: Operations,
+        bounds: HttpBounds = HttpBounds(),  # noqa: B008  immutable
+    ) -> None:
         self._app = make_app(model, operations)
+        self._connections = HttpConnections(model.http_counts, bounds)
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -147,7 +172,7 @@ class HttpServer:
         self.port = int(listener.getsockname()[1])
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http=cast(Any, self._connections.make),  # any that makes a protocol will do
             ws="none",
             lifespan="off",
             log_config=None,

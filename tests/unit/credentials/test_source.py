@@ -32,10 +32,10 @@ async def test_a_file_is_read_again_each_time(tmp_path: Path) -> None:
     [
         (b"", "the token is empty"),
         (b"\n \n", "the token is empty"),
-        (b"one two", "white space or control characters"),
-        (b"one\ntwo", "white space or control characters"),
-        (b"\xff\xfe", "not ASCII"),
-        (b"\0", "control characters"),
+        (b"one two", "has other characters"),
+        (b"one\ntwo", "has other characters"),
+        (b"\xff\xfe", "has other characters"),
+        (b"\0", "has other characters"),
         (b"x" * 100_000, "at most 8000 are allowed"),
     ],
 )
@@ -68,10 +68,10 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -
 
 
 def test_a_variable_that_holds_no_token_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TASKFERRY_TOKEN", "two words")
-    with pytest.raises(ValueError, match="TASKFERRY_TOKEN: the token has white space") as caught:
+    monkeypatch.setenv("TASKFERRY_TOKEN", "tfk x")
+    with pytest.raises(ValueError, match="TASKFERRY_TOKEN: the token has other characters") as caught:
         token_now(None)
-    assert "two" not in str(caught.value)
+    assert "tfk" not in str(caught.value)
 
 
 def test_a_file_comes_before_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,8 @@ def test_it_is_not_copied(copied: object) -> None:
         copied(Token(SECRET))  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(
-    "text", ["x", "x" * TOKEN_LENGTH_MAX, "a.b-c_d~e+f/g==", "".join(map(chr, range(0x21, 0x7F)))]
-)
-def test_visible_ascii_is_a_token(text: str) -> None:
+@pytest.mark.parametrize("text", ["x", "x" * TOKEN_LENGTH_MAX, "a.b-c_d~e+f/g==", "0aZ-._~+/="])
+def test_these_characters_are_a_token(text: str) -> None:
     assert problem_of(text) is None
 
 

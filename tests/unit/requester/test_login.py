@@ -290,8 +290,8 @@ WRONG: dict[str, Callable[[], object]] = {
     "is empty": lambda: "",
     "starts or ends with white space: strip it": lambda: f"{SECRET}\n",
     "has 8001 characters, at most 8000 are allowed": lambda: "x" * 8001,
-    "has characters that are not ASCII": lambda: f"{SECRET}é",
-    "has white space or control characters in it": lambda: f"{SECRET}\r\nX-Injected: yes",
+    "has other characters than letters": lambda: f"{SECRET}é",
+    "has other characters than letters, digits and - . _": lambda: f"{SECRET}\r\nX-Injected: yes",
     "raised ZeroDivisionError at ": lambda: 1 / 0,
 }
 
@@ -447,7 +447,7 @@ async def test_nothing_shows_the_token(broker: FakeBroker) -> None:
     with pytest.raises(TypeError, match="a token is not pickled"):
         pickle.dumps(requester)
     async with requester:
-        with pytest.raises(Forbidden, match=r"not for \.\.\. \?\[2J") as caught:
+        with pytest.raises(Forbidden, match=r"not for \.\.\. \\x1b\[2J") as caught:
             await requester.call("echo")
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert SECRET not in "".join(shown.format())

@@ -147,7 +147,7 @@ def handshake(*lines: str, method: str = "GET", path: str = "/", version: str = 
     """The head of a WebSocket client's request, with these lines added."""
     head = [
         f"{method} {path} {version}",
-        "Host: broker",
+        "Host: localhost",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
