@@ -126,7 +126,7 @@ async def test_nothing_of_a_peer_is_executed_by_the_terminal_of_an_operator(brok
         assert (await running)["success"]
         assert (await waiting)["success"]
 
-        for arguments, code in (
+        for words, code in (
             (("fail", *at), 1),
             (("fail", "--count", "3", *at), 1),
             (("same", f"value={json.dumps(EVIL)}", *at), 0),
@@ -134,9 +134,9 @@ async def test_nothing_of_a_peer_is_executed_by_the_terminal_of_an_operator(brok
             (("same", "--target", argument, *at), 4),
             ((argument, *at), 4),
         ):
-            is_raw = "--raw" in arguments
-            terminal, pipe = await run_both_ways("request", *arguments)
-            assert (terminal[0], pipe[0]) == (code, code), (arguments, terminal, pipe)
+            is_raw = "--raw" in words
+            terminal, pipe = await run_both_ways("request", *words)
+            assert (terminal[0], pipe[0]) == (code, code), (words, terminal, pipe)
             if is_raw:  # its lines are kept; in a pipe, all of it
                 assert OBEYED.search(terminal[1]) is None
                 assert pipe[1] == f"{EVIL}\n"
@@ -144,8 +144,8 @@ async def test_nothing_of_a_peer_is_executed_by_the_terminal_of_an_operator(brok
                 assert_harmless(terminal[1])
                 assert_harmless(pipe[1])
         for command, key, expected in (("same", "data", {"v": EVIL}), ("fail", "error", EVIL)):
-            arguments = ("request", command, f"v={json.dumps(EVIL)}", "--json", *at)
-            code, stdout, _ = await asyncio.to_thread(run, *arguments)
+            data = f"v={json.dumps(EVIL)}"
+            _, stdout, _ = await asyncio.to_thread(run, "request", command, data, "--json", *at)
             assert json.loads(stdout)[key] == expected
             assert_harmless(stdout)
     assert_harmless(broker.stderr)
