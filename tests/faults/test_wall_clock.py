@@ -1,5 +1,5 @@
-"""The wall clock of broker, worker and requester jumps by an hour, forwards or back, under load. Only times in the log may
-follow it: no deadline does, and no silence."""
+"""The wall clock of broker, worker and requester jumps by an hour, forwards or back, under load. Only the times in
+the log may follow it: no deadline does, and no silence."""
 
 import asyncio
 import re
