@@ -25,6 +25,8 @@ PYTEST_PARALLEL = --dist worksteal --numprocesses \
 	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 # How long each fuzz target runs, in seconds.
 FUZZ_S ?= 300
+# How long everything comes and goes in `make soak`, in seconds. In `make test-faults` it is half a minute.
+CHURN_S ?= 600
 # What runs the tests of faults, and with them the programs under test.
 FAULTS_PYTHON ?= $(BIN)/python
 # The C that is written by hand, built so that a wrong access of memory or anything undefined ends the process.
@@ -155,9 +157,10 @@ test-faults: $(READY) ## every fault and abuse on real processes and sockets: ki
 	@mkdir -p "$$TMPDIR"
 	@$(FAULTS_PYTHON) -m pytest --quiet --numprocesses 2 --dist worksteal --timeout 180 tests/faults
 
-soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
+soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory; then CHURN_S seconds of churn (600)
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --timeout 900 tests/soak
+	@CHURN_S=$(CHURN_S) $(BIN)/pytest tests/faults/test_churn.py
 
 bench: wheel .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
 	@mkdir -p "$$TMPDIR"
