@@ -43,7 +43,8 @@ FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test checks lint types layers coverage unit integration wheel test-compiled \
-	sanitize fuzz fuzz-json fuzz-frames test-deploy test-faults soak bench bench-peers simulate docs picture format clean
+	sanitize fuzz fuzz-json fuzz-frames test-autobahn mutants audit test-deploy test-faults soak bench bench-peers simulate \
+	docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -131,6 +132,22 @@ $(SANITIZED)/.ready: $(PACKAGED) | $(READY)
 		--build-base $(SANITIZED)/build --build-lib $(SANITIZED)/packages
 	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -c 'import taskferry.protocol._json as j, taskferry.transport._frames as f; \
 		assert "$(SANITIZED)" in j.__file__ and "$(SANITIZED)" in f.__file__'
+	@touch $@
+
+test-autobahn: wheel ## Autobahn's fuzzing client against our links and ports, compiled and not; needs a Python 2.7
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/pytest --quiet tests/autobahn
+	@$(WHEEL_BIN)/python -m pytest --quiet tests/autobahn
+
+mutants: .venv/.mutants ## do the tests notice each change of a rule? hours the first time, goes on where it stopped
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/python -m tests.mutants $(ROOMS)
+
+audit: .venv/.audit ## known vulnerabilities in what is installed here, by pip-audit; needs the network
+	@$(BIN)/python -m tests.audit
+
+.venv/.mutants .venv/.audit: .venv/.%: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
 test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProxy, Helm, hadolint and systemd-analyze
