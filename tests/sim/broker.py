@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from msgspec import Raw, UnsetType, structs
+from msgspec import Raw, UnsetType
 from taskferry.broker.access.gate import Gate
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
@@ -259,7 +259,7 @@ class WorkerEnd:
         assert self.gate.served == [command for command in hello.commands if command in serves]
         assert len(failures) == len(hello.commands) - len(self.gate.served)
         self.served = set(self.gate.served)
-        offer = offer_of(structs.replace(hello, commands=self.gate.served))
+        offer = offer_of(hello, self.gate.served)
         try:
             if self.served:
                 self._worker = self._broker.core.worker_joined(worker_id, offer, self, self.name, now)
