@@ -19,7 +19,7 @@ FAILED_LOGINS_PER_S: Final = 1.0
 """One more each second. Guessing 256 random bits is hopeless at any rate; this keeps it from costing anything."""
 
 IDLE_COUNT_MAX: Final = 10_000
-"""Addresses without connections that are remembered, about 6 MB. One that is forgotten starts with full buckets."""
+"""Addresses without connections that are remembered, about 5 MB. One that is forgotten starts with full buckets."""
 
 IPV6_PREFIX_LENGTH: Final = 64
 """Bits of an IPv6 address that count: whoever has one address has all 2**64 of its network (RFC 4291, 2.5.1)."""

@@ -21,7 +21,7 @@ BURST_S: Final = 2.0
 what waits for a link to come back comes as one."""
 
 IDLE_COUNT_MAX: Final = 10_000
-"""Accounts without connections whose use is remembered, about 6 MB. It is worth something for BURST_S only: after that
+"""Accounts without connections whose use is remembered, about 5 MB. It is worth something for BURST_S only: after that
 an account's rates are whole again."""
 
 
