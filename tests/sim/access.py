@@ -47,7 +47,7 @@ class SimulatedAccess:
         self.standings = {name: self._any() for name in (*REQUESTER_NAMES, *WORKER_NAMES)}
 
     def gate(self, name: str, now: float) -> Gate | None:
-        """The gate of a new connection; None if it may not come in."""
+        """The gate of a new connection; None if it may not connect."""
         standing = self.standings.get(name)
         if standing is None:
             return None

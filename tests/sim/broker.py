@@ -41,7 +41,7 @@ class SimulatedBroker:
         self.core = Core(settings, choice, EventLog())
         self.access = SimulatedAccess(chance)
         self.ends: dict[RequesterEnd | WorkerEnd, None] = {}
-        """The broker's ends of all connections that have come in and are open."""
+        """The broker's ends of all connections that were accepted and are open."""
         self.requests_cut_count = 0
         """Requests in flight when their requester's login ended."""
         self.assignments_cut_count = 0
@@ -78,8 +78,8 @@ class SimulatedBroker:
     def reload(self) -> str:
         """The access file has changed, and every connection is judged again. Returns what has changed.
 
-        Those that have to go get nothing more before the first of them goes, as else its assignments would go to the
-        next of them, and be lost again.
+        Those that must close get nothing more before the first of them is closed. Otherwise its assignments would go to
+        the next of them, and be lost again.
         """
         what = self.access.change(self.clock.now)
         leaving = [end for end in self.ends if not self._may_stay(end)]
@@ -108,7 +108,7 @@ class SimulatedBroker:
             self.called()
 
     def _check_access(self) -> None:
-        """Whoever is here may be here, and is counted once."""
+        """Every open connection may be open, and is counted once."""
         for end in self.ends:
             standing = self.access.standings[end.name]
             assert standing.has(end.called, end.served), f"{end.name} may {standing}"

@@ -309,7 +309,7 @@ class SimulatedRequester:
         self._open.pop(request_id, None)
 
     def lost(self) -> None:
-        """The broker has closed the link: its login has ended, or it may not come in."""
+        """The broker has closed the link: its login has ended, or it may not connect."""
         self._note("loses its link")
         self._is_connected = False
         self._drop_open()
