@@ -359,6 +359,7 @@ def test_a_key_is_chosen_by_its_id(tmp_path: Path) -> None:
     for algorithm, number, kid in (
         ("ES256", 1, "p0"),
         ("EdDSA", 0, "e1"),
+        ("EdDSA", 0, "unknown"),
         ("EdDSA", 2, "e2"),
     ):
         refusal(policy, signed(algorithm, number, kid))
