@@ -87,7 +87,7 @@ def facts_table(facts: Mapping[str, str | Text]) -> Table:
     table.add_column(style="dim")
     table.add_column()
     for name, fact in facts.items():
-        table.add_row(name, fact if isinstance(fact, Text) else Text(fact))
+        table.add_row(Text(name), fact if isinstance(fact, Text) else Text(fact))
     return table
 
 

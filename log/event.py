@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from .printable import printable
+
 FIELD_LENGTH_MAX: Final = 500
 """Characters of one field, such as the name of a peer or a list of settings. Longer ones are cut."""
 
@@ -54,21 +56,13 @@ def without_quoted(text: str) -> str:
 def _fit(value: Any) -> Any:
     match value:
         case str():
-            return _printable(value)
+            return printable(
+                f"{value[: FIELD_LENGTH_MAX - 3]}..." if len(value) > FIELD_LENGTH_MAX else value
+            )
         case tuple():
             return [_fit(item) for item in value]
         case _:
             return value
-
-
-def _printable(text: str) -> str:
-    if len(text) > FIELD_LENGTH_MAX:
-        text = f"{text[: FIELD_LENGTH_MAX - 3]}..."
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
-    )
 
 
 def _listed(value: Any) -> Any:

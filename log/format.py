@@ -7,6 +7,7 @@ import logging
 from types import TracebackType
 from typing import Final, TypeAlias
 
+from .printable import printable_lines
 from .traceback import places
 
 ExceptionInfo: TypeAlias = (
@@ -16,6 +17,8 @@ ExceptionInfo: TypeAlias = (
 HUMAN_FORM: Final = "%(asctime)s %(levelname)-7s %(message)s"
 HUMAN_FORM_OF_MANY: Final = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
 """For several processes that write to one terminal."""
+CONTINUED: Final = "\n    "
+"""How the lines of one text follow each other."""
 
 
 class HumanFormatter(logging.Formatter):
@@ -31,6 +34,11 @@ class HumanFormatter(logging.Formatter):
         if repeated is None:
             return line
         return f"{line} (repeated {repeated[0]} times in the last {repeated[1]:g} s)"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Without what a terminal would obey. Further lines of a library's or a handler's text are indented: none can
+        pass for a line of the log."""
+        return printable_lines(super().formatMessage(record)).replace("\n", CONTINUED)
 
     def formatException(self, ei: ExceptionInfo) -> str:
         """Places and types."""

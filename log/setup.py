@@ -13,8 +13,8 @@ from .folding import Folding
 from .format import HumanFormatter
 from .settings import WIRE_LOGGER, LogSettings
 
-QUIET: Final = {WIRE_LOGGER: "warning", "uvicorn": "warning"}
-"""Loggers of libraries that would log every connection, or what our own lines say already."""
+QUIET: Final = {WIRE_LOGGER: "warning", "uvicorn": "error"}
+"""Loggers of libraries that would log every connection, or what our own lines say already, and folded."""
 
 
 class FoldingHandler(logging.StreamHandler[TextIO]):

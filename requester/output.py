@@ -4,23 +4,27 @@ from typing import Any
 
 import msgspec
 
-from ..protocol.errors import CannotConnect, ConnectionLost, NoAvailableWorkers
+from ..log.printable import printable, printable_json
+from ..protocol.errors import CannotConnect, ConnectionLost, Forbidden, NoAvailableWorkers
 from .bulk import Tally
 from .response import Response
 
 _HINTS = {
     CannotConnect.code: "Is a broker running there? Start one with: taskferry broker",
     ConnectionLost.code: "If it may run twice, --idempotent sends it again",
+    Forbidden.code: "To see what an identity may do, on the broker's machine: taskferry can IDENTITY call COMMAND",
     NoAvailableWorkers.code: "To see which worker serves what: taskferry workers",
 }
 
 
 def json_line(value: Any) -> str:
-    """A value as JSON on one line. What JSON cannot hold, such as a list as a key, becomes the text of its repr."""
+    """A value as JSON on one line. What JSON cannot hold, such as a list as a key, becomes the text of its repr; what a
+    terminal would obey is an escape."""
     try:
-        return msgspec.json.encode(value).decode()
+        line = msgspec.json.encode(value)
     except (TypeError, ValueError):
-        return msgspec.json.encode(repr(value)).decode()
+        line = msgspec.json.encode(repr(value))
+    return printable_json(line.decode())
 
 
 def data_line(data: Any, *, raw: bool) -> str:
@@ -43,7 +47,8 @@ def response_line(response: Response) -> str:
 
 
 def error_line(failure: Response) -> str:
-    """What went wrong, its code, which worker had the request, how far it got, and what to do about it."""
+    """What went wrong, its code, which worker had the request, how far it got, and what to do about it. One printable
+    line, whatever a handler wrote into its error."""
     text = failure.error or ""
     facts = [str(failure.code)]
     if failure.processed_by is not None:
@@ -56,7 +61,7 @@ def error_line(failure: Response) -> str:
         facts.append(f"try again in {failure.retry_after_s:.3g} s")
     line = f"{text} [{', '.join(facts)}]"
     hint = _HINTS.get(failure.code or "")
-    return line if hint is None else f"{line}. {hint}"
+    return printable(line if hint is None else f"{line}. {hint}")
 
 
 def summary(tally: Tally) -> dict[str, Any]:

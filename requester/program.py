@@ -16,11 +16,12 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ..log.event import log_event
+from ..log.printable import printable_lines
 from ..program.events import ReloadRefused
 from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
 from ..program.loop import new_event_loop
-from ..protocol.errors import CannotConnect, TaskferryError
+from ..protocol.errors import CannotConnect, Forbidden, RateLimited, TaskferryError, Unauthenticated
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester
@@ -33,6 +34,10 @@ PROGRESS_INTERVAL_S: Final = 0.1
 
 LEFT_S_MIN: Final = 0.001
 """The least that is left for a request after connecting: it then ends with a timeout like any other."""
+
+
+NOT_CONNECTED: Final = (CannotConnect, Unauthenticated, Forbidden, RateLimited)
+"""What waiting for a connection raises."""
 
 
 class Order(NamedTuple):
@@ -66,7 +71,7 @@ def send_one(order: Order) -> int:
     """Send one request, print its result, and return the exit code. Raises KeyboardInterrupt."""
     try:
         response = asyncio.run(_send_one(order))
-    except CannotConnect as error:
+    except NOT_CONNECTED as error:
         return _fail(error)
     if not response.success and not order.as_json:
         _print_failure(response)
@@ -83,7 +88,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_send_many(order, count, concurrency, tally))
-    except CannotConnect as error:
+    except NOT_CONNECTED as error:
         return _fail(error)
     except KeyboardInterrupt:
         is_interrupted = True
@@ -139,12 +144,15 @@ def _print_response(response: Response, order: Order) -> None:
         click.echo(output.response_line(response))
     elif response.success:
         is_raw_text = order.raw and isinstance(response.data, str)
-        if sys.stdout.isatty() and not is_raw_text:
+        line = output.data_line(response.data, raw=order.raw)
+        if not sys.stdout.isatty():
+            click.echo(line, color=True)  # otherwise click removes what looks like a colour from a raw text
+        elif is_raw_text:
+            click.echo(printable_lines(line))
+        else:
             from . import terminal  # noqa: PLC0415 - as above
 
-            terminal.print_json(output.json_line(response.data))
-        else:
-            click.echo(output.data_line(response.data, raw=order.raw))
+            terminal.print_json(line)
 
 
 def _print_summary(tally: Tally, *, as_json: bool) -> None:

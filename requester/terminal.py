@@ -4,17 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 from rich.console import Console
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from ..log.printable import printable
 from .bulk import Tally
 
 
 def print_json(text: str) -> None:
-    """JSON, coloured and indented."""
-    Console().print(JSON(text, ensure_ascii=False), soft_wrap=True)
+    """JSON, as `output.json_line` made it, coloured and indented."""
+    Console().print(JSONHighlighter()(msgspec.json.format(text, indent=2)), soft_wrap=True)
 
 
 def print_summary(facts: dict[str, Any]) -> None:
@@ -25,7 +28,7 @@ def print_summary(facts: dict[str, Any]) -> None:
     table.add_row("requests", f"{facts['requests']:,}")
     table.add_row("succeeded", f"{facts['succeeded']:,}", style="green" if facts["succeeded"] else None)
     for code, count in facts["failed"].items():
-        table.add_row(f"failed: {code}", f"{count:,}", style="red")
+        table.add_row(Text(printable(f"failed: {code}")), f"{count:,}", style="red")
     table.add_row("time", f"{facts['elapsed_s']:.2f} s")
     table.add_row("requests/s", f"{facts['requests_per_s']:,.1f}")
     for name, duration_s in facts["duration_s"].items():

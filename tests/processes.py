@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -48,7 +48,8 @@ class Program:
     """A program in a separate process, its output in two files. A context manager: the process has ended after it.
 
     `arguments` are those of the Python interpreter, `"-m", "taskferry.broker", "--http-port", "0"` or a script, or of
-    `executable`. `environment` is added to that of this process.
+    `executable`. `environment` is added to that of this process. `wrapper`: the words of a command that sets something
+    up and then becomes the program, such as `nsenter --net=...`.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Program:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         executable: str = sys.executable,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.arguments = arguments
         number = len(list(folder.glob("*.stdout")))
@@ -64,7 +66,7 @@ class Program:
         self._stderr_path = folder / f"{number}.stderr"
         with self._stdout_path.open("wb") as stdout, self._stderr_path.open("wb") as stderr:
             self._popen = subprocess.Popen(
-                [executable, *arguments],
+                [*wrapper, executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -191,11 +193,20 @@ class Program:
 
 
 class Broker(Program):
-    """A broker on free ports, ready to serve. `options` as on its command line; they may name other ports."""
+    """A broker on free ports, ready to serve. `options` as on its command line; they may name other ports. `program`:
+    the arguments of the Python interpreter that start it."""
 
-    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "taskferry.broker"),
+    ) -> None:
         free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
-        super().__init__(folder, "-m", "taskferry.broker", *free_ports, *options, environment=environment)
+        arguments = (*program, *free_ports, *options)
+        super().__init__(folder, *arguments, environment=environment, wrapper=wrapper)
         try:
             ready = self.wait_for_stdout(_READY)
         except AssertionError:
@@ -237,14 +248,23 @@ class Programs:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         executable: str = sys.executable,
+        wrapper: Sequence[str] = (),
     ) -> Program:
         """A program; `arguments` are those of the Python interpreter, or of `executable`."""
-        program = Program(self.folder, *arguments, environment=environment, executable=executable)
-        return self._stack.enter_context(program)
+        return self._stack.enter_context(
+            Program(self.folder, *arguments, environment=environment, executable=executable, wrapper=wrapper)
+        )
 
-    def start_broker(self, *options: str, environment: Mapping[str, str] | None = None) -> Broker:
+    def start_broker(
+        self,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "taskferry.broker"),
+    ) -> Broker:
         """A broker for this test alone, ready to serve."""
-        return self._stack.enter_context(Broker(self.folder, *options, environment=environment))
+        broker = Broker(self.folder, *options, environment=environment, wrapper=wrapper, program=program)
+        return self._stack.enter_context(broker)
 
     def close(self) -> None:
         self._stack.close()

@@ -5,7 +5,9 @@ framing.py. Keeps the bound on its size, lets the owner of the port refuse it, a
 of HTTP, and nothing of sockets or time.
 """
 
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from websockets.client import ClientProtocol
@@ -15,7 +17,6 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidHeader,
     InvalidMessage,
-    InvalidStatus,
     NegotiationError,
     RequestLineTooLong,
     TooManyHeaders,
@@ -27,6 +28,14 @@ from websockets.server import ServerProtocol
 from .admission import Admit, HandshakeRequest, RefusalReason
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_BODY_FOLLOWS: Final = re.compile(
+    rb"\r\n(?:content-length[ \t]*:[ \t]*+(?!0[ \t]*(?:\r\n|\Z))|transfer-encoding[ \t]*:)", re.IGNORECASE
+)
+"""In a head: a body, which no handshake has."""
+_TLS_RECORD: Final = b"\x16\x03"
+"""How TLS begins: a handshake record of any version (RFC 8446, 5.1)."""
+_TOKEN_HEADER: Final = "Sec-WebSocket-Protocol"
+"""The only header that is checked here and may hold a token."""
 
 
 class Handshake:
@@ -79,6 +88,11 @@ class Handshake:
         rest = b""
         if self._head is not None:
             head, end, rest = (self._head + data).partition(_END_OF_HEAD)
+            if head.startswith(_TLS_RECORD) and isinstance(protocol, ServerProtocol):
+                self.refused_as = RefusalReason.BAD_REQUEST
+                self.reason = "it spoke TLS, and this port does not: use ws://, or set tls_certificate"
+                self.is_hopeless = True
+                return b""
             if len(head) > self._head_size_bytes_max:
                 self._refuse_head()
                 return b""
@@ -86,6 +100,9 @@ class Handshake:
             if not end:
                 return b""
             data = head + end
+            if isinstance(protocol, ServerProtocol) and _BODY_FOLLOWS.search(head):
+                self._refuse_body(is_get=head.startswith(b"GET "))
+                return b""
         protocol.receive_data(data)
         for event in protocol.events_received():
             if isinstance(event, Request):
@@ -104,10 +121,28 @@ class Handshake:
         else:
             self.is_hopeless = True
 
+    def _refuse_body(self, *, is_get: bool) -> None:
+        """Answer what the protocol object would drop without a word: a request with a body."""
+        assert isinstance(self._protocol, ServerProtocol)
+        self.refused_as = RefusalReason.BAD_REQUEST
+        status, self.reason = (
+            (HTTPStatus.BAD_REQUEST, "a WebSocket handshake has no body")
+            if is_get
+            else (HTTPStatus.METHOD_NOT_ALLOWED, "this is a WebSocket port: only GET opens a connection")
+        )
+        response = self._protocol.reject(status, self.reason + "\n")
+        if not is_get:
+            response.headers["Allow"] = "GET"
+        self._protocol.send_response(response)
+
     def _answer(self, request: Request) -> None:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
         response = protocol.accept(request)
+        error = protocol.handshake_exc
+        if isinstance(error, InvalidHeader) and error.name == _TOKEN_HEADER:
+            # The library's text quotes the header, and clients log what they are answered.
+            response = protocol.reject(HTTPStatus.BAD_REQUEST, f"invalid {_TOKEN_HEADER} header\n")
         refusal = None
         if self._admit is not None and protocol.handshake_exc is None:
             headers = _by_name(request.headers)
@@ -141,7 +176,7 @@ def _reason_of(error: Exception) -> RefusalReason:
 
 
 def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
-    """Why a handshake failed, in one line: the first line of the response's body, if it has one.
+    """Why a handshake failed, in one line.
 
     `hides_headers`: quote nothing that the peer sent, because a client's URL and headers may hold tokens and this is
     logged.
@@ -154,6 +189,4 @@ def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
         text = f"{text}: {cause.partition(':')[0] if hides_headers else cause}"
     if isinstance(error, InvalidHeader) and error.value and hides_headers:
         text = f"invalid {error.name} header"
-    if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
-        text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
     return f"handshake refused: {text}"

@@ -47,6 +47,22 @@ PROGRAM: Final[tuple[Family, ...]] = (
         _refusals,
     ),
     NumberFamily(
+        "taskferry_http_connections",
+        "gauge",
+        (),
+        "Open connections of the HTTP port.",
+        lambda subjects: total(subjects.model.http_counts.connections_count),
+    ),
+    NumberFamily(
+        "taskferry_http_refused_total",
+        "counter",
+        ("reason",),
+        "Connections of the HTTP port refused or dropped, by reason.",
+        lambda subjects: [
+            ((reason.value,), count) for reason, count in subjects.model.http_counts.refused.items()
+        ],
+    ),
+    NumberFamily(
         "taskferry_heartbeats_missed_total",
         "counter",
         (),

@@ -7,19 +7,26 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+from taskferry.broker.broker import entrance_settings
 from taskferry.broker.core.core import Core
 from taskferry.broker.core.measures.histogram import Histogram
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.core_timer import CoreTimer
+from taskferry.broker.entrance import Entrance
+from taskferry.broker.entrant import Entrant
 from taskferry.broker.event_log import EventLog
+from taskferry.broker.identity.authenticator import Authenticator
+from taskferry.broker.identity.policy import OPEN, Policy
 from taskferry.broker.port import Port
 from taskferry.broker.read_model import ReadModel
 from taskferry.broker.requester_session import RequesterSession
 from taskferry.broker.session_context import SessionContext
+from taskferry.broker.settings import BrokerSettings
 from taskferry.broker.worker_session import WorkerSession
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 from taskferry.protocol.encodings import Encoding
+from taskferry.transport.admission import HandshakeRequest, Refusal
 from taskferry.transport.connect import connect
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
@@ -57,18 +64,35 @@ class Peer:
 class Shell:
     """A core and both of its ports, which listen."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = OPEN) -> None:
         choice = StrategyChoice(STRATEGY_DEFAULT, {}, STRATEGIES, random.Random(1).random)
         self.core = Core(CoreSettings(), choice, EventLog())
         self.timer = CoreTimer(self.core)
         context = SessionContext(self.core, self.timer, "taskferry/test", MESSAGE_SIZE_BYTES_MAX)
         self.group = LinkGroup(self.core.turn_ended)
-        self.workers = Port("worker", lambda port: WorkerSession(context, port.sessions), LinkSettings(), 10)
-        self.requesters = Port(
-            "requester", lambda port: RequesterSession(context, port.sessions), LinkSettings(), 10
-        )
+        self.authenticator = Authenticator(policy)
+        self.entrance = Entrance(self.authenticator, entrance_settings(BrokerSettings()))
+
+        def worker(port: Port[WorkerSession], request: HandshakeRequest) -> WorkerSession | Refusal:
+            entrant = self.entrance.admit("worker", request)
+            return WorkerSession(context, port.sessions, entrant) if isinstance(entrant, Entrant) else entrant
+
+        def requester(port: Port[RequesterSession], request: HandshakeRequest) -> RequesterSession | Refusal:
+            entrant = self.entrance.admit("requester", request)
+            return (
+                RequesterSession(context, port.sessions, entrant) if isinstance(entrant, Entrant) else entrant
+            )
+
+        self.workers = Port("worker", worker, LinkSettings(), 10)
+        self.requesters = Port("requester", requester, LinkSettings(), 10)
         self.read_model = ReadModel(
-            self.core, self.workers, self.requesters, Histogram(), version="test", strategy=STRATEGY_DEFAULT
+            self.core,
+            self.workers,
+            self.requesters,
+            self.entrance,
+            Histogram(),
+            version="test",
+            strategy=STRATEGY_DEFAULT,
         )
         self._peers = LinkGroup()
 
@@ -108,8 +132,8 @@ class Shell:
 
 
 @asynccontextmanager
-async def open_shell() -> AsyncIterator[Shell]:
-    shell = Shell()
+async def open_shell(policy: Policy = OPEN) -> AsyncIterator[Shell]:
+    shell = Shell(policy)
     await shell.open()
     try:
         yield shell

@@ -89,6 +89,34 @@ def test_workers_as_a_table(port: HttpPort) -> None:
     )
 
 
+HOSTILE = "\x1b]0;owned\x07\r\n\x9b2J\u202e"
+"""What a terminal would obey: it sets the title, forges a line, clears the screen, turns the text round."""
+SHOWN = r"\x1b]0;owned\x07\r\n\x9b2J\u202e"
+
+
+def test_names_and_texts_do_nothing_to_the_terminal(port: HttpPort) -> None:
+    worker = WORKERS["workers"][0]
+    named = {"worker_id": HOSTILE, "reason": HOSTILE, "commands": [HOSTILE], "labels": {HOSTILE: HOSTILE}}
+    port.answers["/api/workers"] = json.dumps({"workers": [worker | named | {"peer": HOSTILE}]}).encode()
+    result = run(workers, "--http", port.url)
+    assert (result.exit_code, result.stdout.count(SHOWN), result.stdout.count("\n")) == (0, 6, 2)
+    assert not set(result.stdout) & set(HOSTILE) - set("]0;owned2J\n")
+
+
+def test_json_keeps_them_exactly_and_obeys_none(port: HttpPort) -> None:
+    answer = {"workers": [{"worker_id": HOSTILE}]}
+    port.answers["/api/workers"] = json.dumps(answer).encode()
+    result = run(workers, "--http", port.url, "--json")
+    assert json.loads(result.stdout) == answer
+    assert not set(result.stdout) & set(HOSTILE) - set("]0;owned2J\n")
+
+
+def test_an_error_is_one_line_and_obeyed_by_no_terminal(port: HttpPort) -> None:
+    port.refusals["/api/requests/x"] = (404, json.dumps({"error": f"no {HOSTILE}"}).encode())
+    result = run(explain, "x", "--http", port.url)
+    assert (result.exit_code, result.stderr) == (1, "error: no \\x1b]0;owned\\x07 \\x9b2J\\u202e\n")
+
+
 def test_no_workers(port: HttpPort) -> None:
     port.answers["/api/workers"] = b'{"workers":[]}'
     assert "none" in run(workers, "--http", port.url).stdout

@@ -124,5 +124,5 @@ def test_levels_and_the_format_change_and_levels_no_longer_set_are_reset() -> No
         assert isinstance(handler.formatter, JsonFormatter)
         assert logging.getLogger("taskferry.a").level == logging.NOTSET
         assert logging.getLogger("taskferry.b").level == logging.ERROR
-        assert logging.getLogger("uvicorn").level == logging.WARNING
+        assert logging.getLogger("uvicorn").level == logging.ERROR
         assert root.level == logging.WARNING

@@ -1,0 +1,55 @@
+"""What the real workers of these tests serve. Each run is printed before anything else happens, so that a test can
+count the runs of each request, also those of a worker that was killed."""
+
+import asyncio
+import contextlib
+import os
+from typing import Any
+
+from taskferry.worker import Context, Worker
+
+worker = Worker()
+
+
+def _ran(context: Context) -> None:
+    os.write(1, f"ran {context.request_id}\n".encode())  # past any buffer, which a SIGKILL would empty
+
+
+@worker.command()
+async def echo(context: Context, message: Any = None) -> Any:
+    _ran(context)
+    return message
+
+
+@worker.command()
+async def nap(context: Context, seconds: float) -> float:
+    _ran(context)
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@worker.command()
+async def hang(context: Context) -> None:
+    """Ends only when it is cancelled."""
+    _ran(context)
+    await asyncio.Event().wait()
+
+
+@worker.command()
+async def take_all_files(context: Context, seconds: float) -> None:
+    """Take all file descriptors that are free, and for `seconds` from here on each that becomes free."""
+    _ran(context)
+    loop = asyncio.get_running_loop()
+    _take_files([], loop.time() + seconds)
+
+
+def _take_files(taken: list[int], until: float) -> None:
+    loop = asyncio.get_running_loop()
+    if loop.time() >= until:
+        for descriptor in taken:
+            os.close(descriptor)
+        return
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    loop.call_later(0.001, _take_files, taken, until)
