@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..access.identity import ANONYMOUS, Identity
 from ..access.rights import EVERYTHING, NOTHING, Rights
-from .certificates import names_in
+from .certificates import expiry_of, names_in
 from .grants import NO_GRANTS, Grants
 from .jwt_terms import JwtTerms, VerificationKey
 from .login import CertificateProof, Credential, JwtProof, Login, LoginRefused, Proof, TokenProof
@@ -83,7 +83,9 @@ class Authenticator:
         if credential.token is not None:
             return self._by_token(credential.token, now, wall_now)
         if credential.certificate:
-            return self._by_certificate(names_in(credential.certificate))
+            ends_at = expiry_of(credential.certificate)
+            expires_at = None if ends_at is None else now + ends_at - wall_now
+            return self._by_certificate(names_in(credential.certificate), expires_at)
         return self._stranger()
 
     def judge_again(self, login: Login, now: float, wall_now: float) -> Login | None:
@@ -102,8 +104,10 @@ class Authenticator:
                     expires_at = _expires_at(found, now, wall_now)
                 return None if _is_over(expires_at, now) else self._of_token(found, expires_at)
             case CertificateProof(names=names):
+                if _is_over(identity.expires_at, now):
+                    return None
                 try:
-                    again = self._by_certificate(names)
+                    again = self._by_certificate(names, identity.expires_at)
                 except LoginRefused:
                     return None
                 return again if again.identity.name == identity.name else None
@@ -205,14 +209,14 @@ class Authenticator:
         identity = Identity(found.identity, rights, expires_at, f"token {label_of(found.digest)}")
         return Login(identity, TokenProof(found.digest, found.expires_at_wall))
 
-    def _by_certificate(self, names: tuple[str, ...]) -> Login:
+    def _by_certificate(self, names: tuple[str, ...], expires_at: float | None) -> Login:
         known = {self.policy.certificates[name] for name in names if name in self.policy.certificates}
         if len(known) > 1:
             raise LoginRefused("the certificate has names of several identities")
         if not known:
             return Login(Identity(ANONYMOUS, self.policy.anonymous, proof="certificate of no identity"))
         (name,) = known
-        identity = Identity(name, self.policy.rights_of(name), proof="certificate")
+        identity = Identity(name, self.policy.rights_of(name), expires_at, "certificate")
         return Login(identity, CertificateProof(names))
 
 

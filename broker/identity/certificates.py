@@ -5,6 +5,7 @@ The common name of a subject is not used (RFC 9525, 2).
 
 import contextlib
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -30,6 +31,12 @@ def names_in(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of a certificate, as `ssl.SSLSocket.getpeercert` describes it."""
     names = certificate.get("subjectAltName", ())[:NAMES_COUNT_MAX]
     return tuple(_compared(KINDS[kind.lower()], value) for kind, value in names if kind.lower() in KINDS)
+
+
+def expiry_of(certificate: Mapping[str, Any]) -> float | None:
+    """When a certificate runs out, in seconds since the epoch. None if it does not say."""
+    ends_at = certificate.get("notAfter")
+    return None if ends_at is None else float(ssl.cert_time_to_seconds(ends_at))
 
 
 def _compared(kind: str, value: str) -> str:

@@ -80,7 +80,7 @@ def set_keys(name: str, algorithm: str, document: bytes) -> tuple[VerificationKe
 
 
 def _key_of_set(name: str, algorithm: str, entry: object) -> VerificationKey | None:
-    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or "d" in entry:
+    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
         return None
     key_id = entry.get("kid")
     if entry.get("alg", algorithm) != algorithm or not _is_key_id(key_id):

@@ -54,7 +54,7 @@ Proof: TypeAlias = TokenProof | JwtProof | CertificateProof
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who somebody is. `proof`: what is needed to judge it again under another policy; None for a stranger."""
+    """Who somebody is. `proof`: what is needed to judge that again under another policy; None for a stranger."""
 
     identity: Identity
     proof: Proof | None = None

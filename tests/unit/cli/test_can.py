@@ -64,3 +64,9 @@ def test_a_question_without_an_answer(question: str, error: str, path: Path) -> 
     result = run(path, *question.split())
     assert (result.exit_code, result.stdout) == (2, "")
     assert error in result.stderr
+
+
+def test_without_an_access_file_there_is_no_answer() -> None:
+    result = CliRunner().invoke(can, ["alice", "call", "echo"])
+    assert result.exit_code == 2
+    assert "there is no access file; name it with --access FILE" in result.stderr

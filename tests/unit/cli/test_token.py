@@ -136,6 +136,23 @@ def test_check_takes_a_file_then_the_environment_then_standard_input(path: Path,
         assert result.stdout.startswith(f"{name} ("), (arguments, result.stderr)
 
 
+def test_check_without_a_token_says_where_it_looked(path: Path, tmp_path: Path) -> None:
+    made(path)
+    for arguments, error in (
+        (
+            ["--token-file", tmp_path / "none"],
+            f"--token-file: {tmp_path / 'none'}: No such file or directory",
+        ),
+        (
+            ["--token-file", os.devnull],
+            "there is no token: give it by --token-file, TASKFERRY_TOKEN or standard",
+        ),
+    ):
+        result = run("check", "--access", path, *arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert error in result.stderr
+
+
 def test_check_refuses_without_showing_the_token(path: Path) -> None:
     text = made(path, "alice", "--expires", "1min")
     other = f"tfk_{text[4:][::-1]}"

@@ -86,6 +86,12 @@ def test_strangers_may_do_nothing_once_anything_is_configured(tmp_path: Path) ->
     assert issuer.policy(tmp_path).anonymous is NOTHING
 
 
+def test_what_is_denied_is_denied_to_an_admin_too() -> None:
+    rights = policy('[identities.a]\nroles = ["admin"]\ndeny = { operate = true }').rights_of("a")
+    assert rights.decide(Action.OPERATE) == (False, 'deny operate "*"')
+    assert rights.decide(Action.OBSERVE).is_allowed
+
+
 def test_a_day_begins_at_midnight_utc() -> None:
     found = policy(f'[identities.a]\ntokens = [{{ sha256 = "{DIGEST}", expires = 2027-01-01 }}]')
     assert found.tokens[bytes.fromhex(DIGEST)].expires_at_wall == 1798761600.0

@@ -1,5 +1,6 @@
 """Static tokens and certificates: who is logged in, until when, and what a reload leaves of it."""
 
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -182,8 +183,11 @@ def test_a_certificate_proves_the_identity_of_its_name(authority: trustme.CA) ->
     authenticator = Authenticator(found)
     certificate = certificate_of(authority, "worker-7.EXAMPLE", "other.example")
     login = authenticator.login(Credential(certificate=certificate), NOW, WALL_NOW)
-    assert login.identity == ("w", found.rights_of("w"), None, "certificate")
+    expires_at = login.identity.expires_at
+    assert expires_at == NOW + ssl.cert_time_to_seconds(certificate["notAfter"]) - WALL_NOW
+    assert login.identity == ("w", found.rights_of("w"), expires_at, "certificate")
     assert authenticator.judge_again(login, NOW, WALL_NOW) == login
+    assert authenticator.judge_again(login, expires_at, WALL_NOW) is None
     for address in ("10.0.0.7", "2001:db8::7"):
         of_address = certificate_of(authority, address)
         assert authenticator.login(Credential(certificate=of_address), NOW, WALL_NOW).identity.name == "i"
@@ -225,6 +229,6 @@ from taskferry.broker.identity.login import Credential
 authenticator = Authenticator(parsed({identity("a", listed(TOKEN)).encode()!r}, Path("access.toml")))
 authenticator.start()
 assert authenticator.login(Credential({TOKEN!r}), 1.0, 1.0).identity.name == "a"
-assert not {{"jwt", "cryptography", "ssl", "urllib.request"}} & sys.modules.keys()
+assert not {{"jwt", "cryptography", "urllib.request"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", program], timeout=20, check=True)

@@ -9,6 +9,9 @@ from typing import Any
 
 import jwt
 import pytest
+import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.broker.access.rights import NOTHING, Action
@@ -18,6 +21,7 @@ from taskferry.broker.identity.authenticator import Authenticator
 from taskferry.broker.identity.jwt_login import LIFETIME_S_MAX, TRIALS_COUNT_MAX
 from taskferry.broker.identity.login import Credential, Login, LoginRefused
 from taskferry.broker.identity.policy import Policy
+from taskferry.configuration.sources import ConfigurationError
 
 from tests.unit.broker.identity import issuer
 from tests.unit.broker.identity.issuer import NOW, PUBLIC_ALGORITHMS, SECRET, WALL_NOW, signed
@@ -305,6 +309,22 @@ def test_too_many_patterns_together_are_refused(tmp_path: Path) -> None:
     assert "at most 1000 (RULES_COUNT_MAX)" in refusal(policy, raw_signed({"taskferry": granted}))
 
 
+def test_a_certificate_in_pem_will_do_and_a_short_rsa_key_will_not(tmp_path: Path) -> None:
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    lines = "[jwt]\naudience = 'taskferry'\n[jwt.keys.main]\nalgorithm = '{}'\npem_file = 'key.pem'"
+    path = tmp_path / "access.toml"
+    authority.cert_pem.write_to_path(str(tmp_path / "key.pem"))
+    policy = parsed(lines.format("ES256").encode(), path)
+    key = load_pem_private_key(authority.private_key_pem.bytes(), None)
+    assert login(policy, jwt.encode(issuer.claims(), key, "ES256")).identity.proof == "key main"  # type: ignore[arg-type]
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()
+    (tmp_path / "key.pem").write_bytes(short.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(
+        ConfigurationError, match="RS256 needs an RSA key of at least 2048 bits, this one has 1024"
+    ):
+        parsed(lines.format("RS256").encode(), path)
+
+
 def test_a_key_is_chosen_by_its_id(tmp_path: Path) -> None:
     for number in (0, 1):
         (tmp_path / f"{number}.pem").write_bytes(issuer.pem("ES256", number))
@@ -315,6 +335,8 @@ def test_a_key_is_chosen_by_its_id(tmp_path: Path) -> None:
             issuer.entry("EdDSA", 2, kid="e2", use="enc"),
             issuer.entry("RS256", 0, kid="e3"),
             {**issuer.entry("EdDSA", 3), "kid": "e4", "d": "AAAA"},
+            issuer.entry("EdDSA", 4, kid="e" * 257),
+            issuer.entry("EdDSA", 4, alg="ES256"),
             {"kty": "oct", "k": "c2VjcmV0", "kid": "e5"},
             {"kty": "OKP"},
             [],  # type: ignore[arg-type]
@@ -337,6 +359,7 @@ def test_a_key_is_chosen_by_its_id(tmp_path: Path) -> None:
     for algorithm, number, kid in (
         ("ES256", 1, "p0"),
         ("EdDSA", 0, "e1"),
+        ("EdDSA", 0, "unknown"),
         ("EdDSA", 2, "e2"),
     ):
         refusal(policy, signed(algorithm, number, kid))

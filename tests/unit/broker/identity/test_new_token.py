@@ -1,10 +1,12 @@
 """The lines of a new token: they are read back as they were meant, and never spoil the file that they are added to."""
 
+import contextlib
 import datetime
 import os
 import re
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -188,13 +190,26 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no lock")
-def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_many_at_once_lose_nothing_and_only_one_gives_rights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "access.toml"
-    threads = [
-        threading.Thread(target=append, args=(path, new(f"i{number}", number))) for number in range(20)
-    ]
+    write = os.write
+
+    def write_slowly(file: int, content: bytes) -> int:
+        time.sleep(0.005)
+        return write(file, content)
+
+    monkeypatch.setattr(os, "write", write_slowly)
+
+    def add(number: int) -> None:
+        append(path, new(f"i{number}", number))
+        with contextlib.suppress(ConfigurationError):
+            append(path, new("alice", 100 + number, roles=["observer"]))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(read_policy(path).tokens) == 20
+    assert len(read_policy(path).tokens) == 9
