@@ -104,6 +104,7 @@ EVENTS_OF: Final = {
     "The keys that a broker fetches": "broker.identity.events",
     "Workers": "worker.events",
     "Requesters": "requester.events",
+    "Logins of workers and requesters": "credentials.events",
 }
 
 

@@ -37,21 +37,26 @@ format = "json"
 """
 
 WORKER_LINES = """\
-setting             value                                                  from
-worker.broker       wss://...@broker/?...                                  file
-worker.processes    1                                                      default
-worker.reload       true                                                   --reload
-worker.name         the module's, else host, process id and random digits  default
-worker.concurrency  4                                                      TASKFERRY_WORKER_CONCURRENCY
-worker.weight       2                                                      --weight
-worker.labels."k"   v=w                                                    --label
-worker.labels."l"                                                          --label
-worker.canary       the module's, else none                                default
-worker.encoding     the module's, else json                                default
-worker.grace        the module's, else 10 seconds                          default
-log.level           debug                                                  --log-level
-log.format          json                                                   file
-log.levels."a.b"    error                                                  --log-level
+setting                      value                                                  from
+worker.broker                wss://...@broker/?...                                  file
+worker.processes             1                                                      default
+worker.reload                true                                                   --reload
+worker.token_file            the token is TASKFERRY_TOKEN, if it is set             default
+worker.ca                    those of the system                                    default
+worker.certificate           none                                                   default
+worker.key                   in the file of the certificate                         default
+worker.insecure_skip_verify  false                                                  default
+worker.name                  the module's, else host, process id and random digits  default
+worker.concurrency           4                                                      TASKFERRY_WORKER_CONCURRENCY
+worker.weight                2                                                      --weight
+worker.labels."k"            v=w                                                    --label
+worker.labels."l"                                                                   --label
+worker.canary                the module's, else none                                default
+worker.encoding              the module's, else json                                default
+worker.grace                 the module's, else 10 seconds                          default
+log.level                    debug                                                  --log-level
+log.format                   json                                                   file
+log.levels."a.b"             error                                                  --log-level
 taskferry.toml has no errors
 """
 
