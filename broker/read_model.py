@@ -292,7 +292,11 @@ class ReadModel:
             logins=counts.logins,
             ended=counts.ended,
             forbidden=at_gates.forbidden,
-            limited={limit.value: count for limit, count in at_gates.limited.items()},
+            limited={
+                **{limit.value: count for limit, count in at_gates.limited.items()},
+                "account_in_flight_count_max": self._core.counts.account_refused_count,
+                "account_waiting_size_bytes_max": self._core.queue.account_refused_count,
+            },
             http_refused=counts.http_refused,
         )
 

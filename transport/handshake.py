@@ -17,7 +17,6 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidHeader,
     InvalidMessage,
-    InvalidStatus,
     NegotiationError,
     RequestLineTooLong,
     TooManyHeaders,
@@ -177,7 +176,7 @@ def _reason_of(error: Exception) -> RefusalReason:
 
 
 def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
-    """Why a handshake failed, in one line: the first line of the response's body, if it has one.
+    """Why a handshake failed, in one line.
 
     `hides_headers`: quote nothing that the peer sent, because a client's URL and headers may hold tokens and this is
     logged.
@@ -190,6 +189,4 @@ def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
         text = f"{text}: {cause.partition(':')[0] if hides_headers else cause}"
     if isinstance(error, InvalidHeader) and error.value and hides_headers:
         text = f"invalid {error.name} header"
-    if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
-        text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
     return f"handshake refused: {text}"
