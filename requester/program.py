@@ -146,7 +146,7 @@ def _print_response(response: Response, order: Order) -> None:
         is_raw_text = order.raw and isinstance(response.data, str)
         line = output.data_line(response.data, raw=order.raw)
         if not sys.stdout.isatty():
-            click.echo(line)
+            click.echo(line, color=True)  # otherwise click removes what looks like a colour from a raw text
         elif is_raw_text:
             click.echo(printable_lines(line))
         else:

@@ -305,6 +305,8 @@ class Link:
                 return
             data = rest
         messages = self._framing.receive(data)
+        if self._protocol.writes and self._protocol.state is State.OPEN:
+            self._write_protocol()  # a pong goes before the answer to a message whose end came after the ping
         if messages:
             counts.received_count += len(messages)
             try:
