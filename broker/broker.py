@@ -16,7 +16,8 @@ from ..tracing.switch import SWITCH
 from ..transport.admission import HandshakeRequest, Refusal
 from ..transport.group import LinkGroup
 from ..transport.settings import LinkSettings
-from .access.hosts import Hosts
+from ..transport.tls_start import TlsContext
+from .access.hosts import Hosts, is_loopback
 from .access.limits import Limits
 from .access.proxies import networks
 from .core.core import Core
@@ -24,7 +25,7 @@ from .core_timer import CoreTimer
 from .entrance import REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
 from .entrant import Entrant
 from .event_log import EventLog
-from .events import AccessFileWarning, AccessReloaded
+from .events import AccessFileWarning, AccessReloaded, OpenToNetwork
 from .identity.authenticator import Authenticator
 from .identity.policy import OPEN, Policy
 from .loop_lag import LoopLag
@@ -51,14 +52,16 @@ GOODBYE_S_MAX: Final = 2.5
 class Broker:
     """A running broker. `start`, then `stop`; both once, in one event loop.
 
-    `policy`: what the access file says.
+    `policy`: what the access file says. `tls`: for all ports, None if they are plain.
 
     Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
     `settings`, those in force; `entrance`, which everything that comes from outside passes; `read_model` and
     `operations`, through which it is shown and operated.
     """
 
-    def __init__(self, settings: BrokerSettings, policy: Policy = OPEN) -> None:
+    def __init__(
+        self, settings: BrokerSettings, policy: Policy = OPEN, tls: TlsContext | None = None
+    ) -> None:
         self.settings = settings
         self.version = version("taskferry")
         self.core = _core(settings)
@@ -87,6 +90,7 @@ class Broker:
             worker,
             LinkSettings(message_size_bytes_max=size_bytes_max),
             settings.connections_count_max,
+            tls,
         )
         self._requesters = Port(
             REQUESTER_PORT,
@@ -98,6 +102,7 @@ class Broker:
                 reads_only_while_writable=True,
             ),
             settings.connections_count_max,
+            tls,
         )
         self.read_model = ReadModel(
             self.core,
@@ -112,7 +117,7 @@ class Broker:
     async def start(self) -> None:
         """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
         self._loop = asyncio.get_running_loop()
-        _warn(self._authenticator.policy)
+        _warn(self.settings, self._authenticator.policy)
         self._authenticator.start()
         self._group = LinkGroup(self.core.turn_ended, self._check)
         try:
@@ -140,7 +145,7 @@ class Broker:
         """Another access file is in force. Links whose login or right it takes away are closed within a second."""
         self.entrance.take(policy)
         log_event(logger, AccessReloaded(len(policy.identities), is_open=policy.is_open))
-        _warn(policy)
+        _warn(self.settings, policy)
         self._check_logins()
 
     async def stop(self, grace_s: float) -> None:
@@ -204,7 +209,9 @@ def entrance_settings(settings: BrokerSettings) -> EntranceSettings:
     )
 
 
-def _warn(policy: Policy) -> None:
+def _warn(settings: BrokerSettings, policy: Policy) -> None:
+    if policy.is_open and not settings.insecure and not is_loopback(settings.host):
+        log_event(logger, OpenToNetwork(settings.host))
     for warning in policy.warnings:
         log_event(logger, AccessFileWarning(warning))
 

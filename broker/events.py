@@ -226,12 +226,22 @@ class AccessReloaded(Event, frozen=True):
     is_open: bool
 
 
-class AccessFileRefused(Event, frozen=True):
-    """The access file has an error: the one that was read before stays in force."""
+class OpenToNetwork(Event, frozen=True):
+    """The broker listens beyond loopback, and there is no access file. `--insecure` says that this is meant."""
 
-    level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "access not reloaded, what was read before stays in force: {reason}"
-    reason: str
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "anyone who can connect to {host} may run every command, serve any, and drain workers: set access, or if that "
+        "is meant, insecure"
+    )
+    host: str
+
+
+class CertificateReloaded(Event, frozen=True):
+    """SIGHUP: the files of the certificate were read again, for handshakes from here on."""
+
+    text: ClassVar[str] = "certificate reloaded: {file}"
+    file: str
 
 
 class HttpRequestRefused(Event, frozen=True):

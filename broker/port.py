@@ -16,6 +16,7 @@ from ..transport.group import LinkGroup
 from ..transport.listen import listen
 from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
+from ..transport.tls_start import TlsContext
 from .events import HandshakeRefused
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Port(Generic[Session]):
     """`open`, then `close`; connections that are open stay open. Attributes: `name`, in logs and metrics; `number`, the
     real one once it is open; `connections_count_max`, the most concurrent connections, those in their handshake
     included, which may be changed; `counts`, what has passed through it; `sessions`, one for each open connection,
-    which enter and leave by themselves.
+    which enter and leave by themselves. With `tls` it speaks nothing else.
 
     `make_session` decides about each valid handshake for which there is room, and logs what it refuses."""
 
@@ -41,6 +42,7 @@ class Port(Generic[Session]):
         make_session: Callable[["Port[Session]", HandshakeRequest], Session | Refusal],
         links: LinkSettings,
         connections_count_max: int,
+        tls: TlsContext | None = None,
     ) -> None:
         self.name = name
         self.number = 0
@@ -49,6 +51,7 @@ class Port(Generic[Session]):
         self.sessions: dict[Session, None] = {}
         self._make_session = make_session
         self._links = links
+        self._tls = tls
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str, number: int, group: LinkGroup) -> None:
@@ -62,6 +65,7 @@ class Port(Generic[Session]):
                 self._links,
                 never_opened=self._never_opened,
                 counts=self.counts,
+                tls=self._tls,
             )
         except OSError as error:
             raise PortTaken(f"{self.name} port {host}:{number}: {describe_os_error(error)}") from None

@@ -3,12 +3,18 @@
 Each handshake takes the files as they were read last; links that are open keep what they began with.
 """
 
+import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ..configuration.sources import ConfigurationError
+from ..log.event import log_event
+from .events import CertificateReloaded
 from .settings import BrokerSettings
+
+logger = logging.getLogger(__name__)
 
 _MISMATCH: Final = "KEY_VALUES_MISMATCH"
 
@@ -21,35 +27,34 @@ class TlsFiles(NamedTuple):
     client_ca: str | None
 
 
-class TlsError(Exception):
-    """The certificate cannot be used: one line with the file and the reason."""
-
-
 class ServerTls:
-    """`context`: for every listener; a handshake on it takes the certificate that is in force. Raises TlsError."""
+    """`context` is for every handshake that starts; a reload replaces it. Raises ConfigurationError.
+
+    A fresh context, instead of fresh files in the old one, is whole or not at all. It trusts no client authority that
+    was taken out of its file, and knows no session that could be resumed.
+    """
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self.context = self._in_force = _context(files)
-        self.context.sni_callback = self._choose
+        self._context = _context(files)
+
+    def context(self) -> ssl.SSLContext:
+        """What is in force."""
+        return self._context
 
     def read_again(self) -> Callable[[], None]:
-        """Read the files again. Returns what puts them in force. Blocks. Raises TlsError."""
+        """Read the files again. Returns what puts them in force. Blocks. Raises ConfigurationError."""
         fresh = _context(self._files)
 
         def put_in_force() -> None:
-            self._in_force = fresh
+            self._context = fresh
+            log_event(logger, CertificateReloaded(self._files.certificate))
 
         return put_in_force
 
-    def _choose(self, handshake: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
-        """OpenSSL asks for each handshake, with or without a name in it. A fresh context, instead of fresh files in the
-        old one, is whole or not at all, and trusts no client authority that was taken out of its file."""
-        handshake.context = self._in_force
-
 
 def tls_of(settings: BrokerSettings) -> ServerTls | None:
-    """What the settings say; None: no TLS. Raises TlsError."""
+    """What the settings say; None: no TLS. Raises ConfigurationError."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     return ServerTls(TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca))
@@ -59,7 +64,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION
-    # A session that is resumed would skip the check of the client's certificate. Links live long: little is lost.
+    # A ticket would outlive a reload, and skip the check of the client's certificate. Links live long: little is lost.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
@@ -74,17 +79,17 @@ def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
     certificate, key = f"tls_certificate {files.certificate}", f"tls_key {files.key}"
     _check_certificates(certificate, files.certificate)
     if b"PRIVATE KEY-----" not in _content(key, files.key):
-        raise TlsError(f"{key}: holds no private key in PEM format")
+        raise ConfigurationError([f"{key}: holds no private key in PEM format"])
 
     def refuse() -> str:
-        raise TlsError(f"{key}: is encrypted; write it without a password")
+        raise ConfigurationError([f"{key}: is encrypted; write it without a password"])
 
     try:
         context.load_cert_chain(files.certificate, files.key, refuse)
     except ssl.SSLError as error:
         if error.reason == _MISMATCH:
-            raise TlsError(f"{key}: is not the key of {files.certificate}") from None
-        raise TlsError(f"{certificate}, {key}: {_reason(error)}") from None
+            raise ConfigurationError([f"{key}: is not the key of {files.certificate}"]) from None
+        raise ConfigurationError([f"{certificate}, {key}: {_reason(error)}"]) from None
 
 
 def _load_authorities(context: ssl.SSLContext, path: str) -> None:
@@ -94,13 +99,13 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
 
 
 def _check_certificates(name: str, path: str) -> None:
-    """Raises TlsError unless there is a certificate in the file; OpenSSL's own words would not say in which."""
+    """Raises ConfigurationError unless the file holds a certificate; OpenSSL would not say which file does not."""
     if b"-----BEGIN CERTIFICATE-----" not in _content(name, path):
-        raise TlsError(f"{name}: holds no certificate in PEM format")
+        raise ConfigurationError([f"{name}: holds no certificate in PEM format"])
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except ssl.SSLError as error:
-        raise TlsError(f"{name}: {_reason(error)}") from None
+        raise ConfigurationError([f"{name}: {_reason(error)}"]) from None
 
 
 def _content(name: str, path: str) -> bytes:
@@ -108,7 +113,7 @@ def _content(name: str, path: str) -> bytes:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
         text = error.strerror if isinstance(error, OSError) else None
-        raise TlsError(f"{name}: {(text or str(error)).lower()}") from None
+        raise ConfigurationError([f"{name}: {(text or str(error)).lower()}"]) from None
 
 
 def _reason(error: ssl.SSLError) -> str:

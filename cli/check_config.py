@@ -87,7 +87,7 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
         click.echo(f"{file} has no errors")
         if access is not None:
             click.echo(
-                f"{access.file} has no errors: {access.identities_count} identities, {access.tokens_count} tokens"
+                f"{access.file} has no errors; identities: {access.identities_count}, tokens: {access.tokens_count}"
             )
     for warning in access.warnings if access else ():
         click.echo(f"warning: {warning}", err=True)

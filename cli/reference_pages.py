@@ -101,6 +101,7 @@ gets records with their exceptions, as usual in Python.
 EVENTS_OF: Final = {
     "Every program": "program.events",
     "The broker": "broker.events",
+    "The keys that a broker fetches": "broker.identity.events",
     "Workers": "worker.events",
     "Requesters": "requester.events",
     "Logins of workers and requesters": "credentials.events",

@@ -25,19 +25,12 @@ class RestartNeeded(Event, frozen=True):
     settings: tuple[str, ...]
 
 
-class FileReloaded(Event, frozen=True):
-    """SIGHUP: files besides the configuration's were read again, and are in force. `what`: `access file`,
-    `certificate`."""
-
-    text: ClassVar[str] = "{what} reloaded"
-    what: str
-
-
 class FileNotReloaded(Event, frozen=True):
-    """SIGHUP: such a file could not be read, or has an error. What was read before stays in force."""
+    """SIGHUP: another file (`what`: `access file`, `certificate`) could not be read again, or has an error. What was
+    read before stays in force."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = "{what} not reloaded, the one before stays in force: {reason}"
+    text: ClassVar[str] = "{what} not reloaded, what was read before stays in force: {reason}"
     what: str
     reason: str
 

@@ -14,21 +14,17 @@ from ..configuration.sources import Configuration, ConfigurationError, Sources
 from ..log.event import log_event
 from ..log.settings import LOG
 from ..log.setup import apply
-from .events import ConfigurationReloaded, FileNotReloaded, FileReloaded, ReloadRefused, RestartNeeded
+from .events import ConfigurationReloaded, FileNotReloaded, ReloadRefused, RestartNeeded
 
 logger = logging.getLogger(__name__)
 
 Settings = TypeVar("Settings")
 
 
-class NotReloaded(Exception):
-    """A file cannot be read again: one line that says which, and why."""
-
-
 class OtherFile(NamedTuple, Generic[Settings]):
     """Files besides the configuration's that are read again. `what` they are, for the log. `read`, passed the settings
-    that will be in force, reads them, which may take a while, and returns what puts them in force; None if there are
-    none. It raises NotReloaded. A program may call it in a thread."""
+    that will be in force, reads them, perhaps in a thread, and returns what puts them in force; None if there are none.
+    It raises ConfigurationError."""
 
     what: str
     read: Callable[[Settings], Callable[[], object] | None]
@@ -67,6 +63,11 @@ class Reload(Generic[Settings]):
         self._is_wanted = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._again_in_thread(take, others))
+
+    def stop(self) -> None:
+        """Start no reload any more; of one that has begun, nothing comes into force."""
+        if self._task is not None:
+            self._task.cancel()
 
     async def _again_in_thread(
         self, take: Callable[[Settings], None], others: Sequence[OtherFile[Settings]]
@@ -113,7 +114,6 @@ class Reload(Generic[Settings]):
                 log_event(logger, FileNotReloaded(what, put_in_force))
             else:
                 put_in_force()
-                log_event(logger, FileReloaded(what))
 
     def _apply_configuration(self, read: Configuration, take: Callable[[Settings], None]) -> None:
         live, fixed = self._changes(self._table, read)
@@ -147,5 +147,5 @@ class Reload(Generic[Settings]):
 def _read(other: OtherFile[Settings], settings: Settings) -> Callable[[], object] | str | None:
     try:
         return other.read(settings)
-    except NotReloaded as error:
+    except ConfigurationError as error:
         return str(error)

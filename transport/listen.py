@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -18,7 +17,7 @@ from .link import Link
 from .loop_protocol import LoopProtocol
 from .receiver import Receiver
 from .settings import LinkSettings
-from .tls_start import TlsHandshakes
+from .tls_start import TlsContext, TlsHandshakes
 from .websocket_log import websocket_logger
 
 BACKLOG: Final = 4096
@@ -48,7 +47,7 @@ async def listen(
     *,
     never_opened: Callable[[str, str], None] = lambda peer, reason: None,
     counts: LinkCounts | None = None,
-    tls: ssl.SSLContext | None = None,
+    tls: TlsContext | None = None,
 ) -> asyncio.Server:
     """Accept WebSocket connections on `host`:`port` (0: any free port; ask the server's sockets which), over TLS if
     `tls` says how.
@@ -82,7 +81,7 @@ async def listen(
 
 
 def _tls_handshakes(
-    tls: ssl.SSLContext, settings: LinkSettings, never_opened: Callable[[str, str], None], counts: LinkCounts
+    tls: TlsContext, settings: LinkSettings, never_opened: Callable[[str, str], None], counts: LinkCounts
 ) -> TlsHandshakes:
     """Those of a port: counted as its connections are, and when they fail, as handshakes of WebSockets are."""
 

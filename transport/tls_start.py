@@ -13,6 +13,9 @@ from typing import Final, cast
 
 from .admission import RefusalReason
 
+TlsContext = Callable[[], ssl.SSLContext]
+"""Called for each handshake: how it is done."""
+
 Failed = Callable[[str, str, RefusalReason], None]
 """Called with the peer, the reason in one line, and the same for counting."""
 
@@ -42,7 +45,7 @@ class TlsHandshakes:
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: TlsContext,
         *,
         count_max: int,
         s_max: float,
@@ -91,7 +94,7 @@ class TlsHandshakes:
             await asyncio.get_running_loop().connect_accepted_socket(
                 connection.make_opened,
                 accepted,
-                ssl=self._context,
+                ssl=self._context(),
                 ssl_handshake_timeout=self._s_max,
                 ssl_shutdown_timeout=SHUTDOWN_S_MAX,
             )

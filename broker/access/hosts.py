@@ -108,6 +108,12 @@ def check_origin(text: str) -> None:
         raise ValueError(ORIGIN_RULE)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to what listens on `host`, a name or an address without brackets."""
+    place = _place(f"[{host}]" if ":" in host else host)
+    return place is not None and place.is_loopback
+
+
 def _folded(name: str) -> str:
     return name.lower().removesuffix(".")
 

@@ -275,10 +275,12 @@ class _Reader:
             with self.file(name).open("rb") as file:
                 content = file.read(KEY_FILE_SIZE_BYTES_MAX + 1)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{self.file(name)}: {getattr(error, 'strerror', None) or error}") from None
+            raise ValueError(
+                f"{_shown(str(self.file(name)))}: {getattr(error, 'strerror', None) or error}"
+            ) from None
         if len(content) > KEY_FILE_SIZE_BYTES_MAX:
             raise ValueError(
-                f"{self.file(name)}: over {KEY_FILE_SIZE_BYTES_MAX} bytes (KEY_FILE_SIZE_BYTES_MAX)"
+                f"{_shown(str(self.file(name)))}: over {KEY_FILE_SIZE_BYTES_MAX} bytes (KEY_FILE_SIZE_BYTES_MAX)"
             )
         return content
 
@@ -333,6 +335,11 @@ def document_of(content: bytes, path: Path) -> dict[str, Any]:
 
 def _limits(table: LimitTable) -> dict[str, float]:
     return {name: value for name, value in structs.asdict(table).items() if value is not None}
+
+
+def _shown(text: str) -> str:
+    """A text of the file, on one line."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _key(name: str) -> str:

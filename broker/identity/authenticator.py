@@ -142,6 +142,7 @@ class Authenticator:
         known = self._verified.get(digest)
         if known is not None and not _is_over(known.identity.expires_at, now) and self._has_key(known.proof):
             return known
+        self._verified.pop(digest, None)  # so that it is unknown from here on, and its address is slowed down
         return self._by_jwt(token, digest, self.policy.jwt, now, wall_now)
 
     def _by_jwt(self, token: str, digest: bytes, terms: JwtTerms, now: float, wall_now: float) -> Login:

@@ -3,6 +3,8 @@
 The common name of a subject is not used (RFC 9525, 2).
 """
 
+import contextlib
+import ipaddress
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -31,4 +33,10 @@ def names_in(certificate: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _compared(kind: str, value: str) -> str:
-    return f"{kind}:{value.lower() if kind == 'DNS' else value}"
+    """Names of hosts in lower case, addresses in their shortest form."""
+    if kind == "DNS" and value.isascii():
+        value = value.lower()
+    elif kind == "IP":
+        with contextlib.suppress(ValueError):
+            value = str(ipaddress.ip_address(value.strip()))
+    return f"{kind}:{value}"

@@ -22,6 +22,9 @@ LIFETIME_S_MAX: Final = 366 * 86400.0
 """How far ahead `exp` may be. A JWT cannot be revoked by itself: what must last longer should be a token of the access
 file, which can be."""
 
+TRIALS_COUNT_MAX: Final = 10
+"""Keys that a signature is checked against, some 0.1 ms each: a stranger can send any number of signatures."""
+
 ERROR_LENGTH_MAX: Final = 300
 """Characters of what is wrong with the claim."""
 
@@ -63,18 +66,21 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _candidates(header: dict[str, Any], keys: tuple[VerificationKey, ...]) -> list[VerificationKey]:
-    """The keys that may have signed a token with this header: those of its `kid`, else all that have no id."""
+    """The keys that may have signed a token with this header: those with its `kid`, else those without an id."""
     algorithm, key_id = header.get("alg"), header.get("kid")
     able = [key for key in keys if key.algorithm == algorithm]
     if not able:
         raise KeyNotFound("no key here is for the algorithm of the token (alg)")
     if key_id is not None:
         named = [key for key in able if key_id == (key.name if key.key_id is None else key.key_id)]
-        if named:
-            return named
-        able = [key for key in able if key.key_id is None]
+        able = named or [key for key in able if key.key_id is None]
     if not able:
         raise KeyNotFound("no key here has the key id of the token (kid)")
+    if len(able) > TRIALS_COUNT_MAX:
+        raise LoginRefused(
+            f"the token does not say which of {len(able)} keys has signed it (kid), and at most {TRIALS_COUNT_MAX} "
+            "are tried (TRIALS_COUNT_MAX)"
+        )
     return able
 
 

@@ -123,7 +123,8 @@ class KeyUrls:
         if keys != before or source.has_failed:
             log_event(logger, KeysFetched(without_secrets(url), len(keys)))
         source.has_failed = False
-        if {key.fingerprint for key in before} - {key.fingerprint for key in keys}:
+        gone = {key.fingerprint for key in before} - {key.fingerprint for key in keys}
+        if gone and not self._is_stopping:
             self._withdrawn()
 
 
@@ -138,8 +139,10 @@ def _fetched(url: str) -> bytes:
     """What the URL answers. Raises OSError, ValueError and HTTPException."""
     ends_at = time.monotonic() + FETCH_S_MAX
     request = urllib.request.Request(url, headers={"Accept": "application/json"})
-    context = ssl.create_default_context()
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
+    handlers: list[Any] = [_NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context())]
+    if not url.startswith("https:"):
+        handlers.append(urllib.request.ProxyHandler({}))  # plain HTTP must not leave this machine
+    opener = urllib.request.build_opener(*handlers)
     content = b""
     with opener.open(request, timeout=SOCKET_S_MAX) as response:
         while part := response.read1(SET_SIZE_BYTES_MAX):

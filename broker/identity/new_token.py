@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -46,7 +47,8 @@ class NewToken(NamedTuple):
     def _values(self) -> Iterator[tuple[str, str]]:
         yield "sha256", f'"{self.digest.hex()}"'
         if self.expires is not None:
-            yield "expires", self.expires.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            moment = self.expires.astimezone(datetime.UTC).replace(tzinfo=None)
+            yield "expires", f"{moment.isoformat(timespec='seconds')}Z"
         if self.note:
             yield "note", _toml(self.note)
 
@@ -87,6 +89,8 @@ def append(path: Path, new: NewToken) -> None:
     except OSError as error:
         raise ConfigurationError([f"{path}: {error.strerror or error}"]) from None
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ConfigurationError([f"{path}: is not a regular file"])
         _lock(file)
         before = _content(file, path)
         added = _added(path, before, new)

@@ -126,7 +126,7 @@ async def open_port(
         settings or LinkSettings(),
         never_opened=never_opened,
         counts=counts,
-        tls=tls,
+        tls=None if tls is None else lambda: tls,
     )
     port = Port(server.sockets[0].getsockname()[1])
     try:
