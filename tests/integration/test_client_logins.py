@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trustme
+from taskferry.credentials.tls import client_context
 from taskferry.requester import Requester, Response
+from taskferry.worker import Worker
 
 from tests.processes import Broker, Programs, wait_until
 
@@ -152,3 +155,39 @@ async def answered(requester: Requester, code: str) -> Response:
         while (response := await requester.request("login_same")).code != code:
             await asyncio.sleep(0.01)
     return response
+
+
+async def test_both_clients_speak_tls_and_a_certificate_is_a_login(
+    programs: Programs, access: Path, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    files = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "broker", "worker")}
+    authority.cert_pem.write_to_path(files["ca"])
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(files["broker"])
+    authority.issue_cert("worker-7.example").private_key_and_cert_chain_pem.write_to_path(files["worker"])
+    text = access.read_text()
+    access.write_text(
+        f'{text}\n[identities.machine]\nserve = ["*"]\ncertificates = ["DNS:worker-7.example"]\n'
+    )
+    broker = programs.start_broker(
+        "--access", str(access), "--tls-certificate", files["broker"], "--tls-key", files["broker"],
+        "--tls-client-ca", files["ca"],
+    )  # fmt: skip
+    worker = Worker(name="w7")
+    worker.command("login_same")(lambda data: data)
+    shown = client_context(ca=files["ca"], certificate=files["worker"], key=None, skips_verification=False)
+    trusted = client_context(ca=files["ca"], certificate=None, key=None, skips_verification=False)
+    worker_url, requester_url = (
+        url.replace("ws://", "wss://") for url in (broker.worker_url, broker.requester_url)
+    )
+    serving = asyncio.create_task(worker.serve(worker_url, tls=shown))
+    try:
+        async with Requester(requester_url, token=TOKENS["alice"], tls=trusted) as requester:
+            async with asyncio.timeout(20):
+                while not (response := await requester.request("login_same", 7)).success:
+                    assert response.code == "no_available_workers", response
+                    await asyncio.sleep(0.05)
+            assert response.data == 7
+    finally:
+        worker.drain()
+        await serving

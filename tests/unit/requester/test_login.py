@@ -192,6 +192,17 @@ async def test_a_refusal_is_logged_once(broker: FakeBroker, caplog: pytest.LogCa
     ]
 
 
+async def test_what_a_broker_refuses_of_a_request_has_its_own_errors(requester: Requester) -> None:
+    refused = {"code": "forbidden", "error": "alice may not call 'fail'", "delivery": "not_delivered"}
+    with pytest.raises(Forbidden, match="alice may not call") as forbidden:
+        await requester.call("fail", refused)
+    assert not forbidden.value.retryable
+    limited = {"code": "rate_limited", "error": "100 messages/s", "delivery": "not_delivered"}
+    with pytest.raises(RateLimited) as rate_limited:
+        await requester.call("fail", limited | {"retry_after": 1.5})
+    assert (rate_limited.value.retry_after_s, rate_limited.value.retryable) == (1.5, True)
+
+
 @pytest.mark.parametrize("code", [4401, 4403])
 async def test_a_link_closed_for_its_login_is_reported_honestly_and_replaced(
     broker: FakeBroker, code: int
