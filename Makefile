@@ -25,6 +25,8 @@ PYTEST_PARALLEL = --dist worksteal --numprocesses \
 	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 # How long each fuzz target runs, in seconds.
 FUZZ_S ?= 300
+# How long everything comes and goes in `make soak`, in seconds. In `make test-faults` it is half a minute.
+CHURN_S ?= 600
 # What runs the tests of faults, and with them the programs under test.
 FAULTS_PYTHON ?= $(BIN)/python
 # The C that is written by hand, built so that a wrong access of memory or anything undefined ends the process.
@@ -37,11 +39,12 @@ NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; o
 ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
 	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/benchmarks tests/integration
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
-FULLY_COVERED := protocol/*,loadbalance/*,broker/core/*
+FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test checks lint types layers coverage unit integration wheel test-compiled \
-	sanitize fuzz fuzz-json fuzz-frames test-deploy test-faults soak bench bench-peers simulate docs picture format clean
+	sanitize fuzz fuzz-json fuzz-frames test-autobahn mutants audit test-deploy test-faults soak bench bench-peers simulate \
+	docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -131,6 +134,22 @@ $(SANITIZED)/.ready: $(PACKAGED) | $(READY)
 		assert "$(SANITIZED)" in j.__file__ and "$(SANITIZED)" in f.__file__'
 	@touch $@
 
+test-autobahn: wheel ## Autobahn's fuzzing client against our links and ports, compiled and not; needs a Python 2.7
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/pytest --quiet tests/autobahn
+	@$(WHEEL_BIN)/python -m pytest --quiet tests/autobahn
+
+mutants: .venv/.mutants ## do the tests notice each change of a rule? hours the first time, goes on where it stopped
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/python -m tests.mutants $(ROOMS)
+
+audit: .venv/.audit ## known vulnerabilities in what is installed here, by pip-audit; needs the network
+	@$(BIN)/python -m tests.audit
+
+.venv/.mutants .venv/.audit: .venv/.%: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
 test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProxy, Helm, hadolint and systemd-analyze
 	@missing=; \
 	for tool in prometheus nginx haproxy; do \
@@ -155,9 +174,10 @@ test-faults: $(READY) ## every fault and abuse on real processes and sockets: ki
 	@mkdir -p "$$TMPDIR"
 	@$(FAULTS_PYTHON) -m pytest --quiet --numprocesses 2 --dist worksteal --timeout 180 tests/faults
 
-soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory
+soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory; then CHURN_S seconds of churn (600)
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --timeout 900 tests/soak
+	@CHURN_S=$(CHURN_S) $(BIN)/pytest tests/faults/test_churn.py
 
 bench: wheel .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
 	@mkdir -p "$$TMPDIR"

@@ -4,17 +4,30 @@ Composition only: what each part does, and why, is its own.
 """
 
 import asyncio
+import logging
 import random
+import socket
 import time
 from importlib.metadata import version
 from typing import Final
 
+from ..log.event import log_event
 from ..tracing.switch import SWITCH
+from ..transport.admission import HandshakeRequest, Refusal
 from ..transport.group import LinkGroup
 from ..transport.settings import LinkSettings
+from ..transport.tls_start import TlsContext
+from .access.hosts import Hosts, is_loopback
+from .access.limits import Limits
+from .access.proxies import networks
 from .core.core import Core
 from .core_timer import CoreTimer
+from .entrance import REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
+from .entrant import Entrant
 from .event_log import EventLog
+from .events import AccessFileWarning, AccessReloaded, OpenToNetwork
+from .identity.authenticator import Authenticator
+from .identity.policy import OPEN, Policy
 from .loop_lag import LoopLag
 from .operations import Operations
 from .port import Port, PortTaken
@@ -23,6 +36,8 @@ from .requester_session import RequesterSession
 from .session_context import SessionContext
 from .settings import BrokerSettings
 from .worker_session import WorkerSession
+
+logger = logging.getLogger(__name__)
 
 REQUESTER_HEARTBEAT_INTERVAL_S: Final = 15.0
 REQUESTER_SILENCE_S_MAX: Final = 45.0
@@ -37,11 +52,16 @@ GOODBYE_S_MAX: Final = 2.5
 class Broker:
     """A running broker. `start`, then `stop`; both once, in one event loop.
 
+    `policy`: what the access file says. `tls`: for all ports, None if they are plain.
+
     Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
-    `settings`, those in force; `read_model` and `operations`, through which it is shown and operated.
+    `settings`, those in force; `entrance`, which everything that comes from outside passes; `read_model` and
+    `operations`, through which it is shown and operated.
     """
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(
+        self, settings: BrokerSettings, policy: Policy = OPEN, tls: TlsContext | None = None
+    ) -> None:
         self.settings = settings
         self.version = version("taskferry")
         self.core = _core(settings)
@@ -52,15 +72,29 @@ class Broker:
         self._timer = CoreTimer(self.core)
         size_bytes_max = settings.message_size_bytes_max
         context = SessionContext(self.core, self._timer, f"taskferry/{self.version}", size_bytes_max)
+        self._authenticator = Authenticator(policy, self._keys_withdrawn)
+        self.entrance = Entrance(self._authenticator, entrance_settings(settings))
+
+        def worker(port: Port[WorkerSession], request: HandshakeRequest) -> WorkerSession | Refusal:
+            entrant = self.entrance.admit(WORKER_PORT, request)
+            return WorkerSession(context, port.sessions, entrant) if isinstance(entrant, Entrant) else entrant
+
+        def requester(port: Port[RequesterSession], request: HandshakeRequest) -> RequesterSession | Refusal:
+            entrant = self.entrance.admit(REQUESTER_PORT, request)
+            return (
+                RequesterSession(context, port.sessions, entrant) if isinstance(entrant, Entrant) else entrant
+            )
+
         self._workers = Port(
-            "worker",
-            lambda port: WorkerSession(context, port.sessions),
+            WORKER_PORT,
+            worker,
             LinkSettings(message_size_bytes_max=size_bytes_max),
             settings.connections_count_max,
+            tls,
         )
         self._requesters = Port(
-            "requester",
-            lambda port: RequesterSession(context, port.sessions),
+            REQUESTER_PORT,
+            requester,
             LinkSettings(
                 message_size_bytes_max=size_bytes_max,
                 heartbeat_interval_s=REQUESTER_HEARTBEAT_INTERVAL_S,
@@ -68,11 +102,13 @@ class Broker:
                 reads_only_while_writable=True,
             ),
             settings.connections_count_max,
+            tls,
         )
         self.read_model = ReadModel(
             self.core,
             self._workers,
             self._requesters,
+            self.entrance,
             self._loop_lag.histogram,
             version=self.version,
             strategy=settings.strategy,
@@ -80,13 +116,17 @@ class Broker:
 
     async def start(self) -> None:
         """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
-        self._group = LinkGroup(self.core.turn_ended, self._check_workers)
+        self._loop = asyncio.get_running_loop()
+        _warn(self.settings, self._authenticator.policy)
+        self._authenticator.start()
+        self._group = LinkGroup(self.core.turn_ended, self._check)
         try:
             await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
             await self._requesters.open(self.settings.host, self.settings.requester_port, self._group)
         except PortTaken:
             self._close_ports()
             self._group.close()
+            self._authenticator.stop()
             raise
         self.worker_port, self.requester_port = self._workers.number, self._requesters.number
         self._loop_lag.start()
@@ -98,7 +138,15 @@ class Broker:
         self.read_model.strategy = settings.strategy
         self._workers.connections_count_max = settings.connections_count_max
         self._requesters.connections_count_max = settings.connections_count_max
+        self.entrance.reconfigure(entrance_settings(settings))
         self.core.reconfigure(settings.core_settings(), choice, time.monotonic())
+
+    def take_access(self, policy: Policy) -> None:
+        """Another access file is in force. Links whose login or right it takes away are closed within a second."""
+        self.entrance.take(policy)
+        log_event(logger, AccessReloaded(len(policy.identities), is_open=policy.is_open))
+        _warn(self.settings, policy)
+        self._check_logins()
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing new, give what is in flight `grace_s` seconds to end, fail the rest, say goodbye, close."""
@@ -117,15 +165,55 @@ class Broker:
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self._timer.stop()
         self._loop_lag.stop()
+        self._authenticator.stop()
         self._group.close()
 
-    def _check_workers(self, now: float) -> None:
+    def _check(self, now: float) -> None:
         for session in tuple(self._workers.sessions):
             session.check(now)
+        self._check_logins()
+
+    def _check_logins(self) -> None:
+        """In slices: what is on its way goes first."""
+        if self.entrance.check(time.monotonic()):
+            self._loop.call_soon(self._check_logins)
+
+    def _keys_withdrawn(self) -> None:
+        """Called in another thread."""
+        self._loop.call_soon_threadsafe(self._judge_logins)
+
+    def _judge_logins(self) -> None:
+        self.entrance.judge_all()
+        self._check_logins()
 
     def _close_ports(self) -> None:
         self._workers.close()
         self._requesters.close()
+
+
+def entrance_settings(settings: BrokerSettings) -> EntranceSettings:
+    """The part that governs the entrance. The broker also goes by the names of this machine and of its `host`."""
+    own_names = (settings.host, socket.gethostname())
+    return EntranceSettings(
+        hosts=Hosts(settings.allowed_hosts, settings.allowed_origins, own_names),
+        trusted_proxies=networks(settings.trusted_proxies),
+        address_connections_count_max=settings.address_connections_count_max,
+        address_handshakes_per_s=settings.address_handshakes_per_s,
+        limits=Limits(
+            connections_count_max=settings.account_connections_count_max,
+            messages_per_s=settings.account_messages_per_s,
+            bytes_per_s=settings.account_bytes_per_s,
+            in_flight_count_max=settings.account_in_flight_count_max,
+            waiting_size_bytes_max=settings.account_waiting_size_bytes_max,
+        ),
+    )
+
+
+def _warn(settings: BrokerSettings, policy: Policy) -> None:
+    if policy.is_open and not settings.insecure and not is_loopback(settings.host):
+        log_event(logger, OpenToNetwork(settings.host))
+    for warning in policy.warnings:
+        log_event(logger, AccessFileWarning(warning))
 
 
 def _core(settings: BrokerSettings) -> Core:

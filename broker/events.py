@@ -173,14 +173,75 @@ class SlowReaderClosed(Event, frozen=True):
 
 
 class HandshakeRefused(Event, frozen=True):
-    """A connection did not become a WebSocket. `port`: `worker` or `requester`."""
+    """A connection did not become a WebSocket, or a request to the HTTP port was refused. `port`: `worker`, `requester`
+    or `http`; `address`: of the client, as trusted proxies report it, an IPv6 one as its network."""
 
     level: ClassVar[int] = logging.WARNING
-    text: ClassVar[str] = "{port} port: handshake from {peer} refused: {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("port", "reason")
+    text: ClassVar[str] = "{port} port: connection from {address} refused: {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("port", "address", "reason")
     port: str
-    peer: str
+    address: str
     reason: str
+
+
+class LoginEnded(Event, frozen=True):
+    """A connection was closed because its login ran out or was revoked, because a reload took a right that it used, or
+    because it could not renew its login. `proof`: what had proved the identity, such as `token 3f2a9c01`."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "{port} port: connection of {identity} ({proof}) from {address} closed: {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("port", "identity", "address", "reason")
+    port: str
+    identity: str
+    proof: str
+    address: str
+    reason: str
+
+
+class CommandsForbidden(Event, frozen=True):
+    """A worker may not serve some of its commands. It serves the others."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "worker {worker} of {identity} may not serve {commands}"
+    same: ClassVar[tuple[str, ...] | None] = ("worker",)
+    worker: str
+    identity: str
+    commands: tuple[str, ...]
+
+
+class AccessFileWarning(Event, frozen=True):
+    """Something about the access file that its owner should change."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "{warning}"
+    warning: str
+
+
+class AccessReloaded(Event, frozen=True):
+    """The access file was read again, and applies to open connections, too. `is_open`: there is no access file any
+    more, and everyone may do everything."""
+
+    text: ClassVar[str] = "access reloaded: {identities_count} identities"
+    identities_count: int
+    is_open: bool
+
+
+class OpenToNetwork(Event, frozen=True):
+    """The broker listens beyond loopback, and there is no access file. `--insecure` says that this is meant."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "anyone who can connect to {host} may run every command, serve any, and drain workers: set access, or if that "
+        "is meant, insecure"
+    )
+    host: str
+
+
+class CertificateReloaded(Event, frozen=True):
+    """SIGHUP: the files of the certificate were read again, for handshakes from here on."""
+
+    text: ClassVar[str] = "certificate reloaded: {file}"
+    file: str
 
 
 class HttpRequestRefused(Event, frozen=True):

@@ -16,6 +16,7 @@ from ..transport.group import LinkGroup
 from ..transport.listen import listen
 from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
+from ..transport.tls_start import TlsContext
 from .events import HandshakeRefused
 
 logger = logging.getLogger(__name__)
@@ -31,14 +32,17 @@ class Port(Generic[Session]):
     """`open`, then `close`; connections that are open stay open. Attributes: `name`, in logs and metrics; `number`, the
     real one once it is open; `connections_count_max`, the most concurrent connections, those in their handshake
     included, which may be changed; `counts`, what has passed through it; `sessions`, one for each open connection,
-    which enter and leave by themselves."""
+    which enter and leave by themselves. With `tls` it speaks nothing else.
+
+    `make_session` decides about each valid handshake for which there is room, and logs what it refuses."""
 
     def __init__(
         self,
         name: str,
-        make_session: Callable[["Port[Session]"], Session],
+        make_session: Callable[["Port[Session]", HandshakeRequest], Session | Refusal],
         links: LinkSettings,
         connections_count_max: int,
+        tls: TlsContext | None = None,
     ) -> None:
         self.name = name
         self.number = 0
@@ -47,6 +51,7 @@ class Port(Generic[Session]):
         self.sessions: dict[Session, None] = {}
         self._make_session = make_session
         self._links = links
+        self._tls = tls
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str, number: int, group: LinkGroup) -> None:
@@ -60,6 +65,7 @@ class Port(Generic[Session]):
                 self._links,
                 never_opened=self._never_opened,
                 counts=self.counts,
+                tls=self._tls,
             )
         except OSError as error:
             raise PortTaken(f"{self.name} port {host}:{number}: {describe_os_error(error)}") from None
@@ -71,17 +77,21 @@ class Port(Generic[Session]):
             self._server.close()
             self._server = None
 
-    def _admit(self, _: HandshakeRequest) -> Session | Refusal:
+    def _admit(self, request: HandshakeRequest) -> Session | Refusal:
         """A session for a connection, which is counted already; or why there is none."""
         count_max = self.connections_count_max
         if self.counts.connections_count > count_max:
             text = f"over {count_max} connections on the {self.name} port (connections_count_max)"
+            log_event(logger, HandshakeRefused(self.name, request.peer_host, text))
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, RefusalReason.TOO_MANY_CONNECTIONS)
-        return self._make_session(self)
+        return self._make_session(self, request)
 
     def _never_opened(self, peer: str, reason: str) -> None:
         if not reason.startswith("connection lost"):  # ignore who connects and leaves, such as health probes
-            log_event(logger, HandshakeRefused(self.name, peer, reason.removeprefix("handshake refused: ")))
+            address = peer.rpartition(":")[0]
+            log_event(
+                logger, HandshakeRefused(self.name, address, reason.removeprefix("handshake refused: "))
+            )
 
 
 def describe_os_error(error: OSError) -> str:

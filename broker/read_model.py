@@ -12,7 +12,9 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from ..transport.admission import RefusalReason
 from ..transport.counts import LinkCounts
+from .access.rights import Action
 from .core.core import Core
 from .core.explain import explain, longest_waiting
 from .core.fleet.command import Command
@@ -20,6 +22,8 @@ from .core.fleet.roster import OTHER
 from .core.fleet.worker import Worker, WorkerState
 from .core.measures.exemplars import Exemplars
 from .core.measures.histogram import Histogram
+from .entrance import Entrance
+from .entrance_counts import Ended, Proof
 from .http.counts import HttpCounts
 from .port import Port
 from .requester_session import RequesterSession
@@ -53,6 +57,19 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessTotals:
+    """What was decided about who may do what, since the broker started. `logins`: by what was presented and outcome;
+    `ended`: connections closed for their login; `forbidden`: by what was refused; `limited`: refusals by the name of
+    the limit; `http_refused`: requests to the HTTP port."""
+
+    logins: Mapping[tuple[Proof, str], int]
+    ended: Mapping[Ended, int]
+    forbidden: Mapping[Action, int]
+    limited: Mapping[str, int]
+    http_refused: Mapping[RefusalReason, int]
+
+
+@dataclass(frozen=True, slots=True)
 class PortRow:
     """One WebSocket port. `open_count`: connections whose handshake is done."""
 
@@ -66,6 +83,7 @@ class WorkerRow(Struct, frozen=True):
     as fast as its peers."""
 
     worker_id: str
+    identity: str
     state: str
     reason: str | None
     commands: list[str]
@@ -226,6 +244,7 @@ class ReadModel:
         core: Core,
         workers: Port[WorkerSession],
         requesters: Port[RequesterSession],
+        entrance: Entrance,
         loop_lag: Histogram,
         *,
         version: str,
@@ -238,6 +257,7 @@ class ReadModel:
         self._core = core
         self._workers = workers
         self._requesters = requesters
+        self._entrance = entrance
         self._started_at = time.monotonic()
 
     @property
@@ -263,6 +283,21 @@ class ReadModel:
             readmitted_count=core.health.ejections.readmitted_count,
             refused=counts.refused,
             ejected=core.health.ejections.counts,
+        )
+
+    @property
+    def access(self) -> AccessTotals:
+        counts, at_gates = self._entrance.counts, self._entrance.access_counts
+        return AccessTotals(
+            logins=counts.logins,
+            ended=counts.ended,
+            forbidden=at_gates.forbidden,
+            limited={
+                **{limit.value: count for limit, count in at_gates.limited.items()},
+                "account_in_flight_count_max": self._core.counts.account_refused_count,
+                "account_waiting_size_bytes_max": self._core.queue.account_refused_count,
+            },
+            http_refused=counts.http_refused,
         )
 
     def ports(self) -> tuple[PortRow, ...]:
@@ -353,6 +388,7 @@ def _row(worker: Worker, peer: str | None, now: float) -> WorkerRow:
     succeeded_count, failed_count = worker.ended_counts()
     return WorkerRow(
         worker_id=worker.worker_id,
+        identity=worker.identity,
         state=worker.state.value,
         reason=worker.reason or None,
         commands=[command.name for command in worker.commands],

@@ -6,6 +6,7 @@ Knows the wire of the requester port and which call each message means; knows no
 import logging
 import time
 import uuid
+from typing import Final
 
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import astuple
@@ -17,20 +18,25 @@ from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
-from ..protocol.messages import Cancel, Pong, text_or_none
+from ..protocol.messages import Auth, Cancel, Expiring, LoggedIn, Pong, text_or_none
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
-from .access.identity import ANONYMOUS
-from .core.account import unlimited
+from .access.gate import Gate
+from .access.usage import Usage
 from .core.call import Call
 from .core.core import Core
 from .core.failure import Failure, failure_of
 from .core.requester import Requester
 from .core_timer import CoreTimer
+from .entrant import Entrant
 from .events import SlowReaderClosed
 from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
+
+NEVER_LIMITED: Final = (Auth.__struct_config__.tag, Cancel.__struct_config__.tag)
+"""Messages that are taken at any rate. An answer to a cancel would be taken for one to its request; a login that cannot
+be renewed ends; and both cost next to nothing."""
 
 
 class RequesterSession:
@@ -42,11 +48,15 @@ class RequesterSession:
         "_core",
         "_data_size_bytes_max",
         "_decode_large",
+        "_entrant",
         "_frequent",
+        "_gate",
+        "_is_over",
         "_link",
         "_requester",
         "_sessions",
         "_timer",
+        "_usage",
         "encoding",
     )
 
@@ -56,10 +66,17 @@ class RequesterSession:
     _frequent: FrequentMessages
     encoding: Encoding
 
-    def __init__(self, context: SessionContext, sessions: dict["RequesterSession", None]) -> None:
-        """`sessions`: those of its port, to which it belongs while its link is open."""
+    def __init__(
+        self, context: SessionContext, sessions: dict["RequesterSession", None], entrant: Entrant
+    ) -> None:
+        """`sessions`: those of its port, to which it belongs while its link is open. `entrant`: whose they are."""
         self._context = context
         self._sessions = sessions
+        self._entrant = entrant
+        self._gate: Gate = entrant.gate
+        self._usage: Usage = entrant.gate.usage
+        self._is_over = False
+        """Its login has ended: what still arrives before its link closes is ignored."""
         self._core: Core = context.core
         self._timer: CoreTimer = context.timer
         self._data_size_bytes_max = context.data_size_bytes_max
@@ -72,11 +89,17 @@ class RequesterSession:
         self._codec = CODECS[link.encoding]
         self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
         self._frequent = self._context.frequent[link.encoding]
-        self._requester = self._core.requester_joined(self, unlimited(ANONYMOUS))
+        self._requester = self._core.requester_joined(self, self._usage.account)
         self._sessions[self] = None
+        self._entrant.session = self
 
     def messages_received(self, payloads: list[bytes]) -> None:
+        if self._is_over:
+            return
         now = time.monotonic()
+        if self._usage.is_metered:
+            payloads = self._within_rate(payloads, now)
+        allowed = self._gate.allowed
         decode = self._codec.request
         decode_large = self._decode_large
         core = self._core
@@ -91,6 +114,8 @@ class RequesterSession:
             data = message.data
             if command is UNSET:
                 self._control(payload, message.type, now)
+                if self._is_over:
+                    return
                 continue
             if data is UNSET:
                 data = self._codec.empty_data
@@ -118,6 +143,11 @@ class RequesterSession:
                 target,
                 hedge,
             )
+            if allowed is not None and (command not in allowed or target is not None):
+                refusal = self._gate.call(command, target)
+                if refusal is not None:
+                    core.refuse(requester, call.request_id, refusal)
+                    continue
             core.submit(requester, call, now)
         if core.deadlines.next_at < self._timer.wakes_at:  # nothing else that is due has moved forward
             self._timer.wake_at(core.deadlines.next_at)
@@ -131,7 +161,9 @@ class RequesterSession:
         del self._sessions[self]
         if reason.startswith(SLOW_READER):
             log_event(logger, SlowReaderClosed("requester", self._link.peer, reason))
-        self._core.requester_left(self._requester, time.monotonic())
+        if not self._is_over:
+            self._core.requester_left(self._requester, time.monotonic())
+        self._entrant.left()
 
     # --- from the core ---
 
@@ -160,11 +192,46 @@ class RequesterSession:
             message.retry_after = retry_after_s
         self._link.send(self._codec.encode(message))
 
-    # --- inside ---
+    # --- from the broker ---
+
+    def login_expires(self, expires_in_s: float) -> None:
+        self._link.send(self._codec.encode(Expiring(expires_in_s)))
+
+    def login_ends(self) -> None:
+        """A requester is given nothing anyway."""
+
+    def login_ended(self, code: int, reason: str) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._core.requester_left(self._requester, time.monotonic())
+            self._link.close(code, reason)
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection once all that is queued for it has been sent."""
         self._link.close(code, reason)
+
+    # --- inside ---
+
+    def _within_rate(self, payloads: list[bytes], now: float) -> list[bytes]:
+        """Those messages that the account may still send; the others are answered."""
+        within = []
+        for payload in payloads:
+            failure = self._usage.spend(len(payload), now)
+            if failure is None:
+                within.append(payload)
+                continue
+            try:
+                message = self._codec.request(payload)
+            except DECODE_ERRORS:
+                self._core.refuse(self._requester, None, failure)
+                continue
+            if message.command is not UNSET:
+                self._core.refuse(self._requester, message.request_id, failure)
+            elif message.type in NEVER_LIMITED:
+                within.append(payload)
+            else:
+                self._core.refuse(self._requester, None, failure)
+        return within
 
     def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
         if type_ is UNSET:
@@ -175,10 +242,21 @@ class RequesterSession:
         except DECODE_ERRORS as error:
             self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
             return
-        if isinstance(message, Cancel):
-            self._core.cancel(self._requester, message.request_id, now)
-        else:
-            self._link.send(self._codec.encode(Pong(message.request_id)))
+        match message:
+            case Cancel():
+                self._core.cancel(self._requester, message.request_id, now)
+            case Auth():
+                self._renew(message)
+            case _:
+                self._link.send(self._codec.encode(Pong(message.request_id)))
+
+    def _renew(self, auth: Auth) -> None:
+        login = self._entrant.renew(auth.token)
+        answer = LoggedIn(
+            login.success, auth.request_id, login.identity, login.expires_in, login.code, login.error
+        )
+        self._link.send(self._codec.encode(answer))
+        self._entrant.renewal_answered()
 
     def _refuse(self, error: errors.TaskferryError, payload: bytes) -> None:
         """Answer a message that could not even be submitted, under its request_id if that can be read."""

@@ -5,6 +5,8 @@ import contextlib
 import gc
 import logging
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,11 +15,15 @@ from ..configuration.sources import Configuration, Sources
 from ..log.event import log_event
 from ..program.loop import new_event_loop
 from ..program.open_files import raise_open_files_limit
-from ..program.reload import Reload
+from ..program.reload import OtherFile, Reload
 from ..program.signals import signals_handled
+from ..transport.tls_start import TlsContext
 from .broker import Broker
 from .events import BrokerDraining, BrokerStarted, BrokerStopped
-from .settings import BROKER
+from .identity.access_file import read_policy
+from .identity.policy import OPEN, Policy
+from .settings import BROKER, BrokerSettings
+from .tls import ServerTls, tls_of
 
 if TYPE_CHECKING:
     from .http.server import HttpServer
@@ -26,9 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 def run(sources: Sources, configuration: Configuration) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain; a second signal stops at once. SIGHUP reads `sources` again.
+    """Serve until SIGTERM or Ctrl-C, then drain; a second signal stops at once. SIGHUP reads `sources`, the access file
+    and the certificate again.
 
-    `configuration` was read from `sources`. Raises PortTaken and StrategyError.
+    `configuration` was read from `sources`. Raises ConfigurationError (for the access file and the certificate),
+    PortTaken and StrategyError.
     """
     raise_open_files_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -43,24 +51,48 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
         (hurrying if stopping.is_set() else stopping).set()
 
     reload = Reload(sources, configuration, BROKER)
-    broker = Broker(reload.settings)
-    with signals_handled(on_stop, lambda: reload.again(broker.reconfigure)):
+    tls = tls_of(reload.settings)
+    context = tls.context if tls else None
+    broker = Broker(reload.settings, _policy(reload.settings), context)
+    others = _other_files(broker, tls)
+    with signals_handled(on_stop, lambda: reload.soon(broker.reconfigure, others)):
         await broker.start()
-        http = await _started_http(broker)
-        _announce(broker, http)
+        http = await _started_http(broker, context)
+        _announce(broker, http, is_encrypted=tls is not None)
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 10, 10)  # connections leave reference cycles, requests do not
         await stopping.wait()
+        reload.stop()
         await _stop(broker, hurrying)
         await http.stop()
         log_event(logger, BrokerStopped())
 
 
-async def _started_http(broker: Broker) -> "HttpServer":
+def _policy(settings: BrokerSettings) -> Policy:
+    """What the access file says; without one, everyone may do everything. Blocks. Raises ConfigurationError."""
+    return OPEN if settings.access is None else read_policy(Path(settings.access))
+
+
+def _other_files(broker: Broker, tls: ServerTls | None) -> list[OtherFile[BrokerSettings]]:
+    """What is read again besides the configuration."""
+
+    def read_access(settings: BrokerSettings) -> Callable[[], None] | None:
+        if settings.access is None and broker.entrance.is_open:
+            return None
+        policy = _policy(settings)
+        return lambda: broker.take_access(policy)
+
+    files = [OtherFile("access file", read_access)]
+    if tls is not None:
+        files.append(OtherFile("certificate", lambda _: tls.read_again()))
+    return files
+
+
+async def _started_http(broker: Broker, tls: TlsContext | None) -> "HttpServer":
     from .http.server import HttpServer  # noqa: PLC0415  workers can connect while the HTTP libraries load
 
-    http = HttpServer(broker.read_model, broker.operations)
+    http = HttpServer(broker.read_model, broker.operations, broker.entrance, tls=tls)
     try:
         await http.start(broker.settings.host, broker.settings.http_port)
     except BaseException:
@@ -69,12 +101,13 @@ async def _started_http(broker: Broker) -> "HttpServer":
     return http
 
 
-def _announce(broker: Broker, http: "HttpServer") -> None:
+def _announce(broker: Broker, http: "HttpServer", *, is_encrypted: bool) -> None:
     host = broker.settings.host
     place = f"[{host}]" if ":" in host else host
+    s = "s" if is_encrypted else ""
     click.echo(
-        f"taskferry broker ready: workers ws://{place}:{broker.worker_port}  "
-        f"requesters ws://{place}:{broker.requester_port}  http http://{place}:{http.port}"
+        f"taskferry broker ready: workers ws{s}://{place}:{broker.worker_port}  "
+        f"requesters ws{s}://{place}:{broker.requester_port}  http http{s}://{place}:{http.port}"
     )
     ports = (broker.worker_port, broker.requester_port, http.port)
     log_event(logger, BrokerStarted(host, *ports, broker.version))

@@ -6,12 +6,14 @@ Must not know how the settings are used.
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from ..configuration.kinds import Dictionary, Kind, Number, Text, Whole
+from ..configuration.kinds import Dictionary, Kind, List, Number, Switch, Text, Whole
 from ..configuration.schema import Table, setting
 from ..loadbalance.choice import StrategyChoice
 from ..loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 from ..loadbalance.strategy import Chance
 from ..protocol import limits
+from .access.hosts import check_host, check_origin
+from .access.proxies import check_network
 from .core.settings import CoreSettings
 
 STRATEGY_PATTERNS_COUNT_MAX: Final = 100
@@ -19,6 +21,15 @@ STRATEGY_PATTERNS_COUNT_MAX: Final = 100
 
 HOST_LENGTH_MAX: Final = 255
 """Characters of an address: the longest name that DNS allows."""
+
+ORIGIN_LENGTH_MAX: Final = HOST_LENGTH_MAX + 40
+"""Characters of a web page's origin: a host, a scheme and a port."""
+
+PATH_LENGTH_MAX: Final = 4096
+"""Characters of a file's path: what Linux allows."""
+
+ALLOWED_COUNT_MAX: Final = 100
+"""Hosts, origins and proxies in each list. Every handshake is compared with them."""
 
 
 def _check_strategy(name: str) -> None:
@@ -32,6 +43,7 @@ def _check_strategy(name: str) -> None:
 
 _PORT: Final = Whole(0, 65535)
 _STRATEGY: Final = Text(limits.NAME_LENGTH_MAX, length_min=1, check=_check_strategy)
+_PATH: Final = Text(PATH_LENGTH_MAX, length_min=1, is_path=True)
 _CORE: Final = CoreSettings()
 
 
@@ -47,7 +59,7 @@ class BrokerSettings:
     host: str = setting(
         "127.0.0.1",
         Text(HOST_LENGTH_MAX, length_min=1),
-        "Address to listen on. 0.0.0.0 accepts connections from other machines; there is no login yet.",
+        "Address to listen on. 0.0.0.0 accepts connections from other machines: set access as well.",
     )
     worker_port: int = setting(8765, _PORT, "Port for workers (WebSocket). 0 picks a free one.")
     requester_port: int = setting(8766, _PORT, "Port for requesters (WebSocket). 0 picks a free one.")
@@ -121,6 +133,110 @@ class BrokerSettings:
         "Open connections on each of the two WebSocket ports.",
         is_live=True,
     )
+    access: str | None = setting(
+        None,
+        _PATH,
+        "File that says who may do what. Without it, anyone who can connect may do everything. SIGHUP reads it again.",
+        instead="none",
+        is_live=True,
+    )
+    insecure: bool = setting(
+        False,
+        Switch(),
+        "Log no warning if the broker listens beyond loopback and access is not set.",
+    )
+    tls_certificate: str | None = setting(
+        None,
+        _PATH,
+        "PEM file with the certificate and those of its issuers. All ports then speak TLS only, 1.2 or newer. SIGHUP "
+        "reads it again.",
+        instead="none",
+    )
+    tls_key: str | None = setting(
+        None,
+        _PATH,
+        "PEM file with the certificate's private key, not encrypted. SIGHUP reads it again.",
+        instead="none",
+    )
+    tls_client_ca: str | None = setting(
+        None,
+        _PATH,
+        "PEM file with the authorities whose client certificates prove an identity. Clients may connect without one. "
+        "SIGHUP reads it again.",
+        instead="none",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        List(Text(HOST_LENGTH_MAX, length_min=1, check=check_host), ALLOWED_COUNT_MAX),
+        "Name by which clients address the broker, or *.DOMAIN for all below one. Addresses, loopback names, this "
+        "machine's name and the setting host are always allowed; all others are refused, because a web page can give "
+        "its own name any address. May be repeated.",
+        option="--allowed-host",
+        is_live=True,
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        (),
+        List(Text(ORIGIN_LENGTH_MAX, length_min=1, check=check_origin), ALLOWED_COUNT_MAX),
+        "Origin of web pages that may connect, such as https://app.example.com. Pages that this machine serves to "
+        "itself (http://localhost:3000) are always allowed. May be repeated.",
+        option="--allowed-origin",
+        is_live=True,
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        List(Text(HOST_LENGTH_MAX, length_min=1, check=check_network), ALLOWED_COUNT_MAX),
+        "Address or network of proxies whose X-Forwarded-For is believed: limits and logs then see the client behind "
+        "them. May be repeated.",
+        option="--trusted-proxy",
+        is_live=True,
+    )
+    address_connections_count_max: int = setting(
+        10_000,
+        Whole(1, 1_000_000),
+        "Open connections from one address, on both WebSocket ports together. The default leaves half of a port to "
+        "others.",
+        is_live=True,
+    )
+    address_handshakes_per_s: int = setting(
+        500,
+        Whole(0, 1_000_000),
+        "Handshakes per second from one address, with a burst of 10 seconds' worth: by default 5,000 clients behind "
+        "one address may come back at once. 0: no bound.",
+        is_live=True,
+    )
+    account_connections_count_max: int = setting(
+        10_000,
+        Whole(1, 1_000_000),
+        "Open connections of one identity. The default leaves half of a port to others.",
+        is_live=True,
+    )
+    account_messages_per_s: int = setting(
+        0,
+        Whole(0, 10_000_000),
+        "Messages per second from one identity, over all its connections; more are answered rate_limited. 0, the "
+        "default, is no bound: what is too much depends on the commands.",
+        is_live=True,
+    )
+    account_bytes_per_s: int = setting(
+        0,
+        Whole(0, 2**40, "bytes"),
+        "The same for the bytes of its messages.",
+        is_live=True,
+    )
+    account_in_flight_count_max: int = setting(
+        50_000,
+        Whole(1, 10_000_000),
+        "Requests in flight of one identity, over all its connections. The default is half of what may wait by "
+        "default (queue_count_max).",
+        is_live=True,
+    )
+    account_waiting_size_bytes_max: int = setting(
+        128 * 1024 * 1024,
+        Whole(0, 2**40, "bytes"),
+        "Total size of the data of one identity's requests that wait for a free slot. The default is half of "
+        "queue_size_bytes_max.",
+        is_live=True,
+    )
 
     def strategy_choice(self, chance: Chance) -> StrategyChoice:
         """Which strategy picks the workers of each command. Raises StrategyError."""
@@ -136,4 +252,13 @@ class BrokerSettings:
         )
 
 
-BROKER: Final = Table("broker", BrokerSettings, "TASKFERRY_BROKER_")
+def _check(settings: BrokerSettings) -> None:
+    """What settings must be together. Raises ValueError."""
+    if settings.tls_key is None and settings.tls_certificate is not None:
+        raise ValueError("tls_certificate: needs tls_key, the file with its private key")
+    for key in ("tls_key", "tls_client_ca"):
+        if getattr(settings, key) is not None and settings.tls_certificate is None:
+            raise ValueError(f"{key}: needs tls_certificate, the file with the broker's own certificate")
+
+
+BROKER: Final = Table("broker", BrokerSettings, "TASKFERRY_BROKER_", _check)

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..log.event import log_event, without_quoted
 from ..protocol import errors, limits, messages
-from ..protocol.close_codes import POLICY_VIOLATION
+from ..protocol.close_codes import POLICY_VIOLATION, RIGHT_LOST
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
@@ -20,19 +20,26 @@ from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
-from .access.identity import ANONYMOUS
 from .core.core import Core
 from .core.fleet.worker import Worker
 from .core.offer import Offer
 from .core.ports import CancelReason
 from .core.request import Request
 from .core_timer import CoreTimer
+from .entrant import Entrant
 from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
 
 CANARY_REQUEST_ID: Final = "canary"
 """Takes the place of the requester's request_id in a canary's assignment."""
+
+
+NEVER_LIMITED: Final = (messages.WorkerConnect, messages.WorkerAuth, messages.Disconnect)
+"""Messages that are taken at any rate: a worker that may not send them could not work, or leave."""
+
+COMMANDS_NAMED_COUNT_MAX: Final = 10
+"""Forbidden commands that a worker is told by name: it knows all of its own, and may serve none of a thousand."""
 
 
 class WorkerSession:
@@ -45,6 +52,7 @@ class WorkerSession:
         "_core",
         "_data_size_bytes_max",
         "_decode_large",
+        "_entrant",
         "_frequent",
         "_hello_msg_id",
         "_is_over",
@@ -61,8 +69,11 @@ class WorkerSession:
     _frequent: FrequentMessages
     encoding: Encoding
 
-    def __init__(self, context: SessionContext, sessions: dict["WorkerSession", None]) -> None:
-        """`sessions`: those of its port, to which it belongs while its link is open."""
+    def __init__(
+        self, context: SessionContext, sessions: dict["WorkerSession", None], entrant: Entrant
+    ) -> None:
+        """`sessions`: those of its port, to which it belongs while its link is open. `entrant`: whose they are."""
+        self._entrant = entrant
         self._context = context
         self._sessions = sessions
         self._core: Core = context.core
@@ -71,7 +82,8 @@ class WorkerSession:
         self._connect_by = 0.0
         self._hello_msg_id: str | None = None
         self._is_over = False
-        """The worker was refused or replaced: what still arrives before its link closes is ignored."""
+        """The worker was refused or replaced, or its login has ended: what still arrives before its link closes is
+        ignored."""
         self._is_silent = False
         self.worker: Worker | None = None
 
@@ -85,6 +97,7 @@ class WorkerSession:
         self._frequent = self._context.frequent[link.encoding]
         self._connect_by = time.monotonic() + limits.HANDSHAKE_S_MAX
         self._sessions[self] = None
+        self._entrant.session = self
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -121,10 +134,8 @@ class WorkerSession:
         del self._sessions[self]
         if reason.startswith(SLOW_READER):
             log_event(logger, events.SlowReaderClosed("worker", self.link.peer, reason))
-        worker, self.worker = self.worker, None
-        if worker is not None:
-            log_event(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
-            self._core.worker_left(worker, time.monotonic())
+        self._leave(reason)
+        self._entrant.left()
 
     # --- from the core ---
 
@@ -200,7 +211,27 @@ class WorkerSession:
         )
         self.link.close(1012, reason)
 
+    def login_expires(self, expires_in_s: float) -> None:
+        message = messages.WorkerExpiring(messages.Expiry(expires_in_s), time.time())
+        self.link.send(self._codec.encode(message))
+
+    def login_ends(self) -> None:
+        if self.worker is not None:
+            self._core.worker_draining(self.worker, time.monotonic())
+
+    def login_ended(self, code: int, reason: str) -> None:
+        self._is_over = True
+        self._leave(reason)
+        self.link.close(code, reason)
+
     # --- inside ---
+
+    def _leave(self, reason: str) -> None:
+        """The worker, if it has joined, is gone, for `reason`."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            log_event(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
+            self._core.worker_left(worker, time.monotonic())
 
     @property
     def _who(self) -> str:
@@ -213,6 +244,12 @@ class WorkerSession:
         if worker is None and not isinstance(message, messages.WorkerConnect):
             self._refuse(errors.BadMessage("type: the first message of a worker must be connect"), payload)
             return
+        usage = self._entrant.gate.usage
+        if usage.is_metered and not isinstance(message, NEVER_LIMITED):
+            limited = usage.spend(len(payload), now)
+            if limited is not None:
+                self._complain(errors.RateLimited(limited.text), payload)
+                return
         match message:
             case messages.WorkerConnect():
                 self._connect(message, payload, now)
@@ -228,7 +265,9 @@ class WorkerSession:
             case messages.ErrorMessage():
                 code = message.data.code if message.data.code in errors.REGISTRY else "other"
                 log_event(logger, events.WorkerComplained(self._who, code))
-            case messages.WorkerAuth() | messages.Notification() | messages.Custom():
+            case messages.WorkerAuth():
+                self._renew(message)
+            case messages.Notification() | messages.Custom():
                 pass
             case messages.WorkerResponse():
                 raise AssertionError("a registered worker's response is not handled here")
@@ -244,8 +283,14 @@ class WorkerSession:
             return
         self._hello_msg_id = message.msg_id
         worker_id = hello.name or f"worker-{uuid.uuid4().hex[:8]}"
+        gate = self._entrant.gate
+        failures = gate.serve(hello.commands)
+        if not gate.served:
+            self._refuse(errors.Forbidden(failures[0].text), payload, worker_id, RIGHT_LOST)
+            return
+        offer = offer_of(hello, gate.served)
         try:
-            self.worker = self._core.worker_joined(worker_id, offer_of(hello), self, ANONYMOUS, now)
+            self.worker = self._core.worker_joined(worker_id, offer, self, gate.identity.name, now)
         except errors.WorkerIdTaken as error:
             self._refuse(error, payload, worker_id)
             return
@@ -253,14 +298,36 @@ class WorkerSession:
             self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
         log_event(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
+        if failures:
+            self._report_forbidden(hello, payload)
 
-    def _refuse(self, error: TaskferryError, payload: bytes, worker_id: str = "?") -> None:
-        """Send the error, and close. `worker_id`: the one that it wanted."""
+    def _report_forbidden(self, hello: messages.Hello, payload: bytes) -> None:
+        """The worker serves fewer commands than it wants to."""
+        gate = self._entrant.gate
+        served = frozenset(gate.served)
+        forbidden = tuple(command for command in hello.commands if command not in served)
+        log_event(logger, events.CommandsForbidden(self._who, gate.identity.name, forbidden))
+        named = ", ".join(forbidden[:COMMANDS_NAMED_COUNT_MAX])
+        rest = len(forbidden) - COMMANDS_NAMED_COUNT_MAX
+        more = f" and {rest} more" if rest > 0 else ""
+        text = f"data.commands: {gate.identity.name} may not serve {named}{more}; it serves the others"
+        self._send_fault(errors.Forbidden(text), payload)
+
+    def _renew(self, message: messages.WorkerAuth) -> None:
+        login = self._entrant.renew(message.data.token)
+        answer = messages.WorkerLoggedIn(login, message.msg_id, time.time())
+        self.link.send(self._codec.encode(answer))
+        self._entrant.renewal_answered()
+
+    def _refuse(
+        self, error: TaskferryError, payload: bytes, worker_id: str = "?", code: int = POLICY_VIOLATION
+    ) -> None:
+        """Send the error, and close with `code`. `worker_id`: the one that it wanted."""
         self._is_over = True
         reason = without_quoted(error.text)
         log_event(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
         self._send_fault(error, payload)
-        self.link.close(POLICY_VIOLATION, error.text)
+        self.link.close(code, error.text)
 
     def _complain(self, error: TaskferryError, payload: bytes) -> None:
         """Send the error in a worker's message; the connection stays open."""
@@ -273,14 +340,15 @@ class WorkerSession:
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))
 
 
-def offer_of(hello: messages.Hello) -> Offer:
-    """What a worker offers, in the core's terms."""
+def offer_of(hello: messages.Hello, commands: list[str]) -> Offer:
+    """What a worker offers, in the core's terms: of what it wants to serve, these commands. A canary that is not among
+    them is none."""
     return Offer(
-        hello.commands,
+        commands,
         concurrency=hello.concurrency,
         weight=hello.weight,
         labels=hello.labels,
         instance=hello.instance,
-        canary=hello.canary,
+        canary=hello.canary if hello.canary in commands else None,
         sdk=hello.sdk,
     )

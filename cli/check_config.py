@@ -18,6 +18,15 @@ from ..program.exit_codes import USAGE
 from ..program.options import sources_of
 
 
+class Access(NamedTuple):
+    """What is shown of the broker's access file: how much is in it, and what its operator should know."""
+
+    file: str
+    identities_count: int
+    tokens_count: int
+    warnings: tuple[str, ...]
+
+
 class Program(NamedTuple):
     """A program that reads the file: where its command and its table are, and the arguments that it requires."""
 
@@ -48,7 +57,7 @@ PROGRAMS: Final = {
 @click.pass_context
 def check_config(context: click.Context, *, as_json: bool, file: Path, words: tuple[str, ...]) -> None:
     """Check FILE and print the settings in force, each with its value and its source: `default`, `file`, an environment
-    variable or a flag.
+    variable or a flag. The access file of the broker, if there is one, is checked as well.
 
     With a program and its options, as in `taskferry check-config FILE broker --timeout 5`, print the settings that this
     program would start with.
@@ -59,6 +68,7 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
         as_json, words = True, words[1:]
     try:
         tables, configuration = _read(file, words)
+        access = _access(tables, configuration)
     except ConfigurationError as error:
         if as_json:
             click.echo(json.dumps({"file": str(file), "errors": error.lines}))
@@ -68,11 +78,19 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
         context.exit(USAGE)
     if as_json:
         settings = {table.name: _values(table, configuration) for table in tables}
-        click.echo(json.dumps({"file": str(file), "settings": settings}))
+        click.echo(
+            json.dumps({"file": str(file), "settings": settings, "access": access and access._asdict()})
+        )
     else:
         rows = [row for table in tables for row in _rows(table, configuration)]
         click.echo(_columns([("setting", "value", "from"), *rows]))
         click.echo(f"{file} has no errors")
+        if access is not None:
+            click.echo(
+                f"{access.file} has no errors; identities: {access.identities_count}, tokens: {access.tokens_count}"
+            )
+    for warning in access.warnings if access else ():
+        click.echo(f"warning: {warning}", err=True)
 
 
 def all_tables() -> list[Table[Any]]:
@@ -108,6 +126,18 @@ def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configu
         raise ConfigurationError(faults)
     tables = [_table(PROGRAMS[name]), LOG] if name else all_tables()
     return tables, configuration
+
+
+def _access(tables: list[Table[Any]], configuration: Configuration) -> Access | None:
+    """The access file that the broker would read, if it is shown and has one. Raises ConfigurationError."""
+    broker = _table(PROGRAMS["broker"])
+    file = configuration.values[broker.name]["access"].value if broker in tables else None
+    if file is None:
+        return None
+    from ..broker.identity.access_file import read_policy  # noqa: PLC0415  most configurations name none
+
+    policy = read_policy(Path(file))
+    return Access(file, len(policy.identities), len(policy.tokens), policy.warnings)
 
 
 def _table(program: Program) -> Table[Any]:

@@ -12,7 +12,7 @@ from ..log.printable import printable
 from ..program.exit_codes import FAILED, TIMEOUT
 from ..program.plain_options import option
 from ..protocol.limits import TIMEOUT_S_MAX
-from .http_port import HttpPortError, ask, fail, http_options, not_understood, print_json
+from .http_port import HttpPort, HttpPortError, fail, http_options, not_understood, print_json
 
 POLL_INTERVAL_S: Final = 0.5
 """How often the broker is asked whether the worker has finished."""
@@ -32,20 +32,22 @@ DRAINING: Final = "draining"
 )
 @http_options
 @click.pass_context
-def drain(context: click.Context, *, worker: str, undo: bool, wait_s: float, url: str, as_json: bool) -> None:
+def drain(
+    context: click.Context, *, worker: str, undo: bool, wait_s: float, port: HttpPort, as_json: bool
+) -> None:
     """Give WORKER no more requests, and wait until it has finished those that it has.
 
     It stays connected, and stays drained when it reconnects, until --undo.
 
     Exit codes: 0 drained (with --undo: given requests again); 1 there is no such worker, or the answer cannot be read;
-    2 wrong options; 3 not finished in time; 5 cannot connect.
+    2 wrong options; 3 not finished in time; 5 cannot connect; 6 not authenticated, or not allowed.
     """
     try:
-        row = ask(url, f"/api/workers/{urllib.parse.quote(worker, safe='')}/drain", {"undo": undo})
+        row = port.ask(f"/api/workers/{urllib.parse.quote(worker, safe='')}/drain", {"undo": undo})
         try:
-            text = _undone(row) if undo else _followed(url, row, wait_s)
+            text = _undone(row) if undo else _followed(port, row, wait_s)
         except (LookupError, TypeError, AttributeError):
-            raise not_understood(url) from None
+            raise not_understood(port.url) from None
         if as_json:
             print_json(row)
         else:
@@ -61,7 +63,7 @@ def _undone(row: dict[str, Any]) -> str:
     return f"{row['worker_id']} is given requests again ({row['state']})"
 
 
-def _followed(url: str, row: dict[str, Any], wait_s: float) -> str:
+def _followed(port: HttpPort, row: dict[str, Any], wait_s: float) -> str:
     """Wait up to `wait_s` until the worker has nothing in flight. The result, for people. `row` is kept up to date."""
     worker_id = row["worker_id"]
     ends_at = time.monotonic() + wait_s
@@ -69,7 +71,7 @@ def _followed(url: str, row: dict[str, Any], wait_s: float) -> str:
         while row["in_flight"] and time.monotonic() < ends_at:
             _show_progress(f"{worker_id} drains: {row['in_flight']} in flight")
             time.sleep(max(0.0, min(POLL_INTERVAL_S, ends_at - time.monotonic())))
-            rows = ask(url, "/api/workers")["workers"]
+            rows = port.ask("/api/workers")["workers"]
             now = next((other for other in rows if other["worker_id"] == worker_id), None)
             if now is None:
                 return f"{worker_id} has left"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from ..log.printable import printable_throughout
-from .http_port import HttpPortError, ask, fail, http_options, not_understood, print_json
+from .http_port import HttpPort, HttpPortError, fail, http_options, not_understood, print_json
 
 WAITING_PATH: Final = "/api/requests"
 
@@ -17,49 +17,51 @@ WAITING_PATH: Final = "/api/requests"
 @click.command()
 @http_options
 @click.pass_context
-def workers(context: click.Context, url: str, as_json: bool) -> None:
+def workers(context: click.Context, port: HttpPort, as_json: bool) -> None:
     """List the workers of a running broker.
 
-    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect.
+    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect;
+    6 not authenticated, or not allowed.
     """
-    _show(context, url, "/api/workers", as_json=as_json)
+    _show(context, port, "/api/workers", as_json=as_json)
 
 
 @click.command()
 @http_options
 @click.pass_context
-def status(context: click.Context, url: str, as_json: bool) -> None:
+def status(context: click.Context, port: HttpPort, as_json: bool) -> None:
     """Show the state of a running broker: workers, requests, outcomes, queues.
 
-    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect.
+    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect;
+    6 not authenticated, or not allowed.
     """
-    _show(context, url, "/api/status", as_json=as_json)
+    _show(context, port, "/api/status", as_json=as_json)
 
 
 @click.command()
 @click.argument("request_id", required=False)
 @http_options
 @click.pass_context
-def explain(context: click.Context, request_id: str | None, url: str, as_json: bool) -> None:
+def explain(context: click.Context, request_id: str | None, port: HttpPort, as_json: bool) -> None:
     """Explain why the request REQUEST_ID is still waiting, or which worker runs it.
 
     Shows its place in line, what it waits for, and why each worker that serves its command cannot take it now. Without
     REQUEST_ID, shows the requests that have waited longest.
 
     Exit codes: 0 success; 1 there is no such request in flight, or the answer cannot be read; 2 wrong options; 5 cannot
-    connect.
+    connect; 6 not authenticated, or not allowed.
     """
     path = WAITING_PATH if request_id is None else f"{WAITING_PATH}/{urllib.parse.quote(request_id, safe='')}"
-    _show(context, url, path, as_json=as_json)
+    _show(context, port, path, as_json=as_json)
 
 
-def _show(context: click.Context, url: str, path: str, *, as_json: bool) -> None:
+def _show(context: click.Context, port: HttpPort, path: str, *, as_json: bool) -> None:
     try:
-        answer = ask(url, path)
+        answer = port.ask(path)
         if as_json:
             print_json(answer)
         else:
-            _print_tables(url, path, answer)
+            _print_tables(port.url, path, answer)
     except HttpPortError as error:
         fail(context, error)
 

@@ -45,7 +45,9 @@ Each program takes its settings from four sources. A later one overrides an earl
 
 All programs can share one file: each reads its own table and ignores the others. A table or key that is not listed here
 is an error, and so is a value out of bounds, even if another source overrides it. A nested table, such as
-`[broker.strategies]`, is not merged: the last source that has it replaces it.
+`[broker.strategies]`, is not merged: the last source that has it replaces it. Nor is a list: its flag is repeated, one
+text each, and its variable holds all texts with commas between. A relative path in the file starts at the file's
+folder; any other path starts where the program was started.
 
 `taskferry check-config FILE` checks all tables and prints every setting in force with its source. With a program and
 its options, as in `taskferry check-config FILE broker --timeout 5`, it prints what that program would start with; with
@@ -99,8 +101,10 @@ gets records with their exceptions, as usual in Python.
 EVENTS_OF: Final = {
     "Every program": "program.events",
     "The broker": "broker.events",
+    "The keys that a broker fetches": "broker.identity.events",
     "Workers": "worker.events",
     "Requesters": "requester.events",
+    "Logins of workers and requesters": "credentials.events",
 }
 
 
@@ -133,7 +137,9 @@ def _setting_row(setting: Setting) -> str:
     option = [f"`{setting.option}`", f"`{setting.variable}`"] if setting.option else []
     live = "live" if setting.is_live else ""
     default = setting.default_text if setting.default is None else f"`{setting.default_text}`"
-    expected = "a URL" if isinstance(setting.kind, Text) and setting.kind.is_url else setting.kind.expected
+    expected = setting.kind.expected
+    if isinstance(setting.kind, Text) and (setting.kind.is_url or setting.kind.is_path):
+        expected = "a URL" if setting.kind.is_url else "a path"
     cells = (f"`{setting.key}`", expected, default, " ".join(option), live, setting.help)
     return _row(cells)
 
@@ -179,6 +185,8 @@ def _example(tables: list[Table[Any]]) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else f"{value:_}" if isinstance(value, int) else str(value)
 
 

@@ -15,13 +15,15 @@ QUOTED_LENGTH_MAX: Final = 60
 class Text(NamedTuple):
     """A text of `length_min` to `length_max` characters. `check` may raise ValueError for any other rule.
 
-    `is_url`: user, password and query are left out wherever the value is shown.
+    `is_url`: user, password and query are left out wherever the value is shown. `is_path`: it names a file; a relative
+    path in a configuration file starts at that file's folder, any other where the program was started.
     """
 
     length_max: int
     length_min: int = 0
     check: Callable[[str], object] | None = None
     is_url: bool = False
+    is_path: bool = False
 
     @property
     def expected(self) -> str:
@@ -154,7 +156,32 @@ class Dictionary(NamedTuple):
         return converted
 
 
-Kind: TypeAlias = Text | Whole | Number | Choice | Switch | Dictionary
+class List(NamedTuple):
+    """At most `count_max` texts of `item_kind`."""
+
+    item_kind: Text
+    count_max: int
+
+    @property
+    def expected(self) -> str:
+        return f"a list of at most {self.count_max} texts"
+
+    def convert(self, value: object) -> tuple[str, ...]:
+        """The value, checked. Raises ValueError, which says what was expected."""
+        if not isinstance(value, list | tuple):
+            raise _wrong(self, value, "write it in brackets: [...]" if isinstance(value, str) else "")
+        if len(value) > self.count_max:
+            raise ValueError(f"expected at most {self.count_max} texts, got {len(value)}")
+        converted: list[str] = []
+        for item in value:
+            try:
+                converted.append(self.item_kind.convert(item))
+            except ValueError as error:
+                raise ValueError(f"{_quoted(item)}: {error}") from None
+        return tuple(converted)
+
+
+Kind: TypeAlias = Text | Whole | Number | Choice | Switch | Dictionary | List
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -191,7 +218,7 @@ def _quoted(value: object) -> str:
             return text if len(text) <= QUOTED_LENGTH_MAX else f'{text[:QUOTED_LENGTH_MAX]}..."'
         case Mapping():
             return "a table"
-        case list():
+        case list() | tuple():
             return "a list"
         case _:
             return str(value)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, field, fields
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from .kinds import Dictionary, Kind, Text, Whole
+from .kinds import Dictionary, Kind, List, Text, Whole
 
 Settings = TypeVar("Settings")
 
@@ -67,13 +67,21 @@ class Table(Generic[Settings]):
     """A table of the file: its `name`, and its `settings` by key, in order.
 
     `of` is the dataclass that declares them: its own fields come first, those that it inherits after them. `variables`
-    is the prefix of its environment variables.
+    is the prefix of its environment variables. `check` may raise ValueError, with the key first, for a rule about
+    several settings.
     """
 
-    def __init__(self, name: str, of: Callable[..., Settings], variables: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        of: Callable[..., Settings],
+        variables: str,
+        check: Callable[[Settings], object] | None = None,
+    ) -> None:
         self.name = name
         self.of = of
         self.variables = variables
+        self.check = check
         self.settings = {setting.key: setting for setting in self._declared()}
 
     def _declared(self) -> Iterator[Setting]:
@@ -127,6 +135,8 @@ def shown(kind: Kind, value: Any) -> str:
         return str(value).lower()
     if isinstance(kind, Dictionary):
         return ", ".join(f"{name}={text}" for name, text in value.items()) or "none"
+    if isinstance(kind, List):
+        return ", ".join(value) or "none"
     if isinstance(kind, Text):
         from .url import without_secrets  # noqa: PLC0415  texts are seldom shown
 

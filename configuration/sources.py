@@ -3,11 +3,11 @@
 Each value keeps its source. Must not know what a value is for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from .kinds import closest
+from .kinds import Text, closest
 from .schema import Setting, Table
 
 Settings = TypeVar("Settings")
@@ -85,9 +85,27 @@ class Sources:
             values[table.name] = {
                 key: self._value(setting, in_file, given, faults) for key, setting in table.settings.items()
             }
+        configuration = Configuration(self.tables, values)
+        if not faults:
+            faults += self._together(configuration)
         if faults:
             raise ConfigurationError(faults)
-        return Configuration(self.tables, values)
+        return configuration
+
+    def _together(self, configuration: Configuration) -> Iterator[str]:
+        """An error for each table whose settings are right one by one, but not together."""
+        for table in self.tables:
+            try:
+                if table.check is not None:
+                    table.check(configuration.settings(table))
+            except ValueError as error:
+                place = f"{self.path}: " if self.path else ""
+                yield f"{place}[{table.name}] {error}"
+
+    @property
+    def _folder(self) -> Path:
+        """Where relative paths in the file start."""
+        return Path() if self.path is None else self.path.parent
 
     def _value(
         self, setting: Setting, in_file: Mapping[str, Any], given: Mapping[str, Sourced], faults: list[str]
@@ -101,6 +119,8 @@ class Sources:
             where = f"{self.path}: [{setting.table}] {setting.key}" if source == FILE else source
             try:
                 found = Sourced(setting.kind.convert(value), source)
+                if source == FILE and isinstance(setting.kind, Text) and setting.kind.is_path:
+                    found = Sourced(str(self._folder / found.value), source)
             except ValueError as error:
                 faults.append(f"{where}: {error}")
         return found

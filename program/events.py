@@ -25,6 +25,16 @@ class RestartNeeded(Event, frozen=True):
     settings: tuple[str, ...]
 
 
+class FileNotReloaded(Event, frozen=True):
+    """SIGHUP: another file (`what`: `access file`, `certificate`) could not be read again, or has an error. What was
+    read before stays in force."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "{what} not reloaded, what was read before stays in force: {reason}"
+    what: str
+    reason: str
+
+
 class ReloadRefused(Event, frozen=True):
     """SIGHUP: there is no file, or it has an error. Nothing has changed."""
 

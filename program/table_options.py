@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..configuration.kinds import Choice, Dictionary, Kind, Number, Switch, Text, Whole
+from ..configuration.kinds import Choice, Dictionary, Kind, List, Number, Switch, Text, Whole
 from ..configuration.schema import Setting, Table
 from ..configuration.sources import Sourced
 
@@ -29,6 +29,17 @@ class Pair(click.ParamType["tuple[str, str]"]):
         if not key or not separator:
             self.fail(f"{value!r} is not of the form K=V", param, ctx)
         return key, text
+
+
+class Item(click.ParamType[str]):
+    """One text of a list. An environment variable holds all of them, with commas between."""
+
+    name = "text"
+    envvar_list_splitter = ","
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, without the spaces that may follow a comma."""
+        return str(value).strip()
 
 
 def config_option(variable: str) -> click.Option:
@@ -77,9 +88,11 @@ def _option(setting: Setting) -> click.Option:
             attributes = {"is_flag": True}
         case Dictionary():
             attributes = {"type": Pair(), "multiple": True}
+        case List():
+            attributes |= {"type": Item(), "multiple": True}
         case Text(is_url=True):
             attributes = {"metavar": "URL"}
-    has_default = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary)
+    has_default = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary | List)
     default_text = setting.default_text if has_default or setting.instead else ""
     return click.Option(
         [setting.option, setting.key],
@@ -95,7 +108,8 @@ def notes(default_text: str, kind: Kind | None, *variables: str) -> str:
     if isinstance(kind, Whole | Number):
         parts.append(kind.bounds)
     if variables:
-        parts.append(f"env var: {', '.join(variables)}")
+        form = " (comma-separated)" if isinstance(kind, List) else ""
+        parts.append(f"env var: {', '.join(variables)}{form}")
     return f"  [{'; '.join(parts)}]" if parts else ""
 
 

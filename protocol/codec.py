@@ -20,10 +20,13 @@ from .messages import (
     AnyId,
     Auth,
     Cancel,
+    Expiring,
     FromBroker,
     FromWorker,
+    LoggedIn,
     Outcome,
     Ping,
+    Pong,
     Request,
 )
 
@@ -44,6 +47,7 @@ class Codec:
         "encode",
         "encoding",
         "from_broker",
+        "from_broker_control",
         "from_worker",
         "null",
         "outcome",
@@ -60,6 +64,7 @@ class Codec:
         self.request = library.Decoder(Request).decode
         self.requester_control = library.Decoder(Auth | Cancel | Ping).decode
         self.outcome = library.Decoder(Outcome).decode
+        self.from_broker_control = library.Decoder(Expiring | LoggedIn | Pong).decode
         self.from_worker = library.Decoder(FromWorker).decode
         self.from_broker = library.Decoder(FromBroker).decode
         self.any_id = library.Decoder(AnyId).decode

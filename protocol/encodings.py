@@ -2,6 +2,10 @@
 
 import enum
 from collections.abc import Sequence
+from typing import Final
+
+TOKEN_SUBPROTOCOL: Final = "taskferry.token."
+"""What a sub-protocol starts with that is no encoding but a token: browsers can send no header of their own."""
 
 
 class Encoding(enum.Enum):

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from ..configuration.url import without_secrets
 from ..program.loop import new_event_loop
-from ..protocol.encodings import Encoding
 from ..protocol.errors import NOT_DELIVERED, Cancelled
 from ..transport.settings import LinkSettings
+from .client_arguments import Arguments
 from .connection import Connection
 from .exchange import Exchange
 from .in_flight import InFlight
@@ -72,7 +72,7 @@ class Background:
     _exchange: Exchange
     _connection: Connection
 
-    def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+    def __init__(self, arguments: Arguments) -> None:
         self.process_id = os.getpid()
         self.is_stopped = False
         self._loop = new_event_loop()
@@ -82,8 +82,8 @@ class Background:
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(
             target=self._run,
-            args=(url, encoding, in_flight_count_max),
-            name=f"taskferry requester {without_secrets(url)}",
+            args=(arguments,),
+            name=f"taskferry requester {without_secrets(arguments.url)}",
             daemon=True,
         )
         self._thread.start()
@@ -123,18 +123,18 @@ class Background:
 
     # --- in the thread ---
 
-    def _run(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+    def _run(self, arguments: Arguments) -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._serve(url, encoding, in_flight_count_max))
+                runner.run(self._serve(arguments))
         finally:
             self.is_stopped = True
             self._is_ready.set()
             self._refuse_submissions()
 
-    async def _serve(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
-        self._exchange = Exchange(url, encoding, in_flight_count_max)
-        self._connection = Connection(self._exchange, LinkSettings())
+    async def _serve(self, arguments: Arguments) -> None:
+        self._exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max)
+        self._connection = Connection(self._exchange, LinkSettings(), arguments.tokens, arguments.tls)
         self._is_ready.set()
         await self._stopping.wait()
         await self._connection.close()

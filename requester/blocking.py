@@ -1,6 +1,7 @@
 """The blocking requester: what programs without an event loop call. The thread behind it is in background.py."""
 
 import os
+import ssl
 import weakref
 from types import TracebackType
 from typing import Any, Self
@@ -8,11 +9,12 @@ from typing import Any, Self
 from msgspec import UNSET
 
 from ..configuration.url import without_secrets
+from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
 from .background import Background, ThreadWaiter
-from .client import check_arguments
+from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .options import BROKER_URL_DEFAULT
 from .response import Response
@@ -27,7 +29,8 @@ class BlockingRequester:
         thumbnail = requester.call("resize", {"url": url}, timeout=5)
     ```
 
-    It connects in the background, in its own thread, and keeps reconnecting; the arguments are those of Requester.
+    It connects in the background, in its own thread, and keeps reconnecting; the arguments are those of Requester. A
+    function as `token` must not call this requester: it would wait for the connection that needs it.
     Ctrl-C in a waiting call cancels the request. If it is not closed it ends with the interpreter, or with its last
     reference.
 
@@ -41,14 +44,19 @@ class BlockingRequester:
         *,
         encoding: Encoding | str = Encoding.JSON,
         in_flight_count_max: int = IN_FLIGHT_COUNT_MAX,
+        token: Tokens = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._encoding = check_arguments(url, encoding, in_flight_count_max)
+        tokens = TokenSource(token)
+        del token  # so that no traceback shows it
         self.url = url
-        self._background = Background(url, self._encoding, in_flight_count_max)
+        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
+        self._background = Background(self._arguments)
         self._stop = weakref.finalize(self, self._background.stop)
 
     def __repr__(self) -> str:
-        state = "closed" if self._background.is_stopped else "open"
+        background = vars(self).get("_background")  # none yet, if an argument is invalid
+        state = "closed" if background is None or background.is_stopped else "open"
         return f"<{type(self).__name__} {without_secrets(self.url)} {state}>"
 
     def __enter__(self) -> Self:
@@ -61,7 +69,7 @@ class BlockingRequester:
         self.close()
 
     def connect(self, *, timeout: float = CONNECT_TIMEOUT_S_DEFAULT, retry: bool = True) -> None:
-        """As Requester.connect: wait until there is a link. Raises CannotConnect."""
+        """As Requester.connect: wait until there is a link. Raises what that raises."""
         self._check_usable()
         self._background.wait_for_link(timeout, retry=retry)
 
@@ -85,7 +93,7 @@ class BlockingRequester:
             request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
         )
         result = self._run(message, wants_response=False)
-        return result if type is None else WIRES[self._encoding].convert(result, type)
+        return result if type is None else WIRES[self._arguments.encoding].convert(result, type)
 
     def request(
         self,

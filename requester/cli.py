@@ -3,13 +3,15 @@
 What sends a request (program.py) is imported only when it is needed, so that `--help` is quick.
 """
 
+import logging
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..configuration.kinds import Whole
 from ..configuration.sources import DEFAULT, ConfigurationError
+from ..credentials.settings import login_from, unprotected, unverified
 from ..log.settings import LOG
 from ..program.command_line import Refused
 from ..program.exit_codes import INTERRUPTED
@@ -18,6 +20,9 @@ from ..program.plain_options import option
 from ..protocol import limits
 from . import exit_codes
 from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER, RequesterOptions
+
+if TYPE_CHECKING:
+    from .program import Order
 
 _EXIT_CODE_TABLE = "\n".join(f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 
@@ -114,9 +119,13 @@ def request(
     if concurrency is not None and count is None:
         raise click.UsageError("--concurrency needs --count")
     try:
+        login = login_from(settings)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    try:
         routing = routing_from(target, labels, hedge, idempotent=idempotent)
         data = data_from(words)
-        requester = Requester(settings.broker, encoding=settings.encoding)
+        requester = Requester(settings.broker, encoding=settings.encoding, token=login.token, tls=login.tls)
     except RoutingError as error:
         raise click.UsageError(str(error)) from None
     except DataError as error:
@@ -127,11 +136,21 @@ def request(
     options |= {"affinity": affinity, **routing}
     order = Order(requester, command, options, settings.wait, settings.as_json, settings.raw)
     keep_on_at_hangup()
+    _warn(settings, order)
     try:
         code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
         code = INTERRUPTED
     context.exit(code)
+
+
+def _warn(settings: RequesterOptions, order: "Order") -> None:
+    """Print what is unsafe about the connection: the log shows no warnings by default."""
+    warnings = unverified(settings, settings.broker)
+    if order.requester.has_token and not logging.getLogger(__package__).isEnabledFor(logging.WARNING):
+        warnings += unprotected(settings.broker)  # otherwise the requester logs it
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _settings(context: click.Context) -> RequesterOptions:

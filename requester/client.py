@@ -1,17 +1,19 @@
 """The asynchronous requester: what users call. How requests travel is in exchange.py."""
 
 import asyncio
+import ssl
 from types import TracebackType
 from typing import Any, Self
 
 from msgspec import UNSET
 
 from ..configuration.url import without_secrets
+from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
-from ..transport.connect import ConnectError, check_url
 from ..transport.settings import LinkSettings
+from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange
 from .options import BROKER_URL_DEFAULT
@@ -32,6 +34,10 @@ class Requester:
     requests (and 32 MiB of them) are with the broker at once; a later call waits its turn within its timeout, which
     slows down a caller that is faster than the workers.
 
+    `token` proves who this is: a text, or a function, plain or async, that returns a fresh one. It is called for each
+    connection, and whenever a login is about to run out; a plain one in a thread. The default is TASKFERRY_TOKEN from
+    the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the system.
+
     Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close`.
     """
 
@@ -41,13 +47,16 @@ class Requester:
         *,
         encoding: Encoding | str = Encoding.JSON,
         in_flight_count_max: int = IN_FLIGHT_COUNT_MAX,
+        token: Tokens = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._encoding = check_arguments(url, encoding, in_flight_count_max)
+        tokens = TokenSource(token)
+        del token  # so that no traceback shows it
         self.url = url
-        self._in_flight_count_max = in_flight_count_max
         self._exchange: Exchange | None = None
         self._connection: Connection | None = None
         self._is_closed = False
+        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
 
     def __repr__(self) -> str:
         if self._is_closed:
@@ -70,6 +79,11 @@ class Requester:
         await self.close()
 
     @property
+    def has_token(self) -> bool:
+        """It proves who it is by a token."""
+        return not self._arguments.tokens.is_none
+
+    @property
     def in_flight_count(self) -> int:
         """Requests that have not ended, including those that wait for their turn."""
         return 0 if self._exchange is None else self._exchange.in_flight_count
@@ -82,7 +96,9 @@ class Requester:
     ) -> None:
         """Wait until there is a link. Never needed, as calls wait for one too; useful to fail early.
 
-        `retry`: keep trying for `timeout` seconds; otherwise the first failure is final. Raises CannotConnect.
+        `retry`: keep trying for `timeout` seconds; otherwise the first failure is final. Raises CannotConnect,
+        Unauthenticated or Forbidden as soon as a broker refuses this client, and RateLimited if one still does in the
+        end.
         """
         self._start()
         assert self._connection is not None
@@ -138,7 +154,7 @@ class Requester:
             exchange.abandon(request)
             _forget(future)
             raise
-        return result if type is None else WIRES[self._encoding].convert(result, type)
+        return result if type is None else WIRES[self._arguments.encoding].convert(result, type)
 
     async def request(
         self,
@@ -188,8 +204,9 @@ class Requester:
         if self._is_closed:
             raise RuntimeError(f"this {type(self).__name__} is closed")
         if self._exchange is None:
-            self._exchange = Exchange(self.url, self._encoding, self._in_flight_count_max)
-            self._connection = Connection(self._exchange, LinkSettings())
+            arguments = self._arguments
+            self._exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max)
+            self._connection = Connection(self._exchange, LinkSettings(), arguments.tokens, arguments.tls)
         return self._exchange
 
 
@@ -198,18 +215,3 @@ def _forget(future: asyncio.Future[Any]) -> None:
     lost."""
     if future.done() and not future.cancelled():
         future.exception()
-
-
-def check_arguments(url: str, encoding: Encoding | str, in_flight_count_max: int) -> Encoding:
-    """The encoding as an Encoding. Raises ValueError if a requester cannot be made with these."""
-    try:
-        check_url(url)
-    except ConnectError as error:
-        raise ValueError(str(error)) from None
-    if in_flight_count_max < 1:
-        raise ValueError(f"in_flight_count_max: {in_flight_count_max} is not at least 1")
-    if encoding not in (*Encoding, *(known.value for known in Encoding)):
-        raise ValueError(
-            f"encoding: {encoding!r} is not one of {', '.join(known.value for known in Encoding)}"
-        )
-    return Encoding(encoding)

@@ -6,16 +6,23 @@ What is sent over the link, and what its loss means for a request, is in exchang
 import asyncio
 import logging
 import random
+import ssl
 import time
 from typing import Final
 
+from ..credentials.renewal import Renewal
+from ..credentials.settings import unprotected
+from ..credentials.source import TokenError, TokenSource
+from ..credentials.token import Token
 from ..log.event import log_event
 from ..protocol.errors import Cancelled, CannotConnect
+from ..protocol.messages import Expiring, LoggedIn
 from ..transport.backoff import BACKOFF_MAX_S, Backoff
 from ..transport.connect import ConnectError, connect
 from ..transport.settings import LinkSettings
 from .events import ConnectedAgain, ConnectionFailed, LinkLost
 from .exchange import Exchange
+from .refusal import Refusal, refusal_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,20 +31,45 @@ CONNECT_TIMEOUT_S_DEFAULT: Final = 10.0
 
 
 class Connection:
-    """The link of one exchange, reopened whenever it breaks. Made inside the running loop; `close` ends it."""
+    """The link of one exchange, reopened whenever it breaks, each time with a fresh one of the `tokens`. Made inside
+    the running loop; `close` ends it."""
 
-    __slots__ = ("_attempt_ended", "_exchange", "_settings", "_task")
+    __slots__ = (
+        "_attempt_ended",
+        "_exchange",
+        "_refusal",
+        "_renewal",
+        "_reported",
+        "_settings",
+        "_task",
+        "_tls",
+        "_tokens",
+    )
 
-    def __init__(self, exchange: Exchange, settings: LinkSettings) -> None:
+    def __init__(
+        self, exchange: Exchange, settings: LinkSettings, tokens: TokenSource, tls: ssl.SSLContext | None
+    ) -> None:
         self._exchange = exchange
         self._settings = settings
+        self._tokens = tokens
+        self._tls = tls
+        self._renewal: Renewal | None = None
+        self._refusal: Refusal | None = None
+        """How a broker answered the last attempt, if it did not accept it."""
+        self._reported: str | None = None
+        """Why there is no link, as it was logged; None while there is one."""
+        exchange.about_login = self._about_login
+        if not tokens.is_none:
+            for warning in unprotected(exchange.url):
+                log_event(logger, warning)
         self._attempt_ended = asyncio.Event()
         self._task = asyncio.create_task(self._keep_up(), name=f"taskferry link to {exchange.public_url}")
 
     async def wait(self, timeout_s: float, *, retry: bool) -> None:
         """Wait until there is a link. Raises CannotConnect after `timeout_s`; without `retry`, after one attempt.
 
-        Raises Cancelled if it is closed meanwhile.
+        Raises Unauthenticated or Forbidden as soon as a broker refuses this client, RateLimited instead of
+        CannotConnect if one wants it to wait, and Cancelled if it is closed meanwhile.
         """
         exchange = self._exchange
         try:
@@ -45,13 +77,15 @@ class Connection:
                 while exchange.link is None and not exchange.is_closed:
                     self._attempt_ended.clear()
                     await self._attempt_ended.wait()
-                    if not retry:
+                    if not retry or (self._refusal is not None and self._refusal.is_final):
                         break
         except TimeoutError:
             pass
         if exchange.is_closed:
             raise Cancelled("the requester was closed")
         if exchange.link is None:
+            if self._refusal is not None:
+                raise self._refusal.error()
             raise CannotConnect(
                 f"{CannotConnect.message} at {exchange.public_url}: {exchange.no_link_reason}"
             )
@@ -72,26 +106,85 @@ class Connection:
     async def _keep_up(self) -> None:
         exchange = self._exchange
         backoff = Backoff(random.random)
-        is_known_down = False  # logged once, not at every attempt
         while True:
             try:
-                await connect(exchange.url, exchange, exchange.group, self._settings, exchange.encoding)
+                token = await self._open()
+            except TokenError:
+                self._failed(is_news=True)
+                wait_s = backoff.next_wait_s()
             except ConnectError as error:
-                exchange.no_link_reason = str(error)
-                self._attempt_ended.set()
-                if not is_known_down:
-                    log_event(logger, ConnectionFailed(exchange.public_url, str(error)))
-                is_known_down = True
+                self._failed(is_news=self._refusal is not None)
+                wait_s = backoff.next_wait_s(
+                    is_refused=self._refusal is not None, retry_after_s=error.retry_after_s
+                )
             else:
-                self._attempt_ended.set()
-                if is_known_down:
-                    log_event(logger, ConnectedAgain(exchange.public_url))
-                opened_at_s = time.monotonic()
-                await exchange.link_gone.wait()
+                await self._until_gone(token, backoff)
                 if exchange.is_closed:
                     return
-                log_event(logger, LinkLost(exchange.public_url, exchange.no_link_reason))
-                is_known_down = True
-                if time.monotonic() - opened_at_s >= BACKOFF_MAX_S:
-                    backoff.reset()  # not earlier: a broker that hangs up on every client must not be stormed
-            await asyncio.sleep(backoff.next_wait_s())
+                wait_s = backoff.next_wait_s()
+            await asyncio.sleep(wait_s)
+
+    async def _open(self) -> Token | None:
+        """One attempt. Returns the token that the link was opened with. Raises TokenError and ConnectError."""
+        exchange = self._exchange
+        self._refusal, token = None, None
+        try:
+            token = await self._tokens.fetch()
+            await connect(
+                exchange.url,
+                exchange,
+                exchange.group,
+                self._settings,
+                exchange.encoding,
+                token=token,
+                tls=self._tls,
+            )
+        except (TokenError, ConnectError) as error:
+            reason = f"no token: {error}" if isinstance(error, TokenError) else str(error)
+            if isinstance(error, ConnectError):
+                self._refusal = refusal_of(error, exchange.public_url, has_token=token is not None)
+            if self._refusal is not None and self._refusal.is_final:
+                exchange.no_link_reason = self._refusal.reason
+                exchange.refuse(self._refusal)
+            else:
+                exchange.no_link_reason = reason
+                exchange.refusal = None
+            raise
+        finally:
+            self._attempt_ended.set()
+        return token
+
+    def _failed(self, *, is_news: bool) -> None:
+        """Log why there is no link: the first time, and `is_news` whenever it changes, not at every attempt."""
+        reason = self._exchange.no_link_reason
+        if self._reported is None or (is_news and reason != self._reported):
+            self._reported = reason
+            log_event(logger, ConnectionFailed(self._exchange.public_url, reason))
+
+    async def _until_gone(self, token: Token | None, backoff: Backoff) -> None:
+        """There is a link: renew its login until it breaks."""
+        exchange = self._exchange
+        if self._reported is not None:
+            log_event(logger, ConnectedAgain(exchange.public_url))
+        opened_at_s = time.monotonic()
+        self._renewal = Renewal(self._tokens, token, exchange.public_url, exchange.send_auth)
+        try:
+            await exchange.link_gone.wait()
+        finally:
+            self._renewal.close()
+        if exchange.is_closed:
+            return
+        log_event(logger, LinkLost(exchange.public_url, exchange.no_link_reason))
+        self._reported = exchange.no_link_reason
+        if time.monotonic() - opened_at_s >= BACKOFF_MAX_S:
+            backoff.reset()  # not earlier: a broker that hangs up on every client must not be stormed
+
+    def _about_login(self, message: LoggedIn | Expiring) -> None:
+        if self._renewal is None:
+            return
+        if isinstance(message, Expiring):
+            self._renewal.expiring(message.expires_in)
+        elif message.success:
+            self._renewal.answered(None)
+        else:
+            self._renewal.answered(message.error or message.code or "refused")

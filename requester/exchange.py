@@ -11,11 +11,13 @@ import math
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from ..configuration.url import without_secrets
+from ..credentials.token import Token
 from ..log.event import log_event, without_quoted
 from ..protocol.codec import DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
@@ -35,11 +37,13 @@ from ..protocol.errors import (
     error_from_wire,
 )
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
+from ..protocol.messages import Expiring, LoggedIn, Pong
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from .deadline_timer import DeadlineTimer
 from .events import AnswerIgnored, MessageRefused
 from .in_flight import InFlight, Waiter
+from .refusal import Refusal
 from .wire import WIRES, OutgoingRequest, check_routing
 
 logger = logging.getLogger(__name__)
@@ -66,9 +70,11 @@ class Exchange:
         "_in_flight",
         "_in_flight_count_max",
         "_in_flight_size_bytes",
+        "_is_refusing",
         "_made_count",
         "_waiting",
         "_wire",
+        "about_login",
         "encoding",
         "group",
         "is_closed",
@@ -77,6 +83,7 @@ class Exchange:
         "loop",
         "no_link_reason",
         "public_url",
+        "refusal",
         "url",
     )
 
@@ -90,6 +97,11 @@ class Exchange:
         self.link_gone = asyncio.Event()
         self.link_gone.set()
         self.no_link_reason = "still connecting"
+        self.refusal: Refusal | None = None
+        """Why requests fail at once: a broker does not accept this client."""
+        self._is_refusing = False
+        self.about_login: Callable[[LoggedIn | Expiring], None] = lambda message: None
+        """Called with what the broker says of this client's login."""
         self._wire = WIRES[encoding]
         self.loop = asyncio.get_running_loop()
         self._in_flight: dict[str, InFlight] = {}
@@ -143,6 +155,10 @@ class Exchange:
             if self.link is not None:
                 request.number = self.link.send(payload)
                 request.ends_s = ends_s = deadline_s + ANSWER_GRACE_S
+            elif self.refusal is not None and not self._is_refusing:
+                # Not at once: a caller that only catches and repeats would keep the loop from connecting again.
+                self._is_refusing = True
+                self.loop.call_soon(self._refuse_all)
         if ends_s < self._deadline_timer.at_s:
             self._deadline_timer.by(ends_s)
         return request
@@ -157,6 +173,17 @@ class Exchange:
             if request.number and self.link is not None:
                 self.link.send(self._wire.encode_cancel(request_id))
             self._admit_waiting()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """A broker does not accept this client: requests fail, those that wait and later ones, until `refusal` is None
+        or there is a link."""
+        self.refusal = refusal
+        self._refuse_all()
+
+    def send_auth(self, token: Token) -> None:
+        """Renew the login."""
+        if self.link is not None:
+            self.link.send(self._wire.encode_auth(token))
 
     def close(self) -> None:
         """End every request with Cancelled, and the link."""
@@ -183,6 +210,7 @@ class Exchange:
             link.abort("closed here")  # connecting was cancelled too late to stop it
             return
         self.link = link
+        self.refusal = None
         self.link_gone.clear()
         for request in tuple(self._in_flight.values()):
             self._send(request)
@@ -295,12 +323,35 @@ class Exchange:
         request.number = self.link.send(payload)
         request.ends_s = request.deadline_s + ANSWER_GRACE_S
 
+    def _refuse_all(self) -> None:
+        """End every request, none of which can be sent, unless there is a link after all."""
+        self._is_refusing = False
+        if self.refusal is None:
+            return
+        requests = [*self._in_flight.values(), *self._waiting.values()]
+        self._in_flight.clear()
+        self._waiting.clear()
+        self._in_flight_size_bytes = 0
+        for request in requests:
+            error = self.refusal.error()
+            if request.may_have_run:  # over an earlier link
+                error.delivery = MAY_HAVE_RUN
+            request.fail(error)
+
     def _remove(self, request: InFlight) -> None:
         del self._in_flight[request.request_id]
         self._in_flight_size_bytes -= len(request.payload)
 
     def _receive_unusual(self, payload: bytes, error: Exception) -> None:
         """A message that is not a response to a request, or one whose data cannot be held."""
+        try:
+            control = self._wire.decode_control(payload)
+        except DECODE_ERRORS:
+            control = None
+        if control is not None:
+            if not isinstance(control, Pong):
+                self.about_login(control)
+            return
         try:
             outcome = self._wire.decode_outcome(payload)
         except DECODE_ERRORS:

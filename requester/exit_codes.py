@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-from ..program.exit_codes import INTERRUPTED, NO_CONNECTION, SUCCESS, TIMEOUT, USAGE
-from ..protocol.errors import CannotConnect, ConnectionLost, NoAvailableWorkers, WorkerTimeout
+from ..program.exit_codes import INTERRUPTED, NO_CONNECTION, RATE_LIMITED, REFUSED, SUCCESS, TIMEOUT, USAGE
+from ..protocol.errors import (
+    CannotConnect,
+    ConnectionLost,
+    Forbidden,
+    NoAvailableWorkers,
+    RateLimited,
+    Unauthenticated,
+    WorkerTimeout,
+)
 
 COMMAND_FAILED: Final = 1
 NO_WORKER: Final = 4
@@ -16,6 +24,8 @@ MEANINGS: Final = {
     TIMEOUT: "timeout",
     NO_WORKER: "no worker serves the command",
     NO_CONNECTION: "cannot connect to the broker, or connection lost",
+    REFUSED: "refused: not authenticated, or this identity may not do that",
+    RATE_LIMITED: "rate limited: try again later",
     INTERRUPTED: "interrupted with Ctrl-C",
 }
 """The table that `--help` prints."""
@@ -25,6 +35,9 @@ _EXIT_CODES: Final = {
     NoAvailableWorkers.code: NO_WORKER,
     CannotConnect.code: NO_CONNECTION,
     ConnectionLost.code: NO_CONNECTION,
+    Unauthenticated.code: REFUSED,
+    Forbidden.code: REFUSED,
+    RateLimited.code: RATE_LIMITED,
 }
 
 

@@ -9,6 +9,13 @@ from typing import Final
 
 from ..configuration.kinds import Choice, Number, Switch, Text
 from ..configuration.schema import Table, setting
+from ..credentials.settings import (
+    ca_setting,
+    certificate_setting,
+    insecure_skip_verify_setting,
+    key_setting,
+    token_file_setting,
+)
 from ..protocol import limits
 
 BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
@@ -48,6 +55,11 @@ class RequesterOptions:
         key="json",
     )
     raw: bool = setting(False, Switch(), "Print a result that is a text without JSON's quotes.")
+    token_file: str | None = token_file_setting()
+    ca: str | None = ca_setting()
+    certificate: str | None = certificate_setting()
+    key: str | None = key_setting()
+    insecure_skip_verify: bool = insecure_skip_verify_setting()
 
 
 REQUESTER: Final = Table("requester", RequesterOptions, "TASKFERRY_REQUEST_")

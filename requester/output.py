@@ -5,13 +5,14 @@ from typing import Any
 import msgspec
 
 from ..log.printable import printable, printable_json
-from ..protocol.errors import CannotConnect, ConnectionLost, NoAvailableWorkers
+from ..protocol.errors import CannotConnect, ConnectionLost, Forbidden, NoAvailableWorkers
 from .bulk import Tally
 from .response import Response
 
 _HINTS = {
     CannotConnect.code: "Is a broker running there? Start one with: taskferry broker",
     ConnectionLost.code: "If it may run twice, --idempotent sends it again",
+    Forbidden.code: "To see what an identity may do, on the broker's machine: taskferry can IDENTITY call COMMAND",
     NoAvailableWorkers.code: "To see which worker serves what: taskferry workers",
 }
 

@@ -21,7 +21,7 @@ from ..program.events import ReloadRefused
 from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
 from ..program.loop import new_event_loop
-from ..protocol.errors import CannotConnect, TaskferryError
+from ..protocol.errors import CannotConnect, Forbidden, RateLimited, TaskferryError, Unauthenticated
 from . import exit_codes, output
 from .bulk import Tally, run_many
 from .client import Requester
@@ -34,6 +34,10 @@ PROGRESS_INTERVAL_S: Final = 0.1
 
 LEFT_S_MIN: Final = 0.001
 """The least that is left for a request after connecting: it then ends with a timeout like any other."""
+
+
+NOT_CONNECTED: Final = (CannotConnect, Unauthenticated, Forbidden, RateLimited)
+"""What waiting for a connection raises."""
 
 
 class Order(NamedTuple):
@@ -67,7 +71,7 @@ def send_one(order: Order) -> int:
     """Send one request, print its result, and return the exit code. Raises KeyboardInterrupt."""
     try:
         response = asyncio.run(_send_one(order))
-    except CannotConnect as error:
+    except NOT_CONNECTED as error:
         return _fail(error)
     if not response.success and not order.as_json:
         _print_failure(response)
@@ -84,7 +88,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_send_many(order, count, concurrency, tally))
-    except CannotConnect as error:
+    except NOT_CONNECTED as error:
         return _fail(error)
     except KeyboardInterrupt:
         is_interrupted = True

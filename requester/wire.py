@@ -10,11 +10,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct
 
+from ..credentials.token import Token
 from ..protocol.codec import CODECS, DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
-from ..protocol.messages import Cancel, Hedge, Label
+from ..protocol.messages import Auth, Cancel, Hedge, Label
 from ..protocol.messages import Target as Labels
 from .response import Response
 
@@ -73,7 +74,7 @@ def check_routing(message: OutgoingRequest) -> None:
 class Wire:
     """One encoding, as a requester uses it."""
 
-    __slots__ = ("_codec", "_encode", "_encoding", "decode_outcome", "decode_response")
+    __slots__ = ("_codec", "_encode", "_encoding", "decode_control", "decode_outcome", "decode_response")
 
     def __init__(self, encoding: Encoding) -> None:
         library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
@@ -83,6 +84,7 @@ class Wire:
         self.decode_response: Callable[[bytes], Response] = library.Decoder(Response).decode
         """Raises only `DECODE_ERRORS`: for what is not a response, and for one whose data Python cannot hold."""
         self.decode_outcome = self._codec.outcome
+        self.decode_control = self._codec.from_broker_control
 
     def encode_request(self, message: OutgoingRequest) -> bytes:
         """The message's bytes. Raises BadRequest for `data` that cannot be encoded, TooLarge over its bound."""
@@ -97,6 +99,10 @@ class Wire:
     def encode_cancel(self, request_id: str) -> bytes:
         """The message that cancels a request."""
         return self._encode(Cancel(request_id))
+
+    def encode_auth(self, token: Token) -> bytes:
+        """The message that renews a login."""
+        return self._encode(Auth(token.reveal()))
 
     def with_timeout(self, payload: bytes, timeout_s: float) -> bytes:
         """An encoded request with another timeout, otherwise unchanged.

@@ -27,7 +27,7 @@ ENDING_S: Final = (0.5, 4.0)
 """How long to wait for a program that a test has left running, after a first and after a second SIGTERM."""
 
 _READY: Final = re.compile(
-    r"taskferry broker ready: workers (?P<workers>ws://\S+)  requesters (?P<requesters>ws://\S+)  http (?P<http>http://\S+)"
+    r"taskferry broker ready: workers (?P<workers>wss?://\S+)  requesters (?P<requesters>wss?://\S+)  http (?P<http>https?://\S+)"
 )
 
 
@@ -193,7 +193,8 @@ class Program:
 
 
 class Broker(Program):
-    """A broker on free ports, ready to serve. `options` as on its command line; they may name other ports."""
+    """A broker on free ports, ready to serve. `options` as on its command line; they may name other ports. `program`:
+    the arguments of the Python interpreter that start it."""
 
     def __init__(
         self,
@@ -201,9 +202,10 @@ class Broker(Program):
         *options: str,
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "taskferry.broker"),
     ) -> None:
         free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
-        arguments = ("-m", "taskferry.broker", *free_ports, *options)
+        arguments = (*program, *free_ports, *options)
         super().__init__(folder, *arguments, environment=environment, wrapper=wrapper)
         try:
             ready = self.wait_for_stdout(_READY)
@@ -258,9 +260,10 @@ class Programs:
         *options: str,
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "taskferry.broker"),
     ) -> Broker:
         """A broker for this test alone, ready to serve."""
-        broker = Broker(self.folder, *options, environment=environment, wrapper=wrapper)
+        broker = Broker(self.folder, *options, environment=environment, wrapper=wrapper, program=program)
         return self._stack.enter_context(broker)
 
     def close(self) -> None:

@@ -8,14 +8,19 @@ import os
 import re
 import socket
 import ssl
+from http import HTTPStatus
 from typing import Final
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidURI
+from websockets.exceptions import InvalidStatus, InvalidURI
+from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..configuration.url import without_secrets
+from ..credentials.tls import describe_tls
+from ..credentials.token import Token
+from ..log.printable import printable
 from ..protocol.encodings import Encoding
 from .group import LinkGroup
 from .link import Link
@@ -28,12 +33,32 @@ _ERROR_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 """If a host has several addresses, asyncio raises one OSError without a number and with all of them in its text."""
 
 
-class ConnectError(Exception):
-    """A link could not be opened. `is_permanent`: trying again with the same URL cannot help."""
+REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS})
+"""The statuses of a server that is there and refuses this client."""
 
-    def __init__(self, text: str, *, is_permanent: bool = False) -> None:
+_REFUSAL_LENGTH_MAX: Final = 200
+"""Characters of a server's text."""
+
+
+class ConnectError(Exception):
+    """A link could not be opened. `is_permanent`: trying again with the same URL cannot help.
+
+    `status`: with which a server refused the handshake, None if none did. `retry_after_s`: when it wants to be asked
+    again, 0 if it does not say.
+    """
+
+    def __init__(
+        self, text: str, *, is_permanent: bool = False, status: int | None = None, retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(text)
         self.is_permanent = is_permanent
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def is_refused(self) -> bool:
+        """The server is there, and does not want this client: without a token, with this one, or just now."""
+        return self.status in REFUSALS
 
 
 class _Opening:
@@ -71,15 +96,34 @@ def check_url(url: str) -> WebSocketURI:
     return uri
 
 
+def check_login(uri: WebSocketURI, *, has_token: bool, has_tls: bool) -> None:
+    """Raise ConnectError (permanent) if a link to `uri` cannot use a token, or a TLS context, that there is."""
+    if has_tls and not uri.secure:
+        text = "TLS needs a URL of the form wss://HOST:PORT; ws:// is not encrypted"
+        raise ConnectError(text, is_permanent=True)
+    if has_token and uri.user_info is not None:
+        text = "there is a token, and the URL has a user and a password: only one of the two can be sent"
+        raise ConnectError(text, is_permanent=True)
+
+
 async def connect(
-    url: str, receiver: Receiver, group: LinkGroup, settings: LinkSettings, encoding: Encoding
+    url: str,
+    receiver: Receiver,
+    group: LinkGroup,
+    settings: LinkSettings,
+    encoding: Encoding,
+    *,
+    token: Token | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Link:
-    """Open a link to `url` (`ws://` or `wss://`) that speaks `encoding`.
+    """Open a link to `url` (`ws://` or `wss://`) that speaks `encoding`. `token` proves who this is; `tls` is by
+    default what trusts the authorities of the system.
 
     Returns once the handshake is done; `receiver.link_opened` has then been called. Raises ConnectError, at the latest
     after `settings.handshake_s_max` seconds; `receiver` is not called then.
     """
     uri = check_url(url)
+    check_login(uri, has_token=token is not None, has_tls=tls is not None)
     protocol = ClientProtocol(
         uri,
         subprotocols=[Subprotocol(encoding.subprotocol)],
@@ -87,18 +131,23 @@ async def connect(
         logger=websocket_logger,
     )
     opening = _Opening(receiver)
-    link = Link(protocol, opening, group, settings)
+    link = Link(protocol, opening, group, settings, request=_request(protocol, token))
     loop = asyncio.get_running_loop()
-    context = ssl.create_default_context() if uri.secure else None
+    if uri.secure and tls is None:
+        tls = ssl.create_default_context()
     try:
         async with asyncio.timeout(settings.handshake_s_max):
-            await loop.create_connection(lambda: LoopProtocol(link), uri.host, uri.port, ssl=context)
+            await loop.create_connection(lambda: LoopProtocol(link), uri.host, uri.port, ssl=tls)
             await opening.outcome
+    except ConnectError:
+        if isinstance(protocol.handshake_exc, InvalidStatus):
+            raise _refused(protocol.handshake_exc.response, token) from None
+        raise
     except TimeoutError:
         link.abort("handshake not finished in time")
         raise ConnectError(f"no answer within {settings.handshake_s_max:g} s") from None
     except OSError as error:
-        raise ConnectError(_describe(error)) from None
+        raise ConnectError(_describe(error, uri.host)) from None
     except asyncio.CancelledError:
         link.abort("cancelled")
         group.links.discard(
@@ -108,9 +157,39 @@ async def connect(
     return link
 
 
-def _describe(error: OSError) -> str:
+def _request(protocol: ClientProtocol, token: Token | None) -> Request:
+    request = protocol.connect()
+    if token is not None:
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+    return request
+
+
+def _refused(response: Response, token: Token | None) -> ConnectError:
+    """The error for a server's answer: the first line of its text, which may be anybody's. It may even be ours."""
+    lines = response.body.decode(errors="replace").strip().splitlines()
+    text = lines[0] if lines else f"server rejected WebSocket connection: HTTP {response.status_code}"
+    if token is not None:
+        text = text.replace(token.reveal(), "...")
+    text = printable(text[:_REFUSAL_LENGTH_MAX])
+    status = f"{response.status_code} " if lines else ""
+    return ConnectError(
+        f"handshake refused: {status}{text}",
+        status=response.status_code,
+        retry_after_s=_seconds_in(response.headers.get_all("Retry-After")),
+    )
+
+
+def _seconds_in(retry_after: list[str]) -> float:
+    """Of the two forms of Retry-After (RFC 9110, 10.2.3), brokers send the seconds."""
+    text = retry_after[0].strip() if len(retry_after) == 1 else ""
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0.0
+
+
+def _describe(error: OSError, host: str) -> str:
     """Short and for people: `connection refused` rather than what the event loop says about each address."""
-    if isinstance(error, (ssl.SSLError, socket.gaierror)):
+    if isinstance(error, ssl.SSLError):
+        return describe_tls(error, host)
+    if isinstance(error, socket.gaierror):
         return error.strerror or str(error)
     numbers = [error.errno] if error.errno else map(int, _ERROR_NUMBER.findall(str(error)))
     return ", ".join(dict.fromkeys(os.strerror(number).lower() for number in numbers)) or str(error)

@@ -17,7 +17,6 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidHeader,
     InvalidMessage,
-    InvalidStatus,
     NegotiationError,
     RequestLineTooLong,
     TooManyHeaders,
@@ -33,6 +32,10 @@ _BODY_FOLLOWS: Final = re.compile(
     rb"\r\n(?:content-length[ \t]*:[ \t]*+(?!0[ \t]*(?:\r\n|\Z))|transfer-encoding[ \t]*:)", re.IGNORECASE
 )
 """In a head: a body, which no handshake has."""
+_TLS_RECORD: Final = b"\x16\x03"
+"""How TLS begins: a handshake record of any version (RFC 8446, 5.1)."""
+_TOKEN_HEADER: Final = "Sec-WebSocket-Protocol"
+"""The only header that is checked here and may hold a token."""
 
 
 class Handshake:
@@ -85,6 +88,11 @@ class Handshake:
         rest = b""
         if self._head is not None:
             head, end, rest = (self._head + data).partition(_END_OF_HEAD)
+            if head.startswith(_TLS_RECORD) and isinstance(protocol, ServerProtocol):
+                self.refused_as = RefusalReason.BAD_REQUEST
+                self.reason = "it spoke TLS, and this port does not: use ws://, or set tls_certificate"
+                self.is_hopeless = True
+                return b""
             if len(head) > self._head_size_bytes_max:
                 self._refuse_head()
                 return b""
@@ -131,6 +139,10 @@ class Handshake:
         protocol = self._protocol
         assert isinstance(protocol, ServerProtocol)
         response = protocol.accept(request)
+        error = protocol.handshake_exc
+        if isinstance(error, InvalidHeader) and error.name == _TOKEN_HEADER:
+            # The library's text quotes the header, and clients log what they are answered.
+            response = protocol.reject(HTTPStatus.BAD_REQUEST, f"invalid {_TOKEN_HEADER} header\n")
         refusal = None
         if self._admit is not None and protocol.handshake_exc is None:
             headers = _by_name(request.headers)
@@ -164,7 +176,7 @@ def _reason_of(error: Exception) -> RefusalReason:
 
 
 def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
-    """Why a handshake failed, in one line: the first line of the response's body, if it has one.
+    """Why a handshake failed, in one line.
 
     `hides_headers`: quote nothing that the peer sent, because a client's URL and headers may hold tokens and this is
     logged.
@@ -177,6 +189,4 @@ def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
         text = f"{text}: {cause.partition(':')[0] if hides_headers else cause}"
     if isinstance(error, InvalidHeader) and error.value and hides_headers:
         text = f"invalid {error.name} header"
-    if isinstance(error, InvalidStatus) and (body := error.response.body.decode(errors="replace").strip()):
-        text = f"{error.response.status_code} {body.splitlines()[0][:200]}"
     return f"handshake refused: {text}"

@@ -12,6 +12,7 @@ from typing import Final, cast
 from msgspec import Raw
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Opcode
+from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -45,7 +46,8 @@ SUSPICION_S: Final = 1.0
 class Link:
     """A connection that is opening, open, or closing.
 
-    `admit`, for a server: decides from the handshake whether it may open (see admission.py).
+    `admit`, for a server: decides from the handshake whether it may open (see admission.py). `request`, for a client:
+    the handshake that it sends.
 
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no longer), `peer`
     ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, passed to the operating system; the
@@ -77,6 +79,7 @@ class Link:
         "_protocol",
         "_read_size",
         "_reason",
+        "_request",
         "_settings",
         "_transport",
         "closed",
@@ -102,6 +105,7 @@ class Link:
         settings: LinkSettings,
         *,
         admit: Admit | None = None,
+        request: Request | None = None,
         counts: LinkCounts | None = None,
     ) -> None:
         self._protocol = protocol
@@ -109,6 +113,7 @@ class Link:
         self._group = group
         self._settings = settings
         self._handshake: Handshake | None = Handshake(protocol, settings.handshake_size_bytes_max, admit)
+        self._request = request
         self._headers: tuple[bytes, ...] = ()
         self._can_send = False
         self._out: list[bytes | memoryview] = []
@@ -292,8 +297,9 @@ class Link:
         self._heard_at = now
         self._set_deadline(now + self._settings.handshake_s_max, "handshake not finished in time")
         self._group.links.add(self)
-        if isinstance(self._protocol, ClientProtocol):
-            self._protocol.send_request(self._protocol.connect())
+        if isinstance(self._protocol, ClientProtocol) and self._request is not None:
+            self._protocol.send_request(self._request)
+            self._request = None  # it may hold a token
             self._write_protocol()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -317,6 +323,8 @@ class Link:
             data = rest
         messages = self._framing.receive(data)
         self._missing_size = self._framing.missing_size
+        if self._protocol.writes and self._protocol.state is State.OPEN:
+            self._write_protocol()  # a pong goes before the answer to a message whose end came after the ping
         if messages:
             counts.received_count += len(messages)
             try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -10,27 +9,33 @@ from websockets.exceptions import NegotiationError
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from ..protocol.encodings import SUBPROTOCOLS, choose
-from .admission import HandshakeRequest, MakeReceiver, Refusal
+from ..protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, choose
+from .admission import HandshakeRequest, MakeReceiver, Refusal, RefusalReason
 from .counts import LinkCounts
 from .group import LinkGroup
 from .link import Link
 from .loop_protocol import LoopProtocol
 from .receiver import Receiver
 from .settings import LinkSettings
+from .tls_start import TlsContext, TlsHandshakes
 from .websocket_log import websocket_logger
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: after a broker restarts, all of its clients come back at once."""
 
+TLS_HANDSHAKES_COUNT_MAX: Final = 2 * BACKLOG
+"""TLS handshakes of one port that may be unfinished. As many clients may come back at once as the backlog has room for,
+and as many strangers may hang."""
+
 _OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
 
 
 def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    encoding = choose(offered)
+    encodings = [name for name in offered if not name.startswith(TOKEN_SUBPROTOCOL)]
+    encoding = choose(encodings)
     if encoding is None:
         raise NegotiationError(f"unknown sub-protocol; expected one of {', '.join(SUBPROTOCOLS)}, or none")
-    return Subprotocol(encoding.subprotocol) if offered else None
+    return Subprotocol(encoding.subprotocol) if encodings else None
 
 
 async def listen(
@@ -42,13 +47,14 @@ async def listen(
     *,
     never_opened: Callable[[str, str], None] = lambda peer, reason: None,
     counts: LinkCounts | None = None,
-    tls: ssl.SSLContext | None = None,
+    tls: TlsContext | None = None,
 ) -> asyncio.Server:
     """Accept WebSocket connections on `host`:`port` (0: any free port; ask the server's sockets which), over TLS if
     `tls` says how.
 
     `make_receiver` is called with each valid handshake, and returns the receiver of the connection or a Refusal.
-    `never_opened` is called with the peer and the reason for each connection that ends before its handshake does.
+    `never_opened` is called with the peer and the reason for each connection that ends before its handshake does,
+    unless `make_receiver` refused it.
     `counts` adds up what passes through the port.
     Raises OSError if it cannot bind the port.
     """
@@ -64,16 +70,41 @@ async def listen(
         incoming.link = Link(protocol, incoming, group, settings, admit=incoming.admit, counts=counts)
         return LoopProtocol(incoming.link)
 
+    make: Callable[[], asyncio.BaseProtocol] = make_link
+    if tls is not None:
+        handshakes = _tls_handshakes(tls, settings, never_opened, counts or LinkCounts())
+        make = lambda: handshakes.start(make_link)  # noqa: E731  beside the other
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        make_link, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True, ssl=tls
+        make, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True
+    )
+
+
+def _tls_handshakes(
+    tls: TlsContext, settings: LinkSettings, never_opened: Callable[[str, str], None], counts: LinkCounts
+) -> TlsHandshakes:
+    """Those of a port: counted as its connections are, and when they fail, as handshakes of WebSockets are."""
+
+    def count(change: int) -> None:
+        counts.connections_count += change
+
+    def failed(peer: str, text: str, reason: RefusalReason) -> None:
+        counts.handshakes_refused[reason] += 1
+        never_opened(peer, text)
+
+    return TlsHandshakes(
+        tls,
+        count_max=TLS_HANDSHAKES_COUNT_MAX,
+        s_max=settings.handshake_s_max,
+        failed=failed,
+        counted=count,
     )
 
 
 class _Incoming:
     """Takes the place of the real receiver, which is made when the handshake is complete."""
 
-    __slots__ = ("_make_receiver", "_never_opened", "_receiver", "link")
+    __slots__ = ("_is_refused", "_make_receiver", "_never_opened", "_receiver", "link")
 
     link: Link
     _receiver: Receiver
@@ -81,10 +112,12 @@ class _Incoming:
     def __init__(self, make_receiver: MakeReceiver, never_opened: Callable[[str, str], None]) -> None:
         self._make_receiver = make_receiver
         self._never_opened = never_opened
+        self._is_refused = False
 
     def admit(self, request: HandshakeRequest) -> Refusal | None:
         decision = self._make_receiver(request)
         if isinstance(decision, Refusal):
+            self._is_refused = True
             return decision
         self._receiver = decision
         return None
@@ -100,4 +133,5 @@ class _Incoming:
         raise AssertionError("nothing is received before the link opens")
 
     def link_closed(self, reason: str) -> None:
-        self._never_opened(self.link.peer, reason)
+        if not self._is_refused:
+            self._never_opened(self.link.peer, reason)

@@ -3,6 +3,7 @@
 What runs a worker is imported only when it is needed, so that `--help` is quick.
 """
 
+import logging
 import signal
 from dataclasses import fields, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ..log.settings import LogSettings
     from ..program.reload import Reload
     from .worker import Worker
+
+logger = logging.getLogger(__name__)
 
 BUILTIN_TARGET: Final = "taskferry.worker.builtin:worker"
 
@@ -124,7 +127,9 @@ def _serve(
     target: str, start: _Start, *, child_number: int | None, child_name: str | None, is_quiet: bool
 ) -> int:
     """One worker in this process. `child_number`: it is the child of a supervisor (0: the only one)."""
-    from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
+    from ..credentials.settings import login_from, unverified  # noqa: PLC0415  # likewise
+    from ..log.event import log_event  # noqa: PLC0415
+    from ..log.setup import set_up_logging  # noqa: PLC0415
     from ..protocol.errors import BadMessage, CannotConnect  # noqa: PLC0415
     from .loading import LoadError, load_worker  # noqa: PLC0415
     from .program import EXIT_RELOAD, run_program, stop_when_supervisor_ends  # noqa: PLC0415
@@ -139,8 +144,16 @@ def _serve(
         found = load_worker(target)
         _apply(start.given, found, child_number, child_name)
         set_up_logging(start.log, is_one_of_many=is_child)
+        login = login_from(options)
+        if child_number is None or child_number <= 1:  # once for all children
+            for warning in unverified(options, options.broker):
+                log_event(logger, warning)
         return run_program(
-            found, options.broker, is_supervised=is_child, sources=sources, on_reload=start.again
+            found,
+            lambda: found.serve(options.broker, token=login.token, tls=login.tls),
+            is_supervised=is_child,
+            sources=sources,
+            on_reload=start.again,
         )
     except LoadError as error:
         if sources is not None and sources.include(error.sources):

@@ -38,6 +38,15 @@ class BrokerLeaving(Event, frozen=True):
     reason: str
 
 
+class CommandsForbidden(Event, frozen=True):
+    """The broker serves this worker, but not with all of its commands. `reason` names those that it may not serve."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "this worker may not serve all of its commands: {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("reason",)
+    reason: str
+
+
 class BrokerComplained(Event, frozen=True):
     """The broker did not understand this worker. `code`: as in the error registry."""
 

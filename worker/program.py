@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ..log.event import log_event
@@ -36,21 +36,22 @@ def reload_nothing() -> None:
 
 def run_program(
     worker: "Worker",
-    url: str,
+    serve: Callable[[], Awaitable[None]],
     *,
     is_supervised: bool = False,
     sources: SourceWatch | None = None,
     on_reload: Callable[[], None] = reload_nothing,
 ) -> int:
-    """Serve until told to stop; the exit code: 0, EXIT_RELOAD, or 128 + the signal that stopped it at once.
+    """Run `serve`, by which `worker` serves, until told to stop; the exit code: 0, EXIT_RELOAD, or 128 + the signal
+    that stopped it at once.
 
     The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: further signals are ignored, because
     terminals and service managers send each signal to the whole process group. `sources`: drain when one of them
-    changes. `on_reload`: called at SIGHUP. Raises as `Worker.serve` does.
+    changes. `on_reload`: called at SIGHUP. Raises what `serve` does.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(
-            _serve(worker, url, is_supervised=is_supervised, sources=sources, on_reload=on_reload)
+            _serve(worker, serve, is_supervised=is_supervised, sources=sources, on_reload=on_reload)
         )
 
 
@@ -69,7 +70,7 @@ def stop_when_supervisor_ends() -> None:
 
 async def _serve(
     worker: "Worker",
-    url: str,
+    serve: Callable[[], Awaitable[None]],
     *,
     is_supervised: bool,
     sources: SourceWatch | None,
@@ -93,7 +94,7 @@ async def _serve(
     watching = asyncio.ensure_future(_drain_when_changed(worker, sources)) if sources is not None else None
     try:
         with signals_handled(receive, on_reload):
-            await worker.serve(url)
+            await serve()
     except asyncio.CancelledError:
         if len(received) < 2:
             raise

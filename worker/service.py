@@ -7,14 +7,18 @@ import asyncio
 import logging
 import random
 import secrets
+import ssl
 from collections.abc import Mapping
+from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..configuration.url import without_secrets
+from ..credentials.settings import unprotected
+from ..credentials.source import NO_TOKEN, TokenError, TokenSource
 from ..log.event import log_event
 from ..protocol.encodings import Encoding
-from ..protocol.errors import BadMessage, CannotConnect, WorkerIdTaken
+from ..protocol.errors import BadMessage, CannotConnect, Forbidden, WorkerIdTaken
 from ..protocol.messages import Fault, Hello, Welcome
 from ..transport.backoff import Backoff
 from ..transport.connect import ConnectError, connect
@@ -31,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 
 class Service:
-    """One worker, for as long as it serves the broker at `url`. Made inside the running loop."""
+    """One worker, for as long as it serves the broker at `url`, with one of the `tokens` for each connection. Made
+    inside the running loop."""
 
     __slots__ = (
         "_backoff",
@@ -44,10 +49,21 @@ class Service:
         "_last_trouble",
         "_public_url",
         "_session",
+        "_tls",
+        "_tokens",
         "_url",
     )
 
-    def __init__(self, url: str, commands: Mapping[str, Command], settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        url: str,
+        commands: Mapping[str, Command],
+        settings: WorkerSettings,
+        tokens: TokenSource,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._tokens = tokens
+        self._tls = tls
         self._url = url
         self._public_url = without_secrets(url)
         """The URL as it is logged."""
@@ -78,16 +94,20 @@ class Service:
     async def run(self) -> None:
         """Serve until `drain`, or until cancelled, which stops all handlers at once.
 
-        Raises CannotConnect if `url` is not a WebSocket URL, BadMessage if the broker refuses what the worker declares.
+        Raises CannotConnect if `url` is not a WebSocket URL, or not one for the token or for TLS; BadMessage if the
+        broker refuses what the worker declares.
         """
+        if not self._tokens.is_none:
+            for warning in unprotected(self._url):
+                log_event(logger, warning)
         group = LinkGroup()
         watch = LoopWatch(self._commands.values(), limits.BLOCKED_S_MAX)
         watch.start()
         try:
             while not self._draining.done():
-                await self._serve_once(group)
+                wait_s = await self._serve_once(group)
                 if not self._draining.done():
-                    await asyncio.wait({self._draining}, timeout=self._backoff.next_wait_s())
+                    await asyncio.wait({self._draining}, timeout=wait_s)
         finally:
             watch.stop()
             try:
@@ -97,11 +117,25 @@ class Service:
                 group.close()
                 self._executors.close()
 
-    async def _serve_once(self, group: LinkGroup) -> None:
-        """One link, from its opening to its end."""
-        session = self._session = Session(self._hello, self._commands, self._executors, group, self._welcomed)
-        if not await self._open(session, group):
-            return
+    async def _serve_once(self, group: LinkGroup) -> float:
+        """One link, from its opening to its end. Returns how long to wait before the next one."""
+        session = self._session = Session(
+            self._hello,
+            self._commands,
+            self._executors,
+            group,
+            self._welcomed,
+            tokens=self._tokens,
+            public_url=self._public_url,
+        )
+        try:
+            if not await self._open(session, group):
+                return 0.0
+        except TokenError as error:
+            self._report_trouble(f"cannot connect to {self._public_url}: no token: {error}")
+            return self._backoff.next_wait_s()
+        except ConnectError as error:
+            return self._connect_failed(error, has_token=session.token is not None)
         await self._unless_draining(session.closed)
         if not session.closed.done():
             unfinished_count = await session.drain(self._grace_s)
@@ -109,15 +143,17 @@ class Service:
                 log_event(logger, events.AssignmentsUnfinished(unfinished_count, self._grace_s))
         self._session = None
         if self._draining.done():
-            return
+            return 0.0
         if session.refusal is not None:
             self._refused(session.refusal)
         else:
             self._report_trouble(f"lost the connection to {self._public_url}: {session.closed.result()}")
+        is_forbidden = session.refusal is not None and session.refusal.code == Forbidden.code
+        return self._backoff.next_wait_s(is_refused=is_forbidden)
 
     async def _open(self, session: Session, group: LinkGroup) -> bool:
-        """Open the session's link. False if that failed, or if the worker is to stop."""
-        connecting = asyncio.ensure_future(connect(self._url, session, group, LINK_SETTINGS, self._encoding))
+        """Open the session's link. False if the worker is to stop. Raises TokenError and ConnectError."""
+        connecting = asyncio.ensure_future(self._connect(session, group))
         try:
             await self._unless_draining(connecting)
         finally:
@@ -128,12 +164,23 @@ class Service:
             if not self._draining.done():
                 raise
             return False
-        except ConnectError as error:
-            if error.is_permanent:
-                raise CannotConnect(str(error)) from None
-            self._report_trouble(f"cannot connect to {self._public_url}: {error}")
-            return False
         return True
+
+    async def _connect(self, session: Session, group: LinkGroup) -> None:
+        session.token = await self._tokens.fetch()
+        await connect(
+            self._url, session, group, LINK_SETTINGS, self._encoding, token=session.token, tls=self._tls
+        )
+
+    def _connect_failed(self, error: ConnectError, *, has_token: bool) -> float:
+        """Log it, and return how long to wait. Raises CannotConnect if that is useless."""
+        if error.is_permanent:
+            raise CannotConnect(str(error)) from None
+        text = f"cannot connect to {self._public_url}: {error}"
+        if error.status == HTTPStatus.UNAUTHORIZED and not has_token:
+            text = f"{text}; {NO_TOKEN}"
+        self._report_trouble(text)
+        return self._backoff.next_wait_s(is_refused=error.is_refused, retry_after_s=error.retry_after_s)
 
     async def _unless_draining(self, awaited: "asyncio.Future[Any]") -> None:
         """Wait until it is done, or the worker is to stop."""

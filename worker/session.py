@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ..credentials.renewal import Renewal
+from ..credentials.source import TokenSource
+from ..credentials.token import Token
 from ..log.event import log_event, without_quoted
 from ..protocol import errors, messages
 from ..protocol import limits as wire
@@ -25,6 +28,7 @@ from .steps import Steps
 logger = logging.getLogger(__name__)
 
 _CONNECT_ID: Final = "connect"
+_AUTH_ID: Final = "auth"
 
 
 class Session:
@@ -32,7 +36,7 @@ class Session:
 
     `welcomed` is called with the Welcome once the broker has registered the worker. `closed` is done, with the reason,
     when the link is gone; by then all handlers are cancelled. `refusal` is the broker's error if it refused the
-    worker.
+    worker. `token` is what the link is opened with, set before it opens.
     """
 
     __slots__ = (
@@ -46,11 +50,15 @@ class Session:
         "_is_stopping",
         "_link",
         "_loop",
+        "_public_url",
+        "_renewal",
         "_runner",
         "_timer",
+        "_tokens",
         "_welcomed",
         "closed",
         "refusal",
+        "token",
     )
 
     _codec: Codec
@@ -62,6 +70,9 @@ class Session:
         executors: Executors,
         group: LinkGroup,
         welcomed: Callable[[messages.Welcome], None],
+        *,
+        tokens: TokenSource,
+        public_url: str,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hello = hello
@@ -69,6 +80,10 @@ class Session:
         self._executors = executors
         self._group = group
         self._welcomed = welcomed
+        self._tokens = tokens
+        self._public_url = public_url
+        self._renewal: Renewal | None = None
+        self.token: Token | None = None
         self._link: Link | None = None
         self._runner: Runner | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -83,6 +98,7 @@ class Session:
     def link_opened(self, link: Link) -> None:
         self._link = link
         self._codec = CODECS[link.encoding]
+        self._renewal = Renewal(self._tokens, self.token, self._public_url, self._send_token)
         self._send(messages.WorkerConnect(self._hello, _CONNECT_ID, time.time()))
         self._timer = self._loop.call_later(wire.HANDSHAKE_S_MAX, self._welcome_overdue)
 
@@ -116,6 +132,8 @@ class Session:
 
     def link_closed(self, reason: str) -> None:
         self._cancel_timer()
+        if self._renewal is not None:
+            self._renewal.close()
         if self._runner is not None:
             self._runner.abandon("the connection to the broker is lost")
         if not self.closed.done():
@@ -170,8 +188,11 @@ class Session:
                 self._disconnect(message.data.reason)
             case messages.ErrorMessage():
                 self._fault(message.data)
-            case messages.WorkerLoggedIn() | messages.WorkerExpiring():
-                pass
+            case messages.WorkerExpiring() if self._renewal is not None:
+                self._renewal.expiring(message.data.expires_in)
+            case messages.WorkerLoggedIn() if self._renewal is not None:
+                login = message.data
+                self._renewal.answered(None if login.success else login.error or login.code or "refused")
             case messages.AssignmentMessage():
                 raise AssertionError("assignments are handled before")
 
@@ -207,6 +228,8 @@ class Session:
     def _fault(self, fault: messages.Fault) -> None:
         if self._runner is None:
             self.refusal = fault
+        elif fault.code == errors.Forbidden.code:
+            log_event(logger, events.CommandsForbidden(fault.error))
         else:
             log_event(logger, events.BrokerComplained(fault.code, without_quoted(fault.error)))
 
@@ -222,6 +245,9 @@ class Session:
         log_event(logger, events.BrokerMessageRefused(without_quoted(text)))
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
+
+    def _send_token(self, token: Token) -> None:
+        self._send(messages.WorkerAuth(messages.Credential(token.reveal()), _AUTH_ID, time.time()))
 
     def _send(self, message: object) -> None:
         if self._link is not None:

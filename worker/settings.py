@@ -11,6 +11,13 @@ from typing import Any, Final, Literal
 
 from ..configuration.kinds import Choice, Dictionary, Kind, Number, Switch, Text, Whole
 from ..configuration.schema import Table, setting, shown
+from ..credentials.settings import (
+    ca_setting,
+    certificate_setting,
+    insecure_skip_verify_setting,
+    key_setting,
+    token_file_setting,
+)
 from ..protocol import limits as wire
 from ..transport.settings import LinkSettings
 from . import limits
@@ -105,6 +112,11 @@ class WorkerOptions(WorkerSettings):
         "Worker processes, each with its own connection. One that dies is replaced.",
     )
     reload: bool = setting(False, Switch(), "Restart when the source changes. For development.")
+    token_file: str | None = token_file_setting()
+    ca: str | None = ca_setting()
+    certificate: str | None = certificate_setting()
+    key: str | None = key_setting()
+    insecure_skip_verify: bool = insecure_skip_verify_setting()
 
 
 WORKER: Final = Table("worker", WorkerOptions, "TASKFERRY_WORKER_")

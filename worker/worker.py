@@ -1,11 +1,13 @@
 """What users make: a set of commands with their handlers, and the ways to serve them."""
 
 import inspect
+import ssl
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..configuration.schema import checked
+from ..credentials.source import Tokens, TokenSource
 from ..log.settings import LogSettings
 from ..log.setup import set_up_logging
 from ..protocol.limits import COMMANDS_COUNT_MAX
@@ -92,30 +94,49 @@ class Worker:
 
         return register
 
-    def run(self, url: str = BROKER_URL_DEFAULT) -> None:
+    def run(
+        self, url: str = BROKER_URL_DEFAULT, *, token: Tokens = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         """Serve the broker at `url` until SIGTERM or SIGINT, which drain; a second one stops at once.
 
-        Blocks. Raises CannotConnect if `url` is not a WebSocket URL, BadMessage if the broker refuses what the worker
-        declares, ValueError if it has no commands or its canary cannot be one, and SystemExit (128 + the signal) when
-        stopped at once. Logs to stderr, unless logging has been set up.
+        `token` proves who this is: a text, or a function, plain or async, that returns a fresh one. It is called for
+        each connection, and whenever a login is about to run out; a plain one in a thread. The default is
+        TASKFERRY_TOKEN from the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the
+        system. A broker that refuses the worker is logged and tried again.
+
+        Blocks. Raises CannotConnect if `url` is not a WebSocket URL, or not one for the token or for TLS; BadMessage if
+        the broker refuses what the worker declares; ValueError if it has no commands, its canary cannot be one, or the
+        token cannot be one; and SystemExit (128 + the signal) when stopped at once. Logs to stderr, unless logging has
+        been set up.
         """
+        tokens = TokenSource(token)
+        del token  # so that no traceback shows it
         set_up_logging(LogSettings())
-        code = run_program(self, url)
+        code = run_program(self, lambda: self._serve(url, tokens, tls))
         if code:
             raise SystemExit(code)
 
-    async def serve(self, url: str = BROKER_URL_DEFAULT) -> None:
-        """Serve the broker at `url` in the running event loop, until `drain` or until cancelled. Raises as `run` does.
+    async def serve(
+        self, url: str = BROKER_URL_DEFAULT, *, token: Tokens = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Serve the broker at `url` in the running event loop, until `drain` or until cancelled. Arguments and errors
+        are those of `run`.
 
         Cancelling stops at once: handlers are cancelled, and the broker settles what they were doing.
         """
+        tokens = TokenSource(token)
+        del token  # so that no traceback shows it
+        await self._serve(url, tokens, tls)
+
+    async def _serve(self, url: str, tokens: TokenSource, tls: ssl.SSLContext | None) -> None:
+        tokens.check()
         if not self._commands:
             raise ValueError("the worker has no commands: register a handler with @worker.command()")
         if self.settings.canary is not None:
             check_canary(self.settings.canary, self._commands)
         if self._service is not None:
             raise RuntimeError("the worker is already serving")
-        self._service = Service(url, self._commands, self.settings)
+        self._service = Service(url, self._commands, self.settings, tokens, tls)
         try:
             await self._service.run()
         finally:

@@ -1,6 +1,7 @@
-"""What every call, worker and question passes before the core sees it: is this allowed to them?
+"""What every call, worker and question passes before the core sees it: is this allowed here?
 
-One gate for an identity, however many connections it has: a decision is made once for each subject, and then looked up.
+Each connection has a gate. It keeps which rights the connection has used, which makes the usual decision one look-up,
+and tells at a reload whether one of them is gone.
 """
 
 from collections.abc import Iterable
@@ -12,68 +13,114 @@ from ..core.call import Target
 from ..core.failure import Failure
 from .identity import Identity
 from .rights import EVERYTHING, Action, Decision, Rights
+from .usage import Usage
 
-DECISIONS_COUNT_MAX: Final = 10_000
-"""Decisions that a gate remembers; then it starts afresh. A requester that makes up names must not fill the memory."""
+CALLED_COUNT_MAX: Final = 256
+"""Commands that a gate remembers as called; then it starts again. More are made-up names rather than a program's. So
+few, so that a reload can check 5,000 connections within a second."""
+
+TARGET_SUBJECTS_COUNT_MAX: Final = 64
+"""Labels of a target that are checked, if not every target is allowed. A message may name 1,024."""
 
 
 class Gate:
-    """`identity`: whose it is. `account`: what it uses. `allowed`: the commands that have been found allowed, for those
-    who look there first; None if every command is."""
+    """The gate of one connection, or of one HTTP request.
 
-    __slots__ = ("_decisions", "account", "allowed", "identity", "refused_count")
+    `allowed`: commands that were called and are allowed, for callers that look there first; None if everything is
+    allowed. It stays the same set until `renew`. `served`: commands that its worker serves.
+    """
 
-    def __init__(self, identity: Identity, account: Account) -> None:
+    __slots__ = ("allowed", "identity", "served", "usage")
+
+    def __init__(self, identity: Identity, usage: Usage) -> None:
         self.identity = identity
-        self.account = account
+        self.usage = usage
         self.allowed: set[str] | None = None if identity.rights is EVERYTHING else set()
-        self.refused_count: dict[Action, int] = dict.fromkeys(Action, 0)
-        self._decisions: dict[tuple[Action, str], Decision] = {}
+        self.served: list[str] = []
 
     @property
-    def rights(self) -> Rights:
-        return self.identity.rights
+    def account(self) -> Account:
+        return self.usage.account
 
     def decide(self, action: Action, subject: str = "") -> Decision:
-        """Whether it may, by which rule."""
-        key = (action, subject)
-        decision = self._decisions.get(key)
-        if decision is None:
-            if len(self._decisions) >= DECISIONS_COUNT_MAX:
-                self._decisions.clear()
-                if self.allowed:
-                    self.allowed.clear()
-            decision = self._decisions[key] = self.rights.decide(action, subject)
-        return decision
+        """Whether it may, and by which rule. Counts nothing."""
+        return self.identity.rights.decide(action, subject)
 
     def refusal(self, action: Action, subject: str = "") -> Failure | None:
-        """Why it may not; None if it may."""
-        decision = self.decide(action, subject)
-        if decision.is_allowed:
-            return None
-        self.refused_count[action] += 1
-        what = f"{action.value} {subject}" if subject else action.value
-        text = f"{self.identity.name} may not {what}: {decision.rule}"
-        return Failure(Forbidden.code, text, None, NOT_DELIVERED)
+        """Why it may not, counted; None if it may."""
+        decision = self.identity.rights.decide(action, subject)
+        return None if decision.is_allowed else self._refuse(action, subject, decision.rule)
 
     def call(self, command: str, target: Target | None) -> Failure | None:
-        """Why a call is refused; None if it is not. Afterwards `allowed` has the command, unless it was refused."""
-        failure = self.refusal(Action.CALL, command)
-        if failure is not None:
-            return failure
-        if self.allowed is not None:
-            self.allowed.add(command)
-        if target is None:
+        """Why a call is refused, counted; None if it is not: then `allowed` has the command."""
+        allowed = self.allowed
+        if allowed is None:
             return None
-        for subject in subjects_of(target):
+        if command not in allowed:
+            failure = self.refusal(Action.CALL, command)
+            if failure is not None:
+                return failure
+            if len(allowed) >= CALLED_COUNT_MAX:
+                allowed.clear()
+            allowed.add(command)
+        if target is None or self.identity.rights.has_all(Action.TARGET):
+            return None
+        subjects = subjects_of(target)
+        if len(subjects) > TARGET_SUBJECTS_COUNT_MAX:
+            rule = f"it has {len(subjects)} values, and at most {TARGET_SUBJECTS_COUNT_MAX} are checked"
+            return self._refuse(Action.TARGET, "", rule)
+        for subject in subjects:
             failure = self.refusal(Action.TARGET, subject)
             if failure is not None:
                 return failure
         return None
 
-    def servable(self, commands: Iterable[str]) -> list[str]:
-        """Those of `commands` that it may serve, in their order."""
-        return [command for command in commands if self.decide(Action.SERVE, command).is_allowed]
+    def serve(self, commands: Iterable[str]) -> list[Failure]:
+        """A worker offers these commands: `served` has those that it may serve, in their order. Returns why it may not
+        serve the others, each counted."""
+        failures: list[Failure] = []
+        self.served = []
+        for command in commands:
+            failure = self.refusal(Action.SERVE, command)
+            if failure is None:
+                self.served.append(command)
+            else:
+                failures.append(failure)
+        return failures
+
+    def lost(self, rights: Rights) -> str | None:
+        """The first right that was used here and is not among `rights`, for people: `call resize: no rule grants it`;
+        None if all are. Targets are not remembered: each call with one is decided again. Nor are calls while everything
+        is allowed, so each of them counts as gone with the first restriction."""
+        if rights.has_rules_of(self.identity.rights):
+            return None
+        if self.allowed is None and not self.served and not rights.has_all(Action.CALL):
+            return "call: not everything is allowed any more"
+        for action, subjects in ((Action.SERVE, self.served), (Action.CALL, self.allowed or ())):
+            for subject in subjects:
+                decision = rights.decide(action, subject)
+                if not decision.is_allowed:
+                    return f"{action.value} {subject!r}: {decision.rule}"
+        return None
+
+    def renew(self, identity: Identity) -> None:
+        """The connection has logged in again, or its identity's rights have changed: they apply from the next call
+        on."""
+        self.identity = identity
+        if identity.rights is EVERYTHING:
+            self.allowed = None
+        elif self.allowed is None:
+            self.allowed = set()
+        else:
+            kept = [command for command in self.allowed if self.decide(Action.CALL, command).is_allowed]
+            self.allowed.clear()
+            self.allowed.update(kept)
+
+    def _refuse(self, action: Action, subject: str, rule: str) -> Failure:
+        self.usage.counts.forbidden[action] += 1
+        what = f"{action.value} {subject!r}" if subject else action.value
+        text = f"{self.identity.name} may not {what}: {rule}"
+        return Failure(Forbidden.code, text, None, NOT_DELIVERED)
 
 
 def subjects_of(target: Target) -> list[str]:

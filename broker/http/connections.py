@@ -17,8 +17,11 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from ...log.event import log_event
+from ...transport.admission import RefusalReason
+from ...transport.tls_start import TlsContext, TlsHandshakes
 from ..events import HttpRequestRefused
 from .counts import HttpCounts, HttpRefusalReason
+from .guarded import CERTIFICATE
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +42,30 @@ class HttpBounds:
 class HttpConnections:
     """All connections of one HTTP port; makes those of uvicorn (`make`, for `uvicorn.Config(http=...)`)."""
 
-    def __init__(self, counts: HttpCounts, bounds: HttpBounds) -> None:
+    def __init__(self, counts: HttpCounts, bounds: HttpBounds, tls: TlsContext | None = None) -> None:
         self.counts = counts
         self.bounds = bounds
+        self._handshakes = None if tls is None else self._tls_handshakes(tls)
         self._open: dict[_Connection, None] = {}
         """Ordered: the one whose last request is longest ago comes first."""
 
     def make(self, **options: Any) -> asyncio.Protocol:
         """A connection, with uvicorn's options for its own protocol."""
-        return _Connection(self, H11Protocol(**options))
+        if self._handshakes is None:
+            return _Connection(self, H11Protocol(**options))
+        return self._handshakes.start(lambda: _Connection(self, H11Protocol(**options)))
+
+    def _tls_handshakes(self, tls: TlsContext) -> TlsHandshakes:
+        """Bounded as connections and requests are, beside them."""
+
+        def failed(peer: str, text: str, reason: RefusalReason) -> None:
+            self.counts.refused[HttpRefusalReason(reason.value)] += 1
+            if not text.startswith("connection lost"):
+                log_event(logger, HttpRequestRefused(peer, text))
+
+        return TlsHandshakes(
+            tls, count_max=self.bounds.connections_count_max, s_max=self.bounds.request_s_max, failed=failed
+        )
 
     def take(self, connection: "_Connection") -> None:
         """Count a new connection. If there is no room, drop another: the one that has waited longest without a whole
@@ -120,6 +138,8 @@ class _Connection(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
             self._peer = f"{address[0]}:{address[1]}"
+        certificate = transport.get_extra_info("peercert") or None
+        self._inner.app_state = {**self._inner.app_state, CERTIFICATE: certificate}
         self._inner.connection_made(self._transport)
         self._all.take(self)
         self._expect_request()
@@ -136,7 +156,9 @@ class _Connection(asyncio.Protocol):
                 return
         self._inner.data_received(data)
         if conn.their_state is h11.ERROR:
-            self._count(HttpRefusalReason.BAD_REQUEST, "it does not speak HTTP")  # uvicorn has answered
+            is_tls = data.startswith(b"\x16\x03")
+            text = "it spoke TLS, and this port does not: use http://, or set tls_certificate"
+            self._count(HttpRefusalReason.BAD_REQUEST, text if is_tls else "it does not speak HTTP")
         elif conn.their_state in {h11.IDLE, h11.SEND_BODY}:
             self._expect_request()
         else:

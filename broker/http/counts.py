@@ -10,6 +10,8 @@ class HttpRefusalReason(enum.Enum):
     """It does not speak HTTP."""
     HEAD_TOO_LARGE = "head_too_large"
     """Its request's head exceeds `head_size_bytes_max` (of HttpBounds, as the others)."""
+    TLS_FAILED = "tls_failed"
+    """Its TLS handshake failed."""
     TOO_MANY_CONNECTIONS = "too_many_connections"
     """There were `connections_count_max`, and it had waited longest."""
     TOO_SLOW = "too_slow"

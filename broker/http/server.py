@@ -16,12 +16,16 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from ...transport.tls_start import TlsContext
+from ..entrance import Entrance
 from ..metrics.scrape import Scraper, TooManyScrapes
 from ..operations import Operations
 from ..port import PortTaken, describe_os_error
 from ..read_model import ReadModel
 from .connections import HttpBounds, HttpConnections
+from .guarded import Guarded
 
 BODY_SIZE_BYTES_MAX: Final = 1024
 """The most that is read of a request's body: each that means anything is a short object."""
@@ -48,10 +52,12 @@ class DrainRequest(msgspec.Struct):
     undo: bool = False
 
 
-def make_app(model: ReadModel, operations: Operations) -> Starlette:
+def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> ASGIApp:
     """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains). `/metrics`: for Prometheus.
     `/api/workers`, `/api/status`, `/api/requests` (the longest waiting), `/api/requests/{id}`: JSON.
-    `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again."""
+    `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again.
+
+    All but the first two need the right to observe, and draining that to operate: see guarded.py."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -95,7 +101,7 @@ def make_app(model: ReadModel, operations: Operations) -> Starlette:
             return _error(404, f"no worker {worker_id!r} is connected")
         return _json(model.worker(worker_id))
 
-    return Starlette(
+    views = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
@@ -107,6 +113,7 @@ def make_app(model: ReadModel, operations: Operations) -> Starlette:
             Route("/api/requests/{request_id:any}", request_in_flight),
         ]
     )
+    return Guarded(views, entrance)
 
 
 def _metrics_view(model: ReadModel) -> Callable[[Request], Awaitable[Response]]:
@@ -151,16 +158,20 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """The HTTP port of a broker. `start`, then `stop`. `port`: its number, once it listens."""
+    """The HTTP port of a broker. `start`, then `stop`. With `tls` it speaks nothing else. `port`: its number, once it
+    listens."""
 
     def __init__(
         self,
         model: ReadModel,
         operations: Operations,
+        entrance: Entrance,
         bounds: HttpBounds = HttpBounds(),  # noqa: B008  immutable
+        *,
+        tls: TlsContext | None = None,
     ) -> None:
-        self._app = make_app(model, operations)
-        self._connections = HttpConnections(model.http_counts, bounds)
+        self._app = make_app(model, operations, entrance)
+        self._connections = HttpConnections(model.http_counts, bounds, tls)
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -177,6 +188,7 @@ class HttpServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # uvicorn would believe X-Forwarded-For of every program on this machine
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from ..read_model import ReadModel
+from .access import ACCESS
 from .commands import COMMANDS
 from .exposition import END, text_of
 from .family import Family
@@ -17,7 +18,7 @@ from .program import PROGRAM, process_registry
 from .requests import REQUESTS
 from .workers import WORKERS
 
-FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *REQUESTS, *COMMANDS, *WORKERS)
+FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *ACCESS, *REQUESTS, *COMMANDS, *WORKERS)
 
 SCRAPES_COUNT_MAX: Final = 4
 """Concurrent scrapes: a pair of Prometheus servers, and one or two people with a browser. Each keeps its response in

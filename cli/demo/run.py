@@ -92,7 +92,7 @@ class DemoRun:
             # Imported only now, while the workers start, which takes as long.
             from ...broker.http.server import HttpServer  # noqa: PLC0415
 
-            http = HttpServer(self._broker.read_model, self._broker.operations)
+            http = HttpServer(self._broker.read_model, self._broker.operations, self._broker.entrance)
             await http.start(HOST, 0)
         except PortTaken as error:
             raise DemoFailed(str(error)) from None

@@ -101,11 +101,11 @@ class Pulse:
         self._data = data
         self._interval_s = interval_s
 
-    async def beat(self, seconds: float) -> None:
-        """Send for `seconds`. Raises AssertionError at the first request that does not succeed."""
+    async def beat(self, seconds: float, **fields: Any) -> None:
+        """Send for `seconds`, with `fields` in each request. Raises AssertionError at the first that fails."""
         give_up_at = time.monotonic() + seconds
         while (began_at := time.monotonic()) < give_up_at:
-            response = await self._caller.call(self._command, self._data)
+            response = await self._caller.call(self._command, self._data, **fields)
             self.durations_s.append(time.monotonic() - began_at)
             assert response is not None, "the polite client's connection was lost"
             assert response["success"], response

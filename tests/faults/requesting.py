@@ -1,8 +1,8 @@
 """A requester as a program of its own, with the SDK: `requesting.py URL COMMAND DATA IN_FLIGHT TIMEOUT_S`.
 
-It keeps IN_FLIGHT calls of COMMAND in flight (DATA is JSON; every second call is idempotent) until SIGTERM, then waits
+It keeps IN_FLIGHT calls of COMMAND in flight (DATA is JSON; every second one is idempotent) until SIGTERM, then waits
 for the last of them. Prints `sent ID` for each call, `ended ID CODE DELIVERY SECONDS` for its end, and at last
-`done SENT ENDED`. `read_calls` reads that.
+`done COUNT`. `read_calls` reads that.
 """
 
 import asyncio
@@ -12,12 +12,13 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from taskferry.requester import Requester, Response
 
+from tests.faults.ledger import count_runs
 from tests.processes import Program
 
 PATH: Final = __file__
@@ -42,6 +43,28 @@ def read_calls(program: Program) -> dict[str, Call]:
     return calls
 
 
+def assert_calls_balance(program: Program, workers: Sequence[Program] = ()) -> dict[str, Call]:
+    """The calls of a requester that has ended: each that it sent has ended once, and none has run more often than it
+    may, by what `workers` (of tasks.py) have printed."""
+    calls = read_calls(program)
+    ids = re.findall(r"^sent (\S+)$", program.stdout, re.MULTILINE)
+    assert sorted(calls) == sorted(ids), f"{len(ids)} sent, {len(calls)} ended"
+    assert re.search(rf"^done {len(ids)}$", program.stdout, re.MULTILINE), program.stderr[-4000:]
+    runs = count_runs(workers)
+    for request_id, call in calls.items():
+        count = runs[request_id]
+        assert is_idempotent(request_id) or count <= 1, f"{request_id} ran {count} times"
+        assert count == 0 or call.delivery != "not_delivered", f"{request_id} ran, and ended with {call}"
+        assert count > 0 or call.code != "success", f"{request_id} succeeded without having run"
+    return calls
+
+
+def is_idempotent(request_id: str) -> bool:
+    """Whether this call of a requester was idempotent."""
+    _, number, count = request_id.split("-")
+    return (int(number) + int(count)) % 2 == 0
+
+
 def _say(*words: object) -> None:
     os.write(1, f"{' '.join(map(str, words))}\n".encode())
 
@@ -55,7 +78,7 @@ async def _keep_calling(
         request_id = f"{os.getpid()}-{number}-{count}"
         _say("sent", request_id)
         began_at = time.monotonic()
-        response = await send(idempotent=count % 2 == 0, request_id=request_id)
+        response = await send(idempotent=is_idempotent(request_id), request_id=request_id)
         code = "success" if response.success else response.code
         _say("ended", request_id, code, response.delivery or "-", round(time.monotonic() - began_at, 3))
         if code in {"cannot_connect", "no_available_workers"}:

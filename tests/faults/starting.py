@@ -39,12 +39,13 @@ def start_requester(
     *,
     in_flight_count: int = 1,
     timeout_s: float = 5.0,
+    environment: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
 ) -> Program:
     """A requester (requesting.py) that calls `command` until SIGTERM."""
     return programs.start(
         *(requesting.PATH, url, command, json.dumps(data or {}), str(in_flight_count), str(timeout_s)),
-        environment={"PYTHONPATH": str(ROOT)},
+        environment={"PYTHONPATH": str(ROOT), **(environment or {})},
         wrapper=wrapper,
     )
 

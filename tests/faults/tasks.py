@@ -2,6 +2,7 @@
 count the runs of each request, also those of a worker that was killed."""
 
 import asyncio
+import contextlib
 import os
 from typing import Any
 
@@ -32,3 +33,23 @@ async def hang(context: Context) -> None:
     """Ends only when it is cancelled."""
     _ran(context)
     await asyncio.Event().wait()
+
+
+@worker.command()
+async def take_all_files(context: Context, seconds: float) -> None:
+    """Take all file descriptors that are free, and for `seconds` from here on each that becomes free."""
+    _ran(context)
+    loop = asyncio.get_running_loop()
+    _take_files([], loop.time() + seconds)
+
+
+def _take_files(taken: list[int], until: float) -> None:
+    loop = asyncio.get_running_loop()
+    if loop.time() >= until:
+        for descriptor in taken:
+            os.close(descriptor)
+        return
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    loop.call_later(0.001, _take_files, taken, until)

@@ -30,6 +30,7 @@ async def test_workers_as_json(broker: Broker) -> None:
         assert 0 <= row.pop("connected_s") < 60
         assert row == {
             "worker_id": "rich",
+            "identity": "anonymous",
             "state": "healthy",
             "reason": None,
             "commands": ["a", "b"],

@@ -123,7 +123,9 @@ class WorkerEnd:
         match message:
             case ("connect", str(worker_id), Hello() as hello):
                 try:
-                    self._worker = core.worker_joined(worker_id, offer_of(hello), self, "anonymous", now)
+                    self._worker = core.worker_joined(
+                        worker_id, offer_of(hello, hello.commands), self, "anonymous", now
+                    )
                 except WorkerIdTaken:
                     self.wire.close("broker")
             case ("response", msg_id, Result() as result) if self._worker is not None:

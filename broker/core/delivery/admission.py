@@ -47,7 +47,7 @@ class Admission:
             or self.is_closed
             or (hedge_after is not None and not call.idempotent)
         ):
-            self.refuse(requester, request_id, refusal(settings, requester, call))
+            self.refuse(requester, request_id, refusal(settings, requester, call, self._counts))
             return None
         command = self._roster.commands.get(call.command)
         if command is None:

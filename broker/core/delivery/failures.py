@@ -6,6 +6,7 @@ from ....protocol import errors
 from ..call import Call
 from ..failure import Failure, plain_failure
 from ..fleet.route import describe_target
+from ..measures.counts import Counts
 from ..requester import Requester
 from ..settings import CoreSettings
 
@@ -19,7 +20,7 @@ STOPPED: Final = plain_failure(errors.BrokerStopped)
 SHUTTING_DOWN: Final = plain_failure(errors.ShuttingDown)
 
 
-def refusal(settings: CoreSettings, requester: Requester, call: Call) -> Failure:
+def refusal(settings: CoreSettings, requester: Requester, call: Call, counts: Counts) -> Failure:
     """Why a call is not admitted: the first reason that applies; if none does, the broker is shutting down."""
     if call.request_id in requester.requests:
         text = f"request_id: {call.request_id!r} is already in flight on this connection"
@@ -30,6 +31,7 @@ def refusal(settings: CoreSettings, requester: Requester, call: Call) -> Failure
         return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
     account = requester.account
     if account.in_flight_count >= account.in_flight_count_max:
+        counts.account_refused_count += 1
         text = f"{account.name} has {account.in_flight_count_max} requests in flight (account_in_flight_count_max)"
         return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
     if call.hedge_after is not None and not call.idempotent:

@@ -5,6 +5,7 @@ class Counts:
     """Counters: each only grows."""
 
     __slots__ = (
+        "account_refused_count",
         "ended_count",
         "hedged_count",
         "hedges_won_count",
@@ -23,6 +24,8 @@ class Counts:
         """Requests that have ended."""
         self.refused: dict[str, int] = {}
         """Calls that were not admitted, by error code."""
+        self.account_refused_count = 0
+        """Those of them that were refused because their account had too many requests in flight."""
         self.retried_count = 0
         """Retries: requests assigned again after a worker that may have run them was lost."""
         self.reassigned_count = 0

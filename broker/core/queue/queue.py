@@ -30,7 +30,15 @@ SHED_COUNT_MAX: Final = 2000
 class Queue:
     """`count` requests wait, with `size_bytes` of data; `routes` are those on which at least one waits."""
 
-    __slots__ = ("_observer", "count", "routes", "settings", "shed_count", "size_bytes")
+    __slots__ = (
+        "_observer",
+        "account_refused_count",
+        "count",
+        "routes",
+        "settings",
+        "shed_count",
+        "size_bytes",
+    )
 
     def __init__(self, settings: CoreSettings, observer: Observer) -> None:
         self.settings = settings
@@ -40,14 +48,17 @@ class Queue:
         self.routes: dict[Route, None] = {}
         self.shed_count = 0
         """Requests rejected because they had waited too long under overload."""
+        self.account_refused_count = 0
+        """Requests rejected because too many bytes of their account waited."""
 
     def refusal(self, request: Request) -> Failure | None:
-        """Why there is no room for `request`; None if there is."""
+        """Why there is no room for `request`, which is rejected then; None if there is."""
         size_bytes = len(request.call.data)
         account = request.requester.account
         if self.count >= self.settings.queue_count_max:
             text = f"{self.settings.queue_count_max} requests wait (queue_count_max)"
         elif account.waiting_size_bytes + size_bytes > account.waiting_size_bytes_max:
+            self.account_refused_count += 1
             bound = account.waiting_size_bytes_max
             text = f"{bound} bytes of data of {account.name} wait (account_waiting_size_bytes_max)"
         elif self.size_bytes + size_bytes > self.settings.queue_size_bytes_max:

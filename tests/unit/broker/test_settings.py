@@ -1,16 +1,21 @@
 """The settings of a broker: their bounds, what reaches the core, and their options."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from taskferry.broker.access.hosts import HOST_RULE, ORIGIN_RULE
 from taskferry.broker.cli import broker
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.settings import BROKER, STRATEGY_PATTERNS_COUNT_MAX, BrokerSettings
+from taskferry.broker.settings import ALLOWED_COUNT_MAX, BROKER, STRATEGY_PATTERNS_COUNT_MAX, BrokerSettings
 from taskferry.configuration.kinds import Number, Whole
 from taskferry.configuration.schema import checked
+from taskferry.configuration.sources import ConfigurationError, Sources
 from taskferry.loadbalance.consistent_hash import ConsistentHash
 from taskferry.loadbalance.registry import STRATEGIES
+from taskferry.program.options import sources_of
 
 BOUNDS = {
     "worker_port": (0, 65535),
@@ -25,6 +30,13 @@ BOUNDS = {
     "retries_share_max": (0, 1),
     "hedges_share_max": (0, 1),
     "connections_count_max": (1, 1_000_000),
+    "address_connections_count_max": (1, 1_000_000),
+    "address_handshakes_per_s": (0, 1_000_000),
+    "account_connections_count_max": (1, 1_000_000),
+    "account_messages_per_s": (0, 10_000_000),
+    "account_bytes_per_s": (0, 2**40),
+    "account_in_flight_count_max": (1, 10_000_000),
+    "account_waiting_size_bytes_max": (0, 2**40),
 }
 
 LIVE = {
@@ -39,8 +51,27 @@ LIVE = {
     "queue_size_bytes_max",
     "in_flight_count_max",
     "connections_count_max",
+    "access",
+    "allowed_hosts",
+    "allowed_origins",
+    "trusted_proxies",
+    "address_connections_count_max",
+    "address_handshakes_per_s",
+    "account_connections_count_max",
+    "account_messages_per_s",
+    "account_bytes_per_s",
+    "account_in_flight_count_max",
+    "account_waiting_size_bytes_max",
 }
 """Settings that a reload changes."""
+
+
+LIST_OPTIONS = {
+    "allowed_hosts": "--allowed-host",
+    "allowed_origins": "--allowed-origin",
+    "trusted_proxies": "--trusted-proxy",
+}
+"""Settings whose option gives one text of several."""
 
 
 def made(**values: Any) -> BrokerSettings:
@@ -111,10 +142,51 @@ def test_the_settings_that_a_reload_changes() -> None:
             "strategies: expected at most 100 names, got 101",
         ),
         ({"host": ""}, "host: expected a text of 1 to 255 characters, got 0"),
+        ({"allowed_hosts": ["a", "b:80"]}, f'allowed_hosts: "b:80": {HOST_RULE}'),
+        ({"allowed_origins": ["https://a/b"]}, f'allowed_origins: "https://a/b": {ORIGIN_RULE}'),
+        (
+            {"trusted_proxies": ["10.0.0.7/8"]},
+            'trusted_proxies: "10.0.0.7/8": expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8',
+        ),
+        (
+            {"allowed_hosts": ["a"] * (ALLOWED_COUNT_MAX + 1)},
+            f"allowed_hosts: expected at most {ALLOWED_COUNT_MAX} texts, got {ALLOWED_COUNT_MAX + 1}",
+        ),
     ],
 )
 def test_an_error_names_the_setting(values: dict[str, Any], text: str) -> None:
     assert complaint(**values) == text
+
+
+def test_a_list_of_the_most_texts_is_allowed() -> None:
+    assert len(made(allowed_hosts=["a"] * ALLOWED_COUNT_MAX).allowed_hosts) == ALLOWED_COUNT_MAX
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        ('tls_certificate = "c.pem"', "tls_certificate: needs tls_key, the file with its private key"),
+        (
+            'tls_key = "k.pem"',
+            "tls_key: needs tls_certificate, the file with the broker's own certificate",
+        ),
+        (
+            'tls_client_ca = "ca.pem"',
+            "tls_client_ca: needs tls_certificate, the file with the broker's own certificate",
+        ),
+        ('tls_certificate = "c.pem"\ntls_key = "k.pem"\ntls_client_ca = "ca.pem"', ""),
+    ],
+)
+def test_files_of_tls_that_come_together(lines: str, error: str, tmp_path: Path) -> None:
+    path = tmp_path / "taskferry.toml"
+    path.write_text(f"[broker]\n{lines}\n")
+    sources = Sources([BROKER], path)
+    if not error:
+        assert sources.read().settings(BROKER).tls_client_ca == str(tmp_path / "ca.pem")
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        sources.read()
+    assert caught.value.lines == (f"{path}: [broker] {error}",)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -159,14 +231,18 @@ def test_every_setting_is_an_option_with_its_variable_its_bounds_and_its_default
     assert result.exit_code == 0
     assert {setting.key for setting in BROKER.settings.values() if not setting.option} == {"strategies"}
     for name in set(BROKER.settings) - {"strategies"}:
-        assert f"--{name.replace('_', '-')} " in result.output
-        assert f"env var: TASKFERRY_BROKER_{name.upper()}" in result.output
+        option = LIST_OPTIONS.get(name, f"--{name.replace('_', '-')}")
+        assert f"{option} " in result.output
+        variable = f"TASKFERRY_BROKER_{option.removeprefix('--').replace('-', '_').upper()}"
+        form = " (comma-separated)" if name in LIST_OPTIONS else ""
+        assert f"env var: {variable}{form}]" in result.output
     for variable in ("CONFIG", "LOG_LEVEL, TASKFERRY_LOG_LEVEL", "LOG_FORMAT, TASKFERRY_LOG_FORMAT"):
         assert f"env var: TASKFERRY_BROKER_{variable}" in result.output
     settings = {setting.field: setting for setting in BROKER.settings.values()}
+    lines = re.sub(r"\n {10,}", "  ", result.output).splitlines()  # a long name has a line of its own
     for name, (low, high) in BOUNDS.items():
         setting = settings[name]
-        (line,) = (line for line in result.output.splitlines() if line.startswith(f"  {setting.option} "))
+        (line,) = (line for line in lines if line.startswith(f"  {setting.option} "))
         notes = f"[default: {setting.default_text}; from {low} to {high}; env var: {setting.variable}]"
         assert line.endswith(notes)
 
@@ -197,3 +273,35 @@ def test_a_bad_command_line_is_a_usage_error(arguments: list[str], text: str) ->
     result = CliRunner().invoke(broker, arguments)
     assert result.exit_code == 2
     assert text in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "hosts"),
+    [
+        ([], {}, ("in.file",)),
+        ([], {"TASKFERRY_BROKER_ALLOWED_HOST": "a, b"}, ("a", "b")),
+        (["--allowed-host", "c", "--allowed-host", "d"], {"TASKFERRY_BROKER_ALLOWED_HOST": "a"}, ("c", "d")),
+    ],
+)
+def test_a_list_comes_from_the_file_the_environment_or_a_repeated_option(
+    arguments: list[str],
+    variables: dict[str, str],
+    hosts: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "taskferry.toml"
+    path.write_text('[broker]\nallowed_hosts = ["in.file"]\n')
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    context = broker.make_context("broker", ["--config", str(path), *arguments])
+    assert sources_of(context, BROKER).read().settings(BROKER).allowed_hosts == hosts
+
+
+def test_an_empty_text_in_a_list_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKFERRY_BROKER_ALLOWED_HOST", "a,,b")
+    with pytest.raises(ConfigurationError) as caught:
+        sources_of(broker.make_context("broker", []), BROKER).read()
+    assert caught.value.lines == (
+        'TASKFERRY_BROKER_ALLOWED_HOST: "": expected a text of 1 to 255 characters, got 0',
+    )

@@ -1,6 +1,7 @@
 """`taskferry check-config`: every setting in force with its source, and a line for each error."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -36,21 +37,26 @@ format = "json"
 """
 
 WORKER_LINES = """\
-setting             value                                                  from
-worker.broker       wss://...@broker/?...                                  file
-worker.processes    1                                                      default
-worker.reload       true                                                   --reload
-worker.name         the module's, else host, process id and random digits  default
-worker.concurrency  4                                                      TASKFERRY_WORKER_CONCURRENCY
-worker.weight       2                                                      --weight
-worker.labels."k"   v=w                                                    --label
-worker.labels."l"                                                          --label
-worker.canary       the module's, else none                                default
-worker.encoding     the module's, else json                                default
-worker.grace        the module's, else 10 seconds                          default
-log.level           debug                                                  --log-level
-log.format          json                                                   file
-log.levels."a.b"    error                                                  --log-level
+setting                      value                                                  from
+worker.broker                wss://...@broker/?...                                  file
+worker.processes             1                                                      default
+worker.reload                true                                                   --reload
+worker.token_file            the token is TASKFERRY_TOKEN, if it is set             default
+worker.ca                    those of the system                                    default
+worker.certificate           none                                                   default
+worker.key                   in the file of the certificate                         default
+worker.insecure_skip_verify  false                                                  default
+worker.name                  the module's, else host, process id and random digits  default
+worker.concurrency           4                                                      TASKFERRY_WORKER_CONCURRENCY
+worker.weight                2                                                      --weight
+worker.labels."k"            v=w                                                    --label
+worker.labels."l"                                                                   --label
+worker.canary                the module's, else none                                default
+worker.encoding              the module's, else json                                default
+worker.grace                 the module's, else 10 seconds                          default
+log.level                    debug                                                  --log-level
+log.format                   json                                                   file
+log.levels."a.b"             error                                                  --log-level
 taskferry.toml has no errors
 """
 
@@ -193,6 +199,52 @@ def test_a_file_or_program_that_does_not_exist(
     del path
     assert run(*arguments) == 2
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_the_access_file_is_checked_as_well_and_its_secrets_are_not_shown(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "SECRET" * 6
+    access = Path("access.toml")
+    token = f"tokens = [{{ sha256 = '{'5EC8E7' * 10}0000' }}]"
+    jwt = f"[jwt]\naudience = 'a'\n[jwt.keys.k]\nalgorithm = 'HS256'\nsecret = '{secret}'"
+    access.write_text(f"[identities.alice]\n{token}\n{jwt}")
+    access.chmod(0o600)
+    path.write_text('[broker]\naccess = "access.toml"\n')
+    assert run(str(path), "broker") == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith("access.toml has no errors; identities: 1, tokens: 1\n")
+    assert printed.err == ""
+    assert run(str(path), "--json") == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["access"] == {
+        "file": "access.toml",
+        "identities_count": 1,
+        "tokens_count": 1,
+        "warnings": [],
+    }
+    assert run(str(path), "worker") == 0
+    assert "access.toml" not in capsys.readouterr().out
+    access.write_text(f"[identities.alice]\ncals = 1\n{jwt}\nSECRET = 1\nissuer = 5")
+    for arguments in ([], ["--json"]):
+        assert run(str(path), *arguments) == 2
+        printed = capsys.readouterr()
+        lines = printed.err.splitlines() if not arguments else json.loads(printed.out)["errors"]
+        assert lines[0].endswith("access.toml: [identities.alice] cals: no such key; did you mean call?")
+        assert secret not in printed.out + printed.err
+    access.unlink()
+    assert run(str(path)) == 2
+    assert capsys.readouterr().err == "error: access.toml: No such file or directory\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the mode says nothing")
+def test_a_warning_about_the_access_file(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    access = Path("access.toml")
+    access.write_text(f"[jwt]\naudience = 'a'\n[jwt.keys.k]\nalgorithm = 'HS256'\nsecret = '{'s' * 32}'")
+    access.chmod(0o644)
+    path.write_text('[broker]\naccess = "access.toml"\n')
+    assert run(str(path)) == 0
+    assert capsys.readouterr().err.startswith("warning: access.toml: holds a secret")
 
 
 def test_every_table_that_a_file_can_have_is_checked() -> None:

@@ -13,7 +13,18 @@ import pytest
 from taskferry.cli import main as cli
 from taskferry.cli.main import ENTRIES, Entry, main
 
-HEAVY = ("websockets", "rich", "uvicorn", "starlette", "msgspec", "asyncio", "uvloop", "prometheus_client")
+HEAVY = (
+    "websockets",
+    "rich",
+    "uvicorn",
+    "starlette",
+    "msgspec",
+    "asyncio",
+    "uvloop",
+    "prometheus_client",
+    "jwt",
+    "cryptography",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +81,9 @@ def test_every_entry_leads_to_a_command(name: str) -> None:
     assert isinstance(getattr(importlib.import_module(entry.module), entry.name), click.Command)
 
 
-@pytest.mark.parametrize("name", ["broker", "worker", "request", "workers", "status", "explain", "drain"])
+@pytest.mark.parametrize(
+    "name", ["broker", "worker", "request", "workers", "status", "explain", "drain", "token", "can"]
+)
 def test_every_sub_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--help") == 0
     assert f"Usage: taskferry {name} " in capsys.readouterr().out
@@ -98,6 +111,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
             "error: --hedge needs --idempotent: the command may run twice",
         ),
         (["request", "echo", "--label", "gpu"], "error: --label: 'gpu' is not of the form K=V"),
+        (["can"], "error: Missing argument 'IDENTITY'. (try: taskferry can --help)"),
+        (["token", "new"], "error: Missing argument 'NAME'. (try: taskferry token new --help)"),
         (["drain"], "error: Missing argument 'WORKER'. (try: taskferry drain --help)"),
         (
             ["drain", "vm-1", "--wait", "nan"],

@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
-from taskferry.configuration.kinds import Choice, Dictionary, Kind, Number, Switch, Text, Whole
+from taskferry.configuration.kinds import Choice, Dictionary, Kind, List, Number, Switch, Text, Whole
 
 PORT = Whole(0, 65535)
 TIMEOUT = Number(0, 3600, "seconds", is_low_open=True)
 WEIGHT = Number(0.01, 100)
 LEVEL = Choice(("debug", "info"))
 LABELS = Dictionary(Text(8, length_min=1), Text(8), 2)
+NAMES = List(Text(8, length_min=1), 2)
 
 
 def no_spaces(text: str) -> None:
@@ -40,6 +41,11 @@ def test_a_value_within_bounds_is_accepted(kind: Kind, value: Any) -> None:
     assert kind.convert(value) == value
 
 
+@pytest.mark.parametrize("value", [[], ["a"], ["a", "12345678"], ("a", "b")])
+def test_a_list_within_bounds_is_accepted(value: Any) -> None:
+    assert NAMES.convert(value) == tuple(value)
+
+
 def test_a_whole_number_is_accepted_as_a_number() -> None:
     converted = TIMEOUT.convert(5)
     assert (converted, type(converted)) == (5.0, float)
@@ -56,6 +62,12 @@ def test_a_whole_number_is_accepted_as_a_number() -> None:
         (PORT, "http", 'expected a whole number from 0 to 65535, got "http"'),
         (PORT, [], "expected a whole number from 0 to 65535, got a list"),
         (Whole(1, 2, "bytes"), 3, "expected a whole number of bytes from 1 to 2, got 3"),
+        (NAMES, "a", 'expected a list of at most 2 texts, got "a"; write it in brackets: [...]'),
+        (NAMES, 1, "expected a list of at most 2 texts, got 1"),
+        (NAMES, {}, "expected a list of at most 2 texts, got a table"),
+        (NAMES, ["a", "b", "c"], "expected at most 2 texts, got 3"),
+        (NAMES, ["a", ""], '"": expected a text of 1 to 8 characters, got 0'),
+        (NAMES, [1], "1: expected a text of 1 to 8 characters, got 1; write it in quotes"),
         (TIMEOUT, 0, "expected a number of seconds over 0 and at most 3600, got 0"),
         (TIMEOUT, 3600.1, "expected a number of seconds over 0 and at most 3600, got 3600.1"),
         (TIMEOUT, float("nan"), "expected a number of seconds over 0 and at most 3600, got nan"),

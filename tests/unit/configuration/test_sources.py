@@ -18,6 +18,7 @@ class Ship:
         None, Number(1, 60, "seconds"), "Seconds for a mile.", key="speed", instead="what the wind allows"
     )
     flags: dict[str, str] = setting({}, Dictionary(Text(9), Text(9), 2), "Mast to flag.", option="--flag")  # noqa: RUF009
+    log: str | None = setting(None, Text(99, is_path=True), "Where it is written.", instead="none")
     is_new: bool = setting(False, Switch(), "Whether it is new.", key="new", option="")
 
 
@@ -74,6 +75,7 @@ def test_a_flag_comes_before_the_file_and_the_file_before_the_default(path: Path
         "deck_count": "--deck-count",
         "speed": "file",
         "flags": "file",
+        "log": "default",
         "new": "default",
     }
 
@@ -82,6 +84,15 @@ def test_a_nested_table_is_replaced_and_not_merged(path: Path) -> None:
     given = Sourced({"aft": "blue"}, "--flag")
     configuration = sources(path, '[broker.flags]\nfore = "red"\n', flags=given).read()
     assert configuration.settings(SHIP).flags == {"aft": "blue"}
+
+
+def test_a_relative_path_in_the_file_starts_at_its_folder(path: Path) -> None:
+    assert sources(path, '[broker]\nlog = "logs/a"\n').read().settings(SHIP).log == str(
+        path.parent / "logs/a"
+    )
+    assert sources(path, '[broker]\nlog = "/logs/a"\n').read().settings(SHIP).log == "/logs/a"
+    given = sources(path, '[broker]\nlog = "a"\n', log=Sourced("logs/b", "--log")).read()
+    assert given.settings(SHIP).log == "logs/b"
 
 
 def test_an_empty_file_and_the_tables_of_other_programs_are_allowed(path: Path) -> None:

@@ -2,9 +2,12 @@
 
 import re
 
+from taskferry.broker.access.counts import Limit
+from taskferry.broker.access.rights import Action
 from taskferry.broker.core.fleet.roster import COMMANDS_LISTED_COUNT_MAX, OTHER
 from taskferry.broker.core.fleet.worker import WorkerState
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
+from taskferry.broker.entrance_counts import Ended, Proof
 from taskferry.broker.http.counts import HttpRefusalReason
 from taskferry.broker.metrics.program import process_registry
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX
@@ -33,8 +36,8 @@ def test_the_families_of_the_process_are_named() -> None:
 
 
 def test_closed_sets_are_complete() -> None:
-    for refusal in (*RefusalReason, *HttpRefusalReason):
-        assert f"`{refusal.value}`" in TEXT
+    for member in (*RefusalReason, *HttpRefusalReason, *Proof, *Ended, *Action, *Limit):
+        assert f"`{member.value}`" in TEXT, member
     for state in WorkerState:
         assert (f"`{state.value}`" in TEXT) == (state is not WorkerState.GONE)
 

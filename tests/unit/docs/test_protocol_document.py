@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from msgspec import UNSET, Struct, inspect
+from taskferry.broker.access.addresses import FAILED_LOGINS_COUNT_MAX
 from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SILENCE_S_MAX
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.fleet import pool
@@ -17,8 +18,9 @@ from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOU
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.queue import overload
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.protocol import errors, limits, messages
-from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding
+from taskferry.broker.entrant import FAILED_RENEWALS_COUNT_MAX
+from taskferry.protocol import close_codes, errors, limits, messages
+from taskferry.protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
 from taskferry.transport.settings import LinkSettings
 
@@ -115,11 +117,17 @@ TABLES: dict[str, type[Struct]] = {
     "Cancel": messages.Cancel,
     "Ping": messages.Ping,
     "Pong": messages.Pong,
+    "Auth (from the requester)": messages.Auth,
+    "Auth (from the broker)": messages.LoggedIn,
+    "Expiring": messages.Expiring,
     "connect (from the worker)": messages.Hello,
     "connect (from the broker)": messages.Welcome,
     "request": messages.Call,
     "response": messages.Result,
     "cancel": messages.Reason,
+    "auth (from the worker)": messages.Credential,
+    "auth (from the broker)": messages.Login,
+    "expiring": messages.Expiry,
     "disconnect": messages.Reason,
     "error": messages.Fault,
 }
@@ -245,9 +253,13 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
         assert row["default"] == DEFAULTS.get((kind, field.name), default_text(field))
 
 
-@pytest.mark.parametrize("kind", [messages.Cancel, messages.Ping, messages.Pong])
-def test_the_type_of_each_message_of_the_requester_port_is_listed(kind: type[Struct]) -> None:
-    (row,) = (row for row in table(MESSAGES[kind.__name__]) if unquoted(row["field"]) == "type")
+TAGGED = [title for title, kind in TABLES.items() if kind.__struct_config__.tag_field]
+
+
+@pytest.mark.parametrize("title", TAGGED)
+def test_the_type_of_each_message_of_the_requester_port_is_listed(title: str) -> None:
+    kind = TABLES[title]
+    (row,) = (row for row in table(MESSAGES[title]) if unquoted(row["field"]) == "type")
     assert f"`{kind.__struct_config__.tag}`" in (row.get("bound"), row["meaning"])
 
 
@@ -281,6 +293,7 @@ def test_the_envelope_of_the_worker_port_is_listed() -> None:
     kinds: list[type[Struct]] = [messages.WorkerConnect, messages.Disconnect, messages.Heartbeat]
     kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
     kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment]
+    kinds += [messages.WorkerAuth, messages.WorkerLoggedIn, messages.WorkerExpiring]
     for kind in kinds:
         assert set(kind.__struct_fields__) <= listed.keys()
         tag = str(kind.__struct_config__.tag)
@@ -337,6 +350,18 @@ def test_the_limits_table_is_that_of_the_code() -> None:
     assert listed == [(name, value) for name, value in vars(limits).items() if name.isupper()]
 
 
+def test_the_close_codes_of_our_own_are_listed() -> None:
+    listed = {int(row["code"]) for row in table(PORTS["Close codes"])}
+    assert {value for name, value in vars(close_codes).items() if name.isupper()} <= listed
+
+
+def test_the_statuses_of_refusals_are_listed() -> None:
+    listed = {
+        int(row["status"]) for rows in tables(PORTS["Ports and handshake"]) for row in rows if "status" in row
+    }
+    assert {400, 401, 403, 429, 503} <= listed
+
+
 def test_the_sub_protocols_are_listed() -> None:
     offered = {
         unquoted(row["offered"])
@@ -351,6 +376,12 @@ LINK, CORE = LinkSettings(), CoreSettings()
 FACTS: list[tuple[str, *tuple[str, ...]]] = [
     ("Ports and handshake", "`HANDSHAKE_S_MAX`", f"{limits.HANDSHAKE_S_MAX:g} s"),
     ("Ports and handshake", "head", f"{LINK.handshake_size_bytes_max // 1024} KiB"),
+    ("Login", "`TOKEN_LENGTH_MAX`", f"{limits.TOKEN_LENGTH_MAX:,} characters"),
+    ("Login", f"`{TOKEN_SUBPROTOCOL}TOKEN`"),
+    ("Login", "`EXPIRY_NOTICE_S`", f"{limits.EXPIRY_NOTICE_S:g} s"),
+    ("Login", f"{FAILED_RENEWALS_COUNT_MAX} tokens in a row", str(close_codes.LOGIN_ENDED)),
+    ("Login", "a right that a connection has used", str(close_codes.RIGHT_LOST)),
+    ("Login", f"After {FAILED_LOGINS_COUNT_MAX} failed logins"),
     ("Frames", "`MESSAGE_SIZE_BYTES_MAX`", f"{limits.MESSAGE_SIZE_BYTES_MAX // 2**20} MiB"),
     ("Frames", "Read what is sent to you", f"{LINK.unsent_size_bytes_max // 2**20} MiB"),
     ("Staying alive", "workers", f"{LINK.heartbeat_interval_s:g} s", f"{LINK.silence_s_max:g} s"),

@@ -20,9 +20,11 @@ PATTERNS = {messages.NAME_PATTERN: ("x-1", "-x1"), messages.HEDGE_PATTERN: ("p95
 
 SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Request: {"command": "c"},
+    messages.Auth: {"type": "auth", "token": "t"},
     messages.Cancel: {"type": "cancel", "request_id": "r"},
     messages.Ping: {"type": "ping"},
     messages.WorkerConnect: {"type": "connect", "data": {"commands": ["c"]}},
+    messages.WorkerAuth: {"type": "auth", "data": {"token": "t"}},
     messages.Disconnect: {"type": "disconnect"},
     messages.Heartbeat: {"type": "heartbeat"},
     messages.WorkerResponse: {"type": "response", "msg_id": "1", "data": {"success": True}},
@@ -92,7 +94,7 @@ def decode(kind: type[Struct], message: dict[str, Any], encoding: Encoding) -> S
     reader = codec.from_worker
     if kind is messages.Request:
         reader = codec.request
-    elif kind in (messages.Cancel, messages.Ping):
+    elif kind in (messages.Auth, messages.Cancel, messages.Ping):
         reader = codec.requester_control
     decoded: Struct = reader(codec.encode(message))
     return decoded
@@ -135,6 +137,7 @@ def test_the_bounds_of_the_contract_are_among_those_tried() -> None:
         ("Request", "target", "value item max_length"),
         ("Request", "hedge", "ge"),
         ("Request", "hedge", "pattern"),
+        ("Auth", "token", "max_length"),
         ("Cancel", "request_id", "min_length"),
         ("WorkerConnect", "msg_id", "max_length"),
         ("WorkerConnect", "data.commands", "max_length"),
@@ -143,6 +146,7 @@ def test_the_bounds_of_the_contract_are_among_those_tried() -> None:
         ("WorkerConnect", "data.weight", "ge"),
         ("WorkerConnect", "data.labels", "value max_length"),
         ("WorkerConnect", "data.canary", "pattern"),
+        ("WorkerAuth", "data.token", "max_length"),
         ("WorkerResponse", "msg_id", "max_length"),
     } <= tried
 
@@ -176,10 +180,14 @@ def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
         messages.Fault,
         messages.Welcome,
         messages.Call,
+        messages.Credential,
+        messages.Login,
+        messages.Expiry,
     }
     read = {messages.Outcome, messages.AnyId, messages.ErrorMessage}
-    sent = {messages.Response, messages.Failure, messages.Pong}
+    sent = {messages.Response, messages.Failure, messages.Pong, messages.LoggedIn, messages.Expiring}
     sent |= {messages.Connected, messages.AssignmentMessage, messages.CancelAssignment}
+    sent |= {messages.WorkerLoggedIn, messages.WorkerExpiring}
     assert set(SMALLEST) | parts | read | sent == structures
 
 

@@ -19,8 +19,8 @@ BAD = [vector for vector in VECTORS if vector.error is not None]
 FROM_BROKER = [vector for vector in GOOD if vector.direction == "from_broker"]
 
 MESSAGES: dict[tuple[str, str], set[str]] = {
-    ("requester", "to_broker"): {"Request", "Cancel", "Ping"},
-    ("requester", "from_broker"): {"Response", "Failure", "Pong"},
+    ("requester", "to_broker"): {"Request", "Auth", "Cancel", "Ping"},
+    ("requester", "from_broker"): {"Response", "Failure", "Expiring", "LoggedIn", "Pong"},
     ("worker", "to_broker"): {kind.__name__ for kind in typing.get_args(messages.FromWorker)},
     ("worker", "from_broker"): {kind.__name__ for kind in typing.get_args(messages.FromBroker)},
 }
@@ -76,8 +76,8 @@ def test_what_a_broker_sends_is_what_it_writes(vector: Vector) -> None:
         assert ordered(written) == ordered(vector.payload)
 
 
-@pytest.mark.parametrize("vector", [v for v in FROM_BROKER if v.port == "requester"], ids=str)
-def test_a_requester_reads_every_answer_into_one_structure(vector: Vector) -> None:
+@pytest.mark.parametrize("vector", [v for v in FROM_BROKER if v.message in ("Response", "Failure")], ids=str)
+def test_a_requester_reads_every_response_into_one_structure(vector: Vector) -> None:
     codec = CODECS[vector.encoding]
     outcome = codec.outcome(vector.payload)
     written = read(vector)

@@ -63,7 +63,12 @@ def read(vector: Vector) -> Struct | str:
                         else codec.requester_control(vector.payload)
                     )
             case "requester", "from_broker":
-                message = read_as(vector, kind_of(codec.outcome(vector.payload)))
+                outcome = codec.outcome(vector.payload)
+                if outcome.type is not UNSET:
+                    # A requester is sent a response, or something that says what it is.
+                    control: Struct = codec.from_broker_control(vector.payload)
+                    return control
+                message = read_as(vector, messages.Response if outcome.success else messages.Failure)
             case "worker", "to_broker":
                 message = codec.from_worker(vector.payload)
             case _:
@@ -71,13 +76,6 @@ def read(vector: Vector) -> Struct | str:
     except DECODE_ERRORS as error:
         return describe(error, vector.encoding)
     return message
-
-
-def kind_of(outcome: messages.Outcome) -> type[Struct]:
-    """What a requester makes of a response when it has read everything that one can contain."""
-    if outcome.type == "pong":
-        return messages.Pong
-    return messages.Response if outcome.success else messages.Failure
 
 
 def read_as(vector: Vector, kind: type[Struct]) -> Struct:

@@ -11,7 +11,8 @@ from typing import Any, Self
 import msgspec
 from msgspec import Raw
 from taskferry.protocol.codec import CODECS, Codec
-from taskferry.protocol.messages import Cancel, Failure, Request, Response
+from taskferry.protocol.messages import Auth, Cancel, Failure, Request, Response
+from taskferry.transport.admission import HandshakeRequest, Refusal
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
@@ -26,9 +27,13 @@ class FakeBroker:
     `echo` answers with the data; `fail` with the failure whose fields are the data; `never` does not
     answer; `twice` answers twice; `hold` answers on `release`; `hang_up` drops the connection; `say_goodbye` closes it;
     `verbatim` sends the text that is the data, with the request's id for ID.
+
+    `admit` may refuse a handshake; `tokens` are those shown, in handshakes and in `auth`, None for none.
     """
 
     def __init__(self) -> None:
+        self.admit: Callable[[str | None], Refusal | None] = lambda _: None
+        self.tokens: list[str | None] = []
         self.requests: list[Request] = []
         self.cancelled: list[str] = []
         self.connection_count = 0
@@ -49,9 +54,7 @@ class FakeBroker:
     async def start(self) -> None:
         """Listen: on a free port the first time, and on the same one after `stop`."""
         self._group = LinkGroup()
-        self._server = await listen(
-            "127.0.0.1", self.port, lambda _: Session(self), self._group, LinkSettings()
-        )
+        self._server = await listen("127.0.0.1", self.port, self._make_session, self._group, LinkSettings())
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -73,6 +76,11 @@ class FakeBroker:
         await self._server.wait_closed()
         group.close()
         self._server = self._group = None
+
+    def _make_session(self, request: HandshakeRequest) -> "Session | Refusal":
+        header = request.headers.get("authorization")
+        self.tokens.append(None if header is None else header.removeprefix("Bearer "))
+        return self.admit(self.tokens[-1]) or Session(self)
 
     def drop_connections(self) -> None:
         """Without a closing handshake."""
@@ -118,6 +126,10 @@ class Session:
                 cancel = self.codec.requester_control(payload)
                 assert isinstance(cancel, Cancel)
                 self.broker.cancelled.append(cancel.request_id)
+            elif message.type == "auth":
+                auth = self.codec.requester_control(payload)
+                assert isinstance(auth, Auth)
+                self.broker.tokens.append(auth.token)
             else:
                 self.broker.requests.append(message)
                 self.behave(message)

@@ -6,6 +6,7 @@ import time
 from functools import partial
 
 import pytest
+from taskferry.credentials.source import TokenSource
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import Request
 from taskferry.requester import CannotConnect, ConnectionLost, Overloaded, Requester
@@ -238,7 +239,7 @@ async def test_a_broker_that_froze_is_found_by_its_silence() -> None:
     settings = LinkSettings(heartbeat_interval_s=0.2, silence_s_max=0.5)
     async with silent_peer() as url:
         exchange = Exchange(url, Encoding.JSON, 10)
-        connection = Connection(exchange, settings)
+        connection = Connection(exchange, settings, TokenSource(), None)
         await connection.wait(5, retry=True)
         future = asyncio.get_running_loop().create_future()
         exchange.begin(OutgoingRequest(None, "echo", timeout=60.0), future, wants_response=False)

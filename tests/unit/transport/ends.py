@@ -126,7 +126,7 @@ async def open_port(
         settings or LinkSettings(),
         never_opened=never_opened,
         counts=counts,
-        tls=tls,
+        tls=None if tls is None else lambda: tls,
     )
     port = Port(server.sockets[0].getsockname()[1])
     try:
@@ -147,7 +147,7 @@ def handshake(*lines: str, method: str = "GET", path: str = "/", version: str = 
     """The head of a WebSocket client's request, with these lines added."""
     head = [
         f"{method} {path} {version}",
-        "Host: broker",
+        "Host: localhost",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",

@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from taskferry.transport.admission import RefusalReason
+from taskferry.transport.counts import LinkCounts
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.settings import LinkSettings
 
@@ -80,12 +82,63 @@ async def test_a_body_of_no_length_is_none(group: LinkGroup) -> None:
         assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
 
 
+TOKEN = "tfk_marked-secret"
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        (f"taskferry.v1.msgpack, taskferry.token.{TOKEN}", "taskferry.v1.msgpack"),
+        (f"taskferry.token.{TOKEN}, taskferry.v1.json", "taskferry.v1.json"),
+        (f"taskferry.token.{TOKEN}", None),
+    ],
+)
+async def test_a_token_among_the_sub_protocols_is_no_encoding_and_is_never_echoed(
+    group: LinkGroup, offered: str, selected: str | None
+) -> None:
+    request = handshake(f"Sec-WebSocket-Protocol: {offered}")
+    async with open_port(group) as port, raw_peer(port, request) as peer:
+        head = await peer.read_head()
+        assert head.startswith("HTTP/1.1 101 ")
+        assert (f"Sec-WebSocket-Protocol: {selected}\r\n" in head) is (selected is not None)
+        assert "taskferry.token" not in head
+        assert (await port.receiver()).link.encoding.subprotocol == (selected or "taskferry.v1.json")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Sec-WebSocket-Protocol: taskferry.v1.json, taskferry.token.{TOKEN}==",
+        f"Sec-WebSocket-Protocol: taskferry.v1.json taskferry.token.{TOKEN}",
+        f"Sec-WebSocket-Protocol: chat, taskferry.token.{TOKEN}",
+        f"Authorization: Bearer {TOKEN}\x00",
+    ],
+)
+async def test_a_handshake_with_an_error_keeps_its_token_secret(
+    group: LinkGroup, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_port(group) as port, raw_peer(port, handshake(line)) as peer:
+        assert TOKEN.encode() not in await peer.read_all()
+        peer.close()
+        assert TOKEN not in await port.failure()
+        assert TOKEN not in caplog.text
+
+
 async def test_anything_but_http_is_dropped(group: LinkGroup) -> None:
-    async with open_port(group) as port, raw_peer(port, b"\x16\x03\x01 hello\r\n\r\n") as peer:
+    async with open_port(group) as port, raw_peer(port, b"\x16\x02\x01 hello\r\n\r\n") as peer:
         assert await peer.read_all() == b""
         peer.close()
         reason = await port.failure()
         assert reason.startswith("handshake refused: did not receive a valid HTTP request: ")
+
+
+async def test_tls_on_a_plain_port_is_explained(group: LinkGroup) -> None:
+    counts = LinkCounts()
+    async with open_port(group, counts=counts) as port, raw_peer(port, b"\x16\x03\x01\x02\x00") as peer:
+        expected = "it spoke TLS, and this port does not: use ws://, or set tls_certificate"
+        assert await port.failure() == expected
+        assert await peer.read_all() == b""
+    assert counts.handshakes_refused[RefusalReason.BAD_REQUEST] == 1
 
 
 SMALL_HEAD = LinkSettings(handshake_size_bytes_max=len(handshake()) - len(b"\r\n\r\n"))

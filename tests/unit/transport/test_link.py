@@ -147,6 +147,23 @@ async def test_a_message_of_the_wrong_kind_is_reported_and_the_link_stays_open(g
         assert await peer.read_messages(1) == [b"still here"]
 
 
+async def test_a_ping_amid_a_message_is_answered_before_the_message(group: LinkGroup) -> None:
+    async with open_port(group, make_receiver=Echo) as port, raw_peer(port) as peer:
+        parts = [frames.text(b"one", fin=False), frames.ping(b"42"), frames.continuation(b"two")]
+        await peer.write(b"".join(parts))  # in one read
+        pong, message = await peer.read_frames(2)
+        assert (pong.opcode.name, bytes(pong.data)) == ("PONG", b"42")
+        assert bytes(message.data) == b"onetwo"
+
+
+async def test_what_came_before_a_close_is_answered(group: LinkGroup) -> None:
+    async with open_port(group, make_receiver=Echo) as port, raw_peer(port) as peer:
+        await peer.write(frames.ping(b"42") + frames.text(b"last") + frames.close(1000))  # in one read
+        pong, message, close = await peer.read_frames(3)
+        assert {pong.opcode.name, message.opcode.name} == {"PONG", "TEXT"}
+        assert close.opcode.name == "CLOSE"
+
+
 async def test_a_ping_is_answered_with_its_payload(group: LinkGroup) -> None:
     async with open_port(group) as port, raw_peer(port) as peer:
         await peer.write(frames.ping(b"42"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from taskferry.protocol.encodings import Encoding
+from taskferry.transport.admission import HandshakeRequest, Refusal
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
@@ -151,13 +152,16 @@ class Connection:
 
 class FakeBroker:
     """Listens at `url`. `answer` turns a worker's connect message into the reply to it, None for silence;
-    `answers_disconnect`: a worker that leaves gets the confirmation that no assignment follows."""
+    `answers_disconnect`: a worker that leaves gets the confirmation that no assignment follows. `admit` may refuse a
+    handshake; `tokens` are those shown, None for none."""
 
     def __init__(self) -> None:
         self.url = ""
         self.answer: Callable[[Message], object] = welcome
         self.closes_after_answer = False
         self.answers_disconnect = True
+        self.admit: Callable[[str | None], Refusal | None] = lambda _: None
+        self.tokens: list[str | None] = []
         self.connection_count = 0
         self.open_connections: set[Connection] = set()
         self._new: asyncio.Queue[Connection] = asyncio.Queue()
@@ -165,10 +169,13 @@ class FakeBroker:
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> None:
-        self._server = await listen(
-            "127.0.0.1", port, lambda _: Connection(self), self._group, LinkSettings()
-        )
+        self._server = await listen("127.0.0.1", port, self._make_connection, self._group, LinkSettings())
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def _make_connection(self, request: HandshakeRequest) -> Connection | Refusal:
+        header = request.headers.get("authorization")
+        self.tokens.append(None if header is None else header.removeprefix("Bearer "))
+        return self.admit(self.tokens[-1]) or Connection(self)
 
     def stop_listening(self) -> None:
         if self._server is not None:

@@ -81,7 +81,14 @@ def test_the_sdk_has_the_declared_parameters() -> None:
 def test_an_operator_can_set_all_but_what_depends_on_the_handlers() -> None:
     by_operator = {setting.field for setting in WORKER.settings.values()}
     declared = {field.name for field in fields(WorkerSettings)}
-    assert by_operator - declared == {"broker", "processes", "reload"}
+    login = {
+        "token_file",
+        "ca",
+        "certificate",
+        "key",
+        "insecure_skip_verify",
+    }  # `run` and `serve` take their own
+    assert by_operator - declared == {"broker", "processes", "reload", *login}
     assert declared - by_operator == {"thread_count", "process_count"}
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from taskferry.broker.core.account import NO_BOUND, Account
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.explain import explain
@@ -63,6 +64,7 @@ class CoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.bounds: dict[tuple[ModuleType, str], int] = {}
+        self.accounts: list[Account] = []
         self.requesters: list[FakeRequester] = []
         self.workers: list[FakeWorker] = []
         self.all_workers: list[FakeWorker] = []
@@ -83,13 +85,18 @@ class CoreMachine(RuleBasedStateMachine):
         commands_known_count_max=st.sampled_from([0, 2, 100]),
         targets_count_max=st.sampled_from([1, 2, 100]),
         is_listened_to=st.booleans(),
+        in_flight=st.sampled_from([1, 5, NO_BOUND]),
+        waiting=st.sampled_from([0, 20, NO_BOUND]),
     )
     def begin(
         self,
+        *,
         strategy: str,
         commands_known_count_max: int,
         targets_count_max: int,
         is_listened_to: bool,
+        in_flight: int,
+        waiting: int,
         **settings: Any,
     ) -> None:
         bounds = SMALL | {
@@ -100,7 +107,9 @@ class CoreMachine(RuleBasedStateMachine):
         set_bounds(bounds)
         self.world = World(strategy, listener=WatchfulListener() if is_listened_to else None, **settings)
         self.retries_count_max = settings["retries_count_max"]
-        self.requesters = [self.world.requester(), self.world.requester()]
+        bounded = self.world.account("bounded", in_flight=in_flight, waiting=waiting)
+        self.accounts = [bounded, self.world.account("other"), bounded]
+        self.requesters = [self.world.requester(account) for account in self.accounts]
         for worker_id in ("v", "w", "x"):
             self.worker_joins(worker_id, list(COMMANDS), concurrency=4, labels={"gpu": "yes"})
 
@@ -155,7 +164,7 @@ class CoreMachine(RuleBasedStateMachine):
             case "goes":
                 self.requesters.remove(requester)
                 requester.leave()
-                self.requesters.append(self.world.requester())
+                self.requesters.append(self.world.requester(requester.account))
             case "cancels":
                 requester.cancel(in_flight[number % len(in_flight)] if in_flight else f"q{number}")
             case "repeats" if in_flight:
@@ -164,6 +173,19 @@ class CoreMachine(RuleBasedStateMachine):
                 requester.refuses = TooLarge("result: too long")
                 self.worker_responds(which, number, 3, True)
                 requester.refuses = None
+        self.look()
+
+    @rule(
+        which=index,
+        in_flight=st.sampled_from([0, 2, 5, NO_BOUND]),
+        waiting=st.sampled_from([0, 12, 50, NO_BOUND]),
+    )
+    def account_is_reconfigured(self, which: int, in_flight: int, waiting: int) -> None:
+        account = self.accounts[which % len(self.accounts)]
+        in_use = account.in_flight_count, account.waiting_size_bytes
+        account.in_flight_count_max, account.waiting_size_bytes_max = in_flight, waiting
+        self.world.check()
+        assert (account.in_flight_count, account.waiting_size_bytes) == in_use
         self.look()
 
     def _submit_again(self, requester: FakeRequester, request_id: str) -> None:
@@ -180,6 +202,7 @@ class CoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.workers) < 5)
     @rule(
         worker_id=st.sampled_from(["v", "w", "x", "y"]),
+        identity=st.sampled_from(["anonymous", "anonymous", "mallory"]),
         instance=st.sampled_from([None, "one", "one", "two"]),
         commands=st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=6),
         concurrency=st.integers(1, 3),
@@ -194,9 +217,12 @@ class CoreMachine(RuleBasedStateMachine):
         try:
             worker.join()
         except WorkerIdTaken:
-            assert worker_id in self.world.core.roster.workers
+            holder = self.world.core.roster.workers[worker_id]
+            is_same = (holder.identity, holder.instance) == (worker.identity, worker.offer.instance)
+            assert worker.offer.instance is None or not is_same
             self.world.check()
             return
+        assert all(other.identity == worker.identity for other in self.workers if other.is_replaced)
         self.workers = [other for other in self.workers if not other.is_replaced]
         self.workers.append(worker)
         self.all_workers.append(worker)

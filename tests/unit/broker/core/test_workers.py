@@ -69,6 +69,19 @@ def test_another_worker_cannot_take_over_a_worker_id() -> None:
     assert worker.holds == ["r1"]
 
 
+def test_a_worker_is_replaced_only_by_the_same_identity() -> None:
+    world = World()
+    worker = world.worker("w", instance="one", identity="alice")
+    with pytest.raises(WorkerIdTaken):
+        world.worker("w", instance="one", identity="mallory")
+    assert not worker.is_replaced
+    requester = world.requester()
+    requester.submit()
+    assert worker.holds == ["r1"]
+    world.worker("w", instance="one", identity="alice")
+    assert worker.is_replaced
+
+
 def test_workers_without_an_instance_never_replace_each_other() -> None:
     world = World()
     world.worker("w")

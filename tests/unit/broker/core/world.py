@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
-from taskferry.broker.core.account import unlimited
+from taskferry.broker.core.account import NO_BOUND, Account, unlimited
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
 from taskferry.broker.core.delivery.ending import SUCCESS
@@ -129,7 +129,7 @@ class World:
         self.events = Events()
         choice = self._choice(strategy, patterns)
         self.listener = listener
-        self.account = unlimited("anonymous")
+        self.common = unlimited("anonymous")
         self.core = Core(CoreSettings(**settings), choice, self.events, listener)
         self.now = START_S
         self.submitted: list[tuple[FakeRequester, str]] = []
@@ -149,8 +149,13 @@ class World:
         self.core.reconfigure(numbers, self._choice(strategy, patterns), self.now)
         self.check()
 
-    def requester(self) -> "FakeRequester":
-        return FakeRequester(self)
+    def account(self, name: str = "alice", *, in_flight: int = NO_BOUND, waiting: int = NO_BOUND) -> Account:
+        """An account that may have so many requests in flight, and bytes of data waiting."""
+        return Account(name, in_flight, waiting)
+
+    def requester(self, account: Account | None = None) -> "FakeRequester":
+        """A requester that has connected; without an account of its own, on one that all others share."""
+        return FakeRequester(self, account or self.common)
 
     def worker(self, worker_id: str = "w", *commands: str, **offer: Any) -> "FakeWorker":
         """A worker of `commands`, by default `echo`, that has joined."""
@@ -217,6 +222,8 @@ class World:
         self.check()
         core = self.core
         assert core.counts.in_flight_count == core.queue.count == core.queue.size_bytes == 0
+        for account in {requester.account for requester, _ in self.submitted}:
+            assert account.in_flight_count == account.waiting_size_bytes == 0
         assert not core.requesters
         assert not core.roster.workers
         assert core.deadlines.is_empty
@@ -234,15 +241,16 @@ class World:
 class FakeRequester:
     """A requester's link; connected from the start."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, account: Account) -> None:
         self.world = world
+        self.account = account
         self.encoding = Encoding.JSON
         self.answers: list[Answer] = []
         self.encodings: list[Encoding] = []
         """The encoding that was given for each result."""
         self.refuses: TaskferryError | None = None
         """If set, raised for each result, as if it could not be carried."""
-        self.session = world.core.requester_joined(self, world.account)
+        self.session = world.core.requester_joined(self, account)
         self.is_connected = True
         self._count = 0
 
@@ -292,7 +300,10 @@ class FakeRequester:
             **fields,
         )
         self.world.submitted.append((self, request_id))
+        in_flight_count = self.account.in_flight_count
+        is_full = in_flight_count >= self.account.in_flight_count_max
         self.world.core.submit(self.session, call, self.world.now)
+        assert not is_full or self.account.in_flight_count == in_flight_count, "a full account gets no more"
         self.world.check()
         return request_id
 
@@ -329,9 +340,11 @@ class FakeWorker:
         *,
         encoding: Encoding = Encoding.JSON,
         is_stuck: bool = False,
+        identity: str = "anonymous",
         **offer: Any,
     ) -> None:
         self.world = world
+        self.identity = identity
         self.worker_id = worker_id
         self.offer = Offer(commands, **offer)
         self.encoding = encoding
@@ -397,7 +410,7 @@ class FakeWorker:
     def join(self) -> None:
         """Say `connect`. Raises WorkerIdTaken."""
         world = self.world
-        self.session = world.core.worker_joined(self.worker_id, self.offer, self, "anonymous", world.now)
+        self.session = world.core.worker_joined(self.worker_id, self.offer, self, self.identity, world.now)
         world.check()
 
     @property

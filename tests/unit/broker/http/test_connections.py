@@ -12,8 +12,8 @@ from taskferry.broker.operations import Operations
 from tests.unit.broker.shell import Shell, open_shell
 
 PATIENCE_S = 10.0
-GET = b"GET /healthz HTTP/1.1\r\nhost: broker\r\n\r\n"
-POST = b"POST /api/workers/w1/drain HTTP/1.1\r\nhost: broker\r\ncontent-type: application/json\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+POST = b"POST /api/workers/w1/drain HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 SHORT = HttpBounds(connections_count_max=3, head_size_bytes_max=200, request_s_max=0.2, answer_s_max=0.2)
 
 
@@ -73,7 +73,7 @@ class Served:
 @asynccontextmanager
 async def served(bounds: HttpBounds = SHORT) -> AsyncIterator[Served]:
     async with open_shell() as shell:
-        server = HttpServer(shell.read_model, Operations(shell.core), bounds)
+        server = HttpServer(shell.read_model, Operations(shell.core), shell.entrance, bounds)
         await server.start("127.0.0.1", 0)
         port = Served(shell, server)
         try:

@@ -17,8 +17,8 @@ JSON = {"content-type": "application/json"}
 
 @asynccontextmanager
 async def client_of(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
-    app = make_app(shell.read_model, Operations(shell.core))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://broker") as client:
+    app = make_app(shell.read_model, Operations(shell.core), shell.entrance)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 
@@ -86,7 +86,7 @@ async def test_metrics_are_those_of_the_read_model() -> None:
 
 async def test_a_port_that_is_taken_is_named() -> None:
     async with open_shell() as shell:
-        server = HttpServer(shell.read_model, Operations(shell.core))
+        server = HttpServer(shell.read_model, Operations(shell.core), shell.entrance)
         number = shell.workers.number
         with pytest.raises(PortTaken, match=f"^http port 127.0.0.1:{number}: already in use by another"):
             await server.start("127.0.0.1", number)

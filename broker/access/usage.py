@@ -1,0 +1,131 @@
+"""What one account uses of the broker, against its limits: connections, messages, bytes, and the core's account.
+
+An account is an identity, whatever number of connections it has, or one stranger's address. Its requests in flight and
+its waiting bytes are bounded in the core; its connections and rates here.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from ...protocol.errors import NOT_DELIVERED, RateLimited
+from ..core.account import Account
+from ..core.failure import Failure
+from .bucket import Bucket
+from .counts import AccessCounts, Limit
+from .limits import Limits
+from .recent import Recent
+
+BURST_S: Final = 2.0
+"""An account that has been quiet may use this many seconds' worth of its rates at once: requests come in bursts, and
+what waits for a link to come back comes as one."""
+
+IDLE_COUNT_MAX: Final = 10_000
+"""Accounts without connections whose use is remembered, about 6 MB. It is worth something for BURST_S only: after that
+an account's rates are whole again."""
+
+
+class Usage:
+    """One account's use. `is_metered`: it has a rate, so that `spend` has to be asked for each message."""
+
+    __slots__ = (
+        "_bytes",
+        "_messages",
+        "_recent",
+        "account",
+        "connections_count",
+        "counts",
+        "is_metered",
+        "limits",
+        "name",
+    )
+
+    def __init__(self, name: str, limits: Limits, counts: AccessCounts, recent: "Recent[Usage]") -> None:
+        self.name = name
+        self.limits = limits
+        self.counts = counts
+        self.connections_count = 0
+        self.account = Account(name, limits.in_flight_count_max, limits.waiting_size_bytes_max)
+        self.is_metered = bool(limits.messages_per_s or limits.bytes_per_s)
+        self._messages = Bucket(limits.messages_per_s, BURST_S)
+        self._bytes = Bucket(limits.bytes_per_s, BURST_S)
+        self._recent = recent
+
+    def take_connection(self) -> bool:
+        """One more connection. False, and counted, if the account has as many as it may."""
+        if self.connections_count >= self.limits.connections_count_max:
+            self.counts.limited[Limit.ACCOUNT_CONNECTIONS] += 1
+            return False
+        self.connections_count += 1
+        if self.connections_count == 1:
+            self._recent.use(self.name, self)
+        return True
+
+    def release_connection(self) -> None:
+        """A connection that was taken has closed."""
+        self.connections_count -= 1
+        if not self.connections_count:
+            self._recent.release(self.name, self)
+
+    def spend(self, size_bytes: int, now: float) -> Failure | None:
+        """Count a message of that size. If a rate is used up, counts nothing: the failure to answer it with."""
+        wait_s = self._messages.wait_s(1.0, now)
+        if wait_s:
+            text = f"{self.name} sends over {self.limits.messages_per_s:g} messages a second"
+            return self._limited(Limit.ACCOUNT_MESSAGES, text, wait_s)
+        wait_s = self._bytes.wait_s(size_bytes, now)
+        if wait_s:
+            text = f"{self.name} sends over {self.limits.bytes_per_s:g} bytes a second"
+            return self._limited(Limit.ACCOUNT_BYTES, text, wait_s)
+        self._messages.take(1.0)
+        self._bytes.take(size_bytes)
+        return None
+
+    def reconfigure(self, limits: Limits, now: float) -> None:
+        """Change the limits and keep the counts. What exceeds a lowered limit stays; nothing is added to it until there
+        is room again."""
+        if limits == self.limits:
+            return
+        self.limits = limits
+        self.account.in_flight_count_max = limits.in_flight_count_max
+        self.account.waiting_size_bytes_max = limits.waiting_size_bytes_max
+        self.is_metered = bool(limits.messages_per_s or limits.bytes_per_s)
+        self._messages.reconfigure(limits.messages_per_s, now)
+        self._bytes.reconfigure(limits.bytes_per_s, now)
+
+    def _limited(self, limit: Limit, text: str, wait_s: float) -> Failure:
+        self.counts.limited[limit] += 1
+        return Failure(RateLimited.code, f"{text} ({limit.value})", retry_after_s(wait_s), NOT_DELIVERED)
+
+
+class Usages:
+    """The usage of each account, by its name. `counts` are shared by all."""
+
+    __slots__ = ("_recent", "counts")
+
+    def __init__(self, counts: AccessCounts) -> None:
+        self.counts = counts
+        self._recent: Recent[Usage] = Recent(IDLE_COUNT_MAX)
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def of(self, name: str, limits: Limits, now: float) -> Usage:
+        """The usage of this account, which has these limits from here on."""
+        usage = self._recent.find(name)
+        if usage is None:
+            usage = Usage(name, limits, self.counts, self._recent)
+            self._recent.add(name, usage)
+        else:
+            usage.reconfigure(limits, now)
+        return usage
+
+    def reconfigure(self, limits_of: Callable[[str], Limits], now: float) -> None:
+        """Change the limits of all accounts, each to those that `limits_of` gives for its name."""
+        for usage in self._recent:
+            usage.reconfigure(limits_of(usage.name), now)
+
+
+def retry_after_s(wait_s: float) -> float:
+    """A wait in whole milliseconds, rounded up so that a retry after it finds what it waited for."""
+    return math.ceil(wait_s * 1000.0) / 1000.0

@@ -1,0 +1,40 @@
+"""What a requester is made with, asynchronous or blocking, once it is checked."""
+
+import ssl
+from typing import NamedTuple
+
+from ..credentials.source import TokenSource
+from ..protocol.encodings import Encoding
+from ..transport.connect import ConnectError, check_login, check_url
+
+
+class Arguments(NamedTuple):
+    """The arguments of a requester; see Requester."""
+
+    url: str
+    encoding: Encoding
+    in_flight_count_max: int
+    tokens: TokenSource
+    tls: ssl.SSLContext | None
+
+
+def checked_arguments(
+    url: str,
+    encoding: Encoding | str,
+    in_flight_count_max: int,
+    tokens: TokenSource,
+    tls: ssl.SSLContext | None,
+) -> Arguments:
+    """The arguments. Raises ValueError if a requester cannot be made with them."""
+    tokens.check()
+    try:
+        check_login(check_url(url), has_token=not tokens.is_none, has_tls=tls is not None)
+    except ConnectError as error:
+        raise ValueError(str(error)) from None
+    if in_flight_count_max < 1:
+        raise ValueError(f"in_flight_count_max: {in_flight_count_max} is not at least 1")
+    if encoding not in (*Encoding, *(known.value for known in Encoding)):
+        raise ValueError(
+            f"encoding: {encoding!r} is not one of {', '.join(known.value for known in Encoding)}"
+        )
+    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls)

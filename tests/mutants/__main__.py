@@ -1,0 +1,153 @@
+"""`python -m tests.mutants`: changes the rules of the broker one expression at a time, to see that a test fails.
+
+mutmut makes the mutants and runs the tests that reach each. It needs modules in folders named as they are imported, so
+each room is staged in `.cache/mutants/ROOM` as it would be installed. What is done stays there: a run that was
+interrupted goes on where it stopped, and after a change only the mutants of what changed are tried again.
+
+`judged.toml` names each survivor that no test should kill, and why. The run fails if fewer than KILLED_MIN of a room's
+mutants are killed, or if a survivor is not judged.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+STAGE: Final = ROOT / ".cache" / "mutants"
+JUDGED: Final = Path(__file__).parent / "judged.toml"
+KILLED_MIN: Final = 0.9
+ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "loadbalance": ("tests/unit/loadbalance",),
+    "broker/access": ("tests/unit/broker/access",),
+    "broker/core": ("tests/unit/broker/core",),
+}
+"""Folders of pure rules, and the tests that must notice when one of them changes."""
+LEFT_OUT: Final = ("tests/unit/loadbalance/test_strategy_cost.py",)
+"""Tests of a room that show nothing of its rules, or start programs, which are not mutated."""
+
+SETTINGS: Final = """
+[tool.mutmut]
+source_paths = ["taskferry"]
+only_mutate = ["taskferry/{room}/*"]
+also_copy = ["benchmarks"]
+pytest_add_cli_args = ["-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider"]
+pytest_add_cli_args_test_selection = [{tests}]
+track_dependencies = false
+use_git_change_detection = false
+timeout_multiplier = 10.0
+timeout_constant = 5.0
+
+[tool.pytest.ini_options]
+addopts = ["--import-mode=importlib"]
+asyncio_default_fixture_loop_scope = "function"
+asyncio_mode = "auto"
+consider_namespace_packages = true
+markers = ["uncovered: see tests/conftest.py"]
+pythonpath = ["."]
+"""
+"""Of the staged room. A module is imported as in the wheel, and the editable installation stays unused."""
+
+HYPOTHESIS: Final = """
+from hypothesis import Phase
+
+settings.register_profile(
+    "mutants", settings.get_profile("taskferry"), derandomize=True, database=None, print_blob=False,
+    phases=[Phase.explicit, Phase.generate],
+)
+settings.load_profile("mutants")
+"""
+"""Each run tries the same examples, so that a verdict can be repeated, and the first that fails is enough."""
+
+
+def stage(room: str) -> Path:
+    """Bring the copy of `room` up to date. Files that did not change keep their times, and so their mutants."""
+    folder = STAGE / room.replace("/", "-")
+    for marker in ROOT.glob("*/py.typed"):
+        _sync(marker.parent, folder / "taskferry" / marker.parent.name, ("*.py", "*.so", "py.typed"))
+    (folder / "taskferry" / "__init__.py").touch()
+    _sync(ROOT / "benchmarks", folder / "benchmarks", ("*.py",))
+    _sync(ROOT / "tests", folder / "tests", ("*.py", "*.json", "*.toml"))
+    conftest = folder / "tests" / "conftest.py"
+    _write(conftest, (ROOT / "tests" / "conftest.py").read_text() + HYPOTHESIS)
+    for left_out in LEFT_OUT:
+        (folder / left_out).unlink(missing_ok=True)
+    tests = ", ".join(f'"{path}"' for path in ROOMS[room])
+    _write(folder / "pyproject.toml", SETTINGS.format(room=room, tests=tests))
+    return folder
+
+
+def _sync(source: Path, target: Path, patterns: Iterable[str]) -> None:
+    wanted = {path.relative_to(source) for pattern in patterns for path in source.rglob(pattern)}
+    wanted = {path for path in wanted if "__pycache__" not in path.parts}
+    for path in list(target.rglob("*")):
+        if path.is_file() and path.relative_to(target) not in wanted:
+            path.unlink()
+    for path in wanted:
+        copy = target / path
+        if copy.exists() and copy.read_bytes() == (source / path).read_bytes():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / path, copy)
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def run(folder: Path) -> None:
+    """Try each mutant that has no verdict yet. Raises SystemExit if the tests fail without a mutant."""
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    workers = str(max(1, os.cpu_count() or 1))
+    done = subprocess.run(
+        [sys.executable, "-m", "mutmut", "run", "--max-children", workers],
+        cwd=folder,
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"mutmut ended with {done.returncode} in {folder}")
+
+
+def verdicts(folder: Path) -> dict[str, str]:
+    """How each mutant of a room ended: `{"taskferry.loadbalance.urn.xǁUrnǁpick__mutmut_3": "killed", ...}`."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "mutmut", "results", "--all", "true"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    pairs = (line.strip().rsplit(": ", 1) for line in printed.splitlines() if ": " in line)
+    return {name: verdict for name, verdict in pairs if "__mutmut_" in name}
+
+
+def shown(folder: Path, name: str) -> str:
+    """What a mutant changes, as a diff."""
+    command = [sys.executable, "-m", "mutmut", "show", name]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
+    parser.add_argument("--no-run", action="store_true", help="only report what is known")
+    options = parser.parse_args()
+    for room in options.rooms or ROOMS:
+        folder = stage(room)
+        if not options.no_run:
+            run(folder)
+        for name, verdict in verdicts(folder).items():
+            if verdict != "killed":
+                print(verdict, name)
+                print(shown(folder, name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
