@@ -106,6 +106,9 @@ class Entrance:
         self._entrants: dict[Entrant, None] = {}
         self._expiries: Expiries[Entrant] = Expiries()
         self._to_judge: deque[Entrant] = deque()
+        self._to_end: deque[tuple[Entrant, Ended, int, str]] = deque()
+        """Those whose login is over. They leave when all others have been judged: what a worker leaves behind must not
+        be given to another one that is about to leave."""
 
     @property
     def is_open(self) -> bool:
@@ -178,6 +181,8 @@ class Entrance:
         now = self._clock()
         before = entrant.login.identity
         try:
+            if entrant.is_over:
+                raise errors.Unauthenticated("the login of this connection has ended")
             login = self._verify(entrant.address, Credential(token), now)
             if login.identity.name != before.name:
                 text = f"token: this connection is of {before.name}, and the token of {login.identity.name}"
@@ -198,7 +203,8 @@ class Entrance:
 
     def not_renewed(self, entrant: Entrant) -> None:
         """See Entrant.renewal_answered."""
-        self._end(entrant, Ended.FAILED_RENEWALS, LOGIN_ENDED, "the login could not be renewed")
+        if not entrant.is_over:
+            self._end(entrant, Ended.FAILED_RENEWALS, LOGIN_ENDED, "the login could not be renewed")
 
     # --- what changes while they are here ---
 
@@ -231,9 +237,11 @@ class Entrance:
                 self._expire(entrant, now)
             elif self._to_judge:
                 self._judge(self._to_judge.popleft(), now)
+            elif self._to_end:
+                self._end(*self._to_end.popleft())
             else:
                 return False
-        return bool(self._to_judge) or self._expiries.is_due(now)
+        return bool(self._to_judge or self._to_end) or self._expiries.is_due(now)
 
     # --- inside: coming in ---
 
@@ -350,7 +358,7 @@ class Entrance:
             self._expiries.set(entrant, expires_at)
             entrant.session.login_expires(round(expires_at - now, 3))
         else:
-            self._end(entrant, Ended.EXPIRED, LOGIN_ENDED, "the login has run out")
+            self._end_soon(entrant, Ended.EXPIRED, LOGIN_ENDED, "the login has run out")
 
     def _judge(self, entrant: Entrant, now: float) -> None:
         """What an entrant of the policy before is worth under this one."""
@@ -358,23 +366,30 @@ class Entrance:
             return
         before = entrant.login.identity
         login = self._authenticator.judge_again(entrant.login, now, self._wall_clock())
-        if login is None or login.identity.name != before.name:
-            self._end(entrant, Ended.REVOKED, LOGIN_ENDED, "the login was revoked")
+        if login is None:
+            self._end_soon(entrant, Ended.REVOKED, LOGIN_ENDED, "the login was revoked")
             return
         if not self._may_enter(entrant.port, login):
             if before.name == ANONYMOUS:
-                self._end(entrant, Ended.REVOKED, LOGIN_ENDED, "a token is needed now")
+                self._end_soon(entrant, Ended.REVOKED, LOGIN_ENDED, "a token is needed now")
             else:
                 text = f"{before.name} has no rights on the {entrant.port} port any more"
-                self._end(entrant, Ended.RIGHT_LOST, RIGHT_LOST, text)
+                self._end_soon(entrant, Ended.RIGHT_LOST, RIGHT_LOST, text)
             return
         lost = entrant.gate.lost(login.identity.rights)
         if lost is not None:
-            self._end(entrant, Ended.RIGHT_LOST, RIGHT_LOST, f"a right was lost: {lost}")
+            self._end_soon(entrant, Ended.RIGHT_LOST, RIGHT_LOST, f"a right was lost: {lost}")
             return
         self._take(entrant, login, now)
 
+    def _end_soon(self, entrant: Entrant, cause: Ended, code: int, reason: str) -> None:
+        entrant.is_over = True
+        entrant.session.login_ends()
+        self._to_end.append((entrant, cause, code, reason))
+
     def _end(self, entrant: Entrant, cause: Ended, code: int, reason: str) -> None:
+        if entrant not in self._entrants:
+            return
         entrant.is_over = True
         self.counts.ended[cause] += 1
         identity = entrant.login.identity

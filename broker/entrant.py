@@ -20,6 +20,9 @@ class Occupant(Protocol):
     def login_expires(self, expires_in_s: float) -> None:
         """Notify the peer that its login runs out."""
 
+    def login_ends(self) -> None:
+        """Give the peer nothing new: `login_ended` follows at once, when others have been prepared for their end."""
+
     def login_ended(self, code: int, reason: str) -> None:
         """Take nothing more from the peer, settle what it has, and close its link with this code."""
 

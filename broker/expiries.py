@@ -40,12 +40,12 @@ class Expiries(Generic[T]):
         self._at[member] = at
         self._number += 1
         heappush(self._heap, (at, self._number, member))
-        if len(self._heap) > 2 * len(self._at) + STALE_COUNT_MIN:
-            self._rebuild()
+        self._drop_stale()
 
     def remove(self, member: T) -> None:
         """`member` is not due any more. It need not have been."""
         self._at.pop(member, None)
+        self._drop_stale()
 
     def is_due(self, now: float) -> bool:
         """Whether `pop` may have something to return."""
@@ -60,7 +60,9 @@ class Expiries(Generic[T]):
                 return member
         return None
 
-    def _rebuild(self) -> None:
+    def _drop_stale(self) -> None:
+        if len(self._heap) <= 2 * len(self._at) + STALE_COUNT_MIN:
+            return
         self._heap = [(at, number, member) for number, (member, at) in enumerate(self._at.items())]
         self._number = len(self._heap)
         heapify(self._heap)

@@ -197,6 +197,9 @@ class RequesterSession:
     def login_expires(self, expires_in_s: float) -> None:
         self._link.send(self._codec.encode(Expiring(expires_in_s)))
 
+    def login_ends(self) -> None:
+        """A requester is given nothing anyway."""
+
     def login_ended(self, code: int, reason: str) -> None:
         if not self._is_over:
             self._is_over = True

@@ -215,6 +215,10 @@ class WorkerSession:
         message = messages.WorkerExpiring(messages.Expiry(expires_in_s), time.time())
         self.link.send(self._codec.encode(message))
 
+    def login_ends(self) -> None:
+        if self.worker is not None:
+            self._core.worker_draining(self.worker, time.monotonic())
+
     def login_ended(self, code: int, reason: str) -> None:
         self._is_over = True
         self._leave(reason)

@@ -58,7 +58,8 @@ class Renewal:
         """The login runs out in so many seconds, a number that may be anything."""
         left_s = min(expires_in_s, EXPIRY_NOTICE_S) if expires_in_s > 0 else 0.0  # NaN is not over 0
         if not self._source.can_renew:
-            log_event(logger, LoginExpiring(self._public_url, left_s))
+            if not self._source.is_none:
+                log_event(logger, LoginExpiring(self._public_url, left_s))
             return
         self._ends_at = time.monotonic() + left_s
         if self._task is None or self._task.done():

@@ -26,7 +26,7 @@ CERTIFICATE_HELP: Final = "PEM file of the certificate that proves who this is."
 KEY_HELP: Final = "PEM file of the certificate's key."
 SKIP_VERIFY_HELP: Final = "Do not check the broker's certificate, and warn of it. For tests only."
 
-_PATH: Final = Text(PATH_LENGTH_MAX, length_min=1)
+_PATH: Final = Text(PATH_LENGTH_MAX, length_min=1, is_path=True)
 
 
 def token_file_setting() -> Any:

@@ -85,13 +85,14 @@ class Reload(Generic[Settings]):
                 configuration = self._sources.read()
             except ConfigurationError as error:
                 configuration = str(error)
-        elif not others:
-            configuration = "there is no file: started without --config"
         settings = self.settings
         if isinstance(configuration, Configuration):
             settings = self._merged(configuration).settings(self._table)
-        found = ((other.what, _read(other, settings)) for other in others)
-        return _Fresh(configuration, [(what, put) for what, put in found if put is not None])
+        read = ((other.what, _read(other, settings)) for other in others)
+        found = [(what, put) for what, put in read if put is not None]
+        if self._sources.path is None and not found:
+            configuration = "there is no file: started without --config"
+        return _Fresh(configuration, found)
 
     def _merged(self, read: Configuration) -> Configuration:
         """The configuration in force, with the live settings of `read`."""

@@ -3,16 +3,15 @@
 What sends a request (program.py) is imported only when it is needed, so that `--help` is quick.
 """
 
-import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..configuration.kinds import Whole
 from ..configuration.sources import DEFAULT, ConfigurationError
 from ..credentials.settings import login_from, unprotected, unverified
-from ..log.settings import LOG
+from ..log.settings import LOG, LogSettings
 from ..program.command_line import Refused
 from ..program.exit_codes import INTERRUPTED
 from ..program.options import program_options, sources_of
@@ -20,9 +19,6 @@ from ..program.plain_options import option
 from ..protocol import limits
 from . import exit_codes
 from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER, RequesterOptions
-
-if TYPE_CHECKING:
-    from .program import Order
 
 _EXIT_CODE_TABLE = "\n".join(f"  {code:<4} {meaning}" for code, meaning in exit_codes.MEANINGS.items())
 
@@ -115,7 +111,7 @@ def request(
     from .program import Order, keep_on_at_hangup, send_many, send_one  # noqa: PLC0415
     from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
 
-    settings = _settings(context)
+    settings, log = _settings(context)
     if concurrency is not None and count is None:
         raise click.UsageError("--concurrency needs --count")
     try:
@@ -136,7 +132,7 @@ def request(
     options |= {"affinity": affinity, **routing}
     order = Order(requester, command, options, settings.wait, settings.as_json, settings.raw)
     keep_on_at_hangup()
-    _warn(settings, order)
+    _warn(settings, is_logged=log.level != LOG_LEVEL_DEFAULT, has_token=requester.has_token)
     try:
         code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
@@ -144,17 +140,17 @@ def request(
     context.exit(code)
 
 
-def _warn(settings: RequesterOptions, order: "Order") -> None:
-    """Print what is unsafe about the connection: the log shows no warnings by default."""
+def _warn(settings: RequesterOptions, *, is_logged: bool, has_token: bool) -> None:
+    """Print what is unsafe about the connection, unless the requester's warnings are logged."""
     warnings = unverified(settings, settings.broker)
-    if order.requester.has_token and not logging.getLogger(__package__).isEnabledFor(logging.WARNING):
-        warnings += unprotected(settings.broker)  # otherwise the requester logs it
+    if has_token and not is_logged:
+        warnings += unprotected(settings.broker)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
 
 
-def _settings(context: click.Context) -> RequesterOptions:
-    """The settings of the table [requester]. Sets up logging, too."""
+def _settings(context: click.Context) -> tuple[RequesterOptions, LogSettings]:
+    """The settings of the tables [requester] and [log]. Sets up logging, too."""
     from ..log.setup import set_up_logging  # noqa: PLC0415  # likewise
 
     try:
@@ -165,7 +161,7 @@ def _settings(context: click.Context) -> RequesterOptions:
     if configuration.values[LOG.name]["level"].source == DEFAULT:
         log = replace(log, level=LOG_LEVEL_DEFAULT)
     set_up_logging(log)
-    return configuration.settings(REQUESTER)
+    return configuration.settings(REQUESTER), log
 
 
 request.params[2:2] = program_options(REQUESTER, log_level_default=LOG_LEVEL_DEFAULT)

@@ -27,7 +27,7 @@ ENDING_S: Final = (0.5, 4.0)
 """How long to wait for a program that a test has left running, after a first and after a second SIGTERM."""
 
 _READY: Final = re.compile(
-    r"taskferry broker ready: workers (?P<workers>ws://\S+)  requesters (?P<requesters>ws://\S+)  http (?P<http>http://\S+)"
+    r"taskferry broker ready: workers (?P<workers>wss?://\S+)  requesters (?P<requesters>wss?://\S+)  http (?P<http>https?://\S+)"
 )
 
 

@@ -41,10 +41,14 @@ LARGE_PARTS_COUNT: Final = 8
 frame gets none."""
 
 
+FRAGMENTS_COUNT_MAX: Final = 4096
+"""Fragments of one message. The largest message in fragments of 256 bytes has as many; more would be empty ones, of
+which a message could have any number."""
 PREBUILT_HEADERS_COUNT: Final = 2048
 """Headers of unmasked messages below this size are built once: nearly all messages of a broker are smaller."""
 
 
+_EMPTY_PONG: Final = frame_head(_PONG, 0, 0)
 _PREBUILT_HEADERS: Final = {
     opcode: tuple(frame_head(_FIN | opcode, 0, size) for size in range(PREBUILT_HEADERS_COUNT))
     for opcode in (Opcode.TEXT, Opcode.BINARY)
@@ -63,6 +67,7 @@ class Framing:
         "_common_byte",
         "_first_byte",
         "_fragments",
+        "_fragments_count",
         "_fragments_opcode",
         "_held",
         "_held_size",
@@ -76,6 +81,7 @@ class Framing:
         "_wanted_size",
         "headers",
         "message_size_bytes_max",
+        "missing_size",
         "protocol",
         "wrong_kind_count",
     )
@@ -87,6 +93,8 @@ class Framing:
         self.message_size_bytes_max = message_size_bytes_max
         self.wrong_kind_count = 0
         """Whole messages of the other kind (text for binary or binary for text) in the last `receive`."""
+        self.missing_size = 0
+        """Bytes of the unfinished frame that have not arrived."""
         is_client = isinstance(protocol, ClientProtocol)
         self._mask_bit = 0 if is_client else MASKED
         self._opcode = opcode
@@ -102,6 +110,7 @@ class Framing:
         self._held_size = 0
         self._wanted_size = 0
         self._fragments: bytearray | None = None
+        self._fragments_count = 0
         self._fragments_opcode = Opcode.CONT
         self._mask_pool = b""
         self._mask_position = 0
@@ -138,11 +147,21 @@ class Framing:
             if end == start:
                 self._hand_over(data[start:], messages)
                 return messages
-            # A pong says nothing but that it came. Each of ten thousand idle connections gets one every few seconds.
-            is_pong = data[start] == _PONG and end - start <= _CONTROL_SIZE_BYTES_MAX
-            if not is_pong or self._common_byte == _NO_FRAME:
+            if self._common_byte == _NO_FRAME or not self._is_answered(data, start, end):
                 self._hand_over(data[start:end], messages)
             start = end
+
+    def _is_answered(self, data: bytes | memoryview, start: int, end: int) -> bool:
+        """Whether the frame needs nothing more. Each of ten thousand idle connections gets a pong every few seconds,
+        which says nothing but that it came; and a server answers pings without a payload, of which a peer can send most
+        with the least, right here."""
+        if data[start] == _PONG:
+            return end - start <= _CONTROL_SIZE_BYTES_MAX
+        is_empty_ping = data[start] == _PING and data[start + 1] == MASKED
+        if is_empty_ping and self._mask_bit and self.protocol.state is State.OPEN:
+            self.protocol.writes.append(_EMPTY_PONG)
+            return True
+        return False
 
     def ping(self) -> bytes:
         """A ping without a payload, ready to be sent."""
@@ -196,11 +215,13 @@ class Framing:
             start += len(piece)
             held.append(piece)
             self._held_size += len(piece)
+            self.missing_size = max(0, self.missing_size - len(piece))
             if len(piece) < missing_size:
                 if len(held) > _HELD_COUNT_MAX:
                     self._held = [b"".join(held)]
                 return start
             self._held = None
+            self.missing_size = 0
             wrong_kind_count = self.wrong_kind_count
             messages += self.receive(b"".join(held))
             self.wrong_kind_count += wrong_kind_count
@@ -211,9 +232,11 @@ class Framing:
         size = end - start
         if size < LARGE_SIZE_BYTES or data[start] != self._common_byte:
             self._hold(data, start, size)
+            self.missing_size = end - len(data)
             return
         if len(data) - start < size // LARGE_PARTS_COUNT:
             self._hold(data, start, size // LARGE_PARTS_COUNT)
+            self.missing_size = end - len(data)
             return
         body = start + (4 if data[start + 1] ^ self._mask_bit == 126 else 10)
         key_size = 4 if self._mask_bit else 0
@@ -224,6 +247,7 @@ class Framing:
     def _fill(self, large: LargeFrame, data: bytes | memoryview, start: int, messages: list[bytes]) -> int:
         """Take in more of `large`. Returns where that ends in `data`."""
         start = large.take(data, start)
+        self.missing_size = large.missing_size
         if large.missing_size:
             return start
         self._large = None
@@ -255,6 +279,14 @@ class Framing:
                 continue
             if self._fragments is None:
                 self._fragments = bytearray()
+                self._fragments_count = 0
+            self._fragments_count += 1
+            if self._fragments_count > FRAGMENTS_COUNT_MAX:
+                self._common_byte = _NO_FRAME
+                protocol.fail(
+                    CloseCode.MESSAGE_TOO_BIG, f"over {FRAGMENTS_COUNT_MAX} fragments in one message"
+                )
+                return
             self._fragments += event.data  # type: ignore[union-attr]
             if event.fin:  # type: ignore[union-attr]
                 payload = bytes(self._fragments)

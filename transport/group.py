@@ -5,11 +5,15 @@ the loop writes it all, with one write per link: an event loop does not join wri
 message would cost more than the message. No link has a timer of its own.
 
 If the program wants to know how long it takes itself, the group reports its turns: a turn begins with the first read
-and ends when all that was queued because of it has been passed to the operating system.
+and ends when all that was queued because of it has been passed to the operating system. Then its links also take turns
+in reading, so that none, however much its peer sends, keeps the others waiting: a turn that has lasted READ_S_MAX stops
+each link that still has much to read, and those that were stopped read on in order, as many as a turn has time for.
 """
 
 import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -20,6 +24,20 @@ READ_BUFFER_SIZE_BYTES: Final = 256 * 1024
 """The most that one read takes. Kept for good: memory of this size, if allocated for each read, is mapped and unmapped
 by the system each time, which costs more than the reading."""
 
+SHORT_READ_SIZES_BYTES: Final = (512, 1024, 2048, 4096, 8192)
+"""What one read may take where links take turns, besides what is missing of an unfinished frame. A link begins in the
+middle; it reads more at once while turns are short, and less when they are long, because it is sent many short
+messages: of the shortest requests, 8 KiB hold 270, which take 3 ms."""
+
+BUSY_READ_SIZE_BYTES: Final = 2048
+"""A link that reads this much at once has much to read. One request, or the answers of a few, are less."""
+
+READERS_COUNT_MAX: Final = 64
+"""Links that may read on in one turn, after they have waited for it."""
+
+READ_S_MAX: Final = 0.002
+"""How long a turn may last before it stops links that have much to read. Ten times what a turn costs besides."""
+
 
 class Sweepable(Protocol):
     """What the group does with a link."""
@@ -29,6 +47,9 @@ class Sweepable(Protocol):
 
     def check(self, now: float) -> None:
         """Check deadlines and silence; `now` is `time.monotonic()`."""
+
+    def read_on(self) -> None:
+        """Read again, after `LinkGroup.wait_turn`."""
 
 
 TurnEnded = Callable[[float, float], None]
@@ -45,21 +66,26 @@ class LinkGroup:
     __slots__ = (
         "_is_flush_due",
         "_loop",
+        "_readers_count",
         "_swept",
         "_timer",
-        "_turn_began_at",
         "_turn_ended",
         "_unflushed",
+        "_waiting",
+        "buffers",
         "is_between_turns",
         "links",
         "read_buffer",
+        "read_sizes",
+        "turn_began_at",
     )
 
     def __init__(self, turn_ended: TurnEnded | None = None, swept: Swept | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._swept = swept
         self._turn_ended = turn_ended
-        self._turn_began_at = 0.0
+        self.turn_began_at = math.inf
+        """When the turn began. Never, if turns are not reported."""
         self._is_flush_due = False
         self.is_between_turns = turn_ended is not None
         """The next link to read must call `open_turn`. Never true if turns are not reported."""
@@ -67,6 +93,12 @@ class LinkGroup:
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
         """All links of the loop read into this: see `Link.get_buffer`."""
+        sizes = SHORT_READ_SIZES_BYTES if turn_ended else (READ_BUFFER_SIZE_BYTES,)
+        self.read_sizes: Final = sizes
+        """What one read may take: more than one size if links take turns."""
+        self.buffers: Final = {size: self.read_buffer[:size] for size in sizes}
+        self._readers_count = 1
+        self._waiting: deque[Sweepable] = deque()
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def flush_soon(self, link: Sweepable) -> None:
@@ -78,10 +110,16 @@ class LinkGroup:
     def open_turn(self) -> None:
         """Begin a turn; it ends, with a flush, before the loop waits for I/O again."""
         if self._turn_ended is not None:
-            self._turn_began_at = time.monotonic()
+            self.turn_began_at = time.monotonic()
             self.is_between_turns = False
         self._is_flush_due = True
         self._loop.call_soon(self._flush)
+
+    def wait_turn(self, link: Sweepable) -> None:
+        """Call `link.read_on` in a later turn, after all links that wait already."""
+        if not self._waiting:
+            self._loop.call_soon(self._let_next_read)
+        self._waiting.append(link)
 
     def close(self) -> None:
         """Stop the sweep. Closing the links that are still open is up to their owner."""
@@ -90,12 +128,23 @@ class LinkGroup:
     def _flush(self) -> None:
         self._is_flush_due = False
         self.is_between_turns = self._turn_ended is not None
-        began_at = self._turn_began_at
+        began_at = self.turn_began_at
         links, self._unflushed = self._unflushed, []
         for link in links:
             link.flush()
         if self._turn_ended is not None:
-            self._turn_ended(began_at, time.monotonic())
+            now = time.monotonic()
+            if self._waiting:
+                is_short = now - began_at < READ_S_MAX
+                count = self._readers_count
+                self._readers_count = min(READERS_COUNT_MAX, count + 1) if is_short else max(1, count // 2)
+            self._turn_ended(began_at, now)
+
+    def _let_next_read(self) -> None:
+        for _ in range(min(self._readers_count, len(self._waiting))):
+            self._waiting.popleft().read_on()
+        if self._waiting:
+            self._loop.call_soon(self._let_next_read)
 
     def _sweep(self) -> None:
         now = time.monotonic()

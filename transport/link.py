@@ -20,7 +20,7 @@ from ..protocol.encodings import SUBPROTOCOLS, Encoding
 from .admission import Admit, RefusalReason
 from .counts import LinkCounts
 from .framing import Framing
-from .group import LinkGroup
+from .group import BUSY_READ_SIZE_BYTES, READ_S_MAX, LinkGroup
 from .handshake import Handshake, describe_handshake
 from .receiver import Receiver
 from .settings import LinkSettings
@@ -69,11 +69,15 @@ class Link:
         "_is_end_due",
         "_is_flush_due",
         "_is_pinged",
+        "_is_waiting_turn",
+        "_missing_size",
         "_out",
         "_out_size",
         "_paused_at",
+        "_paused_size",
         "_pinged_at",
         "_protocol",
+        "_read_size",
         "_reason",
         "_request",
         "_settings",
@@ -118,6 +122,10 @@ class Link:
         self._is_end_due = False
         self._is_flush_due = False
         self._paused_at: float | None = None
+        self._paused_size = 0
+        self._is_waiting_turn = False
+        self._missing_size = 0
+        self._read_size = group.read_sizes[len(group.read_sizes) // 2]
         self._heard = False
         self._heard_at = 0.0
         self._is_pinged = False
@@ -193,13 +201,14 @@ class Link:
     def pause_writing(self) -> None:
         """The peer does not keep up. If the settings say so, read nothing more from it until it does."""
         self._paused_at = time.monotonic()
+        self._paused_size = self._transport.get_write_buffer_size()
         if self._settings.reads_only_while_writable and not self.closed:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The peer has caught up."""
         self._paused_at = None
-        if self._settings.reads_only_while_writable and not self.closed:
+        if self._settings.reads_only_while_writable and not self.closed and not self._is_waiting_turn:
             self._transport.resume_reading()
         self.flush()
         if self._is_end_due and not self.closed:
@@ -236,6 +245,12 @@ class Link:
             self.abort(self._deadline_reason)
             return
         if self._paused_at is not None:
+            unsent_size = self._transport.get_write_buffer_size()
+            if unsent_size < self._paused_size:
+                # It reads, if slowly. Its pong can only come after all that was sent before the ping.
+                self._heard = True
+                self._paused_size = unsent_size
+                self._paused_at = now
             if now - self._paused_at >= settings.silence_s_max:
                 self.abort(f"{SLOW_READER}: took nothing for {settings.silence_s_max:g} s")
                 return
@@ -289,7 +304,9 @@ class Link:
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """What asyncio reads into: one buffer for all links, because each read is processed before the next."""
-        return self._group.read_buffer
+        if self._missing_size:
+            return self._group.read_buffer[: self._read_size + self._missing_size]
+        return self._group.buffers[self._read_size]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes from the peer."""
@@ -305,6 +322,7 @@ class Link:
                 return
             data = rest
         messages = self._framing.receive(data)
+        self._missing_size = self._framing.missing_size
         if self._protocol.writes and self._protocol.state is State.OPEN:
             self._write_protocol()  # a pong goes before the answer to a message whose end came after the ping
         if messages:
@@ -319,6 +337,14 @@ class Link:
             self.receiver.wrong_kind_received()
         if self._protocol.writes:
             self._write_protocol()
+        if nbytes >= BUSY_READ_SIZE_BYTES or nbytes >= self._read_size:
+            self._take_turns()
+
+    def read_on(self) -> None:
+        """Read again, after others had their turns."""
+        self._is_waiting_turn = False
+        if not self.closed and not (self._paused_at is not None and self._settings.reads_only_while_writable):
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         """The peer has half-closed, which ends a WebSocket."""
@@ -339,6 +365,20 @@ class Link:
         self.receiver.link_closed(self._reason or self._describe_end(exc))
 
     # --- inside ---
+
+    def _take_turns(self) -> None:
+        """Decide, after a read of much, whether to read on in this turn, and how much at once (see group.py)."""
+        turn_s = time.monotonic() - self._group.turn_began_at
+        sizes = self._group.read_sizes
+        if turn_s < READ_S_MAX:
+            self._read_size = min(sizes[-1], 2 * self._read_size)
+            return
+        if turn_s >= 2 * READ_S_MAX:
+            self._read_size = max(sizes[0], self._read_size // 2)
+        if not self._is_waiting_turn and not self.closed:
+            self._is_waiting_turn = True
+            self._transport.pause_reading()
+            self._group.wait_turn(self)
 
     def _flush_soon(self) -> None:
         if not self._is_flush_due:

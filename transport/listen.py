@@ -23,9 +23,8 @@ from .websocket_log import websocket_logger
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: after a broker restarts, all of its clients come back at once."""
 
-TLS_HANDSHAKES_COUNT_MAX: Final = 2 * BACKLOG
-"""TLS handshakes of one port that may be unfinished. As many clients may come back at once as the backlog has room for,
-and as many strangers may hang."""
+TLS_HANDSHAKES_COUNT_MAX: Final = BACKLOG
+"""TLS handshakes of one port that may be unfinished: each takes 60 KB, so these take 240 MB at most."""
 
 _OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
 
@@ -83,21 +82,14 @@ async def listen(
 def _tls_handshakes(
     tls: TlsContext, settings: LinkSettings, never_opened: Callable[[str, str], None], counts: LinkCounts
 ) -> TlsHandshakes:
-    """Those of a port: counted as its connections are, and when they fail, as handshakes of WebSockets are."""
-
-    def count(change: int) -> None:
-        counts.connections_count += change
+    """Those of a port. Their failures are counted and reported as those of WebSocket handshakes are."""
 
     def failed(peer: str, text: str, reason: RefusalReason) -> None:
         counts.handshakes_refused[reason] += 1
         never_opened(peer, text)
 
     return TlsHandshakes(
-        tls,
-        count_max=TLS_HANDSHAKES_COUNT_MAX,
-        s_max=settings.handshake_s_max,
-        failed=failed,
-        counted=count,
+        tls, count_max=TLS_HANDSHAKES_COUNT_MAX, s_max=settings.handshake_s_max, failed=failed
     )
 
 

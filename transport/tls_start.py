@@ -39,8 +39,8 @@ _EXPLAINED: Final = {
 class TlsHandshakes:
     """The handshakes of one port. `start` makes the protocol of an accepted connection.
 
-    `count_max`: those that may be unfinished; then the oldest is dropped. `s_max`: seconds for each. `counted`: called
-    with 1 as one starts and -1 as it ends.
+    `count_max`: those that may be unfinished; then the oldest is dropped. They take no place of connections, so that
+    whoever hangs here keeps nobody out. `s_max`: seconds for each.
     """
 
     def __init__(
@@ -50,13 +50,11 @@ class TlsHandshakes:
         count_max: int,
         s_max: float,
         failed: Failed,
-        counted: Callable[[int], None] = lambda change: None,
     ) -> None:
         self._context = context
         self._count_max = count_max
         self._s_max = s_max
         self._failed = failed
-        self._counted = counted
         self._unfinished: dict[_TlsStart, asyncio.Task[None]] = {}
         """Oldest first."""
 
@@ -65,44 +63,34 @@ class TlsHandshakes:
         once it is complete."""
         return _TlsStart(self, make_opened)
 
-    def run(self, connection: "_TlsStart", accepted: socket.socket) -> None:
+    def run(self, connection: "_TlsStart") -> None:
         """Start the handshake of a connection that was just accepted."""
         if len(self._unfinished) >= self._count_max:
             oldest = next(iter(self._unfinished))
-            self._unfinished[oldest].cancel()
-            self._finish(oldest)
+            self._unfinished.pop(oldest).cancel()
             text = f"over {self._count_max} unfinished TLS handshakes, of which this was the oldest"
             self._failed(oldest.peer, text, RefusalReason.TOO_MANY_CONNECTIONS)
-        self._counted(1)
-        task = asyncio.create_task(self._handshake(connection, accepted))
-        task.add_done_callback(lambda task: accepted.close() if task.cancelled() else None)
+        task = asyncio.create_task(self._handshake(connection))
+        task.add_done_callback(lambda _: connection.forget())
         self._unfinished[connection] = task
 
     def fail(self, connection: "_TlsStart", error: OSError) -> None:
         """Report why a handshake has failed."""
         self._failed(connection.peer, *self._explain(error))
 
-    def _finish(self, connection: "_TlsStart") -> bool:
-        """Whether it was unfinished until now."""
-        if self._unfinished.pop(connection, None) is None:
-            return False
-        self._counted(-1)
-        return True
-
-    async def _handshake(self, connection: "_TlsStart", accepted: socket.socket) -> None:
+    async def _handshake(self, connection: "_TlsStart") -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 connection.make_opened,
-                accepted,
+                connection.taken(),
                 ssl=self._context(),
                 ssl_handshake_timeout=self._s_max,
                 ssl_shutdown_timeout=SHUTDOWN_S_MAX,
             )
         except OSError as error:
-            if self._finish(connection):
-                self.fail(connection, error)
-        else:
-            self._finish(connection)
+            self.fail(connection, error)
+        finally:
+            self._unfinished.pop(connection, None)
 
     def _explain(self, error: OSError) -> tuple[str, RefusalReason]:
         match error:
@@ -124,10 +112,11 @@ class _TlsStart(asyncio.Protocol):
     """A connection that was just accepted. A copy of its socket goes to a new transport, which speaks TLS from the
     first byte. TLS on the transport that is connected already could miss that byte, because uvloop reads at once."""
 
-    __slots__ = ("_handshakes", "make_opened", "peer")
+    __slots__ = ("_accepted", "_handshakes", "make_opened", "peer")
 
     def __init__(self, handshakes: TlsHandshakes, make_opened: Callable[[], asyncio.BaseProtocol]) -> None:
         self._handshakes = handshakes
+        self._accepted: socket.socket | None = None
         self.make_opened = make_opened
         self.peer = "?"
 
@@ -137,9 +126,20 @@ class _TlsStart(asyncio.Protocol):
         if isinstance(address, tuple):
             self.peer = f"{address[0]}:{address[1]}"
         try:
-            copy = socket.fromfd(accepted.fileno(), accepted.family, accepted.type, accepted.proto)
+            self._accepted = socket.fromfd(accepted.fileno(), accepted.family, accepted.type, accepted.proto)
         except OSError as error:  # no more files can be open
             self._handshakes.fail(self, error)
         else:
-            self._handshakes.run(self, copy)
+            self._handshakes.run(self)
         cast(asyncio.Transport, transport).abort()  # uvloop's are no subclass
+
+    def taken(self) -> socket.socket:
+        """The copy of the socket, which belongs to the caller from here on."""
+        assert self._accepted is not None, "it is taken once"
+        accepted, self._accepted = self._accepted, None
+        return accepted
+
+    def forget(self) -> None:
+        """Close it if nobody has taken it."""
+        if self._accepted is not None:
+            self._accepted.close()

@@ -1,4 +1,4 @@
-"""What each address uses, before it is known who connects from there: connections, handshakes, failed logins."""
+"""What each address uses, before its client is known: connections, handshakes, failed logins."""
 
 import ipaddress
 from typing import Final
@@ -9,7 +9,7 @@ from .recent import Recent
 
 HANDSHAKES_BURST_S: Final = 10.0
 """Seconds' worth of handshakes that an address may make at once: with 500 a second, 5,000 clients behind one address
-may come back at once after a broker's restart."""
+may reconnect at once after a broker's restart."""
 
 FAILED_LOGINS_COUNT_MAX: Final = 20
 """Failed logins in a row before an address has to wait: a person who mistypes, or a dozen clients with an old token,
@@ -19,10 +19,10 @@ FAILED_LOGINS_PER_S: Final = 1.0
 """One more each second. Guessing 256 random bits is hopeless at any rate; this keeps it from costing anything."""
 
 IDLE_COUNT_MAX: Final = 10_000
-"""Addresses without connections that are remembered, about 6 MB. One that is forgotten starts with full buckets."""
+"""Addresses without connections that are remembered, about 5 MB. One that is forgotten starts with full buckets."""
 
 IPV6_PREFIX_LENGTH: Final = 64
-"""Bits of an IPv6 address that count: whoever has one address has all 2**64 of its network (RFC 4291, 2.5.1)."""
+"""Bits of an IPv6 address that count: a host usually has all 2**64 of its network (RFC 4291, 2.5.1)."""
 
 
 class Address:
@@ -78,14 +78,14 @@ class Address:
             self._recent.release(self.name, self)
 
     def login_wait_s(self, now: float) -> float:
-        """0.0 if a login that may fail can be tried from here; else the seconds until then, and counted as limited."""
+        """0.0 if a login that may fail can be tried; else the seconds until then, and counted as limited."""
         wait_s = self._failed_logins.wait_s(1.0, now)
         if wait_s:
             self._counts.limited[Limit.FAILED_LOGINS] += 1
         return wait_s
 
     def login_failed(self, now: float) -> None:
-        """A login from here has failed."""
+        """A login from this address has failed."""
         self._failed_logins.wait_s(1.0, now)
         self._failed_logins.take(1.0)
 

@@ -29,7 +29,7 @@ class Bucket:
         return missing / self.rate if missing > 0.0 else 0.0
 
     def take(self, size: float) -> None:
-        """Take `size` tokens, for what passes; whoever calls has checked that it may. Only `wait_s` adds tokens."""
+        """Take `size` tokens, without a check: see `wait_s`, which also adds those that are due."""
         self._tokens -= size
 
     def spend(self, size: float, now: float) -> float:

@@ -1,7 +1,7 @@
-"""What every call, worker and question passes before the core sees it: is this allowed here?
+"""What every call and every worker passes before it reaches the core: is this allowed?
 
-Each connection has a gate. It keeps which rights the connection has used, which makes the usual decision one look-up,
-and tells at a reload whether one of them is gone.
+Each connection has a gate. It keeps the rights that the connection has used. So the usual decision is one look-up, and
+a reload can find out whether one of them is gone.
 """
 
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ TARGET_SUBJECTS_COUNT_MAX: Final = 64
 class Gate:
     """The gate of one connection, or of one HTTP request.
 
-    `allowed`: commands that were called and are allowed, for callers that look there first; None if everything is
-    allowed. It stays the same set until `renew`. `served`: commands that its worker serves.
+    `allowed`: commands that were called and are allowed, for callers that check it first; None if everything is
+    allowed. It stays the same set, unless `renew` gives or takes everything. `served`: commands that its worker serves.
     """
 
     __slots__ = ("allowed", "identity", "served", "usage")
@@ -89,7 +89,7 @@ class Gate:
         return failures
 
     def lost(self, rights: Rights) -> str | None:
-        """The first right that was used here and is not among `rights`, for people: `call resize: no rule grants it`;
+        """The first right that was used and is not among `rights`, for people: `call resize: no rule grants it`;
         None if all are. Targets are not remembered: each call with one is decided again. Nor are calls while everything
         is allowed, so each of them counts as gone with the first restriction."""
         if rights.has_rules_of(self.identity.rights):

@@ -1,11 +1,11 @@
-"""Who somebody is, once that has been proven, and until when."""
+"""Who a peer is, once that has been proven, and until when."""
 
 from typing import Final, NamedTuple
 
 from .rights import Rights
 
 ANONYMOUS: Final = "anonymous"
-"""The name of everyone who has proven nothing. No identity can be configured under it."""
+"""The name of all peers that have proven nothing. No identity can be configured under it."""
 
 
 class Identity(NamedTuple):

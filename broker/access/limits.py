@@ -11,7 +11,7 @@ class Limits:
 
     `connections_count_max`: connections at once, on all ports. The default is half of what one port takes, so that no
     account can keep all others out. `messages_per_s`, `bytes_per_s`: messages and their bytes over all connections; 0
-    means no limit, the default, because what a machine handles in a second is not known here. `in_flight_count_max`:
+    means no limit, the default, because what a machine can handle in a second differs widely. `in_flight_count_max`:
     requests admitted and not ended; the default is half of what may wait. `waiting_size_bytes_max`: `data` of requests
     that wait for a slot; the default is half of what all may have.
     """

@@ -1,7 +1,7 @@
 """Objects by name that are kept while they are in use, and for as long as there is room afterwards.
 
-Names come from outside, so their number is unbounded. Forgetting the one that has been out of use longest costs a fixed
-time, and forgives little: to be forgotten, as many others must have come since.
+Peers choose the names, so their number is unbounded. The one that has been out of use longest is forgotten first, in
+constant time. That forgives little: as many others must have been used since.
 """
 
 from collections import OrderedDict
@@ -42,7 +42,7 @@ class Recent(Generic[T]):
             self._idle.popitem(last=False)
 
     def use(self, name: str, item: T) -> None:
-        """It is in use from here on. If it was forgotten since it was found, and another one took its name and is in
+        """It is in use now. If it was forgotten since it was found, and another one took its name and is in
         use, that one stays."""
         if name not in self._in_use:
             self._idle.pop(name, None)

@@ -54,7 +54,7 @@ NO_RULE: Final = "no rule grants it"
 
 
 Sources = dict[Action, dict[str, str]]
-"""Patterns by action, each with the rule that it comes from."""
+"""Patterns by action, each with its rule, for people."""
 
 
 class Decision(NamedTuple):

@@ -22,7 +22,7 @@ _SPECIAL: Final = re.compile(r"[*?[]")
 
 
 class Rules:
-    """`sources`: patterns as of `fnmatch` (`*`, `?`, `[...]`; case-sensitive), each with the rule that it comes from,
+    """`sources`: patterns as of `fnmatch` (`*`, `?`, `[...]`; case-sensitive), each with the rule that it belongs to,
     for people. Raises ValueError, with a text for people, for a pattern that is empty or over PATTERN_LENGTH_MAX, and
     for over OTHERS_COUNT_MAX that are neither a name nor a prefix.
 

@@ -17,11 +17,11 @@ from .limits import Limits
 from .recent import Recent
 
 BURST_S: Final = 2.0
-"""An account that has been quiet may use this many seconds' worth of its rates at once: requests come in bursts, and
-what waits for a link to come back comes as one."""
+"""An account that has been quiet may use this many seconds' worth of its rates at once: requests arrive in bursts, as
+do those that waited for a broken link."""
 
 IDLE_COUNT_MAX: Final = 10_000
-"""Accounts without connections whose use is remembered, about 6 MB. It is worth something for BURST_S only: after that
+"""Accounts without connections whose use is remembered, about 5 MB. It is worth something for BURST_S only: after that
 an account's rates are whole again."""
 
 
@@ -111,7 +111,7 @@ class Usages:
         return len(self._recent)
 
     def of(self, name: str, limits: Limits, now: float) -> Usage:
-        """The usage of this account, which has these limits from here on."""
+        """The usage of this account, under these limits."""
         usage = self._recent.find(name)
         if usage is None:
             usage = Usage(name, limits, self.counts, self._recent)

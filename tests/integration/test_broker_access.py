@@ -124,5 +124,5 @@ async def test_a_file_with_an_error_changes_nothing(broker: Broker, access: Path
     async with connected(broker.requester_url, additional_headers=bearer("alice")) as alice:
         access.write_text("[identities.alice]\nroles = [")
         broker.send_signal(signal.SIGHUP)
-        await asyncio.to_thread(broker.wait_for_stderr, "access not reloaded")
+        await asyncio.to_thread(broker.wait_for_stderr, "access file not reloaded")
         assert (await alice.call("resize-small"))["code"] == "no_available_workers"

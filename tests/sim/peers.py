@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import Raw
 from taskferry.protocol.messages import Hello, Result
 
+from tests.sim.access import REQUESTER_NAMES, WORKER_NAMES
 from tests.sim.broker import CANARY, SimulatedBroker
 from tests.sim.network import Clock, Wire
 
@@ -72,6 +73,7 @@ class SimulatedWorker:
         self, number: int, broker: SimulatedBroker, records: Records, chance: random.Random, ends_at: float
     ) -> None:
         self.worker_id = f"w{number}"
+        self.name = chance.choice(WORKER_NAMES)
         self.kind = chance.choice(KINDS)
         self._broker = broker
         self._clock: Clock = broker.clock
@@ -100,7 +102,7 @@ class SimulatedWorker:
         self._connection_count += 1
         self._running = set()
         self._is_connected = True
-        self._wire = self._broker.connect_worker(self)
+        self._wire = self._broker.connect_worker(self, self.name)
         self._note(f"connects ({self.kind})")
         self._wire.send_to_broker(("connect", self.worker_id, self._hello))
         self._clock.call_at(self._ends_at, self._while_connected(self._wire, self._retire))
@@ -221,24 +223,31 @@ class SimulatedRequester:
         broker: SimulatedBroker,
         records: Records,
         chance: random.Random,
+        *,
         request_count: int,
+        sends_until: float,
     ) -> None:
-        self.name = f"q{number}"
+        self.number = number
+        self.name = chance.choice(REQUESTER_NAMES)
+        self._is_retired = False
         self._broker = broker
         self._clock = broker.clock
         self._records = records
         self._random = chance
         self._left_count = request_count
+        self._sends_until = sends_until
         self._sent_count = 0
         self._connect()
 
     def _connect(self) -> None:
         self._open: dict[str, Sent] = {}
-        self._wire = self._broker.connect_requester(self)
-        self._clock.call_later(self._random.uniform(0, 1), self._go_on)
+        self._is_connected = True
+        self._wire = wire = self._broker.connect_requester(self, self.name)
+        self._clock.call_later(self._random.uniform(0, 1), lambda: self._go_on(wire))
 
-    def _go_on(self) -> None:
-        if self._left_count == 0:
+    def _go_on(self, wire: Wire) -> None:
+        is_over = self._left_count == 0 or self._clock.now >= self._sends_until
+        if is_over or wire is not self._wire or not self._is_connected:
             return
         what = self._random.random()
         if what < 0.9:
@@ -248,7 +257,7 @@ class SimulatedRequester:
         elif what < 0.98:
             self._leave()
             return
-        self._clock.call_later(self._random.expovariate(1 / 0.1), self._go_on)
+        self._clock.call_later(self._random.expovariate(1 / 0.1), lambda: self._go_on(wire))
 
     def _submit(self) -> None:
         self._left_count -= 1
@@ -257,7 +266,7 @@ class SimulatedRequester:
         is_idempotent = chance.random() < 0.5
         hedge = chance.choice([None, 0.02, 0.2, "p50"]) if is_idempotent else None
         sent = Sent(
-            f"{self.name}-{self._sent_count}",
+            f"q{self.number}-{self._sent_count}",
             chance.choice([*COMMANDS, *COMMANDS, *COMMANDS, "nobody-serves-this"]),
             self._clock.now,
             chance.choice([0.05, 1.0, 5.0, 20.0]),
@@ -282,12 +291,16 @@ class SimulatedRequester:
         self._wire.send_to_broker(("cancel", request_id))
 
     def _leave(self) -> None:
-        """Close the link. Requests that are still open will never be answered, so they are no longer checked."""
         self._note("leaves")
-        for request_id in self._open:
-            del self._records.sent[request_id]
+        self._drop_open()
         self._wire.close("peer")
         self._connect()
+
+    def _drop_open(self) -> None:
+        """Requests that are still open will never be answered, so they are no longer checked."""
+        for request_id in self._open:
+            del self._records.sent[request_id]
+        self._open = {}
 
     def received(self, message: Any) -> None:
         request_id, outcome, data, worker_id, delivery = message
@@ -296,10 +309,19 @@ class SimulatedRequester:
         self._open.pop(request_id, None)
 
     def lost(self) -> None:
-        raise AssertionError("a requester's wire is closed only by itself")
+        """The broker has closed the link: its login has ended, or it may not connect."""
+        self._note("loses its link")
+        self._is_connected = False
+        self._drop_open()
+        self._clock.call_later(self._random.uniform(0.01, 1), self._come_back)
+
+    def _come_back(self) -> None:
+        if not self._is_retired:
+            self._connect()
 
     def retire(self) -> None:
+        self._is_retired = True
         self._wire.close("peer")
 
     def _note(self, text: str) -> None:
-        self._records.note(self._clock.now, f"{self.name} {text}")
+        self._records.note(self._clock.now, f"q{self.number} ({self.name}) {text}")

@@ -1,17 +1,24 @@
 """A run of the whole system on simulated wires, from one seed, and the rules that it must keep."""
 
 import random
+from collections import Counter
 from typing import Final
 
+from taskferry.broker.access.counts import Limit
+from taskferry.broker.access.limits import Limits
+from taskferry.broker.access.rights import Action
 from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY
 
+from tests.sim.access import REQUESTER_NAMES, WORKER_NAMES
 from tests.sim.broker import TIMER_LATE_S_MAX, SimulatedBroker
 from tests.sim.network import LATENCY_S, SILENCE_S, Clock
 from tests.sim.peers import Records, SimulatedRequester, SimulatedWorker
 
+ACTIONS: Final = (Action.CALL, Action.TARGET, Action.SERVE)
+LIMITS: Final = (Limit.ACCOUNT_CONNECTIONS, Limit.ACCOUNT_MESSAGES)
 TRAFFIC_S: Final = 6.0
 REQUESTS_COUNT: Final = 30
 """Requests of each requester."""
@@ -50,14 +57,40 @@ class Simulation:
             SimulatedWorker(number, self._broker, self.records, chance, ends_at)
         for _ in range(chance.randint(0, 2)):
             self._operate(f"w{chance.randrange(workers_count)}", chance)
+        for _ in range(chance.choice([0, 4, 10])):
+            self._clock.call_later(chance.uniform(0.5, TRAFFIC_S), self._reload)
+        for _ in range(chance.randint(0, 9)):
+            self._clock.call_later(chance.uniform(0.5, TRAFFIC_S), self._broker.expire)
         self._requesters = [
-            SimulatedRequester(number, self._broker, self.records, chance, REQUESTS_COUNT)
+            SimulatedRequester(
+                number,
+                self._broker,
+                self.records,
+                chance,
+                request_count=REQUESTS_COUNT,
+                sends_until=ends_at + SILENCE_S[1] - 21.0,
+            )
             for number in range(chance.randint(1, 4))
         ]
-        # Later than any deadline: by now every request must have been answered.
+        # Later than any deadline, 20 s at most: by now every request must have been answered.
         self._clock.call_at(ends_at + SILENCE_S[1], self._retire)
         if chance.random() < 0.15:
             self._clock.call_later(chance.uniform(1, TRAFFIC_S), self._stop_broker)
+
+    def happened(self) -> Counter[str]:
+        """How often the rarer things happened in this run."""
+        broker, counts = self._broker, self._broker.access.counts
+        return Counter(
+            {
+                "requests that ended with their requester's login": broker.requests_cut_count,
+                "assignments that were lost with their worker's login": broker.assignments_cut_count,
+                "requests that then went to another worker": broker.recovered_count,
+                "requests refused for an account's bound": broker.core.counts.account_refused_count,
+                "bytes refused for an account's bound": broker.core.queue.account_refused_count,
+                **{f"forbidden to {action.value}": counts.forbidden[action] for action in ACTIONS},
+                **{f"over {limit.value}": counts.limited[limit] for limit in LIMITS},
+            }
+        )
 
     def run(self) -> None:
         """Raises RuleBroken."""
@@ -77,6 +110,9 @@ class Simulation:
     def _retire(self) -> None:
         for requester in self._requesters:
             requester.retire()
+
+    def _reload(self) -> None:
+        self.records.note(self._clock.now, f"the access file has changed: {self._broker.reload()}")
 
     def _stop_broker(self) -> None:
         self.records.note(self._clock.now, "the broker stops")
@@ -113,6 +149,11 @@ class Simulation:
         core = self._broker.core
         assert core.counts.in_flight_count == core.queue.count == core.queue.size_bytes == 0
         assert not core.requesters
+        assert not self._broker.ends
+        for name in (*REQUESTER_NAMES, *WORKER_NAMES):
+            usage = self._broker.access.usages.of(name, Limits(), self._clock.now)
+            assert usage.connections_count == 0
+            assert usage.account.in_flight_count == usage.account.waiting_size_bytes == 0
         assert not core.roster.workers
         assert core.deadlines.is_empty
         assert all(command.route.pool is None for command in core.roster.commands.values())

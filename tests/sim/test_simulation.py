@@ -1,5 +1,7 @@
 """Runs hundreds of seeds; tests/soak runs thousands. A failure names its seed and how to replay it."""
 
+from collections import Counter
+
 import pytest
 
 from tests.sim.simulation import Simulation
@@ -19,3 +21,12 @@ def test_a_seed_always_gives_the_same_run() -> None:
     second.run()
     assert first.records.trace == second.records.trace
     assert len(first.records.trace) > 50
+
+
+def test_the_runs_reach_what_they_are_for() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(40):
+        simulation = Simulation(seed)
+        simulation.run()
+        happened.update(simulation.happened())
+    assert 0 not in happened.values(), happened

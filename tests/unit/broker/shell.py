@@ -2,6 +2,7 @@
 MessagePack when the test says so."""
 
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -23,6 +24,7 @@ from taskferry.broker.requester_session import RequesterSession
 from taskferry.broker.session_context import SessionContext
 from taskferry.broker.settings import BrokerSettings
 from taskferry.broker.worker_session import WorkerSession
+from taskferry.credentials.token import Token
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 from taskferry.protocol.encodings import Encoding
@@ -32,6 +34,7 @@ from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
 from taskferry.transport.settings import LinkSettings
 
+from tests.unit.broker.access_files import token_of
 from tests.unit.transport.ends import Recorder
 from tests.unit.transport.waiting import until
 
@@ -64,14 +67,14 @@ class Peer:
 class Shell:
     """A core and both of its ports, which listen."""
 
-    def __init__(self, policy: Policy = OPEN) -> None:
+    def __init__(self, policy: Policy = OPEN, **settings: Any) -> None:
         choice = StrategyChoice(STRATEGY_DEFAULT, {}, STRATEGIES, random.Random(1).random)
         self.core = Core(CoreSettings(), choice, EventLog())
         self.timer = CoreTimer(self.core)
         context = SessionContext(self.core, self.timer, "taskferry/test", MESSAGE_SIZE_BYTES_MAX)
         self.group = LinkGroup(self.core.turn_ended)
         self.authenticator = Authenticator(policy)
-        self.entrance = Entrance(self.authenticator, entrance_settings(BrokerSettings()))
+        self.entrance = Entrance(self.authenticator, entrance_settings(BrokerSettings(**settings)))
 
         def worker(port: Port[WorkerSession], request: HandshakeRequest) -> WorkerSession | Refusal:
             entrant = self.entrance.admit("worker", request)
@@ -111,29 +114,46 @@ class Shell:
         self._peers.close()
         self.group.close()
 
-    async def worker_connection(self, encoding: Encoding = Encoding.JSON) -> Peer:
+    async def worker_connection(
+        self, encoding: Encoding = Encoding.JSON, identity: str | None = None
+    ) -> Peer:
         """A connection on the worker port that has said nothing."""
-        return await self._connect(self.workers.number, encoding)
+        return await self._connect(self.workers.number, encoding, identity)
 
-    async def worker(self, encoding: Encoding = Encoding.JSON, **hello: object) -> Peer:
+    async def worker(
+        self, encoding: Encoding = Encoding.JSON, identity: str | None = None, **hello: object
+    ) -> Peer:
         """A worker that serves `work`, and was welcomed."""
-        peer = await self.worker_connection(encoding)
+        peer = await self.worker_connection(encoding, identity)
         peer.send({"type": "connect", "msg_id": "hello", "data": {"commands": ["work"], **hello}})
         assert (await peer.receive())["type"] == "connect"
         return peer
 
-    async def requester(self, encoding: Encoding = Encoding.JSON) -> Peer:
-        return await self._connect(self.requesters.number, encoding)
+    async def requester(self, encoding: Encoding = Encoding.JSON, identity: str | None = None) -> Peer:
+        return await self._connect(self.requesters.number, encoding, identity)
 
-    async def _connect(self, number: int, encoding: Encoding) -> Peer:
+    async def _connect(self, number: int, encoding: Encoding, identity: str | None) -> Peer:
         recorder = Recorder()
         url = f"ws://127.0.0.1:{number}"
-        return Peer(recorder, await connect(url, recorder, self._peers, LinkSettings(), encoding))
+        token = None if identity is None else Token(token_of(identity))
+        link = await connect(url, recorder, self._peers, LinkSettings(), encoding, token=token)
+        return Peer(recorder, link)
+
+    def take(self, policy: Policy) -> None:
+        """A reload: the file says something else now."""
+        self.entrance.take(policy)
+        self.check()
+
+    def check(self, now: float | None = None) -> None:
+        """What a broker does twice a second."""
+        while self.entrance.check(time.monotonic() if now is None else now):
+            pass
 
 
 @asynccontextmanager
-async def open_shell(policy: Policy = OPEN) -> AsyncIterator[Shell]:
-    shell = Shell(policy)
+async def open_shell(policy: Policy = OPEN, **settings: Any) -> AsyncIterator[Shell]:
+    """`settings`: those of the broker that govern its entrance."""
+    shell = Shell(policy, **settings)
     await shell.open()
     try:
         yield shell

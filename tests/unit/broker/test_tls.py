@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -93,7 +94,7 @@ def client_of(files: Files, certificate_of: trustme.CA | None = None) -> ssl.SSL
 
 
 def names_of(connection: Connection) -> list[str]:
-    certificate = connection.client.getpeercert()
+    certificate: dict[str, Any] | None = connection.client.getpeercert()
     assert certificate is not None
     names: list[tuple[str, str]] = list(certificate["subjectAltName"])  # type: ignore[arg-type]  # typeshed: a str
     return [value for _, value in names]

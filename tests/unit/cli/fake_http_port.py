@@ -12,17 +12,26 @@ class HttpPort:
     """A server on a free port.
 
     By path: `answers` are bodies, or what makes one each time; `refusals` are a status and a body; all else is 404.
-    `posted` are the paths, types and bodies of POSTs so far.
+    `posted` are the paths, types and bodies of POSTs so far, `authorizations` the headers of that name. `redirects_to`:
+    where it sends everybody.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes | Callable[[], bytes]] = {}
         self.refusals: dict[str, tuple[int, bytes]] = {}
         self.posted: list[tuple[str, str | None, Any]] = []
+        self.authorizations: list[str | None] = []
+        self.redirects_to: str | None = None
         port = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                port.authorizations.append(self.headers["Authorization"])
+                if port.redirects_to is not None:
+                    self.send_response(302)
+                    self.send_header("Location", port.redirects_to + self.path)
+                    self.end_headers()
+                    return
                 answer = port.answers.get(self.path)
                 status, body = port.refusals.get(self.path, (404, b""))
                 if answer is not None:

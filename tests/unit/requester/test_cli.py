@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from taskferry.requester.cli import request
 from taskferry.requester.routing_arguments import RoutingError, routing_from
+from taskferry.transport.admission import Refusal, RefusalReason
 
 from tests.unit.requester.fake_broker import FakeBrokerThread
 
@@ -169,3 +171,80 @@ def test_settings_may_come_from_a_file(broker: FakeBrokerThread, tmp_path: Path)
     assert result.stderr.splitlines()[-1] == (
         f"Error: {path}: [requester] wiat: no such setting; did you mean wait? (and 1 more)"
     )
+
+
+SECRET = "tfk_marked-and-never-shown"
+
+
+def test_a_token_comes_from_a_file_or_the_environment(broker: FakeBrokerThread, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{SECRET}\n")
+    settings = tmp_path / "taskferry.toml"
+    settings.write_text('[requester]\ntoken_file = "token"\n')  # beside it
+    variable = {"TASKFERRY_TOKEN": "of-the-variable"}
+    for arguments, token in (
+        ([], "of-the-variable"),
+        (["--token-file", str(path)], SECRET),
+        (["--config", str(settings)], SECRET),
+    ):
+        result = run(broker, "echo", *arguments, environment=variable)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert broker.broker.tokens.pop() == token
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(401, 6), (403, 6), (429, 7)])
+@pytest.mark.parametrize("options", [[], ["--count", "2"], ["--wait"]])
+def test_a_broker_that_refuses_ends_it_at_once(
+    broker: FakeBrokerThread, status: int, exit_code: int, options: list[str]
+) -> None:
+    refusal = Refusal(HTTPStatus(status), "not you", RefusalReason.UNAUTHENTICATED, {"Retry-After": "9"})
+    broker.broker.admit = lambda _: refusal
+    timeout = "0.3" if status == 429 and "--wait" in options else "60"  # waiting may help there
+    result = run(broker, "echo", "--timeout", timeout, *options, environment={"TASKFERRY_TOKEN": SECRET})
+    assert result.exit_code == exit_code
+    assert f"handshake refused: {status} not you" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert SECRET not in result.output
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("unauthenticated", 6), ("forbidden", 6), ("rate_limited", 7), ("overloaded", 1)]
+)
+def test_a_refused_request_has_its_exit_code(broker: FakeBrokerThread, code: str, exit_code: int) -> None:
+    result = run(broker, "fail", json.dumps({"code": code, "error": "no", "retry_after": 2.5}))
+    assert result.exit_code == exit_code
+    assert f"error: no [{code}, worker-1, try again in 2.5 s]" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "reason"),
+    [
+        (["--token-file", "/nowhere/token"], {}, "--token-file: /nowhere/token: there is no such file"),
+        ([], {"TASKFERRY_TOKEN": "two words"}, "TASKFERRY_TOKEN: the token has other characters"),
+        (["--ca", "/nowhere/ca"], {}, "--ca: /nowhere/ca: no such file"),
+        (["--ca", __file__], {}, "is not a PEM file of certificates"),
+        (["--insecure-skip-verify"], {}, "TLS needs a URL of the form wss://HOST:PORT"),
+    ],
+)
+def test_a_login_that_cannot_be_is_one_line(
+    broker: FakeBrokerThread, options: list[str], environment: dict[str, str], reason: str
+) -> None:
+    result = run(broker, "echo", *options, environment=environment)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert broker.request_count == 0
+
+
+def test_what_is_unsafe_is_warned_of_each_time() -> None:
+    for url, warning in (
+        ("wss://broker.invalid", "the certificate of wss://broker.invalid is not checked"),
+        ("ws://broker.invalid", "the token is sent to ws://broker.invalid unencrypted"),
+    ):
+        options = ["--insecure-skip-verify"] if url.startswith("wss") else []
+        result = CliRunner().invoke(
+            request, ["echo", "--broker", url, *options], env={"TASKFERRY_TOKEN": SECRET}
+        )
+        assert result.exit_code == 5
+        assert result.stderr.count("warning: ") == 1
+        assert warning in result.stderr
+        assert SECRET not in result.output

@@ -1,9 +1,9 @@
 """Who a requester says it is: a fresh token for each connection, its renewal, and a broker that refuses it."""
 
 import asyncio
-import gc
 import logging
 import pickle
+import queue
 import ssl
 import threading
 import time
@@ -190,6 +190,17 @@ async def test_a_refusal_is_logged_once(broker: FakeBroker, caplog: pytest.LogCa
     assert [record.getMessage() for record in caplog.records] == [
         f"cannot connect to {broker.url}: handshake refused: 401 the token is unknown; retrying"
     ]
+
+
+async def test_what_a_broker_refuses_of_a_request_has_its_own_errors(requester: Requester) -> None:
+    refused = {"code": "forbidden", "error": "alice may not call 'fail'", "delivery": "not_delivered"}
+    with pytest.raises(Forbidden, match="alice may not call") as forbidden:
+        await requester.call("fail", refused)
+    assert not forbidden.value.retryable
+    limited = {"code": "rate_limited", "error": "100 messages/s", "delivery": "not_delivered"}
+    with pytest.raises(RateLimited) as rate_limited:
+        await requester.call("fail", limited | {"retry_after": 1.5})
+    assert (rate_limited.value.retry_after_s, rate_limited.value.retryable) == (1.5, True)
 
 
 @pytest.mark.parametrize("code", [4401, 4403])
@@ -404,8 +415,12 @@ def test_a_blocking_requester_logs_in_too() -> None:
 def test_a_blocking_requester_whose_function_calls_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "FETCH_S_MAX", 0.05)
     with FakeBrokerThread() as broker:
-        requester = BlockingRequester(broker.url, token=lambda: str(requester.call("echo", "x", timeout=0.3)))
-        with requester, pytest.raises(CannotConnect, match="did not return within"):
+        made: queue.Queue[BlockingRequester] = queue.Queue()
+        requester = BlockingRequester(
+            broker.url, token=lambda: str(made.get(timeout=5).call("echo", "x", timeout=0.3))
+        )
+        made.put(requester)
+        with requester, pytest.raises(CannotConnect, match="function for the token"):
             requester.connect(retry=False)
 
 
@@ -449,10 +464,9 @@ async def test_nothing_shows_the_token(broker: FakeBroker) -> None:
     async with requester:
         with pytest.raises(Forbidden, match=r"not for \.\.\. \\x1b\[2J") as caught:
             await requester.call("echo")
+        assert SECRET not in "".join(map(repr, asyncio.all_tasks()))
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert SECRET not in "".join(shown.format())
-    tasks = [repr(found) for found in gc.get_objects() if isinstance(found, asyncio.Task)]
-    assert SECRET not in "".join(tasks)
 
 
 async def test_a_lost_connection_is_still_that(requester: Requester) -> None:

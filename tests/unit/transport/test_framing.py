@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from taskferry.transport.framing import LARGE_PARTS_COUNT, LARGE_SIZE_BYTES, Framing
+from taskferry.transport.framing import FRAGMENTS_COUNT_MAX, LARGE_PARTS_COUNT, LARGE_SIZE_BYTES, Framing
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import State
@@ -417,15 +417,46 @@ def test_a_large_frame_gets_memory_once_a_part_of_it_has_arrived() -> None:
     assert framing.receive(stream[part_size:]) == [bytes(2**20)]
 
 
-@pytest.mark.uncovered
-def test_fragments_without_end_cost_no_more_than_their_payload() -> None:
+@pytest.mark.parametrize("extra_count", [0, 1])
+def test_fragments_without_end_cost_no_more_than_their_payload_and_are_bounded(extra_count: int) -> None:
     framing = make_framing("server", Opcode.BINARY)
     framing.receive(frames.binary(b"", fin=False))
-    empty = frames.continuation(b"", fin=False) * 1000
+    empty = frames.continuation(b"", fin=False) * (FRAGMENTS_COUNT_MAX - 2 + extra_count)
 
-    def flood() -> None:
-        for _ in range(15):
-            assert framing.receive(empty) == []
+    assert traced_growth_bytes(lambda: framing.receive(empty)) < 50_000
+    if extra_count:
+        assert framing.receive(frames.continuation(b"end")) == []
+        assert framing.protocol.close_sent is not None
+        assert framing.protocol.close_sent.code == CloseCode.MESSAGE_TOO_BIG
+        assert "4096 fragments" in framing.protocol.close_sent.reason
+    else:
+        assert framing.receive(frames.continuation(b"end")) == [b"end"]
+        framing.receive(frames.binary(b"", fin=False))  # a new message, a new count
+        assert framing.receive(empty[: len(empty) // 2] + frames.continuation(b"end")) == [b"end"]
 
-    assert traced_growth_bytes(flood) < 50_000
-    assert framing.receive(frames.continuation(b"end")) == [b"end"]
+
+def test_empty_pings_are_answered_each_in_order_with_all_others() -> None:
+    framing = make_framing("server", Opcode.BINARY)
+    sent = frames.ping() + frames.ping(b"1") + frames.ping() + frames.binary(b"m") + frames.ping()
+    assert framing.receive(sent) == [b"m"]
+    pong = b"\x8a\x00"
+    assert b"".join(framing.protocol.data_to_send()) == pong + b"\x8a\x011" + pong + pong
+    framing.receive(frames.close(1000))
+    framing.protocol.data_to_send()
+    framing.receive(frames.ping())
+    assert framing.protocol.data_to_send() == []
+
+
+@pytest.mark.parametrize(
+    ("size", "arrived_size"), [(100, 3), (100, 50), (5_000, 10), (100_000, 20), (100_000, 50_000)]
+)
+def test_what_is_missing_of_an_unfinished_frame(size: int, arrived_size: int) -> None:
+    framing = make_framing("server", Opcode.BINARY)
+    sent = frames.binary(bytes(size))
+    framing.receive(sent[:arrived_size])
+    if arrived_size >= 14:  # the head has arrived
+        assert framing.missing_size == len(sent) - arrived_size
+    framing.receive(sent[arrived_size : arrived_size + 40])
+    assert framing.missing_size == max(0, len(sent) - arrived_size - 40)
+    framing.receive(sent[arrived_size + 40 :])
+    assert framing.missing_size == 0

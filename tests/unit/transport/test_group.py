@@ -13,6 +13,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.flush_count = 0
+        self.read_count = 0
         self.checked_at: list[float] = []
 
     def flush(self) -> None:
@@ -20,6 +21,9 @@ class Counted:
 
     def check(self, now: float) -> None:
         self.checked_at.append(now)
+
+    def read_on(self) -> None:
+        self.read_count += 1
 
 
 async def test_every_link_that_requested_it_is_flushed_at_the_end_of_the_turn(group: LinkGroup) -> None:
@@ -33,6 +37,17 @@ async def test_every_link_that_requested_it_is_flushed_at_the_end_of_the_turn(gr
     group.flush_soon(links[1])
     await asyncio.sleep(0)
     assert [link.flush_count for link in links] == [1, 2, 1]
+
+
+async def test_links_that_wait_for_their_turn_read_one_after_the_other(group: LinkGroup) -> None:
+    links = [Counted() for _ in range(3)]
+    for link in (*links, links[0]):
+        group.wait_turn(link)
+    counts = []
+    for _ in range(5):
+        await asyncio.sleep(0)
+        counts.append([link.read_count for link in links])
+    assert counts == [[1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1], [2, 1, 1]]
 
 
 async def test_a_subscriber_is_called_after_each_check_of_the_links() -> None:

@@ -86,6 +86,25 @@ async def test_a_reader_that_has_stalled_for_long_is_dropped(still_group: LinkGr
         assert await port.receivers[0].closed() == "slow reader: took nothing for 8 s"
 
 
+async def test_a_reader_that_is_slow_but_steady_is_kept(still_group: LinkGroup) -> None:
+    async with open_port(still_group) as port, raw_peer(port) as peer:
+        link = await stall(port)
+        for _ in range(100):  # more than is read here
+            link.send(CHUNK)
+        now = time.monotonic()
+        transport = link._transport
+        for _ in range(3):
+            before = transport.get_write_buffer_size()
+            while transport.get_write_buffer_size() == before:
+                await peer.read(16384)
+                await asyncio.sleep(0)
+            now += LinkSettings().silence_s_max - 0.5
+            link.check(now)
+        assert not port.receivers[0].reasons
+        link.check(now + LinkSettings().silence_s_max)  # it has stopped
+        assert await port.receivers[0].closed() == "slow reader: took nothing for 8 s"
+
+
 async def test_if_settings_say_so_nothing_is_read_from_a_peer_that_does_not_read(
     still_group: LinkGroup,
 ) -> None:

@@ -41,14 +41,11 @@ def client(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_it_counts_as_a_connection_before_and_after(group: LinkGroup, server: ssl.SSLContext) -> None:
+async def test_who_leaves_is_counted_and_took_no_place(group: LinkGroup, server: ssl.SSLContext) -> None:
     counts = LinkCounts()
-    async with open_port(group, counts=counts, tls=server) as port:
-        async with raw_peer(port, b"") as idle:
-            await until(lambda: counts.connections_count == 1)
-            assert not group.links
-            idle.close()
-            assert await port.failure() == "connection lost during the TLS handshake"
+    async with open_port(group, counts=counts, tls=server) as port, raw_peer(port, b"\x16") as idle:
+        idle.close()
+        assert await port.failure() == "connection lost during the TLS handshake"
         assert counts.connections_count == 0
         assert counts.handshakes_refused[RefusalReason.TLS_FAILED] == 1
 

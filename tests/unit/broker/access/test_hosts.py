@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from taskferry.broker.access.hosts import Hosts, check_host, check_origin
+from taskferry.broker.access.hosts import Hosts, check_host, check_origin, is_loopback
 
 HOSTS = Hosts(
     ["broker.example.com", "*.svc.cluster.local", "Upper.Example."],
@@ -193,6 +193,16 @@ def test_what_is_no_origin_is_refused_without_a_quote(origin: str) -> None:
 
 def test_pages_without_an_origin_connect_only_if_that_is_listed() -> None:
     assert Hosts([], ["null"]).origin_refusal("null") is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "broker.localhost"])
+def test_what_listens_there_is_for_this_machine_only(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "fd00::7", "broker.example.com", "", "[::1]"])
+def test_what_listens_there_may_be_for_others(host: str) -> None:
+    assert not is_loopback(host)
 
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)

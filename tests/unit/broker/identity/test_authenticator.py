@@ -85,6 +85,18 @@ def test_an_unknown_token_and_a_revoked_one_look_the_same() -> None:
         "..",
         "a.b.c",
     ],
+    ids=[  # a random token is no name for a test: each process would have another
+        "cut",
+        "longer",
+        "upper case",
+        "no prefix",
+        "a space",
+        "its digest",
+        "nothing",
+        "a dot",
+        "two dots",
+        "no JWT",
+    ],
 )
 def test_nearly_a_token_is_none(token: str) -> None:
     refusal(Authenticator(policy(identity("alice", listed(TOKEN)))), Credential(token))

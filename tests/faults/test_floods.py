@@ -1,0 +1,108 @@
+"""One client that floods the broker with the shortest messages that it can find does not hurt others: neither at ten
+thousand a second, nor as fast as its sockets take them, from one, ten and a hundred connections."""
+
+import asyncio
+import statistics
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from taskferry.transport import link
+
+from tests.faults import flooding
+from tests.faults.caller import Caller, Pulse, calling
+from tests.faults.ledger import assert_broker_balances
+from tests.faults.starting import ROOT, start_worker, wait_for_workers
+from tests.integration.peers import eventually
+from tests.processes import Broker, Program, Programs
+
+MESSAGES_PER_S: Final = 10_000
+RATIO_MAX: Final = 1.2 if not link.__file__.endswith(".py") else 4.0
+"""Of others' p99 beside the flood to that without. Not compiled, the broker spends most of a core on the flood."""
+WINDOW_S: Final = 0.8
+WINDOWS_COUNT: Final = 5
+ATTEMPTS_COUNT: Final = 3
+"""A flood that costs others something does so in each attempt; the noise of a busy machine does not."""
+
+MEDIAN_S_MAX: Final = 0.3
+"""Of a call beside a flood that takes all the CPU there is. It was 1 to 5 s while a link read as much as there was; it
+is a few times 2 ms (READ_S_MAX), times as many as there are programs for each core."""
+GROWTH_BYTES_MAX: Final = 96 * 1024 * 1024
+
+
+def start_flood(programs: Programs, url: str, kind: str, count: int = 1, rate: int = 0) -> Program:
+    """A client (flooding.py) that floods from here on, until SIGTERM."""
+    arguments = (flooding.PATH, url, kind, str(count), str(rate))
+    flood = programs.start(*arguments, environment={"PYTHONPATH": str(ROOT)})
+    flood.wait_for_stdout("flooding")
+    return flood
+
+
+async def durations_s(callers: list[Caller], seconds: float = WINDOW_S) -> list[float]:
+    """How long the calls of polite clients take, each of which sends one after the other."""
+    pulses = [Pulse(caller, "echo", {"message": "x"}, 0.002) for caller in callers]
+    await asyncio.gather(*(pulse.beat(seconds) for pulse in pulses))
+    return sorted(duration for pulse in pulses for duration in pulse.durations_s)
+
+
+def quantile_s(durations: list[float], share: float) -> float:
+    return durations[int(share * len(durations))]
+
+
+@asynccontextmanager
+async def polite_clients(broker: Broker, count: int) -> AsyncIterator[list[Caller]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(calling(broker.requester_url)) for _ in range(count)]
+
+
+async def test_ten_thousand_messages_a_second_from_one_client_cost_others_little(
+    programs: Programs, broker: Broker
+) -> None:
+    start_worker(programs, broker.worker_url, "w", "--concurrency", "100")
+    await asyncio.to_thread(wait_for_workers, broker, "w")
+    flood = await asyncio.to_thread(
+        start_flood, programs, broker.requester_url, "requests", 1, MESSAGES_PER_S
+    )
+    async with polite_clients(broker, 3) as callers:
+        ratios = []
+        for _ in range(ATTEMPTS_COUNT):
+            alone, beside = [], []
+            for _ in range(WINDOWS_COUNT):
+                flood.freeze()
+                await durations_s(callers, 0.1)  # what is on its way
+                alone.append(quantile_s(await durations_s(callers), 0.99))
+                flood.thaw()
+                await durations_s(callers, 0.1)
+                beside.append(quantile_s(await durations_s(callers), 0.99))
+            ratios.append(statistics.median(beside) / statistics.median(alone))
+            if ratios[-1] <= RATIO_MAX:
+                break
+        assert ratios[-1] <= RATIO_MAX, ratios
+    assert broker.status()["outcomes"]["no_available_workers"] > MESSAGES_PER_S // 2, "the flood came"
+    flood.kill()
+    flood.wait()
+    await eventually(lambda: broker.status()["requester_count"] == 0, "all have left")
+    assert_broker_balances(broker)
+
+
+FLOODS = [*((kind, 10) for kind in flooding.FRAMES), ("requests", 1), ("nonsense", 1), ("requests", 100)]
+
+
+async def test_whatever_floods_as_fast_as_it_can_others_get_their_turn(
+    programs: Programs, broker: Broker
+) -> None:
+    start_worker(programs, broker.worker_url, "w", "--concurrency", "100")
+    await asyncio.to_thread(wait_for_workers, broker, "w")
+    medians_s = {}
+    before = broker.rss_bytes()
+    async with polite_clients(broker, 2) as callers:
+        for kind, count in FLOODS:
+            url = broker.worker_url if kind in flooding.WORKERS else broker.requester_url
+            flood = await asyncio.to_thread(start_flood, programs, url, kind, count)
+            medians_s[kind, count] = quantile_s(await durations_s(callers), 0.5)
+            flood.kill()
+            flood.wait()
+        assert max(medians_s.values()) < MEDIAN_S_MAX, medians_s
+    assert broker.rss_bytes() - before < GROWTH_BYTES_MAX
+    await eventually(lambda: broker.status()["requester_count"] == 0, "all have left")
+    assert_broker_balances(broker)
