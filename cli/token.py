@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -16,14 +15,12 @@ from ..broker.identity.new_token import EXPIRES_FORM, NewToken, append, check, e
 from ..broker.identity.static_token import digest_of, label_of, new_token
 from ..broker.identity.tables import ROLE_NAMES
 from ..configuration.sources import ConfigurationError
+from ..credentials.source import TOKEN_VARIABLE
 from ..program.exit_codes import FAILED
 from ..protocol.limits import TOKEN_LENGTH_MAX
 from .access_options import access_options, fail, read_access
 from .access_rows import Row, expiry_text, iso, plain, rows
 from .http_port import print_json
-
-TOKEN_VARIABLE: Final = "TASKFERRY_TOKEN"
-"""The environment variable that holds a client's token."""
 
 
 @click.group()

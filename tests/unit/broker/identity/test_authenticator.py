@@ -1,5 +1,6 @@
 """Static tokens and certificates: who is logged in, until when, and what a reload leaves of it."""
 
+import re
 import ssl
 import subprocess
 import sys
@@ -21,8 +22,8 @@ from tests.unit.broker.identity.handshake import certificate_of
 
 NOW = 5_000.0
 WALL_NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
-TOKEN = new_token()
-OTHER = new_token()
+TOKEN = f"tfk_{'aB3-' * 10}xyz"
+OTHER = f"tfk_{'cD4_' * 10}xyz"
 
 
 def policy(text: str) -> Policy:
@@ -47,9 +48,9 @@ def refusal(
 
 
 def test_a_token_is_long_random_and_never_the_same() -> None:
-    assert TOKEN.startswith("tfk_")
-    assert len(TOKEN) == 4 + 43
-    assert TOKEN != OTHER
+    tokens = {new_token() for _ in range(100)}
+    assert len(tokens) == 100
+    assert all(re.fullmatch(r"tfk_[A-Za-z0-9_-]{43}", token) for token in tokens)
 
 
 def test_a_token_proves_its_identity() -> None:

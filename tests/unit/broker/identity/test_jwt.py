@@ -317,7 +317,7 @@ def test_a_certificate_in_pem_will_do_and_a_short_rsa_key_will_not(tmp_path: Pat
     policy = parsed(lines.format("ES256").encode(), path)
     key = load_pem_private_key(authority.private_key_pem.bytes(), None)
     assert login(policy, jwt.encode(issuer.claims(), key, "ES256")).identity.proof == "key main"  # type: ignore[arg-type]
-    short = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()  # noqa: S505  to be refused
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()  # noqa: S505  which is refused
     (tmp_path / "key.pem").write_bytes(short.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     with pytest.raises(
         ConfigurationError, match="RS256 needs an RSA key of at least 2048 bits, this one has 1024"
