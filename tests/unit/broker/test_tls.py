@@ -96,7 +96,7 @@ def client_of(files: Files, certificate_of: trustme.CA | None = None) -> ssl.SSL
 def names_of(connection: Connection) -> list[str]:
     certificate: dict[str, Any] | None = connection.client.getpeercert()
     assert certificate is not None
-    names: list[tuple[str, str]] = list(certificate["subjectAltName"])  # type: ignore[arg-type]  # typeshed: a str
+    names: list[tuple[str, str]] = list(certificate["subjectAltName"])
     return [value for _, value in names]
 
 
