@@ -57,7 +57,7 @@ PROGRAMS: Final = {
 @click.pass_context
 def check_config(context: click.Context, *, as_json: bool, file: Path, words: tuple[str, ...]) -> None:
     """Check FILE and print the settings in force, each with its value and its source: `default`, `file`, an environment
-    variable or a flag. The access file of the broker, if there is one, is checked as well.
+    variable or a flag. The broker's access file and certificate, if there are any, are checked as well.
 
     With a program and its options, as in `taskferry check-config FILE broker --timeout 5`, print the settings that this
     program would start with.
@@ -69,6 +69,7 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
     try:
         tables, configuration = _read(file, words)
         access = _access(tables, configuration)
+        _check_certificate(tables, configuration)
     except ConfigurationError as error:
         if as_json:
             click.echo(json.dumps({"file": str(file), "errors": error.lines}))
@@ -126,6 +127,16 @@ def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configu
         raise ConfigurationError(faults)
     tables = [_table(PROGRAMS[name]), LOG] if name else all_tables()
     return tables, configuration
+
+
+def _check_certificate(tables: list[Table[Any]], configuration: Configuration) -> None:
+    """Load the broker's certificate as the broker would, if it is shown and has one. Raises ConfigurationError."""
+    broker = _table(PROGRAMS["broker"])
+    if broker not in tables or configuration.values[broker.name]["tls_certificate"].value is None:
+        return
+    from ..broker.tls import tls_of  # noqa: PLC0415  as below
+
+    tls_of(configuration.settings(broker))
 
 
 def _access(tables: list[Table[Any]], configuration: Configuration) -> Access | None:

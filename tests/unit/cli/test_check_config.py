@@ -247,5 +247,15 @@ def test_a_warning_about_the_access_file(path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("warning: access.toml: holds a secret")
 
 
+def test_the_certificate_is_checked_as_well(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text('[broker]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n')
+    Path("cert.pem").write_text("no certificate")
+    assert run(str(path)) == 2
+    assert capsys.readouterr().err == (
+        "error: tls_certificate cert.pem: holds no certificate in PEM format\n"
+    )
+    assert run(str(path), "worker") == 0
+
+
 def test_every_table_that_a_file_can_have_is_checked() -> None:
     assert [table.name for table in all_tables()] == list(TABLE_NAMES)
