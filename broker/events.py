@@ -43,6 +43,7 @@ class WorkerJoined(Event, frozen=True):
     text: ClassVar[str] = "worker {worker} joined from {peer}: {commands_count} commands, {slots_count} slots"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
+    identity: str
     peer: str
     commands_count: int
     slots_count: int

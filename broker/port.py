@@ -13,6 +13,7 @@ from ..log.event import log_event
 from ..transport.admission import HandshakeRequest, Refusal, RefusalReason
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
+from ..transport.link import Link
 from ..transport.listen import listen
 from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
@@ -30,9 +31,10 @@ class PortTaken(Exception):
 
 class Port(Generic[Session]):
     """`open`, then `close`; connections that are open stay open. Attributes: `name`, in logs and metrics; `number`, the
-    real one once it is open; `connections_count_max`, the most concurrent connections, those in their handshake
-    included, which may be changed; `counts`, what has passed through it; `sessions`, one for each open connection,
-    which enter and leave by themselves. With `tls` it speaks nothing else.
+    real one once it is open; `connections_count_max`, the most concurrent connections, which may be changed (those in
+    their handshake count, but the oldest of them makes room for one that has finished it); `counts`, what has passed
+    through it; `sessions`, one for each open connection, which enter and leave by themselves. With `tls` it speaks
+    nothing else.
 
     `make_session` decides about each valid handshake for which there is room, and logs what it refuses."""
 
@@ -52,6 +54,7 @@ class Port(Generic[Session]):
         self._make_session = make_session
         self._links = links
         self._tls = tls
+        self._unfinished: dict[Link, None] = {}
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str, number: int, group: LinkGroup) -> None:
@@ -65,6 +68,7 @@ class Port(Generic[Session]):
                 self._links,
                 never_opened=self._never_opened,
                 counts=self.counts,
+                unfinished=self._unfinished,
                 tls=self._tls,
             )
         except OSError as error:
@@ -80,11 +84,21 @@ class Port(Generic[Session]):
     def _admit(self, request: HandshakeRequest) -> Session | Refusal:
         """A session for a connection, which is counted already; or why there is none."""
         count_max = self.connections_count_max
-        if self.counts.connections_count > count_max:
+        if self.counts.connections_count > count_max and not self._has_made_room():
             text = f"over {count_max} connections on the {self.name} port (connections_count_max)"
             log_event(logger, HandshakeRefused(self.name, request.peer_host, text))
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, RefusalReason.TOO_MANY_CONNECTIONS)
         return self._make_session(self, request)
+
+    def _has_made_room(self) -> bool:
+        """Drop the oldest handshake that is not finished: opening connections and saying nothing keeps nobody out."""
+        link = next(iter(self._unfinished), None)
+        if link is None:
+            return False
+        del self._unfinished[link]
+        self.counts.handshakes_refused[RefusalReason.TOO_MANY_CONNECTIONS] += 1
+        link.abort("handshake not finished when others needed its place (connections_count_max)")
+        return True
 
     def _never_opened(self, peer: str, reason: str) -> None:
         if not reason.startswith("connection lost"):  # ignore who connects and leaves, such as health probes

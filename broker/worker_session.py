@@ -297,7 +297,10 @@ class WorkerSession:
         if self._core.next_at < self._timer.wakes_at:
             self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
-        log_event(logger, events.WorkerJoined(worker_id, self.link.peer, commands_count, hello.concurrency))
+        joined = events.WorkerJoined(
+            worker_id, gate.identity.name, self.link.peer, commands_count, hello.concurrency
+        )
+        log_event(logger, joined)
         if failures:
             self._report_forbidden(hello, payload)
 

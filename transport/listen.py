@@ -46,6 +46,7 @@ async def listen(
     *,
     never_opened: Callable[[str, str], None] = lambda peer, reason: None,
     counts: LinkCounts | None = None,
+    unfinished: dict[Link, None] | None = None,
     tls: TlsContext | None = None,
 ) -> asyncio.Server:
     """Accept WebSocket connections on `host`:`port` (0: any free port; ask the server's sockets which), over TLS if
@@ -54,9 +55,12 @@ async def listen(
     `make_receiver` is called with each valid handshake, and returns the receiver of the connection or a Refusal.
     `never_opened` is called with the peer and the reason for each connection that ends before its handshake does,
     unless `make_receiver` refused it.
-    `counts` adds up what passes through the port.
+    `counts` adds up what passes through the port. `unfinished` gets the links whose handshake has neither been accepted
+    nor refused, oldest first.
     Raises OSError if it cannot bind the port.
     """
+
+    in_handshake: dict[Link, None] = {} if unfinished is None else unfinished
 
     def make_link() -> LoopProtocol:
         protocol = ServerProtocol(
@@ -65,8 +69,9 @@ async def listen(
             max_size=settings.message_size_bytes_max,
             logger=websocket_logger,
         )
-        incoming = _Incoming(make_receiver, never_opened)
+        incoming = _Incoming(make_receiver, never_opened, in_handshake)
         incoming.link = Link(protocol, incoming, group, settings, admit=incoming.admit, counts=counts)
+        in_handshake[incoming.link] = None
         return LoopProtocol(incoming.link)
 
     make: Callable[[], asyncio.BaseProtocol] = make_link
@@ -96,17 +101,24 @@ def _tls_handshakes(
 class _Incoming:
     """Takes the place of the real receiver, which is made when the handshake is complete."""
 
-    __slots__ = ("_is_refused", "_make_receiver", "_never_opened", "_receiver", "link")
+    __slots__ = ("_is_refused", "_make_receiver", "_never_opened", "_receiver", "_unfinished", "link")
 
     link: Link
     _receiver: Receiver
 
-    def __init__(self, make_receiver: MakeReceiver, never_opened: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        make_receiver: MakeReceiver,
+        never_opened: Callable[[str, str], None],
+        unfinished: dict[Link, None],
+    ) -> None:
         self._make_receiver = make_receiver
         self._never_opened = never_opened
+        self._unfinished = unfinished
         self._is_refused = False
 
     def admit(self, request: HandshakeRequest) -> Refusal | None:
+        self._unfinished.pop(self.link, None)
         decision = self._make_receiver(request)
         if isinstance(decision, Refusal):
             self._is_refused = True
@@ -125,5 +137,6 @@ class _Incoming:
         raise AssertionError("nothing is received before the link opens")
 
     def link_closed(self, reason: str) -> None:
+        self._unfinished.pop(self.link, None)
         if not self._is_refused:
             self._never_opened(self.link.peer, reason)

@@ -43,7 +43,7 @@ async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
 
 async def test_a_handshake_that_is_never_finished_is_dropped(programs: Programs) -> None:
     broker = programs.start_broker()
-    half = b"GET / HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n"
+    half = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
     before = broker.open_files_count()
 
     async def wait_for_the_end(url: str, sent: bytes) -> float:
@@ -128,7 +128,7 @@ async def test_the_first_known_subprotocol_is_chosen(shared_broker: Broker) -> N
 
 async def test_a_frame_without_a_mask_closes_the_connection_with_1002(shared_broker: Broker) -> None:
     handshake = (
-        b"GET / HTTP/1.1\r\nHost: broker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     async with raw_connection(shared_broker.requester_url) as (reader, writer):
@@ -163,9 +163,10 @@ async def test_connections_are_bounded_on_each_port(programs: Programs) -> None:
             assert (await third.call("c"))["code"] == "no_available_workers"
 
 
-async def test_connections_before_their_handshake_count_too(programs: Programs) -> None:
+async def test_connections_before_their_handshake_make_room(programs: Programs) -> None:
     broker = programs.start_broker("--connections-count-max", "1")
-    async with raw_connection(broker.requester_url):
+    async with raw_connection(broker.requester_url) as (silent, _), connected(broker.requester_url):
+        assert await read_to_the_end(silent) == b""
         with pytest.raises(InvalidStatus) as refused:
             await websockets.connect(broker.requester_url)
         assert refused.value.response.status_code == 503

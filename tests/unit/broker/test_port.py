@@ -32,17 +32,23 @@ async def test_connections_beyond_the_bound_are_refused_until_one_has_gone() -> 
         await shell.requester()
 
 
-async def test_a_connection_in_its_handshake_takes_a_place() -> None:
+async def test_a_connection_in_its_handshake_takes_a_place_until_another_needs_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with open_shell() as shell:
-        shell.workers.connections_count_max = 1
+        shell.workers.connections_count_max = 2
         address = Address(shell.workers.number)
-        async with raw_peer(address, handshake()[:-2]) as peer:
-            await until(lambda: shell.workers.counts.connections_count == 1)
+        async with raw_peer(address, handshake()[:-2]) as older, raw_peer(address, handshake()[:-2]) as newer:
+            await until(lambda: shell.workers.counts.connections_count == 2)
+            await shell.worker()
+            assert await older.read_all() == b""
+            assert "when others needed its place" in caplog.text
+            assert shell.workers.counts.handshakes_refused[RefusalReason.TOO_MANY_CONNECTIONS] == 1
+            await newer.write(b"\r\n")
+            assert (await newer.read_head()).startswith("HTTP/1.1 101 ")
             with pytest.raises(ConnectError, match="503"):
                 await shell.worker()
-            await peer.write(b"\r\n")
-            assert (await peer.read_head()).startswith("HTTP/1.1 101 ")
-            assert len(shell.workers.sessions) == 1
+            assert len(shell.workers.sessions) == 2
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
