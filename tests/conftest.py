@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.printed_secrets import pytest_runtest_makereport  # noqa: F401  a hook
+
 # Settings of ours and of libraries, how a terminal would look, and proxies, which would catch calls to this machine.
 FOREIGN_PREFIXES = ("TASKFERRY_", "OTEL_")
 FOREIGN_NAMES = {

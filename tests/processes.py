@@ -20,6 +20,8 @@ from typing import Any, Final, Self
 
 import psutil
 
+from tests.printed_secrets import check_no_token
+
 PATIENCE_S: Final = 20.0
 """How long to wait for anything before it counts as hanging: far more than it takes on a busy machine."""
 LOOK_INTERVAL_S: Final = 0.01
@@ -45,7 +47,8 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PA
 
 
 class Program:
-    """A program in a separate process, its output in two files. A context manager: the process has ended after it.
+    """A program in a separate process, its output in two files. A context manager: the process has ended after it, and
+    has printed no token.
 
     `arguments` are those of the Python interpreter, `"-m", "taskferry.broker", "--http-port", "0"` or a script, or of
     `executable`. `environment` is added to that of this process. `wrapper`: the words of a command that sets something
@@ -81,6 +84,7 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+        check_no_token(self.stdout + self.stderr, " ".join(self.arguments))
 
     def end(self) -> None:
         """Make sure that it has ended: SIGTERM twice (on the second it may stop at once), then SIGKILL. A program that
