@@ -1,8 +1,8 @@
-"""What every connection and every HTTP request passes before anything of it is accepted: may it come in, and as whom?
+"""What every connection and every HTTP request passes before the broker accepts anything of it.
 
-In this order: the name that it was sent to, and the web page that it comes from; how often its address comes; who it
-is; whether that may use this port; how many connections its address and its account have. Whoever has come in is judged
-again when the access file changes, and leaves when the login runs out.
+Checked in this order: the name that it was sent to, and the web page that it comes from; the rate of its address; its
+login; the right to use the port; the connections of its address and of its account. A connection that was admitted is
+judged again when the access file changes, and closed when its login ends.
 """
 
 import logging
@@ -75,7 +75,7 @@ class EntranceSettings:
 
 
 class _NotIn(Exception):
-    """Internal: why somebody may not come in."""
+    """Internal: a refusal on its way to the one place that logs it."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)
@@ -118,7 +118,8 @@ class Entrance:
     # --- coming in ---
 
     def admit(self, port: str, request: HandshakeRequest) -> Entrant | Refusal:
-        """A handshake on `port`: who has come in, to be `left` once its link has closed; or why not, logged."""
+        """A handshake on `port`: the peer that was admitted, to be `left` once its link has closed; or why it was
+        refused, logged."""
         now = self._clock()
         address = self._address(request.peer_host, request.headers)
         try:
@@ -142,8 +143,8 @@ class Entrance:
         certificate: Mapping[str, Any] | None,
         action: Action | None,
     ) -> Gate | Refusal:
-        """A request to the HTTP port that needs the right to `action`: the gate for whatever else it does; or why it is
-        refused, logged. Without `action` it is open to all, as a stranger: only its host and origin are checked.
+        """A request to the HTTP port that needs the right to `action`: the gate for all else that it does; or why it is
+        refused, logged. Without `action` only its host and origin are checked, and it counts as a stranger's.
 
         `headers` by lower-case name, repeated ones joined with ", ".
         """
@@ -218,8 +219,8 @@ class Entrance:
         self._usages.reconfigure(self._limits_of, now)
 
     def take(self, policy: Policy) -> None:
-        """Another access file is in force: for who comes in from here on at once, for the others by `check`, which is
-        to be called now."""
+        """Another access file is in force: for new connections at once, for open ones by `check`, which is to be called
+        now."""
         self._authenticator.take(policy)
         self._usages.reconfigure(self._limits_of, self._clock())
         self.judge_all()
@@ -265,7 +266,7 @@ class Entrance:
         certificate: Mapping[str, Any] | None,
         now: float,
     ) -> Login:
-        """Who this is."""
+        """The login that these headers, or this certificate, prove."""
         self._check_foreign(headers)
         wait_s = address.handshake(now)
         if wait_s:
@@ -283,7 +284,7 @@ class Entrance:
             raise _NotIn(_refusal_of(error)) from None
 
     def _verify(self, address: Address, credential: Credential, now: float) -> Login:
-        """Who presents this. Raises RateLimited and Unauthenticated."""
+        """The login that this credential proves. Raises RateLimited and Unauthenticated."""
         is_known = self._authenticator.is_known(credential)
         if not is_known:
             wait_s = address.login_wait_s(now)
@@ -303,7 +304,7 @@ class Entrance:
         return any(login.identity.rights.has_any(action) for action in NEEDED[port])
 
     def _forbidden(self, login: Login, text: str) -> Refusal:
-        """What an identity is refused; a stranger is to say who it is."""
+        """The refusal of an identity that lacks a right. A stranger may have it once it has logged in."""
         if login.identity.name == ANONYMOUS:
             return _unauthenticated("a token is needed: Authorization: Bearer TOKEN")
         return Refusal(HTTPStatus.FORBIDDEN, text, RefusalReason.FORBIDDEN)
@@ -338,7 +339,7 @@ class Entrance:
     # --- inside: being here ---
 
     def _take(self, entrant: Entrant, login: Login, now: float) -> None:
-        """`login` is in force for `entrant` from here on."""
+        """Put `login` in force for `entrant`."""
         entrant.login = login
         entrant.gate.renew(login.identity)
         self._schedule(entrant, now)
@@ -373,7 +374,7 @@ class Entrance:
             if before.name == ANONYMOUS:
                 self._end_soon(entrant, Ended.REVOKED, LOGIN_ENDED, "a token is needed now")
             else:
-                text = f"{before.name} has no rights on the {entrant.port} port any more"
+                text = f"{before.name} has lost all rights on the {entrant.port} port"
                 self._end_soon(entrant, Ended.RIGHT_LOST, RIGHT_LOST, text)
             return
         lost = entrant.gate.lost(login.identity.rights)

@@ -1,4 +1,4 @@
-"""Who was let in, who was not, and whose login ended: plain numbers, for metrics."""
+"""Logins that were accepted, refused and ended: plain numbers, for metrics."""
 
 import enum
 from typing import Final

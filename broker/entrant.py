@@ -1,4 +1,4 @@
-"""One peer that has been let in, for as long as its link is open: who it is, what it may do, and as what it counts."""
+"""One peer that was admitted, while its link is open: its login, its gate, and the account that it counts for."""
 
 from typing import TYPE_CHECKING, Final, Protocol
 

@@ -43,7 +43,7 @@ class Expiries(Generic[T]):
         self._drop_stale()
 
     def remove(self, member: T) -> None:
-        """`member` is not due any more. It need not have been."""
+        """`member` is due at no time. It need not be a member."""
         self._at.pop(member, None)
         self._drop_stale()
 

@@ -91,7 +91,8 @@ class Port(Generic[Session]):
         return self._make_session(self, request)
 
     def _has_made_room(self) -> bool:
-        """Drop the oldest handshake that is not finished: opening connections and saying nothing keeps nobody out."""
+        """Drop the oldest unfinished handshake, if there is one: connections that say nothing must not keep out those
+        that do."""
         link = next(iter(self._unfinished), None)
         if link is None:
             return False

@@ -58,7 +58,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class AccessTotals:
-    """What was decided about who may do what, since the broker started. `logins`: by what was presented and outcome;
+    """Decisions about logins, rights and limits since the broker started. `logins`: by what was presented and outcome;
     `ended`: connections closed for their login; `forbidden`: by what was refused; `limited`: refusals by the name of
     the limit; `http_refused`: requests to the HTTP port."""
 

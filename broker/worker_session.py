@@ -39,7 +39,7 @@ NEVER_LIMITED: Final = (messages.WorkerConnect, messages.WorkerAuth, messages.Di
 """Messages that are taken at any rate: a worker that may not send them could not work, or leave."""
 
 COMMANDS_NAMED_COUNT_MAX: Final = 10
-"""Forbidden commands that a worker is told by name: it knows all of its own, and may serve none of a thousand."""
+"""Forbidden commands that are named to a worker: there may be a thousand, and it knows which it wanted."""
 
 
 class WorkerSession:

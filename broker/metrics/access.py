@@ -1,4 +1,4 @@
-"""Families about who comes in, and who is refused for their login, their rights or their limits."""
+"""Families about logins, and about refusals for want of a login, of a right, or of room under a limit."""
 
 from typing import Final
 

@@ -578,7 +578,7 @@ def test_one_that_may_no_longer_use_its_port_leaves_it() -> None:
     world.take(policy(**RIGHTS | {"alice": 'roles = ["operator"]\ndeny = { watch = ["*"] }'}))
     assert session.ended == []  # it may still watch something, as far as is known
     world.take(policy(**RIGHTS | {"alice": 'roles = ["worker"]'}))
-    assert session.ended == [(4403, "alice has no rights on the requester port any more")]
+    assert session.ended == [(4403, "alice has lost all rights on the requester port")]
 
 
 def test_a_stranger_leaves_when_a_login_is_needed() -> None:

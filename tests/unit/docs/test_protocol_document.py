@@ -380,7 +380,7 @@ FACTS: list[tuple[str, *tuple[str, ...]]] = [
     ("Login", f"`{TOKEN_SUBPROTOCOL}TOKEN`"),
     ("Login", "`EXPIRY_NOTICE_S`", f"{limits.EXPIRY_NOTICE_S:g} s"),
     ("Login", f"{FAILED_RENEWALS_COUNT_MAX} tokens in a row", str(close_codes.LOGIN_ENDED)),
-    ("Login", "a right that a connection has used", str(close_codes.RIGHT_LOST)),
+    ("Login", "that a connection has used", str(close_codes.RIGHT_LOST)),
     ("Login", f"After {FAILED_LOGINS_COUNT_MAX} failed logins"),
     ("Frames", "`MESSAGE_SIZE_BYTES_MAX`", f"{limits.MESSAGE_SIZE_BYTES_MAX // 2**20} MiB"),
     ("Frames", "Read what is sent to you", f"{LINK.unsent_size_bytes_max // 2**20} MiB"),
