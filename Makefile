@@ -35,6 +35,13 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-f
 LIBASAN := $(wildcard $(shell gcc -print-file-name=libasan.so 2>/dev/null))
 SANITIZED_PYTHON := LD_PRELOAD=$(LIBASAN) PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/packages $(BIN)/python
 NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; on Debian and Ubuntu: apt install gcc
+FUZZ_TARGETS := json frames ports
+# atheris has wheels for Linux alone.
+CLANG := $(if $(filter Linux,$(shell uname -s)),$(firstword $(foreach name,clang clang-19 clang-16 clang-14,$(shell command -v $(name) 2>/dev/null))))
+GUIDED := $(if $(CLANG),.cache/guided/.ready)
+GUIDED_FLAGS := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
+GUIDED_PYTHON = LD_PRELOAD=$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=.cache/guided/packages $(BIN)/python
 # What runs on the wheel; all tests with the marker `uncovered` are among it.
 ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
 	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/benchmarks tests/integration
@@ -42,9 +49,9 @@ ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/u
 FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test checks lint types layers coverage unit integration wheel test-compiled \
-	sanitize fuzz fuzz-json fuzz-frames test-autobahn mutants audit test-deploy test-faults soak bench bench-peers simulate \
-	docs picture format clean
+.PHONY: help setup demo test uncompiled checks lint types layers coverage unit integration wheel test-compiled \
+	sanitize fuzz fuzz-damaged fuzz-json fuzz-frames fuzz-ports test-autobahn mutants audit test-deploy test-faults \
+	soak bench bench-peers simulate docs picture format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -71,9 +78,12 @@ demo: $(READY) ## broker, workers and a stream of requests on this machine, live
 	@trap : INT; $(BIN)/taskferry demo || test $$? -eq 130
 
 test: ## all that must pass before a change goes in
-	@$(MAKE) --no-print-directory --jobs 2 wheel checks  # one core compiles meanwhile
-	@$(MAKE) --no-print-directory coverage test-compiled
-	@$(MAKE) --no-print-directory fuzz FUZZ_S=5
+	@$(MAKE) --no-print-directory --jobs 2 wheel uncompiled  # one core compiles meanwhile
+	@$(MAKE) --no-print-directory test-compiled
+	@$(MAKE) --no-print-directory fuzz-damaged FUZZ_S=5
+
+uncompiled: checks
+	@$(MAKE) --no-print-directory coverage
 
 checks: lint types layers
 
@@ -112,8 +122,21 @@ sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, 
 	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -m pytest --quiet --capture sys $(PYTEST_PARALLEL) --timeout 300 \
 		tests/unit/protocol/test_large.py tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
 
-fuzz: ## damaged inputs for the same C, FUZZ_S seconds for each of its files (300)
-	@$(MAKE) --no-print-directory --jobs 2 fuzz-json fuzz-frames
+fuzz: .venv/.fuzz $(GUIDED) ## inputs that follow what they reach (atheris) or are damaged copies, FUZZ_S seconds (300) a target
+ifdef CLANG
+	@mkdir -p "$$TMPDIR"
+	@for target in $(FUZZ_TARGETS); do $(GUIDED_PYTHON) -m tests.fuzz.guided $$target --seconds $(FUZZ_S) || exit 1; done
+else
+	@echo "clang is not installed, so inputs do not follow what they reach; on Debian and Ubuntu: apt install clang"
+endif
+	@$(MAKE) --no-print-directory fuzz-damaged
+
+fuzz-damaged: ## the same inputs without atheris: damaged copies of the corpus, FUZZ_S seconds a target
+	@$(MAKE) --no-print-directory --jobs 2 $(addprefix fuzz-,$(FUZZ_TARGETS))
+
+fuzz-ports: $(READY)
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/python -m tests.fuzz ports --seconds $(FUZZ_S)
 
 ifdef LIBASAN
 fuzz-json fuzz-frames: fuzz-%: $(SANITIZED)/.ready
@@ -124,6 +147,13 @@ fuzz-json fuzz-frames: fuzz-%: $(READY)
 	@echo "$(NO_SANITIZERS). Only wrong answers are found."
 	@$(BIN)/python -m tests.fuzz $* --seconds $(FUZZ_S)
 endif
+
+# clang's coverage and sanitizers in the C; their runtime, with libFuzzer in it, is atheris's.
+.cache/guided/.ready: $(PACKAGED) | .venv/.fuzz
+	@rm -rf .cache/guided
+	@CC=$(CLANG) LDSHARED='$(CLANG) -shared' CFLAGS='$(GUIDED_FLAGS)' LDFLAGS='$(GUIDED_FLAGS)' TASKFERRY_COMPILED=1 \
+		$(BIN)/python setup.py --quiet build --build-base .cache/guided/build --build-lib .cache/guided/packages
+	@touch $@
 
 $(SANITIZED)/.ready: $(PACKAGED) | $(READY)
 	@test -n "$(LIBASAN)" || { echo "$(NO_SANITIZERS)"; exit 1; }
@@ -146,7 +176,7 @@ mutants: .venv/.mutants ## do the tests notice each change of a rule? hours the 
 audit: .venv/.audit ## known vulnerabilities in what is installed here, by pip-audit; needs the network
 	@$(BIN)/python -m tests.audit
 
-.venv/.mutants .venv/.audit: .venv/.%: $(READY)
+.venv/.mutants .venv/.audit .venv/.fuzz: .venv/.%: $(READY)
 	@$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
