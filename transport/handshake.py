@@ -17,6 +17,7 @@ from websockets.exceptions import (
     InvalidHandshake,
     InvalidHeader,
     InvalidMessage,
+    InvalidMethod,
     NegotiationError,
     RequestLineTooLong,
     TooManyHeaders,
@@ -187,6 +188,8 @@ def describe_handshake(error: Exception, *, hides_headers: bool) -> str:
     if isinstance(error, InvalidMessage) and error.__cause__ is not None:
         cause = str(error.__cause__)
         text = f"{text}: {cause.partition(':')[0] if hides_headers else cause}"
+    if isinstance(error, InvalidMethod) and hides_headers:
+        text = "unsupported HTTP method"
     if isinstance(error, InvalidHeader) and error.value and hides_headers:
         text = f"invalid {error.name} header"
     return f"handshake refused: {text}"

@@ -58,14 +58,17 @@ def frame(
     return bytes((first_bits | opcode,)) + length + _KEY + payload
 
 
-def answer_to(url: str, *pieces: bytes) -> bytes:
-    """All that is answered to `pieces`, sent one after the other on a new connection, until it ends."""
+def answer_to(url: str, *pieces: bytes, within_s: float | None = None) -> bytes:
+    """All that is answered to `pieces`, sent one after the other on a new connection, until it ends; or `within_s`, if
+    it may stay open."""
     answer = b""
     with socket.create_connection(address_of(url), timeout=PATIENCE_S) as connection:
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
                 connection.sendall(piece)
-        with contextlib.suppress(ConnectionError):
+        may_stay_open = within_s is not None
+        connection.settimeout(within_s or PATIENCE_S)
+        with contextlib.suppress(ConnectionError, *([TimeoutError] if may_stay_open else [])):
             while data := connection.recv(65536):
                 answer += data
     return answer

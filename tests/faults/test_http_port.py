@@ -92,24 +92,30 @@ def test_slow_clients_are_dropped_and_keep_no_probe_out(broker: Broker) -> None:
 
 ODD = {
     # the answer's status, 0 for none
-    "PUT": (b"PUT /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 405),
-    "DELETE": (b"DELETE /api/workers/w HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
+    "PUT": (b"PUT /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 405),
+    "DELETE": (b"DELETE /api/workers/w HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
     "GET where only POST is": (
-        b"GET /api/workers/w/drain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"GET /api/workers/w/drain HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         405,
     ),
-    "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
-    "OPTIONS *": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
-    "CONNECT": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
-    "an absolute URL": (b"GET http://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
-    "lower case": (b"get /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 405),
-    "a method of 10,000 letters": (
-        b"X" * 10_000 + b" / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "TRACE": (b"TRACE / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
+    "OPTIONS *": (b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
+    "CONNECT": (b"CONNECT example.org:443 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
+    "an absolute URL": (
+        b"GET http://127.0.0.1/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
         404,
     ),
-    "HEAD": (b"HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200),
-    "a path that climbs": (b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
-    "a zero byte": (b"GET /healthz%00 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
+    "lower case": (b"get /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 405),
+    "a method of 10,000 letters": (
+        b"X" * 10_000 + b" / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+        404,
+    ),
+    "HEAD": (b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 200),
+    "a path that climbs": (
+        b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+        404,
+    ),
+    "a zero byte": (b"GET /healthz%00 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", 404),
     "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
     "a length and chunks": (
         POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
@@ -118,7 +124,7 @@ ODD = {
     "a length below zero": (POST + b"Content-Length: -1\r\n\r\n", 400),
     "a line end alone": (b"\r\n\r\n", 400),
     "HTTP/0.9": (b"GET /healthz\r\n\r\n", 400),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 403),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 32 + b"\r\n\r\n", 400),
     "a zero in a header": (GET + b"X: \x00\r\n\r\n", 400),
     "a folded header": (GET + b"X: a\r\n b\r\nConnection: close\r\n\r\n", 200),
