@@ -16,6 +16,9 @@ from typing import Final, Protocol
 SWEEP_INTERVAL_S: Final = 0.5
 """How often links are checked. Small beside SILENCE_S_MAX, so that a dead worker is found within 10 s."""
 
+PAUSE_S_MIN: Final = 1.0
+"""A timer that goes off this late was not delayed by a busy loop: the process, or its machine, stood still."""
+
 READ_BUFFER_SIZE_BYTES: Final = 256 * 1024
 """The most that one read takes. Kept for good: memory of this size, if allocated for each read, is mapped and unmapped
 by the system each time, which costs more than the reading."""
@@ -45,6 +48,7 @@ class LinkGroup:
     __slots__ = (
         "_is_flush_due",
         "_loop",
+        "_sweep_at",
         "_swept",
         "_timer",
         "_turn_began_at",
@@ -67,7 +71,7 @@ class LinkGroup:
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
         """All links of the loop read into this: see `Link.get_buffer`."""
-        self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        self._sweep_later(time.monotonic())
 
     def flush_soon(self, link: Sweepable) -> None:
         """Call `link.flush` before the loop waits for I/O again. A link asks once until it is flushed."""
@@ -99,8 +103,14 @@ class LinkGroup:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for link in tuple(self.links):
-            link.check(now)
-        if self._swept is not None:
-            self._swept(now)
+        # After a pause of this process, what its peers have sent meanwhile is read first.
+        if now - self._sweep_at < PAUSE_S_MIN:
+            for link in tuple(self.links):
+                link.check(now)
+            if self._swept is not None:
+                self._swept(now)
+        self._sweep_later(now)
+
+    def _sweep_later(self, now: float) -> None:
+        self._sweep_at = now + SWEEP_INTERVAL_S
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
