@@ -37,6 +37,17 @@ class BrokerStopped(Event, frozen=True):
     text: ClassVar[str] = "stopped"
 
 
+class BrokerPaused(Event, frozen=True):
+    """The broker did nothing for a while: it was stopped, its machine was suspended or far too busy, or a plugin
+    blocked it. Deadlines have moved by that time, and no worker is blamed for it."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "the broker itself stood still for {pause_s:.1f} s: deadlines have moved by that time"
+    )
+    pause_s: float
+
+
 class WorkerJoined(Event, frozen=True):
     """A worker was registered."""
 

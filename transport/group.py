@@ -20,6 +20,9 @@ from typing import Final, Protocol
 SWEEP_INTERVAL_S: Final = 0.5
 """How often links are checked. Small beside SILENCE_S_MAX, so that a dead worker is found within 10 s."""
 
+PAUSE_S_MIN: Final = 1.0
+"""A timer that goes off this late was not delayed by a busy loop: the process, or its machine, stood still."""
+
 READ_BUFFER_SIZE_BYTES: Final = 256 * 1024
 """The most that one read takes. Kept for good: memory of this size, if allocated for each read, is mapped and unmapped
 by the system each time, which costs more than the reading."""
@@ -67,6 +70,7 @@ class LinkGroup:
         "_is_flush_due",
         "_loop",
         "_readers_count",
+        "_sweep_at",
         "_swept",
         "_timer",
         "_turn_ended",
@@ -99,7 +103,7 @@ class LinkGroup:
         self.buffers: Final = {size: self.read_buffer[:size] for size in sizes}
         self._readers_count = 1
         self._waiting: deque[Sweepable] = deque()
-        self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        self._sweep_later(time.monotonic())
 
     def flush_soon(self, link: Sweepable) -> None:
         """Call `link.flush` before the loop waits for I/O again. A link asks once until it is flushed."""
@@ -148,8 +152,14 @@ class LinkGroup:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for link in tuple(self.links):
-            link.check(now)
-        if self._swept is not None:
-            self._swept(now)
+        # After a pause of this process, what its peers have sent meanwhile is read first.
+        if now - self._sweep_at < PAUSE_S_MIN:
+            for link in tuple(self.links):
+                link.check(now)
+            if self._swept is not None:
+                self._swept(now)
+        self._sweep_later(now)
+
+    def _sweep_later(self, now: float) -> None:
+        self._sweep_at = now + SWEEP_INTERVAL_S
         self._timer = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)

@@ -44,6 +44,9 @@ LOOK_INTERVAL_S: Final = 0.25
 """How often the core checks what no message reports: overload, health, canaries. Short compared with the second or
 more over which each of these is measured."""
 
+READ_S: Final = 0.1
+"""After a pause nothing is due for this long, in which the caller reads what its peers have sent meanwhile."""
+
 
 class Core:
     """The core's interface. The objects that it is composed of own their state and their rules; this class decides
@@ -198,7 +201,9 @@ class Core:
         unanswered = [
             assignment.request.command
             for assignment in assignments.values()
-            if assignment.request is not None and assignment.was_written
+            if assignment.request is not None
+            and assignment.was_written
+            and assignment.assigned_at > self.health.paused_at
         ]
         self.health.lost(worker, unanswered, now)
         self.roster.leave(worker, now)
@@ -274,6 +279,17 @@ class Core:
             self._hedging.budget.look(self.counts.submitted_count, now)
             self.health.look(now)
             self._send_canaries(now)
+
+    def paused(self, since: float, now: float) -> None:
+        """The caller has stood still from `since` to `now`: it was stopped, or its machine was. No request has lost
+        that time, and no worker is to blame for it. Call it before `advance`."""
+        pause_s = now - since
+        for requester in self.requesters:
+            for request in requester.requests.values():
+                if request.submitted_at <= since:
+                    request.leave_out(pause_s)
+                    self.deadlines.postpone(request, pause_s + READ_S)
+        self.health.paused(now, now + READ_S)
 
     def reconfigure(self, settings: CoreSettings, choice: StrategyChoice, now: float) -> None:
         """Change the settings and strategies. Requests in flight keep their deadline and their worker. New bounds apply

@@ -78,6 +78,13 @@ class Request:
         the link may still write it."""
         return self.assignment is not None or bool(self.failed_ids)
 
+    def leave_out(self, pause_s: float) -> None:
+        """Count `pause_s` neither as its wait for a slot nor as time that its workers have had."""
+        self.waiting_since += pause_s
+        for assignment in (self.assignment, self.hedge):
+            if assignment is not None:
+                assignment.assigned_at += pause_s
+
     def remaining_s(self, now: float) -> float:
         """The time left before a deadline that has not passed, as sent to a worker: whole milliseconds, at least
         one."""

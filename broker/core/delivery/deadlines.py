@@ -59,6 +59,13 @@ class Deadlines:
         else:
             del self._young[request]
 
+    def postpone(self, request: Request, by_s: float) -> None:
+        """Move the deadline of `request`, added before, by `by_s`, and with it when it is due."""
+        self.remove(request)
+        request.deadline += by_s
+        request.due_at += by_s
+        self.add(request)
+
     def due(self, now: float) -> list[Request]:
         """The requests of the earliest slot that is due; none if no slot is. They stay until removed one by one."""
         if now >= self._look_at:

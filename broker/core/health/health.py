@@ -5,6 +5,7 @@ roster keeps the states, by the table in worker.py.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from ....protocol.errors import REQUESTER_CODES
@@ -32,7 +33,7 @@ DRAINED: Final = "drained by an operator"
 class Health:
     """Gets every sign as a call; `look` is the periodic check."""
 
-    __slots__ = ("_compare_at", "_roster", "_uncompared", "canaries", "ejections", "speeds")
+    __slots__ = ("_compare_at", "_roster", "_uncompared", "canaries", "ejections", "paused_at", "speeds")
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
@@ -41,6 +42,9 @@ class Health:
         self.speeds = Speeds()
         self._compare_at = 0.0
         self._uncompared: list[Command] = []
+        self.paused_at = -inf
+        """The end of the broker's last pause. If an assignment from before it is lost, or not answered in time, its
+        worker is not to blame."""
 
     # --- what happens to a worker -----------------------------------------------------------------------------------
 
@@ -91,7 +95,9 @@ class Health:
         """A request has timed out: its workers have failed, unless most of the time had passed before they got it."""
         held_s_min = HELD_SHARE_MIN * request.timeout_s
         for assignment in (request.assignment, request.hedge):
-            if assignment is not None and now - assignment.assigned_at >= held_s_min:
+            if assignment is None or assignment.assigned_at <= self.paused_at:
+                continue
+            if now - assignment.assigned_at >= held_s_min:
                 self.ejections.failed(assignment.worker, request.command, "no answer in time", now)
 
     def lost(self, worker: Worker, unanswered: Sequence[Command], now: float) -> None:
@@ -123,6 +129,14 @@ class Health:
             self.ejections.succeeded(worker, now)
 
     # --- time -------------------------------------------------------------------------------------------------------
+
+    def paused(self, now: float, read_at: float) -> None:
+        """The broker has stood still until `now`. What workers have sent meanwhile is read by `read_at`, and says
+        nothing about how fast they are."""
+        self.paused_at = now
+        for worker in self._roster.workers.values():
+            worker.canary_due_at = max(worker.canary_due_at, read_at)
+            worker.learn_at = read_at
 
     def look(self, now: float) -> None:
         """The periodic check."""

@@ -1,11 +1,14 @@
 """The core's timer goes off when the next thing is due, sets itself again, and ends."""
 
 import asyncio
+import logging
 import time
 
+import pytest
 from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.delivery.deadlines import NEVER
 from taskferry.broker.core_timer import STOPPED
+from taskferry.transport.group import PAUSE_S_MIN
 
 from tests.unit.broker.shell import open_shell
 from tests.unit.transport.waiting import until
@@ -48,6 +51,44 @@ async def test_the_earlier_setting_is_forgotten_when_it_is_set_again() -> None:
         shell.timer.wake_at(time.monotonic() + 3600)
         shell.timer.wake_at(time.monotonic())
         await until(lambda: shell.timer.wakes_at == shell.core.next_at)
+
+
+async def test_what_came_during_a_pause_is_read_before_any_deadline_is_judged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_shell() as shell:
+        worker, requester = await shell.worker(), await shell.requester()
+        requester.send({"request_id": "r", "command": "work", "timeout": 0.5})
+        assignment = await worker.receive()
+        data = {"success": True, "result": "done"}
+        worker.send({"type": "response", "msg_id": assignment["msg_id"], "data": data})
+        time.sleep(PAUSE_S_MIN + 0.3)
+        assert (await requester.receive())["data"] == "done"
+        with caplog.at_level(logging.WARNING):
+            await until(lambda: "stood still for 1." in caplog.text)
+
+
+async def test_an_idle_time_is_no_pause(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_shell() as shell:
+        requester = await shell.requester()
+        worker = await shell.worker(concurrency=3)
+        for number in range(2):
+            requester.send({"request_id": f"{number}", "command": "work", "timeout": 0.1})
+            await worker.receive()
+            assert (await requester.receive())["code"] == "timeout"
+            await worker.receive()
+        assert "stood still" not in caplog.text
+
+
+async def test_a_delay_that_is_no_pause_moves_no_deadline() -> None:
+    async with open_shell() as shell:
+        worker, requester = await shell.worker(), await shell.requester()
+        requester.send({"request_id": "r", "command": "work", "timeout": 0.2})
+        await worker.receive()
+        began_at = time.monotonic()
+        time.sleep(0.5)
+        assert (await requester.receive())["code"] == "timeout"
+        assert time.monotonic() - began_at < 0.6
 
 
 async def test_once_stopped_it_is_never_set_again() -> None:

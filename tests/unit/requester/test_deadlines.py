@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 from taskferry.requester import Cancelled, Overloaded, Requester, WorkerTimeout
 from taskferry.requester import exchange as exchange_module
-from taskferry.requester.deadline_timer import CHECK_INTERVAL_S_MIN, DeadlineTimer
+from taskferry.requester.deadline_timer import CHECK_INTERVAL_S_MIN, READ_S, DeadlineTimer
 from taskferry.requester.exchange import ANSWER_GRACE_S
+from taskferry.transport.group import PAUSE_S_MIN
 
 from tests.unit.requester.fake_broker import FakeBroker
 from tests.unit.requester.waiting import until
@@ -226,6 +227,18 @@ async def test_the_timer_does_not_check_more_often_than_its_interval() -> None:
     ]
     assert min(gaps_s) > CHECK_INTERVAL_S_MIN - 0.003
     assert len(deadlines.checks_s) < 15
+
+
+async def test_after_a_pause_of_the_process_the_timer_waits_until_what_came_meanwhile_is_read() -> None:
+    deadlines = Deadlines()
+    timer = DeadlineTimer(deadlines.check)
+    deadlines.left_s.append(time.monotonic())
+    timer.by(deadlines.left_s[0])
+    time.sleep(PAUSE_S_MIN)
+    paused_until_s = time.monotonic()
+    timer.by(paused_until_s)
+    await until(lambda: not deadlines.left_s)
+    assert paused_until_s + READ_S - 0.003 <= deadlines.checks_s[0] < paused_until_s + READ_S + LATE_S_MAX
 
 
 async def test_a_closed_timer_checks_no_more() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from taskferry.transport.group import SWEEP_INTERVAL_S, LinkGroup
+from taskferry.transport.group import PAUSE_S_MIN, SWEEP_INTERVAL_S, LinkGroup
 
 from tests.unit.transport.waiting import until
 
@@ -62,6 +62,16 @@ async def test_a_subscriber_is_called_after_each_check_of_the_links() -> None:
     group.links.add(link)
     await until(lambda: swept_at)
     group.close()
+    group.links.clear()
+
+
+async def test_after_a_pause_what_came_meanwhile_is_read_before_any_link_is_checked(group: LinkGroup) -> None:
+    link = Counted()
+    group.links.add(link)
+    time.sleep(SWEEP_INTERVAL_S + PAUSE_S_MIN)
+    paused_until = time.monotonic()
+    await until(lambda: link.checked_at)
+    assert link.checked_at[0] >= paused_until + SWEEP_INTERVAL_S - 0.1
     group.links.clear()
 
 

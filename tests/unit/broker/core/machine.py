@@ -315,6 +315,18 @@ class CoreMachine(RuleBasedStateMachine):
         self.world.sleep(seconds)
         self.look()
 
+    @rule(seconds=st.sampled_from([1.5, 40.0]))
+    def broker_pauses(self, seconds: float) -> None:
+        """Whatever may be due next, its caller stands still for longer."""
+        if self.world.core.next_at >= self.world.now + seconds:
+            return
+        live = [request_id for requester in self.requesters for request_id in requester.session.requests]
+        moved_s = self.world.pause(seconds)
+        for request_id in live:
+            submitted = self.submitted[request_id]
+            self.submitted[request_id] = submitted._replace(deadline=submitted.deadline + moved_s)
+        self.look()
+
     @rule(
         strategy=st.sampled_from(list(STRATEGIES)),
         patterns=st.dictionaries(

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import UNSET, Raw, UnsetType
 from taskferry.broker.core.account import NO_BOUND, Account, unlimited
 from taskferry.broker.core.call import Call
-from taskferry.broker.core.core import Core
+from taskferry.broker.core.core import READ_S, Core
 from taskferry.broker.core.delivery.ending import SUCCESS
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
@@ -171,6 +171,18 @@ class World:
             self.core.advance(self.now)
             self.check()
         self.now = end
+
+    def pause(self, seconds: float) -> float:
+        """Stand still for `seconds`, longer than until the core asks to be advanced, and go on as the broker's timer
+        does. Returns by how much that moves deadlines."""
+        since = max(self.core.next_at, self.now)
+        self.now += seconds
+        assert since < self.now
+        self.core.paused(since, self.now)
+        self.check()
+        self.core.advance(self.now)
+        self.check()
+        return self.now - since + READ_S
 
     def eject(self, worker: "FakeWorker") -> None:
         """Make `worker` fail as often in a row as an ejection takes; its peers must not fail at its first command."""
