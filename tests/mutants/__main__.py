@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ ROOMS: Final[Mapping[str, tuple[str, ...]]] = {
     "broker/core": ("tests/unit/broker/core",),
 }
 """Folders of pure rules, and the tests that must notice when one of them changes."""
+NOTICED: Final = ("killed", "timeout", "caught by type check", "segfault")
+"""Verdicts of a mutant that a test run has noticed: one that never ends is one."""
 LEFT_OUT: Final = ("tests/unit/loadbalance/test_strategy_cost.py",)
 """Tests of a room that show nothing of its rules, or start programs, which are not mutated."""
 
@@ -133,20 +136,44 @@ def shown(folder: Path, name: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
+def change(folder: Path, name: str) -> str:
+    """What a mutant changes, in a form that lasts when its number does not: `module.function: before -> after`."""
+    lines = shown(folder, name).splitlines()
+    before, after = (
+        " ".join(line[1:].strip() for line in lines if line[:1] == sign and line[:3] != sign * 3)
+        for sign in "-+"
+    )
+    return f"{name.rpartition('__mutmut_')[0].replace('xǁ', '').replace('ǁ', '.')}: {before} -> {after}"
+
+
+def report(room: str, folder: Path, judged: Mapping[str, str]) -> bool:
+    """Print what is known of a room. Returns whether it holds."""
+    found = verdicts(folder)
+    tried = {name: verdict for name, verdict in found.items() if verdict != "not checked"}
+    survivors = sorted(change(folder, name) for name, verdict in tried.items() if verdict not in NOTICED)
+    unjudged = [survivor for survivor in survivors if survivor not in judged]
+    killed = len(tried) - len(survivors)
+    share = killed / len(tried) if tried else 0.0
+    print(f"{room}: {killed} of {len(tried)} killed ({share:.1%}), {len(found) - len(tried)} not tried yet")
+    for survivor in unjudged:
+        print(f"  survived, and not judged: {survivor}")
+    return len(tried) == len(found) and share >= KILLED_MIN and not unjudged
+
+
 def main() -> int:
+    """Returns 1 if a room does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=", ".join(ROOMS))
     parser.add_argument("--no-run", action="store_true", help="only report what is known")
     options = parser.parse_args()
+    judged: dict[str, str] = tomllib.loads(JUDGED.read_text())["equivalent"]
+    holds = True
     for room in options.rooms or ROOMS:
         folder = stage(room)
         if not options.no_run:
             run(folder)
-        for name, verdict in verdicts(folder).items():
-            if verdict != "killed":
-                print(verdict, name)
-                print(shown(folder, name))
-    return 0
+        holds = report(room, folder, judged) and holds
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ def load_of(worker: Worker) -> float:
     return (worker.in_flight_count + 1) / (worker.weight * worker.speed)
 
 
+@pytest.mark.uncovered
 @given(STEPS, st.integers(0, 999), st.integers(1, 4))
 def test_the_pick_is_the_least_loaded_of_those_drawn_and_the_first_of_its_equals(
     steps: list[Step], seed: int, choices_count: int
@@ -32,6 +33,7 @@ def test_the_pick_is_the_least_loaded_of_those_drawn_and_the_first_of_its_equals
         fleet.perform(step, pick)
 
 
+@pytest.mark.uncovered
 # Expected for 10,000 balls in as many bins: 7 or so with one choice, 3 with two, 3 or 2 with three.
 @pytest.mark.parametrize(
     ("choices_count", "fullest"), [(1, range(6, 10)), (2, range(3, 5)), (3, range(2, 4))]
@@ -55,3 +57,25 @@ def test_the_busiest_of_all_is_never_picked_while_another_is_there() -> None:
     for worker in (Worker("a"), busiest, Worker("b")):
         strategy.add(worker)
     assert busiest not in {strategy.pick(None) for _ in range(200)}
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        (Worker("fast", speed=2.0), Worker("slow", speed=0.5)),
+        (Worker("light", weight=0.4), Worker("heavy", in_flight_count=2)),
+    ],
+)
+def test_the_load_is_that_with_one_more_by_weight_and_speed(better: Worker, worse: Worker) -> None:
+    strategy: PowerOfTwo[Worker] = PowerOfTwo(random.Random(7).random)
+    strategy.add(worse)
+    strategy.add(better)
+    assert {strategy.pick(None) for _ in range(50)} == {better}
+
+
+def test_of_equals_the_first_drawn_is_picked() -> None:
+    strategy: PowerOfTwo[Worker] = PowerOfTwo(lambda: 0.0)
+    strategy.add(Worker("a"))
+    strategy.add(Worker("b"))
+    first = next(iter(strategy.draw(2)))
+    assert strategy.pick(None) is first

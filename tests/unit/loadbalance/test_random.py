@@ -5,6 +5,7 @@ import math
 import random
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.loadbalance.random import Random
@@ -45,6 +46,7 @@ def comings_and_goings(
     return held
 
 
+@pytest.mark.uncovered
 @given(st.lists(st.tuples(st.integers(0, 25), st.just(1.0)), max_size=40))
 def test_random_draws_each_from_an_equal_part(steps: list[tuple[int, float]]) -> None:
     dice = Dice()
@@ -70,6 +72,7 @@ def test_random_never_draws_beyond_the_last() -> None:
 
 
 # Weights of a few hundred units at most, so that every unit can be drawn once.
+@pytest.mark.uncovered
 @given(st.lists(st.tuples(st.integers(0, 12), st.sampled_from([0.01, 0.02, 0.03, 0.0351])), max_size=14))
 def test_weighted_random_draws_each_from_as_many_units_as_it_weighs(steps: list[tuple[int, float]]) -> None:
     dice = Dice()

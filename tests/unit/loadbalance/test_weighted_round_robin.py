@@ -47,6 +47,7 @@ def test_the_turns_that_nginx_promises() -> None:
     assert "".join("abc"[turn] for turn in turns_of([5, 1, 1], 21)) == "aabacaa" * 3
 
 
+@pytest.mark.uncovered
 @given(st.lists(st.sampled_from([1, 2, 4, 8, 16]), min_size=1, max_size=10), st.integers(1, 3))
 def test_the_turns_are_those_of_nginx_if_weights_are_powers_of_two(weights: list[int], factor: int) -> None:
     weights = [weight * factor for weight in sorted(weights, reverse=True)]

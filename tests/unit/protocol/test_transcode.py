@@ -56,12 +56,14 @@ def to_json(data: bytes) -> str:
     return bytes(transcode(Raw(data), MSGPACK, JSON)).decode()
 
 
+@pytest.mark.uncovered
 @given(values, st.booleans(), st.sampled_from([None, 1]))
 def test_json_arrives_equal_in_messagepack(value: Any, ensure_ascii: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
     assert typed(msgpack.unpackb(to_msgpack(text))) == typed(value)
 
 
+@pytest.mark.uncovered
 @given(values)
 def test_messagepack_arrives_equal_in_json(value: Any) -> None:
     text = to_json(msgpack.packb(value))
@@ -211,6 +213,7 @@ def test_deep_values_arrive_equal_or_are_refused(depth: int) -> None:
         assert carried == same
 
 
+@pytest.mark.uncovered
 @given(st.binary(max_size=40) | values.map(msgpack.packb).map(lambda data: data[:-1] + b"\xc4\x00"))
 def test_nothing_that_a_messagepack_message_can_carry_raises_anything_else(data: bytes) -> None:
     with suppress(*DECODE_ERRORS, NotRepresentable):
@@ -221,6 +224,7 @@ def test_nothing_that_a_messagepack_message_can_carry_raises_anything_else(data:
 JSON_LETTERS = '{}[]",:\\/0123456789abcdefE+-.nulrtsx \té😀'
 
 
+@pytest.mark.uncovered
 @given(st.text(JSON_LETTERS, max_size=40) | values.map(json.dumps))
 def test_nothing_that_a_json_message_can_carry_raises_anything_else(text: str) -> None:
     with suppress(*DECODE_ERRORS, NotRepresentable):
