@@ -190,7 +190,7 @@ class Entrance:
                 raise errors.Forbidden(text)
             lost = entrant.gate.lost(login.identity.rights)
             if lost is not None:
-                raise errors.Forbidden(f"token: it takes a right away that this connection uses: {lost}")
+                raise errors.Forbidden(f"token: it lacks a right that this connection uses: {lost}")
         except TaskferryError as error:
             return LoginReport(False, code=error.code, error=error.text)
         self.counts.login_accepted(login)
