@@ -328,6 +328,9 @@ def test_what_cannot_be_a_token_counts_as_a_failed_login() -> None:
     for _ in range(FAILED_LOGINS_COUNT_MAX):
         assert world.refused({"authorization": "Bearer a b"}).status == HTTPStatus.UNAUTHORIZED
     assert world.refused(bearer("mallory")).status == 429
+    for _ in range(1000):
+        assert world.refused({"authorization": "Bearer a b"}).status == HTTPStatus.UNAUTHORIZED
+    assert world.refused(bearer("mallory")).headers == {"Retry-After": "1"}
 
 
 def test_behind_a_trusted_proxy_the_client_is_who_it_says_and_elsewhere_it_is_not() -> None:
