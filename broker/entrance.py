@@ -192,7 +192,10 @@ class Entrance:
             if lost is not None:
                 raise errors.Forbidden(f"token: it takes a right away that this connection uses: {lost}")
         except TaskferryError as error:
+            if error.retry_after_s is None:  # else nobody has looked at the token yet
+                entrant.failed_renewals_count += 1
             return LoginReport(False, code=error.code, error=error.text)
+        entrant.failed_renewals_count = 0
         self.counts.login_accepted(login)
         self._take(entrant, login, now)
         expires_at = login.identity.expires_at
