@@ -211,14 +211,15 @@ class LoginEnded(Event, frozen=True):
 
 
 class CommandsForbidden(Event, frozen=True):
-    """A worker may not serve some of its commands. It serves the others."""
+    """A worker may not serve some of its commands. It serves the others. `commands`: the first ten of them, and how
+    many more there are."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} of {identity} may not serve {commands}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     identity: str
-    commands: tuple[str, ...]
+    commands: str
 
 
 class AccessFileWarning(Event, frozen=True):
