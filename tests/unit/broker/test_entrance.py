@@ -459,6 +459,20 @@ def test_a_renewed_login_goes_on() -> None:
     assert session.ended == [(4401, "the login has run out")]
 
 
+def test_once_access_is_off_a_login_is_renewed_as_a_strangers() -> None:
+    world = World(short_lived(100.0))
+    entrant, session = world.enter("alice")
+    world.take(OPEN)
+    world.move(80.0)
+    assert session.expires_in_s == [20.0]
+    report = entrant.renew(token_of("alice"))
+    assert (report.success, report.identity, report.expires_in) == (True, "anonymous", None)
+    world.move(1000.0)
+    assert session.ended == []
+    world.take(short_lived(2000.0))
+    assert session.ended == [(4401, "a token is needed now")]
+
+
 def test_a_login_is_renewed_by_the_same_identity_only() -> None:
     world = World(policy(**RIGHTS))
     entrant, session = world.enter("alice")
