@@ -231,12 +231,17 @@ class AccessFileWarning(Event, frozen=True):
 
 
 class AccessReloaded(Event, frozen=True):
-    """The access file was read again, and applies to open connections, too. `is_open`: there is no access file any
-    more, and everyone may do everything."""
+    """The access file was read again, and applies to open connections, too."""
 
     text: ClassVar[str] = "access reloaded: {identities_count} identities"
     identities_count: int
-    is_open: bool
+
+
+class AccessTurnedOff(Event, frozen=True):
+    """SIGHUP: the setting `access` is gone."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "access is off now: whoever can connect may do everything"
 
 
 class OpenToNetwork(Event, frozen=True):
