@@ -68,6 +68,7 @@ async def test_a_subscriber_is_called_after_each_check_of_the_links() -> None:
 async def test_after_a_pause_what_came_meanwhile_is_read_before_any_link_is_checked(group: LinkGroup) -> None:
     link = Counted()
     group.links.add(link)
+    paused_until = 0.0
     for _ in range(2):
         assert link.checked_at == []
         time.sleep(SWEEP_INTERVAL_S + PAUSE_S_MIN)
