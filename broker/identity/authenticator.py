@@ -161,7 +161,7 @@ class Authenticator:
             found = verified(token, terms, self._keys(), wall_now)
         except KeyNotFound as error:
             if self._urls is not None and self._urls.hurry(now):
-                raise LoginRefused(str(error), RETRY_AFTER_S) from None
+                raise LoginRefused(f"{error}; keys are being fetched", RETRY_AFTER_S) from None
             raise
         rights = self._rights_of(found.name, found.grants)
         expires_at = now + found.expires_at_wall - wall_now
