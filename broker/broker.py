@@ -25,7 +25,7 @@ from .core_timer import CoreTimer
 from .entrance import REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
 from .entrant import Entrant
 from .event_log import EventLog
-from .events import AccessFileWarning, AccessReloaded, OpenToNetwork
+from .events import AccessFileWarning, AccessReloaded, AccessTurnedOff, OpenToNetwork
 from .identity.authenticator import Authenticator
 from .identity.policy import OPEN, Policy
 from .loop_lag import LoopLag
@@ -144,7 +144,7 @@ class Broker:
     def take_access(self, policy: Policy) -> None:
         """Another access file is in force. Links whose login or right it takes away are closed within a second."""
         self.entrance.take(policy)
-        log_event(logger, AccessReloaded(len(policy.identities), is_open=policy.is_open))
+        log_event(logger, AccessTurnedOff() if policy.is_open else AccessReloaded(len(policy.identities)))
         _warn(self.settings, policy)
         self._check_logins()
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from .entrance import Entrance
 
 FAILED_RENEWALS_COUNT_MAX: Final = 3
-"""Tokens in a row that a connection may try to renew its login with: a program that fails thrice has no better one."""
+"""Tokens in a row that a connection may try to renew its login with: a program that fails thrice has no better one.
+Those that were not looked at, because others behind its address have failed too often, do not count."""
 
 
 class Occupant(Protocol):
@@ -57,9 +58,7 @@ class Entrant:
     def renew(self, token: str) -> LoginReport:
         """Log in again with another token of the same identity. Returns what to answer. If that fails, the earlier
         login holds for as long as it would have."""
-        report = self._entrance.renew(self, token)
-        self.failed_renewals_count = 0 if report.success else self.failed_renewals_count + 1
-        return report
+        return self._entrance.renew(self, token)
 
     def renewal_answered(self) -> None:
         """The answer is on its way: end a login that could not be renewed FAILED_RENEWALS_COUNT_MAX times in a row."""

@@ -211,14 +211,15 @@ class LoginEnded(Event, frozen=True):
 
 
 class CommandsForbidden(Event, frozen=True):
-    """A worker may not serve some of its commands. It serves the others."""
+    """A worker may not serve some of its commands. It serves the others. `commands`: the first ten of them, and how
+    many more there are."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} of {identity} may not serve {commands}"
     same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     identity: str
-    commands: tuple[str, ...]
+    commands: str
 
 
 class AccessFileWarning(Event, frozen=True):
@@ -230,12 +231,17 @@ class AccessFileWarning(Event, frozen=True):
 
 
 class AccessReloaded(Event, frozen=True):
-    """The access file was read again, and applies to open connections, too. `is_open`: there is no access file any
-    more, and everyone may do everything."""
+    """The access file was read again, and applies to open connections, too."""
 
     text: ClassVar[str] = "access reloaded; identities: {identities_count}"
     identities_count: int
-    is_open: bool
+
+
+class AccessTurnedOff(Event, frozen=True):
+    """SIGHUP: the setting `access` is gone."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "access is off now: whoever can connect may do everything"
 
 
 class OpenToNetwork(Event, frozen=True):

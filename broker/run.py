@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..configuration.sources import Configuration, Sources
+from ..configuration.sources import Configuration, ConfigurationError, Sources
 from ..log.event import log_event
 from ..program.loop import new_event_loop
 from ..program.open_files import raise_open_files_limit
@@ -80,7 +80,14 @@ def _other_files(broker: Broker, tls: ServerTls | None) -> list[OtherFile[Broker
     def read_access(settings: BrokerSettings) -> Callable[[], None] | None:
         if settings.access is None and broker.entrance.is_open:
             return None
-        policy = _policy(settings)
+        try:
+            policy = _policy(settings)
+        except ConfigurationError as error:
+            if broker.entrance.is_open:
+                raise ConfigurationError(
+                    [f"{error}; access is still off: whoever can connect may do everything"]
+                ) from None
+            raise
         return lambda: broker.take_access(policy)
 
     files = [OtherFile("access file", read_access)]

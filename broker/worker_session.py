@@ -39,7 +39,8 @@ NEVER_LIMITED: Final = (messages.WorkerConnect, messages.WorkerAuth, messages.Di
 """Messages that are taken at any rate: a worker that may not send them could not work, or leave."""
 
 COMMANDS_NAMED_COUNT_MAX: Final = 10
-"""Forbidden commands that are named to a worker: there may be a thousand, and it knows which it wanted."""
+"""Forbidden commands that are named to a worker, and in the log: there may be a thousand, and it knows which it
+wanted."""
 
 
 class WorkerSession:
@@ -309,11 +310,12 @@ class WorkerSession:
         gate = self._entrant.gate
         served = frozenset(gate.served)
         forbidden = tuple(command for command in hello.commands if command not in served)
-        log_event(logger, events.CommandsForbidden(self._who, gate.identity.name, forbidden))
         named = ", ".join(forbidden[:COMMANDS_NAMED_COUNT_MAX])
         rest = len(forbidden) - COMMANDS_NAMED_COUNT_MAX
-        more = f" and {rest} more" if rest > 0 else ""
-        text = f"data.commands: {gate.identity.name} may not serve {named}{more}; it serves the others"
+        if rest > 0:
+            named = f"{named} and {rest} more"
+        log_event(logger, events.CommandsForbidden(self._who, gate.identity.name, named))
+        text = f"data.commands: {gate.identity.name} may not serve {named}; it serves the others"
         self._send_fault(errors.Forbidden(text), payload)
 
     def _renew(self, message: messages.WorkerAuth) -> None:

@@ -24,7 +24,7 @@ Settings = TypeVar("Settings")
 class OtherFile(NamedTuple, Generic[Settings]):
     """Files besides the configuration's that are read again. `what` they are, for the log. `read`, passed the settings
     that will be in force, reads them, perhaps in a thread, and returns what puts them in force; None if there are none.
-    It raises ConfigurationError."""
+    It raises ConfigurationError, or OSError if a file goes away while it is read."""
 
     what: str
     read: Callable[[Settings], Callable[[], object] | None]
@@ -148,5 +148,5 @@ class Reload(Generic[Settings]):
 def _read(other: OtherFile[Settings], settings: Settings) -> Callable[[], object] | str | None:
     try:
         return other.read(settings)
-    except ConfigurationError as error:
+    except (ConfigurationError, OSError) as error:
         return str(error)

@@ -38,8 +38,9 @@ BUSY_READ_SIZE_BYTES: Final = 2048
 READERS_COUNT_MAX: Final = 64
 """Links that may read on in one turn, after they have waited for it."""
 
-READ_S_MAX: Final = 0.002
-"""How long a turn may last before it stops links that have much to read. Ten times what a turn costs besides."""
+READ_S_MAX: Final = 0.005
+"""How long a turn may last before it stops links that have much to read. Stopping them costs about 5 % of the CPU of a
+request of 256 KiB if a turn ends after 2 ms, and under 1 % with 5 ms."""
 
 
 class Sweepable(Protocol):
@@ -68,6 +69,7 @@ class LinkGroup:
 
     __slots__ = (
         "_is_flush_due",
+        "_is_skipped",
         "_loop",
         "_readers_count",
         "_sweep_at",
@@ -103,6 +105,8 @@ class LinkGroup:
         self.buffers: Final = {size: self.read_buffer[:size] for size in sizes}
         self._readers_count = 1
         self._waiting: deque[Sweepable] = deque()
+        self._is_skipped = False
+        """The last check was left out, because this process had been paused."""
         self._sweep_later(time.monotonic())
 
     def flush_soon(self, link: Sweepable) -> None:
@@ -152,8 +156,10 @@ class LinkGroup:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        # After a pause of this process, what its peers have sent meanwhile is read first.
-        if now - self._sweep_at < PAUSE_S_MIN:
+        # After a pause of this process, what its peers have sent meanwhile is read first. But not again and again: a
+        # loop that is always this late must still end links, and logins.
+        self._is_skipped = not self._is_skipped and now - self._sweep_at >= PAUSE_S_MIN
+        if not self._is_skipped:
             for link in tuple(self.links):
                 link.check(now)
             if self._swept is not None:

@@ -36,6 +36,9 @@ another entry in the list that is passed to the operating system."""
 _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 """The room for the reason that RFC 6455 (5.5) leaves in a control frame, after the close code."""
 
+_PRIVATE_USE: Final = " (private use)"
+"""What `websockets` says of a code from 4000; ours come with a reason."""
+
 SLOW_READER: Final = "slow reader"
 """The first words of the reason why a link is closed if its peer did not read."""
 
@@ -464,5 +467,5 @@ class Link:
         if sent is not None and (received is None or protocol.parser_exc is not None):
             return f"protocol broken: {sent}"  # our own `close` would have left a reason
         if received is not None:
-            return f"closed by peer: {received}"
+            return f"closed by peer: {str(received).replace(_PRIVATE_USE, '')}"
         return f"connection lost: {exc}" if exc is not None else "connection lost"

@@ -85,9 +85,9 @@ class Address:
         return wait_s
 
     def login_failed(self, now: float) -> None:
-        """A login from this address has failed."""
-        self._failed_logins.wait_s(1.0, now)
-        self._failed_logins.take(1.0)
+        """A login from this address has failed. However many do, none is counted beyond the next second: what cannot be
+        a token is refused without asking `login_wait_s`, and must not lock out others for hours."""
+        self._failed_logins.spend(1.0, now)
 
     def reconfigure(self, connections_count_max: int, handshakes_per_s: float, now: float) -> None:
         """Change the limits. Connections beyond a lowered one stay open; handshakes that were counted stay counted."""

@@ -25,6 +25,7 @@ UNKNOWN_TOKEN: Final = "the token is not known here"
 """For a token that never was, and for one that was revoked."""
 
 EXPIRED_TOKEN: Final = "the token has expired"
+EXPIRED_CERTIFICATE: Final = "the certificate has expired"
 
 JWT_DOTS_COUNT: Final = 2
 """Dots of a signed JWT, between its header, its claims and its signature."""
@@ -85,6 +86,10 @@ class Authenticator:
         if credential.certificate:
             ends_at = expiry_of(credential.certificate)
             expires_at = None if ends_at is None else now + ends_at - wall_now
+            if _is_over(
+                expires_at, now
+            ):  # verified once, by the handshake of a connection that is open ever since
+                raise LoginRefused(EXPIRED_CERTIFICATE)
             return self._by_certificate(names_in(credential.certificate), expires_at)
         return self._stranger()
 
@@ -156,7 +161,7 @@ class Authenticator:
             found = verified(token, terms, self._keys(), wall_now)
         except KeyNotFound as error:
             if self._urls is not None and self._urls.hurry(now):
-                raise LoginRefused(str(error), RETRY_AFTER_S) from None
+                raise LoginRefused(f"{error}; keys are being fetched", RETRY_AFTER_S) from None
             raise
         rights = self._rights_of(found.name, found.grants)
         expires_at = now + found.expires_at_wall - wall_now

@@ -126,3 +126,25 @@ async def test_a_file_with_an_error_changes_nothing(broker: Broker, access: Path
         broker.send_signal(signal.SIGHUP)
         await asyncio.to_thread(broker.wait_for_stderr, "access file not reloaded")
         assert (await alice.call("resize-small"))["code"] == "no_available_workers"
+
+
+async def test_access_is_turned_on_and_off_by_the_configuration(
+    programs: Programs, tmp_path: Path, access: Path
+) -> None:
+    configuration = tmp_path / "taskferry.toml"
+    configuration.write_text("")
+    broker = programs.start_broker("--config", str(configuration))
+
+    async def reload(text: str, line: str) -> None:
+        configuration.write_text(f"[broker]\n{text}\n")
+        broker.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(broker.wait_for_stderr, line)
+
+    await reload('access = "none.toml"', "; access is still off: whoever can connect may do everything")
+    async with connected(broker.requester_url) as stranger:
+        await reload(f'access = "{access}"', "access reloaded: 3 identities")
+        assert (await stranger.wait_closed())[0] == 4401
+    assert (await refused(broker.requester_url))[0] == 401
+    await reload("", "access is off now: whoever can connect may do everything")
+    async with connected(broker.requester_url) as stranger:
+        assert (await stranger.call("resize-small"))["code"] == "no_available_workers"

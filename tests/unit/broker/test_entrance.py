@@ -328,6 +328,9 @@ def test_what_cannot_be_a_token_counts_as_a_failed_login() -> None:
     for _ in range(FAILED_LOGINS_COUNT_MAX):
         assert world.refused({"authorization": "Bearer a b"}).status == HTTPStatus.UNAUTHORIZED
     assert world.refused(bearer("mallory")).status == 429
+    for _ in range(1000):
+        assert world.refused({"authorization": "Bearer a b"}).status == HTTPStatus.UNAUTHORIZED
+    assert world.refused(bearer("mallory")).headers == {"Retry-After": "1"}
 
 
 def test_behind_a_trusted_proxy_the_client_is_who_it_says_and_elsewhere_it_is_not() -> None:
@@ -456,6 +459,20 @@ def test_a_renewed_login_goes_on() -> None:
     assert session.ended == [(4401, "the login has run out")]
 
 
+def test_once_access_is_off_a_login_is_renewed_as_a_strangers() -> None:
+    world = World(short_lived(100.0))
+    entrant, session = world.enter("alice")
+    world.take(OPEN)
+    world.move(80.0)
+    assert session.expires_in_s == [20.0]
+    report = entrant.renew(token_of("alice"))
+    assert (report.success, report.identity, report.expires_in) == (True, "anonymous", None)
+    world.move(1000.0)
+    assert session.ended == []
+    world.take(short_lived(2000.0))
+    assert session.ended == [(4401, "a token is needed now")]
+
+
 def test_a_login_is_renewed_by_the_same_identity_only() -> None:
     world = World(policy(**RIGHTS))
     entrant, session = world.enter("alice")
@@ -529,8 +546,11 @@ def test_renewals_that_fail_count_as_failed_logins_of_the_address() -> None:
         entrant, _ = world.enter("alice")
         entrant.renew(token_of("mallory"))
         entrant.left()
-    entrant, _ = world.enter("alice")
-    assert entrant.renew(token_of("mallory")).code == "rate_limited"
+    entrant, session = world.enter("alice")
+    for _ in range(FAILED_RENEWALS_COUNT_MAX):
+        assert entrant.renew(token_of("mallory")).code == "rate_limited"
+        entrant.renewal_answered()
+    assert session.ended == [], "a token that was not looked at ends no login"
     assert world.refused(bearer("mallory")).status == 429
 
 

@@ -62,7 +62,7 @@ async def test_a_target_needs_its_own_right_at_each_call() -> None:
         assert (await call(requester, "work", target={"gpu": ["yes", "no"]}))["code"] == "forbidden"
 
 
-async def test_a_worker_serves_what_it_may_and_is_told_of_the_rest() -> None:
+async def test_a_worker_serves_what_it_may_and_is_told_of_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     async with open_shell(ACCESS) as shell:
         peer = await shell.worker_connection(identity="crew")
         commands = ["drop", "work", *(f"extra-{number}" for number in range(15))]
@@ -73,6 +73,9 @@ async def test_a_worker_serves_what_it_may_and_is_told_of_the_rest() -> None:
         assert (error["msg_id"], error["data"]["code"]) == ("m", "forbidden")
         assert error["data"]["error"].startswith("data.commands: crew may not serve drop, extra-0, ")
         assert error["data"]["error"].endswith(" and 6 more; it serves the others")
+        line = caplog.records[-1].getMessage()
+        assert line.startswith("worker w1 of crew may not serve drop, extra-0, ")
+        assert line.endswith(" and 6 more"), "a thousand names would make a line of 100 KB"
         worker = shell.core.roster.workers["w1"]
         assert [command.name for command in worker.commands] == ["work"]
         assert (worker.canary, worker.identity, worker.state) == (None, "crew", WorkerState.HEALTHY)

@@ -136,6 +136,19 @@ def test_another_file_needs_no_configuration_file(caplog: pytest.LogCaptureFixtu
     )
 
 
+def test_a_file_that_goes_away_while_it_is_read_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def gone(_: Boat) -> None:
+        Path("/nonexistent/key.pem").read_bytes()
+
+    sources = Sources((BOAT, LOG))
+    reload = Reload(sources, sources.read(), BOAT)
+    other = Other()
+    reload.again(nothing, [OtherFile("chart", other.read), OtherFile("key", gone)])
+    assert other.in_force == [None]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("key not reloaded, what was read before stays in force: ")
+
+
 async def test_in_a_loop_files_are_read_in_a_thread_one_reload_after_another() -> None:
     sources = Sources((BOAT, LOG))
     reload = Reload(sources, sources.read(), BOAT)

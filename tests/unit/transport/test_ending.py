@@ -15,13 +15,16 @@ from tests.unit.transport.ends import Recorder, open_link, open_port, raw_peer
 from tests.unit.transport.waiting import until
 
 
-async def test_a_server_closes_after_what_it_has_sent(group: LinkGroup) -> None:
+@pytest.mark.parametrize(
+    ("code", "as_seen"), [(1012, "1012 (service restart) restart"), (4401, "4401 restart")]
+)
+async def test_a_server_closes_after_what_it_has_sent(group: LinkGroup, code: int, as_seen: str) -> None:
     async with open_port(group) as port:
         recorder, link = await open_link(port.url, group)
         receiver = await port.receiver()
         receiver.link.send(b"last words")
-        receiver.link.close(1012, "restart")
-        assert await recorder.closed() == "closed by peer: 1012 (service restart) restart"
+        receiver.link.close(code, "restart")
+        assert await recorder.closed() == f"closed by peer: {as_seen}"
         assert await receiver.closed() == "restart"
         assert recorder.messages == [b"last words"]
         assert link.closed

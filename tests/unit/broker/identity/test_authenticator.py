@@ -201,6 +201,12 @@ def test_a_certificate_proves_the_identity_of_its_name(authority: trustme.CA) ->
     assert login.identity == ("w", found.rights_of("w"), expires_at, "certificate")
     assert authenticator.judge_again(login, NOW, WALL_NOW) == login
     assert authenticator.judge_again(login, expires_at, WALL_NOW) is None
+    wall_end = ssl.cert_time_to_seconds(certificate["notAfter"])
+    authenticator.login(Credential(certificate=certificate), NOW, wall_end - 1.0)
+    # A connection that carries several requests shows the certificate of its handshake with each.
+    assert refusal(authenticator, Credential(certificate=certificate), NOW, wall_end) == (
+        "the certificate has expired"
+    )
     for address in ("10.0.0.7", "2001:db8::7"):
         of_address = certificate_of(authority, address)
         assert authenticator.login(Credential(certificate=of_address), NOW, WALL_NOW).identity.name == "i"

@@ -49,6 +49,7 @@ def login(authenticator: Authenticator, token: str, now: float = NOW) -> Login:
 def refusal(authenticator: Authenticator, token: str, now: float = NOW) -> float:
     with pytest.raises(LoginRefused) as raised:
         login(authenticator, token, now)
+    assert str(raised.value).endswith("; keys are being fetched") == (raised.value.retry_after_s > 0)
     return raised.value.retry_after_s
 
 
