@@ -31,7 +31,7 @@ from .access.proxies import Networks, client_address
 from .access.rights import Action
 from .access.usage import Usage, Usages
 from .bearer import BadToken, token_in
-from .entrance_counts import Ended, EntranceCounts
+from .entrance_counts import Ended, EntranceCounts, Proof, presented
 from .entrant import Entrant
 from .events import HandshakeRefused, LoginEnded
 from .expiries import Expiries
@@ -187,7 +187,7 @@ class Entrance:
                 raise errors.Unauthenticated("the login of this connection has ended")
             login = self._verify(entrant.address, Credential(token), now)
             if login.identity.name != before.name and not self.is_open:
-                text = f"token: this connection is of {before.name}, and the token of {login.identity.name}"
+                text = f"token: it is of {login.identity.name}, and this connection of {before.name}"
                 raise errors.Forbidden(text)
             lost = entrant.gate.lost(login.identity.rights)
             if lost is not None:
@@ -282,6 +282,7 @@ class Entrance:
         try:
             return self._verify(address, Credential(token_in(headers), certificate), now)
         except BadToken as error:
+            self.counts.login_refused(Proof.TOKEN)
             address.login_failed(now)
             raise _NotIn(_unauthenticated(str(error), error.status)) from None
         except TaskferryError as error:
@@ -297,7 +298,7 @@ class Entrance:
         try:
             return self._authenticator.login(credential, now, self._wall_clock())
         except LoginRefused as refused:
-            self.counts.login_refused(credential)
+            self.counts.login_refused(presented(credential))
             if refused.retry_after_s:
                 raise _later(errors.Unauthenticated(str(refused)), refused.retry_after_s) from None
             if not is_known:

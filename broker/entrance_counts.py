@@ -56,8 +56,8 @@ class EntranceCounts:
         proof = Proof.NONE if login.proof is None else _PROOFS[type(login.proof)]
         self.logins[proof, "accepted"] += 1
 
-    def login_refused(self, credential: Credential) -> None:
-        self.logins[presented(credential), "refused"] += 1
+    def login_refused(self, proof: Proof) -> None:
+        self.logins[proof, "refused"] += 1
 
 
 def presented(credential: Credential) -> Proof:

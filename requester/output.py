@@ -60,7 +60,8 @@ def error_line(failure: Response) -> str:
     if failure.retry_after_s is not None:
         facts.append(f"try again in {failure.retry_after_s:.3g} s")
     line = f"{text} [{', '.join(facts)}]"
-    hint = _HINTS.get(failure.code or "")
+    # What is said of a certificate names --ca, and whether it helps: something runs there.
+    hint = None if "--ca" in text else _HINTS.get(failure.code or "")
     return printable(line if hint is None else f"{line}. {hint}")
 
 

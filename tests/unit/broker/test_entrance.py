@@ -204,6 +204,7 @@ def test_two_different_tokens_are_a_bad_request() -> None:
     world = World(policy(**RIGHTS))
     both = bearer("alice") | {"sec-websocket-protocol": f"taskferry.token.{token_of('resizer')}"}
     assert world.refused(both).status == HTTPStatus.BAD_REQUEST
+    assert world.entrance.counts.logins[Proof.TOKEN, "refused"] == 1
 
 
 def test_a_stranger_may_do_what_the_file_says() -> None:
@@ -479,7 +480,7 @@ def test_a_login_is_renewed_by_the_same_identity_only() -> None:
     assert world.entrance.counts.logins[Proof.TOKEN, "accepted"] == 1
     report = entrant.renew(token_of("olga"))
     assert (report.success, report.code) == (False, "forbidden")
-    assert report.error == "token: this connection is of alice, and the token of olga"
+    assert report.error == "token: it is of olga, and this connection of alice"
     report = entrant.renew(token_of("mallory"))
     assert (report.success, report.code, report.error) == (
         False,

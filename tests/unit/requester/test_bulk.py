@@ -162,6 +162,9 @@ def test_an_error_line_names_the_worker_and_what_to_do() -> None:
     assert line == (
         "no link [cannot_connect, not delivered]. Is a broker running there? Start one with: taskferry broker"
     )
+    expired = "the certificate of b has expired: renew it; --ca cannot help"
+    line = error_line(Response("r", False, None, expired, None, "cannot_connect", "not_delivered"))
+    assert line == f"{expired} [cannot_connect, not delivered]"
 
 
 @pytest.mark.parametrize(
