@@ -191,7 +191,7 @@ class Entrance:
                 raise errors.Forbidden(text)
             lost = entrant.gate.lost(login.identity.rights)
             if lost is not None:
-                raise errors.Forbidden(f"token: it takes a right away that this connection uses: {lost}")
+                raise errors.Forbidden(f"token: it lacks a right that this connection uses: {lost}")
         except TaskferryError as error:
             if error.retry_after_s is None:  # else nobody has looked at the token yet
                 entrant.failed_renewals_count += 1

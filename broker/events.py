@@ -233,7 +233,7 @@ class AccessFileWarning(Event, frozen=True):
 class AccessReloaded(Event, frozen=True):
     """The access file was read again, and applies to open connections, too."""
 
-    text: ClassVar[str] = "access reloaded: {identities_count} identities"
+    text: ClassVar[str] = "access reloaded; identities: {identities_count}"
     identities_count: int
 
 
@@ -249,7 +249,7 @@ class OpenToNetwork(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = (
-        "anyone who can connect to {host} may run every command, serve any, and drain workers: set access, or if that "
+        "anyone who can connect to {host} may call and serve every command, and drain workers: set access, or if this "
         "is meant, insecure"
     )
     host: str

@@ -65,7 +65,7 @@ def expiry_text(expires_at_wall: float | None, wall_now: float) -> str:
         return "never"
     left_s = expires_at_wall - wall_now
     if left_s <= 0:
-        return f"{iso(expires_at_wall)}, which is over"
+        return f"{iso(expires_at_wall)}, expired"
     days = left_s / 86400
     return f"{iso(expires_at_wall)}, in {f'{days:.0f} days' if days >= 2 else f'{left_s / 3600:.1f} h'}"
 

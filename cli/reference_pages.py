@@ -92,10 +92,11 @@ remembered (`KEYS_COUNT_MAX`); beyond that, lines are folded by event alone. Whe
 
 ## What is never logged
 
-Data of requests and results; the text of a handler's exceptions (a traceback shows places and types); values of HTTP
-headers; user, password, query and fragment of URLs. The logger `taskferry.websocket` cannot be set to `debug`, because
-the library would then log all of these. If your own program runs a worker or a requester and sets up logging itself, it
-gets records with their exceptions, as usual in Python.
+Tokens, keys and certificates (a token is named by the first 8 digits of its SHA-256); data of requests and results; the
+text of a handler's exceptions (a traceback shows places and types); values of HTTP headers; user, password, query and
+fragment of URLs. The logger `taskferry.websocket` cannot be set to `debug`, because the library would then log all of
+these. If your own program runs a worker or a requester and sets up logging itself, it gets records with their
+exceptions, as usual in Python.
 """
 
 EVENTS_OF: Final = {

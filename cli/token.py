@@ -100,7 +100,7 @@ def new(
     click.echo(text)
     label = f"token {label_of(made.digest)} of {name}"
     if file is not None:
-        click.echo(f"added {label} to {file}; a broker that runs reads it at SIGHUP", err=True)
+        click.echo(f"added {label} to {file}; a running broker reads it at SIGHUP", err=True)
         return
     click.echo(f"# {label}: add these lines to the access file.", err=True)
     if not given:

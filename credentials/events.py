@@ -47,7 +47,7 @@ class TokenUnprotected(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = (
-        "the token is sent to {url} unencrypted: all on the way can read it; use {secure}://"
+        "the token is sent to {url} unencrypted: anyone on the way can read it; use {secure}://"
     )
     same: ClassVar[tuple[str, ...] | None] = ("url",)
     url: str

@@ -106,11 +106,11 @@ STARTS: Final[Mapping[str, Start]] = {"nginx": start_nginx, "haproxy": start_hap
 
 
 class Proxied:
-    """A broker behind a proxy. `worker_url` and `requester_url` are the proxy's, over TLS."""
+    """A broker, with `options`, behind a proxy. `worker_url` and `requester_url` are the proxy's, over TLS."""
 
-    def __init__(self, programs: Programs, kind: str, timeouts: Substitutions) -> None:
+    def __init__(self, programs: Programs, kind: str, timeouts: Substitutions, *options: str) -> None:
         self.certificates = Certificates(programs.folder)
-        self.broker = programs.start_broker("--grace", "1")
+        self.broker = programs.start_broker("--grace", "1", *options)
         port = free_port()
         self.proxy = STARTS[kind](programs, self.broker, self.certificates, port, timeouts)
         wait_until(

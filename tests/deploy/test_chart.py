@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from taskferry.broker.access.hosts import Hosts
 from taskferry.broker.settings import BROKER, BrokerSettings
 from taskferry.configuration.sources import Sources
 
@@ -24,7 +25,14 @@ OPERATOR_KINDS: Final = {"ServiceMonitor", "PrometheusRule"}
 EVERYTHING: Final[dict[str, Any]] = {
     "imagePullSecrets": ["registry"],
     "broker": {
-        "settings": {"timeout": 12.5, "queue_count_max": 200000, "strategies": {"image-*": "latency_aware"}},
+        "settings": {
+            "timeout": 12.5,
+            "queue_count_max": 200000,
+            "allowed_hosts": ["broker.example.com"],
+            "strategies": {"image-*": "latency_aware"},
+        },
+        "accessSecret": "access",
+        "tls": {"secret": "certificate", "clientCertificates": True},
         "service": {"annotations": {"a": "b"}},
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "k", "operator": "Exists"}],
@@ -32,6 +40,8 @@ EVERYTHING: Final[dict[str, Any]] = {
     },
     "worker": {
         "module": "tasks:worker",
+        "tokenSecret": "worker-token",
+        "caSecret": "authority",
         "image": {"repository": "registry.example.com/tasks", "tag": "7"},
         "labels": {"gpu": True, "zone": 1},
         "canary": "ping",
@@ -42,11 +52,27 @@ EVERYTHING: Final[dict[str, Any]] = {
     },
     "networkPolicy": {
         "workersFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        "brokerEgress": [{"to": [{"ipBlock": {"cidr": "10.2.0.0/16"}}]}],
         "workerEgress": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}]}],
     },
-    "serviceMonitor": {"enabled": True, "labels": {"release": "stack"}},
+    "serviceMonitor": {
+        "enabled": True,
+        "labels": {"release": "stack"},
+        "tokenSecret": "observer-token",
+        "caSecret": "authority",
+    },
     "prometheusRule": {"enabled": True, "labels": {"release": "stack"}},
 }
+SECRETS: Final = {
+    "broker": {
+        "--access": ("access", "access.toml"),
+        "--tls-certificate": ("certificate", "tls.crt"),
+        "--tls-key": ("certificate", "tls.key"),
+        "--tls-client-ca": ("certificate", "ca.crt"),
+    },
+    "worker": {"--token-file": ("worker-token", "token"), "--ca": ("authority", "ca.crt")},
+}
+"""For each option of EVERYTHING that names a file: its Secret, and the key there."""
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "defaults": {},
     "everything": EVERYTHING,
@@ -133,6 +159,53 @@ def test_a_broker_accepts_the_settings(tmp_path: Path) -> None:
     settings = Sources((BROKER,), path).read().settings(BROKER)
     assert (settings.timeout_s, settings.queue_count_max) == (12.5, 200000)
     assert settings.strategies == {"image-*": "latency_aware"}
+    assert "broker.example.com" in settings.allowed_hosts
+
+
+def test_a_broker_is_addressed_by_its_services_names(tmp_path: Path) -> None:
+    objects = rendered({})
+    path = tmp_path / "broker.toml"
+    path.write_text(objects["ConfigMap", "demo-taskferry-broker"]["data"]["broker.toml"])
+    allowed = Sources((BROKER,), path).read().settings(BROKER).allowed_hosts
+    name = "demo-taskferry-broker"
+    assert allowed == (name, f"{name}.prod", f"{name}.prod.svc", f"{name}.prod.svc.cluster.local")
+    hosts = Hosts(allowed, (), ())
+    url = next(word for word in arguments(pod(objects, "worker")) if word.startswith("--broker="))
+    assert hosts.host_refusal(url.rpartition("//")[2]) is None
+
+
+@pytest.mark.parametrize("role", ["broker", "worker"])
+def test_every_file_of_an_option_is_in_a_mounted_secret(role: str) -> None:
+    spec = pod(rendered(EVERYTHING), role)["spec"]
+    (container,) = spec["containers"]
+    secrets = {
+        volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume
+    }
+    folders = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
+    found = {
+        option: (folders[folder], file)
+        for option, folder, file in re.findall(
+            r"(--[a-z-]+)=(/etc/taskferry-\w+)/(\S+)", "\n".join(container["args"])
+        )
+    }
+    assert found == SECRETS[role]
+    assert not pod(rendered({}), role)["spec"]["volumes"][0].get("secret")
+
+
+def test_with_tls_probes_workers_and_prometheus_speak_it() -> None:
+    objects = rendered(EVERYTHING)
+    (container,) = pod(objects, "broker")["spec"]["containers"]
+    assert {
+        container[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "liveness", "readiness")
+    } == {"HTTPS"}
+    name = "demo-taskferry-broker.prod.svc"
+    assert f"--broker=wss://{name}:8765" in arguments(pod(objects, "worker"))
+    (endpoint,) = objects["ServiceMonitor", "demo-taskferry-broker"]["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"] == {
+        "serverName": name, "ca": {"secret": {"name": "authority", "key": "ca.crt"}},
+    }  # fmt: skip
+    assert endpoint["authorization"] == {"credentials": {"name": "observer-token", "key": "token"}}
 
 
 def test_a_changed_setting_restarts_the_broker() -> None:
@@ -177,7 +250,7 @@ def test_ports_are_the_brokers_own_and_probes_use_paths_that_it_answers() -> Non
         "startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz",
     }  # fmt: skip
     url = next(word for word in arguments(pod(objects, "worker")) if word.startswith("--broker="))
-    assert url == f"--broker=ws://demo-taskferry-broker:{defaults.worker_port}"
+    assert url == f"--broker=ws://demo-taskferry-broker.prod.svc:{defaults.worker_port}"
 
 
 def test_the_policy_lets_workers_and_prometheus_reach_only_their_ports() -> None:

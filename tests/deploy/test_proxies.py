@@ -78,7 +78,7 @@ async def test_a_client_that_does_not_trust_the_certificate_reports_it(programs:
     proxied = Proxied(programs, kind, {})
     request = programs.start("-m", "taskferry.requester", "--broker", proxied.requester_url, "echo")
     assert request.wait() == 5
-    assert "CERTIFICATE_VERIFY_FAILED" in request.stderr
+    assert "is from an authority" in request.stderr
     assert len(request.stderr.splitlines()) == 1
 
 
@@ -119,3 +119,28 @@ async def test_a_timeout_shorter_than_the_heartbeats_would_cut_them(programs: Pr
     proxied = Proxied(programs, kind, TOO_SHORT[kind])
     worker = start_worker(programs, proxied)
     await eventually(lambda: worker.stderr.count("connected to") > 1, "the worker had to connect again")
+
+
+async def test_the_broker_sees_the_name_and_the_address_of_a_client(programs: Programs, kind: str) -> None:
+    # As the head of each example says.
+    named = ("--allowed-host", "broker.example.com", "--trusted-proxy", "127.0.0.1")
+    (programs.folder / "access.toml").write_text('anonymous = { serve = ["echo"] }\n')
+    access = ("--access", str(programs.folder / "access.toml"))
+    proxied = Proxied(programs, kind, {}, *named, *access)
+    trusting = ssl.create_default_context(cafile=str(proxied.certificates.authority))
+    trusting.check_hostname = False  # the certificate is for the address
+
+    async def refusal(host: str, address: str) -> int:
+        """The status that a client at `address`, which makes up another one, gets from the requester port."""
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            await websockets.connect(
+                f"wss://{host}/requester", host="127.0.0.1", port=int(proxied.url.rpartition(":")[2]),
+                local_addr=(address, 0), ssl=trusting, additional_headers={"X-Forwarded-For": "10.9.9.9"},
+            )  # fmt: skip
+        return int(caught.value.response.status_code)
+
+    assert await refusal("broker.example.com", "127.0.0.2") == 401
+    proxied.broker.wait_for_stderr(r"connection from 127\.0\.0\.2 refused: a token is needed")
+    assert await refusal("rebound.example.com", "127.0.0.3") == 403
+    proxied.broker.wait_for_stderr(r"connection from 127\.0\.0\.3 refused: .*--allowed-host")
+    assert "10.9.9.9" not in proxied.broker.stderr

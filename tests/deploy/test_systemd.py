@@ -3,6 +3,7 @@ units."""
 
 import ctypes
 import re
+import shutil
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from taskferry.requester import BlockingRequester
 from tests.deploy.filtered import LIBRARY
 from tests.deploy.tools import needed, run
 from tests.processes import PATIENCE_S, Programs
-from tests.unit.deploy.test_systemd import PROGRAM, UNITS, directives
+from tests.unit.deploy.test_systemd import DROP_INS, PROGRAM, UNITS, directives
 
 EXPOSURE_MAX = 1.5
 """systemd's own exposure level, from 0 (sandboxed) to 10 (everything open); up to 2 it is satisfied. What remains for
@@ -28,6 +29,8 @@ def installed(tmp_path: Path) -> dict[str, Path]:
     units = {role: tmp_path / unit.name for role, unit in UNITS.items()}
     for role, path in units.items():
         path.write_text(UNITS[role].read_text(encoding="utf-8").replace(PROGRAM, program), encoding="utf-8")
+        path.with_name(f"{path.name}.d").mkdir()
+        shutil.copy(DROP_INS[role], path.with_name(f"{path.name}.d"))
     return units
 
 
@@ -35,10 +38,18 @@ def test_systemd_accepts_them(installed: dict[str, Path]) -> None:
     assert run("systemd-analyze", "verify", "--man=no", *installed.values()).strip() == ""
 
 
-def test_systemd_finds_a_misspelt_directive(installed: dict[str, Path]) -> None:
-    unit = installed["broker"]
-    unit.write_text(unit.read_text(encoding="utf-8").replace("ProtectHome", "ProtectHouse"), encoding="utf-8")
-    assert "ProtectHouse" in run("systemd-analyze", "verify", "--man=no", unit)
+@pytest.mark.parametrize("role", UNITS)
+def test_systemd_finds_a_misspelt_directive_in_a_unit_and_in_a_drop_in(
+    installed: dict[str, Path], role: str
+) -> None:
+    unit = installed[role]
+    drop_in = unit.with_name(f"{unit.name}.d") / DROP_INS[role].name
+    for path, right, wrong in (
+        (unit, "ProtectHome", "ProtectHouse"),
+        (drop_in, "Environment", "Surroundings"),
+    ):
+        path.write_text(path.read_text(encoding="utf-8").replace(right, wrong), encoding="utf-8")
+        assert wrong in run("systemd-analyze", "verify", "--man=no", unit)
 
 
 @pytest.mark.parametrize("role", UNITS)

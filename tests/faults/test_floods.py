@@ -26,7 +26,7 @@ ATTEMPTS_COUNT: Final = 3
 
 MEDIAN_S_MAX: Final = 0.3
 """Of a call beside a flood that takes all the CPU there is. It was 1 to 5 s while a link read as much as there was; it
-is a few times 2 ms (READ_S_MAX), times as many as there are programs for each core."""
+is a few times 5 ms (READ_S_MAX), times as many as there are programs for each core."""
 GROWTH_BYTES_MAX: Final = 96 * 1024 * 1024
 
 

@@ -214,7 +214,7 @@ def test_list_shows_identities_and_what_proves_them(path: Path) -> None:
     assert lines == [
         "identity roles rights proof expires note",
         f"{rights} token abcdef01 never laptop",
-        f"{rights} token 11111111 2020-01-01T00:00:00Z, which is over",
+        f"{rights} token 11111111 2020-01-01T00:00:00Z, expired",
         f"{rights} DNS:a.example",
         "empty none",
         "anonymous call time nothing",

@@ -4,10 +4,14 @@ import ast
 import re
 from typing import Any
 
+import pytest
+from taskferry.broker.access.hosts import Hosts
+
 from tests.unit.deploy.deployment import DEPLOY, parsed, read_yaml
 
 FOLDER = DEPLOY / "docker"
 SERVICES: dict[str, dict[str, Any]] = read_yaml(FOLDER / "compose.yaml")["services"]
+WITH_ACCESS = read_yaml(FOLDER / "compose.access.yaml")
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "taskferry:local"}
 
 
@@ -65,7 +69,32 @@ def test_our_containers_have_no_privileges_that_they_do_not_need() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_the_workers_health_check_is_valid_python() -> None:
-    kind, program, option, text = SERVICES["worker"]["healthcheck"]["test"]
+@pytest.mark.parametrize("services", [SERVICES, WITH_ACCESS["services"]], ids=["open", "with access"])
+def test_the_workers_health_check_is_valid_python(services: dict[str, dict[str, Any]]) -> None:
+    kind, program, option, text = services["worker"]["healthcheck"]["test"]
     assert (kind, program, option) == ("CMD", "python", "-c")
     ast.parse(text)
+
+
+def test_the_name_by_which_the_others_address_the_broker_is_allowed() -> None:
+    for services in (SERVICES, WITH_ACCESS["services"]):
+        hosts = Hosts(parsed(services["broker"]["command"])["allowed_hosts"], (), ())
+        for url in re.findall(r"\w+://(broker:\d+)", str(services)):
+            assert hosts.host_refusal(url) is None
+
+
+def test_with_access_every_service_of_ours_is_changed_and_has_the_secrets_that_it_reads() -> None:
+    changed = WITH_ACCESS["services"]
+    assert set(changed) == {*OURS, "prometheus"}
+    for name, service in changed.items():
+        text = str(service) + (FOLDER / "prometheus.access.yml").read_text() * (name == "prometheus")
+        assert set(re.findall(r"/run/secrets/([\w.]+\w)", text)) == set(service["secrets"]), name
+        assert set(service["secrets"]) <= set(WITH_ACCESS["secrets"])
+    for name in ("broker", "worker"):
+        assert parsed(changed[name]["command"])["grace"] == parsed(SERVICES[name]["command"])["grace"]
+
+
+def test_prometheus_with_access_differs_in_its_token_alone() -> None:
+    here, there = (read_yaml(FOLDER / name) for name in ("prometheus.access.yml", "prometheus.yml"))
+    assert here["scrape_configs"][0].pop("authorization")
+    assert here == there

@@ -35,7 +35,8 @@ def test_panels_have_unique_ids_and_do_not_overlap() -> None:
 def test_the_rows_are_there() -> None:
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
     assert rows == [
-        "Overview", "Latency by command", "Outcomes", "Workers", "Health", "Network", "Process",
+        "Overview", "Latency by command", "Outcomes", "Workers", "Health", "Network", "Access",
+        "Process",
     ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def test_each_value_of_the_chart_that_it_names_exists() -> None:
     values = read_yaml(DEPLOY / "kubernetes" / "taskferry" / "values.yaml")
     named = re.findall(r"\b((?:image|broker|worker|serviceMonitor)\.[a-zA-Z]+)\b(?!\.)", TEXT)
     assert len(named) > 4
-    for name in set(named) - {"broker.toml", "worker.env", "broker.example"}:
+    for name in set(named) - {"broker.toml", "worker.env", "worker.token", "broker.example"}:
         group, _, key = name.partition(".")
         assert key in values[group], name
 

@@ -15,6 +15,7 @@ from tests.unit.deploy.deployment import DEPLOY, parsed, variables_of
 
 FOLDER = DEPLOY / "systemd"
 UNITS = {"broker": FOLDER / "taskferry-broker.service", "worker": FOLDER / "taskferry-worker@.service"}
+DROP_INS = {"broker": FOLDER / "broker-access.conf", "worker": FOLDER / "worker-token.conf"}
 PROGRAM = "/opt/taskferry/bin/taskferry"
 
 
@@ -72,6 +73,18 @@ def test_beyond_the_brokers_privileges_a_worker_has_only_those_that_handlers_nee
 
 def test_a_reload_is_sent_as_the_signal_that_the_broker_expects() -> None:
     assert directives(UNITS["broker"])["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
+@pytest.mark.parametrize("role", DROP_INS)
+def test_the_variables_of_a_drop_in_exist(role: str) -> None:
+    assert set(environment(directives(DROP_INS[role]))) <= variables_of(role)
+
+
+def test_a_reload_brings_the_access_file_up_to_date_before_the_signal() -> None:
+    drop_in = directives(DROP_INS["broker"])
+    (at_start,) = drop_in["ExecStartPre"]
+    assert drop_in["ExecReload"] == ["", at_start, *directives(UNITS["broker"])["ExecReload"]]
+    assert environment(drop_in)["TASKFERRY_BROKER_ACCESS"] == at_start.split()[-1]
 
 
 def test_the_brokers_settings_are_valid() -> None:

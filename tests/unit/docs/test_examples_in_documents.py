@@ -39,11 +39,14 @@ def test_each_command_and_option_exists(name: str, line: str) -> None:
     first, *others = line.split()[1:]
     assert first in {"--help", "--version"} or taskferry.get_command(context, first) is not None
     known = {"--help", "--version"}
+    group: click.Group = taskferry
     for word in (first, *others):
         if word.startswith("--"):
             assert word.partition("=")[0] in known
-        elif (command := taskferry.get_command(context, word)) is not None:
-            # After `check-config FILE` another command may follow, with its own options.
+        elif (command := group.get_command(context, word)) is not None:
+            # After `check-config FILE` another command may follow, with its own options; after `token` one of its own.
+            if isinstance(command, click.Group):
+                group = command
             known = {"--help"}
             for parameter in command.params:
                 known.update(parameter.opts, parameter.secondary_opts)

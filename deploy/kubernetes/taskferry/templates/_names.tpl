@@ -17,6 +17,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
+{{/* "s" if the broker of this release speaks TLS: for ws:// and http://. */}}
+{{- define "taskferry.s" -}}
+{{- if .Values.broker.tls.secret }}s{{ end -}}
+{{- end -}}
+
 {{/* Every pod: an unprivileged user, no capabilities, a read-only file system. */}}
 {{- define "taskferry.podSecurity" -}}
 automountServiceAccountToken: false
@@ -25,6 +30,7 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 10001
   runAsGroup: 10001
+  fsGroup: 10001
   seccompProfile:
     type: RuntimeDefault
 {{- end -}}
