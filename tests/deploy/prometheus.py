@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.deploy.proxies import port_of, substituted
+from tests.deploy.proxies import Substitutions, port_of, substituted
 from tests.deploy.tools import free_port, is_listening, needed
 from tests.processes import PATIENCE_S, Broker, Hangs, Programs, wait_until
 from tests.unit.deploy.deployment import DEPLOY
@@ -31,9 +31,9 @@ def sped_up(rules: str) -> str:
 
 
 class Prometheus:
-    """A Prometheus on a free port that scrapes `broker`."""
+    """A Prometheus on a free port that scrapes `broker`, its configuration changed by `changes` as well."""
 
-    def __init__(self, programs: Programs, broker: Broker) -> None:
+    def __init__(self, programs: Programs, broker: Broker, changes: Substitutions | None = None) -> None:
         folder = programs.folder / "prometheus"
         folder.mkdir()
         configuration = (DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
@@ -42,6 +42,7 @@ class Prometheus:
             {
                 r"_interval: 15s": "_interval: 1s",
                 r"127\.0\.0\.1:8767": f"127.0.0.1:{port_of(broker.http_url)}",
+                **(changes or {}),
             },
         )
         (folder / "prometheus.yml").write_text(configuration, encoding="utf-8")

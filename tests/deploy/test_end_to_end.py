@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from taskferry.broker.identity.static_token import digest_of, new_token
 from taskferry.requester import BlockingRequester
 
 from tests.deploy.prometheus import SPEED, Prometheus, sped_up
@@ -196,3 +197,22 @@ def test_the_absence_of_all_workers_is_reported(programs: Programs) -> None:
     programs.start("-m", "taskferry.worker", "--broker", broker.worker_url)
     wait_until(broker.workers, "a worker")
     prometheus.wait_for_firing(set())
+
+
+def test_prometheus_logs_in_by_the_lines_of_the_example(programs: Programs, tmp_path: Path) -> None:
+    token = tmp_path / "taskferry.token"
+    token.write_text(new_token())  # of nobody
+    made = new_token()
+    (tmp_path / "access.toml").write_text(
+        f'[identities.prometheus]\nroles = ["observer"]\ntokens = [{{ sha256 = "{digest_of(made).hex()}" }}]\n'
+    )
+    broker = programs.start_broker("--access", str(tmp_path / "access.toml"))
+    uncommented = rf"    authorization:\n      credentials_file: {token}"
+    prometheus = Prometheus(
+        programs, broker, {r"    # authorization:\n    #   credentials_file: \S+": uncommented}
+    )
+    up = 'up{job="taskferry"}'
+    prometheus.wait_for(up, lambda value: value == 0)
+    token.write_text(f"{made}\n")  # read again at each scrape
+    prometheus.wait_for(up, lambda value: value == 1)
+    prometheus.wait_for('taskferry_logins_total{outcome="refused",proof="token"}', lambda value: value >= 1)

@@ -88,7 +88,8 @@ def test_it_fits_the_compose_specification() -> None:
     compose_spec = pytest.importorskip("compose_spec", reason="make test-deploy installs it")
     # Via JSON: merge keys (<<) are YAML's own, resolved by its parser.
     document = read_yaml(DEPLOY / "docker" / "compose.yaml")
-    compose_spec.PyCompose.from_json(json.dumps(document)).validate()
+    for complete in (document, read_yaml(DEPLOY / "docker" / "compose.access.yaml")):
+        compose_spec.PyCompose.from_json(json.dumps(complete)).validate()
     document["services"]["broker"]["stop_grace"] = "15s"
     misspelt = json.dumps(document)
     with pytest.raises(ValueError, match="stop_grace"):
