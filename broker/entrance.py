@@ -358,6 +358,8 @@ class Entrance:
             self._expiries.set(entrant, max(now, expires_at - EXPIRY_NOTICE_S))
 
     def _expire(self, entrant: Entrant, now: float) -> None:
+        if entrant.is_over:
+            return
         expires_at = entrant.login.identity.expires_at
         assert expires_at is not None, "only such are scheduled"
         if now < expires_at:

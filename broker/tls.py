@@ -89,6 +89,8 @@ def _load_certificate(context: ssl.SSLContext, files: TlsFiles) -> None:
     except ssl.SSLError as error:
         if error.reason == _MISMATCH:
             raise ConfigurationError([f"{key}: is not the key of {files.certificate}"]) from None
+        if error.reason is None:  # all certificates have been read already
+            raise ConfigurationError([f"{key}: holds no whole private key in PEM format"]) from None
         raise ConfigurationError([f"{certificate}, {key}: {_reason(error)}"]) from None
 
 

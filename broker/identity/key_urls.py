@@ -39,13 +39,48 @@ SET_SIZE_BYTES_MAX: Final = 256 * 1024
 logger = logging.getLogger(__name__)
 
 
-class _Source:
-    """The keys of one URL. `next_at`: when they are fetched; `tried_at`: when they last were."""
+class _Attempt:
+    """One answer of a URL, in a thread of its own: a server that sends the head of its answer letter by letter would
+    take as long as it likes, and hold up the keys of all others."""
 
-    __slots__ = ("has_failed", "keys", "next_at", "place", "tried_at")
+    __slots__ = ("_outcome", "_thread", "_url")
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._outcome: bytes | Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="taskferry-keys-answer", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def wait(self) -> bytes:
+        """The answer, at the latest after FETCH_S_MAX. Raises OSError, ValueError and HTTPException."""
+        self._thread.join(FETCH_S_MAX)
+        outcome = self._outcome
+        if outcome is None:
+            raise TimeoutError
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _run(self) -> None:
+        try:
+            self._outcome = _fetched(self._url)
+        except Exception as error:
+            self._outcome = error
+
+
+class _Source:
+    """The keys of one URL. `next_at`: when they are fetched; `tried_at`: when they last were. `attempt`: the last one;
+    there is no other before it is over."""
+
+    __slots__ = ("attempt", "has_failed", "keys", "next_at", "place", "tried_at")
 
     def __init__(self, place: KeyUrl) -> None:
         self.place = place
+        self.attempt: _Attempt | None = None
         self.keys: tuple[VerificationKey, ...] = ()
         self.next_at = 0.0
         self.tried_at = float("-inf")
@@ -111,8 +146,10 @@ class KeyUrls:
         source.tried_at = now
         source.next_at = now + REFRESH_INTERVAL_S
         name, algorithm, url = source.place
+        if source.attempt is None or source.attempt.is_over:
+            source.attempt = _Attempt(url)
         try:
-            keys = set_keys(name, algorithm, _fetched(url))
+            keys = set_keys(name, algorithm, source.attempt.wait())
         except (OSError, ValueError, http.client.HTTPException) as error:
             source.next_at = now + RETRY_INTERVAL_S
             source.has_failed = True

@@ -142,7 +142,7 @@ async def test_access_is_turned_on_and_off_by_the_configuration(
 
     await reload('access = "none.toml"', "; access is still off: whoever can connect may do everything")
     async with connected(broker.requester_url) as stranger:
-        await reload(f'access = "{access}"', "access reloaded: 3 identities")
+        await reload(f'access = "{access}"', "access reloaded; identities: 3")
         assert (await stranger.wait_closed())[0] == 4401
     assert (await refused(broker.requester_url))[0] == 401
     await reload("", "access is off now: whoever can connect may do everything")

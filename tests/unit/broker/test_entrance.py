@@ -631,6 +631,16 @@ def test_a_reload_is_worked_off_in_slices() -> None:
     assert all(session.ended for session in sessions)
 
 
+def test_a_revoked_login_that_runs_out_before_its_turn_ends_once() -> None:
+    world = World(short_lived(100.0))
+    sessions = [world.enter("alice")[1] for _ in range(SLICE_COUNT_MAX + 1)]
+    world.entrance.take(policy(resizer=RIGHTS["resizer"]))
+    assert world.entrance.check(world.now), "not all have been judged yet"
+    world.move(100.0)
+    assert all(len(session.ended) == 1 for session in sessions)
+    assert sum(world.entrance.counts.ended.values()) == len(sessions)
+
+
 def test_a_renewal_does_not_save_a_login_that_is_about_to_end() -> None:
     world = World(policy(**RIGHTS), address_connections_count_max=1000)
     entrants = [world.enter("alice")[0] for _ in range(SLICE_COUNT_MAX)]

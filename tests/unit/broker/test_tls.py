@@ -205,6 +205,10 @@ def broken(files: Files, how: str) -> str:
             content = Path(certificate).read_bytes()
             Path(certificate).write_bytes(content[: len(content) // 3])
             return f"tls_certificate {certificate}: "
+        case "half a key":
+            content = Path(key).read_bytes()
+            Path(key).write_bytes(content[: len(content) // 3])
+            return f"tls_key {key}: holds no whole private key in PEM format"
         case "no client authority":
             Path(client_ca).write_text("\n")
             return f"tls_client_ca {client_ca}: holds no certificate in PEM format"
@@ -221,6 +225,7 @@ BROKEN = [
     "another key",
     "an encrypted key",
     "half a certificate",
+    "half a key",
     "no client authority",
 ]
 

@@ -129,6 +129,13 @@ def drip(request: BaseHTTPRequestHandler) -> None:
         time.sleep(0.02)
 
 
+def drip_head(request: BaseHTTPRequestHandler) -> None:
+    request.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+    for _ in range(100):
+        request.wfile.write(b" ")
+        time.sleep(0.02)
+
+
 def redirect(request: BaseHTTPRequestHandler) -> None:
     elsewhere = says(key_set(entry("ES256", 0)))
     (says(b"", 302, Location="/elsewhere") if request.path == "/keys" else elsewhere)(request)
@@ -144,9 +151,10 @@ def test_an_answer_is_bounded(
         (redirect, "it answered 302; redirects are not followed"),
         (lambda _: None, "RemoteDisconnected"),
         (drip, "no answer within 0.2 s"),
+        (drip_head, "no answer within 0.2 s"),
     ):
         server.answer = answer
-        if answer is drip:
+        if answer in (drip, drip_head):
             monkeypatch.setattr(key_urls, "FETCH_S_MAX", 0.2)
         caplog.clear()
         Authenticator(policy(server.url)).fetch_keys(NOW)
