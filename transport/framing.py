@@ -41,9 +41,11 @@ LARGE_PARTS_COUNT: Final = 8
 frame gets none."""
 
 
-FRAGMENTS_COUNT_MAX: Final = 4096
-"""Fragments of one message. The largest message in fragments of 256 bytes has as many; more would be empty ones, of
-which a message could have any number."""
+FRAGMENT_SIZE_BYTES_MIN: Final = 64
+"""Of one message on average, if it is as large as it may be: the smallest that Autobahn's testsuite sends. A message
+may have as many fragments as that makes, so that nobody can send empty ones without end."""
+FRAGMENTS_COUNT_MIN: Final = 256
+"""That many a message may have, however small it must be."""
 PREBUILT_HEADERS_COUNT: Final = 2048
 """Headers of unmasked messages below this size are built once: nearly all messages of a broker are smaller."""
 
@@ -281,11 +283,10 @@ class Framing:
                 self._fragments = bytearray()
                 self._fragments_count = 0
             self._fragments_count += 1
-            if self._fragments_count > FRAGMENTS_COUNT_MAX:
+            count_max = max(FRAGMENTS_COUNT_MIN, self.message_size_bytes_max // FRAGMENT_SIZE_BYTES_MIN)
+            if self._fragments_count > count_max:
                 self._common_byte = _NO_FRAME
-                protocol.fail(
-                    CloseCode.MESSAGE_TOO_BIG, f"over {FRAGMENTS_COUNT_MAX} fragments in one message"
-                )
+                protocol.fail(CloseCode.MESSAGE_TOO_BIG, f"over {count_max} fragments in one message")
                 return
             self._fragments += event.data  # type: ignore[union-attr]
             if event.fin:  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from taskferry.transport.framing import FRAGMENTS_COUNT_MAX, LARGE_PARTS_COUNT, LARGE_SIZE_BYTES, Framing
+from taskferry.transport.framing import FRAGMENT_SIZE_BYTES_MIN, LARGE_PARTS_COUNT, LARGE_SIZE_BYTES, Framing
 from websockets.client import ClientProtocol
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import State
@@ -421,14 +421,15 @@ def test_a_large_frame_gets_memory_once_a_part_of_it_has_arrived() -> None:
 def test_fragments_without_end_cost_no_more_than_their_payload_and_are_bounded(extra_count: int) -> None:
     framing = make_framing("server", Opcode.BINARY)
     framing.receive(frames.binary(b"", fin=False))
-    empty = frames.continuation(b"", fin=False) * (FRAGMENTS_COUNT_MAX - 2 + extra_count)
+    count_max = framing.message_size_bytes_max // FRAGMENT_SIZE_BYTES_MIN
+    empty = frames.continuation(b"", fin=False) * (count_max - 2 + extra_count)
 
     assert traced_growth_bytes(lambda: framing.receive(empty)) < 50_000
     if extra_count:
         assert framing.receive(frames.continuation(b"end")) == []
         assert framing.protocol.close_sent is not None
         assert framing.protocol.close_sent.code == CloseCode.MESSAGE_TOO_BIG
-        assert "4096 fragments" in framing.protocol.close_sent.reason
+        assert f"over {count_max} fragments" in framing.protocol.close_sent.reason
     else:
         assert framing.receive(frames.continuation(b"end")) == [b"end"]
         framing.receive(frames.binary(b"", fin=False))  # a new message, a new count
