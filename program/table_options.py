@@ -92,6 +92,8 @@ def _option(setting: Setting) -> click.Option:
             attributes |= {"type": Item(), "multiple": True}
         case Text(is_url=True):
             attributes = {"metavar": "URL"}
+        case Text(is_path=True):
+            attributes = {"metavar": "FILE"}
     has_default = setting.default is not None and not isinstance(setting.kind, Switch | Dictionary | List)
     default_text = setting.default_text if has_default or setting.instead else ""
     return click.Option(
