@@ -169,7 +169,7 @@ test-autobahn: wheel ## Autobahn's fuzzing client against our links and ports, c
 	@$(BIN)/pytest --quiet tests/autobahn
 	@$(WHEEL_BIN)/python -m pytest --quiet tests/autobahn
 
-mutants: .venv/.mutants ## do the tests notice each change of a rule? hours the first time, goes on where it stopped
+mutants: .venv/.mutants ## do the tests notice each change of a rule? half an hour the first time, goes on where it stopped
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/python -m tests.mutants $(ROOMS)
 

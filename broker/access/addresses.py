@@ -132,7 +132,7 @@ def group_of(host: str) -> str:
     """What counts as one address: an IPv4 address, also if it is written as an IPv6 one, or a network of
     IPV6_PREFIX_LENGTH, as `2001:db8::/64`. A host that is no IP address (a Unix socket's) is returned unchanged."""
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host
     if isinstance(address, ipaddress.IPv4Address):

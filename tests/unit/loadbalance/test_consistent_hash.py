@@ -131,10 +131,28 @@ def test_no_worker_gets_more_than_its_share_and_a_quarter_of_one_key(weights: li
         picked.in_flight_count += 1
         strategy.changed(picked)
         for worker in workers:
-            assert worker.in_flight_count <= 1.25 * total * worker.weight / sum(weights) + 1
+            assert worker.in_flight_count < 1.25 * total * worker.weight / sum(weights) + 1
     assert max(worker.in_flight_count / worker.weight for worker in workers) > 1.2 * 400 / sum(weights), (
         "but no less either"
     )
+
+
+def test_the_bound_follows_weights_that_change_and_workers_that_leave_with_their_assignments() -> None:
+    strategy, (heavy, light, leaves) = strategy_with(3)
+    leaves.in_flight_count = 50
+    strategy.changed(leaves)
+    for weight in (5.0, 3.0):
+        heavy.weight = weight
+        strategy.changed(heavy)
+    strategy.remove(leaves)
+    for total in range(1, 400):
+        picked = strategy.pick("the one key of all")
+        assert picked is not None
+        picked.in_flight_count += 1
+        strategy.changed(picked)
+        for worker in (heavy, light):
+            assert worker.in_flight_count < 1.25 * total * worker.weight / 4 + 1
+    assert max(worker.in_flight_count / worker.weight for worker in (heavy, light)) > 1.2 * 400 / 4
 
 
 def test_if_most_are_full_a_pick_visits_only_a_few_and_the_others_in_turn() -> None:
@@ -193,6 +211,18 @@ def test_one_that_is_full_now_and_then_stays_on_the_ring() -> None:
         strategy.add(workers[4])
         assert len(strategy._away) == 0
     assert ring_points_count(strategy) == points_count
+
+
+def test_the_one_that_is_away_longest_leaves_the_ring_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consistent_hash, "AWAY_COUNT_MAX", 2)
+    strategy, workers = strategy_with(5)
+    for worker in workers[:4]:
+        strategy.remove(worker)
+    first = point = strategy._ring.owner("any")
+    names = {first.name}
+    while (point := point.after) is not first:
+        names.add(point.name)
+    assert names == {"w2", "w3", "w4"}
 
 
 def test_what_is_kept_of_those_away_is_bounded_however_few_picks_are_made(

@@ -1,7 +1,9 @@
 """A running quantile against a sorted list."""
 
+import random
 import tracemalloc
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from taskferry.loadbalance.quantile import RunningQuantile
@@ -37,6 +39,26 @@ def test_it_is_the_number_at_that_share_of_the_sorted_list(
                 assert quantile.value() == sorted(numbers)[int(share * len(numbers))]
     if numbers:
         assert quantile.value() == sorted(numbers)[int(share * len(numbers))]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.84])
+def test_a_few_numbers_that_come_and_go_often_are_counted_each_time(share: float) -> None:
+    dice = random.Random(1)
+    quantile = RunningQuantile(share)
+    numbers: list[int] = []
+    for _ in range(1000):
+        number = dice.randrange(5)
+        step = dice.choice(["add", "remove", "change"]) if numbers else "add"
+        if step == "add":
+            quantile.add(number)
+        elif step == "remove":
+            quantile.remove(numbers.pop(dice.randrange(len(numbers))))
+        else:
+            quantile.change(numbers.pop(dice.randrange(len(numbers))), number)
+        if step != "remove":
+            numbers.append(number)
+        if numbers:
+            assert quantile.value() == sorted(numbers)[int(share * len(numbers))]
 
 
 def test_numbers_no_longer_in_use_are_dropped() -> None:

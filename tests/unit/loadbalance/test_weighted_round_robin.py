@@ -169,6 +169,29 @@ def test_every_pick_is_the_one_with_the_longest_lag(steps: list[Step]) -> None:
         both.pick(None)
 
 
+def test_every_pick_of_a_long_walk_is_the_one_with_the_longest_lag() -> None:
+    dice = random.Random(1)
+    both = Both()
+    held: list[Worker] = []
+    away = [Worker(f"w{number}") for number in range(6)]
+    for _ in range(2000):
+        step = dice.choice(["add", "remove", "weigh", *["pick"] * 5])
+        if step == "add" and away:
+            worker = away.pop(dice.randrange(len(away)))
+            both.add(worker)
+            held.append(worker)
+        elif step == "remove" and held:
+            worker = held.pop(dice.randrange(len(held)))
+            both.remove(worker)
+            away.append(worker)
+        elif step == "weigh" and held:
+            worker = dice.choice(held)
+            worker.weight = dice.choice([0.5, 1.0, 3.0, 10.0])
+            both.changed(worker)
+        else:
+            both.pick(None)
+
+
 # --- those that leave and come back ---
 
 

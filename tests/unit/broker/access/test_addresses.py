@@ -34,6 +34,7 @@ class World:
         ("2001:0db8:0:0:ffff::1", "2001:db8::/64"),
         ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
         ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.0.0.7%eth0", "10.0.0.7"),
         ("::1", "::/64"),
         ("", ""),
         ("unix", "unix"),
@@ -48,8 +49,8 @@ def test_a_network_of_ipv6_counts_as_one_address(host: str, group: str) -> None:
 def test_connections_are_counted_up_to_the_limit_and_not_one_more() -> None:
     world = World(connections_count_max=2)
     address = world.addresses.of("10.0.0.7")
-    assert [address.take_connection() for _ in range(3)] == [True, True, False]
-    assert world.limited == {Limit.ADDRESS_CONNECTIONS: 1}
+    assert [address.take_connection() for _ in range(4)] == [True, True, False, False]
+    assert world.limited == {Limit.ADDRESS_CONNECTIONS: 2}
     assert world.addresses.of("10.0.0.8").take_connection(), "another address has its own"
     address.release_connection()
     assert world.addresses.of("10.0.0.7").take_connection()
@@ -62,7 +63,8 @@ def test_handshakes_pass_up_to_the_burst_and_not_one_more() -> None:
     assert [address.handshake(NOW) for _ in range(int(2 * HANDSHAKES_BURST_S))] == [0.0] * 20
     assert world.addresses.of("2001:db8::2").handshake(NOW) == pytest.approx(0.5), "it is the same network"
     assert world.addresses.of("10.0.0.8").handshake(NOW) == 0.0
-    assert world.limited == {Limit.ADDRESS_HANDSHAKES: 1}
+    assert address.handshake(NOW) == pytest.approx(0.5), "one that was refused costs nothing"
+    assert world.limited == {Limit.ADDRESS_HANDSHAKES: 2}
     assert address.handshake(NOW + 0.51) == 0.0
 
 
@@ -78,7 +80,8 @@ def test_failed_logins_slow_an_address_down() -> None:
         assert address.login_wait_s(NOW) == 0.0
         address.login_failed(NOW)
     assert address.login_wait_s(NOW) == pytest.approx(1.0)
-    assert world.limited == {Limit.FAILED_LOGINS: 1}
+    assert address.login_wait_s(NOW + 0.5) == pytest.approx(0.5)
+    assert world.limited == {Limit.FAILED_LOGINS: 2}
     assert world.addresses.of("10.0.0.8").login_wait_s(NOW) == 0.0
     assert address.login_wait_s(NOW + 1.01) == 0.0, "one more each second"
     address.login_failed(NOW + 1.01)

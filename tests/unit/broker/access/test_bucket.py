@@ -24,6 +24,11 @@ def test_a_full_bucket_passes_its_burst_and_not_one_more() -> None:
     assert spent(bucket, START_S + 1000.0) == 20, "a long pause earns no more than the burst"
 
 
+@pytest.mark.parametrize("now", [0.0, START_S])
+def test_a_bucket_starts_full_whenever_that_is(now: float) -> None:
+    assert spent(Bucket(10.0, 2.0), now) == 20
+
+
 def test_after_the_wait_that_it_names_it_passes() -> None:
     bucket = Bucket(3.0, 1.0)
     now = START_S

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from taskferry.broker.access.hosts import Hosts, check_host, check_origin, is_loopback
+from taskferry.broker.access.hosts import NAME_LENGTH_MAX, Hosts, check_host, check_origin, is_loopback
 
 HOSTS = Hosts(
     ["broker.example.com", "*.svc.cluster.local", "Upper.Example."],
@@ -114,6 +114,21 @@ def test_what_is_no_host_is_refused_without_a_quote(host: str) -> None:
     assert HOSTS.host_refusal(host) == expected
 
 
+@pytest.mark.parametrize("listed", ["broker.example", "Broker.EXAMPLE", "broker.example."])
+def test_a_name_is_known_however_it_is_listed(listed: str) -> None:
+    assert Hosts([listed], []).host_refusal("broker.example") is None
+
+
+def test_a_name_has_a_greatest_length() -> None:
+    name = "x" * (NAME_LENGTH_MAX - 4) + ".com"
+    hosts = Hosts([name, f"x{name}"], [])
+    assert hosts.host_refusal(name) is None
+    assert (
+        hosts.host_refusal(f"x{name}")
+        == "the Host header is not a host name or address with an optional port"
+    )
+
+
 def test_a_request_without_a_host_is_refused() -> None:
     assert HOSTS.host_refusal(None) == "there is no Host header"
 
@@ -151,6 +166,8 @@ def test_an_origin_that_is_let_through(origin: str | None) -> None:
         ("http://intranet", "http://intranet"),
         ("https://app.example.com.evil.com", "https://app.example.com.evil.com"),
         ("http://10.0.0.7", "http://10.0.0.7"),
+        ("http://10.0.0.7:8080", "http://10.0.0.7:8080"),
+        ("http://[fd00::7]:8080", "http://[fd00::7]:8080"),
         ("http://[fd00::7]:80", "http://[fd00::7]"),
         ("http://broker.example.com", "http://broker.example.com"),  # as a host it may be addressed
         ("chrome-extension://abcdefghij", "chrome-extension://abcdefghij"),

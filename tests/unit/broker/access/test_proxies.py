@@ -41,6 +41,15 @@ def test_the_client_behind_proxies(peer_host: str, forwarded_for: str | None, ex
     assert client_address(peer_host, forwarded_for, TRUSTED) == expected
 
 
+def test_a_long_header_changes_nothing_about_its_end() -> None:
+    forwarded_for = ", ".join(["1.1.1.1"] * 100 + ["198.51.100.1", "10.0.0.2"])
+    assert client_address("10.0.0.1", forwarded_for, TRUSTED) == "198.51.100.1"
+
+
+def test_a_proxy_may_be_listed_by_its_ipv4_address_written_as_ipv6() -> None:
+    assert client_address("10.0.0.1", "198.51.100.1", networks(["::ffff:10.0.0.1"])) == "198.51.100.1"
+
+
 def test_nothing_is_believed_without_trusted_proxies() -> None:
     assert client_address("10.0.0.1", "198.51.100.1", ()) == "10.0.0.1"
 
@@ -78,5 +87,5 @@ def test_a_network_that_can_be_listed(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "proxy", "10.0.0.7/8", "10.0.0.0/33", "10.0.0.7:80", "*"])
 def test_a_network_that_cannot_be_listed(text: str) -> None:
-    with pytest.raises(ValueError, match="expected an address or a network"):
+    with pytest.raises(ValueError, match=r"^expected an address or a network, such as"):
         check_network(text)

@@ -55,6 +55,7 @@ def test_messages_pass_up_to_the_burst_and_not_one_more() -> None:
     assert limited(usages) == {Limit.ACCOUNT_MESSAGES: 1}
     assert usage.spend(100, NOW + 0.2) is None
     assert usage.spend(100, NOW + 0.2) is not None
+    assert limited(usages) == {Limit.ACCOUNT_MESSAGES: 2}
 
 
 def test_bytes_pass_up_to_the_burst_and_not_one_more() -> None:
@@ -104,6 +105,7 @@ def test_connections_of_one_account_share_it_and_others_have_their_own() -> None
 
 def test_new_limits_apply_at_once_and_no_count_is_lost() -> None:
     usages, usage = usages_and(connections_count_max=3, in_flight_count_max=7, waiting_size_bytes_max=70)
+    assert (usage.account.in_flight_count_max, usage.account.waiting_size_bytes_max) == (7, 70)
     for _ in range(3):
         usage.take_connection()
     usage.account.in_flight_count = 5
@@ -132,6 +134,16 @@ def test_a_rate_can_be_set_while_the_account_is_in_use() -> None:
     assert usage.spend(1, NOW) is not None, "the same limits again change nothing"
     usages.of("alice", Limits(), NOW)
     assert not usage.is_metered
+
+
+def test_a_rate_can_change_while_the_account_is_in_use_and_what_was_used_stays_used() -> None:
+    usages, usage = usages_and(bytes_per_s=10)
+    assert usage.spend(20, NOW) is None
+    usages.reconfigure({"alice": Limits(bytes_per_s=100)}.__getitem__, NOW + 1.0)
+    assert usage.spend(100, NOW + 1.0) is None, "half of its burst is there again"
+    failure = usage.spend(1, NOW + 1.0)
+    assert failure is not None
+    assert failure.retry_after_s == pytest.approx(0.01)
 
 
 def test_accounts_out_of_use_are_bounded_and_those_in_use_stay() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from taskferry.broker.core.settings import CoreSettings
+from taskferry.protocol.errors import NOT_DELIVERED
 from taskferry.protocol.limits import TIMEOUT_S_DEFAULT
 
 from tests.unit.broker.core.world import World
@@ -80,6 +81,8 @@ def test_a_request_id_in_flight_is_refused_and_the_first_request_goes_on() -> No
     requester.submit(request_id="same")
     (refusal,) = requester.answers
     assert refusal.outcome == "duplicate_request_id"
+    assert refusal.failure is not None
+    assert refusal.failure.delivery == NOT_DELIVERED
     assert refusal.text == "request_id: 'same' is already in flight on this connection"
     assert world.core.counts.refused == {"duplicate_request_id": 1}
     worker.succeed("same")
@@ -135,7 +138,7 @@ def test_nothing_is_admitted_while_the_broker_drains() -> None:
     first = requester.submit()
     world.drain()
     answer = requester.answer(requester.submit())
-    assert (answer.outcome, answer.text) == ("shutting_down", "Broker is shutting down")
+    assert answer.failure == ("shutting_down", "Broker is shutting down", None, NOT_DELIVERED, None)
     worker.succeed(first)
     assert requester.outcome(first) == "success"
 

@@ -6,7 +6,7 @@ import pytest
 from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.delivery.hedging import DURATIONS_COUNT_MIN
 from taskferry.broker.core.measures.histogram import TURN_S, Histogram
-from taskferry.protocol.errors import NotRepresentable, TooLarge
+from taskferry.protocol.errors import NOT_DELIVERED, NotRepresentable, TooLarge
 from taskferry.protocol.messages import Result
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
@@ -66,8 +66,22 @@ def test_without_idempotent_it_is_refused() -> None:
     world.worker()
     requester = world.requester()
     answer = requester.answer(requester.submit(hedge=0.2))
-    assert answer.outcome == "bad_request"
-    assert answer.text == "hedge: needs idempotent: true, because the command may run twice"
+    text = "hedge: needs idempotent: true, because the command may run twice"
+    assert answer.failure == ("bad_request", text, None, NOT_DELIVERED, None)
+
+
+@pytest.mark.parametrize("affinity", ["a", "b", "c", "d"])
+def test_a_hedge_follows_its_affinity(affinity: str) -> None:
+    world = World("consistent_hash")
+    workers, requester = [world.worker(f"w{number}") for number in range(8)], world.requester()
+    request_id = requester.submit(affinity=affinity, hedge=0.2, idempotent=True)
+    (first,) = (worker for worker in workers if worker.holds)
+    world.sleep(0.3)
+    (second,) = (worker for worker in workers if worker.holds and worker is not first)
+    second.succeed(request_id)
+    first.leave()
+    following = requester.submit(affinity=affinity)
+    assert second.holds == [following]
 
 
 def test_a_hedge_needs_another_worker() -> None:

@@ -56,6 +56,10 @@ def test_the_counts_of_an_unlisted_command_outlive_it() -> None:
     assert sum(forgotten.queue_wait.counts) == 1
     assert (forgotten.duration.sum_s, forgotten.queue_wait.sum_s) == (4.0, 2.0)
     assert sum(forgotten.worker_duration.counts) == sum(forgotten.broker_duration.counts) == 2
+    later = world.worker("u", "e", "f")
+    later.succeed(requester.submit("e"))
+    later.leave()
+    assert forgotten.outcomes == {"success": 2, "handler_error": 1}, "a count in metrics never falls"
 
 
 def test_one_histogram_absorbs_another() -> None:

@@ -33,6 +33,19 @@ def test_an_assignment_that_was_never_written_goes_to_another_worker_silently() 
     assert requester.answer(request_id).worker_id == "other"
 
 
+@pytest.mark.parametrize("affinity", ["a", "b", "c", "d"])
+def test_a_retry_follows_its_affinity(affinity: str) -> None:
+    world = World("consistent_hash")
+    workers, requester = [world.worker(f"w{number}") for number in range(8)], world.requester()
+    retried = requester.submit(affinity=affinity, idempotent=True)
+    (first,) = (worker for worker in workers if worker.holds)
+    first.leave()
+    (second,) = (worker for worker in workers if worker.holds == [retried] and worker is not first)
+    second.succeed(retried)
+    following = requester.submit(affinity=affinity)
+    assert second.holds == [following]
+
+
 def test_written_assignments_are_distinguished_by_number() -> None:
     world = World()
     worker, requester = world.worker("w", concurrency=3), world.requester()
