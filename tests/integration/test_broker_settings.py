@@ -43,7 +43,9 @@ def test_the_same_port_twice_is_one_clear_line(programs: Programs, taken_port: i
 
 
 def test_a_host_of_another_machine_is_one_clear_line(programs: Programs) -> None:
-    assert last_words(programs, "--host", "192.0.2.1").startswith("error: worker port 192.0.2.1:0: ")
+    assert last_words(programs, "--host", "192.0.2.1", "--insecure").startswith(
+        "error: worker port 192.0.2.1:0: "
+    )
 
 
 def test_an_unknown_strategy_is_one_clear_line(programs: Programs) -> None:

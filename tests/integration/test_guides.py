@@ -48,7 +48,9 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def serving(programs: Programs, broker: Broker, tmp_path: Path) -> Broker:
-    """A broker with a worker that serves the built-in commands, and one that serves README's."""
+    """A broker with a worker that serves the built-in commands, and one that serves README's; and a token, which it
+    does not ask for."""
+    (tmp_path / "alice.token").write_text(f"tfk_{'x' * 43}\n", encoding="utf-8")
     (tmp_path / "tasks.py").write_text(README.files()["tasks.py"], encoding="utf-8")
     arguments = ("-m", "taskferry.worker", "--broker", broker.worker_url)
     programs.start(*arguments, "--name", "built-in")

@@ -160,5 +160,5 @@ class Trial:
 if __name__ == "__main__":
     seconds, *selection = sys.argv[1:]
     options = ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "--rootdir=."]
-    mutmut.mutation.trampoline.wrap_in_trampoline = remember  # type: ignore[assignment]
+    mutmut.mutation.trampoline.wrap_in_trampoline = remember
     sys.exit(pytest.main([*options, *selection], plugins=[Trial(float(seconds))]))

@@ -41,6 +41,8 @@ class SimulatedBroker:
         self.core = Core(settings, choice, EventLog())
         self.access = SimulatedAccess(chance)
         self.ends: dict[RequesterEnd | WorkerEnd, None] = {}
+        self.leaving: set[RequesterEnd | WorkerEnd] = set()
+        """Those that a reload which goes on has found without a right that they use."""
         """The broker's ends of all connections that were accepted and are open."""
         self.requests_cut_count = 0
         """Requests in flight when their requester's login ended."""
@@ -83,10 +85,12 @@ class SimulatedBroker:
         """
         what = self.access.change(self.clock.now)
         leaving = [end for end in self.ends if not self._may_stay(end)]
+        self.leaving.update(leaving)
         for end in leaving:
             end.login_ends()
         for end in leaving:
             end.end_login()
+        self.leaving.clear()
         self.called()
         return what
 
@@ -301,7 +305,8 @@ class WorkerEnd:
 
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
         assert request.command.name in self.served, f"{self.name} may not serve {request.command.name}"
-        assert self._broker.access.standings[self.name].has(set(), {request.command.name})
+        if self not in self._broker.leaving:  # if it is, another one that leaves has just handed its work on
+            assert self._broker.access.standings[self.name].has(set(), {request.command.name})
         return self.wire.send_to_peer(
             ("assign", msg_id, request.call.request_id, request.command.name, timeout_s)
         )

@@ -41,11 +41,9 @@ def test_bytes_that_wait_are_bounded_over_all_connections_of_an_account(waiting_
     )
     for number in range(waiting_size_bytes_max // 5):
         assert one.outcome(one.submit(request_id=f"fits{number}", data=b"12345")) is None
-    for number in range(2):
-        answer = other.answer(other.submit(request_id=f"more{number}", data=b"1"))
-        assert answer.outcome == "overloaded"
+    answers = [other.answer(other.submit(request_id=f"more{number}", data=b"1")) for number in range(2)]
     text = f"{waiting_size_bytes_max} bytes of data of alice wait (account_waiting_size_bytes_max)"
-    assert answer.text == text
+    assert [(answer.outcome, answer.text) for answer in answers] == [("overloaded", text)] * 2
     assert world.core.queue.account_refused_count == 2
     stranger = world.requester(world.account("bob", waiting=5))
     assert stranger.outcome(stranger.submit(data=b"12345")) is None, "the bound is of the account"

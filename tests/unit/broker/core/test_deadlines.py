@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import BUDGET_S_MIN, Call
 from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S, YOUNG_S, Deadlines
 from taskferry.broker.core.fleet.command import Command
@@ -117,7 +118,7 @@ def test_no_request_ends_early_and_none_more_than_a_tick_late(
 
 def make_request(deadline: float) -> Request:
     command = Command("echo", "least_loaded")
-    requester = Requester(None, "anonymous")  # type: ignore[arg-type]  # the wheel does not use the port
+    requester = Requester(None, unlimited("anonymous"))  # type: ignore[arg-type]  # the wheel does not use the port
     call = Call("r", "echo", Raw(b"{}"))
     return Request(call, command, command.route, requester, START_S, deadline - START_S, deadline)
 
