@@ -44,12 +44,12 @@ GUIDED_PYTHON = LD_PRELOAD=$$($(BIN)/python -c 'import atheris; print(atheris.pa
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=.cache/guided/packages $(BIN)/python
 # What runs on the wheel; all tests with the marker `uncovered` are among it.
 ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
-	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/benchmarks tests/integration
+	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/integration
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
 FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test uncompiled checks lint types layers coverage unit integration wheel test-compiled \
+.PHONY: help setup demo test uncompiled checks lint types layers coverage unit integration wheel test-compiled test-benchmarks \
 	sanitize fuzz fuzz-damaged fuzz-json fuzz-frames fuzz-ports test-autobahn mutants audit test-deploy test-faults \
 	soak bench bench-peers simulate docs picture format clean
 
@@ -116,6 +116,10 @@ integration: $(READY) ## the tests over real sockets and processes alone, withou
 test-compiled: wheel ## strategies, core, wire, links, simulations and all over real sockets, on the compiled wheel
 	@mkdir -p "$$TMPDIR"
 	@$(WHEEL_BIN)/python -m pytest --quiet $(PYTEST_PARALLEL) tests/unit/layout/test_installed.py $(ON_WHEEL)
+
+test-benchmarks: wheel ## the benchmarks themselves, each in its shortest form, on the compiled wheel
+	@mkdir -p "$$TMPDIR"
+	@$(WHEEL_BIN)/python -m pytest --quiet $(PYTEST_PARALLEL) tests/benchmarks
 
 sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, under gcc's sanitizers
 	@mkdir -p "$$TMPDIR"

@@ -4,6 +4,7 @@ process, and Hypothesis tuned for two busy cores."""
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,13 +65,38 @@ COVERED = (
 """Those of them that reach what no other test does: how the broker is put together, and what is written on a wire."""
 
 
+_core = find_spec("taskferry.broker.core.core")
+IS_COMPILED = _core is not None and not (_core.origin or "").endswith(".py")
+
+PURE = (
+    "unit/broker/http/",
+    "unit/broker/identity/",
+    "unit/broker/metrics/",
+    "unit/broker/test_settings.py",
+    "unit/broker/test_tls.py",
+    "unit/protocol/",
+)
+"""Tests of what the wheel has just as the sources have it, Python or C that is built for both. On the wheel they would
+see nothing new, but for those that run there alone."""
+COMPILED = ("unit/protocol/test_frequent.py",)
+"""What is compiled of it."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m takes its pick
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
+    kept: list[pytest.Item] = []
+    seen_before: list[pytest.Item] = []
     for item in items:
         path = item.path.relative_to(tests).as_posix()
         if path.startswith(UNCOVERED) and not path.startswith(COVERED):
             item.add_marker(pytest.mark.uncovered)
+        is_pure = path.startswith(PURE) and not path.startswith(COMPILED)
+        is_seen = IS_COMPILED and is_pure and item.get_closest_marker("uncovered") is None
+        (seen_before if is_seen else kept).append(item)
+    if seen_before:
+        items[:] = kept
+        config.hook.pytest_deselected(items=seen_before)
 
 
 _replace = pytest.MonkeyPatch.setattr
