@@ -419,7 +419,7 @@ def test_a_large_frame_gets_memory_once_a_part_of_it_has_arrived() -> None:
 
 @pytest.mark.parametrize("extra_count", [0, 1])
 def test_fragments_without_end_cost_no_more_than_their_payload_and_are_bounded(extra_count: int) -> None:
-    framing = make_framing("server", Opcode.BINARY)
+    framing = make_framing("server", Opcode.BINARY, 64 * 1024)
     framing.receive(frames.binary(b"", fin=False))
     count_max = framing.message_size_bytes_max // FRAGMENT_SIZE_BYTES_MIN
     empty = frames.continuation(b"", fin=False) * (count_max - 2 + extra_count)
