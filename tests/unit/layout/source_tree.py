@@ -52,13 +52,19 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def syntax_tree(path: Path) -> ast.Module:
     """The parsed file."""
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def absolute_imports(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def absolute_imports(path: Path) -> tuple[tuple[int, str], ...]:
     """Line and dotted name of each absolute import in the file, including those inside functions."""
+    return tuple(_absolute_imports(path))
+
+
+def _absolute_imports(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(syntax_tree(path)):
         match node:
             case ast.Import(names=names, lineno=line):
