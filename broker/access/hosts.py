@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 
+_TOKEN_PREFIX: Final = "tfk_"
+"""Whoever puts a token in the place of a name must not find it quoted in a log."""
+
 NAME_LENGTH_MAX: Final = 253
 """Characters of a host name (RFC 1035, 2.3.4, written out)."""
 
@@ -129,7 +132,7 @@ def _place(authority: str) -> _Place | None:
             return _Place(IPv6Address(parts["literal"]), port)
         except ValueError:
             return None
-    if len(name) > NAME_LENGTH_MAX:
+    if len(name) > NAME_LENGTH_MAX or _TOKEN_PREFIX in name.lower():
         return None
     try:
         return _Place(ip_address(name), port)

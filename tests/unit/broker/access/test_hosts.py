@@ -312,3 +312,9 @@ def test_an_origin_that_can_be_listed(text: str) -> None:
 def test_an_origin_that_cannot_be_listed(text: str) -> None:
     with pytest.raises(ValueError, match="expected SCHEME://HOST"):
         check_origin(text)
+
+
+def test_a_token_in_the_place_of_a_name_is_not_quoted() -> None:
+    hosts = Hosts((), (), ())
+    assert hosts.host_refusal(f"TFK_{'x' * 43}") == hosts.host_refusal("a b")
+    assert hosts.origin_refusal(f"https://a.tfk_{'x' * 43}:80") == hosts.origin_refusal("a b")
