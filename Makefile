@@ -16,6 +16,8 @@ PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) -
 export TMPDIR := $(CURDIR)/.cache/tmp
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Python compiles what it imports, and pip would compile all, also in the environment that it makes to build a wheel.
+export PIP_COMPILE := 0
 # The programs under test are started hundreds of times. Each would compile all its sources again if the environment
 # forbids Python to keep what it has compiled.
 export PYTHONDONTWRITEBYTECODE :=
@@ -23,6 +25,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # One test process more than cores, for some tests wait, up to the point where starting more costs more than it saves.
 PYTEST_PARALLEL = --dist worksteal --numprocesses \
 	$$($(BIN)/python -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
+# Under coverage tests compute more than they wait, and each process that collects them takes ten seconds.
+COVERAGE_PARALLEL = --dist worksteal --numprocesses $$($(BIN)/python -c 'import os; print(min(8, os.cpu_count() or 1))')
 # How long each fuzz target runs, in seconds.
 FUZZ_S ?= 300
 # How long everything comes and goes in `make soak`, in seconds. In `make test-faults` it is half a minute.
@@ -100,7 +104,7 @@ layers: $(READY) ## import-linter: imports point down only
 coverage: $(READY) ## the tests, in random order, with the two bounds on branch coverage
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest --quiet $(PYTEST_PARALLEL) -m 'not uncovered'
+	@$(BIN)/coverage run -m pytest --quiet $(COVERAGE_PARALLEL) -m 'not uncovered'
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --include '$(FULLY_COVERED)' --fail-under 100
 	@$(BIN)/coverage report --fail-under 90
