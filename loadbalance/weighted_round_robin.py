@@ -56,8 +56,8 @@ class Place(Generic[C]):
         "weight",
     )
 
-    def __init__(self, candidate: C) -> None:
-        self.candidate: C | None = candidate
+    def __init__(self) -> None:
+        self.candidate: C | None = None
         self.weight = 0.0
         self.units = 0
         self.turn = 0
@@ -103,7 +103,7 @@ class WeightedRoundRobin(Generic[C]):
         place = self._away.pop(candidate.worker_id, None)
         is_new = place is None
         if place is None:
-            place = Place(candidate)
+            place = Place()
         place.candidate = candidate
         self._places[candidate] = place
         if weight != place.weight:

@@ -63,3 +63,16 @@ def test_if_all_are_equally_busy_the_quickest_is_picked() -> None:
     workers = [Worker(latency=latency, in_flight_count=3) for latency in (2.0, 0.5, 1.0)]
     strategy = strategy_with(*workers)
     assert {strategy.pick(None) for _ in range(20)} == {workers[1]}
+
+
+def test_of_equals_the_first_drawn_is_picked() -> None:
+    for busy_count in (0, 3):  # if none is busier, all are hot
+        strategy = BesideAnUrn(LatencyAware, seed=1)
+        for number in range(10):
+            strategy.add(Worker(f"w{number}"))
+        for number in range(busy_count):
+            strategy.add(Worker(f"busy-{number}", in_flight_count=1))
+        for _ in range(20):
+            drawn = strategy.urn.draw(CHOICES_COUNT)
+            idle = [worker for worker in drawn if not worker.in_flight_count]
+            assert strategy.pick(None) is (idle or drawn)[0]

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 from hypothesis import given, settings
-from taskferry.loadbalance.least_loaded import LeastLoaded
+from taskferry.loadbalance.least_loaded import EMPTY_BUCKETS_COUNT, LeastLoaded
 
 from tests.unit.loadbalance.candidates import Worker
 from tests.unit.loadbalance.steps import STEPS, Fleet, Step
@@ -90,3 +90,27 @@ def test_what_is_kept_does_not_grow_with_the_loads_that_have_been() -> None:
     finally:
         tracemalloc.stop()
     assert kept_bytes < 100_000
+
+
+def test_empty_buckets_are_kept_up_to_a_bound() -> None:
+    strategy: LeastLoaded[Worker] = LeastLoaded()
+    workers = [Worker(f"w{number}") for number in range(20)]
+    for worker in workers:
+        strategy.add(worker)
+    counts = []
+    for number in range(200):
+        workers[0].weight = 1.0 + number / 1000
+        strategy.changed(workers[0])
+        counts.append(len(strategy._buckets))
+    assert max(counts) == 2 * 20 + EMPTY_BUCKETS_COUNT + 1
+    assert strategy.pick(None) is workers[0]
+
+
+def test_a_load_that_recurs_is_listed_once() -> None:
+    strategy: LeastLoaded[Worker] = LeastLoaded()
+    worker = Worker()
+    strategy.add(worker)
+    for number in range(100):
+        worker.in_flight_count = number % 2
+        strategy.changed(worker)
+    assert len(strategy._loads) == 2

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from taskferry.loadbalance.quantile import RunningQuantile
+from taskferry.loadbalance.quantile import SPARE_NUMBERS_COUNT, RunningQuantile
 
 STEPS = st.lists(
     st.tuples(
@@ -73,3 +73,15 @@ def test_numbers_no_longer_in_use_are_dropped() -> None:
     finally:
         tracemalloc.stop()
     assert kept_bytes < 30_000
+
+
+def test_numbers_not_in_use_are_kept_up_to_a_bound() -> None:
+    quantile = RunningQuantile(0.5)
+    for _ in range(20):
+        quantile.add(0)
+    counts = []
+    for number in range(200):
+        quantile.change(number, number + 1)
+        counts.append(len(quantile._numbers))
+    assert max(counts) == 2 * 20 + SPARE_NUMBERS_COUNT + 1
+    assert quantile.value() == 0

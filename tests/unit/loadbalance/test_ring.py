@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.loadbalance import ring as ring_module
-from taskferry.loadbalance.ring import POINT_BITS, POINTS_COUNT, Ring, place_of, places_of
+from taskferry.loadbalance.ring import (
+    POINT_BITS,
+    POINTS_COUNT,
+    SLICE_POINTS_COUNT_MAX,
+    Ring,
+    place_of,
+    places_of,
+)
 
 NAMES = [f"worker-{number}" for number in range(12)]
 KEYS = [f"user:{number}" for number in range(2000)]
@@ -105,3 +112,10 @@ def test_members_get_about_as_many_keys_each() -> None:
 def test_a_member_has_many_points() -> None:
     assert len(set(places_of("w"))) == POINTS_COUNT
     assert all(0 <= place < 1 << POINT_BITS for place in places_of("w"))
+
+
+def test_a_slice_holds_few_points_however_many_members_there_are() -> None:
+    ring = ring_of([f"worker-{number}" for number in range(64)])
+    sizes = [len(part.points) for part in ring._slices]
+    assert len(sizes) == 64 * POINTS_COUNT // SLICE_POINTS_COUNT_MAX
+    assert max(sizes) < 3 * SLICE_POINTS_COUNT_MAX

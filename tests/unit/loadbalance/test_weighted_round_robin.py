@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from taskferry.loadbalance import weighted_round_robin
 from taskferry.loadbalance.weight import units_of
-from taskferry.loadbalance.weighted_round_robin import SLACK_TURNS_COUNT, STRIDE, WeightedRoundRobin
+from taskferry.loadbalance.weighted_round_robin import (
+    SLACK_TURNS_COUNT,
+    STALE_COUNT_MIN,
+    STRIDE,
+    WeightedRoundRobin,
+)
 
 from tests.unit.loadbalance.candidates import Worker
 from tests.unit.loadbalance.steps import STEPS, Fleet, Step
@@ -190,6 +195,51 @@ def test_every_pick_of_a_long_walk_is_the_one_with_the_longest_lag() -> None:
             both.changed(worker)
         else:
             both.pick(None)
+    places = both.strategy._places.values()
+    assert {type(place.start) for place in places} == {int}, "so that no rounding error builds up"
+    assert both.strategy._starts_sum == sum(place.units * place.start for place in places)
+
+
+@pytest.mark.parametrize("weights", [[5.0, 3.0, 2.0], [0.85, 0.51, 0.17]])
+@pytest.mark.parametrize("turns_before", [0, 999])
+def test_every_pick_is_the_one_with_the_longest_lag_after_years_too(
+    weights: list[float], turns_before: int
+) -> None:
+    both = Both()
+    lightest = Worker(
+        "lightest", weight=0.0017
+    )  # so few of its turns take virtual time beyond what a float can hold
+    both.add(lightest)
+    for _ in range(turns_before):
+        both.pick(None)
+    both.remove(lightest)
+    for number, weight in enumerate(weights):
+        both.add(Worker(f"w{number}", weight=weight))
+    for _ in range(40):
+        both.pick(None)
+
+
+@pytest.mark.parametrize(("stays_weight", "visits_weight"), [(1.0, 4.0), (4.0, 2.0)])
+def test_one_that_comes_back_is_at_most_a_few_turns_off_the_others(
+    stays_weight: float, visits_weight: float
+) -> None:
+    # At each visit the heavier has a turn. So without a bound one that returns would be far ahead, or far behind.
+    both = Both()
+    stays, leaves = Worker("stays", weight=stays_weight), Worker("leaves")
+    both.add(stays)
+    both.add(leaves)
+    both.remove(leaves)
+    for number in range(200):
+        visits = Worker(f"visits-{number}", weight=visits_weight)
+        both.add(visits)
+        both.pick(None)
+        both.remove(visits)
+    both.add(leaves)
+    assert {type(place.start) for place in both.strategy._places.values()} == {int}
+    picks = [both.pick(None) for _ in range(60)]
+    share = 60 / (stays_weight + 1)
+    assert abs(picks.count(leaves) - share) <= 6
+    assert set(picks[-10:]) == {stays, leaves}
 
 
 # --- those that leave and come back ---
@@ -296,6 +346,31 @@ def test_a_weight_may_change_while_its_worker_is_away() -> None:
     second.weight = 3.0
     strategy.add(second)
     assert Counter(strategy.pick(None) for _ in range(40)) == {first: 10, second: 30}
+
+
+def test_of_those_away_the_half_that_left_first_is_dropped_beyond_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weighted_round_robin, "AWAY_COUNT_MAX", 6)
+    strategy, workers = strategy_with(*[1.0] * 8)
+    for worker in workers[:6]:
+        strategy.remove(worker)
+    assert list(strategy._away) == ["w0", "w1", "w2", "w3", "w4", "w5"]
+    strategy.remove(workers[6])
+    assert list(strategy._away) == ["w3", "w4", "w5", "w6"]
+
+
+def test_stale_entries_are_kept_up_to_a_bound() -> None:
+    strategy, workers = strategy_with(*[1.0] * 30)
+    for worker in workers[10:]:
+        strategy.remove(worker)
+    counts = []
+    for number in range(300):
+        workers[0].weight = 1.0 + number % 2 / 2
+        strategy.changed(workers[0])
+        ((_, band),) = strategy._bands
+        counts.append(len(band))
+    assert max(counts) == 2 * 30 + STALE_COUNT_MIN + 1
 
 
 def test_places_of_those_away_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
