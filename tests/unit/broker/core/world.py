@@ -146,7 +146,7 @@ class World:
     ) -> None:
         """Change the strategies, and the given settings."""
         numbers = dataclasses.replace(self.core.settings, **settings)
-        self.core.reconfigure(numbers, self._choice(strategy, patterns), self.now)
+        self.core.reconfigure(numbers, self._choice(strategy, patterns))
         self.check()
 
     def account(self, name: str = "alice", *, in_flight: int = NO_BOUND, waiting: int = NO_BOUND) -> Account:
