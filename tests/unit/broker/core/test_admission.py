@@ -141,7 +141,9 @@ def test_nothing_is_admitted_while_the_broker_drains() -> None:
     world = World()
     worker, requester = world.worker(concurrency=2), world.requester()
     first = requester.submit()
+    assert world.core.is_draining is False
     world.drain()
+    assert world.core.is_draining is True
     answer = requester.answer(requester.submit())
     assert answer.failure == ("shutting_down", "Broker is shutting down", None, NOT_DELIVERED, None)
     worker.succeed(first)

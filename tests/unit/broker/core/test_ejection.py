@@ -273,6 +273,7 @@ def test_every_readmission_is_counted() -> None:
         world.sleep(times * EJECTION_S + LOOK_S)
         world.probe(worker, succeeds=True)
         assert world.core.health.ejections.readmitted_count == times
+        assert world.core.health.ejections.counts["failures"] == times
 
 
 def test_a_worker_that_still_has_assignments_gets_one_more_as_probe() -> None:

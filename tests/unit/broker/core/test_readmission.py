@@ -138,9 +138,12 @@ def test_a_worker_that_crashes_repeatedly_is_ejected_when_it_returns() -> None:
     assert back.session.reason == "5 failures in a row, lost connections among them"
 
 
-@pytest.mark.parametrize(("canary", "state"), [(None, "healthy"), ("echo", "ejected")])
+@pytest.mark.parametrize(
+    ("canary", "state", "reason"),
+    [(None, "healthy", ""), ("echo", "ejected", "5 failures in a row, lost connections among them")],
+)
 def test_the_only_worker_that_crashes_repeatedly_is_ejected_only_if_a_canary_can_readmit_it(
-    canary: str | None, state: str
+    canary: str | None, state: str, reason: str
 ) -> None:
     world = World()
     requester = world.requester()
@@ -148,7 +151,8 @@ def test_the_only_worker_that_crashes_repeatedly_is_ejected_only_if_a_canary_can
         worker = world.worker("w")
         requester.submit()
         worker.leave()
-    assert world.worker("w", canary=canary).state == state
+    back = world.worker("w", canary=canary)
+    assert (back.state, back.session.reason) == (state, reason)
 
 
 def test_losses_without_assignments_do_not_count() -> None:

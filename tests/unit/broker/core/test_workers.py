@@ -44,9 +44,9 @@ def test_the_results_of_a_worker_are_counted_over_all_its_commands() -> None:
     worker, requester = world.worker("w", "a", "b", "c"), world.requester()
     for command in ("a", "b", "b"):
         worker.succeed(requester.submit(command))
-    for command, code in (("a", None), ("b", "bad_request"), ("c", "bad_request"), ("c", None)):
+    for command, code in (("a", None), ("b", "bad_request"), ("b", "bad_request"), ("c", None), ("c", None)):
         worker.fail(requester.submit(command), code=code)
-    assert (worker.session.succeeded_count, worker.session.failed_count) == (3, 4)
+    assert (worker.session.succeeded_count, worker.session.failed_count) == (3, 5)
 
 
 def test_the_core_wakes_up_for_its_checks_only_while_there_are_workers() -> None:
@@ -179,7 +179,7 @@ def test_a_worker_that_is_gone_cannot_change(event: WorkerEvent) -> None:
     worker = world.worker()
     worker.leave()
     worker.session.move(event)
-    assert worker.state == "gone"
+    assert (worker.state, worker.session.reason, worker.session.verdict) == ("gone", "", "")
 
 
 def pools_of(world: World) -> set[tuple[frozenset[str], frozenset[str]]]:
