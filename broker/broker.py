@@ -139,7 +139,7 @@ class Broker:
         self._workers.connections_count_max = settings.connections_count_max
         self._requesters.connections_count_max = settings.connections_count_max
         self.entrance.reconfigure(entrance_settings(settings))
-        self.core.reconfigure(settings.core_settings(), choice, time.monotonic())
+        self.core.reconfigure(settings.core_settings(), choice)
 
     def take_access(self, policy: Policy) -> None:
         """Another access file is in force. Links whose login or right it takes away are closed within a second."""

@@ -159,7 +159,7 @@ class Core:
             raise errors.WorkerIdTaken(f"name: another worker is connected as {worker_id!r}")
         record = self.roster.records.take(worker_id) if holder is None else holder.record
         worker = Worker(worker_id, offer, port, identity, now, record)
-        self.roster.join(worker, offer.commands, now)
+        self.roster.join(worker, offer.commands)
         port.welcome(worker_id)
         if holder is not None:
             holder.port.replaced()
@@ -291,13 +291,13 @@ class Core:
                     self.deadlines.postpone(request, pause_s + READ_S)
         self.health.paused(now, now + READ_S)
 
-    def reconfigure(self, settings: CoreSettings, choice: StrategyChoice, now: float) -> None:
+    def reconfigure(self, settings: CoreSettings, choice: StrategyChoice) -> None:
         """Change the settings and strategies. Requests in flight keep their deadline and their worker. New bounds apply
         to new requests only: those that already wait beyond a bound go on waiting."""
         self.settings = self._admission.settings = self.queue.settings = self._recovery.settings = settings
         self._recovery.budget.share = settings.retries_share_max
         self._hedging.budget.share = settings.hedges_share_max
-        self.roster.choose(choice, now)
+        self.roster.choose(choice)
 
     def turn_ended(self, began_at: float, now: float) -> None:
         """Everything sent to the ports has been handed to the operating system. The turn began at `began_at`, with its

@@ -36,7 +36,7 @@ class Command:
         "worker_duration",
     )
 
-    def __init__(self, name: str, strategy: str, *, is_listed: bool = True) -> None:
+    def __init__(self, name: str, strategy: str, *, is_listed: bool) -> None:
         self.name = name
         self.is_listed = is_listed
         self.strategy = strategy

@@ -32,9 +32,9 @@ class Pool:
 
     __slots__ = ("_states", "is_panicking", "members", "routes", "slots_count", "strategy")
 
-    def __init__(self, strategy: Strategy[Any]) -> None:
+    def __init__(self, strategy: Strategy[Any], routes: list[Route]) -> None:
         self.strategy: Strategy[Worker] = strategy
-        self.routes: list[Route] = []
+        self.routes = routes
         self.members: dict[Worker, None] = {}
         self.slots_count = 0
         self.is_panicking = False

@@ -90,12 +90,12 @@ class Roster:
 
     # --- joining and leaving ----------------------------------------------------------------------------------------
 
-    def join(self, worker: Worker, names: Iterable[str], now: float) -> None:
+    def join(self, worker: Worker, names: Iterable[str]) -> None:
         """Register a worker that serves the commands `names` (duplicates count once). It takes over its id, even if an
         old connection of the same worker, which is about to leave, still has it."""
         self.workers[worker.worker_id] = worker
         worker.commands = {self._command(name): Tally() for name in names}
-        self._hand_on(self._join_pools(worker), [], now)
+        self._join_pools(worker)
 
     def leave(self, worker: Worker, now: float) -> None:
         """Remove `worker`, whose connection has closed."""
@@ -129,16 +129,17 @@ class Roster:
             entered += pool.moved(worker, before)
         is_serving = worker.state in SERVING
         if is_serving and not was_serving:
-            entered += self._join_pools(worker)
+            self._join_pools(worker)
         elif was_serving and not is_serving:
             others, stranded = self._leave_pools(worker)
             entered += others
         self._observer.worker_moved(worker, before)
         self._hand_on(entered, stranded, now)
 
-    def choose(self, choice: StrategyChoice, now: float) -> None:
+    def choose(self, choice: StrategyChoice) -> None:
         """Change the strategies. If any command gets another one, all pools are made again, as if the workers had just
-        joined; if none does, the pools stay, and their strategies keep their state."""
+        joined; if none does, the pools stay, and their strategies keep their state. The same workers are eligible as
+        before, so there is nothing to fill."""
         self._choice = choice
         names = {command: choice.name_for(command.name) for command in self.commands.values()}
         if all(name == command.strategy for command, name in names.items()):
@@ -147,13 +148,11 @@ class Roster:
             command.strategy = name
             for route in (command.route, *command.targeted.values()):
                 route.pool = None
-        entered: list[Worker] = []
         for worker in self.workers.values():
             worker.pools.clear()
             worker.memberships.clear()
             if worker.state in SERVING:
-                entered += self._join_pools(worker)
-        self._hand_on(entered, [], now)
+                self._join_pools(worker)
 
     def _hand_on(self, entered: list[Worker], stranded: list[Route], now: float) -> None:
         """Notify `Placement`, once a change is complete. The worker that became eligible last comes first."""
@@ -197,7 +196,7 @@ class Roster:
             members = () if pool is None else pool.members
             matching = [member for member in members if mismatch(member, target) is None]
         if matching:
-            self._new_pool([route], matching)  # nothing waits there yet, so there is nothing to fill
+            self._new_pool([route], matching)
         return route
 
     def _forget_a_target(self) -> bool:
@@ -224,26 +223,25 @@ class Roster:
 
     # --- pools ------------------------------------------------------------------------------------------------------
 
-    def _join_pools(self, worker: Worker) -> list[Worker]:
-        """Add a worker to its pools. Returns the workers that this makes eligible in a pool."""
+    def _join_pools(self, worker: Worker) -> None:
+        """Add a worker to its pools. It does not become eligible by that, nor does any other, so there is nothing to
+        fill."""
         routes_by_pool: dict[Pool | str, list[Route]] = {}
         for command in worker.commands:
             routes_by_pool.setdefault(command.route.pool or command.strategy, []).append(command.route)
             for route in command.targeted.values():
                 if mismatch(worker, route.target) is None:
                     routes_by_pool[route.pool or f"{command.strategy} {id(route)}"] = [route]
-        entered: list[Worker] = []
         for pool, routes in routes_by_pool.items():
             if isinstance(pool, str):
-                entered += self._new_pool(routes, [worker])
+                self._new_pool(routes, [worker])
             elif len(routes) == len(pool.routes):
-                entered += pool.add(worker)
+                pool.add(worker)
             else:
                 members = [*pool.members, worker]
                 moved = set(routes)
                 pool.routes = [route for route in pool.routes if route not in moved]
-                entered += self._new_pool(routes, members)
-        return entered
+                self._new_pool(routes, members)
 
     def _leave_pools(self, worker: Worker) -> tuple[list[Worker], list[Route]]:
         """Remove a worker from its pools. Returns the workers that this makes eligible, and the routes without
@@ -258,10 +256,10 @@ class Roster:
                     route.pool = None
         return entered, stranded
 
-    def _new_pool(self, routes: list[Route], members: Iterable[Worker]) -> list[Worker]:
-        """Make a pool of `members` for `routes`. Returns the members that are eligible in it."""
-        pool = Pool(self._choice.make(routes[0].command.strategy))
-        pool.routes = routes
+    def _new_pool(self, routes: list[Route], members: Iterable[Worker]) -> None:
+        """Make a pool of `members` for `routes`."""
+        pool = Pool(self._choice.make(routes[0].command.strategy), routes)
         for route in routes:
             route.pool = pool
-        return [entered for member in members for entered in pool.add(member)]
+        for member in members:
+            pool.add(member)

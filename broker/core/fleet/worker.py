@@ -227,12 +227,11 @@ class Worker(Candidate):
             failed_count += tally.failed_count + tally.neutral_count
         return succeeded_count, failed_count
 
-    def move(self, event: WorkerEvent, verdict: str = "", words: str = "") -> bool:
-        """Change state by the table; `words` are a handler's text. False if the event changes nothing in this state."""
+    def move(self, event: WorkerEvent, verdict: str = "", words: str = "") -> None:
+        """Change state by the table; `words` are a handler's text."""
         state = TRANSITIONS.get((self.state, event))
         if state is None or state is self.state:
-            return False
+            return
         self.state = state
         self.verdict = verdict
         self.reason = f"{verdict}: {words}" if words else verdict
-        return True

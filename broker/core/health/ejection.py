@@ -78,12 +78,12 @@ class Ejections:
         else:
             self._roster.move(worker, WorkerEvent.CLEARED, now)
 
-    def eject(self, worker: Worker, cause: str, verdict: str, now: float, words: str = "") -> bool:
-        """Give `worker` nothing for a while; `words` are the text of the last failure. False if too many are already
-        ejected."""
+    def eject(self, worker: Worker, cause: str, verdict: str, now: float, words: str = "") -> None:
+        """Give `worker` nothing for a while, unless too many are already ejected; `words` are the text of the last
+        failure."""
         is_back = worker.state in (WorkerState.PROBING, WorkerState.JOINING)
         if not is_back and not may_eject(worker):
-            return False
+            return
         record = worker.record
         forgiven_count = int((now - record.trusted_since) / FORGIVENESS_S)
         record.ejections_count = max(0, record.ejections_count - forgiven_count) + 1
@@ -93,7 +93,6 @@ class Ejections:
         record.ejected_until = now + min(EJECTION_S * record.ejections_count, EJECTION_S_MAX)
         self.counts[cause] += 1
         self._hold(worker, verdict, now, words)
-        return True
 
     def returns(self, worker: Worker, now: float) -> bool:
         """A worker is back, and has no assignments yet. True if it is ejected: according to its record it was ejected
@@ -105,7 +104,8 @@ class Ejections:
         count = record.failures_count
         if count < FAILURES_COUNT_MIN or (worker.canary is None and not may_eject(worker)):
             return False
-        return self.eject(worker, "failures", f"{count} failures in a row, lost connections among them", now)
+        self.eject(worker, "failures", f"{count} failures in a row, lost connections among them", now)
+        return True
 
     def lost(self, worker: Worker, now: float) -> None:
         """A worker's link broke while it held assignments that it may have run."""

@@ -53,7 +53,7 @@ class Speeds:
         if usual is None:
             usual = logarithm
         command.log_duration_s = usual + GAIN * (logarithm - usual)
-        idle_s = max(0.0, now - duration_s - worker.learned_at)
+        idle_s = now - duration_s - worker.learned_at
         gain = min(max(GAIN, 1 - 0.5 ** (idle_s / HALF_LIFE_S)), TRIAL_GAIN_MAX) if idle_s > 1 else GAIN
         limit = STEPS_MAX * STEP
         slowness = worker.slowness + gain * (logarithm - usual - worker.slowness)

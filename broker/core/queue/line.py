@@ -32,7 +32,7 @@ class WaitingLine:
         self._classes: list[_Turns | None] = [None] * (PRIORITY_MAX + 1)
         self.count = 0
 
-    def add(self, request: Request, *, is_first: bool = False) -> None:
+    def add(self, request: Request, *, is_first: bool) -> None:
         """Add `request`; with `is_first`, ahead of its requester's other requests of its class."""
         turns = self._classes[request.call.priority]
         if turns is None:
@@ -68,7 +68,7 @@ class WaitingLine:
                 best, best_rank = request, rank
         return best
 
-    def take(self, request: Request, *, is_newest: bool = False) -> Request:
+    def take(self, request: Request, *, is_newest: bool) -> Request:
         """Remove and return `request`, which `peek` gave, or with `is_newest` its requester's newest request of that
         class. That requester's next turn comes after all others of the class."""
         turns = self._classes[request.call.priority]

@@ -45,7 +45,6 @@ class Overload:
         self._wait_share_min = NO_WAIT
         self.served_per_s = 0.0
         """How fast the line moved in the last whole interval; 0 before the first one."""
-        self._began_at = 0.0
         self._begin(0, 0.0)
 
     def served(self, wait_share: float) -> None:

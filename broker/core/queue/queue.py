@@ -67,7 +67,7 @@ class Queue:
             return None
         return self._overloaded(request.route, text)
 
-    def add(self, request: Request, now: float, *, is_first: bool = False) -> None:
+    def add(self, request: Request, now: float, *, is_first: bool) -> None:
         """Queue `request`; with `is_first`, ahead of its requester's other requests of its class."""
         request.route.waiting.add(request, is_first=is_first)
         self.routes[request.route] = None

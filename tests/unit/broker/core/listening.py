@@ -46,6 +46,7 @@ class WatchfulListener:
         self.story.append(f"{request.call.request_id} not {assignment.worker.worker_id}: {outcome}")
 
     def ended(self, request: Request, outcome: str) -> None:
+        assert request.assignment is request.hedge is None
         del self.known[request]
         self.ended_count += 1
         self.story.append(f"{request.call.request_id} {outcome}")

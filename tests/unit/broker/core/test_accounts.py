@@ -169,4 +169,5 @@ def test_a_call_that_is_refused_for_another_reason_counts_for_nothing() -> None:
 
 def test_no_bound_is_more_than_there_can_be() -> None:
     account = unlimited("anonymous")
+    assert account.name == "anonymous"
     assert account.in_flight_count_max == account.waiting_size_bytes_max == NO_BOUND > 10**18

@@ -1,6 +1,8 @@
 """From a call to an assignment, or to a refusal that names what was wrong."""
 
 import pytest
+from taskferry.broker.core.failure import Failure
+from taskferry.broker.core.fleet.roster import UNKNOWN
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.errors import NOT_DELIVERED
 from taskferry.protocol.limits import TIMEOUT_S_DEFAULT
@@ -58,6 +60,9 @@ def test_a_command_that_no_worker_has_ever_served_fails_at_once() -> None:
     )
     assert world.core.roster.unserved_count == 1
     assert "unheard-of" not in world.core.roster.commands, "names that requesters make up must not be kept"
+    unknown = world.core.roster.unknown
+    assert (unknown.name, unknown.is_listed) == (UNKNOWN, False)
+    assert not any(unknown.exemplars.kept)
 
 
 def test_a_command_whose_last_worker_has_left_fails_at_once() -> None:
@@ -136,11 +141,27 @@ def test_nothing_is_admitted_while_the_broker_drains() -> None:
     world = World()
     worker, requester = world.worker(concurrency=2), world.requester()
     first = requester.submit()
+    assert world.core.is_draining is False
     world.drain()
+    assert world.core.is_draining is True
     answer = requester.answer(requester.submit())
     assert answer.failure == ("shutting_down", "Broker is shutting down", None, NOT_DELIVERED, None)
     worker.succeed(first)
     assert requester.outcome(first) == "success"
+
+
+def test_a_message_that_is_no_valid_call_is_answered_and_counted() -> None:
+    world = World()
+    requester = world.requester()
+    failure = Failure("bad_request", "priority: Expected `int`", None, NOT_DELIVERED)
+    for request_id in ("r1", None):
+        requester.receive_invalid(request_id, failure)
+    assert [(answer.request_id, answer.failure) for answer in requester.answers] == [
+        ("r1", failure),
+        ("", failure),
+    ]
+    assert world.core.counts.refused == {"bad_request": 2}
+    assert world.core.counts.submitted_count == 0
 
 
 def test_requests_spread_over_workers_by_the_strategy() -> None:

@@ -53,6 +53,15 @@ def test_a_first_canary_that_fails_ejects(what: str) -> None:
     assert world.events.notified == ["w: joining -> ejected"]
 
 
+@pytest.mark.parametrize(("seconds", "state"), [(4.75, "joining"), (5.0, "ejected")])
+def test_a_canary_is_overdue_after_its_whole_timeout(seconds: float, state: str) -> None:
+    assert CANARY_TIMEOUT_S == 5.0
+    world = World()
+    worker, _ = world.worker("w", canary="echo"), world.worker("other")
+    world.sleep(seconds)
+    assert worker.state == state
+
+
 def test_an_idle_worker_gets_a_canary_every_ten_seconds() -> None:
     world, worker, _ = world_with_canary()
     world.sleep(CANARY_INTERVAL_S - LOOK_S)
@@ -68,7 +77,7 @@ def test_an_idle_worker_gets_a_canary_every_ten_seconds() -> None:
 
 
 def test_a_worker_that_ends_assignments_gets_no_canary() -> None:
-    world, worker, _ = world_with_canary(concurrency=2)
+    world, worker, _ = world_with_canary(concurrency=3)
     requester = world.requester()
     requester.submit(target="w", timeout=1000.0)
     for number in range(20):
@@ -79,7 +88,7 @@ def test_a_worker_that_ends_assignments_gets_no_canary() -> None:
         else:
             worker.fail(request_id, "no", "bad_request")
     assert worker.canaries_count == 1
-    world.sleep(CANARY_INTERVAL_S + LOOK_S)
+    world.sleep(2 * CANARY_INTERVAL_S + LOOK_S)
     assert worker.canaries_count == 2
 
 
@@ -137,6 +146,7 @@ def test_a_canary_that_fails_makes_it_suspect_and_the_next_is_sent_sooner() -> N
     world.sleep(CANARY_INTERVAL_S + LOOK_S)
     worker.fail(CANARY, "no database")
     assert (worker.state, worker.session.reason, worker.holds) == ("suspect", "failed its canary", [])
+    assert worker.session.record.failures_count == 1
     world.sleep(CANARY_TIMEOUT_S + LOOK_S)
     assert worker.holds == [CANARY]
     worker.fail(CANARY)
@@ -174,6 +184,7 @@ def test_an_ejected_worker_that_never_answers_is_ejected_again() -> None:
         "w: probing -> ejected",
     ]
     assert world.core.health.ejections.counts["probe"] == 1
+    assert worker.session.reason == "no answer to its canary for 5 s"
     world.sleep(100.0)
     assert worker.canaries_count == 1
 

@@ -84,3 +84,29 @@ def test_books_that_do_not_balance_are_detected() -> None:
     requester.session.requests["r2"].is_waiting = False
     with pytest.raises(AssertionError):
         check_invariants(core)
+
+
+def test_a_slot_taken_for_a_request_that_does_not_know_of_it_is_detected() -> None:
+    world = World()
+    worker, requester = world.worker("w", concurrency=2), world.requester()
+    requester.submit()
+    requester.submit()
+    first, second = worker.session.assignments.values()
+    requester.cancel("r2")
+    check_invariants(world.core)
+    second.request = first.request
+    with pytest.raises(AssertionError):
+        check_invariants(world.core)
+
+
+def test_a_request_that_waits_while_a_slot_is_free_is_detected() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    requester.submit()
+    requester.submit()
+    check_invariants(world.core)
+    worker.session.concurrency = worker.session.capacity = 2
+    pool = worker.session.pools[0]
+    pool.slots_count = 2
+    with pytest.raises(AssertionError, match="while a slot is free"):
+        check_invariants(world.core)

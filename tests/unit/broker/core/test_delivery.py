@@ -2,9 +2,9 @@
 
 import pytest
 from taskferry.broker.core.delivery.failures import RETRY_AFTER_S
-from taskferry.broker.core.failure import Failure
+from taskferry.broker.core.failure import Failure, plain_failure
 from taskferry.broker.core.queue.queue import RETRY_AFTER_S_MAX, RETRY_AFTER_S_MIN, RETRY_AFTER_S_UNKNOWN
-from taskferry.protocol.errors import REGISTRY, NotRepresentable, TooLarge
+from taskferry.protocol.errors import REGISTRY, NotRepresentable, TooLarge, WorkerTimeout
 
 from tests.unit.broker.core.world import FakeRequester, World
 
@@ -183,9 +183,16 @@ def test_queue_wait_is_the_sum_of_all_waits() -> None:
     world.sleep(2.0)
     worker.leave()
     world.sleep(0.25)
-    requester.cancel(request_id)
-    assert failure_of(requester, request_id).queue_wait_s == pytest.approx(0.75)
     busy.succeed(running[1])
+    assert busy.holds == [request_id]
+    busy.fail(request_id)
+    assert failure_of(requester, request_id).queue_wait_s == pytest.approx(0.75)
+    first, second, third = (requester.submit(idempotent=True) for _ in range(3))
+    busy.succeed(first)
+    assert busy.holds == [second]
+    world.sleep(1.0)
+    requester.cancel(third)
+    assert failure_of(requester, third).queue_wait_s == pytest.approx(1.0)
 
 
 def test_a_failure_of_the_handler_has_the_queue_wait_too() -> None:
@@ -193,11 +200,11 @@ def test_a_failure_of_the_handler_has_the_queue_wait_too() -> None:
     worker, requester = world.worker(), world.requester()
     requester.submit()
     second = requester.submit()
-    world.sleep(0.3)
+    world.sleep(0.3004)
     worker.succeed("r1")
     world.sleep(5.0)
     worker.fail(second)
-    assert failure_of(requester, second).queue_wait_s == 0.3
+    assert failure_of(requester, second).queue_wait_s == 0.3, "in milliseconds"
 
 
 @pytest.mark.parametrize(
@@ -223,13 +230,26 @@ def test_a_full_queue_says_when_to_retry(served_per_s: float, expected: float) -
     assert failure.retry_after_s == pytest.approx(expected)
 
 
+def test_a_full_queue_whose_speed_is_not_known_yet_says_so_too() -> None:
+    world = World(queue_count_max=2)
+    world.worker()
+    requester = world.requester()
+    for _ in range(3):
+        requester.submit()
+    assert failure_of(requester, requester.submit()).retry_after_s == RETRY_AFTER_S_UNKNOWN
+
+
+def test_failures_of_the_broker_have_the_code_and_the_text_of_the_registry() -> None:
+    assert plain_failure(WorkerTimeout) == Failure("timeout", "Worker response timeout")
+
+
 def test_a_connection_with_too_much_in_flight_is_refused_with_a_time_to_retry() -> None:
     world = World(in_flight_count_max=1)
     world.worker(concurrency=5)
     requester = world.requester()
     requester.submit()
     failure = failure_of(requester, requester.submit())
-    assert (failure.code, failure.retry_after_s) == ("overloaded", RETRY_AFTER_S)
+    assert (failure.code, failure.delivery, failure.retry_after_s) == ("overloaded", NOT, RETRY_AFTER_S)
     world.drain()
     other = world.requester()
     refused = failure_of(other, other.submit())

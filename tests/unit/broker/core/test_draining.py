@@ -1,6 +1,7 @@
 """A worker drained by an operator gets nothing until the drain is undone, even after it reconnects."""
 
 import pytest
+from taskferry.broker.core.health.canary import CANARY_INTERVAL_S
 from taskferry.broker.core.health.ejection import EJECTION_S
 
 from tests.unit.broker.core.world import CANARY, World
@@ -171,6 +172,18 @@ def test_a_worker_that_was_healthy_before_its_drain_is_healthy_at_once() -> None
     world = World()
     worker = world.worker("w", canary="echo")
     worker.succeed(CANARY)
+    worker.drain_by_operator()
+    worker.resume_by_operator()
+    assert worker.state == "healthy"
+
+
+def test_a_worker_is_proven_by_one_canary_even_if_the_next_fails() -> None:
+    world = World()
+    worker, _ = world.worker("w", canary="echo"), world.worker("other")
+    worker.succeed(CANARY)
+    world.sleep(CANARY_INTERVAL_S + LOOK_S)
+    worker.fail(CANARY)
+    assert worker.state == "suspect"
     worker.drain_by_operator()
     worker.resume_by_operator()
     assert worker.state == "healthy"

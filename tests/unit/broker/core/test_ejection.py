@@ -1,7 +1,8 @@
 """A worker that fails while others do not gets nothing for a while, and is readmitted by one probe and a slow start."""
 
 import pytest
-from taskferry.broker.core.fleet.tally import RECENT_COUNT_MIN
+from taskferry.broker.core.core import LOOK_INTERVAL_S
+from taskferry.broker.core.fleet.tally import RECENT_COUNT_MIN, Tally
 from taskferry.broker.core.health.ejection import (
     EJECTION_S,
     EJECTION_S_MAX,
@@ -104,6 +105,16 @@ def test_a_worker_that_got_a_request_late_is_not_to_blame_for_its_timeout(
     assert worker.session.failed_count == failed_count
 
 
+def test_a_worker_that_held_a_request_for_just_half_of_its_time_is_to_blame() -> None:
+    world = World()
+    worker, requester = world.worker("w"), world.requester()
+    requester.submit(timeout=10.0)
+    (request,) = requester.session.requests.values()
+    for held_s, failed_count in ((HELD_SHARE_MIN * 10.0 - 0.5, 0), (HELD_SHARE_MIN * 10.0, 1)):
+        world.core.health.expired(request, world.now + held_s)
+        assert worker.session.failed_count == failed_count
+
+
 def test_the_only_worker_is_never_ejected() -> None:
     world = World()
     worker, requester = world.worker("w"), world.requester()
@@ -151,6 +162,36 @@ def test_recent_results_of_peers_count_if_there_are_enough(recent_count: int, st
     assert worker.state == state
 
 
+def test_the_shares_of_several_peers_are_averaged() -> None:
+    world, (worker, *peers), requester = world_of(4)
+    for peer, failed_count in zip(peers, (0, 30, 60), strict=True):
+        tally = peer.session.commands[world.core.roster.commands["echo"]]
+        tally.failed_count, tally.succeeded_count = failed_count, 100 - failed_count
+    for _ in range(19):  # 20 are too many at 30 %, and 10 are not
+        fail_once(requester, worker)
+    assert worker.state == "healthy"
+    fail_once(requester, worker)
+    assert worker.state == "ejected"
+
+
+def test_a_worker_without_a_healthy_peer_is_not_compared() -> None:
+    _, (worker, peer), requester = world_of(2)
+    peer.fall_silent()
+    for _ in range(20):
+        fail_once(requester, worker)
+    assert worker.state == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("failed_count", "succeeded_count", "share"),
+    [(0, 0, None), (3, 0, 1.0), (0, 3, 0.0), (4, 12, 0.25), (5, RECENT_COUNT_MIN - 5, 0.25), (10, 40, 0.2)],
+)
+def test_the_share_of_failures(failed_count: int, succeeded_count: int, share: float | None) -> None:
+    tally = Tally()
+    tally.failed_count, tally.succeeded_count, tally.neutral_count = failed_count, succeeded_count, 99
+    assert tally.failure_share() == share
+
+
 def test_a_worker_in_probation_is_not_compared_with() -> None:
     world, (first, second, _), _ = world_of(3)
     world.eject(first)
@@ -172,6 +213,7 @@ def test_at_most_three_in_ten_may_be_ejected_but_always_one(count: int, bound: i
         for _ in range(20):
             fail_once(requester, worker)
     assert [worker.state for worker in workers] == ["ejected"] * bound + ["healthy"] * (count - bound)
+    assert world.core.health.ejections.counts["failures"] == bound
 
 
 def test_the_share_holds_for_every_command() -> None:
@@ -210,6 +252,28 @@ def test_an_ejection_ends_in_a_probe_of_one_assignment() -> None:
         "w0: probing -> healthy",
     ]
     assert world.core.health.ejections.readmitted_count == 1
+
+
+def test_the_probe_starts_on_time_with_a_request_that_waits() -> None:
+    world, (worker, _), requester = world_of(2, concurrency=1)
+    world.eject(worker)
+    running, waiting = requester.submit(timeout=1000.0), requester.submit(timeout=1000.0)
+    world.sleep(EJECTION_S - LOOK_INTERVAL_S)
+    assert (worker.state, worker.holds) == ("ejected", [])
+    world.sleep(LOOK_INTERVAL_S)
+    assert (worker.state, worker.holds) == ("probing", [waiting])
+    assert worker.session.reason == "one assignment decides whether it is readmitted"
+    assert requester.outcome(running) is None
+
+
+def test_every_readmission_is_counted() -> None:
+    world, (worker, _), _ = world_of(2)
+    for times in (1, 2):
+        world.eject(worker)
+        world.sleep(times * EJECTION_S + LOOK_S)
+        world.probe(worker, succeeds=True)
+        assert world.core.health.ejections.readmitted_count == times
+        assert world.core.health.ejections.counts["failures"] == times
 
 
 def test_a_worker_that_still_has_assignments_gets_one_more_as_probe() -> None:

@@ -9,7 +9,9 @@ BUCKET_OF_A_SECOND = DURATION_BOUNDS_S.index(1.0)
 
 
 def exemplar(world: World, index: int) -> Exemplar | None:
-    return world.core.roster.commands["echo"].exemplars.kept[index]
+    kept = world.core.roster.commands["echo"].exemplars.kept
+    assert len(kept) == len(DURATION_BOUNDS_S) + 1
+    return kept[index]
 
 
 def test_a_request_is_the_exemplar_of_its_bucket() -> None:

@@ -33,7 +33,7 @@ def test_an_assigned_request() -> None:
     world.worker("w", concurrency=2)
     requester = world.requester()
     request_id = requester.submit(timeout=10.0, priority=7)
-    world.sleep(1.5)
+    world.sleep(1.5004)
     assert explained(world, request_id) == {
         "request_id": request_id,
         "command": "echo",
@@ -191,6 +191,8 @@ def test_each_worker_that_cannot_take_it_has_a_reason() -> None:
         "joining": "joining: its first canary is not answered yet",
         **{worker.worker_id: "1 of 1 slots taken" for worker in busy},
     }
+    (answer,) = explain(world.core, waiting, world.now + 60.0)
+    assert answer["workers"][0]["reason"].startswith("ejected for 0 s more"), "the next check ends it"
 
 
 def test_a_worker_that_is_probed_has_a_limit_of_one() -> None:

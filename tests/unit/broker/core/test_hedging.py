@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from taskferry.broker.core.delivery.budget import TURN_S as BUDGET_TURN_S
 from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.delivery.hedging import DURATIONS_COUNT_MIN
 from taskferry.broker.core.measures.histogram import TURN_S, Histogram
@@ -205,6 +206,15 @@ def test_old_durations_are_forgotten_turn_by_turn() -> None:
     assert window.percentile_s(50, 1, 100.0 + 3 * TURN_S) is None
 
 
+def test_a_percentile_may_be_in_the_first_bucket() -> None:
+    histogram = Histogram()
+    window = histogram.window()
+    histogram.observe(0.0002)
+    assert window.percentile_s(50, 1, 100.0) == pytest.approx(0.00025), (
+        "one observation is enough if one is requested"
+    )
+
+
 def test_above_the_highest_bound_it_is_that_bound() -> None:
     histogram = Histogram()
     window = histogram.window()
@@ -235,6 +245,19 @@ def test_the_first_answer_wins_and_the_other_is_cancelled(winner: str, succeeds:
     assert world.core.counts.late_responses_count == 1
     assert len(requester.answers) == 1
     assert lost.session.in_flight_count == 0
+
+
+def test_every_hedge_that_wins_is_counted() -> None:
+    world = World()
+    workers, requester = [world.worker("v"), world.worker("w")], world.requester()
+    for _ in range(2):
+        request_id = requester.submit(hedge=0.2, idempotent=True)
+        (first,) = (worker for worker in workers if worker.holds)
+        world.sleep(0.3)
+        (second,) = (worker for worker in workers if worker is not first)
+        second.succeed(request_id)
+        first.fail(request_id, "cancelled", "cancelled")
+    assert (world.core.counts.hedged_count, world.core.counts.hedges_won_count) == (2, 2)
 
 
 def test_a_result_that_cannot_be_carried_ends_both() -> None:
@@ -387,3 +410,20 @@ def test_hedges_stay_within_their_budget(share: float, expected: int) -> None:
     world.sleep(1.0)
     assert world.core.counts.hedged_count == expected
     assert world.outcomes() == {}
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "hedged_count"), [(2 * BUDGET_TURN_S - 1.0, 50), (2 * BUDGET_TURN_S + 1.0, 15)]
+)
+def test_old_traffic_earns_no_hedges(idle_s: float, hedged_count: int) -> None:
+    world = World(hedges_share_max=0.1)
+    worker, requester = world.worker("first", concurrency=100), world.requester()
+    world.worker("second", concurrency=100)
+    world.sleep(0.25)
+    for _ in range(400):
+        worker.succeed(requester.submit(target="first"))
+    world.sleep(idle_s)
+    for _ in range(50):
+        requester.submit(hedge=0.1, idempotent=True)
+    world.sleep(0.2)
+    assert world.core.counts.hedged_count == hedged_count, "a reserve, and a tenth of the recent requests"

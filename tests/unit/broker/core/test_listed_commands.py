@@ -35,6 +35,14 @@ def test_a_removed_command_makes_room() -> None:
     assert listed(world) == ["a", "d"]
 
 
+def test_every_removed_command_that_was_listed_makes_room_for_one() -> None:
+    world = World()
+    world.worker("w", "a", "b", "c", "d").leave()
+    assert listed(world) == []
+    world.worker("v", "e", "f", "g")
+    assert listed(world) == ["e", "f"]
+
+
 def test_the_counts_of_an_unlisted_command_outlive_it() -> None:
     world = World()
     world.worker("w", "a", "b")
@@ -51,6 +59,7 @@ def test_the_counts_of_an_unlisted_command_outlive_it() -> None:
     worker.leave()
     assert "c" not in world.core.roster.commands
     forgotten = world.core.roster.forgotten
+    assert (forgotten.name, forgotten.is_listed) == (roster.OTHER, False)
     assert forgotten.outcomes == {"success": 1, "handler_error": 1}
     assert sum(forgotten.duration.counts) == 2
     assert sum(forgotten.queue_wait.counts) == 1

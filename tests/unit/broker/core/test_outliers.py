@@ -1,6 +1,9 @@
 """A worker that succeeds far less often than its peers is ejected, even if it never fails five times in a row."""
 
+from itertools import pairwise
+
 import pytest
+from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.health import health
 from taskferry.broker.core.health.outliers import (
     DEVIATIONS,
@@ -11,7 +14,7 @@ from taskferry.broker.core.health.outliers import (
     outliers,
 )
 
-from tests.unit.broker.core.world import FakeWorker, World
+from tests.unit.broker.core.world import START_S, FakeWorker, World
 
 
 def world_of(count: int, *commands: str) -> tuple[World, list[FakeWorker]]:
@@ -119,6 +122,16 @@ def test_only_new_results_count() -> None:
     assert ejected(world, workers) == ["w0"]
 
 
+def test_older_successes_do_not_hide_an_outlier() -> None:
+    world, workers = world_of(5)
+    for worker in workers:
+        results(world, worker, 0.9, 10_000 if worker is workers[0] else 1000)
+    assert ejected(world, workers) == []
+    for worker in workers:
+        results(world, worker, 0.5 if worker is workers[0] else 1.0)
+    assert ejected(world, workers) == ["w0"]
+
+
 def test_the_share_of_ejected_workers_is_bounded_here_too() -> None:
     world, workers = world_of(20)
     for worker in workers[10:15]:
@@ -168,6 +181,41 @@ def test_the_number_compared_per_check_is_bounded_and_all_are_compared(
         recent = [tally.recent_count for commands in tallies for tally in commands.values()]
         looked_at.append(recent.count(0))
     assert sorted(set(looked_at)) == [0, 5, 10, 15], "one command per check"
+
+
+@pytest.mark.parametrize(
+    ("bound", "checks"), [(17, [3, 3]), (18, [3, 3]), (19, [4, 2]), (1, [1] * 6), (100, [6])]
+)
+def test_a_comparison_costs_its_workers_and_one_more(
+    monkeypatch: pytest.MonkeyPatch, bound: int, checks: list[int]
+) -> None:
+    monkeypatch.setattr(health, "COMPARED_COUNT_MAX", bound)
+    names = [f"c{number}" for number in range(6)]
+    world, workers = world_of(5, *names)
+    world.sleep(5.0)  # all have been compared once
+    for name in names:
+        results(world, workers[0], 1.0, command=name)
+    tallies = workers[0].session.commands.values()
+    compared = [0]
+    while compared[-1] < len(names):
+        world.sleep(LOOK_INTERVAL_S)
+        compared.append(sum(not tally.recent_count for tally in tallies))
+        assert world.now < START_S + 20.0
+    assert [after - before for before, after in pairwise(compared) if after > before] == checks
+
+
+def test_a_command_without_workers_costs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "COMPARED_COUNT_MAX", 4)
+    world = World()
+    worker = world.worker("w", "served")
+    world.worker("v", "a", "b", "c", "d").leave()  # which are compared first, in one check
+    world.sleep(5.0)
+    results(world, worker, 1.0, command="served")
+    (tally,) = worker.session.commands.values()
+    world.sleep(INTERVAL_S + LOOK_INTERVAL_S - (world.now - START_S))
+    assert tally.recent_count == 1000
+    world.sleep(LOOK_INTERVAL_S)
+    assert tally.recent_count == 0
 
 
 def test_old_results_are_forgotten_in_small_fleets_too() -> None:

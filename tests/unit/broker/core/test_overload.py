@@ -84,6 +84,21 @@ def test_an_interval_goes_on_until_enough_were_served() -> None:
     assert overload.served_per_s == SERVED_COUNT_MIN / (10 * INTERVAL_S)
 
 
+def test_the_first_interval_starts_with_the_first_check_of_the_line() -> None:
+    overload = Overload()
+    for _ in range(SERVED_COUNT_MIN):
+        overload.served(0.5)
+    assert not overload.look(10, 0.5, 100.0), "how long these have waited is not its own"
+    for _ in range(SERVED_COUNT_MIN):
+        overload.served(0.5)
+    assert overload.look(10, 0.5, 100.0 + INTERVAL_S)
+    assert overload.served_per_s == SERVED_COUNT_MIN / INTERVAL_S
+    overload.end()
+    for _ in range(SERVED_COUNT_MIN):
+        overload.served(0.5)
+    assert not overload.look(10, 0.5, 200.0), "nor after it has ended"
+
+
 def test_each_interval_is_judged_by_its_own_waits() -> None:
     overload = begun(share=0.01)
     assert not overload.look(10, 0.5, INTERVAL_S)
@@ -156,6 +171,22 @@ def test_a_request_that_has_waited_a_quarter_of_its_timeout_is_rejected() -> Non
     assert patient.outcome("patient") in {None, "success"}, "its timeout is long"
 
 
+@pytest.mark.parametrize(("waited_s", "is_rejected"), [(2.25, False), (2.5, True)])
+def test_a_wait_of_just_a_quarter_is_too_long(waited_s: float, is_rejected: bool) -> None:
+    world = World()
+    world.worker()
+    requester = world.requester()
+    requester.submit()
+    waiting = requester.submit(timeout=TIMEOUT_S)
+    world.sleep(waited_s - LOOK_INTERVAL_S)
+    world.core.roster.commands["echo"].route.overload.is_overloaded = True
+    world.sleep(LOOK_INTERVAL_S)
+    if is_rejected:
+        assert requester.answer(waiting).text.endswith(" and this one has waited 2.5 s")
+    else:
+        assert requester.outcome(waiting) is None
+
+
 def test_without_overload_no_request_is_rejected() -> None:
     world = World()
     world.worker()
@@ -197,11 +228,10 @@ def test_overload_ends_when_the_longest_wait_is_short() -> None:
     world, worker, requester = overloaded_world()
     while world.core.queue.count > 5:
         worker.succeed(worker.holds[0])
-    for _ in range(5):
-        requester.cancel(next(iter(requester.session.requests)))
-    requester.submit(timeout=TIMEOUT_S)
+    patient = world.requester()
+    patient.submit(timeout=10_000.0, priority=0)
     flood(world, requester, worker, WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
-    assert world.core.queue.count > 0
+    assert patient.answers == [], "it has waited all the time, so the line was never empty"
     assert world.events.notified == ["echo: overloaded", "echo: relieved"]
 
 

@@ -1,8 +1,8 @@
 """If most workers of a command are not trusted, the cause is elsewhere: all are eligible until half are healthy."""
 
 import pytest
-from taskferry.broker.core.health.canary import CANARY_TIMEOUT_S
-from taskferry.broker.core.health.ejection import EJECTION_S
+from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
+from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
 
 from tests.unit.broker.core.world import CANARY, FakeWorker, World
 
@@ -55,6 +55,48 @@ def test_waiting_requests_go_to_suspect_workers_when_the_panic_starts() -> None:
     assert (workers[0].holds, world.core.queue.count) == ([], 1)
     workers[1].fall_silent()
     assert (workers[0].holds, world.core.queue.count) == (["r5"], 0)
+
+
+@pytest.mark.parametrize("cause", ["its canary fails", "it fails too often", "it is ejected and returns"])
+def test_whatever_starts_the_panic_waiting_requests_go_to_suspect_workers(cause: str) -> None:
+    world, (suspect, busy) = world_of(2)
+    suspect.fall_silent()
+    requester = world.requester()
+    requester.submit(target=busy.worker_id)
+    third = world.worker("third", canary="echo" if cause == "its canary fails" else None)
+    last = CANARY
+    match cause:
+        case "its canary fails":
+            third.succeed(CANARY)
+            world.sleep(CANARY_INTERVAL_S)
+        case "it fails too often":
+            for _ in range(FAILURES_COUNT_MIN - 1):
+                third.fail(requester.submit(target="third"))
+            last = requester.submit()
+        case "it is ejected and returns":
+            world.eject(third)
+            third.leave()
+    for _ in range(2):
+        requester.submit()
+    assert (suspect.holds, world.core.queue.count) == ([], 2)
+    if last in third.holds:
+        third.fail(last)
+    else:
+        third = world.worker("third")
+    assert (len(suspect.holds), len(third.holds), world.core.queue.count) == (1, 1, 0)
+
+
+def test_a_suspect_worker_that_succeeds_takes_waiting_requests_at_once() -> None:
+    world = World()
+    worker, other, requester = world.worker("w", concurrency=2), world.worker("other"), world.requester()
+    held = requester.submit(target="w")
+    worker.fail(requester.submit(target="w"), "no")
+    worker.fall_silent()
+    requester.submit()
+    waiting = requester.submit()
+    assert (worker.holds, len(other.holds)) == ([held], 1)
+    worker.succeed(held)
+    assert (worker.state, worker.holds) == ("healthy", [waiting])
 
 
 def test_the_end_of_a_panic_leaves_assignments_alone() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from taskferry.broker.core.core import LOOK_INTERVAL_S, READ_S
+from taskferry.broker.core.explain import explain
 from taskferry.broker.core.health.ejection import FAILURES_COUNT_MIN
 
 from tests.unit.broker.core.world import CANARY, FakeWorker, World
@@ -104,6 +105,28 @@ def test_no_worker_is_blamed_for_what_it_has_not_answered_by_then() -> None:
     world.sleep(11.0)
     assert requester.outcome(after) == "timeout"
     assert failures_count(worker) == 1
+
+
+def test_only_the_copy_that_was_sent_afterwards_is_blamed_for_a_timeout() -> None:
+    world = World()
+    first, second, requester = world.worker("first"), world.worker("second"), world.requester()
+    requester.submit(timeout=10.0, hedge=2.0, idempotent=True)
+    world.sleep(1.0)
+    world.pause(PAUSE_S)
+    world.sleep(10.0)
+    assert len(first.delivered) == len(second.delivered) == 1
+    assert world.outcomes() == {"timeout": 1}
+    assert (failures_count(first), failures_count(second)) == (0, 1)
+
+
+def test_an_explanation_leaves_it_out() -> None:
+    world = World()
+    world.worker()
+    request_id = world.requester().submit(timeout=10.0)
+    world.sleep(1.0)
+    world.pause(PAUSE_S)
+    (answer,) = explain(world.core, request_id, world.now)
+    assert answer["assignments"][0]["assigned_s"] == pytest.approx(1.0, abs=LOOK_INTERVAL_S)
 
 
 def test_a_canary_may_still_be_answered() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
 
-from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
+from tests.unit.broker.core.world import CANARY, FakeRequester, FakeWorker, World
 
 LOOK_S = 0.3
 """Longer than the core's LOOK_INTERVAL_S."""
@@ -80,6 +80,15 @@ def test_the_same_instance_reconnects_while_ejected() -> None:
     assert world.worker("w").state == "healthy"
 
 
+def test_a_worker_with_a_canary_reconnects_while_ejected() -> None:
+    world = World()
+    worker, _ = world.worker("w", canary="echo"), world.worker("other")
+    worker.fail(CANARY)
+    worker.leave()
+    back = world.worker("w", canary="echo")
+    assert (back.state, back.session.reason) == ("ejected", "ejected before it reconnected")
+
+
 def test_a_worker_that_returns_after_its_ejection_is_probed() -> None:
     world, (worker, _), _ = world_of(2)
     world.eject(worker)
@@ -98,6 +107,8 @@ def test_a_worker_lost_with_its_probe_has_failed_it() -> None:
     world.sleep(EJECTION_S + LOOK_S)
     requester.submit(target="w0")
     worker.leave()
+    assert world.events.notified[-1] == "w0: probing -> ejected"
+    assert world.events.verdict == "was lost while it was probed"
     back = world.worker("w0")
     assert back.state == "ejected"
     assert back.session.record.ejected_until == world.now + 2 * EJECTION_S
@@ -127,6 +138,23 @@ def test_a_worker_that_crashes_repeatedly_is_ejected_when_it_returns() -> None:
     assert back.session.reason == "5 failures in a row, lost connections among them"
 
 
+@pytest.mark.parametrize(
+    ("canary", "state", "reason"),
+    [(None, "healthy", ""), ("echo", "ejected", "5 failures in a row, lost connections among them")],
+)
+def test_the_only_worker_that_crashes_repeatedly_is_ejected_only_if_a_canary_can_readmit_it(
+    canary: str | None, state: str, reason: str
+) -> None:
+    world = World()
+    requester = world.requester()
+    for _ in range(FAILURES_COUNT_MIN):
+        worker = world.worker("w")
+        requester.submit()
+        worker.leave()
+    back = world.worker("w", canary=canary)
+    assert (back.state, back.session.reason) == (state, reason)
+
+
 def test_losses_without_assignments_do_not_count() -> None:
     world = World()
     world.worker("other")
@@ -146,4 +174,6 @@ def test_one_loss_counts_once_however_much_it_held() -> None:
     for _ in range(50):
         requester.submit(target="w")
     worker.leave()
+    assert worker.session.record.failures_count == 1
+    assert worker.session.failed_count == 50, "though each of them is counted"
     assert world.worker("w").state == "healthy"

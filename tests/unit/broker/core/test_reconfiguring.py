@@ -135,8 +135,24 @@ def test_a_new_timeout_applies_to_new_requests() -> None:
 def test_new_shares_of_extra_load(share: float, is_retried: bool) -> None:
     world = World(retries_share_max=1.0 - share, hedges_share_max=1.0 - share)
     world.reconfigure(retries_share_max=share, hedges_share_max=share)
-    workers = [world.worker(name) for name in ("v", "w")]
+    workers = [world.worker(name, concurrency=2) for name in ("v", "w")]
     world.requester().submit(idempotent=True)
     (holder,) = (worker for worker in workers if worker.holds)
     holder.leave()
     assert world.outcomes() == ({} if is_retried else {"worker_lost": 1})
+    world.worker(holder.worker_id, concurrency=2)
+    world.requester().submit(idempotent=True, hedge=0.1)
+    world.sleep(1.0)
+    assert world.core.counts.hedged_count == is_retried
+
+
+def test_a_command_without_workers_stays_so() -> None:
+    world = World("random")
+    world.worker("w").leave()
+    world.reconfigure("least_loaded")
+    requester = world.requester()
+    assert requester.outcome(requester.submit()) == "no_available_workers"
+    worker = world.worker("w")
+    assert worker.holds == []
+    worker.succeed(requester.submit())
+    assert requester.outcome("r2") == "success"

@@ -190,6 +190,21 @@ def test_a_request_that_a_worker_cannot_be_sent_goes_to_one_with_its_encoding() 
     assert requester.outcome(requester.submit()) == "not_representable", "and it ends with the second refusal"
 
 
+@pytest.mark.parametrize("affinity", ["a", "b", "c", "d"])
+def test_a_request_that_a_worker_cannot_be_sent_follows_its_affinity_to_another(affinity: str) -> None:
+    world = World("consistent_hash")
+    workers, requester = [world.worker(f"w{number}") for number in range(8)], world.requester()
+    preferred = requester.submit(affinity=affinity)
+    (first,) = (worker for worker in workers if worker.holds)
+    second_choice = requester.submit(affinity=affinity)
+    (second,) = (worker for worker in workers if worker.holds == [second_choice])
+    first.succeed(preferred)
+    second.succeed(second_choice)
+    first.encoding, first.refuses = Encoding.MSGPACK, NotRepresentable("data: too big an integer")
+    moved = requester.submit(affinity=affinity)
+    assert second.holds == [moved]
+
+
 def test_a_worker_with_the_encoding_is_searched_for_among_a_few_dozen() -> None:
     world = World()
     fleet = [

@@ -1,6 +1,7 @@
 """Retries and hedges are at most a share of recent traffic, so that they do not bury workers in trouble."""
 
 import pytest
+from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.delivery.budget import RESERVE_COUNT, TURN_S, Budget
 from taskferry.broker.core.settings import CoreSettings
 
@@ -77,6 +78,21 @@ def test_successful_traffic_earns_retries_for_later() -> None:
     world.worker("other", concurrency=50)
     worker.leave()
     assert world.core.counts.retried_count == 50
+
+
+@pytest.mark.parametrize(("idle_s", "retried_count"), [(2 * TURN_S - 1.0, 50), (2 * TURN_S + 1.0, 20)])
+def test_old_traffic_earns_no_retries(idle_s: float, retried_count: int) -> None:
+    world = World()
+    worker, requester = world.worker("w", concurrency=50), world.requester()
+    world.sleep(LOOK_INTERVAL_S)
+    for _ in range(250):
+        worker.succeed(requester.submit())
+    world.sleep(idle_s)
+    for _ in range(50):
+        requester.submit(idempotent=True)
+    world.worker("other", concurrency=50)
+    worker.leave()
+    assert world.core.counts.retried_count == retried_count, "a reserve, and a fifth of the recent requests"
 
 
 def test_reassigning_what_was_never_written_needs_no_budget() -> None:

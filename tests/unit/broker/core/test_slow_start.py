@@ -51,7 +51,9 @@ def test_a_worker_ejected_during_slow_start_gets_its_full_weight_back() -> None:
     world.probe(worker, succeeds=True)
     world.eject(worker)
     assert worker.session.weight == 1.0
-    world.sleep(2 * EJECTION_S + LOOK_S)
+    world.sleep(LOOK_S)
+    assert worker.session.weight == 1.0
+    world.sleep(2 * EJECTION_S)
     assert worker.session.weight == 1.0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from taskferry.broker.core.fleet import roster
 from taskferry.broker.core.fleet.route import target_key
+from taskferry.protocol.errors import NOT_DELIVERED
 
 from tests.unit.broker.core.world import World
 
@@ -82,6 +83,36 @@ def test_a_target_that_no_worker_matches_fails_at_once_and_is_named(
     )
     unserved = requester.answer(requester.submit("unheard-of", target=target))
     assert unserved.text == f"No available workers: none that serves unheard-of is {asked}"
+
+
+def test_a_label_must_have_the_whole_value() -> None:
+    world = World()
+    labelled(world, "w", zone="a")
+    requester = world.requester()
+    assert requester.outcome(requester.submit(target={"zone": "ab"})) == "no_available_workers"
+
+
+@pytest.mark.parametrize("target", ["w", {"gpu": "yes"}])
+def test_a_target_whose_command_has_lost_its_last_worker_fails(
+    target: str | dict[str, str | list[str]],
+) -> None:
+    world = World()
+    world.worker("v", "a").leave()
+    labelled(world, "w", "b", gpu="yes")
+    requester = world.requester()
+    assert requester.outcome(requester.submit("a", target=target)) == "no_available_workers"
+
+
+def test_a_worker_joins_all_targets_that_it_matches() -> None:
+    world = World()
+    world.worker("plain")
+    requester = world.requester()
+    targets = ("w", {"gpu": "yes"}, {"zone": ["a", "b"]})
+    for target in targets:
+        assert requester.outcome(requester.submit(target=target)) == "no_available_workers"
+    worker = labelled(world, "w", gpu="yes", zone="a", concurrency=9)
+    sent = [requester.submit(target=target) for target in targets]
+    assert worker.holds == sent
 
 
 def test_a_joining_worker_takes_requests_that_wait_for_its_labels() -> None:
@@ -199,6 +230,7 @@ def test_a_target_with_waiting_requests_is_not_forgotten() -> None:
     assert refused.text == "requests with 2 different targets wait (TARGETS_COUNT_MAX)"
     assert refused.failure is not None
     assert refused.failure.retry_after_s == roster.TARGET_RETRY_AFTER_S
+    assert refused.failure.delivery == NOT_DELIVERED
     assert world.core.counts.refused == {"overloaded": 1}
     workers["u"].succeed("r1")
     assert workers["u"].holds == ["r2"], "no request waits for u any more"

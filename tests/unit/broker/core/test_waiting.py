@@ -110,6 +110,16 @@ def test_low_priority_goes_first_once_it_has_waited_long_enough(later_s: float, 
     assert serve_all(world, worker)[1] == first
 
 
+def test_of_requests_of_equal_rank_the_one_that_has_waited_longer_goes_first() -> None:
+    world = World()
+    worker, requester = world.worker(), world.requester()
+    requester.submit(request_id="running")
+    requester.submit(request_id="longer", priority=4)
+    world.sleep(PRIORITY_STEP_S)
+    requester.submit(request_id="higher", priority=5)
+    assert serve_all(world, worker) == ["running", "longer", "higher"]
+
+
 def test_the_lowest_priority_is_served_in_bounded_time_under_a_flood_of_the_highest() -> None:
     world = World()
     worker, requester, flood = world.worker(), world.requester(), world.requester()

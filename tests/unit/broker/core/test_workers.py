@@ -1,11 +1,14 @@
 """Workers join, drain, reconnect under their name, and leave; pools follow."""
 
 import pytest
+from taskferry.broker.core.core import LOOK_INTERVAL_S
+from taskferry.broker.core.delivery.deadlines import NEVER
 from taskferry.broker.core.fleet import roster
 from taskferry.broker.core.fleet.worker import TRANSITIONS, WorkerEvent, WorkerState
+from taskferry.broker.core.health.canary import CANARY_INTERVAL_S
 from taskferry.protocol.errors import WorkerIdTaken
 
-from tests.unit.broker.core.world import FakeWorker, World
+from tests.unit.broker.core.world import CANARY, FakeWorker, World
 
 
 def test_a_draining_worker_gets_nothing_more_and_finishes_what_it_has() -> None:
@@ -23,6 +26,52 @@ def test_a_draining_worker_gets_nothing_more_and_finishes_what_it_has() -> None:
     assert requester.answer(first).worker_id == "leaving"
     leaving.leave()
     assert leaving.state == "gone"
+
+
+def test_what_a_worker_is_when_it_has_just_joined() -> None:
+    world = World()
+    worker = world.worker("w", sdk="taskferry 1.0", labels={"gpu": "yes"}, weight=2.0).session
+    assert (worker.sdk, worker.labels, worker.weight) == ("taskferry 1.0", {"gpu": "yes"}, 2.0)
+    assert worker.connected_at == world.now
+    assert (worker.speed, worker.latency) == (1.0, 1.0)
+    assert (worker.state, worker.reason, worker.verdict) == (WorkerState.HEALTHY, "", "")
+    joining = world.worker("joining", canary="echo").session
+    assert (joining.state, joining.verdict) == (WorkerState.JOINING, "")
+
+
+def test_the_results_of_a_worker_are_counted_over_all_its_commands() -> None:
+    world = World()
+    worker, requester = world.worker("w", "a", "b", "c"), world.requester()
+    for command in ("a", "b", "b"):
+        worker.succeed(requester.submit(command))
+    for command, code in (("a", None), ("b", "bad_request"), ("b", "bad_request"), ("c", None), ("c", None)):
+        worker.fail(requester.submit(command), code=code)
+    assert (worker.session.succeeded_count, worker.session.failed_count) == (3, 5)
+
+
+def test_the_core_wakes_up_for_its_checks_only_while_there_are_workers() -> None:
+    world = World()
+    assert world.core.next_at == NEVER
+    worker = world.worker()
+    assert world.core.next_at == world.now + LOOK_INTERVAL_S
+    worker.leave()
+    world.sleep(LOOK_INTERVAL_S)
+    assert world.core.next_at == NEVER
+    world.worker()
+    assert world.core.next_at == world.now + LOOK_INTERVAL_S
+
+
+def test_every_assignment_of_a_worker_has_its_own_msg_id() -> None:
+    world = World()
+    worker, requester = world.worker("w", canary="echo", concurrency=9), world.requester()
+    msg_ids = [worker.msg_id(CANARY)]
+    worker.succeed(CANARY)
+    for _ in range(2):
+        msg_ids += [worker.msg_id(requester.submit()) for _ in range(3)]
+        world.sleep(CANARY_INTERVAL_S + LOOK_INTERVAL_S)
+        msg_ids.append(worker.msg_id(CANARY))
+        worker.succeed(CANARY)
+    assert len(set(msg_ids)) == len(msg_ids) == 9
 
 
 def test_a_worker_may_say_disconnect_twice() -> None:
@@ -129,8 +178,8 @@ def test_a_worker_that_is_gone_cannot_change(event: WorkerEvent) -> None:
     world = World()
     worker = world.worker()
     worker.leave()
-    assert not worker.session.move(event)
-    assert worker.state == "gone"
+    worker.session.move(event)
+    assert (worker.state, worker.session.reason, worker.session.verdict) == ("gone", "", "")
 
 
 def pools_of(world: World) -> set[tuple[frozenset[str], frozenset[str]]]:
@@ -188,6 +237,38 @@ def test_load_counts_over_all_of_a_workers_commands() -> None:
     requester.submit("a")
     requester.submit("b")
     assert (both.holds, only_b.holds) == (["r1"], ["r2"])
+
+
+DISTINCT = {"a": "least_loaded", "b": "round_robin"}
+"""Patterns that give each of these commands its own pool."""
+
+
+@pytest.mark.parametrize("goes", ["drain", "leave", "fall_silent"])
+@pytest.mark.parametrize("command", ["a", "b"])
+def test_waiting_requests_go_to_those_that_become_eligible_in_any_pool_of_a_worker(
+    goes: str, command: str
+) -> None:
+    # Half of the workers of `command` are healthy, until `both` goes: then the suspect one is eligible.
+    world = World(patterns=DISTINCT)
+    both, suspect = world.worker("both", "a", "b"), world.worker("suspect", command)
+    world.worker("other", "a" if command == "b" else "b")
+    suspect.fall_silent()
+    requester = world.requester()
+    requester.submit(command)
+    waiting = requester.submit(command)
+    assert (both.holds, suspect.holds) == (["r1"], [])
+    getattr(both, goes)()
+    assert suspect.holds == [waiting]
+
+
+@pytest.mark.parametrize("goes", ["drain", "leave"])
+def test_requests_of_every_pool_that_loses_its_last_worker_fail(goes: str) -> None:
+    world = World(patterns=DISTINCT)
+    worker, requester = world.worker("w", "a", "b"), world.requester()
+    requester.submit("a")
+    waiting = [requester.submit("a"), requester.submit("b")]
+    getattr(worker, goes)()
+    assert [requester.outcome(request_id) for request_id in waiting] == ["no_available_workers"] * 2
 
 
 def test_a_full_worker_that_is_split_into_another_pool_is_not_picked_there() -> None:

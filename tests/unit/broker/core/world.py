@@ -40,7 +40,8 @@ CANARY: Final = "canary"
 
 
 class Answer(NamedTuple):
-    """What a requester received: when, for which request, and how it ended; `outcome` is `success` or a code."""
+    """What a requester received: when, for which request, and how it ended; `outcome` is `success` or a code,
+    `request_id` is empty if the core could not read it."""
 
     at: float
     request_id: str
@@ -95,10 +96,11 @@ def watched(factory: StrategyFactory) -> StrategyFactory:
 class Events:
     """Keeps what the core notifies its observer of, except for plain joins and drains.
 
-    For workers `w: healthy -> ejected`, for routes `echo: overloaded`."""
+    For workers `w: healthy -> ejected`, for routes `echo: overloaded`; `verdict` is the last one on a worker."""
 
     def __init__(self) -> None:
         self.notified: list[str] = []
+        self.verdict = ""
 
     def worker_moved(self, worker: Worker, before: WorkerState) -> None:
         has_plainly_joined = before is WorkerState.JOINING and worker.canary is None
@@ -107,6 +109,7 @@ class Events:
         ):
             return
         self.notified.append(f"{worker.worker_id}: {before.value} -> {worker.state.value}")
+        self.verdict = worker.verdict
 
     def overload_changed(self, route: Route) -> None:
         state = "overloaded" if route.overload.is_overloaded else "relieved"
@@ -146,7 +149,7 @@ class World:
     ) -> None:
         """Change the strategies, and the given settings."""
         numbers = dataclasses.replace(self.core.settings, **settings)
-        self.core.reconfigure(numbers, self._choice(strategy, patterns), self.now)
+        self.core.reconfigure(numbers, self._choice(strategy, patterns))
         self.check()
 
     def account(self, name: str = "alice", *, in_flight: int = NO_BOUND, waiting: int = NO_BOUND) -> Account:
@@ -276,10 +279,8 @@ class FakeRequester:
         self._answered(Answer(self.world.now, request_id, SUCCESS, data, "", worker_id))
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
-        assert request_id is not None
-        self._answered(
-            Answer(self.world.now, request_id, failure.code, b"", failure.text, worker_id, failure)
-        )
+        answer = Answer(self.world.now, request_id or "", failure.code, b"", failure.text, worker_id, failure)
+        self._answered(answer)
 
     def _answered(self, answer: Answer) -> None:
         assert self.is_connected, "a requester that has left gets no answer"
@@ -318,6 +319,12 @@ class FakeRequester:
         assert not is_full or self.account.in_flight_count == in_flight_count, "a full account gets no more"
         self.world.check()
         return request_id
+
+    def receive_invalid(self, request_id: str | None, failure: Failure) -> None:
+        """Send a message that is not a valid call."""
+        self.world.submitted.append((self, request_id or ""))
+        self.world.core.refuse(self.session, request_id, failure)
+        self.world.check()
 
     def cancel(self, request_id: str) -> None:
         self.world.core.cancel(self.session, request_id, self.world.now)
@@ -396,6 +403,7 @@ class FakeWorker:
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
         assert self.is_welcome
+        assert msg_id not in self.deliveries
         assert CANARY not in self.holds, "one canary at once"
         number = self._send()
         self.deliveries[msg_id] = Delivery(msg_id, CANARY, command, timeout_s, number)
@@ -441,10 +449,14 @@ class FakeWorker:
 
     def succeed(self, request_id: str, result: bytes | None = b'"done"') -> None:
         """Answer an assignment with success; None means an answer without a result."""
-        self.respond(self.msg_id(request_id), Result(True, UNSET if result is None else Raw(result)))
+        is_known = self.respond(
+            self.msg_id(request_id), Result(True, UNSET if result is None else Raw(result))
+        )
+        assert is_known, "the core knows what it has sent"
 
     def fail(self, request_id: str, error: str | None = None, code: str | None = None) -> None:
-        self.respond(self.msg_id(request_id), Result(False, error=error, code=code))
+        is_known = self.respond(self.msg_id(request_id), Result(False, error=error, code=code))
+        assert is_known, "the core knows what it has sent"
 
     def respond(self, msg_id: str, result: Result) -> bool:
         """Answer under any msg_id; False if the core knows no such assignment."""
