@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import psutil
 
 from tests.printed_secrets import check_no_token
+from tests.warm_start import WarmProcess, can_be_warm, server
 
 PATIENCE_S: Final = 20.0
 """How long to wait for anything before it counts as hanging: far more than it takes on a busy machine."""
@@ -53,6 +54,9 @@ class Program:
     `arguments` are those of the Python interpreter, `"-m", "taskferry.broker", "--http-port", "0"` or a script, or of
     `executable`. `environment` is added to that of this process. `wrapper`: the words of a command that sets something
     up and then becomes the program, such as `nsenter --net=...`.
+
+    A program of ours without a wrapper starts from a copy that has its imports (see `tests.warm_start`), unless
+    `is_warm` is False: that is for a test of the start itself, or of what the machine shows of the process.
     """
 
     def __init__(
@@ -62,21 +66,30 @@ class Program:
         environment: Mapping[str, str] | None = None,
         executable: str = sys.executable,
         wrapper: Sequence[str] = (),
+        is_warm: bool = True,
     ) -> None:
         self.arguments = arguments
         number = len(list(folder.glob("*.stdout")))
         self._stdout_path = folder / f"{number}.stdout"
         self._stderr_path = folder / f"{number}.stderr"
+        whole_environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **(environment or {})}
+        is_plain = executable == sys.executable and not wrapper
+        self._popen: subprocess.Popen[bytes] | WarmProcess
         with self._stdout_path.open("wb") as stdout, self._stderr_path.open("wb") as stderr:
-            self._popen = subprocess.Popen(
-                [*wrapper, executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **(environment or {})},
-                # A Ctrl-C on the developer's terminal is for pytest, which ends this process in order.
-                start_new_session=True,
-            )
+            if is_warm and is_plain and can_be_warm(arguments, whole_environment):
+                self._popen = server().start(
+                    arguments, whole_environment, self._stdout_path, self._stderr_path
+                )
+            else:
+                self._popen = subprocess.Popen(
+                    [*wrapper, executable, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    env=whole_environment,
+                    # A Ctrl-C on the developer's terminal is for pytest, which ends this process in order.
+                    start_new_session=True,
+                )
         self._process = psutil.Process(self._popen.pid)
 
     def __enter__(self) -> Self:
@@ -157,11 +170,11 @@ class Program:
 
     def terminate(self) -> None:
         """SIGTERM."""
-        self._popen.terminate()
+        self._popen.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL: it closes nothing itself; the kernel closes its sockets."""
-        self._popen.kill()
+        self._popen.send_signal(signal.SIGKILL)
 
     def freeze(self) -> None:
         """SIGSTOP: alive and silent, its sockets open, like a machine that hangs."""
@@ -207,10 +220,11 @@ class Broker(Program):
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         program: Sequence[str] = ("-m", "taskferry.broker"),
+        is_warm: bool = True,
     ) -> None:
         free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
         arguments = (*program, *free_ports, *options)
-        super().__init__(folder, *arguments, environment=environment, wrapper=wrapper)
+        super().__init__(folder, *arguments, environment=environment, wrapper=wrapper, is_warm=is_warm)
         try:
             ready = self.wait_for_stdout(_READY)
         except AssertionError:
@@ -253,10 +267,18 @@ class Programs:
         environment: Mapping[str, str] | None = None,
         executable: str = sys.executable,
         wrapper: Sequence[str] = (),
+        is_warm: bool = True,
     ) -> Program:
         """A program; `arguments` are those of the Python interpreter, or of `executable`."""
         return self._stack.enter_context(
-            Program(self.folder, *arguments, environment=environment, executable=executable, wrapper=wrapper)
+            Program(
+                self.folder,
+                *arguments,
+                environment=environment,
+                executable=executable,
+                wrapper=wrapper,
+                is_warm=is_warm,
+            )
         )
 
     def start_broker(
@@ -265,9 +287,17 @@ class Programs:
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         program: Sequence[str] = ("-m", "taskferry.broker"),
+        is_warm: bool = True,
     ) -> Broker:
         """A broker for this test alone, ready to serve."""
-        broker = Broker(self.folder, *options, environment=environment, wrapper=wrapper, program=program)
+        broker = Broker(
+            self.folder,
+            *options,
+            environment=environment,
+            wrapper=wrapper,
+            program=program,
+            is_warm=is_warm,
+        )
         return self._stack.enter_context(broker)
 
     def close(self) -> None:

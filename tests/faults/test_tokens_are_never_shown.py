@@ -128,7 +128,7 @@ LOUD: Final = ("--log-level", "debug")
 def start_worker(programs: Programs, url: str, *options: str, token: str | None = None) -> Program:
     environment = {"PYTHONPATH": str(ROOT), **({} if token is None else {"TASKFERRY_TOKEN": token})}
     words = ("-m", "taskferry.worker", "tests.faults.tasks:worker", "--broker", url, *LOUD, *options)
-    return programs.start(*words, environment=environment)
+    return programs.start(*words, environment=environment, is_warm=False)
 
 
 def handshakes() -> list[bytes]:
@@ -227,7 +227,7 @@ def scrape(broker: Broker, printed: Printed) -> None:
 
 async def test_no_token_and_no_secret_is_ever_shown(programs: Programs, access: Path, tmp_path: Path) -> None:
     printed = Printed()
-    broker = programs.start_broker("--access", str(access), *LOUD)
+    broker = programs.start_broker("--access", str(access), *LOUD, is_warm=False)
     token_file = tmp_path / "server.token"
     token_file.write_text(SERVER)
     workers = [

@@ -17,7 +17,7 @@ signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
 @signals
 def test_an_idle_broker_stops_at_once(programs: Programs, number: signal.Signals) -> None:
-    broker = programs.start_broker()
+    broker = programs.start_broker(is_warm=False)
     broker.send_signal(number)
     assert broker.wait(5) == 0
     assert broker.stdout.count("\n") == 1

@@ -94,7 +94,7 @@ def test_programs_log_in_and_recover_from_a_rotation(
     worker = programs.start(
         "-m", "taskferry.worker", "login_tasks:worker", "--broker", broker.worker_url,
         "--processes", "2", "--token-file", str(token_file),
-        environment={"PYTHONPATH": str(tmp_path)},
+        environment={"PYTHONPATH": str(tmp_path)}, is_warm=False,
     )  # fmt: skip
     worker.wait_for_stderr("connected to")
     worker.wait_for_stderr("this worker may not serve all of its commands: .*login_other")

@@ -182,7 +182,7 @@ def test_processes_are_separate_workers(programs: Programs, tasks: Path, broker:
 
 
 def test_the_requester_port_is_recognised(programs: Programs, broker: Broker) -> None:
-    worker = programs.start("-m", "taskferry.worker", "--broker", broker.requester_url)
+    worker = programs.start("-m", "taskferry.worker", "--broker", broker.requester_url, is_warm=False)
     worker.wait_for_stderr("what answers there is not a worker port; is it the requester port")
     worker.interrupt()
     assert worker.wait() == 0
