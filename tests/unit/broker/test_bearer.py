@@ -4,11 +4,13 @@ import pytest
 from taskferry.broker.bearer import BadToken, token_in
 from taskferry.protocol.limits import TOKEN_LENGTH_MAX
 
+from tests.each_case import each_case
+
 TOKEN = "tfk_3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhbGljZSJ9.c2ln"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("headers", "token"),
     [
         ({}, None),
@@ -27,7 +29,7 @@ def test_a_token_is_found(headers: dict[str, str], token: str | None) -> None:
     assert token_in(headers) == token
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("headers", "status", "text"),
     [
         ({"authorization": f"Basic {TOKEN}"}, 401, "expected Bearer"),

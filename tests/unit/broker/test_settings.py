@@ -17,6 +17,8 @@ from taskferry.loadbalance.consistent_hash import ConsistentHash
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.program.options import sources_of
 
+from tests.each_case import each_case
+
 BOUNDS = {
     "worker_port": (0, 65535),
     "requester_port": (0, 65535),
@@ -96,7 +98,7 @@ def test_the_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [(name, *bounds) for name, bounds in BOUNDS.items()])
+@each_case(("name", "low", "high"), [(name, *bounds) for name, bounds in BOUNDS.items()])
 def test_each_bound_is_allowed_and_nothing_beyond_it(name: str, low: int, high: int) -> None:
     for value in (low, high):
         assert getattr(made(**{name: value}), name) == value
@@ -124,7 +126,7 @@ def test_the_settings_that_a_reload_changes() -> None:
     assert {key for key, setting in BROKER.settings.items() if setting.is_live} == LIVE
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("values", "text"),
     [
         ({"strategy": "best"}, f"strategy: 'best' is unknown; one of {', '.join(STRATEGIES)}"),
@@ -247,7 +249,7 @@ def test_every_setting_is_an_option_with_its_variable_its_bounds_and_its_default
         assert line.endswith(notes)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "text"),
     [
         (["--timeout", "0"], "--timeout: expected a number of seconds over 0 and at most 3600, got 0"),

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from taskferry.cli import http_port
 from taskferry.cli.inspection import explain, status, workers
 
+from tests.each_case import each_case
 from tests.unit.cli.fake_http_port import HttpPort
 
 WORKERS: dict[str, Any] = {
@@ -387,7 +388,7 @@ def test_a_port_that_speaks_no_http_is_one_line() -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     "url", ["localhost:8767", "http://", "http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:0"]
 )
 def test_an_address_that_is_none_is_one_line(url: str) -> None:

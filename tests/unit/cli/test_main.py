@@ -13,6 +13,8 @@ import pytest
 from taskferry.cli import main as cli
 from taskferry.cli.main import ENTRIES, Entry, main
 
+from tests.each_case import each_case
+
 HEAVY = (
     "websockets",
     "rich",
@@ -75,7 +77,7 @@ def test_the_names_are_known_to_shell_completion() -> None:
     assert cli.taskferry.list_commands(click.Context(cli.taskferry)) == list(ENTRIES)
 
 
-@pytest.mark.parametrize("name", [name for name in ENTRIES if name != "demo"])
+@each_case("name", [name for name in ENTRIES if name != "demo"])
 def test_every_entry_leads_to_a_command(name: str) -> None:
     entry = ENTRIES[name]
     assert isinstance(getattr(importlib.import_module(entry.module), entry.name), click.Command)

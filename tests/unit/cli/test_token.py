@@ -15,6 +15,8 @@ from taskferry.broker.identity.login import Credential
 from taskferry.broker.identity.static_token import digest_of
 from taskferry.cli.token import token
 
+from tests.each_case import each_case
+
 SECRET = "a-secret-of-more-than-32-bytes-0123456789"
 
 
@@ -84,7 +86,7 @@ def test_a_token_that_is_appended_is_known_and_the_old_one_stays(path: Path) -> 
     assert first not in path.read_text()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "error"),
     [
         (["a b"], "'a b': only letters, digits and _ . : @ / - may be used, a letter or digit first"),

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from taskferry.configuration.kinds import Choice, Dictionary, Kind, List, Number, Switch, Text, Whole
 
+from tests.each_case import each_case
+
 PORT = Whole(0, 65535)
 TIMEOUT = Number(0, 3600, "seconds", is_low_open=True)
 WEIGHT = Number(0.01, 100)
@@ -18,7 +20,7 @@ def no_spaces(text: str) -> None:
         raise ValueError("a space is in it")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kind", "value"),
     [
         (PORT, 0),
@@ -51,7 +53,7 @@ def test_a_whole_number_is_accepted_as_a_number() -> None:
     assert (converted, type(converted)) == (5.0, float)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kind", "value", "text"),
     [
         (PORT, -1, "expected a whole number from 0 to 65535, got -1"),

@@ -1,10 +1,11 @@
 """A URL as it is shown: the same place, without credentials."""
 
-import pytest
 from taskferry.configuration.url import without_secrets
 
+from tests.each_case import each_case
 
-@pytest.mark.parametrize(
+
+@each_case(
     ("url", "shown"),
     [
         ("ws://localhost:8765", "ws://localhost:8765"),

@@ -3,22 +3,20 @@
 import pytest
 from taskferry.credentials.settings import is_loopback, unprotected
 
+from tests.each_case import each_case
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"])
+
+@each_case("host", ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"])
 def test_this_machine(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize(
-    "host", ["", "localhost.example", "notlocalhost", "10.0.0.1", "0.0.0.0", "::", "127.1.x"]
-)
+@each_case("host", ["", "localhost.example", "notlocalhost", "10.0.0.1", "0.0.0.0", "::", "127.1.x"])
 def test_another_machine(host: str) -> None:
     assert not is_loopback(host)
 
 
-@pytest.mark.parametrize(
-    "url", ["ws://[::1]:8766", "wss://broker", "https://broker", "ws://[::1", "nonsense"]
-)
+@each_case("url", ["ws://[::1]:8766", "wss://broker", "https://broker", "ws://[::1", "nonsense"])
 def test_nothing_to_warn_of(url: str) -> None:
     assert unprotected(url) == []
 

@@ -5,7 +5,6 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-import pytest
 from taskferry.broker.access import addresses, rules
 from taskferry.broker.access.rights import ROLES, RULES_COUNT_MAX, Action
 from taskferry.broker.access.usage import BURST_S
@@ -14,6 +13,7 @@ from taskferry.broker.settings import BROKER, BrokerSettings
 from taskferry.configuration.sources import Sources
 from taskferry.protocol.limits import EXPIRY_NOTICE_S
 
+from tests.each_case import each_case
 from tests.unit.docs.pages import page
 
 PAGE = page("docs/access.md")
@@ -42,7 +42,7 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize("fact", FACTS)
+@each_case("fact", FACTS)
 def test_a_number_is_the_codes(fact: str) -> None:
     assert fact in PROSE
 

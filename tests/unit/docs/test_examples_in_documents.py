@@ -2,12 +2,14 @@
 
 import ast
 import re
+from operator import itemgetter
 
 import click
 import pytest
 from taskferry.cli.main import taskferry
 from taskferry.worker import Worker
 
+from tests.each_case import each_case
 from tests.unit.docs.pages import page, pages
 from tests.unit.layout.source_tree import ROOT
 
@@ -16,24 +18,20 @@ TARGETS = sorted(
     {name for found in pages() for name in re.findall(r"(?:^|`)make ([a-z-]+)", found.text, re.MULTILINE)}
 )
 COMMANDS = sorted({(found.name, line) for found in pages() for line in found.commands})
-PYTHON = [
-    pytest.param(text, id=f"{found.name} {number}")
-    for found in pages()
-    for number, text in enumerate(found.python())
-]
+PYTHON = [(f"{found.name} {number}", text) for found in pages() for number, text in enumerate(found.python())]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@each_case("target", TARGETS)
 def test_each_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("text", PYTHON)
-def test_each_block_of_python_compiles(text: str) -> None:
-    ast.parse(text)
+@each_case(("place", "text"), PYTHON, ids=itemgetter(0))
+def test_each_block_of_python_compiles(place: str, text: str) -> None:
+    ast.parse(text, place)
 
 
-@pytest.mark.parametrize(("name", "line"), COMMANDS)
+@each_case(("name", "line"), COMMANDS)
 def test_each_command_and_option_exists(name: str, line: str) -> None:
     context = click.Context(taskferry)
     first, *others = line.split()[1:]

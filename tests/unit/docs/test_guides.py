@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from taskferry import requester as requester_sdk
 from taskferry.protocol import limits
 from taskferry.protocol.errors import REGISTRY, WORKER_CODES, TaskferryError
@@ -12,6 +11,7 @@ from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
 from taskferry.worker import limits as worker_limits
 from taskferry.worker.context import Context
 
+from tests.each_case import each_case
 from tests.unit.docs.pages import Page, page
 
 WORKERS, REQUESTERS, UPGRADING = (
@@ -40,7 +40,7 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize(("guide", "fact"), FACTS)
+@each_case(("guide", "fact"), FACTS)
 def test_a_number_is_the_codes(guide: Page, fact: str) -> None:
     assert fact in " ".join(guide.text.split())
 

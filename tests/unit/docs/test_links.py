@@ -1,19 +1,13 @@
 """Every relative link of every document has a file as its target, and a heading if it names one."""
 
-import pytest
-
+from tests.each_case import each_case
 from tests.unit.docs.pages import Page, page, pages
 from tests.unit.layout.source_tree import ROOT
 
-LINKS = [
-    pytest.param(source, link, id=f"{source.name}: {link}")
-    for source in pages()
-    for link in sorted(set(source.links))
-    if "://" not in link
-]
+LINKS = [(source, link) for source in pages() for link in sorted(set(source.links)) if "://" not in link]
 
 
-@pytest.mark.parametrize(("source", "link"), LINKS)
+@each_case(("source", "link"), LINKS)
 def test_a_link_has_a_target(source: Page, link: str) -> None:
     target, _, anchor = link.partition("#")
     path = (source.path.parent / target).resolve() if target else source.path

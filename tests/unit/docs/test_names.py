@@ -6,8 +6,7 @@ import functools
 import re
 import typing
 
-import pytest
-
+from tests.each_case import each_case
 from tests.unit.docs.pages import Page, page, pages
 from tests.unit.layout.source_tree import ROOT, source_files, syntax_tree
 
@@ -21,10 +20,10 @@ CHECKED = [
 ]
 
 
-def cases(pattern: str) -> list[typing.Any]:
+def cases(pattern: str) -> list[tuple[Page, str]]:
     """Each quoted text on these pages that has this form, with its page."""
     return [
-        pytest.param(found, id=f"{checked.name}: {found}")
+        (checked, found)
         for checked in CHECKED
         for found in sorted(checked.quoted)
         if re.fullmatch(pattern, found)
@@ -74,20 +73,21 @@ def words() -> set[str]:
     return {word for path in source_files() for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_each_path_exists(path: str) -> None:
-    assert (ROOT / path).exists()
+@each_case(("source", "path"), PATHS)
+def test_each_path_exists(source: Page, path: str) -> None:
+    assert (ROOT / path).exists(), source
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_name_is_defined(name: str) -> None:
+@each_case(("source", "name"), NAMES)
+def test_each_name_is_defined(source: Page, name: str) -> None:
     is_variable = name.startswith("TASKFERRY_") and name in words()
-    assert name in defined_names() or is_variable or hasattr(builtins, name) or hasattr(typing, name)
+    is_defined = name in defined_names() or is_variable or hasattr(builtins, name) or hasattr(typing, name)
+    assert is_defined, source
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_each_word_of_code_is_in_the_sources(word: str) -> None:
-    assert word in words()
+@each_case(("source", "word"), WORDS)
+def test_each_word_of_code_is_in_the_sources(source: Page, word: str) -> None:
+    assert word in words(), source
 
 
 def test_they_name_enough_to_be_worth_testing() -> None:
@@ -106,9 +106,7 @@ def test_the_map_is_short() -> None:
     assert len(MAP.text.encode()) <= 9 * 1024
 
 
-@pytest.mark.parametrize(
-    "decision", [found for found in pages() if re.match(r"docs/decisions/\d", found.name)], ids=repr
-)
+@each_case("decision", [found for found in pages() if re.match(r"docs/decisions/\d", found.name)])
 def test_a_decision_has_its_parts(decision: Page) -> None:
     parts = re.findall(r"^\*\*(\w+)\.\*\* ", decision.text, re.MULTILINE)
     assert parts == ["Question", "Choice", "Reason", "Alternatives"]

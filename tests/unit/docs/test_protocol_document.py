@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 import msgspec
-import pytest
 from msgspec import UNSET, Struct, inspect
 from taskferry.broker.access.addresses import FAILED_LOGINS_COUNT_MAX
 from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SILENCE_S_MAX
@@ -24,6 +23,7 @@ from taskferry.protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Encodi
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
 from taskferry.transport.settings import LinkSettings
 
+from tests.each_case import each_case
 from tests.unit.layout.source_tree import ROOT
 from tests.unit.protocol.vectors import Vector, load
 
@@ -91,7 +91,7 @@ def test_there_is_an_example_of_every_message() -> None:
     assert shown >= {vector.message for vector in VECTORS if vector.message}
 
 
-@pytest.mark.parametrize("position", range(len(EXAMPLES)))
+@each_case("position", range(len(EXAMPLES)))
 def test_every_example_is_a_test_vector(position: int) -> None:
     error = vector_of(*EXAMPLES[position]).error
     if error is not None:  # a bad message is followed by the answer to it
@@ -221,7 +221,7 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
     return f"`{json.dumps(default)}`" if isinstance(default, bool | dict) else f"{default:g}"
 
 
-@pytest.mark.parametrize("title", TABLES)
+@each_case("title", TABLES)
 def test_every_field_is_listed_and_no_other(title: str) -> None:
     kind = TABLES[title]
     listed = [unquoted(row["field"]) for row in table(MESSAGES[title])]
@@ -229,14 +229,10 @@ def test_every_field_is_listed_and_no_other(title: str) -> None:
     assert sorted(listed) == sorted([*kind.__struct_fields__, *([tag] if tag else [])])
 
 
-FIELDS = [
-    pytest.param(title, field, id=f"{title}: {field.encode_name}")
-    for title, kind in TABLES.items()
-    for field in msgspec.structs.fields(kind)
-]
+FIELDS = [(title, field) for title, kind in TABLES.items() for field in msgspec.structs.fields(kind)]
 
 
-@pytest.mark.parametrize(("title", "field"), FIELDS)
+@each_case(("title", "field"), FIELDS, ids=lambda case: f"{case[0]}: {case[1].encode_name}")
 def test_type_bound_and_default_of_each_field_are_the_codes(
     title: str, field: msgspec.structs.FieldInfo
 ) -> None:
@@ -256,7 +252,7 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
 TAGGED = [title for title, kind in TABLES.items() if kind.__struct_config__.tag_field]
 
 
-@pytest.mark.parametrize("title", TAGGED)
+@each_case("title", TAGGED)
 def test_the_type_of_each_message_of_the_requester_port_is_listed(title: str) -> None:
     kind = TABLES[title]
     (row,) = (row for row in table(MESSAGES[title]) if unquoted(row["field"]) == "type")
@@ -449,7 +445,7 @@ def passages(text: str) -> list[str]:
     return [" ".join(part.split()) for part in re.split(r"\n\n|\n(?=[-|] ?)", text)]
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=" ".join)
+@each_case("fact", FACTS, ids=" ".join)
 def test_a_number_in_the_text_is_the_codes(fact: tuple[str, ...]) -> None:
     title, *parts = fact
     assert any(all(part in passage for part in parts) for passage in passages(PORTS[title]))

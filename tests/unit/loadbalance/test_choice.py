@@ -9,6 +9,7 @@ from taskferry.loadbalance.random import Random
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.loadbalance.round_robin import RoundRobin
 
+from tests.each_case import each_case
 from tests.unit.loadbalance.candidates import Worker
 
 
@@ -16,7 +17,7 @@ def choice(**patterns: str) -> StrategyChoice:
     return StrategyChoice("least_loaded", patterns, STRATEGIES, random.Random(1).random)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("command", "name"),
     [
         ("resize-image", "consistent_hash"),

@@ -11,6 +11,8 @@ from taskferry.log.format import HumanFormatter
 from taskferry.log.json_format import JsonFormatter
 from taskferry.log.traceback import EXCEPTIONS_COUNT_MAX, places
 
+from tests.each_case import each_case
+
 SECRET = "SECRET-4711"
 
 
@@ -74,7 +76,7 @@ def test_what_is_summed_up() -> None:
     assert (line["repeated_count"], line["window_s"]) == (3, 10.0)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("worker", "told"),
     [
         ("two\nlines\x1b[31m", r"two\nlines\x1b[31m"),

@@ -6,11 +6,12 @@ import sys
 import unicodedata
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.log.format import HumanFormatter
 from taskferry.log.printable import printable, printable_json, printable_lines, printable_throughout
+
+from tests.each_case import each_case
 
 OBEYED = [
     *(chr(code) for code in range(0x20)),
@@ -36,7 +37,7 @@ def test_obeyed_holds_all_controls_and_bidirectional_controls_of_unicode() -> No
     assert executed <= set(OBEYED)
 
 
-@pytest.mark.parametrize("letter", OBEYED, ids=lambda letter: f"U+{ord(letter):04X}")
+@each_case("letter", OBEYED, ids=lambda letter: f"U+{ord(letter):04X}")
 def test_nothing_that_is_obeyed_is_printed(letter: str) -> None:
     for shown in (printable(letter), printable_lines(letter), printable_json(letter)):
         assert is_harmless(shown, allowed="\n\t\r" if letter in "\n\t\r" else "")
@@ -45,7 +46,7 @@ def test_nothing_that_is_obeyed_is_printed(letter: str) -> None:
     assert json.loads(printable_json(f'"{json.dumps(letter)[1:-1]}"')) == letter
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "shown"),
     [
         ("worker-1 Zürich 日本 🚚", "worker-1 Zürich 日本 🚚"),

@@ -9,6 +9,8 @@ from click.testing import CliRunner, Result
 from taskferry.configuration.kinds import Number, Whole
 from taskferry.program.plain_options import option
 
+from tests.each_case import each_case
+
 
 @click.command()
 @option("--speed", kind=Number(0.5, 9, "knots"), default=2.5, variables="SHIP_", help="How fast.")
@@ -37,7 +39,7 @@ def test_a_number_within_bounds(word: str, value: float) -> None:
     assert (speed, type(speed)) == (value, float)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("option", "word", "text"),
     [
         ("--speed", "0.4", "expected a number of knots from 0.5 to 9, got 0.4"),

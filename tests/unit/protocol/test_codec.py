@@ -14,6 +14,7 @@ from taskferry.protocol import messages
 from taskferry.protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from taskferry.protocol.encodings import Encoding
 
+from tests.each_case import each_case
 from tests.unit.protocol.vectors import load
 
 JSON, MSGPACK = CODECS[Encoding.JSON], CODECS[Encoding.MSGPACK]
@@ -99,7 +100,7 @@ def failure(codec: Codec, reader: str, payload: bytes) -> str:
     return describe(caught.value, codec.encoding)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reader", "text", "expected"),
     [
         ("request", '{"command":"c","timeout":3601}', "timeout: Expected `float` <= 3600.0"),
@@ -133,7 +134,7 @@ def test_data_may_be_nested_deeply_enough_for_anybody() -> None:
         assert bytes(codec.request(head + data + (b"}" if codec is JSON else b"")).data) == data
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "request_id", "msg_id"),
     [
         ('{"request_id":"r","timeout":-1}', "r", None),

@@ -1,7 +1,8 @@
 """The names of the encodings, and which one a handshake selects."""
 
-import pytest
 from taskferry.protocol.encodings import SUBPROTOCOLS, Encoding, choose
+
+from tests.each_case import each_case
 
 JSON, MSGPACK = "taskferry.v1.json", "taskferry.v1.msgpack"
 
@@ -10,7 +11,7 @@ def test_the_names_are_those_of_the_contract() -> None:
     assert SUBPROTOCOLS == {JSON: Encoding.JSON, MSGPACK: Encoding.MSGPACK}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("offered", "chosen"),
     [
         ([], Encoding.JSON),

@@ -19,6 +19,8 @@ from taskferry.protocol.errors import (
 )
 from taskferry.protocol.limits import CODE_LENGTH_MAX
 
+from tests.each_case import each_case
+
 CLASSES = [
     value
     for value in vars(errors).values()
@@ -31,7 +33,7 @@ def test_the_registry_holds_every_class_under_its_code_and_nothing_else() -> Non
     assert {error.code: error for error in CLASSES} == REGISTRY
 
 
-@pytest.mark.parametrize("error", CLASSES, ids=lambda error: str(error.code))
+@each_case("error", CLASSES, ids=lambda error: str(error.code))
 def test_every_class_has_all_that_the_contract_requires(error: type[TaskferryError]) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]*", error.code)
     assert len(error.code) <= CODE_LENGTH_MAX
@@ -64,7 +66,7 @@ def test_an_error_carries_its_text_and_whom_it_is_about() -> None:
     assert str(WorkerTimeout()) == WorkerTimeout.message
 
 
-@pytest.mark.parametrize("code", sorted(REGISTRY))
+@each_case("code", sorted(REGISTRY))
 def test_a_worker_may_give_only_the_codes_that_it_can_know(code: str) -> None:
     assert worker_code(code) == (code if code in WORKER_CODES else "handler_error")
 
@@ -85,7 +87,7 @@ def test_a_handlers_own_code_is_carried(code: str) -> None:
     assert worker_code(code) == code
 
 
-@pytest.mark.parametrize(
+@each_case(
     "code",
     [None, "", "Customer", "4xx", "_x", "no-dash", "no space", "größe", "x\n", "x" * (CODE_LENGTH_MAX + 1)],
 )
@@ -104,7 +106,7 @@ def test_labels_are_few(code: str) -> None:
     assert outcome_label(code) == (code if code in REGISTRY else "handler_error")
 
 
-@pytest.mark.parametrize("code", sorted(REGISTRY))
+@each_case("code", sorted(REGISTRY))
 def test_an_error_from_the_wire_is_of_its_class(code: str) -> None:
     error = error_from_wire(code, "what happened", request_id="r", processed_by="worker-1")
     assert type(error) is REGISTRY[code]
@@ -116,8 +118,8 @@ def test_an_error_from_the_wire_is_of_its_class(code: str) -> None:
     )
 
 
-@pytest.mark.parametrize("delivery", ["not_delivered", "may_have_run", None])
-@pytest.mark.parametrize("code", ["timeout", "overloaded", "customer_unknown"])
+@each_case("delivery", ["not_delivered", "may_have_run", None])
+@each_case("code", ["timeout", "overloaded", "customer_unknown"])
 def test_an_error_from_the_wire_says_how_far_the_request_came_and_when_to_try_again(
     code: str, delivery: str | None
 ) -> None:

@@ -25,6 +25,8 @@ from taskferry.protocol.large import (
 )
 from taskferry.protocol.messages import Request, WorkerResponse
 
+from tests.each_case import each_case
+
 try:
     from taskferry.protocol._json import find_value_anywhere
 except ImportError:
@@ -205,7 +207,7 @@ def test_depth_is_bounded_and_what_is_deeper_is_the_decoders(pair: tuple[bytes, 
     assert LARGE_REQUEST_DECODERS[Encoding.JSON](message) == CODECS[Encoding.JSON].request(message)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "message",
     [
         b'{"data":1,"data":2}',
@@ -259,14 +261,14 @@ FROM_WORKER = [
 ]
 
 
-@pytest.mark.parametrize("message", REQUESTS)
+@each_case("message", REQUESTS)
 def test_a_large_request_is_what_the_decoder_reads(message: bytes) -> None:
     assert len(message) >= LARGE_SIZE_BYTES
     decode = CODECS[Encoding.JSON].request
     assert outcome(LARGE_REQUEST_DECODERS[Encoding.JSON], message) == outcome(decode, message)
 
 
-@pytest.mark.parametrize("message", FROM_WORKER)
+@each_case("message", FROM_WORKER)
 def test_a_large_message_of_a_worker_is_what_the_decoder_reads(message: bytes) -> None:
     assert len(message) >= LARGE_SIZE_BYTES
     decode = CODECS[Encoding.JSON].from_worker

@@ -12,6 +12,8 @@ from taskferry.protocol.codec import CODECS, describe
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import text_or_none
 
+from tests.each_case import each_case
+
 Edge = tuple[str, Any, Any]
 """A bound in words, the last good value, and the first bad one."""
 
@@ -105,9 +107,9 @@ def with_value(message: dict[str, Any], path: tuple[str, ...], value: Any) -> di
     return {**message, first: with_value(message.get(first, {}), tuple(rest), value) if rest else value}
 
 
-@pytest.mark.parametrize("encoding", Encoding)
-@pytest.mark.parametrize(
-    ("kind", "path", "edge"), BOUNDS, ids=lambda part: None if isinstance(part, type) else str(part)[:40]
+@each_case("encoding", Encoding)
+@each_case(
+    ("kind", "path", "edge"), BOUNDS, ids=lambda case: f"{case[0].__name__} {'.'.join(case[1])} {case[2][0]}"
 )
 def test_a_value_at_a_bound_is_taken_and_one_beyond_is_refused_by_name(
     kind: type[Struct], path: tuple[str, ...], edge: Edge, encoding: Encoding
@@ -151,8 +153,8 @@ def test_the_bounds_of_the_contract_are_among_those_tried() -> None:
     } <= tried
 
 
-@pytest.mark.parametrize("kind", SMALLEST)
-@pytest.mark.parametrize("encoding", Encoding)
+@each_case("kind", SMALLEST)
+@each_case("encoding", Encoding)
 def test_what_a_message_must_have_is_enough_and_is_needed(kind: type[Struct], encoding: Encoding) -> None:
     smallest = SMALLEST[kind]
     assert type(decode(kind, smallest, encoding)) is kind
@@ -196,7 +198,7 @@ def test_a_text_that_can_address_an_error_is_kept(value: str) -> None:
     assert text_or_none(value) == value
 
 
-@pytest.mark.parametrize("value", ["x" * 129, None, 5, b"r", ["r"], {}])
+@each_case("value", ["x" * 129, None, 5, b"r", ["r"], {}])
 def test_what_cannot_address_an_error_is_dropped(value: object) -> None:
     assert text_or_none(value) is None
 

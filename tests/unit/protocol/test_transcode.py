@@ -16,6 +16,8 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable
 from taskferry.protocol.transcode import transcode
 
+from tests.each_case import each_case
+
 JSON, MSGPACK = Encoding.JSON, Encoding.MSGPACK
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -94,7 +96,7 @@ def test_between_equals_the_very_bytes_are_passed(encoding: Encoding, data: byte
     assert transcode(raw, encoding, encoding) is raw
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "value"),
     [
         ("18446744073709551615", 2**64 - 1),
@@ -117,7 +119,7 @@ def test_what_messagepack_can_hold_is_carried(text: str, value: Any) -> None:
     assert typed(msgpack.unpackb(to_msgpack(text))) == typed(value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "why"),
     [
         ("18446744073709551616", "an integer over 64 bits"),
@@ -144,7 +146,7 @@ def test_text_that_is_not_utf_8_is_refused() -> None:
         to_msgpack(b'"\xff"')
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("data", "value"),
     [
         (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 2**64 - 1),
@@ -162,7 +164,7 @@ def test_what_json_can_hold_is_carried(data: bytes, value: Any) -> None:
     assert typed(json.loads(to_json(data))) == typed(value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("data", "why"),
     [
         (msgpack.packb(b"\x00"), "bytes"),
@@ -200,7 +202,7 @@ def test_letters_beyond_ascii_are_not_escaped_which_would_make_them_longer() -> 
     assert to_json(msgpack.packb("größe 😀")) == '"größe 😀"'
 
 
-@pytest.mark.parametrize("depth", [401, 900, 980, 1000, 1010, 1023, 1024, 1500, 3000])
+@each_case("depth", [401, 900, 980, 1000, 1010, 1023, 1024, 1500, 3000])
 def test_deep_values_arrive_equal_or_are_refused(depth: int) -> None:
     for carry, data, same in (
         (to_msgpack, b"[" * depth + b"]" * depth, b"\x91" * (depth - 1) + b"\x90"),

@@ -5,12 +5,12 @@ import typing
 from typing import Any
 
 import msgspec
-import pytest
 from msgspec import UNSET, Struct
 from taskferry.protocol import messages
 from taskferry.protocol.codec import CODECS
 from taskferry.protocol.encodings import Encoding
 
+from tests.each_case import each_case
 from tests.unit.protocol.vectors import Vector, fields_of, load, read, read_as
 
 VECTORS = load()
@@ -53,7 +53,7 @@ def test_a_vector_has_a_unique_name_and_is_where_it_belongs() -> None:
         assert (vector.error is None) == (vector.message is not None) == (vector.fields is not None)
 
 
-@pytest.mark.parametrize("vector", GOOD, ids=str)
+@each_case("vector", GOOD, ids=str)
 def test_a_good_message_is_read(vector: Vector) -> None:
     message = read(vector)
     assert isinstance(message, Struct), message
@@ -61,12 +61,12 @@ def test_a_good_message_is_read(vector: Vector) -> None:
     assert fields_of(message, vector.encoding) == vector.fields
 
 
-@pytest.mark.parametrize("vector", BAD, ids=str)
+@each_case("vector", BAD, ids=str)
 def test_a_bad_message_is_refused_with_a_text_that_says_why(vector: Vector) -> None:
     assert read(vector) == vector.error
 
 
-@pytest.mark.parametrize("vector", FROM_BROKER, ids=str)
+@each_case("vector", FROM_BROKER, ids=str)
 def test_what_a_broker_sends_is_what_it_writes(vector: Vector) -> None:
     message = read_as(vector, getattr(messages, str(vector.message)))
     written = CODECS[vector.encoding].encode(message)
@@ -76,7 +76,7 @@ def test_what_a_broker_sends_is_what_it_writes(vector: Vector) -> None:
         assert ordered(written) == ordered(vector.payload)
 
 
-@pytest.mark.parametrize("vector", [v for v in FROM_BROKER if v.message in ("Response", "Failure")], ids=str)
+@each_case("vector", [v for v in FROM_BROKER if v.message in ("Response", "Failure")], ids=str)
 def test_a_requester_reads_every_response_into_one_structure(vector: Vector) -> None:
     codec = CODECS[vector.encoding]
     outcome = codec.outcome(vector.payload)

@@ -8,8 +8,10 @@ import msgpack
 import pytest
 from taskferry.requester.arguments import INPUT_SIZE_BYTES_MAX, DataError, data_from
 
+from tests.each_case import each_case
 
-@pytest.mark.parametrize(
+
+@each_case(
     ("words", "data"),
     [
         ([], {}),
@@ -45,7 +47,7 @@ def test_a_msgpack_file(tmp_path: Path, suffix: str) -> None:
     assert data_from([f"@{path}"]) == {"raw": b"\x00\xff", 1: "one"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("words", "message"),
     [
         (["hello"], "'hello' is neither JSON, nor key=value, nor @FILE, nor - for standard input"),
@@ -62,7 +64,7 @@ def test_what_means_nothing_is_refused_by_name(words: list[str], message: str) -
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("content", "message"),
     [
         (b"", "standard input: not valid JSON: Input data was truncated"),

@@ -8,6 +8,8 @@ from taskferry.requester import Response, exit_codes
 from taskferry.requester.bulk import Tally, run_many
 from taskferry.requester.output import data_line, error_line, json_line, response_line, summary
 
+from tests.each_case import each_case
+
 
 class Sender:
     """Sends nothing; records how many are running, and fails every third."""
@@ -87,7 +89,7 @@ def test_the_summary_of_nothing() -> None:
 # --- exit codes ---
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "expected"),
     [
         (None, 0),
@@ -105,7 +107,7 @@ def test_each_code_has_its_exit_code(code: str | None, expected: int) -> None:
     assert expected in exit_codes.MEANINGS
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("counts", "expected"),
     [
         ({}, 0),

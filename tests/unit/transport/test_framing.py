@@ -16,6 +16,7 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 from websockets.uri import parse_uri
 
+from tests.each_case import each_case
 from tests.unit.transport import frames
 from tests.unit.transport.frames import RawFrame
 
@@ -448,9 +449,7 @@ def test_empty_pings_are_answered_each_in_order_with_all_others() -> None:
     assert framing.protocol.data_to_send() == []
 
 
-@pytest.mark.parametrize(
-    ("size", "arrived_size"), [(100, 3), (100, 50), (5_000, 10), (100_000, 20), (100_000, 50_000)]
-)
+@each_case(("size", "arrived_size"), [(100, 3), (100, 50), (5_000, 10), (100_000, 20), (100_000, 50_000)])
 def test_what_is_missing_of_an_unfinished_frame(size: int, arrived_size: int) -> None:
     framing = make_framing("server", Opcode.BINARY)
     sent = frames.binary(bytes(size))

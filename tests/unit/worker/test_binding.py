@@ -13,6 +13,8 @@ from taskferry.protocol.encodings import Encoding
 from taskferry.worker import Context
 from taskferry.worker.binding import Binding, BindingError
 
+from tests.each_case import each_case
+
 
 class Point(Struct):
     x: int
@@ -243,7 +245,7 @@ def of_two_contexts(one: Context, two: Context) -> None: ...
 def of_unknown(value: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("function", "expected"),
     [
         (variadic, r"\*values: parameters are passed by name"),

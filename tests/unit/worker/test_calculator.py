@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from taskferry.worker import CommandError
 from taskferry.worker.calculator import INTEGER_BITS_MAX, Number, calculate
 
+from tests.each_case import each_case
+
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -24,7 +26,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 LARGEST = 2**INTEGER_BITS_MAX - 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("a", "op", "b", "expected"),
     [
         (2, "+", 3, 5),
@@ -51,7 +53,7 @@ def test_results(a: Number, op: str, b: Number, expected: Number) -> None:
     assert type(result) is type(expected)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("a", "op", "b", "code", "text"),
     [
         (1, "/", 0, "division_by_zero", "division by zero: 1 / 0"),

@@ -9,6 +9,7 @@ from taskferry.protocol.limits import COMMANDS_COUNT_MAX, NAME_LENGTH_MAX
 from taskferry.worker import Context, Worker
 from taskferry.worker.command import Execution
 
+from tests.each_case import each_case
 from tests.unit.worker import process_handlers
 
 
@@ -68,7 +69,7 @@ def local_function() -> Callable[[], None]:
     return inner
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "handler", "executor", "expected"),
     [
         ("x", generator, None, "command 'x': a handler returns one result; it cannot be a generator"),

@@ -1,10 +1,11 @@
 """The texts of failures: whatever a handler raises becomes one sendable line."""
 
-import pytest
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import TEXT_LENGTH_MAX
 from taskferry.worker import CommandError
 from taskferry.worker.failure import describe_exception, describe_unencodable, wire_text
+
+from tests.each_case import each_case
 
 
 class Rude(Exception):
@@ -12,7 +13,7 @@ class Rude(Exception):
         raise RuntimeError("no text for you")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "expected"),
     [
         (ValueError("width must be even"), "ValueError: width must be even"),
@@ -41,7 +42,7 @@ def test_a_command_error_is_its_text() -> None:
     assert CommandError("x").code == "handler_error"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "code", "text"),
     [
         (

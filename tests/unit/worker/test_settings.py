@@ -10,8 +10,10 @@ from taskferry.worker import Worker
 from taskferry.worker.name import default_name
 from taskferry.worker.settings import WORKER, WorkerSettings
 
+from tests.each_case import each_case
 
-@pytest.mark.parametrize(
+
+@each_case(
     "options",
     [
         {},
@@ -36,7 +38,7 @@ def test_within_the_bounds(options: dict[str, Any]) -> None:
         assert getattr(settings, name) == value
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "expected"),
     [
         ({"name": ""}, "name: expected a text of 1 to 128 characters, got 0"),

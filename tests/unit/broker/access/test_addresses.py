@@ -10,6 +10,8 @@ from taskferry.broker.access.addresses import (
 )
 from taskferry.broker.access.counts import AccessCounts, Limit
 
+from tests.each_case import each_case
+
 NOW = 1000.0
 
 
@@ -25,7 +27,7 @@ class World:
         return {limit: count for limit, count in self.counts.limited.items() if count}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "group"),
     [
         ("10.0.0.7", "10.0.0.7"),

@@ -9,6 +9,8 @@ from taskferry.broker.access.rights import EVERYTHING, NOTHING, Action, Rights
 from taskferry.broker.access.usage import Usages
 from taskferry.protocol.errors import NOT_DELIVERED
 
+from tests.each_case import each_case
+
 CALL, SERVE, TARGET = Action.CALL, Action.SERVE, Action.TARGET
 RESIZE = Rights(grants={CALL: ["resize-*"]}, denials={CALL: ["resize-huge"]})
 
@@ -69,7 +71,7 @@ def test_commands_that_a_requester_makes_up_fill_nothing() -> None:
     assert gate.allowed == {"one-more"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("target", "refused"),
     [
         ("w-1", None),
@@ -156,7 +158,7 @@ def used(rights: Rights) -> Gate:
 ECHO_AND_RESIZE = Rights(grants={CALL: ["echo"], SERVE: ["resize"]})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rights", "lost"),
     [
         (ECHO_AND_RESIZE, None),

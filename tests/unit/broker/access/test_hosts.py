@@ -5,6 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from taskferry.broker.access.hosts import NAME_LENGTH_MAX, Hosts, check_host, check_origin, is_loopback
 
+from tests.each_case import each_case
+
 HOSTS = Hosts(
     ["broker.example.com", "*.svc.cluster.local", "Upper.Example."],
     [
@@ -17,7 +19,7 @@ HOSTS = Hosts(
 )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "host",
     [
         "localhost",
@@ -46,7 +48,7 @@ def test_a_host_that_is_let_through(host: str) -> None:
     assert HOSTS.host_refusal(host) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "name"),
     [
         ("evil.com", "evil.com"),
@@ -71,7 +73,7 @@ def test_a_foreign_host_is_refused_and_the_setting_named(host: str, name: str) -
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "host",
     [
         "",
@@ -133,7 +135,7 @@ def test_a_request_without_a_host_is_refused() -> None:
     assert HOSTS.host_refusal(None) == "there is no Host header"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "origin",
     [
         None,
@@ -155,7 +157,7 @@ def test_an_origin_that_is_let_through(origin: str | None) -> None:
     assert HOSTS.origin_refusal(origin) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("origin", "named"),
     [
         ("http://evil.com", "http://evil.com"),
@@ -182,7 +184,7 @@ def test_a_foreign_origin_is_refused_and_the_setting_named(origin: str, named: s
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "origin",
     [
         "",
@@ -212,12 +214,12 @@ def test_pages_without_an_origin_connect_only_if_that_is_listed() -> None:
     assert Hosts([], ["null"]).origin_refusal("null") is None
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "broker.localhost"])
+@each_case("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "broker.localhost"])
 def test_what_listens_there_is_for_this_machine_only(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "fd00::7", "broker.example.com", "", "[::1]"])
+@each_case("host", ["0.0.0.0", "::", "10.0.0.7", "fd00::7", "broker.example.com", "", "[::1]"])
 def test_what_listens_there_may_be_for_others(host: str) -> None:
     assert not is_loopback(host)
 
@@ -280,7 +282,7 @@ def test_a_host_that_can_be_listed(text: str) -> None:
     check_host(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         "*",
@@ -306,9 +308,7 @@ def test_an_origin_that_can_be_listed(text: str) -> None:
     check_origin(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["*", "a", "https://a/", "https://*.a", "https://a/b", "https://bücher.example", ""]
-)
+@each_case("text", ["*", "a", "https://a/", "https://*.a", "https://a/b", "https://bücher.example", ""])
 def test_an_origin_that_cannot_be_listed(text: str) -> None:
     with pytest.raises(ValueError, match="expected SCHEME://HOST"):
         check_origin(text)

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from taskferry.broker.access.proxies import PROXIES_COUNT_MAX, check_network, client_address, networks
 
+from tests.each_case import each_case
+
 TRUSTED = networks(["10.0.0.0/8", "fd00::/8", "192.0.2.1"])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("peer_host", "forwarded_for", "expected"),
     [
         ("203.0.113.9", None, "203.0.113.9"),
@@ -85,7 +87,7 @@ def test_a_network_that_can_be_listed(text: str) -> None:
     check_network(text)
 
 
-@pytest.mark.parametrize("text", ["", "proxy", "10.0.0.7/8", "10.0.0.0/33", "10.0.0.7:80", "*"])
+@each_case("text", ["", "proxy", "10.0.0.7/8", "10.0.0.0/33", "10.0.0.7:80", "*"])
 def test_a_network_that_cannot_be_listed(text: str) -> None:
     with pytest.raises(ValueError, match=r"^expected an address or a network, such as"):
         check_network(text)

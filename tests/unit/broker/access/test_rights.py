@@ -13,10 +13,12 @@ from taskferry.broker.access.rights import (
     Rights,
 )
 
+from tests.each_case import each_case
+
 CALL, SERVE = Action.CALL, Action.SERVE
 
 
-@pytest.mark.parametrize("action", Action)
+@each_case("action", Action)
 def test_what_nothing_grants_is_not_allowed(action: Action) -> None:
     assert NOTHING.decide(action, "x") == (False, NO_RULE)
     assert NOTHING.decide(action) == (False, NO_RULE)
@@ -24,14 +26,14 @@ def test_what_nothing_grants_is_not_allowed(action: Action) -> None:
     assert not NOTHING.has_all(action)
 
 
-@pytest.mark.parametrize("action", Action)
+@each_case("action", Action)
 def test_an_administrator_may_do_anything(action: Action) -> None:
     assert EVERYTHING.decide(action, "x") == EVERYTHING.decide(action) == (True, "role admin")
     assert EVERYTHING.has_any(action)
     assert EVERYTHING.has_all(action)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("role", "allowed"),
     [
         ("worker", {SERVE}),
@@ -52,7 +54,7 @@ def test_the_roles_are_those_of_the_table_above() -> None:
     assert set(ROLES) == {"worker", "requester", "observer", "operator", "admin"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("command", "decision"),
     [
         ("resize", (True, 'call "resize"')),

@@ -9,6 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from taskferry.broker.access.rules import OTHERS_COUNT_MAX, PATTERN_LENGTH_MAX, Rules
 
+from tests.each_case import each_case
+
 names = st.text("ab*?[]!-^\\&~|.\n=", max_size=8)
 
 
@@ -32,7 +34,7 @@ def test_a_pattern_matches_what_it_matches_as_a_file_name(pattern: str, name: st
     assert found == ("a rule" if fnmatchcase(name, pattern) else None)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "source"),
     [
         ("resize", "by name"),

@@ -4,6 +4,7 @@ import pytest
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S, Histogram
 
+from tests.each_case import each_case
 from tests.unit.broker.core.world import World
 
 
@@ -33,7 +34,7 @@ def test_waiting_requests_count_under_their_command_whatever_their_target() -> N
     assert (commands["a"].waiting_count, commands["b"].waiting_count, world.core.queue.count) == (3, 1, 4)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("duration_s", "index"),
     [(0.0, 0), (0.0005, 0), (0.00051, 1), (1.0, 10), (60.0, 15), (60.1, 16), (1e9, 16)],
 )

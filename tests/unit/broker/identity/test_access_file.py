@@ -14,6 +14,7 @@ from taskferry.broker.identity.policy import Policy
 from taskferry.broker.identity.tables import CERTIFICATES_COUNT_MAX, LEEWAY_S_MAX, TOKENS_COUNT_MAX
 from taskferry.configuration.sources import ConfigurationError
 
+from tests.each_case import each_case
 from tests.unit.broker.identity import issuer
 
 DIGEST = "ab" * 32
@@ -101,7 +102,7 @@ TWICE = f'[identities.a]\ntokens = [{{ sha256 = "{DIGEST}" }}]\n[identities.b]\n
 SAN_TWICE = '[identities.a]\ncertificates = ["DNS:X"]\n[identities.b]\ncertificates = ["dns:x"]'
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "line"),
     [
         ("", "nobody may do anything: add [identities.NAME], "),

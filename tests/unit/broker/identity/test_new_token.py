@@ -18,6 +18,8 @@ from taskferry.broker.identity.new_token import NewToken, append, check, expiry_
 from taskferry.broker.identity.static_token import digest_of
 from taskferry.configuration.sources import ConfigurationError
 
+from tests.each_case import each_case
+
 NOW = datetime.datetime(2027, 1, 15, 8, tzinfo=datetime.UTC)
 PATTERNS = st.lists(
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20), max_size=3
@@ -63,7 +65,7 @@ def test_the_lines_are_read_back(
     assert dict(grants.granted).get(Action.CALL, ()) == tuple(call)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expires"),
     [
         ("90d", NOW + datetime.timedelta(days=90)),
@@ -79,7 +81,7 @@ def test_an_expiry(text: str, expires: datetime.datetime) -> None:
     assert expiry_from(text, NOW) == expires
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "fault"),
     [
         ("0d", "is over already"),

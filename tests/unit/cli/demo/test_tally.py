@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from taskferry.cli.demo.tally import COMMANDS, WRONG_ANSWER, Latencies, Pace, Tally, make_probe
 from taskferry.worker import builtin
 
+from tests.each_case import each_case
+
 ALL_KINDS = range(len(COMMANDS) * 7 * 97)
 """Requests after which every command, operator and operand has been combined."""
 
@@ -35,15 +37,15 @@ async def test_the_answer_to_another_request_is_wrong() -> None:
         assert not probe.is_right(await ANSWERS[other.command](**other.data))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("answer", [None, "", 10**30, "12:00", {"error": "?"}, []])
+@each_case("command", COMMANDS)
+@each_case("answer", [None, "", 10**30, "12:00", {"error": "?"}, []])
 def test_an_answer_of_another_type_is_wrong(command: str, answer: object) -> None:
     probe = make_probe(COMMANDS.index(command))
     assert probe.command == command
     assert not probe.is_right(answer)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "shape",
     [
         "%Y-%m-%dT%H:%M:%S",
@@ -57,9 +59,7 @@ def test_a_time_in_another_form_is_wrong(shape: str) -> None:
     assert not make_probe(COMMANDS.index("get_time")).is_right(datetime.now().strftime(shape))
 
 
-@pytest.mark.parametrize(
-    ("late", "is_right"), [(0, True), (-20, True), (20, True), (-40, False), (40, False)]
-)
+@each_case(("late", "is_right"), [(0, True), (-20, True), (20, True), (-40, False), (40, False)])
 def test_another_time_is_wrong(late: int, is_right: bool) -> None:
     told = (datetime.now() + timedelta(seconds=late)).strftime("%Y-%m-%d %H:%M:%S")
     assert make_probe(COMMANDS.index("get_time")).is_right(told) is is_right
