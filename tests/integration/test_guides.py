@@ -4,12 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE_S, Broker, Programs, wait_until
+from tests.processes import PATIENCE_S, Broker, programs_in, wait_until
 from tests.unit.docs.pages import page
 
 pytestmark = pytest.mark.uncovered
@@ -46,21 +46,26 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.fixture
-def serving(programs: Programs, broker: Broker, tmp_path: Path) -> Broker:
-    """A broker with a worker that serves the built-in commands, and one that serves README's; and a token, which it
-    does not ask for."""
-    (tmp_path / "alice.token").write_text(f"tfk_{'x' * 43}\n", encoding="utf-8")
-    (tmp_path / "tasks.py").write_text(README.files()["tasks.py"], encoding="utf-8")
-    arguments = ("-m", "taskferry.worker", "--broker", broker.worker_url)
-    programs.start(*arguments, "--name", "built-in")
-    programs.start(*arguments, "--name", "readme", "tasks:worker", environment={"PYTHONPATH": str(tmp_path)})
-    wait_until(lambda: len(broker.workers()) == 2, "both workers connect")
-    return broker
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker with a worker that serves the built-in commands, and one that serves README's, for all programs here:
+    they only send requests."""
+    folder = tmp_path_factory.mktemp("guides")
+    (folder / "tasks.py").write_text(README.files()["tasks.py"], encoding="utf-8")
+    with programs_in(folder) as programs:
+        broker = programs.start_broker()
+        arguments = ("-m", "taskferry.worker", "--broker", broker.worker_url)
+        programs.start(*arguments, "--name", "built-in")
+        programs.start(
+            *arguments, "--name", "readme", "tasks:worker", environment={"PYTHONPATH": str(folder)}
+        )
+        wait_until(lambda: len(broker.workers()) == 2, "both workers connect")
+        yield broker
 
 
 @pytest.mark.parametrize("text", REQUESTING)
-def test_a_program_that_sends_requests(text: str, serving: Broker, run: Run) -> None:
+def test_a_program_that_sends_requests(text: str, serving: Broker, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "alice.token").write_text(f"tfk_{'x' * 43}\n", encoding="utf-8")  # the broker asks for none
     program = text.replace("ws://localhost:8766", serving.requester_url)
     assert program != text
     printed = run("-c", program)
