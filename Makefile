@@ -210,7 +210,8 @@ test-deploy: .venv/.deploy ## deploy/ against the real Prometheus, nginx, HAProx
 # once: they measure what one client costs another.
 test-faults: $(READY) ## every fault and abuse on real processes and sockets: kills, partitions, floods, ...
 	@mkdir -p "$$TMPDIR"
-	@$(FAULTS_PYTHON) -m pytest --quiet --numprocesses 2 --dist worksteal --timeout 180 tests/faults
+	@$(FAULTS_PYTHON) -m pytest --quiet --numprocesses 2 --dist worksteal --timeout 180 -m 'not alone' tests/faults
+	@$(FAULTS_PYTHON) -m pytest --quiet --timeout 180 -m alone tests/faults
 
 soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory; then CHURN_S seconds of churn (600)
 	@mkdir -p "$$TMPDIR"

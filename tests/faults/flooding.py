@@ -79,7 +79,9 @@ def _run(url: str, kind: str, count: int, rate: int) -> None:
         sys.stdout.flush()
         began_at, sent_count, turns = time.monotonic(), 0, itertools.cycle(flooders)
         while True:
-            for key, events in selector.select(STEP_S):
+            if rate:  # not once for each response that comes back, or it would take half a core
+                time.sleep(STEP_S)
+            for key, events in selector.select(0 if rate else STEP_S):
                 flooder = key.data
                 try:
                     if events & selectors.EVENT_READ:

@@ -2,12 +2,11 @@
 thousand a second, nor as fast as its sockets take them, from one, ten and a hundred connections."""
 
 import asyncio
-import statistics
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from taskferry.transport import link
+import pytest
 
 from tests.faults import flooding
 from tests.faults.caller import Caller, Pulse, calling
@@ -17,13 +16,15 @@ from tests.integration.peers import eventually
 from tests.processes import Broker, Program, Programs
 
 MESSAGES_PER_S: Final = 10_000
-RATIO_MAX: Final = 1.2 if not link.__file__.endswith(".py") else 4.0
-"""Of others' p99 beside the flood to that without. Not compiled, the broker spends most of a core on the flood."""
-WINDOW_S: Final = 0.8
-WINDOWS_COUNT: Final = 5
+RATIO_MAX: Final = 1.2
+"""Of others' p99 beside the flood to that without."""
+WINDOW_S: Final = 0.17
+WINDOWS_COUNT: Final = 24
 ATTEMPTS_COUNT: Final = 3
 """A flood that costs others something does so in each attempt; the noise of a busy machine does not."""
 
+FLOOD_S: Final = 0.8
+"""How long it lasts while they call."""
 MEDIAN_S_MAX: Final = 0.3
 """Of a call beside a flood that takes all the CPU there is. It was 1 to 5 s while a link read as much as there was; it
 is a few times 5 ms (READ_S_MAX), times as many as there are programs for each core."""
@@ -38,15 +39,15 @@ def start_flood(programs: Programs, url: str, kind: str, count: int = 1, rate: i
     return flood
 
 
-async def durations_s(callers: list[Caller], seconds: float = WINDOW_S) -> list[float]:
+async def durations_s(callers: list[Caller], seconds: float) -> list[float]:
     """How long the calls of polite clients take, each of which sends one after the other."""
     pulses = [Pulse(caller, "echo", {"message": "x"}, 0.002) for caller in callers]
     await asyncio.gather(*(pulse.beat(seconds) for pulse in pulses))
-    return sorted(duration for pulse in pulses for duration in pulse.durations_s)
+    return [duration for pulse in pulses for duration in pulse.durations_s]
 
 
 def quantile_s(durations: list[float], share: float) -> float:
-    return durations[int(share * len(durations))]
+    return sorted(durations)[int(share * len(durations))]
 
 
 @asynccontextmanager
@@ -55,32 +56,40 @@ async def polite_clients(broker: Broker, count: int) -> AsyncIterator[list[Calle
         yield [await stack.enter_async_context(calling(broker.requester_url)) for _ in range(count)]
 
 
+@pytest.mark.alone
 async def test_ten_thousand_messages_a_second_from_one_client_cost_others_little(
     programs: Programs, broker: Broker
 ) -> None:
+    # All run on one machine, where a flood costs also those who have nothing to do with its broker. So it is compared
+    # with the same flood at another broker, in turns too short for the machine to change much.
     start_worker(programs, broker.worker_url, "w", "--concurrency", "100")
     await asyncio.to_thread(wait_for_workers, broker, "w")
-    flood = await asyncio.to_thread(
-        start_flood, programs, broker.requester_url, "requests", 1, MESSAGES_PER_S
-    )
+    urls = (programs.start_broker().requester_url, broker.requester_url)
+    floods = [
+        await asyncio.to_thread(start_flood, programs, url, "requests", 1, MESSAGES_PER_S) for url in urls
+    ]
+    for flood in floods:
+        flood.freeze()
+    ratios = []
     async with polite_clients(broker, 3) as callers:
-        ratios = []
         for _ in range(ATTEMPTS_COUNT):
-            alone, beside = [], []
+            durations: list[list[float]] = [[], []]
             for _ in range(WINDOWS_COUNT):
-                flood.freeze()
-                await durations_s(callers, 0.1)  # what is on its way
-                alone.append(quantile_s(await durations_s(callers), 0.99))
-                flood.thaw()
-                await durations_s(callers, 0.1)
-                beside.append(quantile_s(await durations_s(callers), 0.99))
-            ratios.append(statistics.median(beside) / statistics.median(alone))
+                for flood, measured in zip(floods, durations, strict=True):
+                    flood.thaw()
+                    await durations_s(callers, 0.03)  # until it floods again
+                    measured.extend(await durations_s(callers, WINDOW_S))
+                    flood.freeze()
+            elsewhere_s, here_s = (quantile_s(measured, 0.99) for measured in durations)
+            ratios.append(here_s / elsewhere_s)
             if ratios[-1] <= RATIO_MAX:
                 break
-        assert ratios[-1] <= RATIO_MAX, ratios
-    assert broker.status()["outcomes"]["no_available_workers"] > MESSAGES_PER_S // 2, "the flood came"
-    flood.kill()
-    flood.wait()
+    assert ratios[-1] <= RATIO_MAX, ratios
+    sent_count = broker.status()["outcomes"]["no_available_workers"]
+    assert sent_count > 0.9 * MESSAGES_PER_S * WINDOWS_COUNT * WINDOW_S, "the flood came"
+    for flood in floods:
+        flood.kill()
+        flood.wait()
     await eventually(lambda: broker.status()["requester_count"] == 0, "all have left")
     assert_broker_balances(broker)
 
@@ -99,7 +108,7 @@ async def test_whatever_floods_as_fast_as_it_can_others_get_their_turn(
         for kind, count in FLOODS:
             url = broker.worker_url if kind in flooding.WORKERS else broker.requester_url
             flood = await asyncio.to_thread(start_flood, programs, url, kind, count)
-            medians_s[kind, count] = quantile_s(await durations_s(callers), 0.5)
+            medians_s[kind, count] = quantile_s(await durations_s(callers, FLOOD_S), 0.5)
             flood.kill()
             flood.wait()
         assert max(medians_s.values()) < MEDIAN_S_MAX, medians_s

@@ -61,7 +61,7 @@ addopts = ["--import-mode=importlib"]
 asyncio_default_fixture_loop_scope = "function"
 asyncio_mode = "auto"
 consider_namespace_packages = true
-markers = ["uncovered: see tests/conftest.py"]
+markers = ["alone", "uncovered: see tests/conftest.py"]
 pythonpath = ["."]
 """
 """Of the staged room. A module is imported as in the wheel, and the editable installation stays unused."""
