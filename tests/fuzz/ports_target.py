@@ -198,8 +198,11 @@ class Peer:
 
     @property
     def is_whole(self) -> bool:
-        """And whether it is not in the middle of a message."""
-        return self.is_open and not self.oracle.reader.buffer and self.oracle.current_size is None
+        """And whether it is not in the middle of a message, or of a frame: between frames its parser asks whether there
+        is more."""
+        parser: Any = self.oracle.parser  # a generator, which has more than the type of that name
+        is_between_frames = parser.gi_yieldfrom.__name__ == "at_eof"
+        return self.is_open and is_between_frames and self.oracle.current_size is None
 
     @property
     def close_code(self) -> int | None:
@@ -233,7 +236,7 @@ class Peer:
             self.arrived.append((opcode, payload))
 
     async def until(self, is_true: Callable[[], bool]) -> None:
-        """Read until `is_true`, or the broker has closed."""
+        """Read until `is_true`, or the broker has closed. It may ping at any time."""
         while not is_true() and await self._read():
             pass
 
@@ -256,7 +259,7 @@ class Peer:
         for event in self.client.events_received():
             if isinstance(event, Frame) and event.opcode is Opcode.PONG:
                 self.pongs.append(bytes(event.data))
-            elif isinstance(event, Frame) and event.opcode is not Opcode.CLOSE:
+            elif isinstance(event, Frame) and event.opcode not in (Opcode.CLOSE, Opcode.PING):
                 assert event.opcode is self._opcode, event
                 assert event.fin, event
                 self.answers.append(bytes(event.data))
@@ -384,7 +387,10 @@ def _same_close(peer: Peer) -> None:
 
 def _decoded(encoding: Encoding, answer: bytes) -> Any:
     """An answer of the broker, read by a library that is not the one that wrote it, where there is one."""
-    return json.loads(answer) if encoding is Encoding.JSON else msgspec.msgpack.decode(answer)
+    if encoding is Encoding.JSON:
+        return json.loads(answer)
+    fields = msgspec.msgpack.decode(answer, type=dict[str, msgspec.Raw])
+    return {name: _value(encoding, bytes(raw)) for name, raw in fields.items()}
 
 
 def _requester_answers(peer: Peer, answers: list[Any], encoding: Encoding) -> str:
@@ -480,7 +486,14 @@ def _decoded_or_none(decode: Callable[[bytes], Any], payload: bytes) -> Any:
 
 
 def _value(encoding: Encoding, raw: bytes) -> Any:
-    return json.loads(raw) if encoding is Encoding.JSON else msgspec.msgpack.decode(raw)
+    """Data between peers of MessagePack is passed on unchecked: if msgspec cannot read it, as a text that is not UTF-8,
+    it is its bytes."""
+    if encoding is Encoding.JSON:
+        return json.loads(raw)
+    try:
+        return msgspec.msgpack.decode(raw)
+    except DECODE_ERRORS:
+        return raw
 
 
 def _equal(one: Any, other: Any) -> bool:
