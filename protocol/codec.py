@@ -18,16 +18,14 @@ from .messages import (
     NAME_PATTERN,
     NAME_RULE,
     AnyId,
-    Auth,
-    Cancel,
     Expiring,
     FromBroker,
     FromWorker,
     LoggedIn,
     Outcome,
-    Ping,
     Pong,
     Request,
+    RequesterControl,
 )
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -62,7 +60,7 @@ class Codec:
         self.encoding = encoding
         self.encode = library.Encoder().encode
         self.request = library.Decoder(Request).decode
-        self.requester_control = library.Decoder(Auth | Cancel | Ping).decode
+        self.requester_control = library.Decoder(RequesterControl).decode
         self.outcome = library.Decoder(Outcome).decode
         self.from_broker_control = library.Decoder(Expiring | LoggedIn | Pong).decode
         self.from_worker = library.Decoder(FromWorker).decode

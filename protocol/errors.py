@@ -203,6 +203,86 @@ class WorkerIdTaken(TaskferryError):
     blame = "worker"
 
 
+class JobIdConflict(TaskferryError):
+    """The job_id belongs to a job with another command, other data or other options."""
+
+    code = "job_id_conflict"
+    message = "Another job has this job_id"
+    blame = "requester"
+    delivery = NOT_DELIVERED
+
+
+class NotUnique(TaskferryError):
+    """A job with the same `unique` key is open, and this submission is rejected for it."""
+
+    code = "not_unique"
+    message = "A job with the same unique key is open"
+    blame = "requester"
+    delivery = NOT_DELIVERED
+
+
+class UnknownJob(TaskferryError):
+    """No job or schedule has this name, or it is not one that this identity may see; perhaps it was kept and removed."""
+
+    code = "unknown_job"
+    message = "No such job"
+    blame = "requester"
+
+
+class WrongState(TaskferryError):
+    """The job's state does not allow this: only an open job is cancelled, a dead or cancelled one retried, an ended one
+    removed."""
+
+    code = "wrong_state"
+    message = "The job's state does not allow this"
+    blame = "requester"
+
+
+class AfterFailed(TaskferryError):
+    """A job that had to be done first has ended otherwise."""
+
+    code = "after_failed"
+    message = "A job that had to be done first was not"
+    blame = "requester"
+    delivery = NOT_DELIVERED
+
+
+class Expired(TaskferryError):
+    """The job's `expires_at` has passed before an attempt began, or between two."""
+
+    code = "expired"
+    message = "Expired before it was done"
+    blame = "worker"
+
+
+class WorkerStopping(TaskferryError):
+    """The worker stops in an orderly way and gives back an attempt that it has not finished. It costs the job
+    nothing."""
+
+    code = "worker_stopping"
+    message = "The worker is stopping and has given the attempt back"
+    blame = "worker"
+
+
+class JournalFailed(TaskferryError):
+    """The journal cannot be written: a full disk, or one that fails. Nothing was accepted."""
+
+    code = "journal_failed"
+    message = "The broker cannot write its journal"
+    retryable = True
+    blame = "broker"
+    delivery = NOT_DELIVERED
+
+
+class JobsOff(TaskferryError):
+    """This broker keeps no jobs: it was started without a journal, or another broker has the journal."""
+
+    code = "jobs_off"
+    message = "This broker keeps no jobs"
+    blame = "broker"
+    delivery = NOT_DELIVERED
+
+
 class CannotConnect(TaskferryError):
     """Raised by SDKs only: there was no link to a broker before the deadline. Nothing was sent."""
 
@@ -244,6 +324,15 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
         BadMessage,
         UnknownAssignment,
         WorkerIdTaken,
+        JobIdConflict,
+        NotUnique,
+        UnknownJob,
+        WrongState,
+        AfterFailed,
+        Expired,
+        WorkerStopping,
+        JournalFailed,
+        JobsOff,
         CannotConnect,
         ConnectionLost,
     )
@@ -251,7 +340,15 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
 """Every code of the registry and its class, in the order of PROTOCOL.md's table."""
 
 WORKER_CODES: Final = frozenset(
-    error.code for error in (HandlerError, UnknownCommand, BadRequest, TooLarge, Cancelled, NotRepresentable)
+    error.code for error in (
+        HandlerError,
+        UnknownCommand,
+        BadRequest,
+        TooLarge,
+        Cancelled,
+        NotRepresentable,
+        WorkerStopping,
+    )
 )
 """The codes of the registry that a worker may send in a response. It cannot claim what only the broker can know, such
 as `timeout`."""

@@ -84,3 +84,40 @@ EXPIRY_NOTICE_S: Final = 30.0
 
 HANDSHAKE_S_MAX: Final = 10.0
 """From accepting a connection to the end of its WebSocket handshake, and from there to a worker's `connect`."""
+
+JOB_ID_LENGTH_MAX: Final = 128
+"""Characters of a job_id, a client_id, a schedule's name, a `unique` or a `key`: as of a request_id."""
+
+JOB_TIMEOUT_S_DEFAULT: Final = 3600.0
+JOB_TIMEOUT_S_MAX: Final = 604_800.0
+"""The time for one attempt of a job: an hour, as for the longest request, and at most a week."""
+
+ATTEMPTS_COUNT_DEFAULT: Final = 10
+ATTEMPTS_COUNT_MAX: Final = 100
+"""How often a job is tried before it is dead. With the usual waits ten attempts take seven hours: long enough for a
+night's outage to be noticed and ended. Each failed attempt is kept."""
+
+LOSSES_COUNT_MAX: Final = 3
+"""How many workers a job may cost before it is dead: it is then itself the suspect."""
+
+BACKOFF_COUNT_MAX: Final = 20
+"""Waits that a job may list; the last one is repeated."""
+
+AFTER_COUNT_MAX: Final = 100
+"""Jobs that one job may wait for."""
+
+KEY_LIMIT_MAX: Final = 10_000
+"""Jobs of one key that may run at once: as many as one worker has slots."""
+
+KEEP_S_MAX: Final = 7_776_000.0
+"""The longest time that an ended job may be kept: 90 days."""
+
+DELAY_S_MAX: Final = 31_536_000.0
+"""How far ahead a job may be put off: a year."""
+
+LIST_COUNT_DEFAULT: Final = 100
+LIST_COUNT_MAX: Final = 1000
+"""Jobs in one answer to `list`."""
+
+RUNNING_COUNT_MAX: Final = 20_000
+"""Attempts that a worker may claim when it connects: those that it runs, and as many whose results were not settled."""

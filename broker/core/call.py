@@ -17,6 +17,23 @@ BUDGET_S_MIN: Final = 0.001
 """The shortest timeout, and the shortest remaining time that is sent to a worker."""
 
 
+class Attempt:
+    """What a call has in addition if it is one attempt of kept work; never changed.
+
+    Such a call is patient: it waits for a slot as long as it takes, whatever the overload, and `timeout_s` counts from
+    its assignment. Its port is notified of the assignment. At the broker's stop its worker is not told to cancel.
+    `job_id`, `number` (from 1) and `is_last` are for the worker.
+    """
+
+    __slots__ = ("is_last", "job_id", "number", "timeout_s")
+
+    def __init__(self, job_id: str, number: int, timeout_s: float, *, is_last: bool) -> None:
+        self.job_id = job_id
+        self.number = number
+        self.timeout_s = timeout_s
+        self.is_last = is_last
+
+
 class Call:
     """A call as its caller made it; never changed.
 
@@ -24,11 +41,12 @@ class Call:
     `timeout_s` is the time from admission to the deadline; None means the broker's default. `idempotent`: the command
     may run twice. `hedge_after` requests a hedge (a second copy on another worker) after that many seconds, or after
     that percentile (`p95`) of the command's recent durations. `affinity` influences which worker is picked, `priority`
-    (0 to 9) how soon; `trace` is a W3C traceparent, passed on unchanged.
+    (0 to 9) how soon; `trace` is a W3C traceparent, passed on unchanged. `attempt`: it is one of kept work.
     """
 
     __slots__ = (
         "affinity",
+        "attempt",
         "command",
         "data",
         "hedge_after",
@@ -52,6 +70,7 @@ class Call:
         trace: str | None = None,
         target: Target | None = None,
         hedge_after: float | str | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
         self.request_id = request_id
         self.command = command
@@ -63,3 +82,4 @@ class Call:
         self.trace = trace
         self.target = target
         self.hedge_after = hedge_after
+        self.attempt = attempt

@@ -66,6 +66,12 @@ class RequesterPort(Protocol):
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """Send a failure. `request_id` is None if it could not be read; `worker_id` is that of the last worker."""
 
+    def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
+        """A call with an `attempt` was sent to a worker. Not called for other calls."""
+
+    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
+        """A worker reports progress, in `encoding`."""
+
 
 class Observer(Protocol):
     """Notified of what an operator may want to act on. Must not change anything."""

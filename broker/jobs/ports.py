@@ -1,0 +1,231 @@
+"""The interfaces that `Jobs` calls: the journal, who asks, and the way to workers.
+
+The broker implements them with SQLite and sessions, the tests with lists. An implementation must not call back into
+`Jobs` from within a call, and must not block.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from msgspec import Raw
+
+from ...protocol.encodings import Encoding
+from ...protocol.messages import Filter
+from ..core.failure import Failure
+from .rows import Batch, LaneRow, ScheduleRow, StoredJob
+
+
+class JournalError(Exception):
+    """The journal could not be written or read: one line for the operator and, as `journal_failed`, for requesters."""
+
+
+# --- what can be read. Each answer has at most ROWS_PER_READ_MAX rows, except that of Opening. ------------------------
+
+
+class Opening(NamedTuple):
+    """Everything that is needed to begin. Answered by Opened."""
+
+
+class LaneCount(NamedTuple):
+    """The accepted jobs of a lane, and the earliest `run_at` among them."""
+
+    lane: int
+    count: int
+    run_at_min: float
+
+
+class Opened(NamedTuple):
+    """`assigned`: jobs that had a running attempt, without their data. `open_counts`: open jobs by owner. `held_count`,
+    `kept_count`: jobs that are held, and that have ended; `kept_size_bytes`: data and results of the latter,
+    `open_size_bytes`: data of open jobs. `inbox_numbers`: the highest number given, by (owner, client_id)."""
+
+    seq_max: int
+    lanes: list[LaneRow]
+    lane_counts: list[LaneCount]
+    assigned: list[StoredJob]
+    open_counts: dict[str, int]
+    held_count: int
+    kept_counts: dict[int, int]
+    kept_size_bytes: int
+    open_size_bytes: int
+    oldest_submitted_at: float | None
+    remove_at_min: float | None
+    expires_at_min: float | None
+    schedules: list[ScheduleRow]
+    inbox_numbers: dict[tuple[str, str], int]
+
+
+class NextInLane(NamedTuple):
+    """Accepted jobs of a lane whose `run_at` has come, in order: highest priority, then earliest `run_at`, then lowest
+    seq; with their data; at most `count`, and no more of them than `size_bytes_max` of data, but one. `without`: seqs
+    that are loaded already. Answered by NextFound."""
+
+    lane: int
+    count: int
+    size_bytes_max: int
+    without: frozenset[int]
+    now: float
+
+
+class NextFound(NamedTuple):
+    """`left_count`: accepted jobs of the lane that are neither in `jobs` nor among `without`; `run_at_min` of those
+    whose time has not come; None if there are none."""
+
+    jobs: list[StoredJob]
+    ready_left: bool
+    run_at_min: float | None
+
+
+class Find(NamedTuple):
+    """These jobs, those that there are; with data if `with_data`, with result if `with_result`. Answered by a list of
+    StoredJob."""
+
+    job_ids: list[str]
+    with_data: bool = False
+    with_result: bool = False
+
+
+class FindUnique(NamedTuple):
+    """The latest job of these (command, unique_key) pairs that is open, or that was submitted at or after `since`;
+    at most one for each. Answered by a list of StoredJob, without data."""
+
+    keys: list[tuple[str, str]]
+    since: float
+
+
+class FindHeldByKey(NamedTuple):
+    """The first jobs that are held by this key, and by nothing else: highest priority first, then lowest seq. Answered
+    by a list of StoredJob, with data."""
+
+    key: str
+    count: int
+
+
+class FindAfter(NamedTuple):
+    """The jobs that wait for this one, with how many jobs each still waits for besides it that are not done. Answered by
+    a list of (StoredJob without data, count)."""
+
+    seq: int
+
+
+class FindAttempts(NamedTuple):
+    """The failed attempts of a job, and the ids of the jobs that it waits for. Answered by (list of AttemptRow, list of
+    job_ids)."""
+
+    seq: int
+
+
+class Select(NamedTuple):
+    """Jobs that match, newest first, with a seq below `before`; at most `count`. `owner`: only those of this identity;
+    None: of all. Answered by a list of StoredJob without data."""
+
+    filter: Filter
+    owner: str | None
+    before: int | None
+    count: int
+
+
+class CountMatching(NamedTuple):
+    """How many match. Answered by an int."""
+
+    filter: Filter
+    owner: str | None
+
+
+class FindOverdue(NamedTuple):
+    """Ended jobs whose `remove_at` has come, and open ones whose `expires_at` has; and, if the kept ones have more than
+    `kept_size_bytes_max`, the oldest of them beyond that; at most `count` of each. Answered by Overdue."""
+
+    now: float
+    kept_size_bytes_max: int
+    count: int
+
+
+class Overdue(NamedTuple):
+    removed: list[StoredJob]
+    expired: list[StoredJob]
+    remove_at_min: float | None
+    expires_at_min: float | None
+
+
+class ReadInbox(NamedTuple):
+    """Messages of an inbox with a number over `after`, in order, with their jobs (without data); at most `count`.
+    Answered by a list of (number, StoredJob)."""
+
+    owner: str
+    client_id: str
+    after: int
+    count: int
+
+
+Query = (
+    Opening
+    | NextInLane
+    | Find
+    | FindUnique
+    | FindHeldByKey
+    | FindAfter
+    | FindAttempts
+    | Select
+    | CountMatching
+    | FindOverdue
+    | ReadInbox
+)
+
+
+class Journal(Protocol):
+    """Where jobs are kept. Writes and reads are done in the order in which they are asked for, so a read sees every
+    write before it. Whatever is answered is answered later, from the event loop, in the same order."""
+
+    @property
+    def is_failing(self) -> bool:
+        """The last write failed: nothing is accepted until one has succeeded."""
+
+    def write(self, batch: Batch, then: Callable[[JournalError | None], None]) -> None:
+        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not."""
+
+    def read(self, query: Query, then: "Callable[[object], None]") -> None:
+        """Call `then` with the query's answer, or with a JournalError."""
+
+
+class Asker(Protocol):
+    """Whoever asks for something about jobs: one connection, whose messages are answered in any order."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """The encoding of its data."""
+
+    @property
+    def owner(self) -> str:
+        """The name of its identity, to which the jobs that it submits belong."""
+
+    @property
+    def sees_all(self) -> bool:
+        """It may see and change the jobs of every owner, not just its own."""
+
+    def answer(self, message: object) -> None:
+        """Send a message of protocol/messages.py."""
+
+    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
+        """Send the result of a job, as the response to a request. Raises NotRepresentable or TooLarge, and sends
+        nothing, if it cannot be carried to it."""
+
+    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        """Send a failure."""
+
+
+class Workers(Protocol):
+    """The way to workers, for what is not a part of the core."""
+
+    def settled(self, worker_id: str, msg_id: str) -> None:
+        """Tell a worker, if it is connected, that this attempt is over."""
+
+
+class JobObserver(Protocol):
+    """Notified of what an operator may want to act on. Must not change anything."""
+
+    def job_dead(self, job_id: str, command: str, code: str, attempts_count: int) -> None:
+        """A job has failed for good. Without its text, which may contain data."""
+
+    def schedule_skipped(self, name: str, reason: str) -> None:
+        """A run of a schedule was left out."""
