@@ -84,7 +84,7 @@ class Changes:
 
     def add(self, batch: Batch) -> None:
         """Fold in the next batch."""
-        self.count += sum(map(len, (batch.jobs, batch.changes, batch.results)))
+        self.count += len(batch.jobs) + len(batch.changes) + len(batch.results)
         self._jobs += batch.jobs
         for change in batch.changes:
             self._changes[change.seq] = change

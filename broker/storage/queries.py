@@ -54,7 +54,7 @@ def rows_of(text: str) -> list[StoredJob]:
     """The jobs in an answer of STORED, without data and results."""
     found = []
     for seq, job_id, packed, life, data_size_bytes, result_size_bytes in decode_stored(text):
-        new = NewJob(seq, bytes.fromhex(job_id).decode(), *unpack(bytes.fromhex(packed)), b"")
+        new = NewJob._make((seq, bytes.fromhex(job_id).decode(), *unpack(bytes.fromhex(packed)), b""))
         change = JobChange(seq, *unpack(bytes.fromhex(life)))
         found.append(StoredJob(new, change, None, data_size_bytes, result_size_bytes))
     return found
