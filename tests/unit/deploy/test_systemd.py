@@ -77,7 +77,7 @@ def test_the_broker_may_write_to_its_state_directory_where_the_journal_is_by_def
     (name,) = unit["StateDirectory"]
     assert unit["StateDirectoryMode"] == ["0700"]
     folder = Path("/var/lib") / name  # as systemd makes it, and names it to the program
-    assert default_path({"STATE_DIRECTORY": str(folder)}) == folder / "journal.db"
+    assert default_path({"STATE_DIRECTORY": str(folder)}, Path("/home/nobody")) == folder / "journal.db"
     assert "--journal" not in unit["ExecStart"][0]
 
 
