@@ -332,3 +332,19 @@ class OverloadEnded(Event, frozen=True):
     same: ClassVar[tuple[str, ...] | None] = ("command", "target")
     command: str
     target: str
+
+
+class JournalFailing(Event, frozen=True):
+    """The journal cannot be written: the disk is full or failing. Submissions are refused with `journal_failed` until a
+    write succeeds; what was acknowledged is safe, and live requests go on."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "the journal cannot be written, no job is accepted: {reason}"
+    reason: str
+
+
+class JournalRecovered(Event, frozen=True):
+    """The journal can be written again, and jobs are accepted."""
+
+    text: ClassVar[str] = "the journal can be written again, after {failing_s:.1f} s"
+    failing_s: float
