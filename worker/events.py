@@ -86,10 +86,10 @@ class AssignmentsUnfinished(Event, frozen=True):
 
 
 class AttemptsGivenBack(Event, frozen=True):
-    """The grace ended before these attempts of jobs did. They were stopped and given back; it costs the jobs
-    nothing."""
+    """The grace ended before these attempts of jobs did. They are stopped, and given back as they end; it costs the
+    jobs nothing."""
 
-    text: ClassVar[str] = "{count} attempts of jobs did not finish within {grace_s:g} s and were given back"
+    text: ClassVar[str] = "{count} attempts of jobs did not finish within {grace_s:g} s; giving them back"
     count: int
     grace_s: float
 
