@@ -7,6 +7,7 @@ arrived during the one before, and what was read is on disk when it is answered.
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -74,6 +75,7 @@ class SqliteJournal:
     """The journal in the file `path`, which the first write makes."""
 
     def __init__(self, path: Path, observer: JournalObserver) -> None:
+        path = Path(os.path.realpath(path))  # two names of one file have one lock
         self.path = path
         self.is_failing = False
         self._observer = observer
