@@ -269,10 +269,12 @@ class Owner:
         connection = database.connection
         connection.execute("BEGIN IMMEDIATE" if has_writes else "BEGIN")
         answers: list[tuple[Callable[[Any], None], object]] = []
+        if has_writes and self._refused:
+            removal = Changes()
+            removal.remove(self._refused)
+            removal.write(connection)
         changes = Changes()
         rows_count = 0
-        if has_writes and self._refused:
-            changes.remove(self._refused)
         for item in items:
             if isinstance(item, Written):
                 changes.add(item.batch)
