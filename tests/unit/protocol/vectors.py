@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
-from taskferry.broker.requester_session import ABOUT_JOBS
 from taskferry.protocol import messages
 from taskferry.protocol.codec import CODECS, DECODE_ERRORS, describe
 from taskferry.protocol.encodings import Encoding
@@ -54,7 +53,7 @@ def read(vector: Vector) -> Struct | str:
         message: Struct
         match vector.port, vector.direction:
             case "requester", "to_broker":
-                if codec.ids_in(vector.payload).type in ABOUT_JOBS:
+                if codec.ids_in(vector.payload).type in messages.ABOUT_JOBS:
                     about_jobs: Struct = codec.requester_control(vector.payload)
                     return about_jobs
                 message = codec.request(vector.payload)
