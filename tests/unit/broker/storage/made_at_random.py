@@ -43,8 +43,9 @@ SIZES_BYTES = (0, 1, 3, 3, 50, 50, 50, 50, 50, LARGE_BYTES, LARGE_BYTES + 1)
 class Maker:
     """Makes what fits a model."""
 
-    def __init__(self, random: Random, model: Model) -> None:
+    def __init__(self, random: Random, model: Model, sizes_bytes: tuple[int, ...] = SIZES_BYTES) -> None:
         self.random = random
+        self.sizes_bytes = sizes_bytes
         self.model = model
         self.seqs = itertools.count(1)
 
@@ -55,7 +56,7 @@ class Maker:
         return self.random.choice((None, self.time()))
 
     def blob(self) -> bytes:
-        return bytes([self.random.randint(0, 255)]) * self.random.choice(SIZES_BYTES)
+        return bytes([self.random.randint(0, 255)]) * self.random.choice(self.sizes_bytes)
 
     def new(self, job_id: str | None = None) -> NewJob:
         random, seq = self.random, next(self.seqs)
