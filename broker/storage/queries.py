@@ -131,7 +131,7 @@ def opening(connection: Connection, query: Opening) -> Opened:
     lane_counts = run("SELECT lane, count(*), min(run_at) FROM life WHERE state = 0 GROUP BY lane").fetchall()
     return Opened(
         seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
-        lanes=[LaneRow(*row) for row in run("SELECT * FROM lane").fetchall()],
+        lanes=[LaneRow(*row) for row in run("SELECT lane, command, target FROM lane").fetchall()],
         lane_counts=[LaneCount(*row) for row in lane_counts if row[0] is not None],
         assigned=in_order(stored(connection, "state = 2", ())),
         open_counts=open_counts,
