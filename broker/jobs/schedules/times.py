@@ -1,8 +1,8 @@
 """When a schedule runs: by a cron expression in a time zone, at intervals, or once. All times are seconds since 1970.
 
 A change of clocks neither swallows a run nor doubles it. A cron time that the clock skips runs once, at the instant of
-the change; of a time that comes twice, the first counts. Only a schedule that goes on evenly across the change, as "every
-15 minutes" or "at half past every hour" do, ignores it: it misses nothing, and an hour more really has passed.
+the change; of a time that comes twice, the first counts. Only a schedule that goes on evenly across the change, such as
+"every 15 minutes" or "at half past every hour", ignores it: it misses nothing, and an hour more really has passed.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -177,7 +177,7 @@ class Once:
         """The moment, if it is later."""
         return self._at if self._at > moment else None
 
-    def latest_until(self, now: float, due_at: float) -> float:  # noqa: ARG002
+    def latest_until(self, now: float, due_at: float) -> float:
         """The moment."""
         return self._at
 

@@ -8,7 +8,6 @@ import pytest
 from cronsim import CronSim
 from hypothesis import example, given
 from hypothesis import strategies as st
-
 from taskferry.broker.jobs.schedules.times import (
     Cron,
     Interval,
@@ -17,6 +16,7 @@ from taskferry.broker.jobs.schedules.times import (
     name_of_time,
     next_times,
 )
+
 from tests.each_case import each_case
 
 NOW = 1_800_000_000.25
