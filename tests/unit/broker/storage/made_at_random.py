@@ -11,6 +11,7 @@ from taskferry.broker.jobs.ports import (
     FindHeldByKey,
     FindOverdue,
     FindUnique,
+    FindWaits,
     NextInLane,
     Query,
     ReadInbox,
@@ -134,7 +135,7 @@ class Maker:
             owner, client_id = random.choice(OWNERS), random.choice(CLIENTS)
             client = owner, client_id
             numbers = [row.number for row in batch.inbox if (row.owner, row.client_id) == client]
-            number = max([*numbers, model.inbox_numbers.get(client, 0)]) + 1
+            number = max([*numbers, model.inboxes.get(client, (0, 0))[0]]) + 1
             batch.inbox.append(InboxRow(owner, client_id, number, seq))
         if random.random() < 0.3:
             schedule = ScheduleRow(
@@ -156,7 +157,10 @@ class Maker:
             batch.after_gone.append(random.choice(seqs))
         if random.random() < 0.3:
             client = random.choice(OWNERS), random.choice(CLIENTS)
-            batch.acknowledged.append((*client, random.randint(0, model.inbox_numbers.get(client, 0))))
+            number = random.randint(0, model.inboxes.get(client, (0, 0))[0])
+            random.choice((batch.acknowledged, batch.inbox_dropped)).append((*client, number))
+        if random.random() < 0.1:
+            batch.inboxes_gone.append((random.choice(OWNERS), random.choice(CLIENTS)))
         if seqs and random.random() < 0.4:
             batch.removed += random.sample(seqs, min(len(seqs), random.choice((1, 2, 9))))
 
@@ -186,7 +190,8 @@ class Maker:
             Find(job_ids, with_data=random.random() < 0.5, with_result=random.random() < 0.5),
             FindUnique([(command, key) for command in COMMANDS for key in ("k1", "k2")], self.time()),
             FindHeldByKey("k1", count),
-            *(FindAfter(seq) for seq in some),
+            FindAfter(some, random.choice((0, *some)), count),
+            FindWaits(some),
             *(FindAttempts(seq) for seq in some),
             Select(filters, owner, random.choice((None, *some)), count),
             CountMatching(filters, owner),
