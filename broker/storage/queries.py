@@ -127,7 +127,7 @@ WAITED_FOR: Final = (
 HELD_KEYS: Final = "SELECT DISTINCT key FROM life WHERE state = 1 AND held & 2"
 SCHEDULE_RUNS: Final = (
     "SELECT schedule, job_id FROM life JOIN job USING (seq) "
-    f"WHERE {OPEN} AND schedule IS NOT NULL ORDER BY seq"
+    "WHERE state < 3 AND schedule IS NOT NULL ORDER BY seq"
 )
 
 
