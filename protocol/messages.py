@@ -4,7 +4,7 @@
 Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -77,6 +77,11 @@ class Cancel(Struct, tag_field="type", tag="cancel", omit_defaults=True):
     job_id: JobId | None = None
     filter: "Filter | None" = None
     dry_run: bool = False
+
+
+def is_about_jobs(message: Cancel) -> bool:
+    """It cancels jobs, and not a request in flight."""
+    return message.job_id is not None or message.filter is not None
 
 
 class Ping(Struct, tag_field="type", tag="ping"):
@@ -297,9 +302,9 @@ class Jobs(Struct, tag_field="type", tag="jobs"):
 
 
 class Schedule(Terms, tag_field="type", tag="schedule", kw_only=True):
-    """Requester to broker: add a schedule, or replace the one of this name. Exactly one of `cron` (five fields), `every`
-    (seconds) and `at` (seconds since 1970, once). `time_zone`: an IANA name, of `cron`. `overlap`: what happens if the
-    run before has not ended. Answered by `schedules`."""
+    """Requester to broker: add a schedule, or replace the one of this name. Exactly one of `cron` (five fields),
+    `every` (seconds) and `at` (seconds since 1970, once). `time_zone`: an IANA name, of `cron`. `overlap`: what happens
+    if the run before has not ended. Answered by `schedules`."""
 
     name: JobId
     command: CommandName
@@ -447,6 +452,29 @@ RequesterControl = (
     | Ack
 )
 """Requester to broker: what is not a request."""
+
+WITH_COMMAND: Final = frozenset(str(kind.__struct_config__.tag) for kind in (Submit, Schedule))
+"""The types of messages that have a command and are no requests."""
+
+ABOUT_JOBS: Final = frozenset(
+    str(kind.__struct_config__.tag) for kind in get_args(RequesterControl) if kind not in (Auth, Cancel, Ping)
+)
+"""The types of messages about jobs. Their failures are addressed as those of requests are."""
+
+BrokerControl = (
+    Expiring
+    | LoggedIn
+    | Pong
+    | Receipt
+    | Changed
+    | JobAnswer
+    | Jobs
+    | Schedules
+    | Greeted
+    | JobAssigned
+    | JobEnded
+)
+"""Broker to requester: what is neither a response nor a failure."""
 
 
 # --- worker port: from the worker -----------------------------------------------------------------------------------
