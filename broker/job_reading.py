@@ -10,11 +10,13 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from .core.core import Core
 from .core.measures.histogram import Histogram
+from .job_explanation import JobExplainer
 from .jobs.ports import Survey, Surveyed
 from .jobs.states import ENDED, JobState
 
@@ -95,8 +97,9 @@ class JobsOverview(Struct, frozen=True):
 class JobReading:
     """Reads the jobs of one broker, and changes nothing."""
 
-    def __init__(self, desk: "JobDesk") -> None:
+    def __init__(self, desk: "JobDesk", core: Core) -> None:
         self._desk = desk
+        self._explainer = JobExplainer(desk, core)
         self._surveyed = Surveyed({}, [])
         self._asked: asyncio.Future[None] | None = None
         self._next_survey_at = 0.0
@@ -181,6 +184,11 @@ class JobReading:
         return JournalRow(str(journal.path), journal.size_bytes, free_bytes, self._desk.watch.error)
 
     # --- for people ---------------------------------------------------------------------------------------------------
+
+    async def explain(self, job_id: str) -> dict[str, Any] | None:
+        """Why a job waits, or where it runs (see job_explanation.py); None if there is no such job. Raises
+        JournalSilent."""
+        return await self._explainer.explain(job_id, time.monotonic())
 
     def status(self) -> JobsStatus:
         """Await `refresh` first."""

@@ -113,7 +113,7 @@ def test_json_keeps_them_exactly_and_obeys_none(port: HttpPort) -> None:
 
 
 def test_an_error_is_one_line_and_obeyed_by_no_terminal(port: HttpPort) -> None:
-    port.refusals["/api/requests/x"] = (404, json.dumps({"error": f"no {HOSTILE}"}).encode())
+    port.refusals["/api/explain/x"] = (404, json.dumps({"error": f"no {HOSTILE}"}).encode())
     result = run(explain, "x", "--http", port.url)
     assert (result.exit_code, result.stderr) == (1, "error: no \\x1b]0;owned\\x07 \\x9b2J\\u202e\n")
 
@@ -164,7 +164,7 @@ def test_a_broker_of_an_earlier_version_is_shown_too(port: HttpPort) -> None:
     [
         (workers, [], "workers", WORKERS),
         (status, [], "status", STATUS),
-        (explain, ["r1"], "requests/r1", {"requests": []}),
+        (explain, ["r1"], "explain/r1", {"requests": [], "job": None}),
     ],
 )
 def test_json_is_what_the_broker_answers(
@@ -238,20 +238,20 @@ ASSIGNED = WAITING | {
 
 def test_the_longest_waiting_are_listed_if_no_request_is_named(port: HttpPort) -> None:
     rows = [WAITING | {"request_id": f"r{number}"} for number in range(2)]
-    port.answers["/api/requests"] = json.dumps({"requests": rows, "queued_count": 1200}).encode()
+    port.answers["/api/explain"] = json.dumps({"requests": rows, "queued_count": 1200, "jobs": None}).encode()
     result = run(explain, "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line]
     assert lines[0] == "1,200 requests wait for a free slot, the 2 longest:"
     assert lines[1] == "request command waiting time left priority waits for"
     assert [line.split()[0] for line in lines[2:]] == ["r0", "r1"]
-    port.answers["/api/requests"] = b'{"requests":[],"queued_count":0}'
+    port.answers["/api/explain"] = b'{"requests":[],"queued_count":0,"jobs":null}'
     assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
 
 
-def explained(port: HttpPort, *requests: dict[str, Any]) -> list[str]:
-    """The lines of `taskferry explain r1`, with these requests in flight under that id."""
-    port.answers["/api/requests/r1"] = json.dumps({"requests": requests}).encode()
+def explained(port: HttpPort, *requests: dict[str, Any], job: dict[str, Any] | None = None) -> list[str]:
+    """The lines of `taskferry explain r1`, with these requests in flight under that id, and this job."""
+    port.answers["/api/explain/r1"] = json.dumps({"requests": requests, "job": job}).encode()
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     return [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -301,28 +301,30 @@ def test_requests_of_several_requesters_under_one_id_are_all_explained(port: Htt
 
 
 def test_any_request_id_can_be_asked_for(port: HttpPort) -> None:
-    port.answers["/api/requests/a%2Fb%3Fc%20d%C3%A9%25"] = json.dumps({"requests": [ASSIGNED]}).encode()
+    port.answers["/api/explain/a%2Fb%3Fc%20d%C3%A9%25"] = json.dumps(
+        {"requests": [ASSIGNED], "job": None}
+    ).encode()
     assert run(explain, "a/b?c d\u00e9%", "--http", port.url).exit_code == 0
 
 
 def test_a_request_that_is_not_in_flight_is_one_line(port: HttpPort) -> None:
     text = "no request 'r1' is in flight: it has ended, or was never sent here"
-    port.refusals["/api/requests/r1"] = (404, json.dumps({"error": text}).encode())
+    port.refusals["/api/explain/r1"] = (404, json.dumps({"error": text}).encode())
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"error: {text}\n")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error"', b'{"fault":1}', b"\xff"])
 def test_a_refusal_without_a_text_is_shown_by_its_status(port: HttpPort, body: bytes) -> None:
-    port.refusals["/api/requests/r1"] = (404, body)
+    port.refusals["/api/explain/r1"] = (404, body)
     result = run(explain, "r1", "--http", port.url)
-    line = f"error: {port.url}/api/requests/r1 answered 404 Not Found\n"
+    line = f"error: {port.url}/api/explain/r1 answered 404 Not Found\n"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"requests":[{}]}', b'{"requests":[null]}', b'{"requests":7}'])
 def test_an_answer_that_is_not_an_explanation_is_one_line(port: HttpPort, body: bytes) -> None:
-    port.answers["/api/requests/r1"] = body
+    port.answers["/api/explain/r1"] = body
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot read" in result.stderr
