@@ -48,6 +48,46 @@ class BrokerPaused(Event, frozen=True):
     pause_s: float
 
 
+class ClockStepped(Event, frozen=True):
+    """The machine's clock was set, or the machine was suspended. Jobs that wait for a time wait for it by the new
+    clock."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "the clock was set by {by_s:+.1f} s"
+    by_s: float
+
+
+class JobDead(Event, frozen=True):
+    """A job has failed for good. It is kept, for `taskferry job show` and `taskferry job retry`. `code`: as in the
+    error registry, `handler_error` for a handler's own."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "job {job} of {command} is dead: {code} after {attempts_count} attempts"
+    same: ClassVar[tuple[str, ...] | None] = ("command", "code")
+    job: str
+    command: str
+    code: str
+    attempts_count: int
+
+
+class ScheduleSkipped(Event, frozen=True):
+    """A run of a schedule was left out, because the one before has not ended, or the broker was down."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "schedule {schedule}: a run was left out: {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("schedule",)
+    schedule: str
+    reason: str
+
+
+class JobsOff(Event, frozen=True):
+    """The broker keeps no jobs, because another broker has the journal of this machine's user."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "serving without jobs: {reason}"
+    reason: str
+
+
 class WorkerJoined(Event, frozen=True):
     """A worker was registered."""
 

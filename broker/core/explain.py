@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .call import Target
 from .core import Core
+from .delivery.deadlines import NEVER
 from .fleet.command import Command
 from .fleet.pool import Pool
 from .fleet.route import mismatch
@@ -59,11 +60,12 @@ def _summary(request: Request, now: float) -> dict[str, Any]:
     """The part that costs no search."""
     return {
         "request_id": request.call.request_id,
+        "is_job": request.call.attempt is not None,
         "command": request.command.name,
         "state": "waiting" if request.is_waiting else "assigned",
         "priority": request.call.priority,
         "age_s": round(now - request.submitted_at, 3),
-        "remaining_s": round(request.deadline - now, 3),
+        "remaining_s": None if request.deadline == NEVER else round(request.deadline - now, 3),
         "queued_count": request.route.waiting.count,
         "target": request.route.target,
         "is_overloaded": request.route.overload.is_overloaded,
