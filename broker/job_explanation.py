@@ -6,7 +6,7 @@ Reads, and changes nothing.
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec import Raw
 
@@ -16,12 +16,10 @@ from ..protocol.messages import Job, JobAnswer, JobView
 from .core.core import Core
 from .core.explain import explain, explain_workers
 from .core.failure import Failure
+from .job_desk import JobDesk
 from .jobs.ports import Find, JournalError, PlaceInLane, Query
 from .jobs.rows import StoredJob
 from .jobs.states import JobState
-
-if TYPE_CHECKING:
-    from .job_desk import JobDesk
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +69,7 @@ class Inquirer:
 class JobExplainer:
     """Explains the jobs of one broker."""
 
-    def __init__(self, desk: "JobDesk", core: Core) -> None:
+    def __init__(self, desk: JobDesk, core: Core) -> None:
         self._desk = desk
         self._core = core
 

@@ -10,19 +10,17 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from .core.core import Core
 from .core.measures.histogram import Histogram
+from .job_desk import JobDesk
 from .job_explanation import JobExplainer
+from .jobs.counts import JobCounts
 from .jobs.ports import Survey, Surveyed
 from .jobs.states import ENDED, JobState
-
-if TYPE_CHECKING:
-    from .job_desk import JobDesk
-    from .jobs.counts import JobCounts
 
 OLDEST_COUNT_MAX: Final = 20
 """Jobs that are listed as the oldest that wait: a screenful."""
@@ -97,7 +95,7 @@ class JobsOverview(Struct, frozen=True):
 class JobReading:
     """Reads the jobs of one broker, and changes nothing."""
 
-    def __init__(self, desk: "JobDesk", core: Core) -> None:
+    def __init__(self, desk: JobDesk, core: Core) -> None:
         self._desk = desk
         self._explainer = JobExplainer(desk, core)
         self._surveyed = Surveyed({}, [])
@@ -129,7 +127,7 @@ class JobReading:
     # --- for metrics --------------------------------------------------------------------------------------------------
 
     @property
-    def counts(self) -> "JobCounts":
+    def counts(self) -> JobCounts:
         return self._desk.jobs.counts
 
     @property
