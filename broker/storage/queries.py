@@ -156,11 +156,14 @@ def opening(connection: Connection, query: Opening) -> Opened:
         held_count += count if state == JobState.HELD else 0
         oldest_submitted_at = min(submitted_at, oldest_submitted_at or submitted_at)
     waited_for = run(WAITED_FOR, (WAITED_FOR_COUNT_MAX + 1,)).fetchall()
-    lane_counts = run("SELECT lane, count(*), min(run_at) FROM life WHERE state = 0 GROUP BY lane").fetchall()
+    lane_counts = run(
+        "SELECT lane, sum(state = 0), min(CASE state WHEN 0 THEN run_at END), count(*) FROM life "
+        "WHERE lane IS NOT NULL GROUP BY lane"
+    ).fetchall()
     return Opened(
         seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
         lanes=[LaneRow(*row) for row in run("SELECT lane, command, target FROM lane").fetchall()],
-        lane_counts=[LaneCount(*row) for row in lane_counts if row[0] is not None],
+        lane_counts=[LaneCount(*row) for row in lane_counts],
         assigned=in_order(stored(connection, "state = 2", ())),
         open_counts=open_counts,
         held_count=held_count,
