@@ -24,8 +24,8 @@ from .writer import Writer
 IN_FLIGHT_COUNT_MAX: Final = 256
 """Messages that one connection has been sent and has not acknowledged."""
 INBOXES_COUNT_MAX: Final = 10_000
-"""Inboxes, of all identities: each costs a row and some hundred bytes. The one without a connection that was used
-longest ago gives way to a new one."""
+"""Inboxes, of all identities; one identity may have half of them. Each costs a row and some hundred bytes. The one
+without a connection that was used longest ago gives way to a new one."""
 
 
 class Box:
@@ -75,6 +75,7 @@ class Inbox:
 
     __slots__ = (
         "_boxes",
+        "_owners",
         "_connections",
         "_counts",
         "_first_number",
@@ -93,11 +94,13 @@ class Inbox:
         self._connections: dict[Asker, Connection] = {}
         self._numbers: dict[int, int] = {}
         self._first_number = 0
+        self._owners: dict[str, int] = {}
 
     def opened(self, opened: Opened) -> None:
         """Take what the journal has."""
         for (owner, client_id), (number, acknowledged) in opened.inboxes.items():
             box = self._boxes[owner, client_id] = Box(owner, client_id, number, acknowledged)
+            self._owners[owner] = self._owners.get(owner, 0) + 1
             self._counts.inbox_count += box.waiting_count
 
     def reconfigure(self, settings: JobSettings) -> None:
@@ -127,6 +130,10 @@ class Inbox:
             self._counts.inbox_count -= excess_count
             self._counts.inbox_dropped_count += excess_count
 
+    def dropped(self, job: Job) -> None:
+        """A job that had ended at once could not be written: its number is not used."""
+        self._numbers.pop(job.new.seq, None)
+
     def end_written(self, job: Job, now: float) -> None:
         """The end of a job of a client is on disk: send it to the connections for which it is next."""
         del now
@@ -140,7 +147,7 @@ class Inbox:
                 connection.is_behind = connection.is_missing = True
                 self._read(connection)
             else:
-                self._send(connection, number, new.job_id, job.state, job.code, job.error)
+                self._send(connection, _message(new.job_id, number, job.state, job.code, job.error))
 
     # --- who reads --------------------------------------------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class Inbox:
         self.asker_left(asker)
         box = self._box(asker.owner, message.client_id)
         if box is None:
-            text = f"{INBOXES_COUNT_MAX} clients are connected, each with an inbox"
+            text = f"{INBOXES_COUNT_MAX} clients, or half as many of one identity, are connected, each with an inbox"
             asker.fail(message.request_id, Failure(errors.Overloaded.code, text), None)
             return
         connection = self._connections[asker] = Connection(asker, box)
@@ -216,48 +223,55 @@ class Inbox:
             change = stored.change
             if change.state in ENDED:
                 state = JobState(change.state)
-                self._send(connection, number, stored.new.job_id, state, change.code, change.error)
+                message = _message(stored.new.job_id, number, state, change.code, change.error)
+                self._send(connection, message)
             else:  # it was tried again since, by hand
                 connection.sent = number
         connection.is_behind = connection.is_missing or len(answer) == asked_count
         self._read(connection)
 
-    def _send(
-        self,
-        connection: Connection,
-        number: int,
-        job_id: str,
-        state: JobState,
-        code: str | None,
-        error: str | None,
-    ) -> None:
-        missing_count = number - connection.sent - 1
+    def _send(self, connection: Connection, message: JobEnded) -> None:
+        """Send a message, with how many before it are missing."""
+        number = message.number
+        assert number is not None
+        message.dropped = number - connection.sent - 1
         connection.sent = number
         connection.in_flight.append(number)
-        connection.asker.answer(JobEnded(job_id, state.name.lower(), number, code, error, missing_count))
+        connection.asker.answer(message)
 
     def _box(self, owner: str, client_id: str) -> Box | None:
         """The inbox of a client, which was used last now; None if there is no room for another."""
         boxes, key = self._boxes, (owner, client_id)
         box = boxes.pop(key, None)
         if box is None:
-            if len(boxes) >= INBOXES_COUNT_MAX and not self._forget_one():
+            if 2 * self._owners.get(owner, 0) >= INBOXES_COUNT_MAX:
+                has_room = self._forget_one(owner)
+            else:
+                has_room = len(boxes) < INBOXES_COUNT_MAX or self._forget_one(None)
+            if not has_room:
                 return None
             box = Box(owner, client_id, self._first_number, self._first_number)
+            self._owners[owner] = self._owners.get(owner, 0) + 1
         boxes[key] = box
         return box
 
-    def _forget_one(self) -> bool:
-        """Forget the inbox that was used longest ago and has no connection. The numbers of new ones go on after its
-        own, so that none of its client's is given twice."""
-        for key, box in self._boxes.items():
-            if not box.connections:
-                break
-        else:
+    def _forget_one(self, owner: str | None) -> bool:
+        """Forget the inbox, of this identity if one is given, that was used longest ago and has no connection. The
+        numbers of new ones go on after its own, so that none of its client's is given twice."""
+        idle = (box for box in self._boxes.values() if not box.connections and owner in {None, box.owner})
+        box = next(idle, None)
+        if box is None:
             return False
-        del self._boxes[key]
+        del self._boxes[box.owner, box.client_id]
+        self._owners[box.owner] -= 1
+        if not self._owners[box.owner]:
+            del self._owners[box.owner]
         self._writer.entry.batch.inboxes_gone.append((box.owner, box.client_id, box.number))
         self._counts.inbox_count -= box.waiting_count
         self._counts.inbox_dropped_count += box.waiting_count
         self._first_number = max(self._first_number, box.number)
         return True
+
+
+def _message(job_id: str, number: int, state: JobState, code: str | None, error: str | None) -> JobEnded:
+    return JobEnded(job_id, state.name.lower(), number, code, error)

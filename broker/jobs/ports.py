@@ -27,11 +27,13 @@ class Opening(NamedTuple):
 
 
 class LaneCount(NamedTuple):
-    """The accepted jobs of a lane, and the earliest `run_at` among them."""
+    """The accepted jobs of a lane, and the earliest `run_at` among them, None if there are none. `jobs_count`: all of
+    its jobs, in whatever state."""
 
     lane: int
-    count: int
-    run_at_min: float
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    run_at_min: float | None
+    jobs_count: int
 
 
 class Opened(NamedTuple):
@@ -68,7 +70,7 @@ class NextInLane(NamedTuple):
     that are loaded already. Answered by NextFound."""
 
     lane: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
     size_bytes_max: int
     without: frozenset[int]
     now: float
@@ -93,8 +95,8 @@ class Find(NamedTuple):
 
 
 class FindUnique(NamedTuple):
-    """The latest job of these (command, unique_key) pairs that is open, or that was submitted at or after `since`;
-    at most one for each. Answered by a list of StoredJob, without data."""
+    """Of each of these (command, unique_key) pairs the latest job that is open, and the latest that was submitted at or
+    after `since`. Answered by a list of StoredJob, without data."""
 
     keys: list[tuple[str, str]]
     since: float
@@ -105,7 +107,7 @@ class FindHeldByKey(NamedTuple):
     by a list of StoredJob, without data."""
 
     key: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Waiting(NamedTuple):
@@ -122,7 +124,7 @@ class FindAfter(NamedTuple):
 
     seqs: list[int]
     beyond: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class FindWaits(NamedTuple):
@@ -145,7 +147,7 @@ class Select(NamedTuple):
     filter: Filter
     owner: str | None
     before: int | None
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class CountMatching(NamedTuple):
@@ -162,7 +164,7 @@ class FindOverdue(NamedTuple):
 
     now: float
     excess_bytes: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Overdue(NamedTuple):
@@ -181,7 +183,7 @@ class ReadInbox(NamedTuple):
     owner: str
     client_id: str
     after: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 Query = (

@@ -106,10 +106,11 @@ class ScheduleRow(NamedTuple):
 
 class Batch:
     """Rows that are written in one transaction, in this order; within a list later rows win. `removed`: jobs of which
-    nothing is kept. `after`: (seq that waits, seq that it waits for). `after_done`: seqs that are done, also
-    for those that wait for them. `acknowledged`: (owner, client_id, number): a client has dealt with the messages of its inbox up to this one;
-    `inbox_dropped`: there was no room for those up to it. Both are removed. `inboxes_gone`: of these inboxes nothing is
-    kept up to this number, and nothing at all unless there are later ones."""
+    nothing is kept. `after`: (seq that waits, seq that it waits for). `after_done`: seqs that are done: those that wait
+    for them know it even after they were removed. `acknowledged`: (owner, client_id, number): a client has dealt with
+    the messages of its inbox up to this one; `inbox_dropped`: there was no room for those up to it. Both are removed.
+    `inboxes_gone`: of these inboxes nothing is kept up to this number, and nothing at all unless there are later
+    ones."""
 
     __slots__ = (
         "acknowledged",

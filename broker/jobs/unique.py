@@ -36,13 +36,20 @@ class Unique:
         return now - _terms(message).seconds
 
     def decide(
-        self, submission: Submission, found: Job | StoredJob | None, now: float
+        self, submission: Submission, stored: list[StoredJob], now: float
     ) -> Job | StoredJob | Failure | None:
-        """What becomes of a submission if `found` is the latest job of its command and key: None: it is accepted; a job:
-        it is that one already; or why it is refused. One to be replaced is cancelled here."""
+        """What becomes of a submission if the journal has these jobs of its command and key: None: it is accepted; a
+        job: it is that one already; or why it is refused. One to be replaced is cancelled here."""
         message = submission.message
-        terms = _terms(message)
-        if found is None or not self._blocks(found, terms, self.since(message, now)):
+        terms, since = _terms(message), self.since(message, now)
+        key = self.key_of(message)
+        assert key is not None
+        by_id = self._memory.by_id
+        latest = self._memory.by_unique.get(key)
+        known: list[Job | StoredJob] = [] if latest is None else [latest]
+        known += [by_id.get(job.new.job_id, job) for job in stored]
+        found = next((job for job in known if self._blocks(job, terms, since)), None)
+        if found is None:
             return None
         new = found.new
         if new.owner != submission.owner and not submission.sees_all:

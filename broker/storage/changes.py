@@ -142,12 +142,8 @@ class Changes:
             self.count += len(batch.schedules_gone)
             self._schedules.update((name, None) for name in batch.schedules_gone)
 
-    def new_seqs(self) -> list[int]:
-        """The jobs that are new in it."""
-        return [new.seq for new in self._jobs]
-
     def remove(self, seqs: list[int]) -> None:
-        """Also remove these jobs, which are none of its own."""
+        """Remove these jobs."""
         self._removed.update(seqs)
 
     def write(self, connection: Connection) -> None:

@@ -38,8 +38,8 @@ def times_of(message: messages.Schedule, added_at: float) -> Times:
 
 
 class Schedule:
-    """`message` has no data. `due_at`: its next time, also while the run of that time is being submitted; None: there is
-    none, or it is paused. `wake_at`: when it is to be looked at. `runs`: its open jobs, by job_id, with their seqs.
+    """`message` has no data. `due_at`: its next time, also while the run of that time is being submitted; None: there
+    is none, or it is paused. `wake_at`: when it is to be looked at. `runs`: its open jobs, by job_id, with their seqs.
     `is_submitting`: one more is on its way."""
 
     __slots__ = (
@@ -66,6 +66,7 @@ class Schedule:
         message: messages.Schedule,
         owner: str,
         times: Times,
+        *,
         encoding: str,
         data: bytes,
         added_at: float,
@@ -93,8 +94,8 @@ class Schedule:
         return self.message.name
 
     def replace(self, other: "Schedule") -> None:
-        """Become `other`, a new schedule of this name. It stays paused if it is; if its times are the same, the next one
-        is too."""
+        """Become `other`, a new schedule of this name. It stays paused if it is; if its times are the same, the next
+        one is too."""
         if _timing(self.message) != _timing(other.message):
             self.times, self.added_at = other.times, other.added_at
             self.due_at = None if self.is_paused else other.due_at
@@ -137,7 +138,7 @@ class Schedule:
         )
 
     def submit(self, moment: float) -> Submit:
-        """What it submits for this time. The job_id is made from its name and the time, so that no run can come twice."""
+        """What it submits for this time. The job_id is made from its name and the time: no run can come twice."""
         message = self.message
         terms = {field: getattr(message, field) for field in Terms.__struct_fields__}
         return Submit(command=message.command, job_id=f"{message.name}@{name_of_time(moment)}", **terms)
@@ -162,7 +163,9 @@ def read_back(row: ScheduleRow) -> tuple[Schedule, str | None]:
         times = times_of(kept.message, kept.added_at)
     except TimesError as wrong:
         times, error = Once(0.0), str(wrong)
-    schedule = Schedule(kept.message, row.owner, times, row.encoding, row.data, kept.added_at)
+    schedule = Schedule(
+        kept.message, row.owner, times, encoding=row.encoding, data=row.data, added_at=kept.added_at
+    )
     schedule.is_paused = row.is_paused
     schedule.due_at = None if error else row.due_at
     schedule.last_at = row.last_at

@@ -1,8 +1,8 @@
 """All schedules: which is due next, and what becomes of its run.
 
-A run is an ordinary job, submitted like any other under a job_id that is made from the schedule's name and the time. The
-schedule moves on to its next time once that job is on disk. A crash between the two submits the same job_id again, which
-changes nothing.
+A run is an ordinary job, submitted like any other under a job_id that is made from the schedule's name and the time.
+The schedule moves on to its next time once that job is on disk. A crash between the two submits the same job_id again,
+which changes nothing.
 
 If several times have passed, because the broker was down or its machine asleep, one run makes up for all of them.
 """
@@ -59,6 +59,7 @@ class Schedules:
     def __init__(
         self,
         journal: Journal,
+        *,
         writer: Writer,
         intake: Intake,
         settings: JobSettings,
@@ -106,7 +107,14 @@ class Schedules:
         except TimesError as error:
             asker.fail(message.request_id, _bad(str(error)), None)
             return
-        schedule = Schedule(without_data(message), asker.owner, times, asker.encoding.value, bytes(data), now)
+        schedule = Schedule(
+            without_data(message),
+            asker.owner,
+            times,
+            encoding=asker.encoding.value,
+            data=bytes(data),
+            added_at=now,
+        )
         if schedule.due_at is None:
             asker.fail(message.request_id, _bad("its time has passed, or never comes"), None)
             return
