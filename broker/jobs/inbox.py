@@ -75,11 +75,11 @@ class Inbox:
 
     __slots__ = (
         "_boxes",
-        "_owners",
         "_connections",
         "_counts",
         "_first_number",
         "_numbers",
+        "_owners",
         "_reads",
         "_settings",
         "_writer",
