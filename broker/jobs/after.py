@@ -12,7 +12,7 @@ from typing import Final
 
 from ...protocol import errors
 from ..core.failure import Failure
-from .job import Job
+from .job import Job, state_of
 from .lives import Lives
 from .memory import Memory
 from .ports import FindAfter, FindWaits, JournalError, Opened, Waiting
@@ -64,14 +64,15 @@ class After:
     # --- submissions ------------------------------------------------------------------------------------------------
 
     def check(self, submission: Submission, found: dict[str, Job | StoredJob]) -> Failure | list[int]:
-        """The seqs of the jobs that it has to wait for; or, if there is none of an id, or it may not be seen, why it is
-        refused."""
+        """The seqs of the jobs that it has to wait for, for they are not done; or, if there is none of an id, or it may
+        not be seen, why it is refused."""
         seqs: list[int] = []
         for job_id in submission.message.after:
             job = found.get(job_id)
             if job is None or (job.new.owner != submission.owner and not submission.sees_all):
                 return Failure(errors.BadRequest.code, f"after: there is no job {job_id!r}")
-            seqs.append(job.new.seq)
+            if state_of(job) is not JobState.DONE:
+                seqs.append(job.new.seq)
         return seqs
 
     def added(self, job: Job, seqs: list[int], now: float) -> None:

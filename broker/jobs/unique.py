@@ -7,11 +7,11 @@ from ...protocol import errors
 from ...protocol.messages import Submit
 from ...protocol.messages import Unique as Terms
 from ..core.failure import Failure
-from .job import Job
+from .job import Job, state_of
 from .lives import Lives
 from .memory import Memory
 from .rows import StoredJob
-from .states import OPEN, JobState
+from .states import OPEN
 from .submission import Submission
 
 
@@ -59,7 +59,7 @@ class Unique:
             return found
         if terms.conflict == "reject":
             return Failure(errors.NotUnique.code, f"unique: the job {new.job_id} has the key {terms.key!r}")
-        if _state(found) in OPEN:
+        if state_of(found) in OPEN:
             job = found if isinstance(found, Job) else self._memory.take(found)
             self._lives.cancel(job, now)
         return None
@@ -68,7 +68,7 @@ class Unique:
         """Whether `found` stands in the way of another job with its key."""
         if terms.seconds > 0 and found.new.submitted_at >= since:
             return True
-        if _state(found) not in OPEN:
+        if state_of(found) not in OPEN:
             return False
         return terms.until == "ended" or not _has_started(found)
 
@@ -77,10 +77,6 @@ def _terms(message: Submit) -> Terms:
     unique = message.unique
     assert unique is not None
     return Terms(unique) if isinstance(unique, str) else unique
-
-
-def _state(found: Job | StoredJob) -> JobState:
-    return found.state if isinstance(found, Job) else JobState(found.change.state)
 
 
 def _has_started(found: Job | StoredJob) -> bool:
