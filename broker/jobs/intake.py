@@ -54,7 +54,7 @@ class Group:
         self.job_ids: dict[str, None] = {}
         self.keys: dict[tuple[str, str], None] = {}
         self.by_id: dict[str, StoredJob] = {}
-        self.by_unique: dict[tuple[str, str], StoredJob] = {}
+        self.by_unique: dict[tuple[str, str], list[StoredJob]] = {}
         self.unread_count = 0
         self.error: JournalError | None = None
 
@@ -214,7 +214,7 @@ class Intake:
         else:
             for stored in answer:
                 lane = self._lanes.by_number[stored.new.lane]
-                group.by_unique[lane.command, stored.new.unique_key] = stored
+                group.by_unique.setdefault((lane.command, stored.new.unique_key), []).append(stored)
         self._answered(group, now)
 
     def _found(self, group: Group, answer: Any, now: float) -> None:
@@ -269,8 +269,7 @@ class Intake:
             seqs = checked
         key = self._unique.key_of(message)
         if key is not None:
-            latest = self._memory.by_unique.get(key) or group.by_unique.get(key)
-            verdict = self._unique.decide(submission, latest, now)
+            verdict = self._unique.decide(submission, group.by_unique.get(key, []), now)
             if isinstance(verdict, Failure):
                 return verdict
             if verdict is not None:
