@@ -41,7 +41,7 @@ from .changes import Changes
 from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
-from .intake import Intake
+from .intake import NOT_WRITTEN, Intake
 from .job import ORPHANED, Job
 from .kept import Kept
 from .keys import Keys
@@ -549,5 +549,5 @@ class Jobs:
             self.lives.followers.remove(job.new.seq)
         for owed in receipts:
             if owed.job in dropped:
-                self.counts.refuse(_FAILED.code)
-                owed.asker.fail(owed.receipt.request_id, _FAILED, None)
+                self.counts.refuse(NOT_WRITTEN.code)
+                owed.asker.fail(owed.receipt.request_id, NOT_WRITTEN, None)
