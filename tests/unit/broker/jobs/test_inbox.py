@@ -3,8 +3,19 @@
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from taskferry.broker.jobs import inbox as inbox_module
-from taskferry.protocol.messages import Ack, Cancel, Greeted, Greeting, JobEnded, Remove, Retry, Unique
+from taskferry.protocol.messages import (
+    Ack,
+    Cancel,
+    Greeted,
+    Greeting,
+    JobEnded,
+    Remove,
+    Retry,
+    Submit,
+    Unique,
+)
 
 from tests.unit.broker.jobs.world import FakeAsker, FakeWorker, World
 
@@ -370,14 +381,14 @@ def test_a_submission_that_ends_at_once_and_cannot_be_written_has_no_message() -
     world = World()
     worker = world.worker()
     asker, _ = connect(world)
-    world.is_lazy = True
-    for _ in range(2):
-        world.send("echo", asker=asker, unique=Unique("k", conflict="replace"))
     world.journal.is_full = True
-    world.settle()
+    for _ in range(2):
+        message = Submit(command="echo", unique=Unique("k", conflict="replace"))
+        world.jobs.submit(asker, message, Raw(b"1"), world.now)
+    world.turn()
     assert [failure.code for _, failure in asker.sent] == ["journal_failed"] * 2
     asker.sent.clear()
-    world.is_lazy = world.journal.is_full = False
+    world.journal.is_full = False
     world.sleep(2)
     run(world, worker, asker)
     assert [(message.number, message.dropped) for message in asker.sent] == [(2, 1)]
