@@ -1,4 +1,4 @@
-"""The answers to the journal's queries.
+"""The answers to the journal's queries, apart from lists and counts (see scans.py).
 
 Each statement answers with one row, whose rows are text in JSON: a step of SQLite gives the GIL back, and a thousand
 rows would wait for it a thousand times (see multi_row.py). Blobs are in it as hexadecimal digits, apart from large
@@ -12,9 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ...protocol.limits import PRIORITY_MAX
-from ...protocol.messages import Filter
 from ..jobs.ports import (
-    CountMatching,
     Find,
     FindAfter,
     FindAttempts,
@@ -30,7 +28,6 @@ from ..jobs.ports import (
     Overdue,
     Query,
     ReadInbox,
-    Select,
     Waiting,
 )
 from ..jobs.rows import (
@@ -336,52 +333,6 @@ def find_attempts(connection: Connection, query: FindAttempts) -> tuple[list[Att
     return rows, [job_id for (job_id,) in job_ids.fetchall()]
 
 
-# --- lists ------------------------------------------------------------------------------------------------------------
-
-
-def matching(selected: Filter, owner: str | None) -> tuple[list[str], dict[str, Any]]:
-    """A filter as conditions on `life`, and their values."""
-    conditions = {
-        "owner_seen": ("owner = :owner_seen", owner),
-        "owner": ("owner = :owner", selected.owner),
-        "key": ("key = :key", selected.key),
-        "code": ("code = :code", selected.code),
-        "since": ("submitted_at >= :since", selected.since),
-        "until": ("submitted_at <= :until", selected.until),
-        "command": ("lane IN (SELECT lane FROM lane WHERE command = :command)", selected.command),
-    }
-    given = {name: value for name, (_, value) in conditions.items() if value is not None}
-    wheres = ["lane IS NOT NULL", *(conditions[name][0] for name in given)]
-    if selected.states is not None:
-        states = ",".join(str(int(JobState[state.upper()])) for state in selected.states)
-        wheres.append(f"state IN ({states})")
-    if selected.job_ids is not None:
-        names = [f"id{index}" for index in range(len(selected.job_ids))]
-        given.update(zip(names, selected.job_ids, strict=True))
-        ids = ",".join(f":{name}" for name in names)
-        wheres.append(f"seq IN (SELECT seq FROM job WHERE job_id IN ({ids}))")  # noqa: S608
-    return wheres, given
-
-
-def select(connection: Connection, query: Select) -> list[StoredJob]:
-    """A page of the jobs that match, newest first."""
-    wheres, values = matching(query.filter, query.owner)
-    values["count"] = query.count
-    if query.before is not None:
-        wheres.append("seq < :before")
-        values["before"] = query.before
-    page = f"SELECT seq FROM life WHERE {' AND '.join(wheres)} ORDER BY seq DESC LIMIT :count"  # noqa: S608
-    return in_order(stored(connection, f"seq IN ({page})", values))[::-1]
-
-
-def count_matching(connection: Connection, query: CountMatching) -> int:
-    """How many jobs match."""
-    wheres, values = matching(query.filter, query.owner)
-    text = f"SELECT count(*) FROM life WHERE {' AND '.join(wheres)}"  # noqa: S608
-    count: int = connection.execute(text, values).fetchone()[0]
-    return count
-
-
 # --- what is due, inboxes ---------------------------------------------------------------------------------------------
 
 
@@ -436,8 +387,6 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     FindAfter: find_after,
     FindWaits: find_waits,
     FindAttempts: find_attempts,
-    Select: select,
-    CountMatching: count_matching,
     FindOverdue: find_overdue,
     ReadInbox: read_inbox,
 }

@@ -58,39 +58,40 @@ async def test_a_write_that_fails_acknowledges_nothing_and_the_next_one_works(tm
         assert await find(journal, "job-2", "job-3") == []
 
 
-@pytest.mark.skipif(not AS_ROOT or shutil.which("mount") is None, reason="needs root, to mount a small disk")
-async def test_a_full_disk(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
+@contextlib.contextmanager
+def disk_in(folder: Path, *options: str) -> Iterator[Path]:
+    """A small disk in memory. Skips the test if it cannot be mounted."""
+    if not AS_ROOT or shutil.which("mount") is None:
+        pytest.skip("needs root, to mount a disk")
+    disk = folder / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False)
-    if mounted.returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", disk], check=False).returncode:
         pytest.skip("this root may not mount")
-    path = disk / "journal.db"
     try:
-        seen = Seen()
-        async with opened(path, seen) as journal:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    with disk_in(tmp_path, "-o", "size=1m") as disk:
+        path = disk / "journal.db"
+        async with opened(path) as journal:
             accepted = 0
             while (error := await write(journal, submissions([accepted + 1], bytes(30_000)))) is None:
                 accepted += 1
-            assert str(error) == (f"journal {path}: the disk is full; free space on it, or use another disk")
+            assert str(error) == f"journal {path}: the disk is full; free space on it, or use another disk"
             assert accepted > 10
             assert await open_counts(journal) == {"anna": accepted}
             subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
             assert await write(journal, submissions([accepted + 1])) is None
         async with opened(path) as journal:
             assert await open_counts(journal) == {"anna": accepted + 1}
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.skipif(not AS_ROOT or shutil.which("mount") is None, reason="needs root, whom modes do not bind")
 async def test_a_disk_that_became_read_only(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=False).returncode:
-        pytest.skip("this root may not mount")
-    path = disk / "journal.db"
-    try:
+    with disk_in(tmp_path) as disk:
+        path = disk / "journal.db"
         async with opened(path) as journal:
             assert await write(journal, submissions([1])) is None
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -99,8 +100,6 @@ async def test_a_disk_that_became_read_only(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         async with opened(path) as journal:
             assert await open_counts(journal) == {"anna": 1}
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.skipif(AS_ROOT, reason="modes do not bind root")
