@@ -23,6 +23,10 @@ TRANSACTION_ROWS_MAX: Final = 20_000
 """Rows of one transaction, or a few more: the first of them wait for the last."""
 
 
+PROBE: Final = "UPDATE meta SET value = value WHERE name = 'seq_max'"
+"""Makes a transaction without rows reach the disk: whoever writes nothing wants to know whether it could."""
+
+
 class Written(NamedTuple):
     """A batch to write."""
 
@@ -38,13 +42,14 @@ class Asked(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one transaction has come to. `answers`: what each `then` is called with. `rows_count`: 0 if nothing was
-    written."""
+    """What one transaction has come to. `answers`: what each `then` is called with. `has_written`: it is on disk.
+    `error`: it was to be, and is not."""
 
     answers: list[tuple[Callable[[Any], None], object]]
-    rows_count: int
-    duration_s: float
-    error: JournalError | None
+    has_written: bool = False
+    rows_count: int = 0
+    duration_s: float = 0.0
+    error: JournalError | None = None
 
 
 class JournalThread:
@@ -82,7 +87,7 @@ class JournalThread:
             if self._scans:
                 self._scan()
         closed = JournalError(f"journal {self._database.path}: it is closed")
-        self._report(Outcome([(then, closed) for _, then in self._scans], 0, 0.0, None))
+        self._report(Outcome([(then, closed) for _, then in self._scans]))
         self._database.close()
         ended(None)
 
@@ -118,24 +123,23 @@ class JournalThread:
             found = scan.answer
         except Exception as error:
             found = self._read_error(error)
-        self._report(Outcome([(then, found)], 0, 0.0, None))
+        self._report(Outcome([(then, found)]))
 
     def _work(self, items: list[Written | Asked]) -> Outcome:
         """One transaction. If it fails, its writes fail, and its queries are answered without them."""
         started = time.perf_counter()
+        has_writes = any(isinstance(item, Written) for item in items)
         try:
-            answers, rows_count = self._transact(items)
+            answers, rows_count = self._transact(items, has_writes)
         except Exception as error:
             failure = self._fail(items, error)
-            has_failed = any(isinstance(item, Written) for item in items)
-            return Outcome(self._answers_without(items, failure), 0, 0.0, failure if has_failed else None)
-        return Outcome(answers, rows_count, time.perf_counter() - started, None)
+            return Outcome(self._answers_without(items, failure), error=failure if has_writes else None)
+        return Outcome(answers, has_writes, rows_count, time.perf_counter() - started)
 
     def _transact(
-        self, items: list[Written | Asked]
+        self, items: list[Written | Asked], has_writes: bool
     ) -> tuple[list[tuple[Callable[[Any], None], object]], int]:
         database = self._database
-        has_writes = any(isinstance(item, Written) for item in items)
         if has_writes:
             database.make()
         else:
@@ -158,11 +162,14 @@ class JournalThread:
             changes.write(connection)
             changes = Changes()
             answers.append((item.then, answer(connection, item.query)))
+        rows_count += changes.count
         changes.write(connection)
+        if has_writes and not rows_count:
+            connection.execute(PROBE)
         connection.execute("COMMIT")
         if has_writes:
             self._refused.clear()
-        return answers, rows_count + changes.count
+        return answers, rows_count
 
     def _fail(self, items: list[Written | Asked], error: Exception) -> JournalError:
         """Roll back, and get the connection into a state in which it can be used again."""

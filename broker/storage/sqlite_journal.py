@@ -143,7 +143,7 @@ class SqliteJournal:
             if not self.is_failing:
                 self._observer.failed(outcome.error)
             self.is_failing = True
-        elif outcome.rows_count:
+        elif outcome.has_written:
             if self.is_failing:
                 self._observer.recovered()
             self.is_failing = False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from taskferry.broker.jobs.ports import JournalError, Opening
+from taskferry.broker.jobs.rows import Batch
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.sqlite_journal import SqliteJournal
 
@@ -49,10 +50,17 @@ async def test_a_write_that_fails_acknowledges_nothing_and_the_next_one_works(tm
                 assert journal.is_failing
                 assert await find(journal, f"job-{seq}") == []
             assert await open_counts(journal) == {"anna": 1}
-        assert await write(journal, changes([1], JobState.DONE)) is None
+            assert await write(journal, Batch()) is None  # which is small enough
+            assert not journal.is_failing
+            assert isinstance(await write(journal, submissions([5], bytes(MIB))), JournalError)
+        with files_of_at_most(0):
+            assert isinstance(await write(journal, Batch()), JournalError)
+            assert journal.is_failing
+        assert await write(journal, Batch()) is None
         assert not journal.is_failing
+        assert await write(journal, changes([1], JobState.DONE)) is None
         assert await write(journal, submissions([4], bytes(MIB))) is None
-        assert (len(seen.failures), seen.recoveries_count) == (1, 1)
+        assert (len(seen.failures), seen.recoveries_count) == (2, 2)
     async with opened(path) as journal:
         assert await open_counts(journal) == {"anna": 1}
         assert await find(journal, "job-2", "job-3") == []
