@@ -27,11 +27,13 @@ class Opening(NamedTuple):
 
 
 class LaneCount(NamedTuple):
-    """The accepted jobs of a lane, and the earliest `run_at` among them."""
+    """The accepted jobs of a lane, and the earliest `run_at` among them, None if there are none. `jobs_count`: all of
+    its jobs, in whatever state."""
 
     lane: int
-    count: int
-    run_at_min: float
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    run_at_min: float | None
+    jobs_count: int
 
 
 class Opened(NamedTuple):
@@ -40,7 +42,7 @@ class Opened(NamedTuple):
     `open_size_bytes`: data of open jobs. `inboxes`: by (owner, client_id), the highest number ever given, and up to
     which they were acknowledged. `waited_for`: seqs that held jobs wait for, at most WAITED_FOR_COUNT_MAX + 1;
     `after_due`: those of them that have ended, or are not there. `held_keys`: keys of jobs that are held by KEY.
-    `schedule_runs`: (schedule, job_id) of open jobs that a schedule has submitted."""
+    `schedule_runs`: (schedule, job_id, seq) of open jobs that a schedule has submitted."""
 
     seq_max: int
     lanes: list[LaneRow]
@@ -59,7 +61,7 @@ class Opened(NamedTuple):
     waited_for: list[int]
     after_due: list[int]
     held_keys: list[str]
-    schedule_runs: list[tuple[str, str]]
+    schedule_runs: list[tuple[str, str, int]]
 
 
 class NextInLane(NamedTuple):
@@ -68,7 +70,7 @@ class NextInLane(NamedTuple):
     that are loaded already. Answered by NextFound."""
 
     lane: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
     size_bytes_max: int
     without: frozenset[int]
     now: float
@@ -93,8 +95,8 @@ class Find(NamedTuple):
 
 
 class FindUnique(NamedTuple):
-    """The latest job of these (command, unique_key) pairs that is open, or that was submitted at or after `since`;
-    at most one for each. Answered by a list of StoredJob, without data."""
+    """Of each of these (command, unique_key) pairs the latest job that is open, and the latest that was submitted at or
+    after `since`. Answered by a list of StoredJob, without data."""
 
     keys: list[tuple[str, str]]
     since: float
@@ -102,15 +104,15 @@ class FindUnique(NamedTuple):
 
 class FindHeldByKey(NamedTuple):
     """The first jobs that are held by this key, and by nothing else: highest priority first, then lowest seq. Answered
-    by a list of StoredJob, with data."""
+    by a list of StoredJob, without data."""
 
     key: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Waiting(NamedTuple):
     """A job that waits for others, without its data. `waits_for`: these, by seq, with their JobState; None: it is not
-    there any more."""
+    there any more, and was not done."""
 
     job: StoredJob
     waits_for: list[tuple[int, int | None]]
@@ -122,11 +124,11 @@ class FindAfter(NamedTuple):
 
     seqs: list[int]
     beyond: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class FindWaits(NamedTuple):
-    """What these jobs wait for; those that wait for nothing are left out. Answered by a list of Waiting."""
+    """What these jobs wait for, perhaps nothing. Answered by a list of Waiting."""
 
     seqs: list[int]
 
@@ -145,7 +147,7 @@ class Select(NamedTuple):
     filter: Filter
     owner: str | None
     before: int | None
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class CountMatching(NamedTuple):
@@ -162,7 +164,7 @@ class FindOverdue(NamedTuple):
 
     now: float
     excess_bytes: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Overdue(NamedTuple):
@@ -181,7 +183,7 @@ class ReadInbox(NamedTuple):
     owner: str
     client_id: str
     after: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 Query = (
