@@ -11,7 +11,7 @@ from ...protocol.messages import Filter
 from ..jobs.ports import CountMatching, Select
 from ..jobs.rows import StoredJob
 from ..jobs.states import JobState
-from .queries import in_order, stored
+from .stored_jobs import in_order, stored
 
 ROWS_PER_SLICE: Final = 20_000
 """Jobs that are looked at in one go: some 3 ms."""

@@ -13,7 +13,7 @@ from taskferry.broker.jobs.rows import Batch, JobResult
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.changes import Changes
 from taskferry.broker.storage.database import Database
-from taskferry.broker.storage.queries import opening
+from taskferry.broker.storage.opening import opening
 from taskferry.cli.journal import journal
 
 from tests.unit.broker.storage.journals import changes, submissions

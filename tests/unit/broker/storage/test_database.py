@@ -7,7 +7,7 @@ import pytest
 from taskferry.broker.jobs.ports import JournalError, Opening
 from taskferry.broker.storage.changes import Changes
 from taskferry.broker.storage.database import Database
-from taskferry.broker.storage.queries import opening
+from taskferry.broker.storage.opening import opening
 from taskferry.broker.storage.schema import APPLICATION_ID, SCHEMA, Schema
 
 from .journals import submissions
