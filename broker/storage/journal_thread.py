@@ -120,7 +120,7 @@ class JournalThread:
             if not scan.step(self._database.connection):
                 self._scans.append((scan, then))
                 return
-            found = scan.answer
+            found: object = scan.answer
         except Exception as error:
             found = self._read_error(error)
         self._report(Outcome([(then, found)]))
