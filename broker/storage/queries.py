@@ -19,8 +19,11 @@ from ..jobs.ports import (
     NextInLane,
     Opening,
     Overdue,
+    PlaceInLane,
     Query,
     ReadInbox,
+    Survey,
+    Surveyed,
     Waiting,
 )
 from ..jobs.rows import AttemptRow, StoredJob
@@ -28,6 +31,7 @@ from ..jobs.states import JobState
 from .multi_row import SIZES
 from .opening import opening
 from .stored_jobs import by_seq, encode_seqs, stored, with_data, with_results
+from .survey import place_in_lane, survey
 
 decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
 decode_waits = msgspec.json.Decoder(list[tuple[int, int, int | None]]).decode
@@ -220,6 +224,13 @@ def read_inbox(connection: Connection, query: ReadInbox) -> list[tuple[int, Stor
     return [(number, jobs[seq]) for number, seq in numbered]
 
 
+def surveyed(connection: Connection, query: Survey) -> Surveyed:
+    """Delayed jobs by lane, and the oldest that are ready."""
+    delayed_counts, seqs = survey(connection, query)
+    jobs = {job.new.seq: job for job in by_seq(connection, seqs)}
+    return Surveyed(delayed_counts, [jobs[seq] for seq in seqs])
+
+
 ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     Opening: opening,
     NextInLane: next_in_lane,
@@ -231,6 +242,8 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     FindAttempts: find_attempts,
     FindOverdue: find_overdue,
     ReadInbox: read_inbox,
+    Survey: surveyed,
+    PlaceInLane: place_in_lane,
 }
 
 
