@@ -190,3 +190,20 @@ async def test_a_journal_that_vanished_is_not_taken_for_an_empty_one(tmp_path: P
         path.write_bytes(b"no database any more" * 100)
         answer = await ask(journal, Opening())
         assert "this is not a journal of Taskferry" in str(answer)
+
+
+async def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path: Path) -> None:
+    path, moved = tmp_path / "journal.db", tmp_path / "moved.db"
+    async with opened(path) as journal:
+        assert await write(journal, submissions([1])) is None
+        path.rename(moved)
+        for _ in range(2):
+            assert str(await write(journal, submissions([2]))) == (
+                f"journal {path}: the file was moved, removed or replaced while it was in use; put it back, "
+                "or restart the broker"
+            )
+            path.write_bytes(b"another file")
+        assert journal.is_failing
+        moved.replace(path)
+        assert await write(journal, submissions([3])) is None
+        assert [job.new.seq for job in await find(journal, "job-1", "job-2", "job-3")] == [1, 3]
