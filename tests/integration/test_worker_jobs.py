@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.peers import Peer, connected, eventually
 from tests.integration.test_worker_lifecycle import lasting_port
-from tests.processes import Broker, Program, Programs
+from tests.processes import PATIENCE_S, Broker, Program, Programs
 
 TASKS = """
 import asyncio
@@ -103,6 +103,10 @@ async def test_a_worker_that_stops_gives_its_jobs_back(
     async with connected(broker.requester_url) as peer:
         await submit(peer, "one")
         await eventually(lambda: notes_of(tasks), "it runs")
+        async with asyncio.timeout(PATIENCE_S):
+            while "progress" not in (job := (await ask(peer, "job", job_id="one"))["job"]):
+                await asyncio.sleep(0.01)
+        assert job["progress"] == {"progress": 0.5, "text": "holding one"}
         worker.terminate()
         assert await asyncio.to_thread(worker.wait) == 0
         assert "1 attempts of jobs did not finish within 0.1 s; giving them back" in worker.stderr
