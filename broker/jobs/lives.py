@@ -88,18 +88,23 @@ class Lives:
         self.owners[new.owner] = self.owners.get(new.owner, 0) + 1
         if new.expires_at is not None and new.expires_at < self.expires_at:
             self.expires_at = new.expires_at
+        if new.schedule is not None:
+            self.schedules.accepted(job)
 
     def drop(self, job: Job) -> None:
         """It could not be written."""
         if job.is_open:
             self._closed(job)
+            if job.new.schedule is not None:
+                self.schedules.ended(job)
         else:
+            self.inbox.dropped(job)
             self._counts.kept[job.state] -= 1
             self._counts.kept_size_bytes -= job.size_bytes
-        job.lane.jobs_count -= 1
-        job.entry = None
-        if job.new.expires_at is not None:
-            self.expires_at = min(self.expires_at, job.new.expires_at)
+        lane = job.lane
+        lane.jobs_count -= 1
+        if not lane.jobs_count:
+            self._lanes.remove(lane)
         self._memory.remove(job)
 
     # --- while it is open -------------------------------------------------------------------------------------------
@@ -139,6 +144,10 @@ class Lives:
                 return
             del unrecorded[job]
             self._writer.entry.change(job)
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set."""
+        self.unrecorded = {job: at + by_s for job, at in self.unrecorded.items()}
 
     def record_all(self) -> None:
         """Write all assignments, so that the journal finds jobs by their true state."""
@@ -216,7 +225,9 @@ class Lives:
         if new.client_id is not None:
             self.inbox.ended(job, now)
         if new.schedule is not None:
-            self.schedules.ended(job, now)
+            self.schedules.ended(job)
+        if new.key is not None:
+            self.keys.ended(job, now)
         self.after.ended(job, now)
 
     def retry(self, job: Job, now: float) -> None:
@@ -233,6 +244,8 @@ class Lives:
         job.run_at = now
         job.msg_id = job.ended_at = job.remove_at = None
         self._writer.entry.change(job)
+        if new.schedule is not None:
+            self.schedules.accepted(job)
 
     def remove(self, job: Job) -> None:
         """Nothing is kept of an ended job any more. Memory has it until that is on disk, so that no earlier read brings

@@ -21,6 +21,7 @@ from ..jobs.ports import (
     FindHeldByKey,
     FindOverdue,
     FindUnique,
+    FindWaits,
     LaneCount,
     NextFound,
     NextInLane,
@@ -33,8 +34,18 @@ from ..jobs.ports import (
     Select,
     Survey,
     Surveyed,
+    Waiting,
 )
-from ..jobs.rows import AttemptRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow, StoredJob
+from ..jobs.rows import (
+    WAITED_FOR_COUNT_MAX,
+    AttemptRow,
+    JobChange,
+    JobResult,
+    LaneRow,
+    NewJob,
+    ScheduleRow,
+    StoredJob,
+)
 from ..jobs.states import JobState
 from .changes import LARGE_BYTES
 from .multi_row import SIZES
@@ -46,6 +57,8 @@ decode_stored = msgspec.json.Decoder(list[StoredText]).decode
 decode_blobs = msgspec.json.Decoder(list[tuple[int, str]]).decode
 decode_results = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
 decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
+decode_waits = msgspec.json.Decoder(list[tuple[int, int, int | None]]).decode
+decode_pairs = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
 decode_seqs = msgspec.json.Decoder(list[int | None]).decode
 encode_seqs = msgspec.json.Encoder().encode
 
@@ -112,6 +125,17 @@ def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJo
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
+WAITED_FOR: Final = (
+    "SELECT waited_for, is_done, life.state FROM (SELECT waited_for, max(is_done) AS is_done FROM after "
+    "JOIN life AS waiting USING (seq) WHERE waiting.state = 1 GROUP BY waited_for LIMIT ?) LEFT JOIN life ON life.seq = waited_for"
+)
+HELD_KEYS: Final = "SELECT DISTINCT key FROM life WHERE state = 1 AND held & 2"
+SCHEDULE_RUNS: Final = (
+    "SELECT schedule, job_id, seq FROM life JOIN job USING (seq) "
+    "WHERE state < 3 AND schedule IS NOT NULL ORDER BY seq"
+)
+
+
 def opening(connection: Connection, query: Opening) -> Opened:
     """Everything that is needed to begin: one pass over `life`, and the small tables."""
     run = connection.execute
@@ -132,11 +156,15 @@ def opening(connection: Connection, query: Opening) -> Opened:
         open_size_bytes += data_size_bytes
         held_count += count if state == JobState.HELD else 0
         oldest_submitted_at = min(submitted_at, oldest_submitted_at or submitted_at)
-    lane_counts = run("SELECT lane, count(*), min(run_at) FROM life WHERE state = 0 GROUP BY lane").fetchall()
+    waited_for = run(WAITED_FOR, (WAITED_FOR_COUNT_MAX + 1,)).fetchall()
+    lane_counts = run(
+        "SELECT lane, sum(state = 0), min(CASE state WHEN 0 THEN run_at END), count(*) FROM life "
+        "WHERE lane IS NOT NULL GROUP BY lane"
+    ).fetchall()
     return Opened(
         seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
-        lanes=[LaneRow(*row) for row in run("SELECT * FROM lane").fetchall()],
-        lane_counts=[LaneCount(*row) for row in lane_counts if row[0] is not None],
+        lanes=[LaneRow(*row) for row in run("SELECT lane, command, target FROM lane").fetchall()],
+        lane_counts=[LaneCount(*row) for row in lane_counts],
         assigned=in_order(stored(connection, "state = 2", ())),
         open_counts=open_counts,
         held_count=held_count,
@@ -150,7 +178,13 @@ def opening(connection: Connection, query: Opening) -> Opened:
             ScheduleRow(*row)._replace(is_paused=bool(row[5]))
             for row in run("SELECT * FROM schedule").fetchall()
         ],
-        inbox_numbers={(row[0], row[1]): row[2] for row in run("SELECT * FROM client").fetchall()},
+        inboxes={(row[0], row[1]): (row[2], row[3]) for row in run("SELECT * FROM client").fetchall()},
+        waited_for=[seq for seq, _, _ in waited_for],
+        after_due=[
+            seq for seq, is_done, state in waited_for if is_done or state is None or state > JobState.ASSIGNED
+        ],
+        held_keys=[row[0] for row in run(HELD_KEYS).fetchall()],
+        schedule_runs=run(SCHEDULE_RUNS).fetchall(),
     )
 
 
@@ -229,24 +263,24 @@ def portions(values: list[Any]) -> list[list[Any]]:
     return [part + part[-1:] * (min(s for s in SIZES if s >= len(part)) - len(part)) for part in some]
 
 
-LATEST_UNIQUE: Final = (
-    "(SELECT max(seq) FROM (SELECT seq, lane FROM life WHERE unique_key = asked_key AND state < 3 UNION ALL "
-    "SELECT seq, lane FROM life WHERE unique_key = asked_key AND submitted_at >= since) "
-    "WHERE lane IN (SELECT lane FROM lane WHERE command = asked_command))"
+LATEST_UNIQUE: Final = ", ".join(
+    f"(SELECT max(seq) FROM life WHERE unique_key = asked_key AND {which} "  # noqa: S608
+    "AND lane IN (SELECT lane FROM lane WHERE command = asked_command))"
+    for which in ("state < 3", "submitted_at >= since")
 )
 
 
 def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
-    """The latest job of each key that is open or recent enough."""
+    """Of each key the latest job that is open, and the latest that is recent enough."""
     seqs: set[int] = set()
     for keys in portions(query.keys):
         rows = ",".join(["(?,?,?)"] * len(keys))
         text = connection.execute(
             f"WITH asked (asked_command, asked_key, since) AS (VALUES {rows}) "  # noqa: S608
-            f"SELECT json_group_array({LATEST_UNIQUE}) FROM asked",
+            f"SELECT json_group_array(json_array({LATEST_UNIQUE})) FROM asked",
             [value for key in keys for value in (*key, query.since)],
         ).fetchone()[0]
-        seqs.update(seq for seq in decode_seqs(text) if seq is not None)
+        seqs.update(seq for pair in decode_pairs(text) for seq in pair if seq is not None)
     return by_seq(connection, sorted(seqs))
 
 
@@ -262,19 +296,43 @@ def find_held_by_key(connection: Connection, query: FindHeldByKey) -> list[Store
     where = "seq IN (SELECT seq FROM life WHERE key = ? AND state = 1 AND held = 2 ORDER BY priority DESC, seq LIMIT ?)"
     found = stored(connection, where, (query.key, query.count))
     found.sort(key=lambda job: (-job.new.priority, job.new.seq))
-    return with_data(connection, found)
+    return found
 
 
-def find_after(connection: Connection, query: FindAfter) -> list[tuple[StoredJob, int]]:
-    """The jobs that wait for one, and for how many others each."""
+WAIT_FOR_ONE: Final = (
+    "SELECT * FROM (SELECT seq FROM after JOIN life USING (seq) WHERE waited_for = ? AND seq > ? AND state = 1 "
+    "ORDER BY after.seq LIMIT ?)"
+)
+
+
+def find_after(connection: Connection, query: FindAfter) -> list[Waiting]:
+    """The held jobs that wait for any of some."""
+    seqs: set[int] = set()
+    for some in portions(query.seqs):
+        text = connection.execute(
+            f"SELECT json_group_array(seq) FROM ({' UNION ALL '.join([WAIT_FOR_ONE] * len(some))})",  # noqa: S608
+            [value for seq in some for value in (seq, query.beyond, query.count)],
+        ).fetchone()[0]
+        seqs.update(seq for seq in decode_seqs(text) if seq is not None)
+    return waiting(connection, sorted(seqs)[: query.count])
+
+
+def find_waits(connection: Connection, query: FindWaits) -> list[Waiting]:
+    """What some jobs wait for."""
+    return waiting(connection, query.seqs)
+
+
+def waiting(connection: Connection, seqs: list[int]) -> list[Waiting]:
+    """These jobs, with what they wait for."""
     text = connection.execute(
-        "SELECT json_group_array(json_array(seq, (SELECT count(*) FROM after AS other "
-        "JOIN life ON life.seq = other.waited_for WHERE other.seq = after.seq AND other.waited_for <> :seq "
-        "AND life.state <> 3))) FROM after WHERE waited_for = :seq",
-        {"seq": query.seq},
+        "SELECT json_group_array(json_array(after.seq, waited_for, iif(is_done, ?, state))) FROM after "
+        "LEFT JOIN life ON life.seq = waited_for WHERE after.seq IN (SELECT value FROM json_each(?))",
+        (int(JobState.DONE), encode_seqs(seqs).decode()),
     ).fetchone()[0]
-    counts = dict(decode_numbered(text))
-    return [(job, counts[job.new.seq]) for job in by_seq(connection, list(counts))]
+    waits: dict[int, list[tuple[int, int | None]]] = {}
+    for seq, waited_for, state in sorted(decode_waits(text)):
+        waits.setdefault(seq, []).append((waited_for, state))
+    return [Waiting(job, waits.get(job.new.seq, [])) for job in by_seq(connection, seqs)]
 
 
 def find_attempts(connection: Connection, query: FindAttempts) -> tuple[list[AttemptRow], list[str]]:
@@ -393,6 +451,7 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     FindUnique: find_unique,
     FindHeldByKey: find_held_by_key,
     FindAfter: find_after,
+    FindWaits: find_waits,
     FindAttempts: find_attempts,
     Select: select,
     CountMatching: count_matching,
