@@ -388,7 +388,7 @@ def test_a_schedule_is_added_and_its_next_times_shown(desk: Desk) -> None:
     done = run(desk, schedule_cli.schedule, "add", *words.split("|"))
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        "nightly runs report next:",
+        "nightly runs report at:",
         "  Tue 2026-12-01 09:00:00 +0100",
         "  Wed 2026-12-02 09:00:00 +0100",
     ]
