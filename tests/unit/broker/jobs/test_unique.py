@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from taskferry.broker.core.failure import Failure
-from taskferry.protocol.messages import Receipt, Unique
+from taskferry.protocol.job_messages import Receipt, Unique
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 
