@@ -34,7 +34,7 @@ SCHEMA: Final = Schema(
         )""",
         """CREATE TABLE life (
             seq INTEGER PRIMARY KEY, lane INTEGER, priority INTEGER, owner TEXT, key TEXT, unique_key TEXT,
-            submitted_at REAL, expires_at REAL, data_size_bytes INTEGER,
+            schedule TEXT, submitted_at REAL, expires_at REAL, data_size_bytes INTEGER,
             state INTEGER NOT NULL, held INTEGER NOT NULL, run_at REAL NOT NULL, remove_at REAL, code TEXT,
             result_size_bytes INTEGER, packed BLOB NOT NULL
         )""",
@@ -49,14 +49,17 @@ SCHEMA: Final = Schema(
             seq INTEGER, attempt INTEGER, worker_id TEXT, started_at REAL, ended_at REAL NOT NULL, code TEXT NOT NULL,
             error TEXT NOT NULL, PRIMARY KEY (seq, attempt)
         ) WITHOUT ROWID""",
-        "CREATE TABLE after (waited_for INTEGER, seq INTEGER, PRIMARY KEY (waited_for, seq)) WITHOUT ROWID",
+        """CREATE TABLE after (
+            waited_for INTEGER, seq INTEGER, is_done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (waited_for, seq)
+        ) WITHOUT ROWID""",
         "CREATE INDEX after_waits ON after (seq)",
         """CREATE TABLE inbox (
             owner TEXT, client_id TEXT, number INTEGER, seq INTEGER NOT NULL, PRIMARY KEY (owner, client_id, number)
         ) WITHOUT ROWID""",
         "CREATE INDEX inbox_seq ON inbox (seq)",
         """CREATE TABLE client (
-            owner TEXT, client_id TEXT, number INTEGER NOT NULL, PRIMARY KEY (owner, client_id)
+            owner TEXT, client_id TEXT, number INTEGER NOT NULL, acknowledged INTEGER NOT NULL,
+            PRIMARY KEY (owner, client_id)
         ) WITHOUT ROWID""",
         """CREATE TABLE schedule (
             name TEXT PRIMARY KEY, owner TEXT NOT NULL, terms BLOB NOT NULL, encoding TEXT NOT NULL, data BLOB NOT NULL,

@@ -10,15 +10,19 @@ from taskferry.broker.jobs.ports import (
     FindHeldByKey,
     FindOverdue,
     FindUnique,
+    FindWaits,
     LaneCount,
     NextFound,
     NextInLane,
     Opened,
     Opening,
     Overdue,
+    PlaceInLane,
     Query,
     ReadInbox,
     Select,
+    Survey,
+    Waiting,
 )
 from taskferry.broker.jobs.rows import (
     AttemptRow,
@@ -65,8 +69,9 @@ class Model:
     jobs: dict[int, Kept] = field(default_factory=dict)
     attempts: dict[tuple[int, int], AttemptRow] = field(default_factory=dict)
     after: set[tuple[int, int]] = field(default_factory=set)
+    after_done: set[tuple[int, int]] = field(default_factory=set)
     inbox: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    inbox_numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    inboxes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     lanes: dict[int, LaneRow] = field(default_factory=dict)
     schedules: dict[str, ScheduleRow] = field(default_factory=dict)
     seq_max: int = 0
@@ -83,13 +88,23 @@ class Model:
             self.jobs[result.seq].result = result
         self.attempts.update(((row.seq, row.attempt), row) for row in batch.attempts)
         self.after.update(batch.after)
-        self.after = {pair for pair in self.after if pair[1] not in batch.after_gone}
+        self.after_done |= {pair for pair in self.after if pair[1] in batch.after_done}
         for row in batch.inbox:
             self.inbox[row.owner, row.client_id, row.number] = row.seq
-            self.inbox_numbers[row.owner, row.client_id] = row.number
+            client = row.owner, row.client_id
+            self.inboxes[client] = row.number, self.inboxes.get(client, (0, 0))[1]
         for owner, client_id, number in batch.acknowledged:
+            given, acknowledged = self.inboxes.get((owner, client_id), (0, 0))
+            self.inboxes[owner, client_id] = given, max(number, acknowledged)
+        for owner, client_id, number in batch.acknowledged + batch.inbox_dropped:
             for gone in [key for key in self.inbox if key[:2] == (owner, client_id) and key[2] <= number]:
                 del self.inbox[gone]
+        for owner, client_id, number in batch.inboxes_gone:
+            client = owner, client_id
+            given, acknowledged = self.inboxes.pop(client, (0, 0))
+            if given > number:
+                self.inboxes[client] = given, acknowledged if acknowledged > number else 0
+            self.inbox = {key: seq for key, seq in self.inbox.items() if key[:2] != client or key[2] > number}
         self.schedules.update((row.name, row) for row in batch.schedules)
         for name in batch.schedules_gone:
             self.schedules.pop(name, None)
@@ -101,7 +116,8 @@ class Model:
         for seq in seqs:
             self.jobs.pop(seq, None)
         self.attempts = {key: row for key, row in self.attempts.items() if key[0] not in seqs}
-        self.after = {pair for pair in self.after if not set(pair) & set(seqs)}
+        self.after = {pair for pair in self.after if pair[0] not in seqs}
+        self.after_done = {pair for pair in self.after_done if pair[0] not in seqs}
         self.inbox = {key: seq for key, seq in self.inbox.items() if seq not in seqs}
 
     def answer(self, query: Query) -> object:
@@ -123,14 +139,19 @@ class Model:
                 held = self.in_state(JobState.HELD)
                 held = [k for k in held if k.new.key == query.key and k.change.held == Hold.KEY]
                 held.sort(key=lambda kept: (-kept.new.priority, kept.new.seq))
-                return [kept.stored(with_data=True) for kept in held[: query.count]]
+                return [kept.stored() for kept in held[: query.count]]
             case FindAfter():
-                waiting = sorted(seq for seq, waited_for in self.after if waited_for == query.seq)
-                return [(self.jobs[seq].stored(), self.others_not_done(seq, query.seq)) for seq in waiting]
+                seqs = {seq for seq, waited_for in self.after if waited_for in query.seqs}
+                held_seqs = [kept.new.seq for kept in self.in_state(JobState.HELD)]
+                return self.waiting(
+                    sorted(seq for seq in seqs if seq in held_seqs and seq > query.beyond)[: query.count]
+                )
+            case FindWaits():
+                return self.waiting(sorted(query.seqs))
             case FindAttempts():
                 attempts = [row for key, row in sorted(self.attempts.items()) if key[0] == query.seq]
                 waits = sorted(waited_for for seq, waited_for in self.after if seq == query.seq)
-                return attempts, [self.jobs[seq].new.job_id for seq in waits]
+                return attempts, [self.jobs[seq].new.job_id for seq in waits if seq in self.jobs]
             case Select():
                 found = self.matching(query.filter, query.owner)
                 found = [k for k in found if query.before is None or k.new.seq < query.before]
@@ -147,6 +168,8 @@ class Model:
                     if key[:2] == client and key[2] > query.after
                 ]
                 return [(number, self.jobs[seq].stored()) for number, seq in messages[: query.count]]
+            case Survey() | PlaceInLane():
+                raise NotImplementedError("they have a test of their own")
 
     def in_state(self, *states: JobState) -> list[Kept]:
         return [kept for kept in self.jobs.values() if kept.change.state in states]
@@ -154,6 +177,9 @@ class Model:
     def opened(self) -> Opened:
         open_jobs, ended = self.in_state(*OPEN), self.in_state(*ENDED)
         owners = {kept.new.owner for kept in open_jobs}
+        held = self.in_state(JobState.HELD)
+        held_seqs = {kept.new.seq for kept in held}
+        waited_for = {other for seq, other in self.after if seq in held_seqs}
         lane_counts = []
         for lane in sorted({kept.new.lane for kept in self.jobs.values()}):
             jobs = [kept for kept in self.jobs.values() if kept.new.lane == lane]
@@ -175,7 +201,21 @@ class Model:
             remove_at_min=min(remove_at, default=None),
             expires_at_min=min(expires_at, default=None),
             schedules=sorted(self.schedules.values()),
-            inbox_numbers=self.inbox_numbers,
+            inboxes=self.inboxes,
+            waited_for=sorted(waited_for),
+            after_due=sorted(
+                {
+                    other
+                    for seq, other in self.after
+                    if seq in held_seqs and self.waited_state(seq, other) not in OPEN
+                }
+            ),
+            held_keys=sorted({k.new.key or "" for k in held if k.change.held & Hold.KEY}),
+            schedule_runs=[
+                (kept.new.schedule, kept.new.job_id, kept.new.seq)
+                for kept in open_jobs
+                if kept.new.schedule is not None
+            ],
         )
 
     def next_in_lane(self, query: NextInLane) -> NextFound:
@@ -199,19 +239,26 @@ class Model:
     def find_unique(self, query: FindUnique) -> list[StoredJob]:
         found: set[int] = set()
         for command, unique_key in query.keys:
-            seqs = [
-                kept.new.seq
+            same = [
+                kept
                 for kept in self.jobs.values()
-                if kept.new.unique_key == unique_key
-                and self.lanes[kept.new.lane].command == command
-                and (kept.change.state in OPEN or kept.new.submitted_at >= query.since)
+                if kept.new.unique_key == unique_key and self.lanes[kept.new.lane].command == command
             ]
-            found.update(seqs[-1:])
+            found.update([kept.new.seq for kept in same if kept.change.state in OPEN][-1:])
+            found.update([kept.new.seq for kept in same if kept.new.submitted_at >= query.since][-1:])
         return [self.jobs[seq].stored() for seq in sorted(found)]
 
-    def others_not_done(self, seq: int, besides: int) -> int:
-        others = [other for waiting, other in self.after if waiting == seq and other != besides]
-        return sum(self.jobs[other].change.state != JobState.DONE for other in others)
+    def waiting(self, seqs: list[int]) -> list[Waiting]:
+        waits = {seq: sorted(other for waiting, other in self.after if waiting == seq) for seq in seqs}
+        return [
+            Waiting(self.jobs[seq].stored(), [(other, self.waited_state(seq, other)) for other in waits[seq]])
+            for seq in seqs
+        ]
+
+    def waited_state(self, seq: int, other: int) -> int | None:
+        if (seq, other) in self.after_done:
+            return JobState.DONE
+        return self.jobs[other].change.state if other in self.jobs else None
 
     def matching(self, selected: Filter, owner: str | None) -> list[Kept]:
         def is_match(kept: Kept) -> bool:
