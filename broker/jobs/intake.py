@@ -290,7 +290,11 @@ class Intake:
             job = self._memory.detached(known)
         entry = self._writer.entry if job.entry is None else job.entry
         entry.receipts.append(
-            Owed(asker, job, Receipt(submission.message.request_id, job.new.job_id, "", True))
+            Owed(
+                asker,
+                job,
+                Receipt(submission.message.request_id, job.new.job_id, job.state.name.lower(), True),
+            )
         )
 
     def _give_up(self, submission: Submission) -> None:

@@ -15,6 +15,7 @@ class FakeJournal:
 
     def __init__(self, disk: Model) -> None:
         self.disk = disk
+        self.write_to_disk = disk.write
         self.is_failing = False
         self.is_full = False
         self.broken_reads: set[str] = set()
@@ -52,7 +53,7 @@ class FakeJournal:
             self.is_failing = False
             self.writes_count += 1
             self.rows_count += len(asked.jobs) + len(asked.changes)
-            self.disk.write(asked)
+            self.write_to_disk(asked)
             self._answers.append((then, None))
         return True
 
