@@ -12,21 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from .encodings import Encoding
-from .messages import (
-    HEDGE_PATTERN,
-    HEDGE_RULE,
-    NAME_PATTERN,
-    NAME_RULE,
-    AnyId,
-    Expiring,
-    FromBroker,
-    FromWorker,
-    LoggedIn,
-    Outcome,
-    Pong,
-    Request,
-    RequesterControl,
-)
+from .field_types import HEDGE_PATTERN, HEDGE_RULE, NAME_PATTERN, NAME_RULE
+from .messages import AnyId, BrokerControl, FromBroker, FromWorker, Outcome, Request, RequesterControl
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Everything a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
@@ -62,7 +49,7 @@ class Codec:
         self.request = library.Decoder(Request).decode
         self.requester_control = library.Decoder(RequesterControl).decode
         self.outcome = library.Decoder(Outcome).decode
-        self.from_broker_control = library.Decoder(Expiring | LoggedIn | Pong).decode
+        self.from_broker_control = library.Decoder(BrokerControl).decode
         self.from_worker = library.Decoder(FromWorker).decode
         self.from_broker = library.Decoder(FromBroker).decode
         self.any_id = library.Decoder(AnyId).decode

@@ -24,7 +24,7 @@ from .adopted import Adopted
 from .call import Call
 from .delivery.admission import Admission
 from .delivery.deadlines import NEVER, Deadlines
-from .delivery.delivery import Delivery
+from .delivery.delivery import EPOCH_END, Delivery
 from .delivery.ending import REQUESTER_GONE, SUCCESS, Ending
 from .delivery.failures import CANCELLED, SHUTTING_DOWN, STOPPED, TIMEOUT
 from .delivery.hedging import Hedging
@@ -175,10 +175,7 @@ class Core:
         Raises WorkerIdTaken if another worker is connected under this id. The same worker (equal `identity` and
         `instance`) replaces its old connection, which is taken to be dead.
         """
-        holder = self.roster.workers.get(worker_id)
-        is_same = holder is not None and holder.identity == identity and holder.instance == offer.instance
-        if holder is not None and (offer.instance is None or not is_same):
-            raise errors.WorkerIdTaken(f"name: another worker is connected as {worker_id!r}")
+        holder = self._holder_of(worker_id, offer, identity)
         record = self.roster.records.take(worker_id) if holder is None else holder.record
         worker = Worker(worker_id, offer, port, identity, now, record)
         self.roster.join(worker, offer.commands)
@@ -235,13 +232,14 @@ class Core:
 
     def succeeded(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
         """A worker reports the result of an assignment; UNSET stands for null. False if the worker has no assignment
-        `msg_id`."""
+        `msg_id`, or it is of an attempt that has ended without it."""
         assignment = self._take(worker, msg_id)
         if assignment is None:
             return False
+        is_wanted = True
         request = assignment.request
         if request is None:
-            self._answered_late(worker, msg_id, is_success=True, now=now)
+            is_wanted = self._answered_late(worker, msg_id, is_success=True, now=now)
         else:
             self._answered(assignment)
             command = request.command
@@ -260,7 +258,7 @@ class Core:
                 self.health.succeeded(worker, command, now - assignment.assigned_at, now)
         if self.queue.count:
             self._delivery.fill(worker, now)
-        return True
+        return is_wanted
 
     def failed(  # noqa: PLR0917  the hot path
         self,
@@ -272,13 +270,15 @@ class Core:
         retry: float | bool | None = None,
     ) -> bool:
         """A worker reports that an assignment has failed, with its handler's text and code, and for an attempt what the
-        handler says about another one. False if the worker has no assignment `msg_id`."""
+        handler says about another one. False if the worker has no assignment `msg_id`, or it is of an attempt that has
+        ended without it."""
         assignment = self._take(worker, msg_id)
         if assignment is None:
             return False
+        is_wanted = True
         request = assignment.request
         if request is None:
-            self._answered_late(worker, msg_id, is_success=False, now=now)
+            is_wanted = self._answered_late(worker, msg_id, is_success=False, now=now)
         else:
             self._answered(assignment)
             words = (text or errors.HandlerError.message)[:TEXT_LENGTH_MAX]
@@ -291,7 +291,11 @@ class Core:
             )
         if self.queue.count:
             self._delivery.fill(worker, now)
-        return True
+        return is_wanted
+
+    def check_worker_id(self, worker_id: str, offer: Offer, identity: str) -> None:
+        """Raises WorkerIdTaken if a worker that offers this may not join under this id now."""
+        self._holder_of(worker_id, offer, identity)
 
     def notify(self, worker: Worker, msg_id: str, progress: Raw) -> None:
         """A worker reports progress. It is passed on if the assignment is an attempt that has not ended."""
@@ -370,6 +374,14 @@ class Core:
             self.counts.unknown_assignments_count += 1
         return assignment
 
+    def _holder_of(self, worker_id: str, offer: Offer, identity: str) -> Worker | None:
+        """The same worker over an older connection, if there is one. Raises WorkerIdTaken for another worker."""
+        holder = self.roster.workers.get(worker_id)
+        is_same = holder is not None and holder.identity == identity and holder.instance == offer.instance
+        if holder is not None and (offer.instance is None or not is_same):
+            raise errors.WorkerIdTaken(f"name: another worker is connected as {worker_id!r}")
+        return holder
+
     def _adopt(self, worker: Worker, adopted: Adopted, now: float) -> None:
         """Let an attempt go on at `worker`, which has just joined. It is lost if it is of another command than those
         that the worker serves."""
@@ -395,13 +407,15 @@ class Core:
             self._delivery.turn.answered.append(batch)
         batch.answered_count += 1
 
-    def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> None:
-        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended."""
+    def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> bool:
+        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended. False
+        if it is of an attempt."""
         worker.release()
         if msg_id == worker.canary_msg_id:
             self.health.canary_ended(worker, is_success=is_success, now=now)
         else:
             self.counts.late_responses_count += 1
+        return EPOCH_END not in msg_id
 
     def _drain(self, worker: Worker, reason: str, now: float) -> None:
         self.health.drained(worker)

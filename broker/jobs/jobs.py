@@ -14,12 +14,9 @@ from msgspec import Raw
 
 from ...protocol import errors
 from ...protocol.encodings import Encoding
-from ...protocol.messages import (
+from ...protocol.job_messages import (
     Ack,
     Await,
-    Cancel,
-    Claim,
-    Defaults,
     Greeting,
     JobAssigned,
     JobEnded,
@@ -30,7 +27,8 @@ from ...protocol.messages import (
     ScheduleAction,
     Submit,
 )
-from ...protocol.messages import Job as ViewJob
+from ...protocol.job_messages import Job as ViewJob
+from ...protocol.messages import Cancel, Claim, Defaults
 from ..core.adopted import Adopted
 from ..core.core import Core
 from ..core.failure import plain_failure
@@ -41,7 +39,7 @@ from .changes import Changes
 from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
-from .intake import Intake
+from .intake import NOT_WRITTEN, Intake
 from .job import ORPHANED, Job
 from .kept import Kept
 from .keys import Keys
@@ -553,5 +551,5 @@ class Jobs:
             self.lives.followers.remove(job.new.seq)
         for owed in receipts:
             if owed.job in dropped:
-                self.counts.refuse(_FAILED.code)
-                owed.asker.fail(owed.receipt.request_id, _FAILED, None)
+                self.counts.refuse(NOT_WRITTEN.code)
+                owed.asker.fail(owed.receipt.request_id, NOT_WRITTEN, None)

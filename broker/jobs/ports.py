@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Raw
 
 from ...protocol.encodings import Encoding
-from ...protocol.messages import Filter
+from ...protocol.job_messages import Filter
 from ..core.failure import Failure
 from .rows import Batch, LaneRow, ScheduleRow, StoredJob
 
@@ -186,6 +186,30 @@ class ReadInbox(NamedTuple):
     count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
+class Survey(NamedTuple):
+    """What operators want to see of the accepted jobs. Answered by Surveyed."""
+
+    now: float
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+
+
+class Surveyed(NamedTuple):
+    """`delayed_counts`: by lane, the accepted jobs whose `run_at` has not come. `oldest`: of those whose `run_at` has
+    come, the ones with the earliest (of equal ones any), in order, without data; at most `count`."""
+
+    delayed_counts: dict[int, int]
+    oldest: list[StoredJob]
+
+
+class PlaceInLane(NamedTuple):
+    """How many accepted jobs of the same lane whose `run_at` has come go before this one; at most `count_max` are
+    counted. Answered by an int, or by None if this job is not accepted, or its `run_at` has not come."""
+
+    seq: int
+    now: float
+    count_max: int
+
+
 Query = (
     Opening
     | NextInLane
@@ -199,19 +223,23 @@ Query = (
     | CountMatching
     | FindOverdue
     | ReadInbox
+    | Survey
+    | PlaceInLane
 )
 
 
 class Journal(Protocol):
     """Where jobs are kept. Writes and reads are done in the order in which they are asked for, so a read sees every
-    write before it. Whatever is answered is answered later, from the event loop, in the same order."""
+    write before it. Whatever is answered is answered later, from the event loop, in the same order; only Select and
+    CountMatching, which may look at every job, may be answered later than what came after them."""
 
     @property
     def is_failing(self) -> bool:
         """The last write failed: nothing is accepted until one has succeeded."""
 
     def write(self, batch: Batch, then: Callable[[JournalError | None], None]) -> None:
-        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not."""
+        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not. A batch without
+        rows finds out whether the journal can be written."""
 
     def read(self, query: Query, then: "Callable[[object], None]") -> None:
         """Call `then` with the query's answer, or with a JournalError."""

@@ -8,7 +8,7 @@ submissions are dropped, and all else is written again with the next entry.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ...protocol.messages import Receipt
+from ...protocol.job_messages import Receipt
 from .job import Job
 from .lanes import NEVER, Lane
 from .ports import Journal, JournalError, Submitter

@@ -3,7 +3,8 @@
 import pytest
 from taskferry.broker.jobs import after as after_module
 from taskferry.broker.jobs.states import JobState
-from taskferry.protocol.messages import Cancel, Filter, Remove, Retry
+from taskferry.protocol.job_messages import Filter, Remove, Retry
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from taskferry.broker.core.failure import Failure
-from taskferry.protocol.messages import Receipt, Submit, Unique
+from taskferry.protocol.job_messages import Receipt, Submit, Unique
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 

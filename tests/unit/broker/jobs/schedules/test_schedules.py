@@ -8,15 +8,8 @@ import pytest
 from msgspec import Raw
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.jobs.schedules import schedules as schedules_module
-from taskferry.protocol.messages import (
-    Cancel,
-    Remove,
-    Retry,
-    Schedule,
-    ScheduleAction,
-    Schedules,
-    ScheduleView,
-)
+from taskferry.protocol.job_messages import Remove, Retry, Schedule, ScheduleAction, Schedules, ScheduleView
+from taskferry.protocol.messages import Cancel
 
 from tests.each_case import each_case
 from tests.unit.broker.jobs.world import START, FakeAsker, World
