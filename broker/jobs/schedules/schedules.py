@@ -13,7 +13,6 @@ from typing import Final
 from msgspec import Raw
 
 from ....protocol import errors, job_messages
-from ....protocol.encodings import Encoding
 from ....protocol.job_messages import Receipt, ScheduleAction
 from ....protocol.limits import DELAY_S_MAX
 from ...core.failure import Failure
@@ -354,7 +353,7 @@ class Schedules:
 
 
 class Run:
-    """Hears, as an Asker, what became of a submission."""
+    """The submitter of a run whose time has come."""
 
     __slots__ = ("_moment", "_now", "_schedule", "_schedules")
 
@@ -364,29 +363,10 @@ class Run:
         self._moment = moment
         self._now = now
 
-    @property
-    def encoding(self) -> Encoding:
-        """That of its data."""
-        return Encoding(self._schedule.encoding)
-
-    @property
-    def owner(self) -> str:
-        """That of its schedule."""
-        return self._schedule.owner
-
-    @property
-    def sees_all(self) -> bool:
-        """It sees the jobs of its owner."""
-        return False
-
     def answer(self, message: object) -> None:
         """The receipt."""
         assert isinstance(message, Receipt)
         self._schedules.run_kept(self._schedule, self._moment, message.job_id)
-
-    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
-        """It asks for no result."""
-        raise NotImplementedError
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """It is not kept."""
@@ -394,7 +374,7 @@ class Run:
 
 
 class RunByHand:
-    """Hears, as an Asker, what became of a submission, for one who has asked for it."""
+    """The submitter of a run by hand, for the connection that has asked for it."""
 
     __slots__ = ("_asker", "_moment", "_request_id", "_schedule", "_schedules")
 
@@ -407,29 +387,10 @@ class RunByHand:
         self._asker = asker
         self._request_id = request_id
 
-    @property
-    def encoding(self) -> Encoding:
-        """That of its data."""
-        return Encoding(self._schedule.encoding)
-
-    @property
-    def owner(self) -> str:
-        """That of its schedule."""
-        return self._schedule.owner
-
-    @property
-    def sees_all(self) -> bool:
-        """It sees the jobs of its owner."""
-        return False
-
     def answer(self, message: object) -> None:
         """The receipt."""
         assert isinstance(message, Receipt)
         self._schedules.hand_kept(self._schedule, self._moment, message.job_id, self._asker, self._request_id)
-
-    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
-        """It asks for no result."""
-        raise NotImplementedError
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """It is not kept: the asker gets the reason."""
