@@ -16,14 +16,7 @@ from ..log.event import log_event, without_quoted
 from ..protocol import errors
 from ..protocol import limits as wire
 from ..protocol.codec import Codec
-from ..protocol.messages import (
-    AssignmentMessage,
-    AttemptOf,
-    Claim,
-    Notification,
-    Result,
-    WorkerResponse,
-)
+from ..protocol.messages import AssignmentMessage, AttemptOf, Claim, Notification, Result, WorkerResponse
 from . import events, limits
 from .assignment import (
     DEADLINE_PASSED,
@@ -322,7 +315,7 @@ class Runner:
             self.fail(assignment, describe_exception(error), errors.HandlerError.code, error)
 
     def end_unwanted(self, assignment: Assignment, _: object = None) -> None:
-        """It was cancelled, or its deadline passed, before its handler started."""
+        """It was cancelled, or its deadline passed, before its handler started or could end by itself."""
         assignment.cancellation = assignment.cancellation or DEADLINE_PASSED
         self._end_cancelled(assignment)
 
