@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 
 from ...protocol import errors
-from ...protocol.messages import Ack, Greeted, Greeting, JobEnded
+from ...protocol.job_messages import Ack, Greeted, Greeting, JobEnded
 from ..core.failure import Failure
 from .counts import JobCounts
 from .job import Job
@@ -252,6 +252,8 @@ class Inbox:
                 return None
             box = Box(owner, client_id, self._first_number, self._first_number)
             self._owners[owner] = self._owners.get(owner, 0) + 1
+            if self._first_number:
+                self._writer.entry.batch.acknowledged.append((owner, client_id, self._first_number))
         boxes[key] = box
         return box
 

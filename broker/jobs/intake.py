@@ -11,8 +11,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from ...protocol import errors
+from ...protocol.job_messages import Receipt
 from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
-from ...protocol.messages import Receipt
 from ..core.failure import Failure
 from .after import After
 from .counts import JobCounts
@@ -293,7 +293,11 @@ class Intake:
             job = self._memory.detached(known)
         entry = self._writer.entry if job.entry is None else job.entry
         entry.receipts.append(
-            Owed(asker, job, Receipt(submission.message.request_id, job.new.job_id, "", True))
+            Owed(
+                asker,
+                job,
+                Receipt(submission.message.request_id, job.new.job_id, job.state.name.lower(), True),
+            )
         )
 
     def _give_up(self, submission: Submission) -> None:

@@ -1,6 +1,6 @@
 """A submission, from whichever side it came."""
 
-from ...protocol.messages import Submit
+from ...protocol.job_messages import Submit
 from .ports import Asker
 
 

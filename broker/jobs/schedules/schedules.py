@@ -12,10 +12,10 @@ from typing import Final
 
 from msgspec import Raw
 
-from ....protocol import errors, messages
+from ....protocol import errors, job_messages
 from ....protocol.encodings import Encoding
+from ....protocol.job_messages import Receipt, ScheduleAction
 from ....protocol.limits import DELAY_S_MAX
-from ....protocol.messages import Receipt, ScheduleAction
 from ...core.failure import Failure
 from ..counts import JobCounts
 from ..intake import Intake
@@ -95,7 +95,7 @@ class Schedules:
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
-    def add(self, asker: Asker, message: messages.Schedule, data: Raw, now: float) -> None:
+    def add(self, asker: Asker, message: job_messages.Schedule, data: Raw, now: float) -> None:
         """Add a schedule, or replace the one of its name."""
         current = self._schedules.get(message.name)
         failure = self._refusal(asker, message, data, current, now)
@@ -266,7 +266,7 @@ class Schedules:
     ) -> None:
         """The run by hand is on disk."""
         self.run_kept(schedule, moment, job_id)
-        asker.answer(messages.Schedules(request_id, [schedule.view()], job_id))
+        asker.answer(job_messages.Schedules(request_id, [schedule.view()], job_id))
 
     def hand_refused(self, schedule: Schedule) -> None:
         """The run by hand is not kept."""
@@ -276,7 +276,7 @@ class Schedules:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _refusal(
-        self, asker: Asker, message: messages.Schedule, data: Raw, current: Schedule | None, now: float
+        self, asker: Asker, message: job_messages.Schedule, data: Raw, current: Schedule | None, now: float
     ) -> Failure | None:
         """Why this schedule cannot be added, its times apart."""
         if self._journal.is_failing:
@@ -345,7 +345,7 @@ class Schedules:
 
     def _answer(self, asker: Asker, request_id: str | None, schedules: list[Schedule]) -> None:
         views = [schedule.view() for schedule in schedules]
-        self._writer.entry.answer(asker, messages.Schedules(request_id, views))
+        self._writer.entry.answer(asker, job_messages.Schedules(request_id, views))
 
 
 class Run:

@@ -28,12 +28,9 @@ from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import TaskferryError
-from taskferry.protocol.messages import (
+from taskferry.protocol.job_messages import (
     Await,
-    Cancel,
     Changed,
-    Claim,
-    Defaults,
     Filter,
     JobAnswer,
     JobView,
@@ -43,8 +40,9 @@ from taskferry.protocol.messages import (
     Retry,
     Submit,
 )
-from taskferry.protocol.messages import Job as ViewJob
-from taskferry.protocol.messages import Jobs as Page
+from taskferry.protocol.job_messages import Job as ViewJob
+from taskferry.protocol.job_messages import Jobs as Page
+from taskferry.protocol.messages import Cancel, Claim, Defaults
 
 from tests.unit.broker.jobs.journal import FakeJournal
 from tests.unit.broker.storage.model import Model
@@ -171,12 +169,14 @@ class FakeWorker:
             return
         core, now = self.world.core, self.world.core_now
         outcome = self.ended[msg_id][1]
+        assignment = self.link.assignments.get(msg_id)
+        is_wanted = assignment is not None and assignment.request is not None
         if isinstance(outcome, bytes):
-            is_known = core.succeeded(self.link, msg_id, Raw(outcome), now)
+            core.succeeded(self.link, msg_id, Raw(outcome), now)
         else:
             code, text, retry = outcome
-            is_known = core.failed(self.link, msg_id, text, code, now, retry)
-        if not is_known:
+            core.failed(self.link, msg_id, text, code, now, retry)
+        if not is_wanted:  # as the worker's session does
             self.settle(msg_id)
         self.world.turn()
 
