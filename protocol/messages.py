@@ -4,7 +4,7 @@
 Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -69,7 +69,7 @@ class Request(Struct, gc=False):
     type: str | UnsetType = UNSET
 
 
-class Cancel(Struct, tag_field="type", tag="cancel"):
+class Cancel(Struct, tag_field="type", tag="cancel", omit_defaults=True):
     """Requester to broker: cancel a request in flight, whose response then has the code `cancelled`; or, with `job_id`
     or `filter`, open jobs, which is answered by `changed`."""
 
@@ -77,6 +77,11 @@ class Cancel(Struct, tag_field="type", tag="cancel"):
     job_id: JobId | None = None
     filter: "Filter | None" = None
     dry_run: bool = False
+
+
+def is_about_jobs(message: Cancel) -> bool:
+    """It cancels jobs, and not a request in flight."""
+    return message.job_id is not None or message.filter is not None
 
 
 class Ping(Struct, tag_field="type", tag="ping"):
@@ -116,7 +121,7 @@ class Expiring(Struct, tag_field="type", tag="expiring"):
     expires_in: float
 
 
-class Unique(Struct, forbid_unknown_fields=True):
+class Unique(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """At most one open job of this command and `key`: `until` its first attempt starts, or it has ended; or for so many
     seconds from its submission, if that is longer. `conflict`: what a second submission gets."""
 
@@ -126,7 +131,7 @@ class Unique(Struct, forbid_unknown_fields=True):
     conflict: Literal["existing", "replace", "reject"] = "existing"
 
 
-class Terms(Struct, kw_only=True):
+class Terms(Struct, kw_only=True, omit_defaults=True):
     """Under which terms a job runs: what `submit` and a schedule have in common. `run_at`, `expires_at`: seconds since
     1970. What is null is the worker's declared default, or else the broker's."""
 
@@ -170,7 +175,7 @@ class Receipt(Struct, tag_field="type", tag="receipt"):
 JobStateName = Literal["accepted", "held", "assigned", "done", "dead", "cancelled"]
 
 
-class Filter(Struct, forbid_unknown_fields=True):
+class Filter(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Which jobs: all that match every field that is given. `job_ids`, `states`: any of these. Times: seconds since
     1970, of submission."""
 
@@ -184,14 +189,14 @@ class Filter(Struct, forbid_unknown_fields=True):
     until: float | None = None
 
 
-class Job(Struct, tag_field="type", tag="job"):
+class Job(Struct, tag_field="type", tag="job", omit_defaults=True):
     """Requester to broker: what is known of this job? Answered by `job`."""
 
     job_id: JobId
     request_id: RequestId | None = None
 
 
-class Await(Struct, tag_field="type", tag="await"):
+class Await(Struct, tag_field="type", tag="await", omit_defaults=True):
     """Requester to broker: the response of this job, once it has ended. With `timeout` at most after so long; then the
     failure `timeout`, and the job goes on."""
 
@@ -200,7 +205,7 @@ class Await(Struct, tag_field="type", tag="await"):
     timeout: Annotated[float, Meta(ge=0, le=limits.JOB_TIMEOUT_S_MAX)] | None = None
 
 
-class Retry(Struct, tag_field="type", tag="retry"):
+class Retry(Struct, tag_field="type", tag="retry", omit_defaults=True):
     """Requester to broker: run dead or cancelled jobs again, with a fresh budget. Answered by `changed`."""
 
     request_id: RequestId | None = None
@@ -209,7 +214,7 @@ class Retry(Struct, tag_field="type", tag="retry"):
     dry_run: bool = False
 
 
-class Remove(Struct, tag_field="type", tag="remove"):
+class Remove(Struct, tag_field="type", tag="remove", omit_defaults=True):
     """Requester to broker: forget ended jobs and their results. Answered by `changed`."""
 
     request_id: RequestId | None = None
@@ -226,7 +231,7 @@ class Changed(Struct, tag_field="type", tag="changed"):
     dry_run: bool = False
 
 
-class ListJobs(Struct, tag_field="type", tag="list"):
+class ListJobs(Struct, tag_field="type", tag="list", omit_defaults=True):
     """Requester to broker: the jobs that match, newest first, `count` at a time. Answered by `jobs`."""
 
     request_id: RequestId | None = None
@@ -297,9 +302,9 @@ class Jobs(Struct, tag_field="type", tag="jobs"):
 
 
 class Schedule(Terms, tag_field="type", tag="schedule", kw_only=True):
-    """Requester to broker: add a schedule, or replace the one of this name. Exactly one of `cron` (five fields), `every`
-    (seconds) and `at` (seconds since 1970, once). `time_zone`: an IANA name, of `cron`. `overlap`: what happens if the
-    run before has not ended. Answered by `schedules`."""
+    """Requester to broker: add a schedule, or replace the one of this name. Exactly one of `cron` (five fields),
+    `every` (seconds) and `at` (seconds since 1970, once). `time_zone`: an IANA name, of `cron`. `overlap`: what happens
+    if the run before has not ended. Answered by `schedules`."""
 
     name: JobId
     command: CommandName
@@ -313,7 +318,7 @@ class Schedule(Terms, tag_field="type", tag="schedule", kw_only=True):
     catch_up: bool = True
 
 
-class ScheduleAction(Struct, tag_field="type", tag="schedules"):
+class ScheduleAction(Struct, tag_field="type", tag="schedules", omit_defaults=True):
     """Requester to broker: list schedules (one, with `name`), or do something with the one of that name. Answered by
     `schedules`."""
 
@@ -447,6 +452,29 @@ RequesterControl = (
     | Ack
 )
 """Requester to broker: what is not a request."""
+
+WITH_COMMAND: Final = frozenset(str(kind.__struct_config__.tag) for kind in (Submit, Schedule))
+"""The types of messages that have a command and are no requests."""
+
+ABOUT_JOBS: Final = frozenset(
+    str(kind.__struct_config__.tag) for kind in get_args(RequesterControl) if kind not in (Auth, Cancel, Ping)
+)
+"""The types of messages about jobs. Their failures are addressed as those of requests are."""
+
+BrokerControl = (
+    Expiring
+    | LoggedIn
+    | Pong
+    | Receipt
+    | Changed
+    | JobAnswer
+    | Jobs
+    | Schedules
+    | Greeted
+    | JobAssigned
+    | JobEnded
+)
+"""Broker to requester: what is neither a response nor a failure."""
 
 
 # --- worker port: from the worker -----------------------------------------------------------------------------------

@@ -27,11 +27,13 @@ class Opening(NamedTuple):
 
 
 class LaneCount(NamedTuple):
-    """The accepted jobs of a lane, and the earliest `run_at` among them."""
+    """The accepted jobs of a lane, and the earliest `run_at` among them, None if there are none. `jobs_count`: all of
+    its jobs, in whatever state."""
 
     lane: int
-    count: int
-    run_at_min: float
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    run_at_min: float | None
+    jobs_count: int
 
 
 class Opened(NamedTuple):
@@ -61,15 +63,15 @@ class NextInLane(NamedTuple):
     that are loaded already. Answered by NextFound."""
 
     lane: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
     size_bytes_max: int
     without: frozenset[int]
     now: float
 
 
 class NextFound(NamedTuple):
-    """`left_count`: accepted jobs of the lane that are neither in `jobs` nor among `without`; `run_at_min` of those
-    whose time has not come; None if there are none."""
+    """`ready_left`: more jobs of the lane are ready, neither in `jobs` nor among `without`. `run_at_min`: the earliest
+    time of those whose time has not come; None if there are none."""
 
     jobs: list[StoredJob]
     ready_left: bool
@@ -98,12 +100,12 @@ class FindHeldByKey(NamedTuple):
     by a list of StoredJob, with data."""
 
     key: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class FindAfter(NamedTuple):
-    """The jobs that wait for this one, with how many jobs each still waits for besides it that are not done. Answered by
-    a list of (StoredJob without data, count)."""
+    """The jobs that wait for this one, with how many jobs each still waits for besides it that are not done. Answered
+    by a list of (StoredJob without data, count)."""
 
     seq: int
 
@@ -122,7 +124,7 @@ class Select(NamedTuple):
     filter: Filter
     owner: str | None
     before: int | None
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class CountMatching(NamedTuple):
@@ -133,15 +135,18 @@ class CountMatching(NamedTuple):
 
 
 class FindOverdue(NamedTuple):
-    """Ended jobs whose `remove_at` has come, and open ones whose `expires_at` has; and, if the kept ones have more than
-    `kept_size_bytes_max`, the oldest of them beyond that; at most `count` of each. Answered by Overdue."""
+    """Ended jobs whose `remove_at` has come, and open ones whose `expires_at` has. If more is kept than may be, by
+    `excess_bytes`, then also the ended jobs whose `remove_at` is next, until their data and results are as many bytes.
+    At most `count` of each. Answered by Overdue."""
 
     now: float
-    kept_size_bytes_max: int
-    count: int
+    excess_bytes: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Overdue(NamedTuple):
+    """`removed`, `expired`: without data. `remove_at_min`, `expires_at_min`: the earliest of those that are left."""
+
     removed: list[StoredJob]
     expired: list[StoredJob]
     remove_at_min: float | None
@@ -155,7 +160,31 @@ class ReadInbox(NamedTuple):
     owner: str
     client_id: str
     after: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+
+
+class Survey(NamedTuple):
+    """What operators want to see of the accepted jobs. Answered by Surveyed."""
+
+    now: float
     count: int
+
+
+class Surveyed(NamedTuple):
+    """`delayed_counts`: by lane, the accepted jobs whose `run_at` has not come. `oldest`: of those whose `run_at` has
+    come, the ones with the earliest (of equal ones any), in order, without data; at most `count`."""
+
+    delayed_counts: dict[int, int]
+    oldest: list[StoredJob]
+
+
+class PlaceInLane(NamedTuple):
+    """How many accepted jobs of the same lane whose `run_at` has come go before this one; at most `count_max` are
+    counted. Answered by an int, or by None if this job is not accepted, or its `run_at` has not come."""
+
+    seq: int
+    now: float
+    count_max: int
 
 
 Query = (
@@ -170,6 +199,8 @@ Query = (
     | CountMatching
     | FindOverdue
     | ReadInbox
+    | Survey
+    | PlaceInLane
 )
 
 
