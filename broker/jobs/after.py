@@ -20,8 +20,8 @@ class After:
     def added(self, job: Job, seqs: list[int], now: float) -> None:
         """`job` was accepted, and waits for these."""
 
-    def ended(self, job: Job, now: float) -> None:
-        """`job` has ended."""
+    def end_written(self, job: Job, now: float) -> None:
+        """The end of `job` is on disk."""
 
     def retried(self, job: Job, now: float) -> bool:
         """`job` is tried again by hand. True: it is held until it is known that it need not wait."""

@@ -87,12 +87,12 @@ class Attempts:
         "_lives",
         "_memory",
         "_orphans",
-        "_requesters",
         "_wake",
         "_writer",
         "adoption_s",
         "defaults",
         "ports",
+        "requesters",
         "waiting_count",
         "waiting_size_bytes",
     )
@@ -129,9 +129,14 @@ class Attempts:
         self.waiting_size_bytes = 0
         account = Account("jobs", NO_BOUND, WAITING_SIZE_BYTES_MAX)
         self.ports = {encoding: Port(self, encoding) for encoding in Encoding}
-        self._requesters: dict[str, Requester] = {
+        self.requesters: dict[str, Requester] = {
             encoding.value: core.requester_joined(port, account) for encoding, port in self.ports.items()
         }
+
+    @property
+    def has_unheard(self) -> bool:
+        """The core has reported something that is not dealt with yet."""
+        return bool(self._heard)
 
     def note(self, heard: tuple[int, str, str | None, object, Encoding | None]) -> None:
         """A port was called."""
@@ -150,15 +155,13 @@ class Attempts:
         if job.place != STARTING:
             self._wait(job)
         job.place = WAITING
-        self._core.submit(self._requesters[job.new.encoding], self._call(job, number), core_now)
+        self._core.submit(self.requesters[job.new.encoding], self._call(job, number), core_now)
         self.hear(now)
 
     def withdraw(self, job: Job, now: float, core_now: float) -> None:
         """Make the core end its call of a job that waits, runs or has been orphaned, without consequences for it. A
         worker that runs it gets a cancel."""
         self.hear(now)
-        if job.place in {RUNNING, ORPHANED}:
-            self._settle(job)
         if job.place == ORPHANED:
             self._orphans.remove(job)
         elif job.place != DISK:
@@ -170,13 +173,13 @@ class Attempts:
         """Make the core end its call of a job, and hear nothing of it."""
         if job.place != STARTING:
             self._is_deaf = True
-            self._core.cancel(self._requesters[job.new.encoding], job.new.job_id, core_now)
+            self._core.cancel(self.requesters[job.new.encoding], job.new.job_id, core_now)
             self._is_deaf = False
         self._waits_no_more(job)
 
     def requester_of(self, job: Job) -> Requester:
         """The client of the core that its calls are of."""
-        return self._requesters[job.new.encoding]
+        return self.requesters[job.new.encoding]
 
     def call_of(self, job: Job) -> Call:
         """The call of the attempt that it has now."""
@@ -289,7 +292,7 @@ class Attempts:
         self._lives.record(job, now)
 
     def _succeeded(self, job: Job, result: object, encoding: Encoding, now: float) -> None:
-        self._settle(job)
+        self._settle(job, None)
         if job.state is not JobState.ASSIGNED:
             self._lives.left(job, now)
             return
@@ -299,7 +302,7 @@ class Attempts:
 
     def _failed(self, job: Job, failure: Failure, now: float) -> None:
         if not job.is_open:
-            self._settle(job)
+            self._settle(job, failure)
             self._waits_no_more(job)
             self._lives.left(job, now)
             return
@@ -326,7 +329,7 @@ class Attempts:
 
     def _over(self, job: Job, failure: Failure, now: float) -> None:
         """A worker has failed it, or given it back; or it cannot be carried to any."""
-        self._settle(job)
+        self._settle(job, failure)
         self._waits_no_more(job)
         self._counts.attempt_over(errors.outcome_label(failure.code))
         if job.state is JobState.ACCEPTED:
@@ -350,7 +353,6 @@ class Attempts:
     def lost(self, job: Job, now: float) -> None:
         """Nobody came back with the attempt of an orphan."""
         self._orphans.remove(job)
-        self._settle(job)
         is_free = job.is_free_loss or job.code == errors.BrokerStopped.code
         kind = errors.WorkerLost
         self._counts.attempt_over(kind.code)
@@ -365,9 +367,11 @@ class Attempts:
         else:
             self._lives.give_back(job, job.run_at, now)
 
-    def _settle(self, job: Job) -> None:
-        """Its worker may forget the attempt, once what has become of it is on disk."""
-        if job.worker_id is not None and job.msg_id is not None:
+    def _settle(self, job: Job, failure: Failure | None) -> None:
+        """Its worker has answered, and may forget the attempt once what has become of it is on disk. A worker that has
+        not answered keeps its slot until it does."""
+        is_answer = failure is None or failure.delivery is None
+        if is_answer and job.worker_id is not None and job.msg_id is not None:
             self._writer.entry.over.append((job.worker_id, job.msg_id))
 
     def _record_failure(self, job: Job, code: str, text: str, now: float) -> None:

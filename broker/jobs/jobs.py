@@ -72,37 +72,38 @@ _EARLY: Final = plain_failure(errors.Overloaded)
 
 
 class Jobs:
-    """See the module. `counts`: for operators. `is_open`: the journal has been read."""
+    """See the module. `counts`: for operators. `is_open`: the journal has been read. The parts are public for what
+    explains and checks them: nobody else calls them."""
 
     __slots__ = (
-        "_adoption",
-        "_after",
-        "_attempts",
-        "_changes",
         "_early",
         "_early_claims",
-        "_following",
-        "_inbox",
-        "_intake",
         "_is_awake",
         "_is_drain_asked",
-        "_kept",
-        "_keys",
-        "_lives",
-        "_memory",
         "_observer",
         "_open_at",
-        "_orphans",
-        "_reads",
         "_schedules",
         "_wake",
-        "_windows",
         "_workers",
-        "_writer",
+        "adoption",
+        "after",
         "all_lanes",
+        "attempts",
+        "changes",
         "counts",
+        "following",
+        "inbox",
+        "intake",
         "is_open",
+        "kept",
+        "keys",
+        "lives",
+        "memory",
+        "orphans",
+        "reads",
         "settings",
+        "windows",
+        "writer",
     )
 
     def __init__(
@@ -131,12 +132,12 @@ class Jobs:
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
         self._early_claims: list[tuple[str, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
         self.all_lanes = lanes = Lanes(core)
-        self._memory = memory = Memory(lanes)
-        self._writer = writer = Writer(journal, self.stir)
-        self._reads = reads = Reads(journal, self.stir)
-        self._lives = lives = Lives(memory, lanes, writer, counts, settings)
-        self._orphans = orphans = Orphans()
-        self._attempts = attempts = Attempts(
+        self.memory = memory = Memory(lanes)
+        self.writer = writer = Writer(journal, self.stir)
+        self.reads = reads = Reads(journal, self.stir)
+        self.lives = lives = Lives(memory, lanes, writer, counts, settings)
+        self.orphans = orphans = Orphans()
+        self.attempts = attempts = Attempts(
             core,
             memory=memory,
             lanes=lanes,
@@ -148,10 +149,10 @@ class Jobs:
             wake=self.stir,
             adoption_s=settings.adoption_s,
         )
-        self._keys = keys = Keys()
-        self._after = after = After()
-        self._inbox = inbox = Inbox()
-        self._intake = Intake(
+        self.keys = keys = Keys()
+        self.after = after = After()
+        self.inbox = inbox = Inbox()
+        self.intake = Intake(
             journal,
             memory=memory,
             lanes=lanes,
@@ -165,10 +166,10 @@ class Jobs:
             make_id=make_id,
         )
         self._schedules = schedules = Schedules()
-        self._windows = Windows(
+        self.windows = Windows(
             memory=memory, lanes=lanes, lives=lives, attempts=attempts, keys=keys, reads=reads
         )
-        self._adoption = Adoption(
+        self.adoption = Adoption(
             memory=memory,
             lives=lives,
             attempts=attempts,
@@ -178,8 +179,8 @@ class Jobs:
             reads=reads,
             counts=counts,
         )
-        self._following = Following(memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads)
-        self._changes = Changes(
+        self.following = Following(memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads)
+        self.changes = Changes(
             journal,
             memory=memory,
             lives=lives,
@@ -189,13 +190,13 @@ class Jobs:
             counts=counts,
             settings=settings,
         )
-        self._kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
-        lives.keys, lives.after, lives.inbox, lives.schedules = keys, after, inbox, schedules
+        self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
+        lives.keys, lives.inbox, lives.schedules = keys, inbox, schedules
 
     @property
     def ports(self) -> Mapping[Encoding, Port]:
         """What the core calls, by the encoding of the jobs' data."""
-        return self._attempts.ports
+        return self.attempts.ports
 
     @property
     def lanes(self) -> Mapping[int, Lane]:
@@ -208,13 +209,13 @@ class Jobs:
         if not self.is_open:
             return self._open_at
         return min(
-            self._windows.next_at,
-            self._orphans.next_at,
-            self._lives.record_at,
-            self._kept.next_at,
-            self._following.next_at,
+            self.windows.next_at,
+            self.orphans.next_at,
+            self.lives.record_at,
+            self.kept.next_at,
+            self.following.next_at,
             self._schedules.next_at,
-            self._writer.next_at,
+            self.writer.next_at,
         )
 
     def stir(self) -> None:
@@ -225,7 +226,7 @@ class Jobs:
 
     def holders(self, key: str) -> list[str]:
         """Job ids of those that take the places of a key."""
-        return self._keys.holders(key)
+        return self.keys.holders(key)
 
     # --- the start and settings -------------------------------------------------------------------------------------
 
@@ -233,14 +234,14 @@ class Jobs:
         """Read the journal. Until it has answered, everything that is asked waits."""
         del now
         self._open_at = float("inf")
-        self._reads.ask(Opening(), self._opened)
+        self.reads.ask(Opening(), self._opened)
         self.stir()
 
     def reconfigure(self, settings: JobSettings) -> None:
         """Change the settings. Lowered bounds refuse what is new until there is room again."""
-        self.settings = self._intake.settings = self._kept.settings = self._changes.settings = settings
-        self._attempts.adoption_s = settings.adoption_s
-        self._lives.reconfigure(settings)
+        self.settings = self.intake.settings = self.kept.settings = self.changes.settings = settings
+        self.attempts.adoption_s = settings.adoption_s
+        self.lives.reconfigure(settings)
 
     def _opened(self, context: object, answer: Any, now: float) -> None:
         del context
@@ -251,8 +252,8 @@ class Jobs:
                 asker.fail(request_id, _FAILED, None)
             return
         opened: Opened = answer
-        counts, lives = self.counts, self._lives
-        self._intake.seq = opened.seq_max
+        counts, lives = self.counts, self.lives
+        self.intake.seq = opened.seq_max
         self.all_lanes.opened(opened.lanes, opened.lane_counts)
         counts.accepted_count = sum(count.count for count in opened.lane_counts)
         counts.held_count = opened.held_count
@@ -266,25 +267,25 @@ class Jobs:
         was_killed = False
         lost_at = now + self.settings.adoption_s
         for stored in opened.assigned:
-            job = self._memory.take(stored)
+            job = self.memory.take(stored)
             job.place = ORPHANED
             job.lane.assigned_count += 1
             was_killed = was_killed or job.code != errors.BrokerStopped.code
-            self._orphans.add(job, lost_at)
+            self.orphans.add(job, lost_at)
             if job.new.key is not None:
-                self._keys.opened(job)
+                self.keys.opened(job)
         for lane in self.all_lanes.by_number.values():
             # After a kill workers may come back with attempts that were not recorded: they go first.
             if lane.accepted_count and was_killed:
                 lane.not_before = lost_at
             self.all_lanes.touched[lane] = None
-        self._after.opened(opened)
-        self._inbox.opened(opened)
+        self.after.opened(opened)
+        self.inbox.opened(opened)
         self._schedules.opened(opened, now)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
         for worker_id, claimed, then in claims:
-            self._adoption.claim(worker_id, claimed, then, now)
+            self.adoption.claim(worker_id, claimed, then, now)
         for call, asker, _, message in early:
             call(asker, message, now)
 
@@ -299,7 +300,7 @@ class Jobs:
         """Call this, as soon as the journal has been read."""
         self.stir()
         if self.is_open:
-            self._attempts.hear(now)
+            self.attempts.hear(now)
             call(asker, message, now)
         elif len(self._early) < EARLY_COUNT_MAX:
             self._early.append((call, asker, request_id, message))
@@ -317,37 +318,37 @@ class Jobs:
             asker.owner,
             asker=asker,
             sees_all=asker.sees_all,
-            client_id=self._inbox.client_of(asker),
+            client_id=self.inbox.client_of(asker),
         )
         self.stir()
         if self.is_open:
-            self._intake.offer(submission, now)
+            self.intake.offer(submission, now)
         else:
             self._ask(self._offer, asker, message.request_id, submission, now)
 
     def view(self, asker: Asker, message: ViewJob, now: float) -> None:
         """Answer with the whole of a job."""
-        self._ask(self._following.view, asker, message.request_id, message, now)
+        self._ask(self.following.view, asker, message.request_id, message, now)
 
     def await_end(self, asker: Asker, message: Await, now: float) -> None:
         """Answer with the response of a job, once it has ended."""
-        self._ask(self._following.await_end, asker, message.request_id, message, now)
+        self._ask(self.following.await_end, asker, message.request_id, message, now)
 
     def list(self, asker: Asker, message: ListJobs, now: float) -> None:
         """Answer with a page of jobs."""
-        self._ask(self._following.list, asker, message.request_id, message, now)
+        self._ask(self.following.list, asker, message.request_id, message, now)
 
     def cancel(self, asker: Asker, message: Cancel, now: float) -> None:
         """End open jobs."""
-        self._ask(self._changes.cancel, asker, message.request_id, message, now)
+        self._ask(self.changes.cancel, asker, message.request_id, message, now)
 
     def retry(self, asker: Asker, message: Retry, now: float) -> None:
         """Run dead or cancelled jobs again."""
-        self._ask(self._changes.retry, asker, message.request_id, message, now)
+        self._ask(self.changes.retry, asker, message.request_id, message, now)
 
     def remove(self, asker: Asker, message: Remove, now: float) -> None:
         """Forget ended jobs."""
-        self._ask(self._changes.remove, asker, message.request_id, message, now)
+        self._ask(self.changes.remove, asker, message.request_id, message, now)
 
     def schedule(self, asker: Asker, message: Schedule, data: Raw, now: float) -> None:
         """Add a schedule, or replace it."""
@@ -359,21 +360,21 @@ class Jobs:
 
     def greet(self, asker: Asker, message: Greeting, now: float) -> None:
         """A connection says which client it is: it gets what is in that client's inbox."""
-        self._ask(self._inbox.greet, asker, message.request_id, message, now)
+        self._ask(self.inbox.greet, asker, message.request_id, message, now)
 
     def acknowledge(self, asker: Asker, message: Ack, now: float) -> None:
         """A client has dealt with messages of its inbox."""
-        self._ask(self._inbox.acknowledge, asker, None, message, now)
+        self._ask(self.inbox.acknowledge, asker, None, message, now)
 
     def asker_left(self, asker: Asker) -> None:
         """A connection has closed. Its jobs go on."""
-        self._following.asker_left(asker)
-        self._lives.followers.asker_left(asker)
-        self._inbox.asker_left(asker)
+        self.following.asker_left(asker)
+        self.lives.followers.asker_left(asker)
+        self.inbox.asker_left(asker)
 
     def _offer(self, asker: Asker, submission: Submission, now: float) -> None:
         del asker
-        self._intake.offer(submission, now)
+        self.intake.offer(submission, now)
 
     def _schedule(self, asker: Asker, message: tuple[Schedule, Raw], now: float) -> None:
         self._schedules.add(asker, message[0], message[1], now)
@@ -382,14 +383,14 @@ class Jobs:
 
     def worker_joined(self, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float) -> None:
         """A worker that serves these commands, with these defaults, has joined the core."""
-        self._attempts.defaults.update(defaults)
-        self._windows.served(commands)
+        self.attempts.defaults.update(defaults)
+        self.windows.served(commands)
         del now
         self.stir()
 
     def worker_leaving(self, worker_id: str) -> None:
         """It has said `disconnect`: losing it costs its jobs nothing."""
-        self._attempts.worker_leaving(worker_id)
+        self.attempts.worker_leaving(worker_id)
 
     def claim(
         self, worker_id: str, claims: Sequence[Claim], then: Callable[[Claimed], None], now: float
@@ -398,8 +399,8 @@ class Jobs:
         every worker, before it joins the core: what it had and does not claim is lost."""
         self.stir()
         if self.is_open:
-            self._attempts.hear(now)
-            return self._adoption.claim(worker_id, claims, then, now)
+            self.attempts.hear(now)
+            return self.adoption.claim(worker_id, claims, then, now)
         if not claims:
             return []
         self._early_claims.append((worker_id, claims, then))
@@ -413,20 +414,20 @@ class Jobs:
             if now >= self._open_at:
                 self.open(now)
             return
-        self._attempts.hear(now)
-        for job in self._orphans.due(now):
-            self._attempts.lost(job, now)
-        self._windows.advance(now)
-        self._following.advance(now)
-        self._kept.advance(now)
+        self.attempts.hear(now)
+        for job in self.orphans.due(now):
+            self.attempts.lost(job, now)
+        self.windows.advance(now)
+        self.following.advance(now)
+        self.kept.advance(now)
         self._schedules.advance(now)
         self.stir()
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set, forward if `by_s` is positive, or the process has stood still for so long: workers have as
         long to come back as before."""
-        self._orphans.clock_stepped(by_s)
-        self._kept.clock_stepped()
+        self.orphans.clock_stepped(by_s)
+        self.kept.clock_stepped()
 
     def drain(self, now: float) -> None:
         """Begin no more attempts. Those that run go on; what waits in the core's line is taken back in this turn."""
@@ -437,7 +438,7 @@ class Jobs:
     def turn_ended(self, now: float, core_now: float) -> None:
         """Deal with all that was reported, give the core what may run, and hand to the journal what has changed."""
         self._is_awake = True  # nobody need be woken meanwhile
-        attempts, windows, writer, reads = self._attempts, self._windows, self._writer, self._reads
+        attempts, windows, writer, reads = self.attempts, self.windows, self.writer, self.reads
         attempts.hear(now)
         while writer.answered or reads.answered:
             entries, writer.answered = writer.answered, []
@@ -450,15 +451,15 @@ class Jobs:
             for question in answered:
                 question.handler(question.context, question.answer, now)
             attempts.hear(now)
-        self._adoption.decide(now, core_now)
+        self.adoption.decide(now, core_now)
         if self._is_drain_asked:
             self._is_drain_asked = False
             windows.close(now, core_now)
         windows.enter_loaded(now, core_now)
         self._withdraw(now, core_now)
         windows.fill(now)
-        self._lives.record_due(now)
-        self._intake.ask(now)
+        self.lives.record_due(now)
+        self.intake.ask(now)
         writer.flush(now)
         reads.send()
         self._is_awake = False
@@ -469,21 +470,21 @@ class Jobs:
 
     def _withdraw(self, now: float, core_now: float) -> None:
         """Take back from the core what has ended meanwhile."""
-        withdrawn, self._lives.withdrawn = self._lives.withdrawn, []
+        withdrawn, self.lives.withdrawn = self.lives.withdrawn, []
         for job in withdrawn:
-            self._attempts.withdraw(job, now, core_now)
+            self.attempts.withdraw(job, now, core_now)
 
     def _committed(self, entry: Entry, now: float, core_now: float) -> None:
         """What follows from an entry that is on disk."""
-        counts, memory = self.counts, self._memory
+        counts, memory = self.counts, self.memory
         for job in entry.submitted:
-            self._intake.written(job)
+            self.intake.written(job)
         counts.submitted_count += len(entry.submitted)
         for owed in entry.receipts:
             counts.duplicates_count += owed.duplicate
             owed.asker.answer(receipt(owed))
         for job in entry.begun:
-            follower = self._lives.followers.of(job.new.seq)
+            follower = self.lives.followers.of(job.new.seq)
             if follower is not None and job.worker_id is not None:
                 follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
         for job in entry.ended:
@@ -498,7 +499,7 @@ class Jobs:
         for job in entry.changed:
             job.unwritten_count -= 1
             if not job.unwritten_count:
-                self._windows.written(job, now, core_now)
+                self.windows.written(job, now, core_now)
         for call in entry.later:
             call(now)
 
@@ -507,13 +508,14 @@ class Jobs:
         state = job.state
         code = "success" if state is JobState.DONE else job.code or ""
         self.counts.end(state, "success" if state is JobState.DONE else errors.outcome_label(code))
-        self._following.ended(job)
-        follower = self._lives.followers.of(job.new.seq)
+        self.following.ended(job)
+        self.after.end_written(job, now)
+        follower = self.lives.followers.of(job.new.seq)
         if follower is not None:
-            self._lives.followers.remove(job.new.seq)
+            self.lives.followers.remove(job.new.seq)
             follower.answer(JobEnded(job.new.job_id, state.name.lower(), None, job.code, job.error))
         if job.new.client_id is not None:
-            self._inbox.end_written(job, now)
+            self.inbox.end_written(job, now)
         if state is JobState.DEAD:
             self._observer.job_dead(job.new.job_id, job.lane.command, code, job.attempt)
         job.result = None
@@ -521,11 +523,11 @@ class Jobs:
     def _failed(self, entry: Entry, now: float) -> None:
         """An entry could not be written: its submissions are refused, the rest is written again."""
         receipts = entry.receipts
-        dropped = frozenset(self._writer.failed(entry, now))
+        dropped = frozenset(self.writer.failed(entry, now))
         for job in dropped:
-            self._intake.written(job)
-            self._lives.drop(job)
-            self._lives.followers.remove(job.new.seq)
+            self.intake.written(job)
+            self.lives.drop(job)
+            self.lives.followers.remove(job.new.seq)
         for owed in receipts:
             if owed.job in dropped:
                 self.counts.refuse(_FAILED.code)

@@ -17,6 +17,9 @@ class Keys:
     def leave(self, job: Job, now: float) -> None:
         """`job` has left the core."""
 
+    def ended(self, job: Job, now: float) -> None:
+        """`job` has ended."""
+
     def opened(self, job: Job) -> None:
         """`job` was with a worker when the broker stopped."""
 

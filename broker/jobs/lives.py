@@ -17,7 +17,6 @@ from .states import TRANSITIONS, Hold, JobEvent, JobState
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from .after import After
     from .inbox import Inbox
     from .keys import Keys
     from .schedules.schedules import Schedules
@@ -38,7 +37,6 @@ class Lives:
         "_memory",
         "_settings",
         "_writer",
-        "after",
         "expires_at",
         "followers",
         "inbox",
@@ -50,7 +48,6 @@ class Lives:
         "withdrawn",
     )
 
-    after: "After"
     inbox: "Inbox"
     keys: "Keys"
     schedules: "Schedules"
@@ -88,6 +85,8 @@ class Lives:
         self.owners[new.owner] = self.owners.get(new.owner, 0) + 1
         if new.expires_at is not None and new.expires_at < self.expires_at:
             self.expires_at = new.expires_at
+        if new.schedule is not None:
+            self.schedules.accepted(job)
 
     def drop(self, job: Job) -> None:
         """It could not be written."""
@@ -217,7 +216,8 @@ class Lives:
             self.inbox.ended(job, now)
         if new.schedule is not None:
             self.schedules.ended(job, now)
-        self.after.ended(job, now)
+        if new.key is not None:
+            self.keys.ended(job, now)
 
     def retry(self, job: Job, now: float) -> None:
         """Somebody wants an ended job to be tried again, with fresh budgets."""
@@ -233,6 +233,8 @@ class Lives:
         job.run_at = now
         job.msg_id = job.ended_at = job.remove_at = None
         self._writer.entry.change(job)
+        if new.schedule is not None:
+            self.schedules.accepted(job)
 
     def remove(self, job: Job) -> None:
         """Nothing is kept of an ended job any more. Memory has it until that is on disk, so that no earlier read brings

@@ -25,5 +25,8 @@ class Schedules:
     def act(self, asker: Asker, message: ScheduleAction, now: float) -> None:
         """List, pause, ..."""
 
+    def accepted(self, job: Job) -> None:
+        """A run is a job now."""
+
     def ended(self, job: Job, now: float) -> None:
         """A run has ended."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from taskferry.broker.jobs.ports import JournalError, Opening
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.sqlite_journal import SqliteJournal
