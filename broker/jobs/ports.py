@@ -190,7 +190,7 @@ class Survey(NamedTuple):
     """What operators want to see of the accepted jobs. Answered by Surveyed."""
 
     now: float
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Surveyed(NamedTuple):
