@@ -43,6 +43,7 @@ ENTRIES: Final = {
         "check_config",
         "Check a configuration file and show the settings in force.",
     ),
+    "journal": Entry("taskferry.cli.journal", "journal", "Show, check or copy a journal of jobs."),
     "token": Entry("taskferry.cli.token", "token", "Make, check and list tokens of the access file."),
     "can": Entry("taskferry.cli.can", "can", "Say whether an identity may do something, and why."),
     "drain": Entry("taskferry.cli.drain", "drain", "Let a worker finish, and give it nothing new."),

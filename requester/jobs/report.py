@@ -6,6 +6,7 @@ what has been written is right at any moment.
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
 import click
@@ -32,6 +33,8 @@ class Report:
         self._waits = waits
         self._open: dict[int, tuple[str, str]] = {}
         self._shown_count = 0
+        self.show: Callable[[str], None] = _show
+        """Where errors of lines are shown."""
         self.started_s = time.monotonic()
         self.lines_count = 0
         self.accepted_count = 0
@@ -82,9 +85,9 @@ class Report:
         self._end(number, facts)
         self._shown_count += 1
         if self._shown_count <= SHOWN_COUNT_MAX:
-            click.echo(f"line {number}: {printable(facts['error'])} [{printable(facts['code'])}]", err=True)
+            self.show(f"line {number}: {printable(facts['error'])} [{printable(facts['code'])}]")
         elif self._shown_count == SHOWN_COUNT_MAX + 1:
-            click.echo("further errors are in the results only", err=True)
+            self.show("further errors are in the results only")
 
     def bad_line(self, number: int, reason: str) -> None:
         """A line is not DATA."""
@@ -99,7 +102,8 @@ class Report:
     def summary(self) -> str:
         """The counts, for people."""
         refused_count = sum(self.codes.values()) - self.codes[None]
-        texts = [f"{self.lines_count:,} lines: {self.accepted_count:,} accepted"]
+        lines = "1 line" if self.lines_count == 1 else f"{self.lines_count:,} lines"
+        texts = [f"{lines}: {self.accepted_count:,} accepted"]
         if self.duplicates_count:
             texts[0] += f" ({self.duplicates_count:,} of them were there already)"
         if self._waits:
@@ -117,6 +121,10 @@ class Report:
     def _write(self, facts: dict[str, Any]) -> None:
         self._results.write(output.json_line(facts).encode() + b"\n")
         self._results.flush()
+
+
+def _show(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def failure(job_id: str, error: TaskferryError) -> dict[str, Any]:

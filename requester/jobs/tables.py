@@ -80,7 +80,7 @@ def job(view: JobView, now_s: float) -> list[RenderableType]:
         facts["workers lost"] = f"{view.losses}"
     times = {
         "submitted": view.submitted_at,
-        "not before": view.run_at,
+        "not before": None if view.run_at == view.submitted_at else view.run_at,
         "expires": view.expires_at,
         "started": view.started_at,
         "ended": view.ended_at,
@@ -159,9 +159,11 @@ def progress_bar(lines_count: int | None, report: Report, *, waits: bool) -> Ite
 
         mover = threading.Thread(target=move, name="taskferry progress", daemon=True)
         mover.start()
+        show, report.show = report.show, lambda text: progress.console.print(Text(text), soft_wrap=True)
         try:
             yield
         finally:
+            report.show = show
             is_over.set()
             mover.join()
 

@@ -89,4 +89,4 @@ def shown_duration(seconds: float) -> str:
     for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size_s:
             return f"{seconds / size_s:.1f} {unit}"
-    return f"{seconds:.3g} s"
+    return f"{seconds:.1f} s"
