@@ -137,7 +137,7 @@ class Adoption:
             is_next = job.state is JobState.ASSIGNED and claim.attempt == job.attempt
         if not is_next:
             return False
-        return job.place != DISK or job.new.key is None or self._keys.enter(job)
+        return job.place != DISK or job.new.key is None or self._keys.take(job)
 
     def _adopt(self, job: Job, claim: Claim, worker_id: str, now: float, core_now: float) -> Adopted:
         attempts = self._attempts

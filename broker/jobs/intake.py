@@ -13,7 +13,7 @@ from typing import Any, Final
 from ...protocol import errors
 from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
 from ...protocol.messages import Receipt
-from ..core.failure import Failure, plain_failure
+from ..core.failure import Failure
 from .after import After
 from .counts import JobCounts
 from .job import Job, encode_terms, identity_of, terms_of
@@ -41,7 +41,10 @@ TIME_MAX: Final = 253_402_300_800.0
 
 DIGEST_SIZE_BYTES: Final = 16
 
-_FAILED = plain_failure(errors.JournalFailed)
+NOT_WRITTEN: Final = Failure(
+    errors.JournalFailed.code, errors.JournalFailed.message, None, errors.NOT_DELIVERED
+)
+"""What a submission gets that is not on disk."""
 
 
 class Group:
@@ -54,7 +57,7 @@ class Group:
         self.job_ids: dict[str, None] = {}
         self.keys: dict[tuple[str, str], None] = {}
         self.by_id: dict[str, StoredJob] = {}
-        self.by_unique: dict[tuple[str, str], StoredJob] = {}
+        self.by_unique: dict[tuple[str, str], list[StoredJob]] = {}
         self.unread_count = 0
         self.error: JournalError | None = None
 
@@ -176,7 +179,7 @@ class Intake:
         """Why nothing can be accepted, or not this."""
         message = submission.message
         if self._journal.is_failing:
-            return _FAILED
+            return NOT_WRITTEN
         if message.delay is not None and message.run_at is not None:
             return _bad("delay, run_at: give one of them")
         if message.run_at is not None and not 0 <= message.run_at <= now + DELAY_S_MAX:
@@ -214,7 +217,7 @@ class Intake:
         else:
             for stored in answer:
                 lane = self._lanes.by_number[stored.new.lane]
-                group.by_unique[lane.command, stored.new.unique_key] = stored
+                group.by_unique.setdefault((lane.command, stored.new.unique_key), []).append(stored)
         self._answered(group, now)
 
     def _found(self, group: Group, answer: Any, now: float) -> None:
@@ -229,7 +232,7 @@ class Intake:
         if group.unread_count:
             return
         for submission in group.submissions:
-            failure = _FAILED if group.error is not None else self._decide(submission, group, now)
+            failure = NOT_WRITTEN if group.error is not None else self._decide(submission, group, now)
             if failure is not None:
                 self._give_up(submission)
                 self.refuse(submission, failure)
@@ -269,8 +272,7 @@ class Intake:
             seqs = checked
         key = self._unique.key_of(message)
         if key is not None:
-            latest = self._memory.by_unique.get(key) or group.by_unique.get(key)
-            verdict = self._unique.decide(submission, latest, now)
+            verdict = self._unique.decide(submission, group.by_unique.get(key, []), now)
             if isinstance(verdict, Failure):
                 return verdict
             if verdict is not None:

@@ -41,7 +41,7 @@ from .changes import Changes
 from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
-from .intake import Intake
+from .intake import NOT_WRITTEN, Intake
 from .job import ORPHANED, Job
 from .kept import Kept
 from .keys import Keys
@@ -82,7 +82,6 @@ class Jobs:
         "_is_drain_asked",
         "_observer",
         "_open_at",
-        "_schedules",
         "_wake",
         "_workers",
         "adoption",
@@ -102,6 +101,7 @@ class Jobs:
         "orphans",
         "reads",
         "settings",
+        "timetable",
         "windows",
         "writer",
     )
@@ -149,23 +149,25 @@ class Jobs:
             wake=self.stir,
             adoption_s=settings.adoption_s,
         )
-        self.keys = keys = Keys()
-        self.after = after = After()
-        self.inbox = inbox = Inbox()
-        self.intake = Intake(
+        self.keys = keys = Keys(memory, lanes, lives, reads)
+        self.after = after = After(memory, writer, reads, lives)
+        self.inbox = inbox = Inbox(writer, reads, settings, counts)
+        self.intake = intake = Intake(
             journal,
             memory=memory,
             lanes=lanes,
             lives=lives,
             writer=writer,
             reads=reads,
-            unique=Unique(),
+            unique=Unique(memory, lives),
             after=after,
             counts=counts,
             settings=settings,
             make_id=make_id,
         )
-        self._schedules = schedules = Schedules()
+        self.timetable = schedules = Schedules(
+            journal, writer=writer, intake=intake, settings=settings, counts=counts, observer=observer
+        )
         self.windows = Windows(
             memory=memory, lanes=lanes, lives=lives, attempts=attempts, keys=keys, reads=reads
         )
@@ -193,7 +195,7 @@ class Jobs:
             settings=settings,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
-        lives.keys, lives.inbox, lives.schedules = keys, inbox, schedules
+        lives.after, lives.keys, lives.inbox, lives.schedules = after, keys, inbox, schedules
 
     @property
     def ports(self) -> Mapping[Encoding, Port]:
@@ -216,7 +218,9 @@ class Jobs:
             self.lives.record_at,
             self.kept.next_at,
             self.following.next_at,
-            self._schedules.next_at,
+            self.keys.next_at,
+            self.after.next_at,
+            self.timetable.next_at,
             self.writer.next_at,
         )
 
@@ -244,6 +248,8 @@ class Jobs:
         self.settings = self.intake.settings = self.kept.settings = self.changes.settings = settings
         self.attempts.adoption_s = settings.adoption_s
         self.lives.reconfigure(settings)
+        self.inbox.reconfigure(settings)
+        self.timetable.reconfigure(settings)
 
     def _opened(self, context: object, answer: Any, now: float) -> None:
         del context
@@ -274,16 +280,16 @@ class Jobs:
             job.lane.assigned_count += 1
             was_killed = was_killed or job.code != errors.BrokerStopped.code
             self.orphans.add(job, lost_at)
-            if job.new.key is not None:
-                self.keys.opened(job)
         for lane in self.all_lanes.by_number.values():
             # After a kill workers may come back with attempts that were not recorded: they go first.
             if lane.accepted_count and was_killed:
                 lane.not_before = lost_at
             self.all_lanes.touched[lane] = None
+        is_new = not (opened.assigned or opened.lane_counts)
+        self.keys.opened(opened, now if is_new else lost_at)
         self.after.opened(opened)
         self.inbox.opened(opened)
-        self._schedules.opened(opened, now)
+        self.timetable.opened(opened)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
         for worker_id, claimed, then in claims:
@@ -358,7 +364,7 @@ class Jobs:
 
     def schedules(self, asker: Asker, message: ScheduleAction, now: float) -> None:
         """List schedules, or do something with one."""
-        self._ask(self._schedules.act, asker, message.request_id, message, now)
+        self._ask(self.timetable.act, asker, message.request_id, message, now)
 
     def greet(self, asker: Asker, message: Greeting, now: float) -> None:
         """A connection says which client it is: it gets what is in that client's inbox."""
@@ -379,7 +385,7 @@ class Jobs:
         self.intake.offer(submission, now)
 
     def _schedule(self, asker: Asker, message: tuple[Schedule, Raw], now: float) -> None:
-        self._schedules.add(asker, message[0], message[1], now)
+        self.timetable.add(asker, message[0], message[1], now)
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
@@ -422,7 +428,8 @@ class Jobs:
         self.windows.advance(now)
         self.following.advance(now)
         self.kept.advance(now)
-        self._schedules.advance(now)
+        self.keys.advance(now)
+        self.timetable.advance(now)
         self.stir()
 
     def clock_stepped(self, by_s: float) -> None:
@@ -432,6 +439,7 @@ class Jobs:
         self.all_lanes.clock_stepped(by_s)
         self.windows.clock_stepped(by_s)
         self.lives.clock_stepped(by_s)
+        self.keys.clock_stepped(by_s)
         self.kept.clock_stepped(by_s)
         self.writer.clock_stepped(by_s)
         self.following.clock_stepped(by_s)
@@ -468,6 +476,7 @@ class Jobs:
         windows.fill(now)
         self.lives.record_due(now)
         self.intake.ask(now)
+        self.after.ask()
         writer.flush(now)
         reads.send()
         self._is_awake = False
@@ -540,5 +549,5 @@ class Jobs:
             self.lives.followers.remove(job.new.seq)
         for owed in receipts:
             if owed.job in dropped:
-                self.counts.refuse(_FAILED.code)
-                owed.asker.fail(owed.receipt.request_id, _FAILED, None)
+                self.counts.refuse(NOT_WRITTEN.code)
+                owed.asker.fail(owed.receipt.request_id, NOT_WRITTEN, None)

@@ -17,6 +17,7 @@ from .states import TRANSITIONS, Hold, JobEvent, JobState
 from .writer import Writer
 
 if TYPE_CHECKING:
+    from .after import After
     from .inbox import Inbox
     from .keys import Keys
     from .schedules.schedules import Schedules
@@ -37,6 +38,7 @@ class Lives:
         "_memory",
         "_settings",
         "_writer",
+        "after",
         "expires_at",
         "followers",
         "inbox",
@@ -48,6 +50,7 @@ class Lives:
         "withdrawn",
     )
 
+    after: "After"
     inbox: "Inbox"
     keys: "Keys"
     schedules: "Schedules"
@@ -92,7 +95,10 @@ class Lives:
         """It could not be written."""
         if job.is_open:
             self._closed(job)
+            if job.new.schedule is not None:
+                self.schedules.ended(job)
         else:
+            self.inbox.dropped(job)
             self._counts.kept[job.state] -= 1
             self._counts.kept_size_bytes -= job.size_bytes
         lane = job.lane
@@ -219,9 +225,10 @@ class Lives:
         if new.client_id is not None:
             self.inbox.ended(job, now)
         if new.schedule is not None:
-            self.schedules.ended(job, now)
+            self.schedules.ended(job)
         if new.key is not None:
             self.keys.ended(job, now)
+        self.after.ended(job, now)
 
     def retry(self, job: Job, now: float) -> None:
         """Somebody wants an ended job to be tried again, with fresh budgets."""

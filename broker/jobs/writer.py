@@ -90,13 +90,15 @@ class Entry:
             self.changed
             or self.removed
             or batch.inbox
+            or batch.inbox_dropped
+            or batch.inboxes_gone
             or batch.acknowledged
             or batch.schedules
             or batch.schedules_gone
             or batch.lanes_gone
             or batch.attempts
             or batch.after
-            or batch.after_gone
+            or batch.after_done
             or batch.results
         )
 
@@ -164,9 +166,13 @@ class Entry:
         ours.results += theirs.results
         ours.attempts += theirs.attempts
         ours.after += theirs.after
-        ours.after_gone += theirs.after_gone
+        ours.after_done += theirs.after_done
         ours.inbox += theirs.inbox
+        ours.inbox_dropped += theirs.inbox_dropped
+        ours.inboxes_gone += theirs.inboxes_gone
         ours.acknowledged += theirs.acknowledged
+        again = {row.name for row in theirs.schedules}
+        ours.schedules_gone = [name for name in ours.schedules_gone if name not in again]
         ours.schedules += theirs.schedules
         ours.schedules_gone += theirs.schedules_gone
         ours.lanes_gone += theirs.lanes_gone
