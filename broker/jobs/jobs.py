@@ -438,6 +438,8 @@ class Jobs:
         self.orphans.clock_stepped(by_s)
         self.all_lanes.clock_stepped(by_s)
         self.windows.clock_stepped(by_s)
+        self.keys.clock_stepped(by_s)
+        self.after.clock_stepped(by_s)
         self.lives.clock_stepped(by_s)
         self.keys.clock_stepped(by_s)
         self.kept.clock_stepped(by_s)
@@ -476,7 +478,7 @@ class Jobs:
         windows.fill(now)
         self.lives.record_due(now)
         self.intake.ask(now)
-        self.after.ask()
+        self.after.ask(now)
         writer.flush(now)
         reads.send()
         self._is_awake = False

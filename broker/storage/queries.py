@@ -127,7 +127,8 @@ def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJo
 
 WAITED_FOR: Final = (
     "SELECT waited_for, is_done, life.state FROM (SELECT waited_for, max(is_done) AS is_done FROM after "
-    "JOIN life AS waiting USING (seq) WHERE waiting.state = 1 GROUP BY waited_for LIMIT ?) LEFT JOIN life ON life.seq = waited_for"
+    "JOIN life AS waiting USING (seq) WHERE waiting.state = 1 GROUP BY waited_for LIMIT ?) "
+    "LEFT JOIN life ON life.seq = waited_for"
 )
 HELD_KEYS: Final = "SELECT DISTINCT key FROM life WHERE state = 1 AND held & 2"
 SCHEDULE_RUNS: Final = (
