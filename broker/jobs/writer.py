@@ -29,7 +29,7 @@ class Owed(NamedTuple):
 class Entry:
     """`batch`: rows; those of `submitted`, `changed` and `removed` jobs are added when it is handed over. After the
     commit: `receipts` and `answers` are sent, followers hear of `begun` and `ended` jobs, workers are told that the
-    attempts `over` (worker_id, msg_id) are settled, `later` is called."""
+    attempts `over` (worker_id, msg_id) are settled, `later` is called. `error`: why it could not be written."""
 
     __slots__ = (
         "_written",
@@ -38,6 +38,7 @@ class Entry:
         "begun",
         "changed",
         "ended",
+        "error",
         "lanes",
         "later",
         "over",
@@ -48,6 +49,7 @@ class Entry:
 
     def __init__(self, written: Callable[["Entry", JournalError | None], None]) -> None:
         self._written = written
+        self.error: JournalError | None = None
         self.batch = Batch()
         self.lanes: dict[Lane, None] = {}
         self.submitted: list[Job] = []
@@ -179,18 +181,16 @@ class Entry:
 
 
 class Writer:
-    """`entry`: that of this turn. `answered`: entries that the journal has answered, with what it said; the caller
-    deals with them in order. `wake` is called when there are any."""
+    """`entry`: that of this turn. `answered` is called with each entry that the journal has answered."""
 
-    __slots__ = ("_failed", "_journal", "_retry_at", "_unanswered_count", "_wake", "answered", "entry")
+    __slots__ = ("_answered", "_failed", "_journal", "_retry_at", "_unanswered_count", "entry")
 
-    def __init__(self, journal: Journal, wake: Callable[[], None]) -> None:
+    def __init__(self, journal: Journal, answered: Callable[[Entry], None]) -> None:
         self._journal = journal
-        self._wake = wake
+        self._answered = answered
         self._unanswered_count = 0
         self._retry_at = NEVER
         self._failed: Entry | None = None
-        self.answered: list[tuple[Entry, JournalError | None]] = []
         self.entry = Entry(self._written)
 
     @property
@@ -230,8 +230,7 @@ class Writer:
                     return  # what follows must not overtake what is being written
                 entry.fill()
                 self.entry = Entry(self._written)
-                self.answered.append((entry, None))
-                self._wake()
+                self._answered(entry)
                 return
         self.entry = Entry(self._written)
         self._unanswered_count += 1
@@ -244,5 +243,5 @@ class Writer:
 
     def _written(self, entry: Entry, error: JournalError | None) -> None:
         self._unanswered_count -= 1
-        self.answered.append((entry, error))
-        self._wake()
+        entry.error = error
+        self._answered(entry)
