@@ -65,7 +65,7 @@ async def test_a_restart_loses_no_job_and_repeats_none(
         claim = {"msg_id": assignments[runs]["msg_id"], "job_id": runs, "attempt": 1}
         await worker.join("w", "work", concurrency=2, instance="one", running=[claim])
         await worker.respond(assignments[runs], "done by its first attempt")
-        began = {}
+        began: dict[str, Any] = {}
         while len(began) < 2:
             message = await worker.receive()
             if message["type"] == "request":
