@@ -238,8 +238,8 @@ class Journal(Protocol):
         """The last write failed: nothing is accepted until one has succeeded."""
 
     def write(self, batch: Batch, then: Callable[[JournalError | None], None]) -> None:
-        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not. A batch without rows
-        finds out whether the journal can be written."""
+        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not. A batch without
+        rows finds out whether the journal can be written."""
 
     def read(self, query: Query, then: "Callable[[object], None]") -> None:
         """Call `then` with the query's answer, or with a JournalError."""

@@ -88,7 +88,10 @@ def test_a_target_has_a_lane_of_its_own() -> None:
     world.worker("w9")
     assert world.begun[1:] == [(named, 1, "w9")]
     world.kill()
-    assert {lane.target if isinstance(lane.target, str) else str(lane.target) for lane in world.jobs.lanes.values()} == {
+    assert {
+        lane.target if isinstance(lane.target, str) else str(lane.target)
+        for lane in world.jobs.lanes.values()
+    } == {
         "w9",
         "{'gpu': 'yes'}",
     }

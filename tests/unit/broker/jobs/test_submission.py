@@ -20,7 +20,11 @@ def test_the_same_submission_under_one_job_id_is_one_job() -> None:
     world.send("echo", {"n": 1}, job_id="mine", priority=9)
     world.settle()
     receipts = [sent for sent in world.asker.sent if isinstance(sent, Receipt)]
-    assert [(one.job_id, one.duplicate) for one in receipts] == [("mine", False), ("mine", True), ("mine", True)]
+    assert [(one.job_id, one.duplicate) for one in receipts] == [
+        ("mine", False),
+        ("mine", True),
+        ("mine", True),
+    ]
     assert [sent[1].code for sent in world.asker.sent if isinstance(sent, tuple)] == ["job_id_conflict"] * 2
     assert world.jobs.counts.duplicates_count == 2
     world.asker.sent.clear()
