@@ -124,9 +124,9 @@ class FakeWorker:
             raise self.world.refuses_data
         assert call.attempt is not None
         self.world.began(self, call)
-        self.running[msg_id] = call
         if self.is_unwritten:
             return self.written_count + 1
+        self.running[msg_id] = call
         self.written_count += 1
         return self.written_count
 
