@@ -8,10 +8,10 @@ submissions are dropped, and all else is written again with the next entry.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ...protocol.messages import Receipt
+from ...protocol.job_messages import Receipt
 from .job import Job
 from .lanes import NEVER, Lane
-from .ports import Asker, Journal, JournalError
+from .ports import Journal, JournalError, Submitter
 from .rows import Batch
 
 RETRY_S: Final = 1.0
@@ -21,7 +21,7 @@ RETRY_S: Final = 1.0
 class Owed(NamedTuple):
     """A receipt that is sent once its job is on disk, with the state that is written."""
 
-    asker: Asker
+    asker: Submitter
     job: Job
     receipt: Receipt
 
@@ -29,7 +29,8 @@ class Owed(NamedTuple):
 class Entry:
     """`batch`: rows; those of `submitted`, `changed` and `removed` jobs are added when it is handed over. After the
     commit: `receipts` and `answers` are sent, followers hear of `begun` and `ended` jobs, workers are told that the
-    attempts `over` (worker_id, msg_id) are settled, `later` is called. `error`: why it could not be written."""
+    attempts `over` (worker_id, msg_id) are settled, `later` is called. `error`: why it could not be written.
+    `must_wait`: it changes a job whose submission may still fail."""
 
     __slots__ = (
         "_written",
@@ -41,6 +42,7 @@ class Entry:
         "error",
         "lanes",
         "later",
+        "must_wait",
         "over",
         "receipts",
         "removed",
@@ -50,13 +52,14 @@ class Entry:
     def __init__(self, written: Callable[["Entry", JournalError | None], None]) -> None:
         self._written = written
         self.error: JournalError | None = None
+        self.must_wait = False
         self.batch = Batch()
         self.lanes: dict[Lane, None] = {}
         self.submitted: list[Job] = []
         self.removed: list[Job] = []
         self.changed: dict[Job, None] = {}
         self.receipts: list[Owed] = []
-        self.answers: list[tuple[Asker, object]] = []
+        self.answers: list[tuple[Submitter, object]] = []
         self.begun: list[Job] = []
         self.ended: list[Job] = []
         self.over: list[tuple[str, str]] = []
@@ -75,8 +78,10 @@ class Entry:
         if job not in self.changed:
             self.changed[job] = None
             job.unwritten_count += 1
+            if job.entry is not None and job.entry is not self:
+                self.must_wait = True
 
-    def answer(self, asker: Asker, message: object) -> None:
+    def answer(self, asker: Submitter, message: object) -> None:
         """Send this after the commit."""
         self.answers.append((asker, message))
 
@@ -131,21 +136,18 @@ class Entry:
         """The journal has answered."""
         self._written(self, error)
 
-    def without_submissions(self) -> list[Job]:
-        """It could not be written: take its submissions out of it, with all that is to be written of them."""
-        dropped, self.submitted = self.submitted, []
-        if not dropped:
-            return dropped
-        seqs = {job.new.seq for job in dropped}
+    def forget(self, dropped: dict[int, Job]) -> None:
+        """These jobs could not be submitted: take all of them out of it."""
         batch = self.batch
-        batch.after = [row for row in batch.after if row[0] not in seqs]
-        batch.inbox = [row for row in batch.inbox if row.seq not in seqs]
-        self.ended = [job for job in self.ended if job.new.seq not in seqs]
-        self.receipts = [owed for owed in self.receipts if owed.job.new.seq not in seqs]
-        for job in dropped:
-            del self.changed[job]
-            job.unwritten_count -= 1
-        return dropped
+        batch.after = [row for row in batch.after if row[0] not in dropped]
+        batch.inbox = [row for row in batch.inbox if row.seq not in dropped]
+        self.submitted = [job for job in self.submitted if job.new.seq not in dropped]
+        self.ended = [job for job in self.ended if job.new.seq not in dropped]
+        self.receipts = [owed for owed in self.receipts if owed.job.new.seq not in dropped]
+        for job in dropped.values():
+            if job in self.changed:
+                del self.changed[job]
+                job.unwritten_count -= 1
 
     def append(self, other: "Entry") -> None:
         """Take over everything of a later entry."""
@@ -156,6 +158,7 @@ class Entry:
                 job.unwritten_count -= 1
             self.changed[job] = None
         self.lanes |= other.lanes
+        self.must_wait = self.must_wait or other.must_wait
         self.submitted += other.submitted
         self.removed += other.removed
         self.receipts += other.receipts
@@ -201,14 +204,20 @@ class Writer:
     def failed(self, entry: Entry, now: float) -> list[Job]:
         """An entry could not be written. Returns its submissions, of which nothing is kept; all else is written again
         with the next entry."""
-        dropped = entry.without_submissions()
+        submissions = entry.submitted
+        if submissions:
+            dropped = {job.new.seq: job for job in submissions}
+            entry.forget(dropped)
+            self.entry.forget(dropped)
+            if self._failed is not None:
+                self._failed.forget(dropped)
         if self._failed is None:
             self._failed = entry
         else:
             self._failed.append(entry)
         if self._retry_at == NEVER:
             self._retry_at = now + RETRY_S
-        return dropped
+        return submissions
 
     def flush(self, now: float) -> None:
         """Hand over this turn's entry, if there is something in it. While the journal fails, it gets one in a second,
@@ -222,6 +231,9 @@ class Writer:
             self.entry = self._failed
             self._failed = None
         entry = self.entry
+        entry.error = None
+        if entry.must_wait and self._unanswered_count:
+            return
         if not is_failing:
             if entry.is_empty:
                 return

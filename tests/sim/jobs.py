@@ -1,4 +1,4 @@
-"""Jobs at random: submitters, workers and the disk do what they like, and everything is killed between any two steps."""
+"""Jobs at random: submitters, workers and the disk do what they like, and all is killed between any two steps."""
 
 import random
 from typing import Final

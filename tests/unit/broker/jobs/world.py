@@ -28,12 +28,9 @@ from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import TaskferryError
-from taskferry.protocol.messages import (
+from taskferry.protocol.job_messages import (
     Await,
-    Cancel,
     Changed,
-    Claim,
-    Defaults,
     Filter,
     JobAnswer,
     JobView,
@@ -43,8 +40,9 @@ from taskferry.protocol.messages import (
     Retry,
     Submit,
 )
-from taskferry.protocol.messages import Job as ViewJob
-from taskferry.protocol.messages import Jobs as Page
+from taskferry.protocol.job_messages import Job as ViewJob
+from taskferry.protocol.job_messages import Jobs as Page
+from taskferry.protocol.messages import Cancel, Claim, Defaults
 
 from tests.unit.broker.jobs.journal import FakeJournal
 from tests.unit.broker.storage.model import Model
@@ -126,9 +124,9 @@ class FakeWorker:
             raise self.world.refuses_data
         assert call.attempt is not None
         self.world.began(self, call)
-        self.running[msg_id] = call
         if self.is_unwritten:
             return self.written_count + 1
+        self.running[msg_id] = call
         self.written_count += 1
         return self.written_count
 
