@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskferry.protocol.messages import Changed, Failure, Receipt, Submit
+from taskferry.protocol.job_messages import Changed, Receipt, Submit
+from taskferry.protocol.messages import Failure
 
 from tests.unit.requester.fake_broker import FakeBrokerThread
 
