@@ -83,8 +83,7 @@ class Ending:
         began_at = request.submitted_at
         is_counted = True
         if request.call.attempt is not None:
-            # One that no worker had is none: its job waits on. And how long kept work waits for a slot says nothing
-            # about the fleet.
+            # Its job waits on if no worker has had it; and how long it waited says nothing about the fleet.
             is_counted = assignment is not None or bool(request.failed_ids)
             began_at = NEVER if assignment is None else assignment.assigned_at
         if is_counted:
