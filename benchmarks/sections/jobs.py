@@ -5,12 +5,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 from ..broker_process import BrokerProcess
-from ..contenders import TASKFERRY, Contender
+from ..contenders import TASKFERRY, with_journal
 from ..cores import Cores
 from ..formats import number, span
 from ..load import Load
@@ -59,11 +59,6 @@ _DONE: Final = Load(_DATA, request_count=40_000, warm_up_count=4_000, in_flight_
 _PACED: Final = Load(_DATA, commands=("unserved",), in_flight_count_per_requester=5_000)
 _SMALL: Final = Load(_DATA, commands=("small",), in_flight_count_per_requester=1_000)
 _FLOOD: Final = Load(_DATA, commands=("flooded",), in_flight_count_per_requester=9_000)
-
-
-def with_journal(contender: Contender) -> Contender:
-    """The broker with a journal on disk, in the folder that ends with it."""
-    return replace(contender, command=(*contender.command, "--journal", "{folder}/journal.db"))
 
 
 async def _submit(load: Load, broker: BrokerProcess) -> Mapping[str, float]:

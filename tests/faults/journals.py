@@ -4,22 +4,23 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-STATES: Final = ("accepted", "held", "assigned", "done", "dead", "cancelled")
-"""By the number that is stored."""
+import msgspec
+from taskferry.broker.jobs.rows import JobChange
+from taskferry.broker.jobs.states import JobState
 
 
 class JobRow(NamedTuple):
-    """What a journal has of a job, apart from its data."""
+    """What a journal has of a job: its life, and its result if it has one."""
 
-    state: str
-    attempt: int
-    failures_count: int
-    losses_count: int
-    code: str | None
-    ended_at: float | None
+    life: JobChange
     result: bytes | None
+
+    @property
+    def state(self) -> str:
+        """`accepted`, `held`, ..."""
+        return JobState(self.life.state).name.lower()
 
 
 def read_journal(path: Path, folder: Path) -> dict[str, JobRow]:
@@ -34,7 +35,9 @@ def read_journal(path: Path, folder: Path) -> dict[str, JobRow]:
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         rows = connection.execute(
-            "SELECT job_id, state, attempt, failures_count, losses_count, code, ended_at, result"
-            " FROM jobs LEFT JOIN results USING (seq)"
+            "SELECT job_id, seq, life.packed, result FROM job JOIN life USING (seq) LEFT JOIN result USING (seq)"
         ).fetchall()
-    return {job_id: JobRow(STATES[state], *rest) for job_id, state, *rest in rows}
+    return {
+        job_id: JobRow(JobChange(seq, *msgspec.msgpack.decode(packed)), result)
+        for job_id, seq, packed, result in rows
+    }

@@ -166,11 +166,11 @@ def assert_ended_rightly(job_id: str, row: JobRow, survivors_runs: int, killed_r
     in those that were."""
     told = f"{job_id}: {row}, {survivors_runs} runs in workers that live, {killed_runs} in killed ones"
     kind = kind_of(job_id)
-    if row.code == "worker_lost":
+    if row.life.code == "worker_lost":
         assert row.state == "dead", told
-        assert kind == "once" or row.losses_count >= LOSSES_COUNT_MAX, told
+        assert kind == "once" or row.life.losses_count >= LOSSES_COUNT_MAX, told
     elif kind == "broken":
-        assert (row.state, row.code, row.failures_count) == ("dead", "handler_error", 2), told
+        assert (row.state, row.life.code, row.life.failures_count) == ("dead", "handler_error", 2), told
     else:
         assert row.state == "done", told
         assert row.result is not None, told
