@@ -68,8 +68,8 @@ class NextInLane(NamedTuple):
 
 
 class NextFound(NamedTuple):
-    """`left_count`: accepted jobs of the lane that are neither in `jobs` nor among `without`; `run_at_min` of those
-    whose time has not come; None if there are none."""
+    """`ready_left`: more jobs of the lane are ready, neither in `jobs` nor among `without`. `run_at_min`: the earliest
+    time of those whose time has not come; None if there are none."""
 
     jobs: list[StoredJob]
     ready_left: bool
@@ -133,15 +133,18 @@ class CountMatching(NamedTuple):
 
 
 class FindOverdue(NamedTuple):
-    """Ended jobs whose `remove_at` has come, and open ones whose `expires_at` has; and, if the kept ones have more than
-    `kept_size_bytes_max`, the oldest of them beyond that; at most `count` of each. Answered by Overdue."""
+    """Ended jobs whose `remove_at` has come, and open ones whose `expires_at` has. If more is kept than may be, by
+    `excess_bytes`, then also the ended jobs whose `remove_at` is next, until their data and results are as many bytes.
+    At most `count` of each. Answered by Overdue."""
 
     now: float
-    kept_size_bytes_max: int
+    excess_bytes: int
     count: int
 
 
 class Overdue(NamedTuple):
+    """`removed`, `expired`: without data. `remove_at_min`, `expires_at_min`: the earliest of those that are left."""
+
     removed: list[StoredJob]
     expired: list[StoredJob]
     remove_at_min: float | None

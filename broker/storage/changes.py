@@ -1,0 +1,257 @@
+"""What one transaction writes: the batches that waited, folded into one, so that each row is written once.
+
+All that is taken away is written first, and then what is new. That is the order in which the batches said it, because
+numbers of jobs and of inbox messages are never used again: what a batch takes away can only be older than what is
+left of it and of those after it.
+"""
+
+from sqlite3 import Connection
+from typing import Any, Final
+
+import msgspec
+
+from ..jobs.rows import AttemptRow, Batch, InboxRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow
+from .multi_row import In, MultiRow
+
+LARGE_BYTES: Final = 65_536
+"""A row whose blob is larger has a statement to itself: the values of a statement are copied when they are bound."""
+
+JOBS = MultiRow("INSERT INTO job", 4)
+LIVES = MultiRow("INSERT OR REPLACE INTO life", 16)
+CHANGES = MultiRow(
+    "INSERT INTO life (seq, state, held, run_at, remove_at, code, result_size_bytes, packed)",
+    8,
+    "ON CONFLICT (seq) DO UPDATE SET state = excluded.state, held = excluded.held, run_at = excluded.run_at, "
+    "remove_at = excluded.remove_at, code = excluded.code, "
+    "result_size_bytes = coalesce(excluded.result_size_bytes, result_size_bytes), packed = excluded.packed",
+)
+RESULTS = MultiRow("INSERT OR REPLACE INTO result", 3)
+ATTEMPTS = MultiRow("INSERT OR REPLACE INTO attempt", 7)
+AFTER = MultiRow("INSERT OR IGNORE INTO after", 2)
+INBOX = MultiRow("INSERT OR REPLACE INTO inbox", 4)
+CLIENTS = MultiRow("INSERT OR REPLACE INTO client", 3)
+LANES = MultiRow("INSERT OR REPLACE INTO lane", 3)
+SCHEDULES = MultiRow("INSERT OR REPLACE INTO schedule", 10)
+REMOVE_JOBS = (
+    In("DELETE FROM job WHERE seq"),
+    In("DELETE FROM life WHERE seq"),
+    In("DELETE FROM result WHERE seq"),
+    In("DELETE FROM attempt WHERE seq"),
+    In("DELETE FROM after WHERE seq"),
+    In("DELETE FROM after WHERE waited_for"),
+    In("DELETE FROM inbox WHERE seq"),
+)
+REMOVE_AFTER = In("DELETE FROM after WHERE waited_for")
+REMOVE_LANES = In("DELETE FROM lane WHERE lane")
+REMOVE_SCHEDULES = In("DELETE FROM schedule WHERE name")
+
+pack = msgspec.msgpack.Encoder().encode
+
+
+class Changes:
+    """The rows of a transaction. `count`: rows that were handed over, those that replaced each other included."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_after",
+        "_after_gone",
+        "_attempts",
+        "_changes",
+        "_clients",
+        "_inbox",
+        "_jobs",
+        "_lanes",
+        "_removed",
+        "_results",
+        "_schedules",
+        "count",
+    )
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._jobs: list[NewJob] = []
+        self._changes: dict[int, JobChange] = {}
+        self._results: dict[int, JobResult] = {}
+        self._attempts: list[AttemptRow] = []
+        self._after: list[tuple[int, int]] = []
+        self._after_gone: set[int] = set()
+        self._inbox: list[InboxRow] = []
+        self._clients: dict[tuple[str, str], int] = {}
+        self._acknowledged: dict[tuple[str, str], int] = {}
+        self._lanes: dict[int, LaneRow | None] = {}
+        self._schedules: dict[str, ScheduleRow | None] = {}
+        self._removed: set[int] = set()
+
+    def add(self, batch: Batch) -> None:
+        """Fold in the next batch."""
+        self.count += len(batch.jobs) + len(batch.changes) + len(batch.results)
+        self._jobs += batch.jobs
+        for change in batch.changes:
+            self._changes[change.seq] = change
+        for result in batch.results:
+            self._results[result.seq] = result
+        if batch.lanes:
+            self.count += len(batch.lanes)
+            self._lanes.update((lane.lane, lane) for lane in batch.lanes)
+        if batch.attempts:
+            self.count += len(batch.attempts)
+            self._attempts += batch.attempts
+        if batch.after:
+            self.count += len(batch.after)
+            self._after += batch.after
+        if batch.inbox:
+            self.count += len(batch.inbox)
+            self._inbox += batch.inbox
+            self._clients.update(((row.owner, row.client_id), row.number) for row in batch.inbox)
+        if batch.schedules:
+            self.count += len(batch.schedules)
+            self._schedules.update((schedule.name, schedule) for schedule in batch.schedules)
+        self._take_away(batch)
+
+    def _take_away(self, batch: Batch) -> None:
+        if batch.after_gone:
+            self.count += len(batch.after_gone)
+            self._after_gone.update(batch.after_gone)
+            gone = set(batch.after_gone)
+            self._after = [pair for pair in self._after if pair[1] not in gone]
+        if batch.acknowledged:
+            self.count += len(batch.acknowledged)
+            for owner, client_id, number in batch.acknowledged:
+                client = owner, client_id
+                self._acknowledged[client] = max(number, self._acknowledged.get(client, 0))
+        if batch.removed:
+            self.count += len(batch.removed)
+            self._removed.update(batch.removed)
+        if batch.lanes_gone:
+            self.count += len(batch.lanes_gone)
+            self._lanes.update((lane, None) for lane in batch.lanes_gone)
+        if batch.schedules_gone:
+            self.count += len(batch.schedules_gone)
+            self._schedules.update((name, None) for name in batch.schedules_gone)
+
+    def new_seqs(self) -> list[int]:
+        """The jobs that are new in it."""
+        return [new.seq for new in self._jobs]
+
+    def remove(self, seqs: list[int]) -> None:
+        """Also remove these jobs, which are none of its own."""
+        self._removed.update(seqs)
+
+    def write(self, connection: Connection) -> None:
+        """Write all of it, in the transaction that is open. Raises sqlite3.Error."""
+        if self._removed:
+            self._remove_jobs(connection)
+        self._write_rest_taken(connection)
+        if self._lanes:
+            LANES.write(connection, flat(row for row in self._lanes.values() if row is not None))
+        if self._jobs:
+            self._write_jobs(connection)
+        if self._changes:
+            self._write_changes(connection)
+        if self._results:
+            self._write_results(connection)
+        if self._attempts:
+            ATTEMPTS.write(connection, flat(row for row in self._attempts if row.seq not in self._removed))
+        if self._after:
+            AFTER.write(connection, flat((waited_for, seq) for seq, waited_for in self._after))
+        if self._inbox:
+            self._write_inbox(connection)
+        if self._schedules:
+            SCHEDULES.write(connection, flat(row for row in self._schedules.values() if row is not None))
+
+    def _remove_jobs(self, connection: Connection) -> None:
+        # The highest seq is remembered, for it may be the newest job that goes.
+        connection.execute(
+            "UPDATE meta SET value = max(value, (SELECT coalesce(max(seq), 0) FROM job), ?) WHERE name = 'seq_max'",
+            (max(self._removed),),
+        )
+        removed = list(self._removed)
+        for statement in REMOVE_JOBS:
+            statement.run(connection, removed)
+        self._jobs = [new for new in self._jobs if new.seq not in self._removed]
+        self._after = [pair for pair in self._after if self._removed.isdisjoint(pair)]
+        self._inbox = [row for row in self._inbox if row.seq not in self._removed]
+        for seq in self._removed:
+            self._changes.pop(seq, None)
+            self._results.pop(seq, None)
+
+    def _write_rest_taken(self, connection: Connection) -> None:
+        if self._after_gone:
+            REMOVE_AFTER.run(connection, list(self._after_gone))
+        for client, number in self._acknowledged.items():
+            connection.execute(
+                "DELETE FROM inbox WHERE owner = ? AND client_id = ? AND number <= ?", (*client, number)
+            )
+        if self._lanes:
+            REMOVE_LANES.run(connection, [lane for lane, row in self._lanes.items() if row is None])
+        if self._schedules:
+            REMOVE_SCHEDULES.run(connection, [name for name, row in self._schedules.items() if row is None])
+
+    def _write_jobs(self, connection: Connection) -> None:
+        jobs: list[Any] = []
+        lives: list[Any] = []
+        for new in self._jobs:
+            change = self._changes.pop(new.seq)
+            result = self._results.get(new.seq)
+            row = new.seq, new.job_id, pack(new[2:14]), new.data
+            if len(new.data) > LARGE_BYTES:
+                JOBS.write(connection, row)
+            else:
+                jobs += row
+            lives += (
+                new.seq,
+                new.lane,
+                new.priority,
+                new.owner,
+                new.key,
+                new.unique_key,
+                new.submitted_at,
+                new.expires_at,
+                len(new.data),
+                change.state,
+                change.held,
+                change.run_at,
+                change.remove_at,
+                change.code,
+                None if result is None else len(result.result),
+                pack(change[1:]),
+            )
+        JOBS.write(connection, jobs)
+        LIVES.write(connection, lives)
+
+    def _write_changes(self, connection: Connection) -> None:
+        values: list[Any] = []
+        results = self._results
+        for change in self._changes.values():
+            result = results.get(change.seq)
+            values += (
+                change.seq,
+                change.state,
+                change.held,
+                change.run_at,
+                change.remove_at,
+                change.code,
+                None if result is None else len(result.result),
+                pack(change[1:]),
+            )
+        CHANGES.write(connection, values)
+
+    def _write_results(self, connection: Connection) -> None:
+        values: list[Any] = []
+        for row in self._results.values():
+            if len(row.result) > LARGE_BYTES:
+                RESULTS.write(connection, row)
+            else:
+                values += row
+        RESULTS.write(connection, values)
+
+    def _write_inbox(self, connection: Connection) -> None:
+        acknowledged = self._acknowledged
+        rows = [row for row in self._inbox if row.number > acknowledged.get((row.owner, row.client_id), 0)]
+        INBOX.write(connection, flat(rows))
+        CLIENTS.write(connection, flat((*client, number) for client, number in self._clients.items()))
+
+
+def flat(rows: Any) -> list[Any]:
+    """The values of the rows, one row after the other."""
+    return [value for row in rows for value in row]

@@ -1,0 +1,392 @@
+"""The answers to the journal's queries.
+
+Each statement answers with one row, whose rows are text in JSON: a step of SQLite gives the GIL back, and a thousand
+rows would wait for it a thousand times (see multi_row.py). Blobs are in it as hexadecimal digits, apart from large
+ones, which are fetched one by one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from sqlite3 import Connection
+from typing import Any, Final
+
+import msgspec
+
+from ...protocol.limits import PRIORITY_MAX
+from ...protocol.messages import Filter
+from ..jobs.ports import (
+    CountMatching,
+    Find,
+    FindAfter,
+    FindAttempts,
+    FindHeldByKey,
+    FindOverdue,
+    FindUnique,
+    LaneCount,
+    NextFound,
+    NextInLane,
+    Opened,
+    Opening,
+    Overdue,
+    Query,
+    ReadInbox,
+    Select,
+)
+from ..jobs.rows import AttemptRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow, StoredJob
+from ..jobs.states import JobState
+from .changes import LARGE_BYTES
+
+unpack = msgspec.msgpack.Decoder().decode
+StoredText = tuple[int, str, str, str, int, int | None]
+decode_stored = msgspec.json.Decoder(list[StoredText]).decode
+decode_blobs = msgspec.json.Decoder(list[tuple[int, str]]).decode
+decode_results = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
+decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
+encode_seqs = msgspec.json.Encoder().encode
+
+STORED: Final = (
+    "SELECT json_group_array(json_array(seq, hex(job_id), hex(job.packed), hex(life.packed), data_size_bytes, "
+    "result_size_bytes)) FROM job JOIN life USING (seq) WHERE"
+)
+OPEN: Final = "state < 3"
+
+
+def rows_of(text: str) -> list[StoredJob]:
+    """The jobs in an answer of STORED, without data and results."""
+    found = []
+    for seq, job_id, packed, life, data_size_bytes, result_size_bytes in decode_stored(text):
+        new = NewJob._make((seq, bytes.fromhex(job_id).decode(), *unpack(bytes.fromhex(packed)), b""))
+        change = JobChange(seq, *unpack(bytes.fromhex(life)))
+        found.append(StoredJob(new, change, None, data_size_bytes, result_size_bytes))
+    return found
+
+
+def stored(connection: Connection, where: str, values: Sequence[Any] | Mapping[str, Any]) -> list[StoredJob]:
+    """The jobs that match, in any order."""
+    return rows_of(connection.execute(f"{STORED} {where}", values).fetchone()[0])
+
+
+def with_data(connection: Connection, jobs: list[StoredJob]) -> list[StoredJob]:
+    """The same jobs, with their data."""
+    small = [job.new.seq for job in jobs if 0 < job.data_size_bytes <= LARGE_BYTES]
+    data = {
+        job.new.seq: connection.execute("SELECT data FROM job WHERE seq = ?", (job.new.seq,)).fetchone()[0]
+        for job in jobs
+        if job.data_size_bytes > LARGE_BYTES
+    }
+    if small:
+        text = connection.execute(
+            "SELECT json_group_array(json_array(seq, hex(data))) FROM job "
+            "WHERE seq IN (SELECT value FROM json_each(?))",
+            (encode_seqs(small).decode(),),
+        ).fetchone()[0]
+        data.update((seq, bytes.fromhex(digits)) for seq, digits in decode_blobs(text))
+    return [job._replace(new=job.new._replace(data=data.get(job.new.seq, b""))) for job in jobs]
+
+
+def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJob]:
+    """The same jobs, with the results of those that have one."""
+    sizes = {job.new.seq: job.result_size_bytes for job in jobs if job.result_size_bytes is not None}
+    small = [seq for seq, size_bytes in sizes.items() if size_bytes <= LARGE_BYTES]
+    results: dict[int, JobResult] = {}
+    for seq, size_bytes in sizes.items():
+        if size_bytes > LARGE_BYTES:
+            row = connection.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone()
+            results[seq] = JobResult(*row)
+    if small:
+        text = connection.execute(
+            "SELECT json_group_array(json_array(seq, encoding, hex(result))) FROM result "
+            "WHERE seq IN (SELECT value FROM json_each(?))",
+            (encode_seqs(small).decode(),),
+        ).fetchone()[0]
+        for seq, encoding, digits in decode_results(text):
+            results[seq] = JobResult(seq, encoding, bytes.fromhex(digits))
+    return [job._replace(result=results.get(job.new.seq)) for job in jobs]
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def opening(connection: Connection, query: Opening) -> Opened:
+    """Everything that is needed to begin: one pass over `life`, and the small tables."""
+    run = connection.execute
+    groups = run(
+        "SELECT state, owner, count(*), sum(data_size_bytes), total(result_size_bytes), min(submitted_at) FROM life "
+        "WHERE lane IS NOT NULL GROUP BY state, owner"
+    ).fetchall()
+    open_counts: dict[str, int] = {}
+    kept_counts: dict[int, int] = {}
+    held_count = kept_size_bytes = open_size_bytes = 0
+    oldest_submitted_at: float | None = None
+    for state, owner, count, data_size_bytes, result_size_bytes, submitted_at in groups:
+        if state > JobState.ASSIGNED:
+            kept_counts[state] = kept_counts.get(state, 0) + count
+            kept_size_bytes += data_size_bytes + int(result_size_bytes)
+            continue
+        open_counts[owner] = open_counts.get(owner, 0) + count
+        open_size_bytes += data_size_bytes
+        held_count += count if state == JobState.HELD else 0
+        oldest_submitted_at = min(submitted_at, oldest_submitted_at or submitted_at)
+    lane_counts = run("SELECT lane, count(*), min(run_at) FROM life WHERE state = 0 GROUP BY lane").fetchall()
+    return Opened(
+        seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
+        lanes=[LaneRow(*row) for row in run("SELECT * FROM lane").fetchall()],
+        lane_counts=[LaneCount(*row) for row in lane_counts if row[0] is not None],
+        assigned=in_order(stored(connection, "state = 2", ())),
+        open_counts=open_counts,
+        held_count=held_count,
+        kept_counts=kept_counts,
+        kept_size_bytes=kept_size_bytes,
+        open_size_bytes=open_size_bytes,
+        oldest_submitted_at=oldest_submitted_at,
+        remove_at_min=earliest(connection, "remove_at", "remove_at IS NOT NULL"),
+        expires_at_min=earliest(connection, "expires_at", f"{OPEN} AND expires_at IS NOT NULL"),
+        schedules=[
+            ScheduleRow(*row)._replace(is_paused=bool(row[5]))
+            for row in run("SELECT * FROM schedule").fetchall()
+        ],
+        inbox_numbers={(row[0], row[1]): row[2] for row in run("SELECT * FROM client").fetchall()},
+    )
+
+
+def in_order(jobs: list[StoredJob]) -> list[StoredJob]:
+    """By seq."""
+    return sorted(jobs, key=lambda job: job.new.seq)
+
+
+def earliest(connection: Connection, column: str, where: str) -> float | None:
+    """The least of a column with an index of its own."""
+    found: float | None = connection.execute(f"SELECT min({column}) FROM life WHERE {where}").fetchone()[0]  # noqa: S608
+    return found
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+IN_LANE = "lane = :lane AND state = 0"
+PRIORITIES = range(PRIORITY_MAX, -1, -1)
+READY = " UNION ALL ".join(
+    f"SELECT * FROM (SELECT seq FROM life WHERE {IN_LANE} AND priority = {priority} AND run_at <= :now "  # noqa: S608
+    "AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY run_at, seq LIMIT :count)"
+    for priority in PRIORITIES
+)
+NEXT_RUN_AT = " UNION ALL ".join(
+    f"SELECT min(run_at) AS run_at FROM life WHERE {IN_LANE} AND priority = {priority} AND run_at > :now"  # noqa: S608
+    for priority in PRIORITIES
+)
+"""One range of the index for each priority: what is not ready yet of a high one is never walked through."""
+
+
+def next_in_lane(connection: Connection, query: NextInLane) -> NextFound:
+    """The jobs of a lane that are next."""
+    values = {
+        "lane": query.lane,
+        "now": query.now,
+        "without": encode_seqs(list(query.without)).decode(),
+        "count": query.count + 1,
+    }
+    ready = stored(connection, f"seq IN ({READY})", values)
+    ready.sort(key=rank)
+    jobs: list[StoredJob] = []
+    size_bytes = 0
+    for job in ready[: query.count]:
+        size_bytes += job.data_size_bytes
+        if jobs and size_bytes > query.size_bytes_max:
+            break
+        jobs.append(job)
+    run_at_min = connection.execute(f"SELECT min(run_at) FROM ({NEXT_RUN_AT})", values).fetchone()[0]  # noqa: S608
+    return NextFound(with_data(connection, jobs), len(ready) > len(jobs), run_at_min)
+
+
+def rank(job: StoredJob) -> tuple[int, float, int]:
+    """The order in a lane."""
+    return -job.new.priority, job.change.run_at, job.new.seq
+
+
+# --- by id, key, dependency -------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, query: Find) -> list[StoredJob]:
+    """Jobs by id."""
+    found: list[StoredJob] = []
+    for some in portions(query.job_ids):
+        found += stored(connection, f"job_id IN ({marks(some)})", some)
+    if query.with_data:
+        found = with_data(connection, found)
+    return with_results(connection, found) if query.with_result else found
+
+
+def portions(values: list[Any]) -> Iterable[list[Any]]:
+    """The values, so many at once as one statement takes."""
+    return (values[start : start + VALUES_MAX] for start in range(0, len(values), VALUES_MAX))
+
+
+VALUES_MAX: Final = 250
+"""Values of one statement: few enough to be compiled quickly."""
+
+
+def marks(values: list[Any]) -> str:
+    """`?,?,?` for the values."""
+    return ",".join("?" * len(values))
+
+
+def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
+    """The latest job of each key that is open or recent enough."""
+    seqs: list[int] = []
+    for command, unique_key in query.keys:
+        seq = connection.execute(
+            "SELECT max(seq) FROM (SELECT seq, lane FROM life WHERE unique_key = :key AND state < 3 UNION ALL "
+            "SELECT seq, lane FROM life WHERE unique_key = :key AND submitted_at >= :since) "
+            "WHERE lane IN (SELECT lane FROM lane WHERE command = :command)",
+            {"key": unique_key, "since": query.since, "command": command},
+        ).fetchone()[0]
+        if seq is not None:
+            seqs.append(seq)
+    return by_seq(connection, seqs)
+
+
+def by_seq(connection: Connection, seqs: list[int]) -> list[StoredJob]:
+    """These jobs, in order of their seq."""
+    return in_order(
+        stored(connection, "seq IN (SELECT value FROM json_each(?))", (encode_seqs(seqs).decode(),))
+    )
+
+
+def find_held_by_key(connection: Connection, query: FindHeldByKey) -> list[StoredJob]:
+    """The first jobs that a key holds."""
+    where = "seq IN (SELECT seq FROM life WHERE key = ? AND state = 1 AND held = 2 ORDER BY priority DESC, seq LIMIT ?)"
+    found = stored(connection, where, (query.key, query.count))
+    found.sort(key=lambda job: (-job.new.priority, job.new.seq))
+    return with_data(connection, found)
+
+
+def find_after(connection: Connection, query: FindAfter) -> list[tuple[StoredJob, int]]:
+    """The jobs that wait for one, and for how many others each."""
+    text = connection.execute(
+        "SELECT json_group_array(json_array(seq, (SELECT count(*) FROM after AS other "
+        "JOIN life ON life.seq = other.waited_for WHERE other.seq = after.seq AND other.waited_for <> :seq "
+        "AND life.state <> 3))) FROM after WHERE waited_for = :seq",
+        {"seq": query.seq},
+    ).fetchone()[0]
+    counts = dict(decode_numbered(text))
+    return [(job, counts[job.new.seq]) for job in by_seq(connection, list(counts))]
+
+
+def find_attempts(connection: Connection, query: FindAttempts) -> tuple[list[AttemptRow], list[str]]:
+    """The failed attempts of a job, and what it waits for."""
+    attempts = connection.execute("SELECT * FROM attempt WHERE seq = ? ORDER BY attempt", (query.seq,))
+    rows = [AttemptRow(*row) for row in attempts.fetchall()]
+    job_ids = connection.execute(
+        "SELECT job_id FROM after JOIN job ON job.seq = after.waited_for WHERE after.seq = ? ORDER BY job.seq",
+        (query.seq,),
+    )
+    return rows, [job_id for (job_id,) in job_ids.fetchall()]
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def matching(selected: Filter, owner: str | None) -> tuple[list[str], dict[str, Any]]:
+    """A filter as conditions on `life`, and their values."""
+    conditions = {
+        "owner_seen": ("owner = :owner_seen", owner),
+        "owner": ("owner = :owner", selected.owner),
+        "key": ("key = :key", selected.key),
+        "code": ("code = :code", selected.code),
+        "since": ("submitted_at >= :since", selected.since),
+        "until": ("submitted_at <= :until", selected.until),
+        "command": ("lane IN (SELECT lane FROM lane WHERE command = :command)", selected.command),
+    }
+    given = {name: value for name, (_, value) in conditions.items() if value is not None}
+    wheres = ["lane IS NOT NULL", *(conditions[name][0] for name in given)]
+    if selected.states is not None:
+        states = ",".join(str(int(JobState[state.upper()])) for state in selected.states)
+        wheres.append(f"state IN ({states})")
+    if selected.job_ids is not None:
+        names = [f"id{index}" for index in range(len(selected.job_ids))]
+        given.update(zip(names, selected.job_ids, strict=True))
+        ids = ",".join(f":{name}" for name in names)
+        wheres.append(f"seq IN (SELECT seq FROM job WHERE job_id IN ({ids}))")  # noqa: S608
+    return wheres, given
+
+
+def select(connection: Connection, query: Select) -> list[StoredJob]:
+    """A page of the jobs that match, newest first."""
+    wheres, values = matching(query.filter, query.owner)
+    values["count"] = query.count
+    if query.before is not None:
+        wheres.append("seq < :before")
+        values["before"] = query.before
+    page = f"SELECT seq FROM life WHERE {' AND '.join(wheres)} ORDER BY seq DESC LIMIT :count"  # noqa: S608
+    return in_order(stored(connection, f"seq IN ({page})", values))[::-1]
+
+
+def count_matching(connection: Connection, query: CountMatching) -> int:
+    """How many jobs match."""
+    wheres, values = matching(query.filter, query.owner)
+    text = f"SELECT count(*) FROM life WHERE {' AND '.join(wheres)}"  # noqa: S608
+    count: int = connection.execute(text, values).fetchone()[0]
+    return count
+
+
+# --- what is due, inboxes ---------------------------------------------------------------------------------------------
+
+
+def find_overdue(connection: Connection, query: FindOverdue) -> Overdue:
+    """What is to be removed, and what has expired."""
+    ended = stored(
+        connection,
+        "seq IN (SELECT seq FROM life WHERE remove_at IS NOT NULL ORDER BY remove_at, seq LIMIT ?)",
+        (query.count + 1,),
+    )
+    ended.sort(key=lambda job: (job.change.remove_at or 0.0, job.new.seq))
+    removed: list[StoredJob] = []
+    excess_bytes = query.excess_bytes
+    for job in ended[: query.count]:
+        if (job.change.remove_at or 0.0) > query.now and excess_bytes <= 0:
+            break
+        removed.append(job)
+        excess_bytes -= job.data_size_bytes + (job.result_size_bytes or 0)
+    expiring = stored(
+        connection,
+        f"seq IN (SELECT seq FROM life WHERE {OPEN} AND expires_at IS NOT NULL ORDER BY expires_at, seq LIMIT ?)",  # noqa: S608
+        (query.count + 1,),
+    )
+    expiring.sort(key=lambda job: (job.new.expires_at or 0.0, job.new.seq))
+    expired = [job for job in expiring[: query.count] if (job.new.expires_at or 0.0) <= query.now]
+    return Overdue(
+        removed,
+        expired,
+        next((job.change.remove_at for job in ended[len(removed) :]), None),
+        next((job.new.expires_at for job in expiring[len(expired) :]), None),
+    )
+
+
+def read_inbox(connection: Connection, query: ReadInbox) -> list[tuple[int, StoredJob]]:
+    """The next messages of an inbox."""
+    text = connection.execute(
+        "SELECT json_group_array(json_array(number, seq)) FROM (SELECT number, seq FROM inbox "
+        "WHERE owner = ? AND client_id = ? AND number > ? ORDER BY number LIMIT ?)",
+        (query.owner, query.client_id, query.after, query.count),
+    ).fetchone()[0]
+    numbered = sorted(decode_numbered(text))
+    jobs = {job.new.seq: job for job in by_seq(connection, [seq for _, seq in numbered])}
+    return [(number, jobs[seq]) for number, seq in numbered]
+
+
+ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
+    Opening: opening,
+    NextInLane: next_in_lane,
+    Find: find,
+    FindUnique: find_unique,
+    FindHeldByKey: find_held_by_key,
+    FindAfter: find_after,
+    FindAttempts: find_attempts,
+    Select: select,
+    CountMatching: count_matching,
+    FindOverdue: find_overdue,
+    ReadInbox: read_inbox,
+}
+
+
+def answer(connection: Connection, query: Query) -> object:
+    """The answer to a query, of the form that its class says. Raises sqlite3.Error."""
+    return ANSWERS[type(query)](connection, query)
