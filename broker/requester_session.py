@@ -128,7 +128,7 @@ class RequesterSession:
                     # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
                     data = data.copy()
             # One call for all fields: each read of a Struct's field costs compiled code as much.
-            _, request_id, _, timeout_s, idempotent, priority, affinity, trace, target, hedge, _ = astuple(
+            _, request_id, _, timeout_s, idempotent, priority, affinity, trace, target, hedge, _, _ = astuple(
                 message
             )
             call = Call(
@@ -182,7 +182,7 @@ class RequesterSession:
             self._link.send_parts(head, result, tail)
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
-        code, text, retry_after_s, delivery, queue_wait_s = failure
+        code, text, retry_after_s, delivery, queue_wait_s, _ = failure
         message = messages.Failure(request_id, False, None, text, worker_id, code)
         if delivery is not None:
             message.delivery = delivery
@@ -191,6 +191,12 @@ class RequesterSession:
         if retry_after_s is not None:
             message.retry_after = retry_after_s
         self._link.send(self._codec.encode(message))
+
+    def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
+        raise AssertionError("only attempts are followed")
+
+    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
+        raise AssertionError("only attempts are followed")
 
     # --- from the broker ---
 

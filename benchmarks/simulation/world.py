@@ -202,6 +202,12 @@ class SimulatedRequester:
         del self._world.demands[request_id]
         self.answered(request_id, failure.code)
 
+    def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
+        raise AssertionError("only attempts are followed")
+
+    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
+        raise AssertionError("only attempts are followed")
+
 
 AFFINITIES: Final = tuple(f"key {index}" for index in range(KEYS_COUNT))
 """Keys for consistent_hash; the other strategies ignore them."""

@@ -22,7 +22,8 @@ class Attempt:
 
     Such a call is patient: it waits for a slot as long as it takes, whatever the overload, and `timeout_s` counts from
     its assignment. Its port is notified of the assignment. At the broker's stop its worker is not told to cancel.
-    `job_id`, `number` (from 1) and `is_last` are for the worker.
+    `job_id`, `number` (from 1) and `is_last` are for the worker. A requester submits either attempts or other calls,
+    not both.
     """
 
     __slots__ = ("is_last", "job_id", "number", "timeout_s")

@@ -10,6 +10,7 @@ Each admitted call becomes a request and ends exactly once, in `Ending`: by a re
 and `now` (seconds, monotonic) must not go backwards.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Raw, UnsetType
@@ -19,6 +20,7 @@ from ...protocol import errors
 from ...protocol.errors import TaskferryError
 from ...protocol.limits import TEXT_LENGTH_MAX
 from .account import Account
+from .adopted import Adopted
 from .call import Call
 from .delivery.admission import Admission
 from .delivery.deadlines import NEVER, Deadlines
@@ -27,14 +29,14 @@ from .delivery.ending import REQUESTER_GONE, SUCCESS, Ending
 from .delivery.failures import CANCELLED, SHUTTING_DOWN, STOPPED, TIMEOUT
 from .delivery.hedging import Hedging
 from .delivery.recovery import Recovery
-from .failure import Failure, failure_of
+from .failure import Failure, failure_of, is_deliberate
 from .fleet.roster import Roster
 from .fleet.worker import Worker, WorkerEvent, WorkerState
 from .health.canary import CANARY_TIMEOUT_S
 from .health.health import Health
 from .measures.counts import Counts
 from .offer import Offer
-from .ports import Observer, RequesterPort, Steps, WorkerPort
+from .ports import CancelReason, Observer, RequesterPort, Steps, WorkerPort
 from .queue.queue import Queue
 from .request import Assignment
 from .requester import Requester
@@ -46,6 +48,8 @@ more over which each of these is measured."""
 
 READ_S: Final = 0.1
 """After a pause nothing is due for this long, in which the caller reads what its peers have sent meanwhile."""
+
+NOT_SERVED: Final = "The worker came back with it, but does not serve its command any more"
 
 
 class Core:
@@ -81,7 +85,7 @@ class Core:
         self.deadlines = Deadlines()
         self.queue = Queue(settings, observer)
         self._ending = Ending(self.counts, self.deadlines, self.queue, steps)
-        self._delivery = Delivery(self.queue, self._ending, steps)
+        self._delivery = Delivery(self.queue, self._ending, self.deadlines, steps)
         self.roster = Roster(choice, self._delivery, observer)
         self.health = Health(self.roster)
         self._admission = Admission(settings, self.roster, self.deadlines, self.counts, steps)
@@ -91,6 +95,7 @@ class Core:
             roster=self.roster,
             delivery=self._delivery,
             ending=self._ending,
+            deadlines=self.deadlines,
             counts=self.counts,
             steps=steps,
         )
@@ -105,6 +110,16 @@ class Core:
     def next_at(self) -> float:
         """When to call `advance` next, in seconds. There may turn out to be nothing due."""
         return min(self.deadlines.next_at, self._look_at)
+
+    @property
+    def epoch(self) -> str:
+        """What the msg_ids of attempts begin with, so that those of an earlier run of the broker are not taken for new
+        ones. Set it before the first attempt is submitted."""
+        return self._delivery.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: str) -> None:
+        self._delivery.epoch = epoch
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
@@ -145,10 +160,17 @@ class Core:
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def worker_joined(
-        self, worker_id: str, offer: Offer, port: WorkerPort, identity: str, now: float
+    def worker_joined(  # noqa: PLR0917  a worker is all of these
+        self,
+        worker_id: str,
+        offer: Offer,
+        port: WorkerPort,
+        identity: str,
+        now: float,
+        adopted: Sequence[Adopted] = (),
     ) -> Worker:
-        """A worker has connected. It gets waiting requests at once, unless it has to answer a canary first.
+        """A worker has connected. It gets waiting requests at once, unless it has to answer a canary first. What is
+        `adopted` takes its slots before, even if it has fewer.
 
         Raises WorkerIdTaken if another worker is connected under this id. The same worker (equal `identity` and
         `instance`) replaces its old connection, which is taken to be dead.
@@ -161,6 +183,8 @@ class Core:
         worker = Worker(worker_id, offer, port, identity, now, record)
         self.roster.join(worker, offer.commands)
         port.welcome(worker_id)
+        for attempt in adopted:
+            self._adopt(worker, attempt, now)
         if holder is not None:
             holder.port.replaced()
             self.worker_left(holder, now)
@@ -238,9 +262,17 @@ class Core:
             self._delivery.fill(worker, now)
         return True
 
-    def failed(self, worker: Worker, msg_id: str, text: str | None, code: str | None, now: float) -> bool:
-        """A worker reports that an assignment has failed, with its handler's text and code. False if the worker has no
-        assignment `msg_id`."""
+    def failed(  # noqa: PLR0917  the hot path
+        self,
+        worker: Worker,
+        msg_id: str,
+        text: str | None,
+        code: str | None,
+        now: float,
+        retry: float | bool | None = None,
+    ) -> bool:
+        """A worker reports that an assignment has failed, with its handler's text and code, and for an attempt what the
+        handler says about another one. False if the worker has no assignment `msg_id`."""
         assignment = self._take(worker, msg_id)
         if assignment is None:
             return False
@@ -250,14 +282,26 @@ class Core:
         else:
             self._answered(assignment)
             words = (text or errors.HandlerError.message)[:TEXT_LENGTH_MAX]
-            failure = Failure(errors.worker_code(code), words)
+            failure = Failure(errors.worker_code(code), words, None, None, None, retry)
             if request.hedge is not None:
                 self._hedging.settle(request, assignment)
             self._ending.fail(request, failure, now, is_answer=True)
-            self.health.failed(worker, request.command, failure.code, words, now)
+            self.health.failed(
+                worker, request.command, failure.code, words, now, is_deliberate=is_deliberate(failure)
+            )
         if self.queue.count:
             self._delivery.fill(worker, now)
         return True
+
+    def notify(self, worker: Worker, msg_id: str, progress: Raw) -> None:
+        """A worker reports progress. It is passed on if the assignment is an attempt that has not ended."""
+        assignment = worker.assignments.get(msg_id)
+        request = None if assignment is None else assignment.request
+        if request is None or request.call.attempt is None:
+            return
+        request.requester.port.progress(
+            request.call.request_id, worker.worker_id, progress, worker.port.encoding
+        )
 
     # --- time and shutdown -------------------------------------------------------------------------------------------
 
@@ -309,12 +353,13 @@ class Core:
         self._admission.is_closed = True
 
     def stop(self, now: float) -> None:
-        """End all requests that are still in flight: the broker is about to exit."""
+        """End all requests that are still in flight: the broker is about to exit. Workers go on with attempts."""
         self.drain()
         for requester in self.requesters:
             for request in tuple(requester.requests.values()):
                 failure = STOPPED if request.may_have_run else SHUTTING_DOWN
-                self._ending.fail(request, failure, now, cancel="shutting_down")
+                cancel: CancelReason | None = "shutting_down" if request.call.attempt is None else None
+                self._ending.fail(request, failure, now, cancel=cancel)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -324,6 +369,22 @@ class Core:
         if assignment is None:
             self.counts.unknown_assignments_count += 1
         return assignment
+
+    def _adopt(self, worker: Worker, adopted: Adopted, now: float) -> None:
+        """Let an attempt go on at `worker`, which has just joined. It is lost if it is of another command than those
+        that the worker serves."""
+        requester, call = adopted.requester, adopted.call
+        request = requester.requests.get(call.request_id)
+        if request is None:
+            command = self.roster.commands.get(call.command)
+            if command is None or command not in worker.commands:
+                failure = Failure(errors.WorkerLost.code, NOT_SERVED, None, errors.MAY_HAVE_RUN)
+                self._admission.refuse(requester, call.request_id, failure)
+                return
+            request = self._admission.adopt(requester, call, command, adopted.timeout_s, now)
+        before = self._delivery.adopt(request, worker, adopted.msg_id, now)
+        if before is not None and self.roster.workers.get(before.worker_id) is before:
+            self._delivery.fill(before, now)
 
     def _answered(self, assignment: Assignment) -> None:
         """A worker has answered a request that is still in flight: free the slot, and count it in this turn."""

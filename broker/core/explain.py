@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from .core import Core
+from .delivery.deadlines import NEVER
 from .fleet.route import mismatch
 from .fleet.worker import TRUSTED, Worker, WorkerState
 from .queue.line import PRIORITY_STEP_S
@@ -41,11 +42,12 @@ def _summary(request: Request, now: float) -> dict[str, Any]:
     """The part that costs no search."""
     return {
         "request_id": request.call.request_id,
+        "is_job": request.call.attempt is not None,
         "command": request.command.name,
         "state": "waiting" if request.is_waiting else "assigned",
         "priority": request.call.priority,
         "age_s": round(now - request.submitted_at, 3),
-        "remaining_s": round(request.deadline - now, 3),
+        "remaining_s": None if request.deadline == NEVER else round(request.deadline - now, 3),
         "queued_count": request.route.waiting.count,
         "target": request.route.target,
         "is_overloaded": request.route.overload.is_overloaded,

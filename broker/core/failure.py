@@ -10,7 +10,8 @@ class Failure(NamedTuple):
 
     `code` is one of the error registry, or a handler's own. `retry_after_s`: after how many seconds a retry makes
     sense. `delivery` says whether the command may have run (`not_delivered`, `may_have_run`), `queue_wait_s` how long
-    the call waited for a free slot. Each of the last three is None if it is unknown or does not apply.
+    the call waited for a free slot. `retry` is what a handler says about trying an attempt again: after so many
+    seconds, False for never, True for the usual. Each of the last four is None if it is unknown or does not apply.
     """
 
     code: str
@@ -18,6 +19,12 @@ class Failure(NamedTuple):
     retry_after_s: float | None = None
     delivery: str | None = None
     queue_wait_s: float | None = None
+    retry: float | bool | None = None
+
+
+def is_deliberate(failure: Failure) -> bool:
+    """A handler has decided when its job is tried again, or that it is not: a verdict on the job, not on the worker."""
+    return failure.retry is not None and failure.retry is not True
 
 
 def failure_of(error: TaskferryError) -> Failure:

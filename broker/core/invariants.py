@@ -1,6 +1,7 @@
 """What must be true of the core between any two calls. Tests check it after every step; production never does."""
 
 from .core import Core
+from .delivery.deadlines import NEVER
 from .fleet.route import Route, mismatch
 from .fleet.worker import SERVING, TRUSTED, WorkerState
 from .request import Request
@@ -37,6 +38,8 @@ def _check_requests(core: Core, live: list[Request]) -> None:
             "waiting or assigned, never both or neither"
         )
         assert request.deadline >= request.due_at >= request.submitted_at
+        is_patient = request.call.attempt is not None and request.is_waiting
+        assert is_patient == (request.deadline == NEVER)
         assert request.hedge is None or request.assignment is not None
         copies = [copy for copy in (request.assignment, request.hedge) if copy is not None]
         assert len({copy.worker for copy in copies}) == len(copies), "two copies, two workers"
@@ -56,8 +59,10 @@ def _check_accounts(core: Core, live: list[Request]) -> None:
 
 def _check_workers(core: Core) -> None:
     for worker in core.roster.workers.values():
-        assert worker.in_flight_count == len(worker.assignments) <= worker.concurrency, "slots"
-        assert worker.in_flight_count <= worker.capacity <= worker.concurrency
+        assert worker.in_flight_count == len(worker.assignments), "slots"
+        assert worker.capacity <= worker.concurrency
+        if worker.in_flight_count > worker.capacity:
+            assert all(assignment.was_adopted for assignment in worker.assignments.values())
         assert worker.state is not WorkerState.GONE
         assert bool(worker.memberships) == (worker.state in SERVING)
         for pool in worker.memberships:

@@ -4,7 +4,8 @@ These are plain classes, because the compiled core creates and reads them fastes
 breaks the cycles between a request and its assignments, so that reference counting frees them at once.
 """
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from .call import BUDGET_S_MIN, Call
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
     from .requester import Requester
 
 
+ADOPTED: Final = 0
+"""The message number of an assignment that was sent over an older connection: earlier than any of this one."""
+
+
 class Request:
     """A call from its admission to its one outcome.
 
-    Times are in seconds of the caller's monotonic clock; `timeout_s` is the time from admission to deadline. `due_at`
-    is when the request has to be checked next: at its deadline, or earlier if a hedge may be due. `assignment` is set
-    while a worker holds the request, `hedge` while a second worker does too. `is_waiting` is true while it waits for a
-    free slot, since `waiting_since`; `waited_s` is the sum of earlier waits. `failed_ids` are the workers that were
-    lost while they may have run it, `retries_count` is how often it was assigned again because of that.
+    Times are in seconds of the caller's monotonic clock; `timeout_s` is the time from admission to deadline, of an
+    attempt from its assignment: before that its `deadline` is infinite. `due_at` is when the request has to be checked
+    next: at its deadline, or earlier if a hedge may be due. `assignment` is set while a worker holds the request,
+    `hedge` while a second worker does too. `is_waiting` is true while it waits for a free slot, since `waiting_since`;
+    `waited_s` is the sum of earlier waits. `failed_ids` are the workers that were lost while they may have run it,
+    `retries_count` is how often it was assigned again because of that.
     """
 
     __slots__ = (
@@ -87,7 +93,9 @@ class Request:
 
     def remaining_s(self, now: float) -> float:
         """The time left before a deadline that has not passed, as sent to a worker: whole milliseconds, at least
-        one."""
+        one. An attempt that waits has all of its time."""
+        if self.deadline == inf:
+            return self.timeout_s
         # `round` formats the number and parses it again, which costs more than everything else about a wait.
         return max(BUDGET_S_MIN, int((self.deadline - now) * 1000.0 + 0.5) / 1000.0)
 
@@ -123,3 +131,8 @@ class Assignment:
     def was_written(self) -> bool:
         """It has left the broker, so the command may have run."""
         return self.message_number <= self.worker.port.written_count
+
+    @property
+    def was_adopted(self) -> bool:
+        """The worker had it before it connected: there may have been no free slot for it."""
+        return self.message_number == ADOPTED

@@ -219,6 +219,12 @@ class RequesterEnd:
         assert self in self._broker.ends, "nothing is sent once a login has ended"
         self.wire.send_to_peer((request_id, failure.code, failure.text, worker_id, failure.delivery))
 
+    def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
+        raise AssertionError("only attempts are followed")
+
+    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
+        raise AssertionError("only attempts are followed")
+
 
 class WorkerEnd:
     """The broker's end of a worker's wire: the core's port to it. `served`: the commands that it serves."""

@@ -2,13 +2,15 @@
 
 from ..call import BUDGET_S_MIN, Call
 from ..failure import Failure
+from ..fleet.command import Command
 from ..fleet.roster import Roster
+from ..fleet.route import Route
 from ..measures.counts import Counts
 from ..ports import Steps
 from ..request import Request
 from ..requester import Requester
 from ..settings import CoreSettings
-from .deadlines import Deadlines
+from .deadlines import NEVER, Deadlines
 from .failures import refusal
 from .hedging import due_at
 
@@ -47,8 +49,10 @@ class Admission:
             or self.is_closed
             or (hedge_after is not None and not call.idempotent)
         ):
-            self.refuse(requester, request_id, refusal(settings, requester, call, self._counts))
-            return None
+            refused = refusal(settings, requester, call, self._counts, is_closed=self.is_closed)
+            if refused is not None:
+                self.refuse(requester, request_id, refused)
+                return None
         command = self._roster.commands.get(call.command)
         if command is None:
             command = self._roster.unknown
@@ -61,6 +65,9 @@ class Admission:
                 self.refuse(requester, request_id, targeted)
                 return None
             route = targeted
+        attempt = call.attempt
+        if attempt is not None:
+            return self._begin(requester, call, command, route, attempt.timeout_s, NEVER, now)
         self._counts.submitted_count += 1
         timeout_s = settings.timeout_s if call.timeout_s is None else max(call.timeout_s, BUDGET_S_MIN)
         deadline = now + timeout_s
@@ -68,6 +75,34 @@ class Admission:
         request = Request(call, command, route, requester, now, timeout_s, looked_at)
         requests[request_id] = request
         account.in_flight_count += 1
+        self._deadlines.add(request)
+        if self._steps is not None:
+            self._steps.admitted(request)
+        return request
+
+    def adopt(
+        self, requester: Requester, call: Call, command: Command, timeout_s: float, now: float
+    ) -> Request:
+        """The request made from this call, which a worker already has, with `timeout_s` left."""
+        # It never waits, so it does not matter that the route of its target may be another one.
+        return self._begin(requester, call, command, command.route, timeout_s, now + timeout_s, now)
+
+    def _begin(  # noqa: PLR0917  a request is all of these
+        self,
+        requester: Requester,
+        call: Call,
+        command: Command,
+        route: Route,
+        timeout_s: float,
+        deadline: float,
+        now: float,
+    ) -> Request:
+        """The request of an attempt."""
+        self._counts.submitted_count += 1
+        request = Request(call, command, route, requester, now, timeout_s, deadline)
+        request.deadline = deadline
+        requester.requests[call.request_id] = request
+        requester.account.in_flight_count += 1
         self._deadlines.add(request)
         if self._steps is not None:
             self._steps.admitted(request)

@@ -15,6 +15,9 @@ TICK_S: Final = 0.01
 
 NEVER: Final = float("inf")
 
+HORIZON_S: Final = 2.0**40
+"""What is due later than this, or never, shares one slot: some 35,000 years after the clock's start."""
+
 YOUNG_S: Final = 0.5
 """How long a request may live before it is put on the wheel. Nearly all have ended by then and cost it nothing."""
 
@@ -66,6 +69,12 @@ class Deadlines:
         request.due_at += by_s
         self.add(request)
 
+    def move(self, request: Request, deadline: float) -> None:
+        """Give `request`, added before, another deadline, which is also when it is due."""
+        self.remove(request)
+        request.deadline = request.due_at = deadline
+        self.add(request)
+
     def due(self, now: float) -> list[Request]:
         """The requests of the earliest slot that is due; none if no slot is. They stay until removed one by one."""
         if now >= self._look_at:
@@ -87,7 +96,7 @@ class Deadlines:
         return due
 
     def _put_on_wheel(self, request: Request) -> None:
-        tick = request.due_tick = int(request.due_at / TICK_S) + 1
+        tick = request.due_tick = int(min(request.due_at, HORIZON_S) / TICK_S) + 1
         if tick in self._slots:
             self._slots[tick][request] = None
             return

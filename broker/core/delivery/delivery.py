@@ -5,13 +5,15 @@ requests that waited for it, and no request waits on a route that has lost its l
 """
 
 from ....protocol import errors
+from ..call import Attempt
 from ..failure import Failure, failure_of
 from ..fleet.route import Route
 from ..fleet.worker import Worker
 from ..measures.turn import Batch, Turn
 from ..ports import Steps
 from ..queue.queue import Queue
-from ..request import Assignment, Request
+from ..request import ADOPTED, Assignment, Request
+from .deadlines import Deadlines
 from .ending import Ending
 from .failures import TIMEOUT, no_workers
 
@@ -20,13 +22,16 @@ class Delivery:
     """Assigns requests, queues them, and assigns waiting ones to free slots. `turn` is the current turn of the event
     loop."""
 
-    __slots__ = ("_ending", "_msg_count", "_queue", "_steps", "turn")
+    __slots__ = ("_deadlines", "_ending", "_msg_count", "_queue", "_steps", "epoch", "turn")
 
-    def __init__(self, queue: Queue, ending: Ending, steps: Steps | None) -> None:
+    def __init__(self, queue: Queue, ending: Ending, deadlines: Deadlines, steps: Steps | None) -> None:
         self._queue = queue
         self._ending = ending
+        self._deadlines = deadlines
         self._steps = steps
         self._msg_count = 0
+        self.epoch = ""
+        """What the msg_ids of attempts begin with."""
         self.turn = Turn()
 
     # --- one request ------------------------------------------------------------------------------------------------
@@ -48,7 +53,8 @@ class Delivery:
         """Send an assignment to a worker with a free slot; a hedge, if another worker already has the request. None if
         it was sent; a failure, with nothing changed, if it cannot be carried to this worker."""
         self._msg_count += 1
-        msg_id = str(self._msg_count)
+        attempt = request.call.attempt
+        msg_id = str(self._msg_count) if attempt is None else f"{self.epoch}.{self._msg_count}"
         try:
             message_number = worker.port.assign(msg_id, request, timeout_s)
         except (errors.NotRepresentable, errors.TooLarge) as error:
@@ -67,7 +73,35 @@ class Delivery:
         worker.occupy()
         if self._steps is not None:
             self._steps.assigned(request, assignment, is_hedge=is_hedge)
+        if attempt is not None:
+            self._begin(request, attempt, assignment)
         return None
+
+    def adopt(self, request: Request, worker: Worker, msg_id: str, now: float) -> Worker | None:
+        """Enter a request that `worker` already has in the books, even if there is no free slot for it. Returns the
+        worker that has had it over an older connection, and now has a free slot instead."""
+        before = request.assignment
+        if before is not None:
+            assert before.msg_id == msg_id, "a claim is of the latest assignment"
+            del before.worker.assignments[msg_id]
+            before.worker.release()
+            before.request = None
+            if self._steps is not None:
+                self._steps.unassigned(request, before, errors.WorkerLost.code)
+        batch = Batch(request.command, self.turn)
+        assignment = Assignment(msg_id, worker, now, ADOPTED, request, batch)
+        request.assignment = worker.assignments[msg_id] = assignment
+        worker.occupy()
+        if self._steps is not None:
+            self._steps.assigned(request, assignment, is_hedge=False)
+        return None if before is None else before.worker
+
+    def _begin(self, request: Request, attempt: Attempt, assignment: Assignment) -> None:
+        """An attempt was sent to a worker: its time begins."""
+        self._deadlines.move(request, assignment.assigned_at + attempt.timeout_s)
+        request.requester.port.assigned(
+            request.call.request_id, assignment.worker.worker_id, assignment.msg_id
+        )
 
     def line_up(self, request: Request, now: float) -> None:
         """Queue a request until a slot is free; fail it if no worker serves it or there is no room."""

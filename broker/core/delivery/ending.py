@@ -9,7 +9,7 @@ from ..measures.counts import Counts
 from ..ports import CancelReason, Steps
 from ..queue.queue import Queue
 from ..request import Request
-from .deadlines import Deadlines
+from .deadlines import NEVER, Deadlines
 from .failures import LOST
 
 SUCCESS: Final = "success"
@@ -52,7 +52,9 @@ class Ending:
             if request.may_have_run and promises_not_run(failure.code):
                 failure = LOST
         waited_s = request.waited_s + (now - request.waiting_since if request.is_waiting else 0.0)
-        answer = Failure(failure.code, failure.text, failure.retry_after_s, delivery, round(waited_s, 3))
+        answer = Failure(
+            failure.code, failure.text, failure.retry_after_s, delivery, round(waited_s, 3), failure.retry
+        )
         worker_id = None if worker is None else worker.worker_id
         request.requester.port.fail(request.call.request_id, answer, worker_id)
         self.finish(request, errors.outcome_label(failure.code), now, cancel)
@@ -79,9 +81,15 @@ class Ending:
         self._counts.ended_count += 1
         command = request.command
         command.outcomes[outcome] += 1
-        duration_s = now - request.submitted_at
-        index = command.duration.observe(duration_s)
-        if now >= command.exemplars.due_at[index]:
-            command.exemplars.keep(index, request.call, duration_s, now)
+        began_at = request.submitted_at
+        if (
+            request.call.attempt is not None
+        ):  # how long kept work waits for a slot says nothing about the fleet
+            began_at = NEVER if assignment is None else assignment.assigned_at
+        if began_at < NEVER:
+            duration_s = now - began_at
+            index = command.duration.observe(duration_s)
+            if now >= command.exemplars.due_at[index]:
+                command.exemplars.keep(index, request.call, duration_s, now)
         if self._steps is not None:
             self._steps.ended(request, outcome)

@@ -20,12 +20,15 @@ STOPPED: Final = plain_failure(errors.BrokerStopped)
 SHUTTING_DOWN: Final = plain_failure(errors.ShuttingDown)
 
 
-def refusal(settings: CoreSettings, requester: Requester, call: Call, counts: Counts) -> Failure:
-    """Why a call is not admitted: the first reason that applies; if none does, the broker is shutting down."""
+def refusal(
+    settings: CoreSettings, requester: Requester, call: Call, counts: Counts, *, is_closed: bool
+) -> Failure | None:
+    """Why a call is not admitted: the first reason that applies. None for an attempt that only exceeds the bound of one
+    connection, which is for peers."""
     if call.request_id in requester.requests:
         text = f"request_id: {call.request_id!r} is already in flight on this connection"
         return Failure(errors.DuplicateRequestId.code, text, None, errors.NOT_DELIVERED)
-    if len(requester.requests) >= settings.in_flight_count_max:
+    if len(requester.requests) >= settings.in_flight_count_max and call.attempt is None:
         bound = settings.in_flight_count_max
         text = f"over {bound} requests in flight on this connection (in_flight_count_max)"
         return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
@@ -37,7 +40,9 @@ def refusal(settings: CoreSettings, requester: Requester, call: Call, counts: Co
     if call.hedge_after is not None and not call.idempotent:
         text = "hedge: needs idempotent: true, because the command may run twice"
         return Failure(errors.BadRequest.code, text, None, errors.NOT_DELIVERED)
-    return Failure(errors.ShuttingDown.code, errors.ShuttingDown.message, None, errors.NOT_DELIVERED)
+    if is_closed:
+        return Failure(errors.ShuttingDown.code, errors.ShuttingDown.message, None, errors.NOT_DELIVERED)
+    return None
 
 
 def no_workers(call: Call) -> Failure:

@@ -11,6 +11,7 @@ from ..ports import Steps
 from ..request import Assignment, Request
 from ..settings import CoreSettings
 from .budget import Budget
+from .deadlines import NEVER, Deadlines
 from .delivery import Delivery
 from .ending import Ending
 from .failures import LOST, TIMEOUT, no_workers
@@ -19,7 +20,7 @@ from .failures import LOST, TIMEOUT, no_workers
 class Recovery:
     """Decides about each assignment of a lost worker. `budget` limits the retries of those that may have run."""
 
-    __slots__ = ("_counts", "_delivery", "_ending", "_roster", "_steps", "budget", "settings")
+    __slots__ = ("_counts", "_deadlines", "_delivery", "_ending", "_roster", "_steps", "budget", "settings")
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Recovery:
         roster: Roster,
         delivery: Delivery,
         ending: Ending,
+        deadlines: Deadlines,
         counts: Counts,
         steps: Steps | None,
     ) -> None:
@@ -36,6 +38,7 @@ class Recovery:
         self._roster = roster
         self._delivery = delivery
         self._ending = ending
+        self._deadlines = deadlines
         self._counts = counts
         self._steps = steps
 
@@ -66,6 +69,8 @@ class Recovery:
             request.hedge = None
             return True
         request.assignment = None
+        if request.call.attempt is not None and not was_written:
+            self._deadlines.move(request, NEVER)
         failure = self._follow_target(request) or self._verdict(request, was_written, now)
         if failure is not None:
             self._ending.fail(request, failure, now, worker=worker)

@@ -189,13 +189,13 @@ class Worker(Candidate):
                 pool.strategy.remove(self)
 
     def release(self) -> None:
-        """One slot is free again."""
+        """One slot is free again, unless it had adopted more than it has slots."""
         count = self.in_flight_count
         self.in_flight_count = count - 1
         if count < self.capacity:
             for pool in self.pools:
                 pool.strategy.changed(self)
-        else:
+        elif count == self.capacity:
             for pool in self.pools:
                 pool.strategy.add(self)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final
 
-from ....protocol.errors import REQUESTER_CODES
+from ....protocol.errors import REQUESTER_CODES, WorkerStopping
 from ..fleet.command import Command
 from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, Worker, WorkerEvent, WorkerState
@@ -26,6 +26,9 @@ checks, so that a check takes less than a millisecond."""
 HELD_SHARE_MIN: Final = 0.5
 """The share of a request's timeout for which a worker must have held it, for the timeout to count as that worker's
 failure. A request that has waited in the broker for most of its time says nothing about the worker that got it."""
+
+NEUTRAL_CODES: Final = REQUESTER_CODES | {WorkerStopping.code}
+"""Failures that say nothing about the worker: its requester caused them, or it stops in an orderly way."""
 
 DRAINED: Final = "drained by an operator"
 
@@ -84,9 +87,11 @@ class Health:
         if self.speeds.learn(worker, command, duration_s, now):
             worker.reposition()
 
-    def failed(self, worker: Worker, command: Command, code: str, words: str, now: float) -> None:
-        """A worker's handler has failed, with this code and text."""
-        if code in REQUESTER_CODES:
+    def failed(
+        self, worker: Worker, command: Command, code: str, words: str, now: float, *, is_deliberate: bool
+    ) -> None:
+        """A worker's handler has failed, with this code and text. `is_deliberate`: it has decided so."""
+        if is_deliberate or code in NEUTRAL_CODES:
             worker.commands[command].neutral_count += 1
         else:
             self.ejections.failed(worker, command, words, now)

@@ -8,7 +8,7 @@ the newest during overload (see overload.py).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 from typing import Final
 
@@ -85,11 +85,12 @@ class WaitingLine:
         self.count -= 1
         return request
 
-    def oldest(self) -> Iterator[Iterator[Request]]:
-        """For each class and requester its waiting requests, oldest first. Remove nothing while iterating."""
+    def oldest(self) -> Iterator[Collection[Request]]:
+        """For each class and requester its waiting requests, at least one, oldest first. Remove nothing while
+        iterating."""
         for turns in self._classes:
-            for line in (turns or {}).values():
-                yield iter(line)
+            if turns is not None:
+                yield from turns.values()
 
     def in_order(self) -> Iterator[Request]:
         """All requests, in the order in which they would be served if none came or left and there is no overload. Each

@@ -98,18 +98,23 @@ class Queue:
         route = head.route
         request = route.waiting.take(head, is_newest=route.overload.is_overloaded)
         self._gone(request, now)
-        route.overload.served(wait_share(request, now))
-        request.command.queue_wait.observe(request.waited_s)
+        if request.call.attempt is None:
+            route.overload.served(wait_share(request, now))
+            request.command.queue_wait.observe(request.waited_s)
         return request
 
     def overdue(self, now: float) -> list[tuple[Request, Failure]]:
-        """Check all lines for overload. Returns the requests to reject, and why; they wait until the caller ends
-        them."""
+        """Check all lines for overload, in which attempts do not count. Returns the requests to reject, and why; they
+        wait until the caller ends them."""
         shed: list[tuple[Request, Failure]] = []
         for route in tuple(self.routes):
             overload = route.overload
             oldest_share = 0.0
+            count = 0
             for line in route.waiting.oldest():
+                if next(iter(line)).call.attempt is not None:
+                    continue
+                count += len(line)
                 for request in line:
                     share = wait_share(request, now)
                     is_enough = len(shed) >= SHED_COUNT_MAX
@@ -119,7 +124,7 @@ class Queue:
                     what = f"requests for {request.command.name} come faster than they are done"
                     text = f"{what}, and this one has waited {now - request.waiting_since:.1f} s"
                     shed.append((request, self._overloaded(route, text)))
-            if overload.look(route.waiting.count, oldest_share, now):
+            if count and overload.look(count, oldest_share, now):
                 self._observer.overload_changed(route)
         self.shed_count += len(shed)
         return shed

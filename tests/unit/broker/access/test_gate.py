@@ -44,7 +44,7 @@ def test_a_call_that_is_allowed_is_known_afterwards() -> None:
 def test_a_call_that_is_not_allowed_is_refused_counted_and_not_kept(command: str, text: str) -> None:
     gate = gate_of(RESIZE)
     failures = [gate.call(command, None) for _ in range(3)]
-    assert failures == [("forbidden", text, None, NOT_DELIVERED, None)] * 3
+    assert failures == [("forbidden", text, None, NOT_DELIVERED, None, None)] * 3
     assert gate.allowed == set()
     assert forbidden(gate) == {CALL: 3}
 

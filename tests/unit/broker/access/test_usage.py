@@ -51,7 +51,7 @@ def test_messages_pass_up_to_the_burst_and_not_one_more() -> None:
     assert usage.is_metered
     assert [usage.spend(100, NOW) for _ in range(int(5 * BURST_S))] == [None] * 10
     text = "alice sends over 5 messages a second (account_messages_per_s)"
-    assert usage.spend(100, NOW) == ("rate_limited", text, 0.2, NOT_DELIVERED, None)
+    assert usage.spend(100, NOW) == ("rate_limited", text, 0.2, NOT_DELIVERED, None, None)
     assert limited(usages) == {Limit.ACCOUNT_MESSAGES: 1}
     assert usage.spend(100, NOW + 0.2) is None
     assert usage.spend(100, NOW + 0.2) is not None
@@ -63,7 +63,7 @@ def test_bytes_pass_up_to_the_burst_and_not_one_more() -> None:
     assert usage.is_metered
     assert usage.spend(int(1000 * BURST_S), NOW) is None
     text = "alice sends over 1000 bytes a second (account_bytes_per_s)"
-    assert usage.spend(1, NOW) == ("rate_limited", text, 0.001, NOT_DELIVERED, None)
+    assert usage.spend(1, NOW) == ("rate_limited", text, 0.001, NOT_DELIVERED, None, None)
     assert limited(usages) == {Limit.ACCOUNT_BYTES: 1}
 
 

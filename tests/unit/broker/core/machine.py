@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from taskferry.broker.core.account import NO_BOUND, Account
+from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.delivery import hedging
-from taskferry.broker.core.delivery.deadlines import TICK_S
+from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S
 from taskferry.broker.core.explain import explain
 from taskferry.broker.core.fleet import roster
 from taskferry.broker.core.health import outliers
@@ -66,9 +67,12 @@ class CoreMachine(RuleBasedStateMachine):
         self.bounds: dict[tuple[ModuleType, str], int] = {}
         self.accounts: list[Account] = []
         self.requesters: list[FakeRequester] = []
+        self.jobs: FakeRequester
         self.workers: list[FakeWorker] = []
         self.all_workers: list[FakeWorker] = []
         self.submitted: dict[str, Submitted] = {}
+        self.adopted: set[str] = set()
+        """Attempts that a worker had before it joined."""
         self.certain: set[str] = set()
         """Requests that were reported as certainly not run."""
         self.answers_checked_count = 0
@@ -110,6 +114,7 @@ class CoreMachine(RuleBasedStateMachine):
         bounded = self.world.account("bounded", in_flight=in_flight, waiting=waiting)
         self.accounts = [bounded, self.world.account("other"), bounded]
         self.requesters = [self.world.requester(account) for account in self.accounts]
+        self.jobs = self.world.requester()
         for worker_id in ("v", "w", "x"):
             self.worker_joins(worker_id, list(COMMANDS), concurrency=4, labels={"gpu": "yes"})
 
@@ -150,6 +155,33 @@ class CoreMachine(RuleBasedStateMachine):
             )
             requester.submit(command, request_id=request_id, **fields)
         self.look()
+
+    @rule(
+        command=st.sampled_from([*COMMANDS, *COMMANDS, NEVER_SERVED]),
+        timeout=st.sampled_from([0.001, 3.0, 20.0]),
+        priority=st.sampled_from([None, 0, 9]),
+        asks_for=st.sampled_from(TARGETS),
+        count=st.integers(1, 5),
+    )
+    def attempts_are_submitted(
+        self, command: str, *, asks_for: str | dict[str, str | list[str]] | None, count: int, **fields: Any
+    ) -> None:
+        for _ in range(count):
+            self.jobs.attempt(command, request_id=self._new_attempt(command), target=asks_for, **fields)
+        self.look()
+
+    @rule(number=index)
+    def attempt_is_cancelled(self, number: int) -> None:
+        in_flight = list(self.jobs.session.requests)
+        if in_flight:
+            self.jobs.cancel(in_flight[number % len(in_flight)])
+        self.look()
+
+    def _new_attempt(self, command: str) -> str:
+        self.request_count += 1
+        request_id = f"q{self.request_count}"
+        self.submitted[request_id] = Submitted(self.jobs, request_id, command, NEVER, False, False)
+        return request_id
 
     @rule(
         which=index,
@@ -211,11 +243,14 @@ class CoreMachine(RuleBasedStateMachine):
         canary=st.sampled_from([None, None, None, "a"]),
         is_stuck=st.booleans(),
         encoding=st.sampled_from(Encoding),
+        claims_count=st.sampled_from([0, 0, 1, 4]),
     )
-    def worker_joins(self, worker_id: str, commands: list[str], **offer: Any) -> None:
+    def worker_joins(
+        self, worker_id: str, commands: list[str], *, claims_count: int = 0, **offer: Any
+    ) -> None:
         worker = FakeWorker(self.world, worker_id, tuple(commands), **offer)
         try:
-            worker.join()
+            worker.join(self._claims(worker, claims_count))
         except WorkerIdTaken:
             holder = self.world.core.roster.workers[worker_id]
             is_same = (holder.identity, holder.instance) == (worker.identity, worker.offer.instance)
@@ -227,6 +262,30 @@ class CoreMachine(RuleBasedStateMachine):
         self.workers.append(worker)
         self.all_workers.append(worker)
         self.look()
+
+    def _claims(self, worker: FakeWorker, count: int) -> list[Adopted]:
+        """Up to `count` attempts that this worker has over its older connection, or else had before the broker's
+        start."""
+        holder = self.world.core.roster.workers.get(worker.worker_id)
+        if holder is not None:
+            if worker.offer.instance is None or worker.offer.instance != holder.instance:
+                return []
+            held = [
+                (assignment.request.call.request_id, msg_id)
+                for msg_id, assignment in holder.assignments.items()
+                if assignment.request is not None and assignment.request.call.attempt is not None
+            ]
+            if holder.identity == worker.identity:
+                return [worker.adopt(self.jobs, *claim) for claim in held[:count]]
+            return []
+        claims = []
+        for _ in range(count):
+            request_id = self._new_attempt(worker.offer.commands[0])
+            self.adopted.add(request_id)
+            claims.append(
+                worker.adopt(self.jobs, request_id, f"old.{request_id}", command=worker.offer.commands[0])
+            )
+        return claims
 
     @rule(
         which=index, assignment=index, count=st.integers(1, 9), succeeds=st.sampled_from([True, True, False])
@@ -368,7 +427,7 @@ class CoreMachine(RuleBasedStateMachine):
             assert count <= bound, f"{request_id} was run {count} times"
         assert not self.certain & runs.keys(), "reported as certainly not run"
         self._check_workers()
-        for requester in self.requesters:
+        for requester in (*self.requesters, self.jobs):
             for request_id in list(requester.session.requests)[:1]:
                 assert explain(self.world.core, request_id, self.world.now)
 
@@ -386,12 +445,12 @@ class CoreMachine(RuleBasedStateMachine):
         submitted = self.submitted[answer.request_id]
         assert answer.at <= submitted.deadline + TICK_S + CLOCK_STEP_S
         match answer.outcome:
-            case "timeout":
+            case "timeout" if submitted.deadline != NEVER:
                 assert answer.at >= submitted.deadline - CLOCK_STEP_S
             case "success":
                 assert answer.data == f'"{answer.request_id} by {answer.worker_id}"'.encode()
             case "worker_lost":
-                assert answer.request_id in runs, (
+                assert answer.request_id in runs or answer.request_id in self.adopted, (
                     "a request that never left the broker is not lost with a worker"
                 )
         if answer.failure is not None and answer.failure.delivery == NOT_DELIVERED:
@@ -406,14 +465,15 @@ class CoreMachine(RuleBasedStateMachine):
                 if delivery.request_id == CANARY:
                     continue
                 requests = self.submitted[delivery.request_id].requester.session.requests
-                if delivery.request_id not in requests:
+                may_go_on = "." in delivery.msg_id and self.world.core.is_draining
+                if delivery.request_id not in requests and not may_go_on:
                     assert delivery.msg_id in cancelled, "its request has ended, but the worker got no cancel"
 
     def teardown(self) -> None:
         set_bounds(self.bounds)
         if not self.requesters:
             return  # it never started
-        for requester in self.requesters:
+        for requester in (*self.requesters, self.jobs):
             requester.leave()
         for worker in self.workers:
             worker.leave()

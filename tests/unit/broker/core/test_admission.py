@@ -145,7 +145,7 @@ def test_nothing_is_admitted_while_the_broker_drains() -> None:
     world.drain()
     assert world.core.is_draining is True
     answer = requester.answer(requester.submit())
-    assert answer.failure == ("shutting_down", "Broker is shutting down", None, NOT_DELIVERED, None)
+    assert answer.failure == ("shutting_down", "Broker is shutting down", None, NOT_DELIVERED, None, None)
     worker.succeed(first)
     assert requester.outcome(first) == "success"
 

@@ -36,6 +36,7 @@ def test_an_assigned_request() -> None:
     world.sleep(1.5004)
     assert explained(world, request_id) == {
         "request_id": request_id,
+        "is_job": False,
         "command": "echo",
         "state": "assigned",
         "priority": 7,

@@ -68,7 +68,7 @@ def test_without_idempotent_it_is_refused() -> None:
     requester = world.requester()
     answer = requester.answer(requester.submit(hedge=0.2))
     text = "hedge: needs idempotent: true, because the command may run twice"
-    assert answer.failure == ("bad_request", text, None, NOT_DELIVERED, None)
+    assert answer.failure == ("bad_request", text, None, NOT_DELIVERED, None, None)
 
 
 @pytest.mark.parametrize("affinity", ["a", "b", "c", "d"])

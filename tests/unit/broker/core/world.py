@@ -7,11 +7,13 @@ still in flight. Fake links keep what the core sent; they make no decisions.
 import dataclasses
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Raw, UnsetType
 from taskferry.broker.core.account import NO_BOUND, Account, unlimited
-from taskferry.broker.core.call import Call
+from taskferry.broker.core.adopted import Adopted
+from taskferry.broker.core.call import Attempt, Call
 from taskferry.broker.core.core import READ_S, Core
 from taskferry.broker.core.delivery.ending import SUCCESS
 from taskferry.broker.core.failure import Failure
@@ -21,7 +23,7 @@ from taskferry.broker.core.health.ejection import FAILURES_COUNT_MIN
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.offer import Offer
 from taskferry.broker.core.ports import CancelReason
-from taskferry.broker.core.request import Request
+from taskferry.broker.core.request import ADOPTED, Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES, StrategyFactory
@@ -265,6 +267,10 @@ class FakeRequester:
         """The encoding that was given for each result."""
         self.refuses: TaskferryError | None = None
         """If set, raised for each result, as if it could not be carried."""
+        self.assignments: list[tuple[str, str, str]] = []
+        """Of each assignment of an attempt that it was notified of: request_id, worker_id, msg_id."""
+        self.reports: list[tuple[str, str, bytes, Encoding]] = []
+        """Progress: request_id, worker_id, data."""
         self.session = world.core.requester_joined(self, account)
         self.is_connected = True
         self._count = 0
@@ -281,6 +287,14 @@ class FakeRequester:
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         answer = Answer(self.world.now, request_id or "", failure.code, b"", failure.text, worker_id, failure)
         self._answered(answer)
+
+    def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
+        assert self.session.requests[request_id].call.attempt is not None
+        self.assignments.append((request_id, worker_id, msg_id))
+
+    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
+        assert self.session.requests[request_id].call.attempt is not None
+        self.reports.append((request_id, worker_id, bytes(progress), encoding))
 
     def _answered(self, answer: Answer) -> None:
         assert self.is_connected, "a requester that has left gets no answer"
@@ -319,6 +333,16 @@ class FakeRequester:
         assert not is_full or self.account.in_flight_count == in_flight_count, "a full account gets no more"
         self.world.check()
         return request_id
+
+    def attempt(
+        self, command: str = "echo", *, request_id: str | None = None, timeout: float = 3600.0, **fields: Any
+    ) -> str:
+        """Submit the first attempt of a job, by default `r1`, `r2` and so on."""
+        self._count += 1
+        request_id = request_id or f"r{self._count}"
+        return self.submit(
+            command, request_id=request_id, attempt=Attempt(request_id, 1, timeout, is_last=False), **fields
+        )
 
     def receive_invalid(self, request_id: str | None, failure: Failure) -> None:
         """Send a message that is not a valid call."""
@@ -391,14 +415,17 @@ class FakeWorker:
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
         assert self.is_welcome, "a worker must know its id before it gets assignments"
         assert msg_id not in self.deliveries
-        assert 0 < timeout_s <= max(0.001, request.deadline - self.world.now + 0.0005)
+        if request.call.attempt is None:
+            assert 0 < timeout_s <= max(0.001, request.deadline - self.world.now + 0.0005)
+        else:
+            assert timeout_s == request.call.attempt.timeout_s, "an attempt has all of its time"
         if self.refuses is not None:
             raise type(self.refuses)(self.refuses.text)
         number = self._send()
         delivery = Delivery(msg_id, request.call.request_id, request.command.name, timeout_s, number)
         self.deliveries[msg_id] = delivery
         self.delivered.append(delivery)
-        assert len(self.deliveries) <= self.offer.concurrency, "more assignments than slots"
+        self._check_slots()
         return number
 
     def canary(self, msg_id: str, command: str, timeout_s: float) -> int:
@@ -408,8 +435,11 @@ class FakeWorker:
         number = self._send()
         self.deliveries[msg_id] = Delivery(msg_id, CANARY, command, timeout_s, number)
         self.canaries_count += 1
-        assert len(self.deliveries) <= self.offer.concurrency, "more assignments than slots"
+        self._check_slots()
         return number
+
+    def _check_slots(self) -> None:
+        assert len(self.deliveries) <= self.offer.concurrency, "more assignments than slots"
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         assert msg_id in self.deliveries, "a cancel for an assignment that this worker does not hold"
@@ -427,11 +457,44 @@ class FakeWorker:
 
     # --- what the test calls ---
 
-    def join(self) -> None:
-        """Say `connect`. Raises WorkerIdTaken."""
+    def join(self, adopted: Sequence[Adopted] = ()) -> None:
+        """Say `connect`, with claims that are adopted. Raises WorkerIdTaken."""
         world = self.world
-        self.session = world.core.worker_joined(self.worker_id, self.offer, self, self.identity, world.now)
+        for attempt in adopted:
+            if attempt.call.command in self.offer.commands:
+                request_id = attempt.call.request_id
+                delivery = Delivery(
+                    attempt.msg_id, request_id, attempt.call.command, attempt.timeout_s, ADOPTED
+                )
+                self.deliveries[attempt.msg_id] = delivery
+        self.session = world.core.worker_joined(
+            self.worker_id, self.offer, self, self.identity, world.now, adopted
+        )
         world.check()
+
+    def adopt(
+        self,
+        requester: FakeRequester,
+        request_id: str,
+        msg_id: str,
+        *,
+        timeout: float = 60.0,
+        command: str = "echo",
+    ) -> Adopted:
+        """An attempt that it still runs, as its requester judges the claim."""
+        known = requester.session.requests.get(request_id)
+        if known is None:
+            self.world.submitted.append((requester, request_id))
+            attempt = Attempt(request_id, 1, 3600.0, is_last=False)
+            call = Call(request_id, command, Raw(b"{}"), attempt=attempt)
+        else:
+            call = known.call
+        return Adopted(msg_id, requester.session, call, timeout)
+
+    def report(self, msg_id: str, progress: bytes) -> None:
+        """Report the progress of an assignment."""
+        self.world.core.notify(self.session, msg_id, Raw(progress))
+        self.world.check()
 
     @property
     def state(self) -> str:
@@ -454,8 +517,14 @@ class FakeWorker:
         )
         assert is_known, "the core knows what it has sent"
 
-    def fail(self, request_id: str, error: str | None = None, code: str | None = None) -> None:
-        is_known = self.respond(self.msg_id(request_id), Result(False, error=error, code=code))
+    def fail(
+        self,
+        request_id: str,
+        error: str | None = None,
+        code: str | None = None,
+        retry: float | bool | None = None,
+    ) -> None:
+        is_known = self.respond(self.msg_id(request_id), Result(False, error=error, code=code, retry=retry))
         assert is_known, "the core knows what it has sent"
 
     def respond(self, msg_id: str, result: Result) -> bool:
@@ -465,7 +534,7 @@ class FakeWorker:
         if result.success:
             is_known = core.succeeded(self.session, msg_id, result.result, now)
         else:
-            is_known = core.failed(self.session, msg_id, result.error, result.code, now)
+            is_known = core.failed(self.session, msg_id, result.error, result.code, now, result.retry)
         self.world.check()
         return is_known
 
