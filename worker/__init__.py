@@ -4,12 +4,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .context import Context
-    from .failure import CommandError
+    from .failure import CommandError, Dead, Retry
     from .worker import Worker
 
-__all__ = ["CommandError", "Context", "Worker"]
+__all__ = ["CommandError", "Context", "Dead", "Retry", "Worker"]
 
-_HOMES = {"CommandError": "failure", "Context": "context", "Worker": "worker"}
+_HOMES = {
+    "CommandError": "failure",
+    "Context": "context",
+    "Dead": "failure",
+    "Retry": "failure",
+    "Worker": "worker",
+}
 
 
 def __getattr__(name: str) -> object:

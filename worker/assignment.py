@@ -1,20 +1,47 @@
-"""The record of one assignment while it runs."""
+"""The record of one assignment while it runs, and why its result may no longer be needed."""
 
 import asyncio
 import time
 from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
+from ..protocol import errors
+from ..protocol.messages import AttemptOf
 from .process_pool import ProcessReport
+
+if TYPE_CHECKING:
+    from .steps import Steps
+
+
+class Cancellation(NamedTuple):
+    """Why an assignment's result is no longer needed, and the code of the response that says so."""
+
+    reason: str
+    code: str = errors.Cancelled.code
+
+
+DEADLINE_PASSED: Final = Cancellation("deadline passed")
+"""The worker itself cancels it."""
+
+WORKER_STOPPING: Final = Cancellation("the worker is stopping")
+GIVEN_BACK: Final = Cancellation("the worker is stopping", errors.WorkerStopping.code)
+"""The same, of an attempt of a job: the broker may assign it elsewhere once it has ended here."""
+
+SETTLED: Final = Cancellation("the broker no longer wants this attempt")
+UNCLAIMED: Final = Cancellation("there are too many attempts to claim")
+LINK_LOST: Final = Cancellation("the connection to the broker is lost")
 
 
 class Assignment(Struct, eq=False):
     """One assignment from its arrival to its response.
 
-    `deadline` is in seconds by `time.monotonic()`. `cancel_reason` is set, once, when its result is no longer needed.
-    `is_started` says that the handler's own code has started. `task` runs a coroutine handler, `future` stands for
-    one in a process. (A Struct because one is made for each request: that takes a third of the time of a class.)
+    `deadline` is in seconds by `time.monotonic()`. `job`: the attempt of a job that it is. `steps`: the listener of the
+    link on which it came. `cancellation` is set, once, when its result is no longer needed. `is_abandoned`: its
+    handler may still be cleaning up, but it has no slot any more, and gets no response. `is_started` says that the
+    handler's own code has started. `task` runs a coroutine handler, `future` stands for one in a process. (A Struct
+    because one is made for each request: that takes a third of the time of a class.)
     """
 
     msg_id: str
@@ -22,11 +49,14 @@ class Assignment(Struct, eq=False):
     command: str
     trace: str | None
     deadline: float
-    cancel_reason: str | None = None
+    job: AttemptOf | None = None
+    steps: "Steps | None" = None
+    cancellation: Cancellation | None = None
+    is_abandoned: bool = False
     is_started: bool = False
     task: asyncio.Task[None] | None = None
     future: Future[ProcessReport] | None = None
 
     def is_wanted(self) -> bool:
         """Its result may still be needed: it is not cancelled, and its deadline has not passed. From any thread."""
-        return self.cancel_reason is None and time.monotonic() < self.deadline
+        return self.cancellation is None and time.monotonic() < self.deadline

@@ -6,16 +6,22 @@ Everything that can be wrong with a handler is found here, when it is registered
 import enum
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeVar
 
-from ..protocol.limits import NAME_LENGTH_MAX
-from ..protocol.messages import NAME_PATTERN
+from ..configuration.kinds import Number, Whole
+from ..protocol.limits import ATTEMPTS_COUNT_MAX, BACKOFF_COUNT_MAX, JOB_TIMEOUT_S_MAX, NAME_LENGTH_MAX
+from ..protocol.messages import NAME_PATTERN, Defaults
 from .binding import Binding
 
 ExecutorName = Literal["thread", "process"]
 
+Value = TypeVar("Value")
+
 _NAME: Final = re.compile(NAME_PATTERN)
+_ATTEMPTS: Final = Whole(1, ATTEMPTS_COUNT_MAX)
+_TIMEOUT: Final = Number(0, JOB_TIMEOUT_S_MAX, "seconds", is_low_open=True)
+_WAIT: Final = Number(0, JOB_TIMEOUT_S_MAX, "seconds")
 
 
 class Execution(enum.Enum):
@@ -27,14 +33,27 @@ class Execution(enum.Enum):
 
 
 class Command:
-    """A name and its handler. Making one raises ValueError or TypeError, with a text that names the command."""
+    """A name and its handler. Making one raises ValueError or TypeError, with a text that names the command.
 
-    __slots__ = ("binding", "execution", "function", "name")
+    `defaults` are the terms that its jobs run under unless their submitters say otherwise.
+    """
 
-    def __init__(self, name: str | None, function: Callable[..., Any], executor: ExecutorName | None) -> None:
+    __slots__ = ("binding", "defaults", "execution", "function", "name")
+
+    def __init__(
+        self,
+        name: str | None,
+        function: Callable[..., Any],
+        executor: ExecutorName | None = None,
+        *,
+        attempts: int | None = None,
+        backoff: float | Sequence[float] | None = None,
+        timeout: float | None = None,
+    ) -> None:
         self.name = _checked_name(getattr(function, "__name__", None) if name is None else name)
         self.function = function
         self.execution = self._execution(executor)
+        self.defaults = self._defaults(attempts, backoff, timeout)
         try:
             self.binding = Binding(function)
         except TypeError as error:
@@ -62,6 +81,25 @@ class Command:
                 return Execution.PROCESS
         raise ValueError(f"command {self.name!r}: executor is 'thread' or 'process', not {executor!r}")
 
+    def _defaults(
+        self, attempts: int | None, backoff: float | Sequence[float] | None, timeout: float | None
+    ) -> Defaults | None:
+        if attempts is None and backoff is None and timeout is None:
+            return None
+        return Defaults(
+            attempts=self._checked("attempts", _ATTEMPTS.convert, attempts),
+            backoff=self._checked("backoff", _converted_backoff, backoff),
+            timeout=self._checked("timeout", _TIMEOUT.convert, timeout),
+        )
+
+    def _checked(self, option: str, convert: Callable[[Any], Value], value: Any) -> Value | None:
+        if value is None:
+            return None
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise ValueError(f"command {self.name!r}: {option}: {error}") from None
+
     def _check_for_process(self) -> None:
         if self.binding.context_name is not None:
             raise TypeError(f"command {self.name!r}: a handler in a process cannot have a Context")
@@ -71,6 +109,14 @@ class Command:
                 f"command {self.name!r}: a handler in a process must be a function of a module, "
                 f"not {qualified_name}"
             )
+
+
+def _converted_backoff(value: float | Sequence[float]) -> float | list[float]:
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        return _WAIT.convert(value)
+    if not 1 <= len(value) <= BACKOFF_COUNT_MAX:
+        raise ValueError(f"expected 1 to {BACKOFF_COUNT_MAX} waits, got {len(value)}")
+    return [_WAIT.convert(wait_s) for wait_s in value]
 
 
 def _checked_name(name: str | None) -> str:

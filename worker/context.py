@@ -4,19 +4,22 @@ import time
 
 from .assignment import Assignment
 from .failure import ContextCancelled
+from .progress import Progress
 
 
 class Context:
     """Given to a handler that has a parameter annotated `Context`, whatever its name.
 
     Attributes: `request_id` (the requester's), `command`, `worker_id` (the name under which the broker knows this
-    worker), `trace` (W3C traceparent, or None), `deadline` (seconds, by `time.monotonic()`).
+    worker), `trace` (W3C traceparent, or None), `deadline` (seconds, by `time.monotonic()`); of a job also `job_id`,
+    `attempt` and `is_last_attempt`.
     """
 
-    __slots__ = ("_assignment", "worker_id")
+    __slots__ = ("_assignment", "_progress", "worker_id")
 
-    def __init__(self, assignment: Assignment, worker_id: str) -> None:
+    def __init__(self, assignment: Assignment, worker_id: str, progress: Progress) -> None:
         self._assignment = assignment
+        self._progress = progress
         self.worker_id = worker_id
 
     @property
@@ -36,20 +39,48 @@ class Context:
         return self._assignment.deadline
 
     @property
+    def job_id(self) -> str | None:
+        """The job that this is an attempt of: the same at each attempt, so that a handler can find out what an earlier
+        one has done. None for a request."""
+        job = self._assignment.job
+        return None if job is None else job.job_id
+
+    @property
+    def attempt(self) -> int:
+        """How often the job has been tried, this time included: 1 the first time. A request has one attempt: 1."""
+        job = self._assignment.job
+        return 1 if job is None else job.attempt
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """If this attempt fails, the job is dead. True for a request, whose only attempt this is."""
+        job = self._assignment.job
+        return True if job is None else job.is_last
+
+    @property
     def remaining_s(self) -> float:
         """Seconds until the deadline, 0.0 once it has passed."""
         return max(0.0, self._assignment.deadline - time.monotonic())
 
     @property
     def cancelled(self) -> bool:
-        """The result is no longer needed: cancelled, past the deadline, or the broker is lost.
+        """The result is no longer needed: cancelled, past the deadline, or the worker stops; of a request also if the
+        broker is lost. An attempt of a job goes on without a broker, and its result is kept for it.
 
         A coroutine is cancelled. A handler in a thread cannot be stopped from outside: one that runs for long checks
         this, or calls `raise_if_cancelled`, now and then.
         """
-        return self._assignment.cancel_reason is not None
+        return self._assignment.cancellation is not None
 
     def raise_if_cancelled(self) -> None:
         """End the handler here if it was cancelled, by an exception that `except Exception` does not catch."""
-        if self._assignment.cancel_reason is not None:
-            raise ContextCancelled(self._assignment.cancel_reason)
+        if self._assignment.cancellation is not None:
+            raise ContextCancelled(self._assignment.cancellation.reason)
+
+    def progress(self, share: float, text: str | None = None) -> None:
+        """Report how far the handler is: `share` of the work, from 0 to 1, and `text`, such as "page 4 of 10", of which
+        at most 256 characters are sent. The view of a job shows it.
+
+        From coroutines and threads, as often as you like: the latest word is sent, at most ten times a second.
+        """
+        self._progress.report(self._assignment, share, text)

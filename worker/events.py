@@ -85,9 +85,68 @@ class AssignmentsUnfinished(Event, frozen=True):
     grace_s: float
 
 
+class AttemptsGivenBack(Event, frozen=True):
+    """The grace ended before these attempts of jobs did. They are stopped, and given back as they end; it costs the
+    jobs nothing."""
+
+    text: ClassVar[str] = "{count} attempts of jobs did not finish within {grace_s:g} s; giving them back"
+    count: int
+    grace_s: float
+
+
+class AttemptUnwanted(Event, frozen=True):
+    """The broker no longer wants an attempt of a job that still ran: the job was cancelled, or runs elsewhere."""
+
+    text: ClassVar[str] = "stopped {command}, attempt {attempt} of job {job}: the broker no longer wants it"
+    same: ClassVar[tuple[str, ...] | None] = ("command",)
+    command: str
+    attempt: int
+    job: str
+
+
+class AttemptsUnclaimed(Event, frozen=True):
+    """More attempts of jobs were kept than one message to the broker can claim. The rest was stopped and forgotten;
+    the broker runs these jobs again."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "{count} attempts of jobs could not be claimed, because one message holds no more than {claimed_count} of "
+        "them; the broker runs these jobs again"
+    )
+    count: int
+    claimed_count: int
+
+
+class ResultsForgotten(Event, frozen=True):
+    """Results of jobs, the oldest, were forgotten before any broker settled them, because there were too many. A
+    broker that has not got them runs these jobs again."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "forgot {count} results of jobs that no broker has settled; {kept_count} ({kept_bytes} bytes) are kept"
+    )
+    same: ClassVar[tuple[str, ...] | None] = ()
+    count: int
+    kept_count: int
+    kept_bytes: int
+
+
+class JobsLeft(Event, frozen=True):
+    """The worker has stopped with attempts of jobs that it did not end, or results that no broker has settled: the
+    broker was away, or too slow. It runs these jobs again, unless it has the results."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = (
+        "stopped with {attempts_count} attempts of jobs unfinished, and {results_count} results of jobs that no broker "
+        "has settled"
+    )
+    attempts_count: int
+    results_count: int
+
+
 class HandlerFailed(Event, frozen=True):
-    """A handler raised an exception other than CommandError. `traceback` is without texts: they are only sent to the
-    requester."""
+    """A handler raised an exception other than CommandError, Retry or Dead. `traceback` is without texts: they are only
+    sent to the requester."""
 
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "{command} failed (request {request_id}): {exception}"

@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from ..configuration.kinds import Number
 from ..protocol.encodings import Encoding
 from ..protocol.errors import HandlerError, NotRepresentable
-from ..protocol.limits import TEXT_LENGTH_MAX
+from ..protocol.limits import DELAY_S_MAX, TEXT_LENGTH_MAX
 
+_AFTER: Final = Number(0, DELAY_S_MAX, "seconds")
 _CUT: Final = " ..."
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 
@@ -18,6 +20,10 @@ class CommandError(Exception):
     such as `bad_request`; any other becomes `handler_error`. No traceback is logged.
     """
 
+    retry: bool | float | None = None
+    """Of an attempt of a job: whether it is tried again, and after how many seconds (True: as the job's terms say).
+    None: as for any failure."""
+
     def __init__(self, text: str, *, code: str = HandlerError.code) -> None:
         super().__init__(text, code)
         self.text = text
@@ -27,15 +33,47 @@ class CommandError(Exception):
         return self.text
 
 
+class Retry(CommandError):
+    """Raise it in a handler to have the job tried again after so many seconds (0 to a year), or by default when the
+    job's terms say. It counts as a failed attempt: a job whose last attempt this was is dead.
+
+    A request fails with `text` and `code`, as with CommandError. Raises ValueError if `after` is out of bounds.
+    """
+
+    def __init__(
+        self,
+        after: float | None = None,
+        text: str = "The handler asks for another attempt",
+        *,
+        code: str = HandlerError.code,
+    ) -> None:
+        super().__init__(text, code=code)
+        self.retry = True
+        if after is not None:
+            try:
+                self.retry = _AFTER.convert(after)
+            except ValueError as error:
+                raise ValueError(f"after: {error}") from None
+
+
+class Dead(CommandError):
+    """Raise it in a handler to end the job as dead at once, whatever attempts are left: `reason` says why no further
+    one can help. A request fails with it, as with CommandError."""
+
+    def __init__(self, reason: str, *, code: str = HandlerError.code) -> None:
+        super().__init__(reason, code=code)
+        self.retry = False
+
+
 class ContextCancelled(BaseException):
     """Raised by `Context.raise_if_cancelled`: not an Exception, so that no `except Exception` in a handler catches
     it."""
 
 
-def wire_text(text: str) -> str:
-    """`text` as it can be sent: valid Unicode, at most TEXT_LENGTH_MAX characters."""
-    if len(text) > TEXT_LENGTH_MAX:
-        text = text[: TEXT_LENGTH_MAX - len(_CUT)] + _CUT
+def wire_text(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
+    """`text` as it can be sent: valid Unicode, at most `length_max` characters."""
+    if len(text) > length_max:
+        text = text[: length_max - len(_CUT)] + _CUT
     return text.encode(errors="replace").decode()
 
 

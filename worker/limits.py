@@ -44,3 +44,19 @@ HEARTBEAT_INTERVAL_S_MIN: Final = 0.05
 BLOCKED_S_MAX: Final = 2.0
 """An event loop that is blocked for this long is reported: half a heartbeat interval, well before the broker considers
 the worker dead."""
+
+KEPT_RESULTS_COUNT_MAX: Final = 10_000
+"""Results of jobs that wait for the broker to settle them. A worker may claim 20,000 attempts (RUNNING_COUNT_MAX) when
+it connects, and can run 10,000 of them."""
+
+KEPT_RESULTS_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""The same results in bytes: half of what a link may have queued, as all are sent again when the broker is back."""
+
+SETTLED_S_MAX: Final = 2.0
+"""How long a worker that leaves waits for the broker to settle the last results: many times an fsync."""
+
+PROGRESS_INTERVAL_S: Final = 0.1
+"""Progress is sent no more often than this: more often than anybody can read it."""
+
+PROGRESS_TEXT_LENGTH_MAX: Final = 256
+"""Characters of the text that goes with progress: a line."""

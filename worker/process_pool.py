@@ -32,7 +32,7 @@ _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class ProcessReport(NamedTuple):
-    """How a handler ended in its process: `result` (encoded), or `error` and `code`, and a traceback to log.
+    """How a handler ended in its process: `result` (encoded), or `error`, `code` and `retry`, and a traceback to log.
 
     `is_expired`: it did not run, because its deadline had passed before a process was free."""
 
@@ -41,6 +41,7 @@ class ProcessReport(NamedTuple):
     code: str | None = None
     traceback: str = ""
     is_expired: bool = False
+    retry: bool | float | None = None
 
 
 class ProcessPool:
@@ -166,7 +167,7 @@ def _run_handler(
     try:
         result = function(*arguments, **keywords)
     except CommandError as error:
-        return ProcessReport(None, error.text, error.code)
+        return ProcessReport(None, error.text, error.code, retry=error.retry)
     except BaseException as error:
         return ProcessReport(None, describe_exception(error), None, places(error))
     try:

@@ -1,6 +1,7 @@
-"""Runs the assignments of one link: each that is accepted ends with exactly one response, or with the link.
+"""Runs a worker's assignments, over all its links, one at a time.
 
-All calls come from the event loop; only handlers run elsewhere.
+An ordinary assignment ends with exactly one response, or with its link. An attempt of a job goes on without a link, and
+its response is kept until the broker has settled it. All calls come from the event loop; only handlers run elsewhere.
 """
 
 import asyncio
@@ -16,16 +17,35 @@ from msgspec import Raw
 
 from ..log.event import log_event, without_quoted
 from ..protocol import errors
+from ..protocol import limits as wire
 from ..protocol.codec import Codec
-from ..protocol.messages import AssignmentMessage, Result, WorkerResponse
+from ..protocol.messages import (
+    AssignmentMessage,
+    AttemptOf,
+    Claim,
+    Notification,
+    Result,
+    WorkerResponse,
+)
 from . import events, limits
-from .assignment import Assignment
+from .assignment import (
+    DEADLINE_PASSED,
+    GIVEN_BACK,
+    LINK_LOST,
+    SETTLED,
+    UNCLAIMED,
+    WORKER_STOPPING,
+    Assignment,
+    Cancellation,
+)
 from .binding import Arguments, BindingError
 from .command import Command, Execution
 from .context import Context
 from .executors import Executors
 from .failure import CommandError, ContextCancelled, describe_exception, describe_unencodable, wire_text
+from .kept import KeptResults
 from .process_pool import ProcessReport
+from .progress import Progress, Word
 from .steps import Steps
 
 logger = logging.getLogger(__name__)
@@ -35,15 +55,15 @@ Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any], 
 """A command as an assignment needs it: its binder, its parameter for the Context, the method that runs its handler, the
 handler, and its kind."""
 
-DEADLINE_PASSED: Final = "deadline passed"
-"""Why the worker itself cancels an assignment."""
+CLAIMS_SHARE: Final = 0.5
+"""The share of the largest message that the broker accepts which claims may take in `connect`."""
 
 
 class Runner:
-    """The assignments of one link.
+    """The assignments of one worker.
 
-    `commands` are those that the worker serves, with `concurrency` slots; `send` takes a whole message;
-    `result_size_bytes_max` bounds an encoded result. `in_flight` maps msg_id to assignment.
+    `commands` are those that it serves, with `concurrency` slots; `codec` is that of all its links. `in_flight` maps
+    msg_id to assignment: those that have a slot. `kept` has the results of those that had one, and are not settled.
     """
 
     __slots__ = (
@@ -53,14 +73,16 @@ class Runner:
         "_deadline_timer_at",
         "_executors",
         "_idle",
-        "_is_abandoned",
         "_loop",
+        "_message_size_bytes_max",
+        "_progress",
         "_result_size_bytes_max",
         "_send",
         "_served",
         "_steps",
         "_worker_id",
         "in_flight",
+        "kept",
     )
 
     def __init__(
@@ -68,12 +90,8 @@ class Runner:
         commands: Mapping[str, Command],
         executors: Executors,
         codec: Codec,
-        send: Callable[[bytes], object],
         *,
         concurrency: int,
-        worker_id: str,
-        result_size_bytes_max: int,
-        steps: Steps | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         run: dict[Execution, Run] = {
@@ -93,41 +111,108 @@ class Runner:
         }
         self._executors = executors
         self._codec = codec
-        self._send = send
         self._concurrency = concurrency
-        self._worker_id = worker_id
-        self._result_size_bytes_max = result_size_bytes_max
-        self._steps = steps
+        self._send: Callable[[bytes], object] = _send_nowhere
+        self._worker_id = ""
+        self._message_size_bytes_max = wire.MESSAGE_SIZE_BYTES_MAX
+        self._result_size_bytes_max = 0
+        self._steps: Steps | None = None
+        self._progress = Progress()
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._deadline_timer_at = float("inf")
         self._idle: asyncio.Future[None] | None = None
-        self._is_abandoned = False
         self.in_flight: dict[str, Assignment] = {}
+        self.kept = KeptResults()
+
+    # --- links ---
+
+    def link_opened(
+        self,
+        send: Callable[[bytes], object],
+        *,
+        worker_id: str,
+        message_size_bytes_max: int,
+        steps: Steps | None = None,
+    ) -> None:
+        """A broker has registered the worker as `worker_id`: what is to be said, now and later, goes through `send`,
+        which takes a whole message of at most so many bytes. First comes what is kept. `steps` follows what arrives on
+        this link."""
+        self._send = send
+        self._worker_id = worker_id
+        self._message_size_bytes_max = message_size_bytes_max
+        self._result_size_bytes_max = max(1, message_size_bytes_max - wire.ENVELOPE_SIZE_BYTES_MAX)
+        self._steps = steps
+        for claim, response in self.kept:
+            if len(response) <= message_size_bytes_max:
+                send(response)
+                continue
+            # It was made for a broker that accepted more.
+            text = f"result: {len(response)} bytes, at most {self._result_size_bytes_max}"
+            self._respond(claim, self._failure(claim.msg_id, text, errors.TooLarge.code))
+        self._progress.link_opened(self._send_progress)
+
+    def link_closed(self) -> None:
+        """From here on nothing can be said. Attempts of jobs go on; the others are cancelled, and get no response."""
+        self._send = _send_nowhere
+        self._progress.link_closed()
+        for assignment in tuple(self.in_flight.values()):
+            if assignment.job is None:
+                self._abandon(assignment, LINK_LOST)
+
+    def claims(self) -> list[Claim]:
+        """What to claim from the broker on connecting: the attempts of jobs that run, then those whose results are
+        kept, the newest first.
+
+        What one message cannot hold is given up at once: the broker would run it again beside the one here.
+        """
+        running = [
+            Claim(msg_id, job.job_id, job.attempt)
+            for msg_id, assignment in self.in_flight.items()
+            if (job := assignment.job) is not None
+        ]
+        claims = running + self.kept.claims()
+        room_bytes = int(self._message_size_bytes_max * CLAIMS_SHARE)
+        for position, claim in enumerate(claims):
+            room_bytes -= len(self._codec.encode(claim)) + 1
+            if room_bytes < 0:
+                for unclaimed in claims[position:]:
+                    self._forget(unclaimed.msg_id, UNCLAIMED)
+                log_event(logger, events.AttemptsUnclaimed(len(claims) - position, position))
+                return claims[:position]
+        return claims
+
+    # --- assignments ---
 
     def start(self, message: AssignmentMessage, received_at: float) -> bool:
         """Take an assignment that arrived at `received_at` (`time.monotonic()`) and run it.
 
-        Returns False, and does nothing, if its msg_id is in flight already.
+        Returns False, and does nothing, if its msg_id is in flight, or its result kept, already.
         """
         msg_id = message.msg_id
         in_flight = self.in_flight
         if msg_id in in_flight:
             return False
+        call = message.data
+        job = call.job
+        if job is not None and msg_id in self.kept:
+            return False
         steps = self._steps
         if steps is not None:
             steps.received(message)
-        call = message.data
         action = call.action
         served = self._served.get(action)
         if served is None:
-            self._refuse(msg_id, f"{action!r}: this worker does not serve it", errors.UnknownCommand.code)
+            self._refuse(
+                msg_id, job, f"{action!r}: this worker does not serve it", errors.UnknownCommand.code
+            )
             return True
         if len(in_flight) >= self._concurrency:
-            self._refuse(msg_id, f"no free slot: all {self._concurrency} are taken", errors.HandlerError.code)
+            text = f"no free slot: all {self._concurrency} are taken"
+            self._refuse(msg_id, job, text, errors.HandlerError.code)
             return True
         bind, context_name, run, function, execution = served
         deadline = received_at + call.timeout
-        assignment = Assignment(msg_id, call.request_id, action, call.trace, deadline)
+        assignment = Assignment(msg_id, call.request_id, action, call.trace, deadline, job, steps)
         in_flight[msg_id] = assignment
         try:
             positional, keywords = bind(call.params)
@@ -138,7 +223,7 @@ class Runner:
             self._end_with(assignment, error)
             return True
         if context_name is not None:
-            keywords = {**keywords, context_name: Context(assignment, self._worker_id)}
+            keywords = {**keywords, context_name: Context(assignment, self._worker_id, self._progress)}
         if deadline + limits.DEADLINE_ALLOWANCE_S < self._deadline_timer_at:
             self._watch_deadline(deadline)
         if steps is not None:
@@ -150,19 +235,35 @@ class Runner:
         """The result of this assignment is no longer needed. Does nothing if it has ended meanwhile."""
         assignment = self.in_flight.get(msg_id)
         if assignment is not None:
-            self._cancel(assignment, reason)
+            self._cancel(assignment, Cancellation(reason))
 
-    def abandon(self, reason: str) -> list[asyncio.Task[None]]:
-        """Cancel all: from here on no response is sent. Returns the coroutines that are still cleaning up."""
-        self._is_abandoned = True
+    def settle(self, msg_id: str) -> None:
+        """The broker is done with this attempt of a job: forget its result, or stop it if it still runs; it has no slot
+        any more. Does nothing if it is settled already, or is no attempt of a job."""
+        self._forget(msg_id, SETTLED)
+
+    def give_back(self) -> None:
+        """Stop all: as they end, attempts of jobs are given back to the broker. The others get no response."""
+        is_in_process = False
+        for assignment in tuple(self.in_flight.values()):
+            if assignment.job is None:
+                self._abandon(assignment, WORKER_STOPPING)
+            else:
+                self._cancel(assignment, GIVEN_BACK)
+            is_in_process |= assignment.future is not None and not assignment.future.done()
+        if is_in_process:  # nothing less would end a handler there
+            self._executors.processes.close()
+
+    async def stop(self) -> None:
+        """Stop all, without a response, and give handlers a moment to clean up."""
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
-        assignments = list(self.in_flight.values())
+        assignments = tuple(self.in_flight.values())
         for assignment in assignments:
-            self._cancel(assignment, reason)
-        return [
-            task for assignment in assignments if (task := assignment.task) is not None and not task.done()
-        ]
+            self._abandon(assignment, WORKER_STOPPING)
+        tasks = [task for assignment in assignments if (task := assignment.task) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=limits.STOP_S_MAX)
 
     def when_idle(self) -> "asyncio.Future[None]":
         """A future that is done as soon as nothing is in flight."""
@@ -253,6 +354,9 @@ class Runner:
             return
         match future.exception():
             case BrokenProcessPool():
+                if assignment.cancellation is GIVEN_BACK:
+                    self._end_cancelled(assignment)
+                    return
                 log_event(logger, events.HandlerProcessDied(assignment.command))
                 self._fail(assignment, "The process that ran the handler died", errors.HandlerError.code)
                 return
@@ -274,19 +378,36 @@ class Runner:
                 logger,
                 events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
             )
-        self._fail(assignment, report.error, report.code)
+        self._fail(assignment, report.error, report.code, retry=report.retry)
 
     # --- cancelling ---
 
-    def _cancel(self, assignment: Assignment, reason: str) -> None:
-        if assignment.cancel_reason is not None:
+    def _cancel(self, assignment: Assignment, cancellation: Cancellation) -> None:
+        if assignment.cancellation is not None:
             return
-        assignment.cancel_reason = reason
+        assignment.cancellation = cancellation
         if assignment.task is not None and assignment.is_started:
             # A task that has not started must not be cancelled: its coroutine would end before it could respond.
-            assignment.task.cancel(reason)
+            assignment.task.cancel(cancellation.reason)
         elif assignment.future is not None:
             assignment.future.cancel()
+
+    def _abandon(self, assignment: Assignment, cancellation: Cancellation) -> None:
+        """Cancel it, free its slot, and expect no response: its handler may go on for a while."""
+        assignment.is_abandoned = True
+        self._cancel(assignment, cancellation)
+        self._free_slot(assignment)
+
+    def _forget(self, msg_id: str, cancellation: Cancellation) -> None:
+        """Drop an attempt of a job, running or ended."""
+        if self.kept.settle(msg_id):
+            return
+        assignment = self.in_flight.get(msg_id)
+        if assignment is None or (job := assignment.job) is None:
+            return
+        if cancellation is SETTLED:
+            log_event(logger, events.AttemptUnwanted(assignment.command, job.attempt, job.job_id))
+        self._abandon(assignment, cancellation)
 
     def _watch_deadline(self, deadline: float) -> None:
         """Schedule the sweep for this deadline, which is earlier than any that it is scheduled for.
@@ -317,7 +438,7 @@ class Runner:
     # --- ending: each assignment passes here once ---
 
     def _end_well(self, assignment: Assignment, result: object) -> None:
-        if assignment.cancel_reason is not None:
+        if assignment.cancellation is not None:
             self._end_cancelled(assignment)
             return
         try:
@@ -340,12 +461,12 @@ class Runner:
 
     def _end_with(self, assignment: Assignment, error: BaseException) -> None:
         """The handler ended with an exception."""
-        if assignment.cancel_reason is not None:
+        if assignment.cancellation is not None:
             if not isinstance(error, asyncio.CancelledError | ContextCancelled):
                 log_event(logger, events.CancelledHandlerFailed(assignment.command), error=error)
             self._end_cancelled(assignment, error)
         elif isinstance(error, CommandError):
-            self._fail(assignment, error.text, error.code, error)
+            self._fail(assignment, error.text, error.code, error, retry=error.retry)
         else:
             name = type(error).__name__
             log_event(
@@ -355,40 +476,77 @@ class Runner:
 
     def _end_unwanted(self, assignment: Assignment, _: object = None) -> None:
         """It was cancelled, or its deadline passed, before its handler started."""
-        assignment.cancel_reason = assignment.cancel_reason or DEADLINE_PASSED
+        assignment.cancellation = assignment.cancellation or DEADLINE_PASSED
         self._end_cancelled(assignment)
 
     def _end_cancelled(self, assignment: Assignment, error: BaseException | None = None) -> None:
-        self._fail(assignment, f"Cancelled: {assignment.cancel_reason}", errors.Cancelled.code, error)
+        reason, code = assignment.cancellation or DEADLINE_PASSED
+        self._end(assignment, self._failure(assignment.msg_id, f"Cancelled: {reason}", code), code, error)
 
     def _fail(
-        self, assignment: Assignment, text: str, code: str | None, error: BaseException | None = None
+        self,
+        assignment: Assignment,
+        text: str,
+        code: str | None,
+        error: BaseException | None = None,
+        *,
+        retry: bool | float | None = None,
     ) -> None:
+        """It failed by itself. `code` may be a handler's own; it cannot claim that the worker is stopping."""
         code = errors.worker_code(code)
-        self._end(assignment, self._failure(assignment.msg_id, text, code), code, error)
+        if code == errors.WorkerStopping.code:
+            code = errors.HandlerError.code
+        if assignment.job is None:
+            retry = None
+        self._end(assignment, self._failure(assignment.msg_id, text, code, retry), code, error)
 
     def _end(
         self, assignment: Assignment, payload: bytes, code: str | None, error: BaseException | None
     ) -> None:
         """The one end of every assignment that got a slot: notify the listener, free the slot, send the response."""
-        if self._steps is not None:
-            self._steps.ended(assignment.msg_id, code, error)
-        if self._is_abandoned:
+        steps = assignment.steps
+        if steps is not None:
+            steps.ended(assignment.msg_id, code, error)
+        if assignment.is_abandoned:
             return
+        job = assignment.job
+        if job is None:
+            self._send(payload)
+        else:
+            self._respond(Claim(assignment.msg_id, job.job_id, job.attempt), payload)
+        self._free_slot(assignment)
+
+    def _free_slot(self, assignment: Assignment) -> None:
         del self.in_flight[assignment.msg_id]
-        self._send(payload)
         if self._idle is not None and not self.in_flight and not self._idle.done():
             self._idle.set_result(None)
 
-    def _refuse(self, msg_id: str, text: str, code: str) -> None:
+    def _refuse(self, msg_id: str, job: AttemptOf | None, text: str, code: str) -> None:
         """The end of an assignment that never got a slot."""
         if self._steps is not None:
             self._steps.ended(msg_id, code, None)
-        self._send(self._failure(msg_id, text, code))
+        payload = self._failure(msg_id, text, code)
+        if job is None:
+            self._send(payload)
+        else:
+            self._respond(Claim(msg_id, job.job_id, job.attempt), payload)
 
-    def _failure(self, msg_id: str, text: str, code: str) -> bytes:
-        result = Result(False, error=wire_text(text), code=code)
+    def _respond(self, claim: Claim, response: bytes) -> None:
+        """Send the response of an attempt of a job, and keep it in case it does not arrive."""
+        self.kept.keep(claim, response)
+        self._send(response)
+
+    def _send_progress(self, assignment: Assignment, word: Word) -> None:
+        if self.in_flight.get(assignment.msg_id) is assignment:
+            self._send(self._codec.encode(Notification(assignment.msg_id, cast(Raw, word))))
+
+    def _failure(self, msg_id: str, text: str, code: str, retry: bool | float | None = None) -> bytes:
+        result = Result(False, error=wire_text(text), code=code, retry=retry)
         return self._codec.encode(WorkerResponse(msg_id, result, time.time()))
+
+
+def _send_nowhere(_: bytes) -> None:
+    """There is no link: what must not be lost is kept."""
 
 
 if sys.version_info >= (3, 12):

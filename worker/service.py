@@ -17,6 +17,7 @@ from ..configuration.url import without_secrets
 from ..credentials.settings import unprotected
 from ..credentials.source import NO_TOKEN, TokenError, TokenSource
 from ..log.event import log_event
+from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadMessage, CannotConnect, Forbidden, WorkerIdTaken
 from ..protocol.messages import Fault, Hello, Welcome
@@ -28,6 +29,7 @@ from .command import Command
 from .executors import Executors
 from .loop_watch import LoopWatch
 from .name import default_name
+from .runner import Runner
 from .session import Session
 from .settings import LINK_SETTINGS, WorkerSettings
 
@@ -48,6 +50,7 @@ class Service:
         "_hello",
         "_last_trouble",
         "_public_url",
+        "_runner",
         "_session",
         "_tls",
         "_tokens",
@@ -71,6 +74,9 @@ class Service:
         self._encoding = Encoding(settings.encoding)
         self._grace_s = settings.grace_s
         self._executors = Executors(settings)
+        self._runner = Runner(
+            commands, self._executors, CODECS[self._encoding], concurrency=settings.concurrency
+        )
         self._hello = Hello(
             commands=list(commands),
             name=settings.name or default_name(),
@@ -79,6 +85,9 @@ class Service:
             weight=settings.weight,
             labels=dict(settings.labels or {}),
             canary=settings.canary,
+            defaults={
+                name: command.defaults for name, command in commands.items() if command.defaults is not None
+            },
             sdk=f"taskferry-python/{_version()}",
         )
         self._backoff = Backoff(random.random)
@@ -111,18 +120,28 @@ class Service:
         finally:
             watch.stop()
             try:
-                if self._session is not None:
-                    await self._session.stop()
+                await self._stop()
             finally:
                 group.close()
                 self._executors.close()
+
+    async def _stop(self) -> None:
+        """Stop what still runs, leave the broker, and report what no broker has settled."""
+        attempts_count = sum(assignment.job is not None for assignment in self._runner.in_flight.values())
+        if self._session is not None:
+            self._session.leave()
+        await self._runner.stop()
+        if self._session is not None:
+            await self._session.left()
+        results_count = len(self._runner.kept)
+        if attempts_count or results_count:
+            log_event(logger, events.JobsLeft(attempts_count, results_count))
 
     async def _serve_once(self, group: LinkGroup) -> float:
         """One link, from its opening to its end. Returns how long to wait before the next one."""
         session = self._session = Session(
             self._hello,
-            self._commands,
-            self._executors,
+            self._runner,
             group,
             self._welcomed,
             tokens=self._tokens,
@@ -138,12 +157,10 @@ class Service:
             return self._connect_failed(error, has_token=session.token is not None)
         await self._unless_draining(session.closed)
         if not session.closed.done():
-            unfinished_count = await session.drain(self._grace_s)
-            if unfinished_count:
-                log_event(logger, events.AssignmentsUnfinished(unfinished_count, self._grace_s))
-        self._session = None
+            await session.drain(self._grace_s)
         if self._draining.done():
             return 0.0
+        self._session = None
         if session.refusal is not None:
             self._refused(session.refusal)
         else:

@@ -6,8 +6,10 @@ How handlers are run is in runner.py, when to reconnect in service.py. Calls com
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
+
+from msgspec import structs
 
 from ..credentials.renewal import Renewal
 from ..credentials.source import TokenSource
@@ -20,8 +22,6 @@ from ..tracing.switch import SWITCH
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from . import events, limits
-from .command import Command
-from .executors import Executors
 from .runner import Runner
 from .steps import Steps
 
@@ -34,20 +34,20 @@ _AUTH_ID: Final = "auth"
 class Session:
     """The receiver of one link.
 
-    `welcomed` is called with the Welcome once the broker has registered the worker. `closed` is done, with the reason,
-    when the link is gone; by then all handlers are cancelled. `refusal` is the broker's error if it refused the
-    worker. `token` is what the link is opened with, set before it opens.
+    `hello` is what the worker declares, to which its claims are added. `runner` runs what arrives. `welcomed` is called
+    with the Welcome once the broker has registered the worker. `closed` is done, with the reason, when the link is
+    gone, and the runner knows it. `refusal` is the broker's error if it refused the worker. `token` is what the link is
+    opened with, set before it opens.
     """
 
     __slots__ = (
         "_codec",
-        "_commands",
         "_disconnected",
-        "_executors",
         "_group",
         "_heartbeat_interval_s",
         "_hello",
         "_is_stopping",
+        "_is_welcomed",
         "_link",
         "_loop",
         "_public_url",
@@ -66,8 +66,7 @@ class Session:
     def __init__(
         self,
         hello: messages.Hello,
-        commands: Mapping[str, Command],
-        executors: Executors,
+        runner: Runner,
         group: LinkGroup,
         welcomed: Callable[[messages.Welcome], None],
         *,
@@ -76,8 +75,7 @@ class Session:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hello = hello
-        self._commands = commands
-        self._executors = executors
+        self._runner = runner
         self._group = group
         self._welcomed = welcomed
         self._tokens = tokens
@@ -85,9 +83,9 @@ class Session:
         self._renewal: Renewal | None = None
         self.token: Token | None = None
         self._link: Link | None = None
-        self._runner: Runner | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heartbeat_interval_s = 0.0
+        self._is_welcomed = False
         self._is_stopping = False
         self._disconnected: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
@@ -99,7 +97,8 @@ class Session:
         self._link = link
         self._codec = CODECS[link.encoding]
         self._renewal = Renewal(self._tokens, self.token, self._public_url, self._send_token)
-        self._send(messages.WorkerConnect(self._hello, _CONNECT_ID, time.time()))
+        hello = structs.replace(self._hello, running=self._runner.claims())
+        self._send(messages.WorkerConnect(hello, _CONNECT_ID, time.time()))
         self._timer = self._loop.call_later(wire.HANDSHAKE_S_MAX, self._welcome_overdue)
 
     def messages_received(self, payloads: list[bytes]) -> None:
@@ -111,14 +110,14 @@ class Session:
             try:
                 message = decode(payload)
             except DECODE_ERRORS as error:
-                if self._runner is None:
+                if not self._is_welcomed:
                     self._abort("what answers there is not a worker port; is it the requester port?")
                     return
                 self._complain(describe(error, self._codec.encoding), payload)
                 continue
             if type(message) is not messages.AssignmentMessage:
                 self._control(message)
-            elif self._runner is None:
+            elif not self._is_welcomed:
                 self._complain("type: a request before the answer to connect", payload)
             elif not self._runner.start(message, now):
                 self._complain(f"msg_id: assignment {message.msg_id[:128]!r} is running already", payload)
@@ -134,39 +133,45 @@ class Session:
         self._cancel_timer()
         if self._renewal is not None:
             self._renewal.close()
-        if self._runner is not None:
-            self._runner.abandon("the connection to the broker is lost")
+        if self._is_welcomed:
+            self._runner.link_closed()
         if not self.closed.done():
             self.closed.set_result(reason)
 
     # --- ending ---
 
-    async def drain(self, grace_s: float) -> int:
-        """Take nothing new, finish what runs within `grace_s` seconds, close. Returns how many were left unfinished.
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, finish what runs within `grace_s` seconds, and wait a moment until the broker has settled
+        the results of jobs. What of jobs does not finish is given back.
 
-        Those get no response: the broker settles them by its rule for lost workers, which may run them elsewhere.
+        Ordinary assignments that do not finish get no response: the broker settles them by its rule for lost workers,
+        which may run them elsewhere.
         """
-        ends_at = self._loop.time() + grace_s
-        if self._runner is not None:
-            self._send(messages.Disconnect(messages.Reason("worker is stopping"), timestamp=time.time()))
-            await self._wait(self._disconnected, min(grace_s, limits.DISCONNECT_ANSWER_S_MAX))
-            await self._wait(self._runner.when_idle(), ends_at - self._loop.time())
-        unfinished_count = len(self._runner.in_flight) if self._runner is not None else 0
-        await self.stop()
-        return unfinished_count
-
-    async def stop(self) -> None:
-        """End all at once: handlers are cancelled and get a moment to clean up, the link is closed."""
-        if self._link is None:
+        if not self._is_welcomed:
             return
+        ends_at = self._loop.time() + grace_s
+        runner = self._runner
+        self._send(messages.Disconnect(messages.Reason("worker is stopping"), timestamp=time.time()))
+        await self._wait(self._disconnected, min(grace_s, limits.DISCONNECT_ANSWER_S_MAX))
+        await self._wait(runner.when_idle(), ends_at - self._loop.time())
+        if runner.in_flight:
+            self._report_unfinished(grace_s)
+            runner.give_back()
+            await self._wait(runner.when_idle(), limits.STOP_S_MAX)
+        await self._wait(runner.kept.when_all_settled(), limits.SETTLED_S_MAX)
+
+    def leave(self) -> None:
+        """Take nothing more, and begin to close the link."""
         self._is_stopping = True
-        tasks = self._runner.abandon("the worker is stopping") if self._runner is not None else []
         self._cancel_timer()
-        self._link.close(1000, "worker stopped")
-        if tasks:
-            await asyncio.wait(tasks, timeout=limits.STOP_S_MAX)
-        await asyncio.wait({self.closed}, timeout=limits.STOP_S_MAX)
-        self._abort("worker stopped")
+        if self._link is not None:
+            self._link.close(1000, "worker stopped")
+
+    async def left(self) -> None:
+        """Wait a moment until the link is closed, and drop it if it is not."""
+        if self._link is not None:
+            await asyncio.wait({self.closed}, timeout=limits.STOP_S_MAX)
+            self._abort("worker stopped")
 
     async def _wait(self, awaited: "asyncio.Future[None]", timeout_s: float) -> None:
         """Wait until it is done, the link is gone, or the time is up."""
@@ -178,8 +183,9 @@ class Session:
     def _control(self, message: messages.FromBroker) -> None:
         match message:
             case messages.CancelAssignment():
-                if self._runner is not None:
-                    self._runner.cancel(message.msg_id, message.data.reason or "by the broker")
+                self._runner.cancel(message.msg_id, message.data.reason or "by the broker")
+            case messages.Settled():
+                self._runner.settle(message.msg_id)
             case messages.Heartbeat():
                 pass  # the link has noted that the broker is alive
             case messages.Connected():
@@ -197,17 +203,14 @@ class Session:
                 raise AssertionError("assignments are handled before")
 
     def _begin(self, welcome: messages.Welcome) -> None:
-        if self._runner is not None or self._link is None:
+        if self._is_welcomed or self._link is None:
             return
+        self._is_welcomed = True
         self._cancel_timer()
-        self._runner = Runner(
-            self._commands,
-            self._executors,
-            self._codec,
+        self._runner.link_opened(
             self._link.send,
-            concurrency=self._hello.concurrency,
             worker_id=welcome.worker_id,
-            result_size_bytes_max=max(1, welcome.message_size_bytes_max - wire.ENVELOPE_SIZE_BYTES_MAX),
+            message_size_bytes_max=welcome.message_size_bytes_max,
             steps=_steps_followed(welcome.worker_id),
         )
         self._heartbeat_interval_s = max(welcome.heartbeat_interval, limits.HEARTBEAT_INTERVAL_S_MIN)
@@ -226,12 +229,21 @@ class Session:
             log_event(logger, events.BrokerLeaving(reason))
 
     def _fault(self, fault: messages.Fault) -> None:
-        if self._runner is None:
+        if not self._is_welcomed:
             self.refusal = fault
         elif fault.code == errors.Forbidden.code:
             log_event(logger, events.CommandsForbidden(fault.error))
         else:
             log_event(logger, events.BrokerComplained(fault.code, without_quoted(fault.error)))
+
+    def _report_unfinished(self, grace_s: float) -> None:
+        unfinished = self._runner.in_flight.values()
+        attempts_count = sum(assignment.job is not None for assignment in unfinished)
+        requests_count = len(unfinished) - attempts_count
+        if requests_count:
+            log_event(logger, events.AssignmentsUnfinished(requests_count, grace_s))
+        if attempts_count:
+            log_event(logger, events.AttemptsGivenBack(attempts_count, grace_s))
 
     def _welcome_overdue(self) -> None:
         self._abort(f"the broker did not answer connect within {wire.HANDSHAKE_S_MAX:g} s")

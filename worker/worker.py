@@ -2,7 +2,7 @@
 
 import inspect
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -63,7 +63,13 @@ class Worker:
         return MappingProxyType(self._commands)
 
     def command(
-        self, name: str | None = None, *, executor: ExecutorName | None = None
+        self,
+        name: str | None = None,
+        *,
+        executor: ExecutorName | None = None,
+        attempts: int | None = None,
+        backoff: float | Sequence[float] | None = None,
+        timeout: float | None = None,
     ) -> Callable[[Handler], Handler]:
         """Serve `name`, by default the function's own name, with the decorated handler.
 
@@ -76,13 +82,19 @@ class Worker:
         process, to keep a core busy. The result is anything that msgspec can write: plain values, dataclasses,
         structures, dates; a float that is not finite becomes null in JSON.
 
-        Raises ValueError or TypeError for a handler that cannot be served. The function itself is returned unchanged.
+        `attempts`, `backoff` and `timeout` are defaults for jobs of this command; a submitter's own come first. A job
+        is tried at most `attempts` times (1 to 100), after waits of `backoff` seconds: one number, or up to 20, of
+        which the last is repeated. Each attempt may take `timeout` seconds (up to a week). What is None is the
+        broker's default.
+
+        Raises ValueError or TypeError for a handler that cannot be served, or an option out of its bounds. The function
+        itself is returned unchanged.
         """
         if callable(name):
             raise TypeError("write @worker.command() with parentheses, or @worker.command(NAME)")
 
         def register(handler: Handler) -> Handler:
-            command = Command(name, handler, executor)
+            command = Command(name, handler, executor, attempts=attempts, backoff=backoff, timeout=timeout)
             if command.name in self._commands:
                 raise ValueError(f"command {command.name!r}: there is already a handler for it")
             if len(self._commands) >= COMMANDS_COUNT_MAX:

@@ -85,7 +85,13 @@ class Connection:
         self.link.send(self._library.encode(message))
 
     def send_request(
-        self, action: str, params: object = None, *, timeout: float = 5.0, msg_id: str | None = None
+        self,
+        action: str,
+        params: object = None,
+        *,
+        timeout: float = 5.0,
+        msg_id: str | None = None,
+        job: Message | None = None,
     ) -> str:
         """Assign, without waiting; the msg_id."""
         self._request_count += 1
@@ -96,8 +102,27 @@ class Connection:
             "timeout": timeout,
             "request_id": f"r-{msg_id}",
         }
+        if job is not None:
+            call["job"] = job
         self.send({"type": "request", "msg_id": msg_id, "timestamp": 0.0, "data": call})
         return msg_id
+
+    def send_attempt(
+        self,
+        action: str,
+        params: object = None,
+        *,
+        timeout: float = 60.0,
+        msg_id: str,
+        attempt: int = 1,
+        is_last: bool = False,
+    ) -> str:
+        """Assign an attempt of job `j-MSG_ID`, without waiting; the msg_id."""
+        job = {"job_id": f"j-{msg_id}", "attempt": attempt, "is_last": is_last}
+        return self.send_request(action, params, timeout=timeout, msg_id=msg_id, job=job)
+
+    def send_settled(self, msg_id: str) -> None:
+        self.send({"type": "settled", "msg_id": msg_id, "timestamp": 0.0})
 
     def send_cancel(self, msg_id: str) -> None:
         self.send(
@@ -132,6 +157,11 @@ class Connection:
         )
         data: Message = response["data"]
         return data
+
+    @property
+    def claimed(self) -> list[str]:
+        """The msg_ids that the worker claimed on connecting."""
+        return [claim["msg_id"] for claim in self.hello["data"]["running"]]
 
     async def request(self, action: str, params: object = None, *, timeout: float = 5.0) -> Message:
         """Assign, and wait for how it ends."""

@@ -79,6 +79,8 @@ async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: Fake
             "weight": 2.5,
             "labels": {"gpu": "yes"},
             "canary": "a",
+            "running": [],
+            "defaults": {},
         }
 
 

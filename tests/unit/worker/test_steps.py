@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from taskferry.protocol.codec import CODECS
 from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from taskferry.protocol.messages import AssignmentMessage, Call
 from taskferry.worker import CommandError, Context, Worker, limits
 from taskferry.worker.command import Execution
@@ -80,10 +81,12 @@ class Stage:
             worker.commands,
             self.executors,
             CODECS[Encoding.JSON],
-            lambda payload: self.responses.append(msgspec.json.decode(payload)),
             concurrency=1,
+        )
+        self.runner.link_opened(
+            lambda payload: self.responses.append(msgspec.json.decode(payload)),
             worker_id="w",
-            result_size_bytes_max=RESULT_SIZE_BYTES_MAX,
+            message_size_bytes_max=ENVELOPE_SIZE_BYTES_MAX + RESULT_SIZE_BYTES_MAX,
             steps=self.recorder,
         )
 
@@ -136,7 +139,7 @@ async def stage() -> AsyncIterator[Stage]:
     stage = Stage()
     yield stage
     stage.may_end.set()
-    await asyncio.gather(*stage.runner.abandon("the test is over"))
+    await stage.runner.stop()
     stage.executors.close()
 
 
@@ -234,8 +237,10 @@ async def test_a_deadline_passes(stage: Stage, monkeypatch: pytest.MonkeyPatch) 
 async def test_the_worker_stops(command: str, stage: Stage) -> None:
     stage.assign(command)
     await stage.began.wait()
-    stage.runner.abandon("the worker is stopping")
+    stopping = asyncio.ensure_future(stage.runner.stop())
+    await asyncio.sleep(0)
     stage.may_end.set()
+    await stopping
     assert (await stage.recorder.having(3))[2].startswith("ended m cancelled")
     assert stage.responses == []
 
