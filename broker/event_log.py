@@ -1,8 +1,9 @@
-"""Logs what the core reports of its workers and queues, as events for the operator."""
+"""Logs what the core and the jobs report, as events for the operator."""
 
 import logging
 
 from ..log.event import Event, log_event
+from ..protocol.errors import outcome_label
 from . import events
 from .core.fleet.route import Route, describe_target
 from .core.fleet.worker import Worker, WorkerState
@@ -25,6 +26,16 @@ class EventLog:
             log_event(logger, events.OverloadBegan(command, target, route.waiting.count))
         else:
             log_event(logger, events.OverloadEnded(command, target))
+
+
+class JobLog:
+    """The observer of jobs."""
+
+    def job_dead(self, job_id: str, command: str, code: str, attempts_count: int) -> None:
+        log_event(logger, events.JobDead(job_id, command, outcome_label(code), attempts_count))
+
+    def schedule_skipped(self, name: str, reason: str) -> None:
+        log_event(logger, events.ScheduleSkipped(name, reason))
 
 
 def event_of_move(worker: Worker, before: WorkerState) -> Event | None:

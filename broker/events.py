@@ -48,6 +48,46 @@ class BrokerPaused(Event, frozen=True):
     pause_s: float
 
 
+class ClockStepped(Event, frozen=True):
+    """The machine's clock was set, or the machine was suspended. Jobs that wait for a time wait for it by the new
+    clock."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "the clock was set by {by_s:+.1f} s"
+    by_s: float
+
+
+class JobDead(Event, frozen=True):
+    """A job has failed for good. It is kept, for `taskferry job show` and `taskferry job retry`. `code`: as in the
+    error registry, `handler_error` for a handler's own."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "job {job} of {command} is dead: {code} after {attempts_count} attempts"
+    same: ClassVar[tuple[str, ...] | None] = ("command", "code")
+    job: str
+    command: str
+    code: str
+    attempts_count: int
+
+
+class ScheduleSkipped(Event, frozen=True):
+    """A run of a schedule was left out, because the one before has not ended, or the broker was down."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "schedule {schedule}: a run was left out: {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("schedule",)
+    schedule: str
+    reason: str
+
+
+class JobsOff(Event, frozen=True):
+    """The broker keeps no jobs, because another broker has the journal of this machine's user."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "serving without jobs: {reason}"
+    reason: str
+
+
 class WorkerJoined(Event, frozen=True):
     """A worker was registered."""
 
@@ -292,3 +332,19 @@ class OverloadEnded(Event, frozen=True):
     same: ClassVar[tuple[str, ...] | None] = ("command", "target")
     command: str
     target: str
+
+
+class JournalFailing(Event, frozen=True):
+    """The journal cannot be written: the disk is full or failing. Submissions are refused with `journal_failed` until a
+    write succeeds; what was acknowledged is safe, and live requests go on."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "the journal cannot be written, no job is accepted: {reason}"
+    reason: str
+
+
+class JournalRecovered(Event, frozen=True):
+    """The journal can be written again, and jobs are accepted."""
+
+    text: ClassVar[str] = "the journal can be written again, after {failing_s:.1f} s"
+    failing_s: float

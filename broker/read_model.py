@@ -25,6 +25,7 @@ from .core.measures.histogram import Histogram
 from .entrance import Entrance
 from .entrance_counts import Ended, Proof
 from .http.counts import HttpCounts
+from .job_reading import JobReading, JobsStatus
 from .port import Port
 from .requester_session import RequesterSession
 from .worker_session import WorkerSession
@@ -112,7 +113,7 @@ class CommandRow(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """The broker as a whole, as `/api/status` shows it."""
+    """The broker as a whole, as `/api/status` shows it. `jobs`: None if it keeps none."""
 
     version: str
     state: str
@@ -127,6 +128,7 @@ class Status(Struct, frozen=True):
     counts: dict[str, int]
     outcomes: dict[str, int]
     commands: list[CommandRow]
+    jobs: JobsStatus | None
 
 
 class WorkerLoad(Protocol):
@@ -236,8 +238,8 @@ class Subjects:
 
 class ReadModel:
     """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
-    settings name another for a command; `loop_lag`: see loop_lag.py;
-    `http_counts`: to which the HTTP port adds."""
+    settings name another for a command; `loop_lag`: see loop_lag.py; `http_counts`: to which the HTTP port adds;
+    `jobs`: None if the broker keeps none."""
 
     def __init__(
         self,
@@ -249,8 +251,10 @@ class ReadModel:
         *,
         version: str,
         strategy: str,
+        jobs: JobReading | None = None,
     ) -> None:
         self.version = version
+        self.jobs = jobs
         self.strategy = strategy
         self.loop_lag = loop_lag
         self.http_counts = HttpCounts()
@@ -306,6 +310,7 @@ class ReadModel:
         return tuple(PortRow(port.name, len(port.sessions), port.counts) for port in ports)
 
     def status(self) -> Status:
+        """Await `jobs.refresh` first, if there are jobs."""
         core, totals = self._core, self.totals()
         outcomes: Counter[str] = Counter()
         commands = []
@@ -345,6 +350,7 @@ class ReadModel:
             },
             outcomes=outcomes,
             commands=commands,
+            jobs=None if self.jobs is None else self.jobs.status(),
         )
 
     def workers(self) -> list[WorkerRow]:

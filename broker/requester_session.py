@@ -18,7 +18,19 @@ from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
-from ..protocol.messages import Auth, Cancel, Expiring, LoggedIn, Pong, text_or_none
+from ..protocol.messages import (
+    Auth,
+    Cancel,
+    Expiring,
+    LoggedIn,
+    Ping,
+    Pong,
+    RequesterControl,
+    Schedule,
+    Submit,
+    is_about_jobs,
+    text_or_none,
+)
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from .access.gate import Gate
@@ -30,6 +42,7 @@ from .core.requester import Requester
 from .core_timer import CoreTimer
 from .entrant import Entrant
 from .events import SlowReaderClosed
+from .job_requests import JobRequests
 from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
@@ -37,6 +50,14 @@ logger = logging.getLogger(__name__)
 NEVER_LIMITED: Final = (Auth.__struct_config__.tag, Cancel.__struct_config__.tag)
 """Messages that are taken at any rate. An answer to a cancel would be taken for one to its request; a login that cannot
 be renewed ends; and both cost next to nothing."""
+
+WITH_COMMAND: Final = frozenset((Submit.__struct_config__.tag, Schedule.__struct_config__.tag))
+"""Messages that have a command and are no requests."""
+
+ABOUT_JOBS: Final = frozenset(
+    kind.__struct_config__.tag for kind in RequesterControl.__args__ if kind not in (Auth, Cancel, Ping)
+)
+"""Messages whose failures are addressed like those of requests."""
 
 
 class RequesterSession:
@@ -52,6 +73,8 @@ class RequesterSession:
         "_frequent",
         "_gate",
         "_is_over",
+        "_jobs",
+        "_kept",
         "_link",
         "_requester",
         "_sessions",
@@ -62,6 +85,8 @@ class RequesterSession:
 
     _link: Link
     _requester: Requester
+    _jobs: JobRequests
+    _kept: dict[str, Call]
     _codec: Codec
     _frequent: FrequentMessages
     encoding: Encoding
@@ -90,6 +115,10 @@ class RequesterSession:
         self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
         self._frequent = self._context.frequent[link.encoding]
         self._requester = self._core.requester_joined(self, self._usage.account)
+        self._jobs = JobRequests(
+            self._context.desk, self._gate, self, self._codec.empty_data, self._data_size_bytes_max
+        )
+        self._kept = self._jobs.kept
         self._sessions[self] = None
         self._entrant.session = self
 
@@ -108,7 +137,7 @@ class RequesterSession:
             try:
                 message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else decode_large(payload)
             except DECODE_ERRORS as error:
-                self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+                self._undecoded(payload, error, now)
                 continue
             command = message.command
             data = message.data
@@ -128,9 +157,23 @@ class RequesterSession:
                     # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
                     data = data.copy()
             # One call for all fields: each read of a Struct's field costs compiled code as much.
-            _, request_id, _, timeout_s, idempotent, priority, affinity, trace, target, hedge, _, _ = astuple(
-                message
-            )
+            (
+                _,
+                request_id,
+                _,
+                timeout_s,
+                idempotent,
+                priority,
+                affinity,
+                trace,
+                target,
+                hedge,
+                otherwise,
+                type_,
+            ) = astuple(message)
+            if type_ is not UNSET and type_ in WITH_COMMAND:
+                self._control(payload, type_, now)
+                continue
             call = Call(
                 request_id or str(uuid.uuid4()),
                 command,
@@ -148,6 +191,8 @@ class RequesterSession:
                 if refusal is not None:
                     core.refuse(requester, call.request_id, refusal)
                     continue
+            if otherwise is not None and call.request_id not in requester.requests:
+                self._kept[call.request_id] = call
             core.submit(requester, call, now)
         if core.deadlines.next_at < self._timer.wakes_at:  # nothing else that is due has moved forward
             self._timer.wake_at(core.deadlines.next_at)
@@ -163,6 +208,7 @@ class RequesterSession:
             log_event(logger, SlowReaderClosed("requester", self._link.peer, reason))
         if not self._is_over:
             self._core.requester_left(self._requester, time.monotonic())
+            self._jobs.left()
         self._entrant.left()
 
     # --- from the core ---
@@ -175,6 +221,8 @@ class RequesterSession:
         size = len(result)
         if size > self._data_size_bytes_max:
             raise errors.TooLarge(f"result: {size} bytes, at most {self._data_size_bytes_max}")
+        if self._kept:
+            self._kept.pop(request_id, None)
         if size < PARTS_SIZE_BYTES_MIN:
             self._link.send(self._frequent.success(request_id, result, worker_id))
         else:
@@ -182,6 +230,8 @@ class RequesterSession:
             self._link.send_parts(head, result, tail)
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        if self._kept and request_id is not None and self._jobs.submit_instead(request_id, failure):
+            return
         code, text, retry_after_s, delivery, queue_wait_s, _ = failure
         message = messages.Failure(request_id, False, None, text, worker_id, code)
         if delivery is not None:
@@ -198,6 +248,19 @@ class RequesterSession:
     def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
         raise AssertionError("only attempts are followed")
 
+    # --- from the jobs ---
+
+    @property
+    def owner(self) -> str:
+        return self._gate.identity.name
+
+    @property
+    def sees_all(self) -> bool:
+        return self._jobs.sees_all
+
+    def answer(self, message: object) -> None:
+        self._link.send(self._codec.encode(message))
+
     # --- from the broker ---
 
     def login_expires(self, expires_in_s: float) -> None:
@@ -210,6 +273,7 @@ class RequesterSession:
         if not self._is_over:
             self._is_over = True
             self._core.requester_left(self._requester, time.monotonic())
+            self._jobs.left()
             self._link.close(code, reason)
 
     def close(self, code: int, reason: str) -> None:
@@ -231,13 +295,28 @@ class RequesterSession:
             except DECODE_ERRORS:
                 self._core.refuse(self._requester, None, failure)
                 continue
-            if message.command is not UNSET:
+            if message.command is not UNSET or message.type in ABOUT_JOBS:
                 self._core.refuse(self._requester, message.request_id, failure)
-            elif message.type in NEVER_LIMITED:
+            elif message.type in NEVER_LIMITED and not self._cancels_jobs(payload):
                 within.append(payload)
             else:
                 self._core.refuse(self._requester, None, failure)
         return within
+
+    def _cancels_jobs(self, payload: bytes) -> bool:
+        try:
+            message = self._codec.requester_control(payload)
+        except DECODE_ERRORS:
+            return False
+        return isinstance(message, Cancel) and is_about_jobs(message)
+
+    def _undecoded(self, payload: bytes, error: Exception, now: float) -> None:
+        """What is no valid request may still be a valid message of another type, which has other bounds."""
+        type_ = self._codec.ids_in(payload).type
+        if isinstance(type_, str) and type_ in ABOUT_JOBS:
+            self._control(payload, type_, now)
+        else:
+            self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
 
     def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
         if type_ is UNSET:
@@ -249,12 +328,14 @@ class RequesterSession:
             self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
             return
         match message:
-            case Cancel():
+            case Cancel() if not is_about_jobs(message):
                 self._core.cancel(self._requester, message.request_id, now)
             case Auth():
                 self._renew(message)
-            case _:
+            case Ping():
                 self._link.send(self._codec.encode(Pong(message.request_id)))
+            case _:
+                self._jobs.take(message)
 
     def _renew(self, auth: Auth) -> None:
         login = self._entrant.renew(auth.token)

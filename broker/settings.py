@@ -15,6 +15,7 @@ from ..protocol import limits
 from .access.hosts import check_host, check_origin
 from .access.proxies import check_network
 from .core.settings import CoreSettings
+from .jobs.settings import JobSettings
 
 STRATEGY_PATTERNS_COUNT_MAX: Final = 100
 """Patterns in the table of strategies. Each command that is new to the broker is matched against all of them."""
@@ -45,11 +46,17 @@ _PORT: Final = Whole(0, 65535)
 _STRATEGY: Final = Text(limits.NAME_LENGTH_MAX, length_min=1, check=_check_strategy)
 _PATH: Final = Text(PATH_LENGTH_MAX, length_min=1, is_path=True)
 _CORE: Final = CoreSettings()
+_JOBS: Final = JobSettings()
 
 
 def _of_core(name: str, kind: Kind, help: str, **facts: Any) -> Any:
     """A setting of the core, by its name there. The core declares the default; a reload changes all of them."""
     return setting(getattr(_CORE, name), kind, help, is_live=True, **facts)
+
+
+def _of_jobs(name: str, key: str, kind: Kind, help: str) -> Any:
+    """The same for a setting of jobs. `key`: its name here."""
+    return setting(getattr(_JOBS, name), kind, help, key=key, is_live=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,12 +245,81 @@ class BrokerSettings:
         is_live=True,
     )
 
+    journal: str | None = setting(
+        None,
+        _PATH,
+        "File that keeps jobs, made with the first one. none: this broker keeps no jobs. By default it is journal.db in "
+        "systemd's STATE_DIRECTORY, else in the user's state directory.",
+        instead="the user's state directory",
+    )
+    open_count_max: int = _of_jobs(
+        "open_count_max",
+        "open_count_max",
+        Whole(0, 100_000_000),
+        "Open jobs, of all identities.",
+    )
+    account_open_count_max: int = _of_jobs(
+        "account_open_count_max",
+        "account_open_count_max",
+        Whole(0, 100_000_000),
+        "Open jobs of one identity. The default is half of open_count_max.",
+    )
+    open_size_bytes_max: int = _of_jobs(
+        "open_size_bytes_max",
+        "open_size_bytes_max",
+        Whole(0, 2**50, "bytes"),
+        "Total size of the data of open jobs, which are on disk.",
+    )
+    keep_done_s: float = _of_jobs(
+        "keep_done_s",
+        "keep_done",
+        Number(0, limits.KEEP_S_MAX, "seconds"),
+        "How long a job that is done, or was cancelled, is kept with its result, if it does not say itself.",
+    )
+    keep_dead_s: float = _of_jobs(
+        "keep_dead_s",
+        "keep_dead",
+        Number(0, limits.KEEP_S_MAX, "seconds"),
+        "How long a dead job is kept, if it does not say itself.",
+    )
+    kept_size_bytes_max: int = _of_jobs(
+        "kept_size_bytes_max",
+        "kept_size_bytes_max",
+        Whole(0, 2**50, "bytes"),
+        "Total size of the data and results of ended jobs. Beyond it those that would be removed next go early.",
+    )
+    schedules_count_max: int = _of_jobs(
+        "schedules_count_max",
+        "schedules_count_max",
+        Whole(0, 100_000),
+        "Schedules, of all identities.",
+    )
+    inbox_count_max: int = _of_jobs(
+        "inbox_count_max",
+        "inbox_count_max",
+        Whole(1, 1_000_000),
+        "Messages in the inbox of one client. Beyond it the oldest are dropped, and the client is told.",
+    )
+    adoption_s: float = _of_jobs(
+        "adoption_s",
+        "adoption",
+        Number(0, 3600, "seconds"),
+        "How long a worker whose connection was lost, or a broker that has restarted, has to come back before its "
+        "attempts of jobs are lost.",
+    )
+
     def strategy_choice(self, chance: Chance) -> StrategyChoice:
         """Which strategy picks the workers of each command. Raises StrategyError."""
         from .strategies import strategy_factories  # noqa: PLC0415  as above
 
         factories = strategy_factories({self.strategy, *self.strategies.values()})
         return StrategyChoice(self.strategy, self.strategies, factories, chance)
+
+    def job_settings(self) -> JobSettings:
+        """The part that governs jobs."""
+        return JobSettings(
+            **{declared.name: getattr(self, declared.name) for declared in fields(JobSettings)}
+        )
 
     def core_settings(self) -> CoreSettings:
         """The part that governs the core."""

@@ -6,7 +6,9 @@ Knows the wire of the worker port; knows neither why a worker was picked nor wha
 import logging
 import time
 import uuid
-from typing import Final
+from typing import Final, NamedTuple
+
+from msgspec import UNSET
 
 from ..log.event import log_event, without_quoted
 from ..protocol import errors, limits, messages
@@ -16,11 +18,14 @@ from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
-from ..protocol.messages import AssignmentMessage, Call, WorkerResponse
+from ..protocol.messages import AssignmentMessage, AttemptOf, Call, Settled, WorkerResponse
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from . import events
+from .core.adopted import Adopted
 from .core.core import Core
+from .core.delivery.delivery import EPOCH_END
+from .core.failure import Failure
 from .core.fleet.worker import Worker
 from .core.offer import Offer
 from .core.ports import CancelReason
@@ -43,6 +48,17 @@ COMMANDS_NAMED_COUNT_MAX: Final = 10
 wanted."""
 
 
+class Joining(NamedTuple):
+    """A worker that has said `connect`, while its claims are being judged. `failures`: why it may not serve some of its
+    commands."""
+
+    worker_id: str
+    offer: Offer
+    hello: messages.Hello
+    payload: bytes
+    failures: list[Failure]
+
+
 class WorkerSession:
     """Receives from one link, and is the core's port to it. `worker` is None until the worker has said `connect`."""
 
@@ -58,6 +74,8 @@ class WorkerSession:
         "_hello_msg_id",
         "_is_over",
         "_is_silent",
+        "_joining",
+        "_over",
         "_sessions",
         "_timer",
         "encoding",
@@ -86,6 +104,9 @@ class WorkerSession:
         """The worker was refused or replaced, or its login has ended: what still arrives before its link closes is
         ignored."""
         self._is_silent = False
+        self._joining: Joining | None = None
+        self._over: list[str] = []
+        """Of the attempts that it claimed, those that do not go on."""
         self.worker: Worker | None = None
 
     # --- from the link ---
@@ -117,10 +138,9 @@ class WorkerSession:
                 if result.success:
                     is_known = core.succeeded(worker, msg_id, result.result, now)
                 else:
-                    is_known = core.failed(worker, msg_id, result.error, result.code, now)
+                    is_known = core.failed(worker, msg_id, result.error, result.code, now, result.retry)
                 if not is_known:
-                    text = f"msg_id: no assignment {msg_id!r} at this worker"
-                    self._complain(errors.UnknownAssignment(text), payload)
+                    self._unknown_answered(msg_id, payload)
             else:
                 self._control(message, payload, now)
                 worker = self.worker
@@ -151,6 +171,8 @@ class WorkerSession:
             broker=self._context.broker,
         )
         self.link.send(self._codec.encode(messages.Connected(welcome, self._hello_msg_id, time.time())))
+        for msg_id in self._over:  # before anything is assigned: until then they take slots
+            self.settled(msg_id)
 
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
         asked = request.call
@@ -162,9 +184,10 @@ class WorkerSession:
                 raise errors.TooLarge(
                     f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
                 )
-        name, request_id, trace = asked.command, asked.request_id, asked.trace
-        if trace is not None:
-            call = Call(name, data, timeout_s, request_id, trace)
+        name, request_id, trace, attempt = asked.command, asked.request_id, asked.trace, asked.attempt
+        if trace is not None or attempt is not None:
+            job = None if attempt is None else AttemptOf(attempt.job_id, attempt.number, attempt.is_last)
+            call = Call(name, data, timeout_s, request_id, trace, job)
             return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
         if len(data) < PARTS_SIZE_BYTES_MIN:
             return self.link.send(
@@ -188,12 +211,16 @@ class WorkerSession:
 
     # --- from the broker ---
 
+    def settled(self, msg_id: str) -> None:
+        """Tell the worker that this attempt is over."""
+        self.link.send(self._codec.encode(Settled(msg_id, time.time())))
+
     def check(self, now: float) -> None:
         """Refuse a worker that does not say `connect`; notify the core if the link has fallen silent, or is heard from
         again. To be called twice a second, after the link's own check."""
         worker = self.worker
         if worker is None:
-            if now >= self._connect_by and not self._is_over:
+            if now >= self._connect_by and not self._is_over and self._joining is None:
                 text = f"connect: not sent within {limits.HANDSHAKE_S_MAX:g} s"
                 self._refuse(errors.BadMessage(text), b"")
             return
@@ -218,10 +245,13 @@ class WorkerSession:
 
     def login_ends(self) -> None:
         if self.worker is not None:
-            self._core.worker_draining(self.worker, time.monotonic())
+            self._leaving(self.worker, time.monotonic())
 
     def login_ended(self, code: int, reason: str) -> None:
         self._is_over = True
+        desk, worker = self._context.desk, self.worker
+        if desk is not None and worker is not None:
+            desk.jobs.worker_leaving(worker.worker_id)
         self._leave(reason)
         self.link.close(code, reason)
 
@@ -229,6 +259,7 @@ class WorkerSession:
 
     def _leave(self, reason: str) -> None:
         """The worker, if it has joined, is gone, for `reason`."""
+        self._joining = None
         worker, self.worker = self.worker, None
         if worker is not None:
             log_event(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
@@ -242,6 +273,9 @@ class WorkerSession:
         if self._is_over:
             return
         worker = self.worker
+        if self._joining is not None:
+            self._joining_said(message, payload)
+            return
         if worker is None and not isinstance(message, messages.WorkerConnect):
             self._refuse(errors.BadMessage("type: the first message of a worker must be connect"), payload)
             return
@@ -255,11 +289,11 @@ class WorkerSession:
             case messages.WorkerConnect():
                 self._connect(message, payload, now)
             case messages.Heartbeat():
-                self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))
+                self._answer_heartbeat(message)
             case messages.Disconnect():
                 assert worker is not None
                 log_event(logger, events.WorkerLeaving(worker.worker_id, message.data.reason or ""))
-                self._core.worker_draining(worker, now)
+                self._leaving(worker, now)
                 self.link.send(
                     self._codec.encode(messages.Disconnect(msg_id=message.msg_id, timestamp=time.time()))
                 )
@@ -268,7 +302,10 @@ class WorkerSession:
                 log_event(logger, events.WorkerComplained(self._who, code))
             case messages.WorkerAuth():
                 self._renew(message)
-            case messages.Notification() | messages.Custom():
+            case messages.Notification():
+                if worker is not None and message.msg_id is not None and message.data is not UNSET:
+                    self._core.notify(worker, message.msg_id, message.data)
+            case messages.Custom():
                 pass
             case messages.WorkerResponse():
                 raise AssertionError("a registered worker's response is not handled here")
@@ -290,11 +327,45 @@ class WorkerSession:
             self._refuse(errors.Forbidden(failures[0].text), payload, worker_id, RIGHT_LOST)
             return
         offer = offer_of(hello, gate.served)
+        joining = Joining(worker_id, offer, hello, payload, failures)
+        desk = self._context.desk
+        if desk is None:
+            self._join(joining, [], now)
+            return
         try:
-            self.worker = self._core.worker_joined(worker_id, offer, self, gate.identity.name, now)
+            self._core.check_worker_id(worker_id, offer, gate.identity.name)
         except errors.WorkerIdTaken as error:
             self._refuse(error, payload, worker_id)
             return
+        self._joining = joining
+
+        def judged(adopted: list[Adopted]) -> None:
+            if self._joining is joining:
+                self._join(joining, adopted, time.monotonic())
+            else:
+                desk.not_adopted(adopted, worker_id)
+
+        adopted = desk.jobs.claim(worker_id, hello.running, judged, desk.now())
+        if adopted is not None:
+            judged(adopted)
+
+    def _join(self, joining: Joining, adopted: list[Adopted], now: float) -> None:
+        """Its claims have been judged: it goes on with what is adopted, and is told that all else is over."""
+        worker_id, offer, hello, payload, failures = joining
+        gate, desk = self._entrant.gate, self._context.desk
+        self._joining = None
+        kept = {attempt.msg_id for attempt in adopted}
+        self._over = [claim.msg_id for claim in hello.running if claim.msg_id not in kept]
+        try:
+            self.worker = self._core.worker_joined(worker_id, offer, self, gate.identity.name, now, adopted)
+        except errors.WorkerIdTaken as error:  # while its claims were being judged
+            if desk is not None:
+                desk.not_adopted(adopted, worker_id)
+            self._refuse(error, payload, worker_id)
+            return
+        if desk is not None:
+            defaults = {name: hello.defaults[name] for name in offer.commands if name in hello.defaults}
+            desk.jobs.worker_joined(offer.commands, defaults, desk.now())
         if self._core.next_at < self._timer.wakes_at:
             self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
@@ -304,6 +375,32 @@ class WorkerSession:
         log_event(logger, joined)
         if failures:
             self._report_forbidden(hello, payload)
+
+    def _joining_said(self, message: messages.FromWorker, payload: bytes) -> None:
+        """While its claims are being judged it is only kept alive."""
+        if isinstance(message, messages.Heartbeat):
+            self._answer_heartbeat(message)
+        else:
+            text = "type: wait for the answer to connect"
+            self._complain(errors.BadMessage(text), payload)
+
+    def _answer_heartbeat(self, message: messages.Heartbeat) -> None:
+        self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))
+
+    def _leaving(self, worker: Worker, now: float) -> None:
+        """It is given nothing more, and whatever it does not finish is no fault of its jobs."""
+        desk = self._context.desk
+        if desk is not None:
+            desk.jobs.worker_leaving(worker.worker_id)
+        self._core.worker_draining(worker, now)
+
+    def _unknown_answered(self, msg_id: str, payload: bytes) -> None:
+        """It has answered what it has not been given, or what is over: if that is an attempt, it may not know so."""
+        if EPOCH_END in msg_id:
+            self.settled(msg_id)
+        else:
+            text = f"msg_id: no assignment {msg_id!r} at this worker"
+            self._complain(errors.UnknownAssignment(text), payload)
 
     def _report_forbidden(self, hello: messages.Hello, payload: bytes) -> None:
         """The worker serves fewer commands than it wants to."""

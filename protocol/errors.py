@@ -222,7 +222,8 @@ class NotUnique(TaskferryError):
 
 
 class UnknownJob(TaskferryError):
-    """No job or schedule has this name, or it is not one that this identity may see; perhaps it was kept and removed."""
+    """No job or schedule has this name, or it is not one that this identity may see. Perhaps it was removed after its
+    time."""
 
     code = "unknown_job"
     message = "No such job"
@@ -340,7 +341,8 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
 """Every code of the registry and its class, in the order of PROTOCOL.md's table."""
 
 WORKER_CODES: Final = frozenset(
-    error.code for error in (
+    error.code
+    for error in (
         HandlerError,
         UnknownCommand,
         BadRequest,

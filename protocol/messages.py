@@ -79,6 +79,11 @@ class Cancel(Struct, tag_field="type", tag="cancel"):
     dry_run: bool = False
 
 
+def is_about_jobs(message: Cancel) -> bool:
+    """It cancels jobs, and not a request in flight."""
+    return message.job_id is not None or message.filter is not None
+
+
 class Ping(Struct, tag_field="type", tag="ping"):
     """Requester to broker: are you there?"""
 
@@ -297,9 +302,9 @@ class Jobs(Struct, tag_field="type", tag="jobs"):
 
 
 class Schedule(Terms, tag_field="type", tag="schedule", kw_only=True):
-    """Requester to broker: add a schedule, or replace the one of this name. Exactly one of `cron` (five fields), `every`
-    (seconds) and `at` (seconds since 1970, once). `time_zone`: an IANA name, of `cron`. `overlap`: what happens if the
-    run before has not ended. Answered by `schedules`."""
+    """Requester to broker: add a schedule, or replace the one of this name. Exactly one of `cron` (five fields),
+    `every` (seconds) and `at` (seconds since 1970, once). `time_zone`: an IANA name, of `cron`. `overlap`: what happens
+    if the run before has not ended. Answered by `schedules`."""
 
     name: JobId
     command: CommandName

@@ -175,10 +175,7 @@ class Core:
         Raises WorkerIdTaken if another worker is connected under this id. The same worker (equal `identity` and
         `instance`) replaces its old connection, which is taken to be dead.
         """
-        holder = self.roster.workers.get(worker_id)
-        is_same = holder is not None and holder.identity == identity and holder.instance == offer.instance
-        if holder is not None and (offer.instance is None or not is_same):
-            raise errors.WorkerIdTaken(f"name: another worker is connected as {worker_id!r}")
+        holder = self._holder_of(worker_id, offer, identity)
         record = self.roster.records.take(worker_id) if holder is None else holder.record
         worker = Worker(worker_id, offer, port, identity, now, record)
         self.roster.join(worker, offer.commands)
@@ -293,6 +290,21 @@ class Core:
             self._delivery.fill(worker, now)
         return True
 
+    def settled(self, worker: Worker, msg_id: str, now: float) -> None:
+        """A worker has been told that an assignment, of a request that has ended, is over: it does not answer it any
+        more. If it has answered already, that changes nothing."""
+        assignment = worker.assignments.get(msg_id)
+        if assignment is None or assignment.request is not None:
+            return
+        del worker.assignments[msg_id]
+        worker.release()
+        if self.queue.count:
+            self._delivery.fill(worker, now)
+
+    def check_worker_id(self, worker_id: str, offer: Offer, identity: str) -> None:
+        """Raises WorkerIdTaken if a worker that offers this may not join under this id now."""
+        self._holder_of(worker_id, offer, identity)
+
     def notify(self, worker: Worker, msg_id: str, progress: Raw) -> None:
         """A worker reports progress. It is passed on if the assignment is an attempt that has not ended."""
         assignment = worker.assignments.get(msg_id)
@@ -369,6 +381,14 @@ class Core:
         if assignment is None:
             self.counts.unknown_assignments_count += 1
         return assignment
+
+    def _holder_of(self, worker_id: str, offer: Offer, identity: str) -> Worker | None:
+        """The same worker over an older connection, if there is one. Raises WorkerIdTaken for another worker."""
+        holder = self.roster.workers.get(worker_id)
+        is_same = holder is not None and holder.identity == identity and holder.instance == offer.instance
+        if holder is not None and (offer.instance is None or not is_same):
+            raise errors.WorkerIdTaken(f"name: another worker is connected as {worker_id!r}")
+        return holder
 
     def _adopt(self, worker: Worker, adopted: Adopted, now: float) -> None:
         """Let an attempt go on at `worker`, which has just joined. It is lost if it is of another command than those

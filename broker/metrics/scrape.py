@@ -14,11 +14,13 @@ from .access import ACCESS
 from .commands import COMMANDS
 from .exposition import END, text_of
 from .family import Family
+from .jobs import JOBS
 from .program import PROGRAM, process_registry
 from .requests import REQUESTS
 from .workers import WORKERS
 
 FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *ACCESS, *REQUESTS, *COMMANDS, *WORKERS)
+"""What every broker has; one that keeps jobs has JOBS besides."""
 
 SCRAPES_COUNT_MAX: Final = 4
 """Concurrent scrapes: a pair of Prometheus servers, and one or two people with a browser. Each keeps its response in
@@ -68,6 +70,8 @@ class Scraper:
         if is_gzip:
             headers["content-encoding"] = "gzip"
             compressor = zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_WINDOW_BITS)
+        if self._model.jobs is not None:
+            await self._model.jobs.refresh()
         body: list[bytes] = []
         give_way_at = time.monotonic() + SLICE_S
         for chunk in _chunks(self._pieces(encode_process, is_openmetrics=is_openmetrics)):
@@ -87,7 +91,7 @@ class Scraper:
         subjects = self._model.subjects()
         for _ in subjects.gather():
             yield ""
-        for family in FAMILIES:
+        for family in FAMILIES if self._model.jobs is None else (*FAMILIES, *JOBS):
             yield from text_of(family, subjects, is_openmetrics=is_openmetrics)
         if is_openmetrics:
             yield END

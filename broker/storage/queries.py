@@ -27,13 +27,17 @@ from ..jobs.ports import (
     Opened,
     Opening,
     Overdue,
+    PlaceInLane,
     Query,
     ReadInbox,
     Select,
+    Survey,
+    Surveyed,
 )
 from ..jobs.rows import AttemptRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow, StoredJob
 from ..jobs.states import JobState
 from .changes import LARGE_BYTES
+from .survey import place_in_lane, survey
 
 unpack = msgspec.msgpack.Decoder().decode
 StoredText = tuple[int, str, str, str, int, int | None]
@@ -372,6 +376,13 @@ def read_inbox(connection: Connection, query: ReadInbox) -> list[tuple[int, Stor
     return [(number, jobs[seq]) for number, seq in numbered]
 
 
+def surveyed(connection: Connection, query: Survey) -> Surveyed:
+    """Delayed jobs by lane, and the oldest that are ready."""
+    delayed_counts, seqs = survey(connection, query)
+    jobs = {job.new.seq: job for job in by_seq(connection, seqs)}
+    return Surveyed(delayed_counts, [jobs[seq] for seq in seqs])
+
+
 ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     Opening: opening,
     NextInLane: next_in_lane,
@@ -384,6 +395,8 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     CountMatching: count_matching,
     FindOverdue: find_overdue,
     ReadInbox: read_inbox,
+    Survey: surveyed,
+    PlaceInLane: place_in_lane,
 }
 
 

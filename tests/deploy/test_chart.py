@@ -32,6 +32,7 @@ EVERYTHING: Final[dict[str, Any]] = {
             "strategies": {"image-*": "latency_aware"},
         },
         "accessSecret": "access",
+        "journal": {"size": "100Gi", "storageClass": "fast"},
         "tls": {"secret": "certificate", "clientCertificates": True},
         "service": {"annotations": {"a": "b"}},
         "nodeSelector": {"disk": "ssd"},
@@ -79,6 +80,7 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "broker alone": {"worker": {"enabled": False}},
     "workers alone": {"broker": {"enabled": False}, "worker": {"broker": "wss://broker.example.com/worker"}},
     "no policy": {"networkPolicy": {"enabled": False}},
+    "no jobs": {"broker": {"journal": {"enabled": False}}},
 }
 
 
@@ -98,8 +100,15 @@ def rendered(values: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def pod(objects: dict[tuple[str, str], dict[str, Any]], role: str) -> dict[str, Any]:
-    template: dict[str, Any] = objects["Deployment", f"demo-taskferry-{role}"]["spec"]["template"]
+    template: dict[str, Any] = workload(objects, role)["spec"]["template"]
     return template
+
+
+def workload(objects: dict[tuple[str, str], dict[str, Any]], role: str) -> dict[str, Any]:
+    """The object that starts the pods of a role."""
+    kinds = ("Deployment", "StatefulSet")
+    (found,) = (objects[key] for kind in kinds if (key := (kind, f"demo-taskferry-{role}")) in objects)
+    return found
 
 
 def arguments(template: dict[str, Any]) -> list[str]:
@@ -125,7 +134,7 @@ def test_kubernetes_accepts_every_object(values: dict[str, Any], release: str) -
 
 
 def test_kubernetes_would_refuse_a_misspelt_field() -> None:
-    document = rendered({})["Deployment", "demo-taskferry-broker"]
+    document = workload(rendered({}), "broker")
     document["spec"]["template"]["spec"]["terminationGraceSeconds"] = 5
     with pytest.raises(kubernetes.ValidationError, match="terminationGraceSeconds"):
         kubernetes.validate(document, KUBERNETES[1], strict=True)
@@ -133,11 +142,12 @@ def test_kubernetes_would_refuse_a_misspelt_field() -> None:
 
 def test_each_variant_has_exactly_what_it_selects() -> None:
     kinds = {name: sorted(kind for kind, _ in rendered(values)) for name, values in VARIANTS.items()}
-    base = ["ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"]
+    base = ["ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "Service", "StatefulSet"]
     assert kinds["broker alone"] == base
     assert kinds["workers alone"] == ["Deployment", "NetworkPolicy", "PodDisruptionBudget"]
     assert kinds["defaults"] == sorted([*base, *kinds["workers alone"]])
     assert kinds["no policy"] == [kind for kind in kinds["defaults"] if kind != "NetworkPolicy"]
+    assert kinds["no jobs"] == sorted(["Deployment", *kinds["defaults"][:-1]])
     extra = ["HorizontalPodAutoscaler", "PrometheusRule", "ServiceMonitor"]
     assert kinds["everything"] == sorted([*kinds["defaults"], *extra])
 
@@ -192,6 +202,30 @@ def test_every_file_of_an_option_is_in_a_mounted_secret(role: str) -> None:
     assert not pod(rendered({}), role)["spec"]["volumes"][0].get("secret")
 
 
+def test_jobs_are_kept_on_a_volume_that_no_two_brokers_can_have() -> None:
+    broker = workload(rendered(EVERYTHING), "broker")
+    assert broker["kind"] == "StatefulSet"  # starts no pod while the one before may still run
+    assert broker["spec"]["replicas"] == 1
+    (claim,) = broker["spec"]["volumeClaimTemplates"]
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "100Gi"}},
+    }
+    spec = broker["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    mount = mounts[claim["metadata"]["name"]]
+    assert not mount.get("readOnly")
+    assert f"--journal={mount['mountPath']}/journal.db" in arguments(broker["spec"]["template"])
+    assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]  # it may write there
+
+
+def test_without_a_volume_there_are_no_jobs_instead_of_jobs_that_are_lost() -> None:
+    broker = workload(rendered(VARIANTS["no jobs"]), "broker")
+    assert broker["spec"]["strategy"] == {"type": "Recreate"}
+    assert "--journal=none" in arguments(broker["spec"]["template"])
+
+
 def test_with_tls_probes_workers_and_prometheus_speak_it() -> None:
     objects = rendered(EVERYTHING)
     (container,) = pod(objects, "broker")["spec"]["containers"]
@@ -223,7 +257,7 @@ def test_every_selector_finds_its_pods(role: str) -> None:
     labels = pod(objects, role)["metadata"]["labels"].items()
     name = f"demo-taskferry-{role}"
     selectors = [
-        objects["Deployment", name]["spec"]["selector"]["matchLabels"],
+        workload(objects, role)["spec"]["selector"]["matchLabels"],
         objects["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"],
         objects["NetworkPolicy", name]["spec"]["podSelector"]["matchLabels"],
     ]
@@ -318,6 +352,7 @@ def test_nothing_runs_with_more_privileges_than_it_needs() -> None:
         ({"worker": {"concurency": 5}}, "concurency"),
         ({"worker": {"concurrency": 0}}, "concurrency"),
         ({"brokers": {}}, "brokers"),
+        ({"broker": {"journal": {"size": "large"}}}, "size"),
         ({"broker": {"enabled": False}}, "worker.broker is needed"),
     ],
 )

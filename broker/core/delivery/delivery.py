@@ -4,6 +4,8 @@ Implements the roster's `Placement`: before a call of the roster returns, a work
 requests that waited for it, and no request waits on a route that has lost its last worker.
 """
 
+from typing import Final
+
 from ....protocol import errors
 from ..call import Attempt
 from ..failure import Failure, failure_of
@@ -16,6 +18,9 @@ from ..request import ADOPTED, Assignment, Request
 from .deadlines import Deadlines
 from .ending import Ending
 from .failures import TIMEOUT, no_workers
+
+EPOCH_END: Final = "."
+"""Stands after the epoch in the msg_id of an attempt, and in no other msg_id."""
 
 
 class Delivery:
@@ -54,7 +59,7 @@ class Delivery:
         it was sent; a failure, with nothing changed, if it cannot be carried to this worker."""
         self._msg_count += 1
         attempt = request.call.attempt
-        msg_id = str(self._msg_count) if attempt is None else f"{self.epoch}.{self._msg_count}"
+        msg_id = str(self._msg_count) if attempt is None else f"{self.epoch}{EPOCH_END}{self._msg_count}"
         try:
             message_number = worker.port.assign(msg_id, request, timeout_s)
         except (errors.NotRepresentable, errors.TooLarge) as error:

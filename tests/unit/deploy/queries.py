@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tests.unit.deploy.deployment import DEPLOY, read_yaml
 
-NOT_METRICS: Final = frozenset({"and", "or", "unless", "group_left", "group_right", "offset", "bool"})
+NOT_METRICS: Final = frozenset({"and", "or", "unless", "group_left", "group_right", "bool"})
 GIVEN_BY_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
 LABELS_OF_A_SCRAPE: Final = frozenset(
     {"job", "instance", "namespace", "service", "le", "worker_deployment", "alertname", "alertstate"}
@@ -30,7 +30,7 @@ class Query:
 def parse(where: str, text: str) -> Query:
     """`text` parsed: enough of PromQL for what is in deploy/."""
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
-    bare = re.sub(r"\[[^\]]*\]", "", bare)
+    bare = re.sub(r"\[[^\]]*\]|\boffset\s+\w+", "", bare)
     lists = re.findall(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)", bare)
     bare = re.sub(r"\b(?:by|without|on|ignoring)\s*\([^)]*\)", "", bare)
     selected: dict[str, set[str]] = {}

@@ -39,6 +39,16 @@ def test_every_mounted_file_exists() -> None:
                 assert (FOLDER / source).exists(), source
 
 
+def test_jobs_are_on_a_volume_of_the_broker_alone() -> None:
+    (journal,) = re.findall(r"TASKFERRY_BROKER_JOURNAL=(\S+)", (FOLDER / "Dockerfile").read_text())
+    (volume,) = SERVICES["broker"]["volumes"]
+    name, _, folder = volume.partition(":")
+    assert journal.startswith(f"{folder}/")
+    assert name in read_yaml(FOLDER / "compose.yaml")["volumes"]
+    others = [str(service.get("volumes")) for key, service in SERVICES.items() if key != "broker"]
+    assert not any(volume in mounted for mounted in others)
+
+
 def test_prometheus_gets_every_file_that_its_configuration_names() -> None:
     mounted = {mount.split(":")[1] for mount in SERVICES["prometheus"]["volumes"]}
     for name in read_yaml(FOLDER / "prometheus.yml")["rule_files"]:

@@ -36,7 +36,7 @@ def test_the_rows_are_there() -> None:
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
     assert rows == [
         "Overview", "Latency by command", "Outcomes", "Workers", "Health", "Network", "Access",
-        "Process",
+        "Jobs", "Process",
     ]  # fmt: skip
 
 

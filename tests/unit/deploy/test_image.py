@@ -57,6 +57,13 @@ def test_its_ports_and_variables_are_the_brokers() -> None:
     assert named <= variables_of("broker")
 
 
+def test_its_user_owns_the_folder_of_the_journal() -> None:
+    (folder,) = re.findall(r"TASKFERRY_BROKER_JOURNAL=(\S+)/", " ".join(arguments("ENV")))
+    user, _, group = arguments("USER")[0].partition(":")
+    made = f"install --directory --owner {user} --group {group} --mode 0700 {folder}"
+    assert any(made in step for step in arguments("RUN"))
+
+
 def test_its_health_check_needs_only_python() -> None:
     (check,) = arguments("HEALTHCHECK")
     command = json.loads(check.partition("CMD ")[2])

@@ -7,7 +7,7 @@ def test_metrics_are_found_with_the_labels_that_select_them() -> None:
     query = parse(
         "here",
         'histogram_quantile(0.99, sum by (le, command) (rate(a_bucket{x=~"by|(z)",y!="{}"}[5m]))) '
-        "> on (job) group_left b:c:d and d_total * 0 or up",
+        "> on (job) group_left b:c:d and d_total * 0 or up offset 15m",
     )
     assert query.selected == {"a_bucket": {"x", "y"}, "b:c:d": set(), "d_total": set(), "up": set()}
     assert query.grouping == {"le", "command", "job"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from taskferry.broker.settings import BROKER
+from taskferry.broker.storage.location import default_path
 from taskferry.configuration.sources import Sources
 from taskferry.log.settings import LOG
 
@@ -69,6 +70,15 @@ def test_beyond_the_brokers_privileges_a_worker_has_only_those_that_handlers_nee
     hardening = {key for key in broker if re.match(r"Private|Protect|Restrict[A-Z]|Lock|Memory|Remove", key)}
     differing = {key for key in hardening if broker[key] != worker[key]}
     assert differing == {"MemoryDenyWriteExecute", "RestrictAddressFamilies"}
+
+
+def test_the_broker_may_write_to_its_state_directory_where_the_journal_is_by_default() -> None:
+    unit = directives(UNITS["broker"])
+    (name,) = unit["StateDirectory"]
+    assert unit["StateDirectoryMode"] == ["0700"]
+    folder = Path("/var/lib") / name  # as systemd makes it, and names it to the program
+    assert default_path({"STATE_DIRECTORY": str(folder)}, Path("/home/nobody")) == folder / "journal.db"
+    assert "--journal" not in unit["ExecStart"][0]
 
 
 def test_a_reload_is_sent_as_the_signal_that_the_broker_expects() -> None:

@@ -9,6 +9,8 @@ from taskferry.broker.core.fleet.worker import WorkerState
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from taskferry.broker.entrance_counts import Ended, Proof
 from taskferry.broker.http.counts import HttpRefusalReason
+from taskferry.broker.job_reading import STATES
+from taskferry.broker.metrics.jobs import JOBS
 from taskferry.broker.metrics.program import process_registry
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX
 from taskferry.transport.admission import RefusalReason
@@ -23,8 +25,9 @@ def test_every_family_has_its_row_and_every_row_its_family() -> None:
     there = {
         (name, type_, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, type_, labels, meaning in ROWS
     }
-    assert there == {(family.name, family.type, family.labels, family.help) for family in FAMILIES}
-    assert len(ROWS) == len(FAMILIES)
+    families = (*FAMILIES, *JOBS)
+    assert there == {(family.name, family.type, family.labels, family.help) for family in families}
+    assert len(ROWS) == len(families)
 
 
 def test_the_families_of_the_process_are_named() -> None:
@@ -38,6 +41,8 @@ def test_the_families_of_the_process_are_named() -> None:
 def test_closed_sets_are_complete() -> None:
     for member in (*RefusalReason, *HttpRefusalReason, *Proof, *Ended, *Action, *Limit):
         assert f"`{member.value}`" in TEXT, member
+    for state in STATES:
+        assert f"`{state}`" in TEXT, state
     for state in WorkerState:
         assert (f"`{state.value}`" in TEXT) == (state is not WorkerState.GONE)
 
