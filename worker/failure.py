@@ -2,12 +2,10 @@
 
 from typing import Final
 
-from ..configuration.kinds import Number
 from ..protocol.encodings import Encoding
 from ..protocol.errors import HandlerError, NotRepresentable
 from ..protocol.limits import DELAY_S_MAX, TEXT_LENGTH_MAX
 
-_AFTER: Final = Number(0, DELAY_S_MAX, "seconds")
 _CUT: Final = " ..."
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 
@@ -50,10 +48,9 @@ class Retry(CommandError):
         super().__init__(text, code=code)
         self.retry = True
         if after is not None:
-            try:
-                self.retry = _AFTER.convert(after)
-            except ValueError as error:
-                raise ValueError(f"after: {error}") from None
+            if isinstance(after, bool | str) or not 0 <= after <= DELAY_S_MAX:
+                raise ValueError(f"after: expected 0 to {DELAY_S_MAX:.0f} seconds, got {after!r}")
+            self.retry = float(after)
 
 
 class Dead(CommandError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from msgspec import Struct
-from taskferry.worker import CommandError
+from taskferry.worker import CommandError, Dead, Retry
 
 
 class AwkwardError(Exception):
@@ -41,6 +41,14 @@ def fail_awkwardly() -> NoReturn:
 
 def fail_on_purpose() -> NoReturn:
     raise CommandError("not today", code="closed_today")
+
+
+def ask_for_another_attempt() -> NoReturn:
+    raise Retry(after=7, text="in a week of seconds", code="busy")
+
+
+def give_up() -> NoReturn:
+    raise Dead("closed for good")
 
 
 def leave() -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX, TEXT_LENGTH_MAX
-from taskferry.worker import CommandError, Context, Worker, limits
+from taskferry.worker import CommandError, Context, Dead, Retry, Worker, limits
 
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
 
@@ -106,6 +106,9 @@ class Stage:
 EXCEPTIONS = {
     "ordinary": ValueError("width must be even"),
     "own": CommandError("too dark", code="too_dark"),
+    "retry": Retry(text="not yet"),
+    "retry after": Retry(after=30, code="busy"),
+    "dead": Dead("closed"),
     "bad code": CommandError("oops", code="Not A Code"),
     "the broker's code": CommandError("oops", code="timeout"),
     "exit": SystemExit(3),
@@ -133,6 +136,7 @@ def describe(context: Context) -> dict[str, Any]:
         "command": context.command,
         "worker_id": context.worker_id,
         "trace": context.trace,
+        "job": [context.job_id, context.attempt, context.is_last_attempt],
         "cancelled": context.cancelled,
         "remaining_s": context.remaining_s,
         "is_deadline_right": abs(context.deadline - time.monotonic() - context.remaining_s) < 1,
@@ -207,6 +211,22 @@ async def test_what_a_handler_raises_is_its_failure(
     assert await connection.result("double", {"number": 1}) == 2
 
 
+@pytest.mark.parametrize("command", ["raises", "thread_raises"])
+async def test_what_a_handler_says_of_its_job_comes_with_the_failure_of_an_attempt(
+    command: str, connection: Connection
+) -> None:
+    for kind, expected in (
+        ("own", {"code": "too_dark", "error": "too dark"}),
+        ("retry", {"code": "handler_error", "error": "not yet", "retry": True}),
+        ("retry after", {"code": "busy", "error": "The handler asks for another attempt", "retry": 30.0}),
+        ("dead", {"code": "handler_error", "error": "closed", "retry": False}),
+    ):
+        connection.send_attempt(command, {"kind": kind}, msg_id=f"e.{kind}")
+        assert await connection.response_to(f"e.{kind}") == {"success": False, **expected}
+        response = await connection.request(command, {"kind": kind})
+        assert response == {"success": False, "code": expected["code"], "error": expected["error"]}
+
+
 async def test_a_thread_may_even_raise_stop_iteration(connection: Connection) -> None:
     assert await connection.failure("thread_raises", {"kind": "stop iteration"}) == (
         "handler_error",
@@ -277,7 +297,15 @@ async def test_the_context_has_what_is_known(command: str, connection: Connectio
         "trace": "00-ab-cd-01",
         "cancelled": False,
         "is_deadline_right": True,
+        "job": [None, 1, True],
     }
+
+
+async def test_the_context_of_an_attempt_has_its_job(connection: Connection) -> None:
+    connection.send_attempt("told", msg_id="e.1", attempt=2)
+    assert (await connection.response_to("e.1"))["result"]["job"] == ["j-e.1", 2, False]
+    connection.send_attempt("thread_told", msg_id="e.2", attempt=10, is_last=True)
+    assert (await connection.response_to("e.2"))["result"]["job"] == ["j-e.2", 10, True]
 
 
 async def test_without_a_trace_there_is_none(stage: Stage, connection: Connection) -> None:

@@ -1,11 +1,13 @@
 """Registration: what can be wrong with a handler is found when it is registered, with the handler's name."""
 
 import functools
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from taskferry.protocol.limits import COMMANDS_COUNT_MAX, NAME_LENGTH_MAX
+from taskferry.protocol.messages import Defaults
 from taskferry.worker import Context, Worker
 from taskferry.worker.command import Execution
 
@@ -144,3 +146,40 @@ def test_the_number_of_commands_is_bounded() -> None:
         worker.command(f"c{number}")(plain)
     with pytest.raises(ValueError, match=r"^command 'plain': a worker serves at most 1000 commands"):
         worker.command()(plain)
+
+
+# --- what jobs of the command run under ---
+
+
+def test_declared_defaults() -> None:
+    worker = Worker()
+    worker.command("none")(plain)
+    worker.command("all", attempts=5, backoff=(1, 10.5), timeout=300)(plain)
+    worker.command("most", attempts=100, backoff=[0] * 19 + [604_800], timeout=604_800)(plain)
+    worker.command("least", attempts=1, backoff=0)(plain)
+    assert worker.commands["none"].defaults is None
+    assert worker.commands["all"].defaults == Defaults(attempts=5, backoff=[1.0, 10.5], timeout=300.0)
+    assert worker.commands["most"].defaults == Defaults(100, [0.0] * 19 + [604_800.0], 604_800.0)
+    assert worker.commands["least"].defaults == Defaults(attempts=1, backoff=0.0)
+
+
+@each_case(
+    ("options", "expected"),
+    [
+        ({"attempts": 0}, "attempts: expected a whole number from 1 to 100, got 0"),
+        ({"attempts": 101}, "attempts: expected a whole number from 1 to 100, got 101"),
+        ({"attempts": 2.5}, "attempts: expected a whole number from 1 to 100, got 2.5"),
+        ({"attempts": True}, "attempts: expected a whole number from 1 to 100, got true"),
+        ({"backoff": -1}, "backoff: expected a number of seconds from 0 to 604800, got -1"),
+        ({"backoff": "10"}, 'backoff: expected a number of seconds from 0 to 604800, got "10"'),
+        ({"backoff": [1, float("nan")]}, "backoff: expected a number of seconds from 0 to 604800, got nan"),
+        ({"backoff": []}, "backoff: expected 1 to 20 waits, got 0"),
+        ({"backoff": [1] * 21}, "backoff: expected 1 to 20 waits, got 21"),
+        ({"timeout": 0}, "timeout: expected a number of seconds over 0 and at most 604800, got 0"),
+        ({"timeout": 604_801}, "timeout: expected a number of seconds over 0 and at most 604800, got 604801"),
+        ({"timeout": "1h"}, 'timeout: expected a number of seconds over 0 and at most 604800, got "1h"'),
+    ],
+)
+def test_a_default_out_of_its_bounds_is_refused(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=f"^command 'x': {re.escape(expected)}"):
+        Worker().command("x", **options)(plain)

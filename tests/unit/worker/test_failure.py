@@ -1,8 +1,11 @@
 """The texts of failures: whatever a handler raises becomes one sendable line."""
 
+from typing import Any
+
+import pytest
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import TEXT_LENGTH_MAX
-from taskferry.worker import CommandError
+from taskferry.worker import CommandError, Dead, Retry
 from taskferry.worker.failure import describe_exception, describe_unencodable, wire_text
 
 from tests.each_case import each_case
@@ -40,6 +43,31 @@ def test_a_command_error_is_its_text() -> None:
     assert str(error) == "too dark"
     assert error.code == "too_dark"
     assert CommandError("x").code == "handler_error"
+
+
+@each_case(
+    ("error", "retry", "text", "code"),
+    [
+        (CommandError("x"), None, "x", "handler_error"),
+        (Retry(), True, "The handler asks for another attempt", "handler_error"),
+        (Retry(30), 30.0, "The handler asks for another attempt", "handler_error"),
+        (Retry(0, "too early", code="too_early"), 0.0, "too early", "too_early"),
+        (Retry(after=31_536_000), 31_536_000.0, "The handler asks for another attempt", "handler_error"),
+        (Dead("closed"), False, "closed", "handler_error"),
+        (Dead("closed", code="account_closed"), False, "closed", "account_closed"),
+    ],
+)
+def test_a_handler_may_say_what_becomes_of_its_job(
+    error: CommandError, retry: object, text: str, code: str
+) -> None:
+    assert error.retry is retry if isinstance(retry, bool) else error.retry == retry
+    assert (error.text, error.code) == (text, code)
+
+
+@each_case("after", [-1, 31_536_001, float("nan"), float("inf"), "5", True])
+def test_the_wait_before_another_attempt_is_bounded(after: Any) -> None:
+    with pytest.raises(ValueError, match=r"^after: expected 0 to 31536000 seconds, got "):
+        Retry(after=after)
 
 
 @each_case(

@@ -28,6 +28,8 @@ async def connection(broker: FakeBroker) -> AsyncIterator[Connection]:
         process_handlers.square,
         process_handlers.fail_awkwardly,
         process_handlers.fail_on_purpose,
+        process_handlers.ask_for_another_attempt,
+        process_handlers.give_up,
         process_handlers.leave,
         process_handlers.take,
         process_handlers.die,
@@ -61,6 +63,16 @@ async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCapture
     assert await connection.failure("fail_awkwardly") == ("handler_error", "AwkwardError: 1 and 2")
     assert "in fail_awkwardly" in caplog.text
     assert await connection.failure("fail_on_purpose") == ("closed_today", "not today")
+    connection.send_attempt("ask_for_another_attempt", msg_id="e.1")
+    response = await connection.response_to("e.1")
+    assert (response["code"], response["error"], response["retry"]) == ("busy", "in a week of seconds", 7.0)
+    connection.send_attempt("give_up", msg_id="e.2")
+    response = await connection.response_to("e.2")
+    assert (response["code"], response["error"], response["retry"]) == (
+        "handler_error",
+        "closed for good",
+        False,
+    )
     assert await connection.failure("take", {"clinging": {"number": 1}}) == (
         "handler_error",
         "TypeError: I stay here",

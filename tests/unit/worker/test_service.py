@@ -64,7 +64,7 @@ async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: Fake
         name="w1", concurrency=3, weight=2.5, labels={"gpu": "yes"}, canary="a", encoding=encoding.value
     )
     worker.command("b")(lambda: None)
-    worker.command("a")(lambda: None)
+    worker.command("a", attempts=5, backoff=[1, 60])(lambda: None)
     async with broker.serve(worker) as connection:
         assert connection.link.encoding is encoding
         hello = connection.hello
@@ -80,7 +80,7 @@ async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: Fake
             "labels": {"gpu": "yes"},
             "canary": "a",
             "running": [],
-            "defaults": {},
+            "defaults": {"a": {"attempts": 5, "backoff": [1.0, 60.0]}},
         }
 
 
