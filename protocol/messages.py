@@ -69,7 +69,7 @@ class Request(Struct, gc=False):
     type: str | UnsetType = UNSET
 
 
-class Cancel(Struct, tag_field="type", tag="cancel"):
+class Cancel(Struct, tag_field="type", tag="cancel", omit_defaults=True):
     """Requester to broker: cancel a request in flight, whose response then has the code `cancelled`; or, with `job_id`
     or `filter`, open jobs, which is answered by `changed`."""
 
@@ -121,7 +121,7 @@ class Expiring(Struct, tag_field="type", tag="expiring"):
     expires_in: float
 
 
-class Unique(Struct, forbid_unknown_fields=True):
+class Unique(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """At most one open job of this command and `key`: `until` its first attempt starts, or it has ended; or for so many
     seconds from its submission, if that is longer. `conflict`: what a second submission gets."""
 
@@ -131,7 +131,7 @@ class Unique(Struct, forbid_unknown_fields=True):
     conflict: Literal["existing", "replace", "reject"] = "existing"
 
 
-class Terms(Struct, kw_only=True):
+class Terms(Struct, kw_only=True, omit_defaults=True):
     """Under which terms a job runs: what `submit` and a schedule have in common. `run_at`, `expires_at`: seconds since
     1970. What is null is the worker's declared default, or else the broker's."""
 
@@ -175,7 +175,7 @@ class Receipt(Struct, tag_field="type", tag="receipt"):
 JobStateName = Literal["accepted", "held", "assigned", "done", "dead", "cancelled"]
 
 
-class Filter(Struct, forbid_unknown_fields=True):
+class Filter(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Which jobs: all that match every field that is given. `job_ids`, `states`: any of these. Times: seconds since
     1970, of submission."""
 
@@ -189,14 +189,14 @@ class Filter(Struct, forbid_unknown_fields=True):
     until: float | None = None
 
 
-class Job(Struct, tag_field="type", tag="job"):
+class Job(Struct, tag_field="type", tag="job", omit_defaults=True):
     """Requester to broker: what is known of this job? Answered by `job`."""
 
     job_id: JobId
     request_id: RequestId | None = None
 
 
-class Await(Struct, tag_field="type", tag="await"):
+class Await(Struct, tag_field="type", tag="await", omit_defaults=True):
     """Requester to broker: the response of this job, once it has ended. With `timeout` at most after so long; then the
     failure `timeout`, and the job goes on."""
 
@@ -205,7 +205,7 @@ class Await(Struct, tag_field="type", tag="await"):
     timeout: Annotated[float, Meta(ge=0, le=limits.JOB_TIMEOUT_S_MAX)] | None = None
 
 
-class Retry(Struct, tag_field="type", tag="retry"):
+class Retry(Struct, tag_field="type", tag="retry", omit_defaults=True):
     """Requester to broker: run dead or cancelled jobs again, with a fresh budget. Answered by `changed`."""
 
     request_id: RequestId | None = None
@@ -214,7 +214,7 @@ class Retry(Struct, tag_field="type", tag="retry"):
     dry_run: bool = False
 
 
-class Remove(Struct, tag_field="type", tag="remove"):
+class Remove(Struct, tag_field="type", tag="remove", omit_defaults=True):
     """Requester to broker: forget ended jobs and their results. Answered by `changed`."""
 
     request_id: RequestId | None = None
@@ -231,7 +231,7 @@ class Changed(Struct, tag_field="type", tag="changed"):
     dry_run: bool = False
 
 
-class ListJobs(Struct, tag_field="type", tag="list"):
+class ListJobs(Struct, tag_field="type", tag="list", omit_defaults=True):
     """Requester to broker: the jobs that match, newest first, `count` at a time. Answered by `jobs`."""
 
     request_id: RequestId | None = None
@@ -318,7 +318,7 @@ class Schedule(Terms, tag_field="type", tag="schedule", kw_only=True):
     catch_up: bool = True
 
 
-class ScheduleAction(Struct, tag_field="type", tag="schedules"):
+class ScheduleAction(Struct, tag_field="type", tag="schedules", omit_defaults=True):
     """Requester to broker: list schedules (one, with `name`), or do something with the one of that name. Answered by
     `schedules`."""
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import (
+    AfterFailed,
     BadMessage,
     BadRequest,
     BrokerStopped,
@@ -10,10 +11,15 @@ from ..protocol.errors import (
     CannotConnect,
     ConnectionLost,
     DuplicateRequestId,
+    Expired,
     Forbidden,
     HandlerError,
+    JobIdConflict,
+    JobsOff,
+    JournalFailed,
     NoAvailableWorkers,
     NotRepresentable,
+    NotUnique,
     Overloaded,
     RateLimited,
     ShuttingDown,
@@ -22,45 +28,91 @@ from ..protocol.errors import (
     Unauthenticated,
     UnknownAssignment,
     UnknownCommand,
+    UnknownJob,
     WorkerIdTaken,
     WorkerLost,
+    WorkerStopping,
     WorkerTimeout,
+    WrongState,
 )
 
 if TYPE_CHECKING:
+    from .answers import FailedAttempt, JobView, ScheduleView
     from .blocking import BlockingRequester
     from .client import Requester
+    from .jobs.blocking_job import BlockingJob
+    from .jobs.inbox import EndedJob
+    from .jobs.job import Job
+    from .jobs.questions import JobFilter, JobNotEnded
+    from .jobs.submission import ScheduleOptions, SubmitOptions, Terms, UniqueTerms
     from .response import Response
 
 __all__ = [
+    "AfterFailed",
     "BadMessage",
     "BadRequest",
+    "BlockingJob",
     "BlockingRequester",
     "BrokerStopped",
     "Cancelled",
     "CannotConnect",
     "ConnectionLost",
     "DuplicateRequestId",
+    "EndedJob",
+    "Expired",
+    "FailedAttempt",
     "Forbidden",
     "HandlerError",
+    "Job",
+    "JobFilter",
+    "JobIdConflict",
+    "JobNotEnded",
+    "JobView",
+    "JobsOff",
+    "JournalFailed",
     "NoAvailableWorkers",
     "NotRepresentable",
+    "NotUnique",
     "Overloaded",
     "RateLimited",
     "Requester",
     "Response",
+    "ScheduleOptions",
+    "ScheduleView",
     "ShuttingDown",
+    "SubmitOptions",
     "TaskferryError",
+    "Terms",
     "TooLarge",
     "Unauthenticated",
+    "UniqueTerms",
     "UnknownAssignment",
     "UnknownCommand",
+    "UnknownJob",
     "WorkerIdTaken",
     "WorkerLost",
+    "WorkerStopping",
     "WorkerTimeout",
+    "WrongState",
 ]
 
-_HOMES = {"BlockingRequester": "blocking", "Requester": "client", "Response": "response"}
+_HOMES = {
+    "BlockingJob": "jobs.blocking_job",
+    "BlockingRequester": "blocking",
+    "EndedJob": "jobs.inbox",
+    "FailedAttempt": "answers",
+    "Job": "jobs.job",
+    "JobFilter": "jobs.questions",
+    "JobNotEnded": "jobs.questions",
+    "JobView": "answers",
+    "Requester": "client",
+    "Response": "response",
+    "ScheduleOptions": "jobs.submission",
+    "ScheduleView": "answers",
+    "SubmitOptions": "jobs.submission",
+    "Terms": "jobs.submission",
+    "UniqueTerms": "jobs.submission",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -10,20 +10,32 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..configuration.url import without_secrets
 from ..program.loop import new_event_loop
 from ..protocol.errors import NOT_DELIVERED, Cancelled
+from ..protocol.messages import JobEnded
 from ..transport.settings import LinkSettings
 from .client_arguments import Arguments
 from .connection import Connection
-from .exchange import Exchange
+from .exchange import Exchange, exchange_for
 from .in_flight import InFlight
+from .question import Question
 from .wire import OutgoingRequest
 
 STOP_S_MAX: Final = 5.0
 """How long `stop` waits for the thread: the closing handshake takes at most half of it."""
+
+
+class ReadInbox(NamedTuple):
+    """The next message of the inbox is wanted."""
+
+    request_id: None = None
+
+
+Wanted = OutgoingRequest | Question | ReadInbox
+"""What a thread may wait for."""
 
 
 class ThreadWaiter:
@@ -55,6 +67,11 @@ class ThreadWaiter:
         self.is_done = True
         self._lock.release()
 
+    @property
+    def result(self) -> Any:
+        """What it was woken with; None if it was not, or with an error."""
+        return self._result
+
     def wait(self) -> Any:
         """Sleep until the request ends, which its deadline bounds; then return its result or raise its error."""
         self._lock.acquire()
@@ -76,7 +93,7 @@ class Background:
         self.process_id = os.getpid()
         self.is_stopped = False
         self._loop = new_event_loop()
-        self._submissions: deque[tuple[OutgoingRequest, bool, ThreadWaiter]] = deque()
+        self._submissions: deque[tuple[Wanted, bool, ThreadWaiter]] = deque()
         self._is_wake_due = False
         self._is_ready = threading.Event()
         self._stopping = asyncio.Event()
@@ -89,8 +106,8 @@ class Background:
         self._thread.start()
         self._is_ready.wait()
 
-    def submit(self, message: OutgoingRequest, waiter: ThreadWaiter, *, wants_response: bool) -> None:
-        """Send a request; `waiter` gets its outcome in every case."""
+    def submit(self, message: Wanted, waiter: ThreadWaiter, *, wants_response: bool = False) -> None:
+        """Send a request, ask a question, or read the inbox; `waiter` gets the outcome in every case."""
         self._submissions.append((message, wants_response, waiter))
         if self.is_stopped:
             self._refuse_submissions()
@@ -101,6 +118,10 @@ class Background:
     def abandon(self, waiter: ThreadWaiter) -> None:
         """The thread no longer waits there: cancel the request."""
         self._call(self._abandon, waiter)
+
+    def acknowledge(self, number: int) -> None:
+        """The messages of the inbox up to this one have been dealt with."""
+        self._call(self._exchange.acknowledge, number)
 
     def wait_for_link(self, timeout_s: float, *, retry: bool) -> None:
         """As Connection.wait, from another thread."""
@@ -133,7 +154,7 @@ class Background:
             self._refuse_submissions()
 
     async def _serve(self, arguments: Arguments) -> None:
-        self._exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max)
+        self._exchange = exchange_for(arguments)
         self._connection = Connection(self._exchange, LinkSettings(), arguments.tokens, arguments.tls)
         self._is_ready.set()
         await self._stopping.wait()
@@ -148,13 +169,22 @@ class Background:
         submissions = self._submissions
         while submissions:
             message, wants_response, waiter = submissions.popleft()
-            waiter.request = begin(message, waiter, wants_response=wants_response)
+            match message:
+                case OutgoingRequest():
+                    waiter.request = begin(message, waiter, wants_response=wants_response)
+                case Question():
+                    waiter.request = self._exchange.ask(message, waiter)
+                case ReadInbox():
+                    assert self._exchange.inbox is not None
+                    self._exchange.inbox.read(waiter)
 
     def _abandon(self, waiter: ThreadWaiter) -> None:
         self._take_submissions()  # its own may be among them: Ctrl-C may come before `submit` has woken the loop
         waiter.is_done = True
         if waiter.request is not None:
             self._exchange.abandon(waiter.request)
+        elif isinstance(waiter.result, JobEnded) and self._exchange.inbox is not None:
+            self._exchange.inbox.give_back(waiter.result)
 
     # --- in any thread ---
 
@@ -170,7 +200,8 @@ class Background:
                 message, wants_response, waiter = self._submissions.popleft()
             except IndexError:  # another thread was quicker
                 return
-            refused = InFlight(message.request_id or "", b"", waiter, 0.0, 0.0, False, wants_response)
+            request_id = "" if isinstance(message, Question) else message.request_id or ""
+            refused = InFlight(request_id, b"", waiter, 0.0, 0.0, False, wants_response)
             error = Cancelled("Request cancelled: the requester was closed; it was not sent")
             error.delivery = NOT_DELIVERED
             refused.fail(error)

@@ -3,8 +3,9 @@
 import os
 import ssl
 import weakref
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from msgspec import UNSET
 
@@ -12,16 +13,21 @@ from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
+from ..protocol.messages import Receipt, Submit
 from ..tracing.switch import SWITCH
-from .background import Background, ThreadWaiter
+from .background import Background, ReadInbox, ThreadWaiter, Wanted
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
+from .jobs.blocking_calls import BlockingJobCalls
+from .jobs.blocking_job import BlockingJob
+from .jobs.inbox import EndedJob, ended_job
 from .options import BROKER_URL_DEFAULT
+from .question import Question
 from .response import Response
-from .wire import WIRES, OutgoingRequest, Target
+from .wire import WIRES, OutgoingRequest, Target, Wire
 
 
-class BlockingRequester:
+class BlockingRequester(BlockingJobCalls):
     """A connection to a broker that any number of threads use concurrently.
 
     ```python
@@ -46,11 +52,14 @@ class BlockingRequester:
         in_flight_count_max: int = IN_FLIGHT_COUNT_MAX,
         token: Tokens = None,
         tls: ssl.SSLContext | None = None,
+        client_id: str | None = None,
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
         self.url = url
-        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
+        self._arguments = checked_arguments(
+            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id
+        )
         self._background = Background(self._arguments)
         self._stop = weakref.finalize(self, self._background.stop)
 
@@ -86,14 +95,27 @@ class BlockingRequester:
         trace: str | None = None,
         target: Target | None = None,
         hedge: float | str | None = None,
+        otherwise: Literal["submit"] | None = None,
         request_id: str | None = None,
     ) -> Any:
         """Run `command` with `data` and return its result: options, bounds and errors are those of Requester.call."""
         message = OutgoingRequest(
-            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+            request_id,
+            command,
+            data,
+            timeout,
+            idempotent,
+            priority,
+            affinity,
+            trace,
+            target,
+            hedge,
+            otherwise,
         )
         result = self._run(message, wants_response=False)
-        return result if type is None else WIRES[self._arguments.encoding].convert(result, type)
+        if otherwise is not None and isinstance(result, Receipt):
+            return BlockingJob(self._ask, self._wire, result.job_id, result.state)
+        return result if type is None else self._wire.convert(result, type)
 
     def request(
         self,
@@ -107,26 +129,54 @@ class BlockingRequester:
         trace: str | None = None,
         target: Target | None = None,
         hedge: float | str | None = None,
+        otherwise: Literal["submit"] | None = None,
         request_id: str | None = None,
     ) -> Response:
         """Run `command` with `data` and return the whole response, also of a failure, as Requester.request does."""
         message = OutgoingRequest(
-            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+            request_id,
+            command,
+            data,
+            timeout,
+            idempotent,
+            priority,
+            affinity,
+            trace,
+            target,
+            hedge,
+            otherwise,
         )
         response: Response = self._run(message, wants_response=True)
         return response
+
+    def inbox(self) -> Iterator[EndedJob]:
+        """What has ended of the jobs that this client submitted, as Requester.inbox gives it."""
+        if self._arguments.client_id is None:
+            raise RuntimeError("an inbox needs a client_id: BlockingRequester(..., client_id='billing-1')")
+        while True:
+            self._check_usable()
+            message = self._send_and_wait(ReadInbox(), wants_response=False)
+            yield ended_job(message, self._background.acknowledge)
 
     def close(self) -> None:
         """End requests in flight, in all threads, with Cancelled; close the link to the broker, and stop."""
         self._stop()
 
-    def _run(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
+    @property
+    def _wire(self) -> Wire:
+        return WIRES[self._arguments.encoding]
+
+    def _ask(self, question: Question) -> Any:
+        return self._run(question, wants_response=False)
+
+    def _run(self, message: OutgoingRequest | Question, *, wants_response: bool) -> Any:
         self._check_usable()
-        if SWITCH.tracer is None:
+        traced = message.message if isinstance(message, Question) else message
+        if SWITCH.tracer is None or not isinstance(traced, OutgoingRequest | Submit):
             return self._send_and_wait(message, wants_response=wants_response)
         from .call_spans import CallSpan  # noqa: PLC0415  needs what only tracing installs
 
-        span = CallSpan(SWITCH.tracer, message, self.url)
+        span = CallSpan(SWITCH.tracer, traced, self.url)
         try:
             outcome = self._send_and_wait(message, wants_response=wants_response)
         except BaseException as error:
@@ -135,7 +185,7 @@ class BlockingRequester:
         span.end(outcome)
         return outcome
 
-    def _send_and_wait(self, message: OutgoingRequest, *, wants_response: bool) -> Any:
+    def _send_and_wait(self, message: Wanted, *, wants_response: bool) -> Any:
         waiter = ThreadWaiter()
         try:
             self._background.submit(message, waiter, wants_response=wants_response)

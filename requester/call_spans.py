@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 from opentelemetry.trace import SpanKind, Tracer
 
 from ..protocol.errors import Cancelled, TaskferryError
+from ..protocol.messages import Submit
 from ..tracing import spans
 from .response import Response
 from .wire import OutgoingRequest
+
+Traced = OutgoingRequest | Submit
 
 
 class CallSpan:
@@ -22,7 +25,7 @@ class CallSpan:
 
     __slots__ = ("_message", "_span")
 
-    def __init__(self, tracer: Tracer, message: OutgoingRequest, url: str) -> None:
+    def __init__(self, tracer: Tracer, message: Traced, url: str) -> None:
         self._message = message
         parent = None if message.trace is None else spans.context_of(message.trace)
         self._span = spans.begin(tracer, message.command, SpanKind.CLIENT, parent, _server(url))
@@ -44,7 +47,7 @@ class CallSpan:
                 spans.end_client(self._span, spans.SUCCESS)
 
 
-def follow(tracer: Tracer, message: OutgoingRequest, url: str, waiter: "asyncio.Future[Any]") -> None:
+def follow(tracer: Tracer, message: Traced, url: str, waiter: "asyncio.Future[Any]") -> None:
     """Put a span around what `waiter` waits for."""
     span = CallSpan(tracer, message, url)
 

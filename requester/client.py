@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from msgspec import UNSET
 
@@ -11,17 +12,22 @@ from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
+from ..protocol.messages import JobEnded, Receipt, Submit
 from ..tracing.switch import SWITCH
 from ..transport.settings import LinkSettings
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
-from .exchange import Exchange
+from .exchange import Exchange, exchange_for
+from .jobs.calls import JobCalls
+from .jobs.inbox import EndedJob, ended_job
+from .jobs.job import Job
 from .options import BROKER_URL_DEFAULT
+from .question import Question
 from .response import Response
-from .wire import WIRES, OutgoingRequest, Target
+from .wire import WIRES, OutgoingRequest, Target, Wire
 
 
-class Requester:
+class Requester(JobCalls):
     """A connection to a broker, over which any number of coroutines send requests concurrently.
 
     ```python
@@ -36,7 +42,8 @@ class Requester:
 
     `token` proves who this is: a text, or a function, plain or async, that returns a fresh one. It is called for each
     connection, and whenever a login is about to run out; a plain one in a thread. The default is TASKFERRY_TOKEN from
-    the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the system.
+    the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the system. `client_id`: a name
+    for this client, which then has an `inbox`.
 
     Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close`.
     """
@@ -49,6 +56,7 @@ class Requester:
         in_flight_count_max: int = IN_FLIGHT_COUNT_MAX,
         token: Tokens = None,
         tls: ssl.SSLContext | None = None,
+        client_id: str | None = None,
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
@@ -56,7 +64,9 @@ class Requester:
         self._exchange: Exchange | None = None
         self._connection: Connection | None = None
         self._is_closed = False
-        self._arguments = checked_arguments(url, encoding, in_flight_count_max, tokens, tls)
+        self._arguments = checked_arguments(
+            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id
+        )
 
     def __repr__(self) -> str:
         if self._is_closed:
@@ -117,6 +127,7 @@ class Requester:
         trace: str | None = None,
         target: Target | None = None,
         hedge: float | str | None = None,
+        otherwise: Literal["submit"] | None = None,
         request_id: str | None = None,
     ) -> Any:
         """Run `command` with `data` and return its result.
@@ -132,7 +143,8 @@ class Requester:
         worker must have all of them, each with any one of several values. `hedge`: when to send a second copy to
         another worker, whose answer counts if it comes first: after this many seconds (0.001 to 3600), or a percentile
         of the command's usual duration (`"p95"`); needs `idempotent`, and the broker hedges at most 5 % of its requests
-        by default.
+        by default. `otherwise="submit"`: if it cannot be delivered (no worker, overload, shutting down, too long in the
+        queue), it is kept as a job, and a Job is returned.
 
         Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the failure's code's
         class; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and `retry_after_s` say how
@@ -141,7 +153,17 @@ class Requester:
         exchange = self._exchange or self._start()
         future = exchange.loop.create_future()
         message = OutgoingRequest(
-            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+            request_id,
+            command,
+            data,
+            timeout,
+            idempotent,
+            priority,
+            affinity,
+            trace,
+            target,
+            hedge,
+            otherwise,
         )
         if SWITCH.tracer is not None:
             from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
@@ -154,7 +176,9 @@ class Requester:
             exchange.abandon(request)
             _forget(future)
             raise
-        return result if type is None else WIRES[self._arguments.encoding].convert(result, type)
+        if otherwise is not None and isinstance(result, Receipt):
+            return Job(self._ask, self._wire, result.job_id, result.state)
+        return result if type is None else self._wire.convert(result, type)
 
     async def request(
         self,
@@ -168,17 +192,28 @@ class Requester:
         trace: str | None = None,
         target: Target | None = None,
         hedge: float | str | None = None,
+        otherwise: Literal["submit"] | None = None,
         request_id: str | None = None,
     ) -> Response:
         """Run `command` with `data` and return the whole response, also of a failure: no TaskferryError is raised.
 
         The options are those of `call`. What this side detects by itself (no link, a bad timeout, ...) is a response
-        with that code as well.
+        with that code as well. With `otherwise="submit"` one that is kept as a job has its `job_id`.
         """
         exchange = self._exchange or self._start()
         future: asyncio.Future[Response] = exchange.loop.create_future()
         message = OutgoingRequest(
-            request_id, command, data, timeout, idempotent, priority, affinity, trace, target, hedge
+            request_id,
+            command,
+            data,
+            timeout,
+            idempotent,
+            priority,
+            affinity,
+            trace,
+            target,
+            hedge,
+            otherwise,
         )
         if SWITCH.tracer is not None:
             from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
@@ -192,6 +227,28 @@ class Requester:
             _forget(future)
             raise
 
+    async def inbox(self) -> AsyncIterator[EndedJob]:
+        """What has ended of the jobs that this client (`client_id`) submitted, also while it was away, in order. Waits
+        for more without an end.
+
+        Each message comes until it is acknowledged: what was not comes again after a reconnect. Raises RuntimeError
+        without a client_id, and what the broker answers if it has no inbox for this client: Forbidden, JobsOff.
+        """
+        exchange = self._exchange or self._start()
+        inbox = exchange.inbox
+        if inbox is None:
+            raise RuntimeError("an inbox needs a client_id: Requester(..., client_id='billing-1')")
+        while True:
+            reader: asyncio.Future[JobEnded] = exchange.loop.create_future()
+            inbox.read(reader)
+            try:
+                message = await reader
+            except asyncio.CancelledError:
+                if reader.done() and not reader.cancelled() and reader.exception() is None:
+                    inbox.give_back(reader.result())
+                raise
+            yield ended_job(message, exchange.acknowledge)
+
     async def close(self) -> None:
         """End requests in flight with Cancelled, close the link to the broker, and stop. May be called twice."""
         self._is_closed = True
@@ -200,12 +257,31 @@ class Requester:
         if connection is not None:
             await connection.close()
 
+    @property
+    def _wire(self) -> Wire:
+        return WIRES[self._arguments.encoding]
+
+    async def _ask(self, question: Question) -> Any:
+        exchange = self._exchange or self._start()
+        future = exchange.loop.create_future()
+        if SWITCH.tracer is not None and isinstance(question.message, Submit):
+            from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
+
+            follow(SWITCH.tracer, question.message, self.url, future)
+        request = exchange.ask(question, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            exchange.abandon(request)
+            _forget(future)
+            raise
+
     def _start(self) -> Exchange:
         if self._is_closed:
             raise RuntimeError(f"this {type(self).__name__} is closed")
         if self._exchange is None:
             arguments = self._arguments
-            self._exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max)
+            self._exchange = exchange_for(arguments)
             self._connection = Connection(self._exchange, LinkSettings(), arguments.tokens, arguments.tls)
         return self._exchange
 

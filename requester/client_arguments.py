@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ..credentials.source import TokenSource
 from ..protocol.encodings import Encoding
 from ..transport.connect import ConnectError, check_login, check_url
+from .jobs.inbox import check_client_id
 
 
 class Arguments(NamedTuple):
@@ -16,6 +17,7 @@ class Arguments(NamedTuple):
     in_flight_count_max: int
     tokens: TokenSource
     tls: ssl.SSLContext | None
+    client_id: str | None
 
 
 def checked_arguments(
@@ -24,6 +26,8 @@ def checked_arguments(
     in_flight_count_max: int,
     tokens: TokenSource,
     tls: ssl.SSLContext | None,
+    *,
+    client_id: str | None,
 ) -> Arguments:
     """The arguments. Raises ValueError if a requester cannot be made with them."""
     tokens.check()
@@ -37,4 +41,5 @@ def checked_arguments(
         raise ValueError(
             f"encoding: {encoding!r} is not one of {', '.join(known.value for known in Encoding)}"
         )
-    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls)
+    check_client_id(client_id)
+    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls, client_id)

@@ -1,8 +1,9 @@
 """All requests in flight of one client, and how each of them ends, exactly once and never late.
 
 A request is admitted (bounds), written (now, or as soon as there is a link), answered, cancelled, or ended by its
-deadline; when the link breaks, it fails if it may have run, and is sent again otherwise. Links are opened in
-connection.py; what waits for a request is in in_flight.py.
+deadline; when the link breaks, it fails if it may have run, and is sent again otherwise. Questions (question.py) live
+the same life; only their answers differ. Links are opened in connection.py; what is kept of a request is in
+in_flight.py.
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import logging
 import math
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -29,21 +29,24 @@ from ..protocol.errors import (
     CannotConnect,
     ConnectionLost,
     DuplicateRequestId,
-    HandlerError,
     NotRepresentable,
     Overloaded,
     TaskferryError,
     WorkerTimeout,
-    error_from_wire,
 )
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
-from ..protocol.messages import Expiring, LoggedIn, Pong
+from ..protocol.messages import Ack, Expiring, Greeted, JobAssigned, JobEnded, LoggedIn, Pong, Receipt
 from ..transport.group import LinkGroup
 from ..transport.link import Link
+from .answers import Answer
+from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
 from .events import AnswerIgnored, MessageRefused
-from .in_flight import InFlight, Waiter
+from .in_flight import InFlight, Line, Waiter
+from .jobs.inbox import Inbox
+from .question import IfLost, Question
 from .refusal import Refusal
+from .response import Response, kept_response, response_error
 from .wire import WIRES, OutgoingRequest, check_routing
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,13 @@ IN_FLIGHT_SIZE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Bytes of all requests in flight together. Half of what a link may hold for a broker that reads slowly, so that a
 burst of large requests waits here instead of breaking the link."""
 
+FOLLOWED_COUNT_MAX: Final = 10_000
+"""Jobs whose ends are awaited at once over one connection; later ones wait in order. A line of its own: a job may take
+days, and live requests must not wait for it."""
+
+FOLLOWED_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Bytes of what awaits them: more than the longest ids take."""
+
 
 class Exchange:
     """The requests of one client. A link's receiver; all calls come from one event loop.
@@ -66,17 +76,18 @@ class Exchange:
 
     __slots__ = (
         "_deadline_timer",
+        "_followed",
+        "_greeting_id",
         "_id_prefix",
-        "_in_flight",
-        "_in_flight_count_max",
-        "_in_flight_size_bytes",
         "_is_refusing",
+        "_lines",
         "_made_count",
-        "_waiting",
+        "_requests",
         "_wire",
         "about_login",
         "encoding",
         "group",
+        "inbox",
         "is_closed",
         "link",
         "link_gone",
@@ -102,14 +113,15 @@ class Exchange:
         self._is_refusing = False
         self.about_login: Callable[[LoggedIn | Expiring], None] = lambda message: None
         """Called with what the broker says of this client's login."""
+        self.inbox: Inbox | None = None
+        """Of a client that has a name."""
         self._wire = WIRES[encoding]
         self.loop = asyncio.get_running_loop()
-        self._in_flight: dict[str, InFlight] = {}
-        self._in_flight_count_max = in_flight_count_max
-        self._in_flight_size_bytes = 0
-        # Ordered, because a dict used as a queue finds its first entry ever more slowly.
-        self._waiting: OrderedDict[str, InFlight] = OrderedDict()
+        self._requests = Line(in_flight_count_max, IN_FLIGHT_SIZE_BYTES_MAX)
+        self._followed = Line(FOLLOWED_COUNT_MAX, FOLLOWED_SIZE_BYTES_MAX)
+        self._lines = (self._requests, self._followed)
         self._id_prefix = secrets.token_hex(6) + "-"
+        self._greeting_id = f"{self._id_prefix}hello"
         self.is_closed = False
         self._made_count = 0
         self._deadline_timer = DeadlineTimer(self._end_overdue)
@@ -117,7 +129,7 @@ class Exchange:
     @property
     def in_flight_count(self) -> int:
         """Requests that have not ended, including those that wait for their turn."""
-        return len(self._in_flight) + len(self._waiting)
+        return len(self._requests) + len(self._followed)
 
     # --- the life of a request ---
 
@@ -146,33 +158,62 @@ class Exchange:
         request = InFlight(
             request_id, payload, waiter, deadline_s, ends_s, message.idempotent, wants_response
         )
-        size_bytes = len(payload)
-        if self._waiting or not self._has_room_for(size_bytes):
-            self._waiting[request_id] = request
-        else:
-            self._in_flight[request_id] = request
-            self._in_flight_size_bytes += size_bytes
+        if self._requests.add(request):
             if self.link is not None:
                 request.number = self.link.send(payload)
                 request.ends_s = ends_s = deadline_s + ANSWER_GRACE_S
-            elif self.refusal is not None and not self._is_refusing:
-                # Not at once: a caller that only catches and repeats would keep the loop from connecting again.
-                self._is_refusing = True
-                self.loop.call_soon(self._refuse_all)
+            elif self.refusal is not None:
+                self._refuse_soon()
         if ends_s < self._deadline_timer.at_s:
             self._deadline_timer.by(ends_s)
         return request
 
+    def ask(self, question: Question, waiter: Waiter) -> InFlight:
+        """Ask a question; `waiter` gets the message that answers it, or what `await` of a job gives: the job's result.
+
+        What breaks a bound of this side fails at once: BadRequest, TooLarge.
+        """
+        self._made_count += 1
+        request_id = question.message.request_id = f"{self._id_prefix}{self._made_count}"
+        is_idempotent = question.if_lost is IfLost.ASK_AGAIN
+        deadline_s = time.monotonic() + question.timeout_s
+        request = InFlight(
+            request_id, b"", waiter, deadline_s, deadline_s, is_idempotent, False, question=question
+        )
+        try:
+            request.payload = self._wire.encode_question(question.message)
+        except TaskferryError as error:
+            error.delivery = NOT_DELIVERED
+            request.fail(error)
+            return request
+        if self._line_of(request).add(request):
+            if self.link is not None:
+                self._send(request)
+            elif self.refusal is not None:
+                self._refuse_soon()
+        self._deadline_timer.by(request.ends_s)
+        return request
+
+    def acknowledge(self, number: int) -> None:
+        """The messages of the inbox up to this one have been dealt with. Without a link they will come again."""
+        if self.link is not None:
+            self.link.send(self._wire.encode_question(Ack(number)))
+
     def abandon(self, request: InFlight) -> None:
-        """The outcome is no longer needed: drop the request, and cancel it at the broker. Harmless if it has ended."""
+        """The outcome is no longer needed: drop the request, and cancel it at the broker. Harmless if it has ended.
+
+        A question is not taken back: the broker may have done what it asks. Only that the end of a job is awaited is.
+        """
         request_id = request.request_id
-        if self._waiting.get(request_id) is request:
-            del self._waiting[request_id]
-        elif self._in_flight.get(request_id) is request:
-            self._remove(request)
-            if request.number and self.link is not None:
+        line = self._line_of(request)
+        if line.waiting.get(request_id) is request:
+            del line.waiting[request_id]
+        elif line.in_flight.get(request_id) is request:
+            line.remove(request)
+            is_cancelled = request.question is None or request.question.waits_for_job
+            if request.number and self.link is not None and is_cancelled:
                 self.link.send(self._wire.encode_cancel(request_id))
-            self._admit_waiting()
+            self._admit_waiting(line)
 
     def refuse(self, refusal: Refusal) -> None:
         """A broker does not accept this client: requests fail, those that wait and later ones, until `refusal` is None
@@ -187,19 +228,17 @@ class Exchange:
 
     def close(self) -> None:
         """End every request with Cancelled, and the link."""
-        requests = [*self._in_flight.values(), *self._waiting.values()]
-        self._in_flight.clear()
-        self._waiting.clear()
-        self._in_flight_size_bytes = 0
+        requests = [request for line in self._lines for request in line.clear()]
         self._deadline_timer.close()
         self.is_closed = True
         if self.link is not None:
             self.link.close()
+        if self.inbox is not None:
+            self.inbox.failed(Cancelled("the requester was closed"))
         for request in requests:
-            may_have_run = bool(request.number) or request.may_have_run
-            what = "the command may have run" if may_have_run else "it was not sent"
+            what = request.what_may_be if request.was_sent else "it was not sent"
             error = Cancelled(f"Request cancelled: the requester was closed; {what}")
-            error.delivery = MAY_HAVE_RUN if may_have_run else NOT_DELIVERED
+            error.delivery = MAY_HAVE_RUN if request.was_sent else NOT_DELIVERED
             request.fail(error)
 
     # --- the link's calls ---
@@ -212,13 +251,17 @@ class Exchange:
         self.link = link
         self.refusal = None
         self.link_gone.clear()
-        for request in tuple(self._in_flight.values()):
-            self._send(request)
+        if self.inbox is not None:  # first, so that the broker knows whose jobs come next
+            link.send(self._wire.encode_question(self.inbox.greeting(self._greeting_id)))
+        for line in self._lines:
+            for request in tuple(line.in_flight.values()):
+                self._send(request)
 
     def messages_received(self, payloads: list[bytes]) -> None:
         """Responses, in any order."""
         decode = self._wire.decode_response
-        in_flight = self._in_flight
+        requests = self._requests
+        in_flight = requests.in_flight
         for payload in payloads:
             try:
                 response = decode(payload)
@@ -226,9 +269,15 @@ class Exchange:
                 self._receive_unusual(payload, error)
                 continue
             request = in_flight.pop(response.request_id, None)
-            if request is None:
+            if request is not None:
+                requests.size_bytes -= len(request.payload)
+            elif (request := self._followed.in_flight.get(response.request_id)) is not None:
+                self._followed.remove(request)
+            elif response.request_id != self._greeting_id:
                 continue  # cancelled here, or ended by its deadline
-            self._in_flight_size_bytes -= len(request.payload)
+            else:
+                self._greeting_failed(response)
+                continue
             waiter = request.waiter
             if waiter.done():
                 continue
@@ -240,19 +289,10 @@ class Exchange:
             elif response.success:
                 waiter.set_result(response.data)
             else:
-                waiter.set_exception(
-                    error_from_wire(
-                        response.code or HandlerError.code,
-                        response.error or HandlerError.message,
-                        request_id=response.request_id,
-                        processed_by=response.processed_by,
-                        delivery=response.delivery,
-                        queue_wait_s=response.queue_wait_s,
-                        retry_after_s=response.retry_after_s,
-                    )
-                )
-        if self._waiting:
-            self._admit_waiting()
+                waiter.set_exception(response_error(response))
+        for line in self._lines:
+            if line.waiting:
+                self._admit_waiting(line)
         if self.link is not None:
             # The callers just notified run in the next turn, most of them with another call. Requested now, the flush
             # comes after them in that same turn; requested by the first `send` it would take another one.
@@ -269,17 +309,18 @@ class Exchange:
         self.link_gone.set()
         if link is None:
             return
-        for request in tuple(self._in_flight.values()):
-            if 0 < request.number <= link.written_count:
-                if not request.is_idempotent:
-                    self._remove(request)
-                    request.fail(ConnectionLost(f"{ConnectionLost.message} ({self.public_url}: {reason})"))
-                    continue
-                request.may_have_run = True
-            request.number = 0
-            request.ends_s = request.deadline_s
-            self._deadline_timer.by(request.ends_s)
-        self._admit_waiting()
+        for line in self._lines:
+            for request in tuple(line.in_flight.values()):
+                if 0 < request.number <= link.written_count:
+                    if not request.is_idempotent:
+                        line.remove(request)
+                        request.fail(self._lost(request))
+                        continue
+                    request.may_have_run = True
+                request.number = 0
+                request.ends_s = request.deadline_s
+                self._deadline_timer.by(request.ends_s)
+            self._admit_waiting(line)
 
     # --- inside ---
 
@@ -287,27 +328,19 @@ class Exchange:
         """Raise BadRequest or DuplicateRequestId; users may pass anything."""
         if not isinstance(request_id, str) or not 1 <= len(request_id) <= REQUEST_ID_LENGTH_MAX:
             raise BadRequest(f"request_id: expected text of 1 to {REQUEST_ID_LENGTH_MAX} characters")
-        if request_id in self._in_flight or request_id in self._waiting:
+        if request_id in self._requests or request_id in self._followed:
             raise DuplicateRequestId
 
-    def _has_room_for(self, size_bytes: int) -> bool:
-        return (
-            len(self._in_flight) < self._in_flight_count_max
-            and self._in_flight_size_bytes + size_bytes <= IN_FLIGHT_SIZE_BYTES_MAX
-        )
+    def _line_of(self, request: InFlight) -> Line:
+        is_followed = request.question is not None and request.question.waits_for_job
+        return self._followed if is_followed else self._requests
 
-    def _admit_waiting(self) -> None:
-        while self._waiting:
-            request = next(iter(self._waiting.values()))
-            if not self._has_room_for(len(request.payload)):
-                return
+    def _admit_waiting(self, line: Line) -> None:
+        while (request := line.admit_next()) is not None:
             if request.deadline_s <= time.monotonic():  # its turn comes too late, and just before the timer
-                self._expire(request)
-                continue
-            del self._waiting[request.request_id]
-            self._in_flight[request.request_id] = request
-            self._in_flight_size_bytes += len(request.payload)
-            if self.link is not None:
+                line.remove(request)
+                request.fail(self._crowded_out(line))
+            elif self.link is not None:
                 self._send(request)
 
     def _send(self, request: InFlight) -> None:
@@ -317,91 +350,149 @@ class Exchange:
         if budget_s <= 0:
             self._expire(request)
             return
-        payload = self._wire.with_timeout(request.payload, budget_s)
-        self._in_flight_size_bytes += len(payload) - len(request.payload)
-        request.payload = payload
-        request.number = self.link.send(payload)
+        if request.question is None:
+            payload = self._wire.with_timeout(request.payload, budget_s)
+            self._requests.size_bytes += len(payload) - len(request.payload)
+            request.payload = payload
+        request.number = self.link.send(request.payload)
         request.ends_s = request.deadline_s + ANSWER_GRACE_S
+
+    def _refuse_soon(self) -> None:
+        """Not at once: a caller that only catches and repeats would keep the loop from connecting again."""
+        if not self._is_refusing:
+            self._is_refusing = True
+            self.loop.call_soon(self._refuse_all)
 
     def _refuse_all(self) -> None:
         """End every request, none of which can be sent, unless there is a link after all."""
         self._is_refusing = False
         if self.refusal is None:
             return
-        requests = [*self._in_flight.values(), *self._waiting.values()]
-        self._in_flight.clear()
-        self._waiting.clear()
-        self._in_flight_size_bytes = 0
-        for request in requests:
+        if self.inbox is not None:
+            self.inbox.failed(self.refusal.error())
+        for request in [request for line in self._lines for request in line.clear()]:
             error = self.refusal.error()
             if request.may_have_run:  # over an earlier link
                 error.delivery = MAY_HAVE_RUN
             request.fail(error)
 
-    def _remove(self, request: InFlight) -> None:
-        del self._in_flight[request.request_id]
-        self._in_flight_size_bytes -= len(request.payload)
-
     def _receive_unusual(self, payload: bytes, error: Exception) -> None:
         """A message that is not a response to a request, or one whose data cannot be held."""
         try:
-            control = self._wire.decode_control(payload)
+            message = self._wire.decode_unusual(payload)
         except DECODE_ERRORS:
-            control = None
-        if control is not None:
-            if not isinstance(control, Pong):
-                self.about_login(control)
+            self._receive_unreadable(payload, error)
             return
+        match message:
+            case Pong():
+                pass
+            case LoggedIn() | Expiring():
+                self.about_login(message)
+            case JobEnded() if message.number is not None and self.inbox is not None:
+                self.inbox.received(message)
+            case Greeted() | JobAssigned() | JobEnded():
+                pass
+            case _:
+                self._receive_answer(message)
+
+    def _greeting_failed(self, response: Response) -> None:
+        if self.inbox is not None:
+            self.inbox.failed(response_error(response))
+
+    def _receive_answer(self, answer: Answer) -> None:
+        request = self._requests.in_flight.get(answer.request_id or "")
+        if request is None:
+            return  # no longer needed
+        self._requests.remove(request)
+        if request.waiter.done():
+            return
+        if request.wants_response and isinstance(answer, Receipt):
+            request.waiter.set_result(kept_response(request.request_id, answer.job_id))
+        else:
+            request.waiter.set_result(answer)
+
+    def _receive_unreadable(self, payload: bytes, error: Exception) -> None:
         try:
             outcome = self._wire.decode_outcome(payload)
         except DECODE_ERRORS:
             reason = without_quoted(describe(error, self.encoding))
             log_event(logger, AnswerIgnored(self.public_url, f"something that is not a response: {reason}"))
             return
-        request = self._in_flight.get(outcome.request_id or "")
-        if request is not None:
-            self._remove(request)
-            text = f"result: cannot be read: {describe(error, self.encoding)}"
-            request.fail(NotRepresentable(text, processed_by=outcome.processed_by))
-        elif outcome.request_id is None and outcome.error is not None:
+        for line in self._lines:
+            request = line.in_flight.get(outcome.request_id or "")
+            if request is not None:
+                line.remove(request)
+                text = f"result: cannot be read: {describe(error, self.encoding)}"
+                request.fail(NotRepresentable(text, processed_by=outcome.processed_by))
+                return
+        if outcome.request_id is None and outcome.error is not None:
             reason = without_quoted(outcome.error)
             log_event(logger, MessageRefused(self.public_url, outcome.code or "", reason))
 
     def _end_overdue(self, now_s: float) -> tuple[int, float]:
         """End what is overdue; called by the deadline timer."""
-        requests = (*self._in_flight.values(), *self._waiting.values())
         next_s = math.inf
-        for request in requests:
-            if request.ends_s <= now_s:
-                self._expire(request)
-            elif request.ends_s < next_s:
-                next_s = request.ends_s
-        self._admit_waiting()
-        return len(requests), next_s
+        count = 0
+        for line in self._lines:
+            requests = line.requests()
+            count += len(requests)
+            for request in requests:
+                if request.ends_s <= now_s:
+                    self._expire(request)
+                elif request.ends_s < next_s:
+                    next_s = request.ends_s
+            self._admit_waiting(line)
+        return count, next_s
 
     def _expire(self, request: InFlight) -> None:
         """End a request whose time is up, with what is known of it."""
-        if self._waiting.pop(request.request_id, None) is not None:
-            count = len(self._in_flight)
-            overloaded = Overloaded(f"Not sent in time: {count} requests are in flight on this connection")
-            overloaded.delivery = NOT_DELIVERED
-            request.fail(overloaded)
+        line = self._line_of(request)
+        if line.waiting.pop(request.request_id, None) is not None:
+            request.fail(self._crowded_out(line))
             return
-        self._remove(request)
-        if request.number:
+        line.remove(request)
+        if request.question is not None and request.was_sent:
+            request.fail(self._unanswered(request))
+        elif request.number:
             error = WorkerTimeout(
                 f"{WorkerTimeout.message}, and no answer from the broker at {self.public_url}"
             )
             error.delivery = MAY_HAVE_RUN  # what the link still holds may still be sent
             request.fail(error)
         elif request.may_have_run:
-            request.fail(
-                ConnectionLost(f"{ConnectionLost.message} ({self.public_url}: {self.no_link_reason})")
-            )
+            request.fail(self._lost(request))
         else:
             request.fail(
                 CannotConnect(f"{CannotConnect.message} at {self.public_url} in time: {self.no_link_reason}")
             )
+
+    def _crowded_out(self, line: Line) -> Overloaded:
+        count = len(line.in_flight)
+        error = Overloaded(f"Not sent in time: {count} requests are in flight on this connection")
+        error.delivery = NOT_DELIVERED
+        return error
+
+    def _lost(self, request: InFlight) -> ConnectionLost:
+        return ConnectionLost(
+            f"Connection to the broker lost: {request.what_may_be} ({self.public_url}: {self.no_link_reason})"
+        )
+
+    def _unanswered(self, request: InFlight) -> WorkerTimeout:
+        """A question that was sent, and not answered in time."""
+        link = "" if request.number else f" ({self.no_link_reason})"
+        error = WorkerTimeout(
+            f"No answer from the broker at {self.public_url} in time{link}: {request.what_may_be}"
+        )
+        error.delivery = MAY_HAVE_RUN
+        return error
+
+
+def exchange_for(arguments: Arguments) -> Exchange:
+    """The exchange of a requester that was made with these arguments. Call it inside the running loop."""
+    exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max)
+    if arguments.client_id is not None:
+        exchange.inbox = Inbox(arguments.client_id)
+    return exchange
 
 
 def _check(message: OutgoingRequest) -> None:

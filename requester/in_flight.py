@@ -1,10 +1,15 @@
-"""One request between its call and its end, as its client keeps it."""
+"""What has been asked of a broker and not yet answered, as its client keeps it: each request, and the line they are in.
 
+A request is a live request, or a question (question.py): both end in the same ways.
+"""
+
+from collections import OrderedDict
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from ..protocol.errors import TaskferryError
+from .question import Question
 from .response import failed_response
 
 
@@ -26,8 +31,8 @@ class InFlight(Struct, eq=False):
 
     `deadline_s` is on the clock of `time.monotonic()`; at `ends_s` the client ends the request by itself. `number` is
     the link's number for the message, 0 while it is not sent. `may_have_run`: an earlier link broke after it was sent.
-    `wants_response`: the caller wants the whole response, also of a failure. (A Struct because one is made for each
-    call: that takes half the time of a class in Python.)
+    `wants_response`: the caller wants the whole response, also of a failure. `question`: None for a live request. (A
+    Struct because one is made for each call: that takes half the time of a class in Python.)
     """
 
     request_id: str
@@ -39,6 +44,17 @@ class InFlight(Struct, eq=False):
     wants_response: bool
     number: int = 0
     may_have_run: bool = False
+    question: Question | None = None
+
+    @property
+    def was_sent(self) -> bool:
+        """The broker may have it."""
+        return bool(self.number) or self.may_have_run
+
+    @property
+    def what_may_be(self) -> str:
+        """What may have become of it if the broker has it, for people."""
+        return "the command may have run" if self.question is None else self.question.what_may_be
 
     def fail(self, error: TaskferryError) -> None:
         """Give the caller an error that this side detected."""
@@ -49,3 +65,67 @@ class InFlight(Struct, eq=False):
             self.waiter.set_result(failed_response(self.request_id, error))
         else:
             self.waiter.set_exception(error)
+
+
+class Line:
+    """Requests that have not ended: those in flight, at most `count_max` and `size_bytes_max` of them, and those that
+    wait for room, in order."""
+
+    __slots__ = ("count_max", "in_flight", "size_bytes", "size_bytes_max", "waiting")
+
+    def __init__(self, count_max: int, size_bytes_max: int) -> None:
+        self.in_flight: dict[str, InFlight] = {}
+        # Ordered, because a dict used as a queue finds its first entry ever more slowly.
+        self.waiting: OrderedDict[str, InFlight] = OrderedDict()
+        self.count_max = count_max
+        self.size_bytes = 0
+        """Of what is in flight."""
+        self.size_bytes_max = size_bytes_max
+
+    def __len__(self) -> int:
+        return len(self.in_flight) + len(self.waiting)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self.in_flight or request_id in self.waiting
+
+    def add(self, request: InFlight) -> bool:
+        """Put it in flight if there is room and none waits. Returns whether there was."""
+        size_bytes = len(request.payload)
+        if self.waiting or not self._has_room_for(size_bytes):
+            self.waiting[request.request_id] = request
+            return False
+        self.in_flight[request.request_id] = request
+        self.size_bytes += size_bytes
+        return True
+
+    def admit_next(self) -> InFlight | None:
+        """Put the first that waits in flight, if there is room for it."""
+        if not self.waiting:
+            return None
+        request = next(iter(self.waiting.values()))
+        if not self._has_room_for(len(request.payload)):
+            return None
+        del self.waiting[request.request_id]
+        self.in_flight[request.request_id] = request
+        self.size_bytes += len(request.payload)
+        return request
+
+    def remove(self, request: InFlight) -> None:
+        """It has ended, in flight."""
+        del self.in_flight[request.request_id]
+        self.size_bytes -= len(request.payload)
+
+    def requests(self) -> list[InFlight]:
+        """All, in order."""
+        return [*self.in_flight.values(), *self.waiting.values()]
+
+    def clear(self) -> list[InFlight]:
+        """Remove all. Returns them."""
+        requests = self.requests()
+        self.in_flight.clear()
+        self.waiting.clear()
+        self.size_bytes = 0
+        return requests
+
+    def _has_room_for(self, size_bytes: int) -> bool:
+        return len(self.in_flight) < self.count_max and self.size_bytes + size_bytes <= self.size_bytes_max

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..protocol.errors import TaskferryError
+from ..protocol.errors import HandlerError, TaskferryError, error_from_wire
 
 
 class Response(Struct, frozen=True, rename={"queue_wait_s": "queue_wait", "retry_after_s": "retry_after"}):
@@ -17,6 +17,9 @@ class Response(Struct, frozen=True, rename={"queue_wait_s": "queue_wait", "retry
     Of failures, None if unknown: `delivery` is `not_delivered` if no worker can have started the command, and
     `may_have_run` if one may have; `queue_wait_s` is how long the request waited for a free slot; `retry_after_s` is
     how long to wait before sending it again.
+
+    `job_id`: of a request with `otherwise="submit"` that could not be delivered, and is kept as this job. It has
+    neither succeeded nor failed: `success` is False, and there is no `code`.
     """
 
     request_id: str
@@ -28,8 +31,27 @@ class Response(Struct, frozen=True, rename={"queue_wait_s": "queue_wait", "retry
     delivery: str | None = None
     queue_wait_s: float | None = None
     retry_after_s: float | None = None
+    job_id: str | None = None
 
 
 def failed_response(request_id: str, error: TaskferryError) -> Response:
     """The response for an error that this side detected."""
     return Response(request_id, False, None, error.text, error.processed_by, error.code, error.delivery)
+
+
+def kept_response(request_id: str, job_id: str) -> Response:
+    """The response for a request that has become a job."""
+    return Response(request_id, False, job_id=job_id)
+
+
+def response_error(response: Response) -> TaskferryError:
+    """The exception for a failed response."""
+    return error_from_wire(
+        response.code or HandlerError.code,
+        response.error or HandlerError.message,
+        request_id=response.request_id,
+        processed_by=response.processed_by,
+        delivery=response.delivery,
+        queue_wait_s=response.queue_wait_s,
+        retry_after_s=response.retry_after_s,
+    )

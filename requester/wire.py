@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct
 
 from ..credentials.token import Token
 from ..protocol.codec import CODECS, DECODE_ERRORS, describe
@@ -17,6 +17,7 @@ from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
 from ..protocol.messages import Auth, Cancel, Hedge, Label
 from ..protocol.messages import Target as Labels
+from .answers import Unusual
 from .response import Response
 
 DATA_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX - ENVELOPE_SIZE_BYTES_MAX
@@ -47,6 +48,7 @@ class OutgoingRequest(Struct, omit_defaults=True):
     trace: str | None = None
     target: Target | None = None
     hedge: float | str | None = None
+    otherwise: str | None = None
 
 
 class _Routing(Struct):
@@ -74,7 +76,7 @@ def check_routing(message: OutgoingRequest) -> None:
 class Wire:
     """One encoding, as a requester uses it."""
 
-    __slots__ = ("_codec", "_encode", "_encoding", "decode_control", "decode_outcome", "decode_response")
+    __slots__ = ("_codec", "_encode", "_encoding", "decode_outcome", "decode_response", "decode_unusual")
 
     def __init__(self, encoding: Encoding) -> None:
         library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
@@ -84,7 +86,8 @@ class Wire:
         self.decode_response: Callable[[bytes], Response] = library.Decoder(Response).decode
         """Raises only `DECODE_ERRORS`: for what is not a response, and for one whose data Python cannot hold."""
         self.decode_outcome = self._codec.outcome
-        self.decode_control = self._codec.from_broker_control
+        self.decode_unusual: Callable[[bytes], Unusual] = library.Decoder(Unusual).decode
+        """Likewise."""
 
     def encode_request(self, message: OutgoingRequest) -> bytes:
         """The message's bytes. Raises BadRequest for `data` that cannot be encoded, TooLarge over its bound."""
@@ -95,6 +98,23 @@ class Wire:
         if len(payload) > DATA_SIZE_BYTES_MAX:
             self._check_size(message, payload)
         return payload
+
+    def encode_question(self, message: object) -> bytes:
+        """The message's bytes. Raises TooLarge over the bound of a message."""
+        payload = self._encode(message)
+        if len(payload) > MESSAGE_SIZE_BYTES_MAX:
+            raise TooLarge(f"message: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} bytes")
+        return payload
+
+    def raw(self, data: object) -> Raw:
+        """Encoded `data`. Raises BadRequest if it cannot be encoded, TooLarge over its bound."""
+        try:
+            encoded = self._encode(data)
+        except _ENCODE_ERRORS as error:
+            raise BadRequest(f"data: cannot be written as {_TITLES[self._encoding]}: {error}") from None
+        if len(encoded) > DATA_SIZE_BYTES_MAX:
+            raise TooLarge(f"data: {len(encoded)} bytes, at most {DATA_SIZE_BYTES_MAX} bytes")
+        return Raw(encoded)
 
     def encode_cancel(self, request_id: str) -> bytes:
         """The message that cancels a request."""

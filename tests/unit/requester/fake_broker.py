@@ -28,6 +28,9 @@ class FakeBroker:
     answer; `twice` answers twice; `hold` answers on `release`; `hang_up` drops the connection; `say_goodbye` closes it;
     `verbatim` sends the text that is the data, with the request's id for ID.
 
+    What is neither a request, nor a cancellation, nor `auth` is a question: it is answered with what `answer_question`
+    returns for it, None for no answer.
+
     `admit` may refuse a handshake; `tokens` are those shown, in handshakes and in `auth`, None for none.
     """
 
@@ -36,6 +39,8 @@ class FakeBroker:
         self.tokens: list[str | None] = []
         self.requests: list[Request] = []
         self.cancelled: list[str] = []
+        self.questions: list[Any] = []
+        self.answer_question: Callable[[Any], object] = lambda _: None
         self.connection_count = 0
         self.sessions: list[Session] = []
         self.port = 0
@@ -121,18 +126,24 @@ class Session:
 
     def messages_received(self, payloads: list[bytes]) -> None:
         for payload in payloads:
-            message = self.codec.request(payload)
-            if message.type == "cancel":
-                cancel = self.codec.requester_control(payload)
-                assert isinstance(cancel, Cancel)
-                self.broker.cancelled.append(cancel.request_id)
-            elif message.type == "auth":
-                auth = self.codec.requester_control(payload)
-                assert isinstance(auth, Auth)
-                self.broker.tokens.append(auth.token)
+            if self.codec.ids_in(payload).type is not None:
+                self.receive_control(self.codec.requester_control(payload))
             else:
+                message = self.codec.request(payload)
                 self.broker.requests.append(message)
                 self.behave(message)
+
+    def receive_control(self, control: Any) -> None:
+        match control:
+            case Cancel(job_id=None, filter=None):
+                self.broker.cancelled.append(control.request_id)
+            case Auth():
+                self.broker.tokens.append(control.token)
+            case _:
+                self.broker.questions.append(control)
+                answer = self.broker.answer_question(control)
+                if answer is not None:
+                    self.send(answer)
 
     def behave(self, request: Request) -> None:
         match request.command:

@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 from taskferry.requester import Cancelled, Overloaded, Requester, WorkerTimeout
-from taskferry.requester import exchange as exchange_module
 from taskferry.requester.deadline_timer import CHECK_INTERVAL_S_MIN, READ_S, DeadlineTimer
 from taskferry.requester.exchange import ANSWER_GRACE_S
 from taskferry.transport.group import PAUSE_S_MIN
@@ -151,10 +150,9 @@ async def test_closing_ends_those_that_wait(broker: FakeBroker) -> None:
     assert waiting.delivery == "not_delivered"
 
 
-async def test_bytes_in_flight_are_bounded_too(
-    requester: Requester, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange_module, "IN_FLIGHT_SIZE_BYTES_MAX", 50_000)
+async def test_bytes_in_flight_are_bounded_too(requester: Requester, broker: FakeBroker) -> None:
+    assert requester._exchange is not None
+    requester._exchange._requests.size_bytes_max = 50_000
     calls = [asyncio.create_task(requester.call("hold", "x" * 20_000)) for _ in range(4)]
     await until(lambda: len(broker.requests) == 2)
     broker.release()

@@ -1,0 +1,1 @@
+"""Jobs, schedules and inboxes, as requesters and the command line use them."""

@@ -1,0 +1,162 @@
+"""What BlockingRequester offers for jobs and schedules; it says how a question is asked."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Unpack
+
+from msgspec import UNSET
+
+from ...protocol.limits import LIST_COUNT_DEFAULT, LIST_COUNT_MAX
+from ...protocol.messages import Changed, Receipt
+from ..answers import Jobs, Schedules, ScheduleView
+from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
+from ..wire import Wire
+from . import questions, submission
+from .blocking_job import BlockingJob
+from .questions import Change, JobFilter
+from .submission import ScheduleOptions, SubmitOptions
+from .times import Duration
+
+
+class BlockingJobCalls(ABC):
+    """Jobs and schedules over one connection.
+
+    Every method that asks the broker raises what a question may end with: BadRequest for an argument that breaks a
+    bound, CannotConnect if there was no link in time, WorkerTimeout if there was no answer in time, ConnectionLost if
+    the link broke and asking twice could do twice, and what the broker answers: Forbidden, JobsOff (it keeps no jobs),
+    JournalFailed, Overloaded, RateLimited, ShuttingDown. `timeout` is for the answer.
+    """
+
+    @abstractmethod
+    def _ask(self, question: Question) -> Any:
+        """Ask it, and return the message that answers it. Raises the TaskferryError that it ends with."""
+
+    @property
+    @abstractmethod
+    def _wire(self) -> Wire:
+        """The encoding of the connection."""
+
+    def submit(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        answer_timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+        **options: Unpack[SubmitOptions],
+    ) -> BlockingJob:
+        """Make the broker keep this work until it has ended. Returns once it is on the broker's disk.
+
+        `data` as in `call`; the options are those of SubmitOptions. If the link breaks, the job is submitted again
+        under the same job_id, so it runs once; after `answer_timeout` without an answer it may have been accepted or
+        not, and can be submitted again under the job_id that the error names.
+
+        Raises JobIdConflict, NotUnique and UnknownJob (in `after`), too.
+        """
+        question = submission.submission(
+            self._wire, command, data, options, questions.answer_timeout_s(answer_timeout)
+        )
+        receipt: Receipt = self._ask(question)
+        is_duplicate = submission.is_duplicate(receipt, question.message.job_id, options)
+        return BlockingJob(self._ask, self._wire, receipt.job_id, receipt.state, is_duplicate=is_duplicate)
+
+    def job(self, job_id: str) -> BlockingJob:
+        """The job of this id. Asks nothing yet: its methods raise UnknownJob if there is none."""
+        return BlockingJob(self._ask, self._wire, job_id)
+
+    def jobs(
+        self,
+        *,
+        timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+        page_count: int = LIST_COUNT_DEFAULT,
+        **filter: Unpack[JobFilter],
+    ) -> Iterator[BlockingJob]:
+        """The jobs that match everything in `filter` (see JobFilter), newest first, with their `view`.
+
+        They are asked for in pages of `page_count` (at most 1000), as the loop gets there.
+        """
+        cursor = None
+        while True:
+            answer: Jobs = self._ask(questions.page(filter, cursor, min(page_count, LIST_COUNT_MAX), timeout))
+            for view in answer.jobs:
+                yield BlockingJob(self._ask, self._wire, view.job_id, view.state, view=view)
+            cursor = answer.cursor
+            if cursor is None:
+                return
+
+    def cancel_jobs(
+        self,
+        *,
+        dry_run: bool = False,
+        timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+        **filter: Unpack[JobFilter],
+    ) -> int:
+        """Cancel all open jobs that match. Returns how many were, or with `dry_run` would be, cancelled."""
+        return self._change_all("cancel", filter, dry_run, timeout)
+
+    def retry_jobs(
+        self,
+        *,
+        dry_run: bool = False,
+        timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+        **filter: Unpack[JobFilter],
+    ) -> int:
+        """Run all dead and cancelled jobs that match again. Returns how many."""
+        return self._change_all("retry", filter, dry_run, timeout)
+
+    def remove_jobs(
+        self,
+        *,
+        dry_run: bool = False,
+        timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+        **filter: Unpack[JobFilter],
+    ) -> int:
+        """Forget all ended jobs that match, and their results. Returns how many."""
+        return self._change_all("remove", filter, dry_run, timeout)
+
+    def _change_all(self, kind: Change, filter: JobFilter, dry_run: bool, timeout: Duration) -> int:
+        changed: Changed = self._ask(questions.change_all(kind, filter, dry_run, timeout))
+        return changed.count
+
+    def add_schedule(
+        self,
+        name: str,
+        command: str,
+        data: object = UNSET,
+        *,
+        answer_timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+        **options: Unpack[ScheduleOptions],
+    ) -> ScheduleView:
+        """Submit a job at the times that the options say (see ScheduleOptions), until the schedule is removed. Replaces
+        the schedule of this name."""
+        question = submission.schedule(
+            self._wire, name, command, data, options, timeout_s=questions.answer_timeout_s(answer_timeout)
+        )
+        answer: Schedules = self._ask(question)
+        return answer.schedules[0]
+
+    def schedules(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT,
+    ) -> list[ScheduleView]:
+        """All schedules, or the one of this name. Raises UnknownJob if it does not exist."""
+        answer: Schedules = self._ask(questions.schedules(name, timeout))
+        return answer.schedules
+
+    def pause_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:
+        """It runs no more until it is resumed. Raises UnknownJob if it does not exist."""
+        self._ask(questions.change_schedule("pause", name, timeout))
+
+    def resume_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:
+        """It runs again, at the times from here on. Raises UnknownJob if it does not exist."""
+        self._ask(questions.change_schedule("resume", name, timeout))
+
+    def run_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> BlockingJob:
+        """Run it now, besides its times. Returns the job. Raises UnknownJob if it does not exist."""
+        answer: Schedules = self._ask(questions.change_schedule("run", name, timeout))
+        return BlockingJob(self._ask, self._wire, answer.job_id or "")
+
+    def remove_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:
+        """Forget it. Jobs that it has submitted go on. Raises UnknownJob if it does not exist."""
+        self._ask(questions.change_schedule("remove", name, timeout))

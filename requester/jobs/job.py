@@ -1,0 +1,81 @@
+"""One job, as an asynchronous program holds it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ...protocol.errors import WorkerTimeout
+from ..answers import JobAnswer, JobView
+from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
+from ..wire import Wire
+from . import questions
+from .times import Duration
+
+
+class Job:
+    """A job at the broker, by its `job_id`. Holding it keeps nothing alive: any program may follow any job.
+
+    `state` is as last heard: in the receipt, by `refresh`, or in a list; None if nothing was heard yet. `view`:
+    everything that was last heard. `is_duplicate`: it was there already when it was submitted.
+
+    Each method raises UnknownJob if there is no such job, or not for this identity, and what else a question may end
+    with: CannotConnect, WorkerTimeout (no answer in time), Forbidden, JobsOff, JournalFailed. `timeout` is for the
+    answer.
+    """
+
+    __slots__ = ("_ask", "_wire", "is_duplicate", "job_id", "state", "view")
+
+    def __init__(
+        self,
+        ask: Callable[[Question], Awaitable[Any]],
+        wire: Wire,
+        job_id: str,
+        state: str | None = None,
+        *,
+        is_duplicate: bool = False,
+        view: JobView | None = None,
+    ) -> None:
+        self._ask = ask
+        self._wire = wire
+        self.job_id = job_id
+        self.state = state
+        self.is_duplicate = is_duplicate
+        self.view = view
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.job_id} {self.state or 'not asked yet'}>"
+
+    async def result(self, *, timeout: Duration | None = None, type: Any = None) -> Any:  # noqa: ASYNC109  the broker keeps it too
+        """Wait until the job has ended, through restarts of the broker, and return its result.
+
+        `timeout`: at most so long, by default as long as it takes; 0 returns what is there. `type`: convert the result
+        to this type, as msgspec does. Raises the TaskferryError that the job ended with, and JobNotEnded after
+        `timeout`: the job goes on then.
+        """
+        try:
+            result = await self._ask(questions.end_of(self.job_id, timeout))
+        except WorkerTimeout as error:
+            raise questions.not_ended(error, self.job_id, timeout) from None
+        self.state = "done"
+        return result if type is None else self._wire.convert(result, type)
+
+    async def refresh(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> JobView:  # noqa: ASYNC109
+        """Ask the broker for everything that it knows of this job."""
+        answer: JobAnswer = await self._ask(questions.view(self.job_id, timeout))
+        self.view = answer.job
+        self.state = answer.job.state
+        return answer.job
+
+    async def cancel(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:  # noqa: ASYNC109
+        """End it, whether it runs or not. Raises WrongState if it has ended."""
+        await self._ask(questions.change("cancel", self.job_id, timeout))
+        self.state = "cancelled"
+
+    async def retry(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:  # noqa: ASYNC109
+        """Run it again, with all attempts before it. Raises WrongState unless it is dead or cancelled."""
+        await self._ask(questions.change("retry", self.job_id, timeout))
+        self.state = "accepted"
+
+    async def remove(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:  # noqa: ASYNC109
+        """Make the broker forget it and its result. Raises WrongState unless it has ended."""
+        await self._ask(questions.change("remove", self.job_id, timeout))
+        self.state = None
