@@ -5,10 +5,12 @@ Composition only: what each part does, and why, is its own.
 
 import asyncio
 import logging
+import os
 import random
 import socket
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from ..log.event import log_event
@@ -24,17 +26,22 @@ from .core.core import Core
 from .core_timer import CoreTimer
 from .entrance import REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
 from .entrant import Entrant
-from .event_log import EventLog
-from .events import AccessFileWarning, AccessReloaded, AccessTurnedOff, OpenToNetwork
+from .event_log import EventLog, JobLog
+from .events import AccessFileWarning, AccessReloaded, AccessTurnedOff, JobsOff, OpenToNetwork
 from .identity.authenticator import Authenticator
 from .identity.policy import OPEN, Policy
+from .job_desk import JobDesk
+from .jobs.ports import JournalError
+from .journal_watch import JournalWatch
 from .loop_lag import LoopLag
 from .operations import Operations
 from .port import Port, PortTaken
 from .read_model import ReadModel
 from .requester_session import RequesterSession
 from .session_context import SessionContext
-from .settings import BrokerSettings
+from .settings import NO_JOURNAL, BrokerSettings
+from .storage.location import default_path
+from .storage.sqlite_journal import SqliteJournal
 from .worker_session import WorkerSession
 
 logger = logging.getLogger(__name__)
@@ -56,7 +63,7 @@ class Broker:
 
     Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
     `settings`, those in force; `entrance`, which everything that comes from outside passes; `read_model` and
-    `operations`, through which it is shown and operated.
+    `operations`, through which it is shown and operated; `job_desk`, None if it keeps no jobs.
     """
 
     def __init__(
@@ -70,8 +77,11 @@ class Broker:
         self.requester_port = 0
         self._loop_lag = LoopLag()
         self._timer = CoreTimer(self.core)
+        self.job_desk: JobDesk | None = None
         size_bytes_max = settings.message_size_bytes_max
-        context = SessionContext(self.core, self._timer, f"taskferry/{self.version}", size_bytes_max)
+        self._context = context = SessionContext(
+            self.core, self._timer, f"taskferry/{self.version}", size_bytes_max
+        )
         self._authenticator = Authenticator(policy, self._keys_withdrawn)
         self.entrance = Entrance(self._authenticator, entrance_settings(settings))
 
@@ -115,9 +125,11 @@ class Broker:
         )
 
     async def start(self) -> None:
-        """Listen on both WebSocket ports. Raises PortTaken; nothing is left open then."""
+        """Open the journal, and listen on both WebSocket ports. Raises PortTaken, and JournalError for a journal that
+        the settings name; nothing is left open then."""
         self._loop = asyncio.get_running_loop()
         _warn(self.settings, self._authenticator.policy)
+        self.job_desk = self._context.desk = await self._opened_desk()
         self._authenticator.start()
         self._group = LinkGroup(self.core.turn_ended, self._check)
         try:
@@ -127,6 +139,8 @@ class Broker:
             self._close_ports()
             self._group.close()
             self._authenticator.stop()
+            if self.job_desk is not None:
+                await self.job_desk.close()
             raise
         self.worker_port, self.requester_port = self._workers.number, self._requesters.number
         self._loop_lag.start()
@@ -140,6 +154,8 @@ class Broker:
         self._requesters.connections_count_max = settings.connections_count_max
         self.entrance.reconfigure(entrance_settings(settings))
         self.core.reconfigure(settings.core_settings(), choice)
+        if self.job_desk is not None:
+            self.job_desk.jobs.reconfigure(settings.job_settings())
 
     def take_access(self, policy: Policy) -> None:
         """Another access file is in force. Links whose login or right it takes away are closed within a second."""
@@ -149,13 +165,18 @@ class Broker:
         self._check_logins()
 
     async def stop(self, grace_s: float) -> None:
-        """Accept nothing new, give what is in flight `grace_s` seconds to end, fail the rest, say goodbye, close."""
+        """Accept nothing new but jobs, give what is in flight `grace_s` seconds to end, fail the rest, write the
+        journal, say goodbye, close."""
+        if self.job_desk is not None:
+            self.job_desk.drain()
         self.core.drain()
         self._close_ports()
         give_up_at = time.monotonic() + grace_s
         while self.core.counts.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self.core.stop(time.monotonic())
+        if self.job_desk is not None:
+            await self.job_desk.close()
         for requester in tuple(self._requesters.sessions):
             requester.close(1012, "broker is going away")
         for worker in tuple(self._workers.sessions):
@@ -172,6 +193,29 @@ class Broker:
         for session in tuple(self._workers.sessions):
             session.check(now)
         self._check_logins()
+        if self.job_desk is not None:
+            self.job_desk.check()
+
+    async def _opened_desk(self) -> JobDesk | None:
+        """The desk of jobs; None if this broker keeps none. Raises JournalError if the journal is one that the settings
+        name."""
+        named = self.settings.journal
+        if named == NO_JOURNAL:
+            return None
+        path = default_path(os.environ, Path.home()) if named is None else Path(named)
+        watch = JournalWatch()
+        journal = SqliteJournal(path, watch)
+        desk = JobDesk(
+            self.core, self._timer, journal, watch, observer=JobLog(), settings=self.settings.job_settings()
+        )
+        try:
+            await desk.open()
+        except JournalError as error:
+            if named is not None:
+                raise
+            log_event(logger, JobsOff(str(error)))
+            return None
+        return desk
 
     def _check_logins(self) -> None:
         """In slices: what is on its way goes first."""

@@ -20,9 +20,11 @@ def broker(context: click.Context, /, **_: Any) -> None:
     reloads the file. SIGTERM and Ctrl-C stop the broker once requests in flight have ended, after --grace seconds at
     most; a second signal stops it at once.
 
-    Exit codes: 0 stopped as asked; 2 a setting is wrong, or a port could not be bound.
+    Exit codes: 0 stopped as asked; 2 a setting is wrong, a port could not be bound, or the journal that --journal names
+    could not be opened.
     """
     from ..log.setup import set_up_logging  # noqa: PLC0415  `--help` must not wait for what a broker needs
+    from .jobs.ports import JournalError  # noqa: PLC0415
     from .port import PortTaken  # noqa: PLC0415
     from .run import run  # noqa: PLC0415
     from .strategies import StrategyError  # noqa: PLC0415
@@ -32,7 +34,7 @@ def broker(context: click.Context, /, **_: Any) -> None:
         configuration = sources.read()
         set_up_logging(configuration.settings(LOG))
         run(sources, configuration)
-    except (ConfigurationError, PortTaken, StrategyError) as error:
+    except (ConfigurationError, JournalError, PortTaken, StrategyError) as error:
         raise Refused(str(error)) from None
 
 

@@ -6,6 +6,7 @@ Composition and time only. Whatever was noted or asked for in one turn of the lo
 import asyncio
 import logging
 import random
+import secrets
 import string
 import time
 import uuid
@@ -56,6 +57,7 @@ class JobDesk:
         timer: CoreTimer,
         journal: SqliteJournal,
         watch: JournalWatch,
+        *,
         observer: JobObserver,
         settings: JobSettings,
     ) -> None:
@@ -67,6 +69,7 @@ class JobDesk:
         self._handle: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
         self._offset_s = 0.0
+        self._closing: asyncio.Task[None] | None = None
         self.jobs = Jobs(
             core,
             journal,
@@ -87,16 +90,23 @@ class JobDesk:
         then."""
         self._loop = asyncio.get_running_loop()
         await self.journal.open()
-        self._core.epoch = "".join(random.choices(string.ascii_lowercase, k=EPOCH_LENGTH))
+        self._core.epoch = "".join(secrets.choice(string.ascii_lowercase) for _ in range(EPOCH_LENGTH))
         self._offset_s = time.time() - time.monotonic()
         self.jobs.open(self.now())
 
-    async def close(self) -> None:
-        """Write what is left, and close the journal. Nothing may be asked for any more."""
-        if self._handle is not None:
-            self._handle.cancel()
+    def drain(self) -> None:
+        """Begin no more attempts. Jobs are still accepted."""
+        self.jobs.drain(self.now())
         self._end_turn()
-        await self.journal.close()
+
+    async def close(self) -> None:
+        """Write what is left, and close the journal. What is asked for later is refused. May be called again."""
+        if self._closing is None:
+            self._end_turn()
+            if self._handle is not None:
+                self._handle.cancel()
+            self._closing = asyncio.create_task(self.journal.close())
+        await asyncio.shield(self._closing)
 
     # --- what Jobs asks for ---
 

@@ -10,8 +10,8 @@ from msgspec import UNSET, Raw
 from ..protocol import errors, messages
 from .access.gate import Gate
 from .access.rights import JOBS_ALL, JOBS_OWN, Action
-from .core.call import Call
-from .core.failure import Failure, plain_failure
+from .core.call import Call, Target
+from .core.failure import Failure
 from .job_desk import JobDesk
 from .jobs.ports import Asker
 
@@ -107,7 +107,7 @@ class JobRequests:
             command=call.command,
             request_id=request_id,
             priority=call.priority,
-            target=call.target,
+            target=_as_message(call.target),
             affinity=call.affinity,
             trace=call.trace,
             at_most_once=not call.idempotent,
@@ -132,6 +132,10 @@ class JobRequests:
 
     def _data(self, data: Raw | object) -> Raw:
         return data if isinstance(data, Raw) else self._empty_data
+
+
+def _as_message(target: Target | None) -> str | dict[str, str | list[str]] | None:
+    return target if target is None or isinstance(target, str) else dict(target)
 
 
 def _request_id(message: JobMessage) -> str | None:

@@ -122,7 +122,7 @@ class RequesterSession:
         self._sessions[self] = None
         self._entrant.session = self
 
-    def messages_received(self, payloads: list[bytes]) -> None:
+    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901  the hot path
         if self._is_over:
             return
         now = time.monotonic()
@@ -150,8 +150,7 @@ class RequesterSession:
                 data = self._codec.empty_data
             elif len(payload) > ENVELOPE_SIZE_BYTES_MAX:
                 if len(data) > self._data_size_bytes_max:
-                    text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
-                    self._refuse(errors.TooLarge(text), payload)
+                    self._refuse_large(data, payload)
                     continue
                 if len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
                     # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
@@ -186,11 +185,8 @@ class RequesterSession:
                 target,
                 hedge,
             )
-            if allowed is not None and (command not in allowed or target is not None):
-                refusal = self._gate.call(command, target)
-                if refusal is not None:
-                    core.refuse(requester, call.request_id, refusal)
-                    continue
+            if allowed is not None and (command not in allowed or target is not None) and self._forbids(call):
+                continue
             if otherwise is not None and call.request_id not in requester.requests:
                 self._kept[call.request_id] = call
             core.submit(requester, call, now)
@@ -302,6 +298,16 @@ class RequesterSession:
             else:
                 self._core.refuse(self._requester, None, failure)
         return within
+
+    def _refuse_large(self, data: Raw, payload: bytes) -> None:
+        text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
+        self._refuse(errors.TooLarge(text), payload)
+
+    def _forbids(self, call: Call) -> bool:
+        refusal = self._gate.call(call.command, call.target)
+        if refusal is not None:
+            self._core.refuse(self._requester, call.request_id, refusal)
+        return refusal is not None
 
     def _cancels_jobs(self, payload: bytes) -> bool:
         try:

@@ -36,7 +36,7 @@ def run(sources: Sources, configuration: Configuration) -> None:
     and the certificate again.
 
     `configuration` was read from `sources`. Raises ConfigurationError (for the access file and the certificate),
-    PortTaken and StrategyError.
+    JournalError, PortTaken and StrategyError.
     """
     raise_open_files_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

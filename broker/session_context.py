@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 class SessionContext:
     """`broker`: how the broker names itself to workers. `message_size_bytes_max`: the largest message that it takes;
-    `data_size_bytes_max`: the largest `data` or result, which must fit into a message on its way out again. `desk`: that
-    of jobs; None if this broker keeps none."""
+    `data_size_bytes_max`: the largest `data` or result, which must fit into a message on its way out again. `desk`:
+    that of jobs; None if this broker keeps none."""
 
-    __slots__ = ("broker", "core", "data_size_bytes_max", "desk", "frequent", "message_size_bytes_max", "timer")
+    __slots__ = (
+        "broker",
+        "core",
+        "data_size_bytes_max",
+        "desk",
+        "frequent",
+        "message_size_bytes_max",
+        "timer",
+    )
 
     def __init__(self, core: Core, timer: CoreTimer, broker: str, message_size_bytes_max: int) -> None:
         self.core = core

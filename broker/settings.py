@@ -33,6 +33,10 @@ ALLOWED_COUNT_MAX: Final = 100
 """Hosts, origins and proxies in each list. Every handshake is compared with them."""
 
 
+NO_JOURNAL: Final = "none"
+"""In place of a path: keep no jobs."""
+
+
 def _check_strategy(name: str) -> None:
     from .strategies import StrategyError, strategy_factories  # noqa: PLC0415  looks for plugins
 
@@ -247,10 +251,10 @@ class BrokerSettings:
 
     journal: str | None = setting(
         None,
-        _PATH,
-        "File that keeps jobs, made with the first one. none: this broker keeps no jobs. By default it is journal.db in "
-        "systemd's STATE_DIRECTORY, else in the user's state directory.",
-        instead="the user's state directory",
+        Text(PATH_LENGTH_MAX, length_min=1, is_path=True, no_path=NO_JOURNAL),
+        "File in which jobs are kept, made with the first one. The default is journal.db in systemd's STATE_DIRECTORY, "
+        "else taskferry/journal.db in the user's state directory. none: this broker keeps no jobs.",
+        instead="in the state directory",
     )
     open_count_max: int = _of_jobs(
         "open_count_max",

@@ -303,8 +303,7 @@ class WorkerSession:
             case messages.WorkerAuth():
                 self._renew(message)
             case messages.Notification():
-                if worker is not None and message.msg_id is not None and message.data is not UNSET:
-                    self._core.notify(worker, message.msg_id, message.data)
+                self._report(message)
             case messages.Custom():
                 pass
             case messages.WorkerResponse():
@@ -383,6 +382,11 @@ class WorkerSession:
         else:
             text = "type: wait for the answer to connect"
             self._complain(errors.BadMessage(text), payload)
+
+    def _report(self, notification: messages.Notification) -> None:
+        worker, msg_id, data = self.worker, notification.msg_id, notification.data
+        if worker is not None and msg_id is not None and data is not UNSET:
+            self._core.notify(worker, msg_id, data)
 
     def _answer_heartbeat(self, message: messages.Heartbeat) -> None:
         self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))

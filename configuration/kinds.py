@@ -15,8 +15,9 @@ QUOTED_LENGTH_MAX: Final = 60
 class Text(NamedTuple):
     """A text of `length_min` to `length_max` characters. `check` may raise ValueError for any other rule.
 
-    `is_url`: user, password and query are left out wherever the value is shown. `is_path`: it names a file; a relative
-    path in a configuration file starts at that file's folder, any other where the program was started.
+    `is_url`: user, password and query are left out wherever the value is shown. `is_path`: it names a file, unless it
+    is `no_path`; a relative path in a configuration file starts at that file's folder, any other where the program was
+    started.
     """
 
     length_max: int
@@ -24,6 +25,7 @@ class Text(NamedTuple):
     check: Callable[[str], object] | None = None
     is_url: bool = False
     is_path: bool = False
+    no_path: str | None = None
 
     @property
     def expected(self) -> str:

@@ -119,7 +119,9 @@ class Sources:
             where = f"{self.path}: [{setting.table}] {setting.key}" if source == FILE else source
             try:
                 found = Sourced(setting.kind.convert(value), source)
-                if source == FILE and isinstance(setting.kind, Text) and setting.kind.is_path:
+                kind = setting.kind
+                is_path = isinstance(kind, Text) and kind.is_path and found.value != kind.no_path
+                if source == FILE and is_path:
                     found = Sourced(str(self._folder / found.value), source)
             except ValueError as error:
                 faults.append(f"{where}: {error}")

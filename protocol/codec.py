@@ -18,12 +18,10 @@ from .messages import (
     NAME_PATTERN,
     NAME_RULE,
     AnyId,
-    Expiring,
+    BrokerControl,
     FromBroker,
     FromWorker,
-    LoggedIn,
     Outcome,
-    Pong,
     Request,
     RequesterControl,
 )
@@ -62,7 +60,7 @@ class Codec:
         self.request = library.Decoder(Request).decode
         self.requester_control = library.Decoder(RequesterControl).decode
         self.outcome = library.Decoder(Outcome).decode
-        self.from_broker_control = library.Decoder(Expiring | LoggedIn | Pong).decode
+        self.from_broker_control = library.Decoder(BrokerControl).decode
         self.from_worker = library.Decoder(FromWorker).decode
         self.from_broker = library.Decoder(FromBroker).decode
         self.any_id = library.Decoder(AnyId).decode

@@ -453,6 +453,21 @@ RequesterControl = (
 )
 """Requester to broker: what is not a request."""
 
+BrokerControl = (
+    Expiring
+    | LoggedIn
+    | Pong
+    | Receipt
+    | Changed
+    | JobAnswer
+    | Jobs
+    | Schedules
+    | Greeted
+    | JobAssigned
+    | JobEnded
+)
+"""Broker to requester: what is neither a response nor a failure."""
+
 
 # --- worker port: from the worker -----------------------------------------------------------------------------------
 

@@ -1,9 +1,12 @@
 """What holds for every test, however it was started: nothing of the shell's own settings, signals as in a foreground
 process, and Hypothesis tuned for two busy cores."""
 
+import atexit
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +33,10 @@ for name in list(os.environ):
     if name.startswith(FOREIGN_PREFIXES) or name in FOREIGN_NAMES or name.lower().endswith("_proxy"):
         del os.environ[name]
 os.environ["PYTHONUTF8"] = "1"  # whatever the locale
+# Where a broker that names no journal keeps its jobs: never in the state directory of whoever runs the tests.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="taskferry-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+os.environ.pop("STATE_DIRECTORY", None)
 OPEN_FILES_COUNT = 4096
 
 # A shell starts what runs in the background with SIGINT ignored, and nohup with SIGHUP. Programs under test would

@@ -210,8 +210,8 @@ class Program:
 
 
 class Broker(Program):
-    """A broker on free ports, ready to serve. `options` as on its command line; they may name other ports. `program`:
-    the arguments of the Python interpreter that start it."""
+    """A broker on free ports, ready to serve, with a journal of its own in `folder`. `options` as on its command line;
+    they may name other ports, or another journal. `program`: the arguments of the Python interpreter that start it."""
 
     def __init__(
         self,
@@ -223,7 +223,9 @@ class Broker(Program):
         is_warm: bool = True,
     ) -> None:
         free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
-        arguments = (*program, *free_ports, *options)
+        number = len(list(folder.glob("*.stdout")))
+        journal = ("--journal", str(folder / f"{number}.journal.db"))
+        arguments = (*program, *free_ports, *journal, *options)
         super().__init__(folder, *arguments, environment=environment, wrapper=wrapper, is_warm=is_warm)
         try:
             ready = self.wait_for_stdout(_READY)

@@ -60,3 +60,14 @@ class Assignment(Struct, eq=False):
     def is_wanted(self) -> bool:
         """Its result may still be needed: it is not cancelled, and its deadline has not passed. From any thread."""
         return self.cancellation is None and time.monotonic() < self.deadline
+
+    def cancel(self, cancellation: Cancellation) -> None:
+        """End its handler as far as that is possible from outside. Does nothing if it is cancelled already."""
+        if self.cancellation is not None:
+            return
+        self.cancellation = cancellation
+        if self.task is not None and self.is_started:
+            # A task that has not started must not be cancelled: its coroutine would end before it could respond.
+            self.task.cancel(cancellation.reason)
+        elif self.future is not None:
+            self.future.cancel()

@@ -6,11 +6,8 @@ its response is kept until the broker has settled it. All calls come from the ev
 
 import asyncio
 import logging
-import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from msgspec import Raw
@@ -41,16 +38,16 @@ from .assignment import (
 from .binding import Arguments, BindingError
 from .command import Command, Execution
 from .context import Context
+from .deadlines import Deadlines
 from .executors import Executors
 from .failure import CommandError, ContextCancelled, describe_exception, describe_unencodable, wire_text
+from .handlers import Handlers, Run
 from .kept import KeptResults
-from .process_pool import ProcessReport
 from .progress import Progress, Word
 from .steps import Steps
 
 logger = logging.getLogger(__name__)
 
-Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]], None]
 Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any], Execution]
 """A command as an assignment needs it: its binder, its parameter for the Context, the method that runs its handler, the
 handler, and its kind."""
@@ -69,8 +66,7 @@ class Runner:
     __slots__ = (
         "_codec",
         "_concurrency",
-        "_deadline_timer",
-        "_deadline_timer_at",
+        "_deadlines",
         "_executors",
         "_idle",
         "_loop",
@@ -94,16 +90,12 @@ class Runner:
         concurrency: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        run: dict[Execution, Run] = {
-            Execution.COROUTINE: self._run_in_loop,
-            Execution.THREAD: self._run_in_thread,
-            Execution.PROCESS: self._run_in_process,
-        }
+        handlers = Handlers(executors, codec.encoding, self)
         self._served: dict[str, Served] = {
             name: (
                 command.binding.binder(codec.encoding),
                 command.binding.context_name,
-                run[command.execution],
+                handlers.run[command.execution],
                 command.function,
                 command.execution,
             )
@@ -118,10 +110,9 @@ class Runner:
         self._result_size_bytes_max = 0
         self._steps: Steps | None = None
         self._progress = Progress()
-        self._deadline_timer: asyncio.TimerHandle | None = None
-        self._deadline_timer_at = float("inf")
         self._idle: asyncio.Future[None] | None = None
         self.in_flight: dict[str, Assignment] = {}
+        self._deadlines = Deadlines(self.in_flight)
         self.kept = KeptResults()
 
     # --- links ---
@@ -217,15 +208,15 @@ class Runner:
         try:
             positional, keywords = bind(call.params)
         except BindingError as error:
-            self._fail(assignment, str(error), errors.BadRequest.code, error)
+            self.fail(assignment, str(error), errors.BadRequest.code, error)
             return True
         except Exception as error:  # raised by the user's own types when they are made
-            self._end_with(assignment, error)
+            self.end_with(assignment, error)
             return True
         if context_name is not None:
             keywords = {**keywords, context_name: Context(assignment, self._worker_id, self._progress)}
-        if deadline + limits.DEADLINE_ALLOWANCE_S < self._deadline_timer_at:
-            self._watch_deadline(deadline)
+        if deadline + limits.DEADLINE_ALLOWANCE_S < self._deadlines.next_at:
+            self._deadlines.watch(deadline)
         if steps is not None:
             function = steps.starts(msg_id, function, execution)
         run(assignment, function, positional, keywords)
@@ -235,7 +226,7 @@ class Runner:
         """The result of this assignment is no longer needed. Does nothing if it has ended meanwhile."""
         assignment = self.in_flight.get(msg_id)
         if assignment is not None:
-            self._cancel(assignment, Cancellation(reason))
+            assignment.cancel(Cancellation(reason))
 
     def settle(self, msg_id: str) -> None:
         """The broker is done with this attempt of a job: forget its result, or stop it if it still runs; it has no slot
@@ -249,15 +240,14 @@ class Runner:
             if assignment.job is None:
                 self._abandon(assignment, WORKER_STOPPING)
             else:
-                self._cancel(assignment, GIVEN_BACK)
+                assignment.cancel(GIVEN_BACK)
             is_in_process |= assignment.future is not None and not assignment.future.done()
         if is_in_process:  # nothing less would end a handler there
             self._executors.processes.close()
 
     async def stop(self) -> None:
         """Stop all, without a response, and give handlers a moment to clean up."""
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
+        self._deadlines.close()
         assignments = tuple(self.in_flight.values())
         for assignment in assignments:
             self._abandon(assignment, WORKER_STOPPING)
@@ -272,130 +262,12 @@ class Runner:
             self._idle.set_result(None)
         return self._idle
 
-    # --- running ---
-
-    def _run_in_loop(
-        self,
-        assignment: Assignment,
-        function: Callable[..., Coroutine[Any, Any, object]],
-        positional: tuple[Any, ...],
-        keywords: dict[str, Any],
-    ) -> None:
-        assignment.task = start_task(self._await(assignment, function, positional, keywords), self._loop)
-
-    async def _await(
-        self,
-        assignment: Assignment,
-        function: Callable[..., Coroutine[Any, Any, object]],
-        positional: tuple[Any, ...],
-        keywords: dict[str, Any],
-    ) -> None:
-        """A coroutine handler, from its first step to its response. No BaseException passes this frame."""
-        assignment.is_started = True
-        if not assignment.is_wanted():
-            self._end_unwanted(assignment)
-            return
-        try:
-            result = await function(*positional, **keywords)
-        except BaseException as error:
-            self._end_with(assignment, error)
-        else:
-            self._end_well(assignment, result)
-
-    def _run_in_thread(
-        self,
-        assignment: Assignment,
-        function: Callable[..., Any],
-        positional: tuple[Any, ...],
-        keywords: dict[str, Any],
-    ) -> None:
-        def job() -> None:
-            end: Callable[[Assignment, Any], None] = self._end_unwanted
-            outcome: object = None
-            try:
-                if assignment.is_wanted():
-                    outcome = function(*positional, **keywords)
-                    end = self._end_well
-            except BaseException as error:
-                end, outcome = self._end_with, error
-            try:
-                self._loop.call_soon_threadsafe(end, assignment, outcome)
-            except RuntimeError:  # the event loop is closed: the worker has stopped
-                log_event(logger, events.HandlerEndedLate(assignment.command))
-
-        self._executors.threads.submit(job)
-
-    def _run_in_process(
-        self,
-        assignment: Assignment,
-        function: Callable[..., Any],
-        positional: tuple[Any, ...],
-        keywords: dict[str, Any],
-    ) -> None:
-        def report(future: "Future[ProcessReport]") -> None:
-            try:
-                self._loop.call_soon_threadsafe(self._end_process, assignment, future)
-            except RuntimeError:
-                log_event(logger, events.HandlerEndedLate(assignment.command))
-
-        try:
-            future = self._executors.processes.submit(
-                function, positional, keywords, self._codec.encoding, assignment.deadline
-            )
-        except OSError as error:
-            self._end_with(assignment, error)
-            return
-        assignment.future = future
-        future.add_done_callback(report)
-
-    def _end_process(self, assignment: Assignment, future: "Future[ProcessReport]") -> None:
-        if future.cancelled():
-            self._end_cancelled(assignment)
-            return
-        match future.exception():
-            case BrokenProcessPool():
-                if assignment.cancellation is GIVEN_BACK:
-                    self._end_cancelled(assignment)
-                    return
-                log_event(logger, events.HandlerProcessDied(assignment.command))
-                self._fail(assignment, "The process that ran the handler died", errors.HandlerError.code)
-                return
-            case None:
-                pass
-            case error:
-                self._end_with(assignment, error)
-                return
-        report = future.result()
-        if report.is_expired:
-            self._end_unwanted(assignment)
-            return
-        if report.result is not None:
-            self._end_well(assignment, Raw(report.result))
-            return
-        if report.traceback:
-            name = report.error.partition(":")[0]
-            log_event(
-                logger,
-                events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
-            )
-        self._fail(assignment, report.error, report.code, retry=report.retry)
-
     # --- cancelling ---
-
-    def _cancel(self, assignment: Assignment, cancellation: Cancellation) -> None:
-        if assignment.cancellation is not None:
-            return
-        assignment.cancellation = cancellation
-        if assignment.task is not None and assignment.is_started:
-            # A task that has not started must not be cancelled: its coroutine would end before it could respond.
-            assignment.task.cancel(cancellation.reason)
-        elif assignment.future is not None:
-            assignment.future.cancel()
 
     def _abandon(self, assignment: Assignment, cancellation: Cancellation) -> None:
         """Cancel it, free its slot, and expect no response: its handler may go on for a while."""
         assignment.is_abandoned = True
-        self._cancel(assignment, cancellation)
+        assignment.cancel(cancellation)
         self._free_slot(assignment)
 
     def _forget(self, msg_id: str, cancellation: Cancellation) -> None:
@@ -409,35 +281,9 @@ class Runner:
             log_event(logger, events.AttemptUnwanted(assignment.command, job.attempt, job.job_id))
         self._abandon(assignment, cancellation)
 
-    def _watch_deadline(self, deadline: float) -> None:
-        """Schedule the sweep for this deadline, which is earlier than any that it is scheduled for.
-
-        One timer serves all assignments. It fires at the earliest deadline of those that were in flight when it was
-        set: rarely, if most of them end well before.
-        """
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
-        now = time.monotonic()
-        wait_s = max(deadline + limits.DEADLINE_ALLOWANCE_S - now, limits.DEADLINE_SWEEP_S_MIN)
-        self._deadline_timer_at = now + wait_s
-        self._deadline_timer = self._loop.call_later(wait_s, self._sweep_deadlines)
-
-    def _sweep_deadlines(self) -> None:
-        self._deadline_timer = None
-        self._deadline_timer_at = float("inf")
-        horizon = time.monotonic() - limits.DEADLINE_ALLOWANCE_S
-        earliest = float("inf")
-        for assignment in tuple(self.in_flight.values()):
-            if assignment.deadline <= horizon:
-                self._cancel(assignment, DEADLINE_PASSED)
-            elif assignment.deadline < earliest:
-                earliest = assignment.deadline
-        if earliest < float("inf"):
-            self._watch_deadline(earliest)
-
     # --- ending: each assignment passes here once ---
 
-    def _end_well(self, assignment: Assignment, result: object) -> None:
+    def end_well(self, assignment: Assignment, result: object) -> None:
         if assignment.cancellation is not None:
             self._end_cancelled(assignment)
             return
@@ -449,32 +295,32 @@ class Runner:
             failure = describe_unencodable(error, self._codec.encoding)
             reason = without_quoted(failure.text)
             log_event(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
-            self._fail(assignment, failure.text, failure.code)
+            self.fail(assignment, failure.text, failure.code)
             return
         if len(payload) > self._result_size_bytes_max:
             size_bytes = len(self._codec.encode(result))
             if size_bytes > self._result_size_bytes_max:
                 text = f"result: {size_bytes} bytes, at most {self._result_size_bytes_max}"
-                self._fail(assignment, text, errors.TooLarge.code)
+                self.fail(assignment, text, errors.TooLarge.code)
                 return
         self._end(assignment, payload, None, None)
 
-    def _end_with(self, assignment: Assignment, error: BaseException) -> None:
+    def end_with(self, assignment: Assignment, error: BaseException) -> None:
         """The handler ended with an exception."""
         if assignment.cancellation is not None:
             if not isinstance(error, asyncio.CancelledError | ContextCancelled):
                 log_event(logger, events.CancelledHandlerFailed(assignment.command), error=error)
             self._end_cancelled(assignment, error)
         elif isinstance(error, CommandError):
-            self._fail(assignment, error.text, error.code, error, retry=error.retry)
+            self.fail(assignment, error.text, error.code, error, retry=error.retry)
         else:
             name = type(error).__name__
             log_event(
                 logger, events.HandlerFailed(assignment.command, assignment.request_id, name), error=error
             )
-            self._fail(assignment, describe_exception(error), errors.HandlerError.code, error)
+            self.fail(assignment, describe_exception(error), errors.HandlerError.code, error)
 
-    def _end_unwanted(self, assignment: Assignment, _: object = None) -> None:
+    def end_unwanted(self, assignment: Assignment, _: object = None) -> None:
         """It was cancelled, or its deadline passed, before its handler started."""
         assignment.cancellation = assignment.cancellation or DEADLINE_PASSED
         self._end_cancelled(assignment)
@@ -483,7 +329,7 @@ class Runner:
         reason, code = assignment.cancellation or DEADLINE_PASSED
         self._end(assignment, self._failure(assignment.msg_id, f"Cancelled: {reason}", code), code, error)
 
-    def _fail(
+    def fail(
         self,
         assignment: Assignment,
         text: str,
@@ -547,21 +393,3 @@ class Runner:
 
 def _send_nowhere(_: bytes) -> None:
     """There is no link: what must not be lost is kept."""
-
-
-if sys.version_info >= (3, 12):
-
-    def start_task(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[None]:
-        """A task for `coroutine` that has taken its first step when this returns: a handler that waits for nothing
-        never goes through the event loop at all."""
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
-
-else:
-
-    def start_task(
-        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-    ) -> asyncio.Task[None]:
-        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot start it."""
-        return loop.create_task(coroutine)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...broker.broker import Broker
 from ...broker.port import PortTaken
-from ...broker.settings import BrokerSettings
+from ...broker.settings import NO_JOURNAL, BrokerSettings
 from ...requester import Requester, TaskferryError
 from .table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
 from .tally import Pace, Tally
@@ -74,7 +74,9 @@ class DemoRun:
         self._ended_at: float | None = None
         self._is_sending = False
         self._http: HttpServer | None = None
-        self._broker = Broker(BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0))
+        self._broker = Broker(
+            BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0, journal=NO_JOURNAL)
+        )
 
     def interrupt(self) -> None:
         """End early, and wait a moment for what is in flight. Called again: wait for nothing."""

@@ -1,0 +1,189 @@
+"""Runs each handler where it belongs, and reports in the event loop how it ended."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
+
+from msgspec import Raw
+
+from ..log.event import log_event
+from ..protocol import errors
+from ..protocol.encodings import Encoding
+from . import events
+from .assignment import GIVEN_BACK, Assignment
+from .command import Execution
+from .executors import Executors
+from .process_pool import ProcessReport
+
+logger = logging.getLogger(__name__)
+
+Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]], None]
+
+
+class Ends(Protocol):
+    """Is told the end of each handler, once."""
+
+    def end_well(self, assignment: Assignment, result: object) -> None:
+        """It returned `result`."""
+
+    def end_with(self, assignment: Assignment, error: BaseException) -> None:
+        """It raised `error`."""
+
+    def end_unwanted(self, assignment: Assignment, _: object = None) -> None:
+        """It was cancelled, or its deadline passed, before it could end by itself."""
+
+    def fail(
+        self,
+        assignment: Assignment,
+        text: str,
+        code: str | None,
+        error: BaseException | None = None,
+        *,
+        retry: bool | float | None = None,
+    ) -> None:
+        """It failed in another process."""
+
+
+class Handlers:
+    """`run` has the method that runs a handler, for each kind of it."""
+
+    __slots__ = ("_encoding", "_ends", "_executors", "_loop", "run")
+
+    def __init__(self, executors: Executors, encoding: Encoding, ends: Ends) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._executors = executors
+        self._encoding = encoding
+        self._ends = ends
+        self.run: dict[Execution, Run] = {
+            Execution.COROUTINE: self._run_in_loop,
+            Execution.THREAD: self._run_in_thread,
+            Execution.PROCESS: self._run_in_process,
+        }
+
+    def _run_in_loop(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        assignment.task = start_task(self._await(assignment, function, positional, keywords), self._loop)
+
+    async def _await(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Coroutine[Any, Any, object]],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        """A coroutine handler, from its first step to its response. No BaseException passes this frame."""
+        assignment.is_started = True
+        if not assignment.is_wanted():
+            self._ends.end_unwanted(assignment)
+            return
+        try:
+            result = await function(*positional, **keywords)
+        except BaseException as error:
+            self._ends.end_with(assignment, error)
+        else:
+            self._ends.end_well(assignment, result)
+
+    def _run_in_thread(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Any],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        def job() -> None:
+            end: Callable[[Assignment, Any], None] = self._ends.end_unwanted
+            outcome: object = None
+            try:
+                if assignment.is_wanted():
+                    outcome = function(*positional, **keywords)
+                    end = self._ends.end_well
+            except BaseException as error:
+                end, outcome = self._ends.end_with, error
+            try:
+                self._loop.call_soon_threadsafe(end, assignment, outcome)
+            except RuntimeError:  # the event loop is closed: the worker has stopped
+                log_event(logger, events.HandlerEndedLate(assignment.command))
+
+        self._executors.threads.submit(job)
+
+    def _run_in_process(
+        self,
+        assignment: Assignment,
+        function: Callable[..., Any],
+        positional: tuple[Any, ...],
+        keywords: dict[str, Any],
+    ) -> None:
+        def report(future: "Future[ProcessReport]") -> None:
+            try:
+                self._loop.call_soon_threadsafe(self._end_process, assignment, future)
+            except RuntimeError:
+                log_event(logger, events.HandlerEndedLate(assignment.command))
+
+        try:
+            future = self._executors.processes.submit(
+                function, positional, keywords, self._encoding, assignment.deadline
+            )
+        except OSError as error:
+            self._ends.end_with(assignment, error)
+            return
+        assignment.future = future
+        future.add_done_callback(report)
+
+    def _end_process(self, assignment: Assignment, future: "Future[ProcessReport]") -> None:
+        if future.cancelled():
+            self._ends.end_unwanted(assignment)
+            return
+        match future.exception():
+            case BrokenProcessPool():
+                if assignment.cancellation is GIVEN_BACK:
+                    self._ends.end_unwanted(assignment)
+                    return
+                log_event(logger, events.HandlerProcessDied(assignment.command))
+                self._ends.fail(assignment, "The process that ran the handler died", errors.HandlerError.code)
+                return
+            case None:
+                pass
+            case error:
+                self._ends.end_with(assignment, error)
+                return
+        report = future.result()
+        if report.is_expired:
+            self._ends.end_unwanted(assignment)
+            return
+        if report.result is not None:
+            self._ends.end_well(assignment, Raw(report.result))
+            return
+        if report.traceback:
+            name = report.error.partition(":")[0]
+            log_event(
+                logger,
+                events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
+            )
+        self._ends.fail(assignment, report.error, report.code, retry=report.retry)
+
+
+if sys.version_info >= (3, 12):
+
+    def start_task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        """A task for `coroutine` that has taken its first step when this returns: a handler that waits for nothing
+        never goes through the event loop at all."""
+        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+
+else:
+
+    def start_task(
+        coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Task[None]:
+        """A task for `coroutine`, which takes its first step in the loop's next turn: this Python cannot start it."""
+        return loop.create_task(coroutine)
