@@ -17,14 +17,27 @@ LARGE_BYTES: Final = 65_536
 """A row whose blob is larger has a statement to itself: the values of a statement are copied when they are bound."""
 
 JOBS = MultiRow("INSERT INTO job", 4)
-LIVES = MultiRow("INSERT OR REPLACE INTO life", 16)
+LIFE_COLUMNS: Final = (
+    "seq, lane, priority, owner, submitted_at, data_size_bytes, state, held, run_at, packed, "
+    "key, unique_key, expires_at, remove_at, code, result_size_bytes"
+)
+LIVES = MultiRow(f"INSERT OR REPLACE INTO life ({LIFE_COLUMNS})", 16)
+PLAIN_LIVES = MultiRow(f"INSERT OR REPLACE INTO life ({LIFE_COLUMNS.partition(', key')[0]})", 10)
 CHANGES = MultiRow(
-    "INSERT INTO life (seq, state, held, run_at, remove_at, code, result_size_bytes, packed)",
+    "INSERT INTO life (seq, state, held, run_at, packed, remove_at, code, result_size_bytes)",
     8,
     "ON CONFLICT (seq) DO UPDATE SET state = excluded.state, held = excluded.held, run_at = excluded.run_at, "
-    "remove_at = excluded.remove_at, code = excluded.code, "
-    "result_size_bytes = coalesce(excluded.result_size_bytes, result_size_bytes), packed = excluded.packed",
+    "packed = excluded.packed, remove_at = excluded.remove_at, code = excluded.code, "
+    "result_size_bytes = coalesce(excluded.result_size_bytes, result_size_bytes)",
 )
+PLAIN_CHANGES = MultiRow(
+    "INSERT INTO life (seq, state, held, run_at, packed)",
+    5,
+    "ON CONFLICT (seq) DO UPDATE SET state = excluded.state, held = excluded.held, run_at = excluded.run_at, "
+    "packed = excluded.packed, remove_at = NULL, code = NULL",
+)
+"""The plain forms are for rows whose other columns are null, as most are: a row costs by its values."""
+
 RESULTS = MultiRow("INSERT OR REPLACE INTO result", 3)
 ATTEMPTS = MultiRow("INSERT OR REPLACE INTO attempt", 7)
 AFTER = MultiRow("INSERT OR IGNORE INTO after", 2)
@@ -129,12 +142,8 @@ class Changes:
             self.count += len(batch.schedules_gone)
             self._schedules.update((name, None) for name in batch.schedules_gone)
 
-    def new_seqs(self) -> list[int]:
-        """The jobs that are new in it."""
-        return [new.seq for new in self._jobs]
-
     def remove(self, seqs: list[int]) -> None:
-        """Also remove these jobs, which are none of its own."""
+        """Remove these jobs."""
         self._removed.update(seqs)
 
     def write(self, connection: Connection) -> None:
@@ -154,7 +163,7 @@ class Changes:
             ATTEMPTS.write(connection, flat(row for row in self._attempts if row.seq not in self._removed))
         if self._after:
             AFTER.write(connection, flat((waited_for, seq) for seq, waited_for in self._after))
-        if self._inbox:
+        if self._clients:
             self._write_inbox(connection)
         if self._schedules:
             SCHEDULES.write(connection, flat(row for row in self._schedules.values() if row is not None))
@@ -190,51 +199,59 @@ class Changes:
     def _write_jobs(self, connection: Connection) -> None:
         jobs: list[Any] = []
         lives: list[Any] = []
+        plain_lives: list[Any] = []
         for new in self._jobs:
             change = self._changes.pop(new.seq)
-            result = self._results.get(new.seq)
             row = new.seq, new.job_id, pack(new[2:14]), new.data
             if len(new.data) > LARGE_BYTES:
                 JOBS.write(connection, row)
             else:
                 jobs += row
-            lives += (
+            life = (
                 new.seq,
                 new.lane,
                 new.priority,
                 new.owner,
-                new.key,
-                new.unique_key,
                 new.submitted_at,
-                new.expires_at,
                 len(new.data),
                 change.state,
                 change.held,
                 change.run_at,
-                change.remove_at,
-                change.code,
-                None if result is None else len(result.result),
                 pack(change[1:]),
             )
+            rest = (
+                new.key,
+                new.unique_key,
+                new.expires_at,
+                change.remove_at,
+                change.code,
+                self._result_size_bytes(new.seq),
+            )
+            if rest == NO_REST:
+                plain_lives += life
+            else:
+                lives += life + rest
         JOBS.write(connection, jobs)
+        PLAIN_LIVES.write(connection, plain_lives)
         LIVES.write(connection, lives)
 
     def _write_changes(self, connection: Connection) -> None:
         values: list[Any] = []
-        results = self._results
+        plain_values: list[Any] = []
         for change in self._changes.values():
-            result = results.get(change.seq)
-            values += (
-                change.seq,
-                change.state,
-                change.held,
-                change.run_at,
-                change.remove_at,
-                change.code,
-                None if result is None else len(result.result),
-                pack(change[1:]),
-            )
+            row = change.seq, change.state, change.held, change.run_at, pack(change[1:])
+            result_size_bytes = self._result_size_bytes(change.seq)
+            if change.remove_at is None and change.code is None and result_size_bytes is None:
+                plain_values += row
+            else:
+                values += row
+                values += (change.remove_at, change.code, result_size_bytes)
+        PLAIN_CHANGES.write(connection, plain_values)
         CHANGES.write(connection, values)
+
+    def _result_size_bytes(self, seq: int) -> int | None:
+        result = self._results.get(seq)
+        return None if result is None else len(result.result)
 
     def _write_results(self, connection: Connection) -> None:
         values: list[Any] = []
@@ -250,6 +267,9 @@ class Changes:
         rows = [row for row in self._inbox if row.number > acknowledged.get((row.owner, row.client_id), 0)]
         INBOX.write(connection, flat(rows))
         CLIENTS.write(connection, flat((*client, number) for client, number in self._clients.items()))
+
+
+NO_REST: Final = (None,) * 6
 
 
 def flat(rows: Any) -> list[Any]:

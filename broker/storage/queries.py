@@ -5,7 +5,7 @@ rows would wait for it a thousand times (see multi_row.py). Blobs are in it as h
 ones, which are fetched one by one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -27,17 +27,14 @@ from ..jobs.ports import (
     Opened,
     Opening,
     Overdue,
-    PlaceInLane,
     Query,
     ReadInbox,
     Select,
-    Survey,
-    Surveyed,
 )
 from ..jobs.rows import AttemptRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow, StoredJob
 from ..jobs.states import JobState
 from .changes import LARGE_BYTES
-from .survey import place_in_lane, survey
+from .multi_row import SIZES
 
 unpack = msgspec.msgpack.Decoder().decode
 StoredText = tuple[int, str, str, str, int, int | None]
@@ -45,6 +42,7 @@ decode_stored = msgspec.json.Decoder(list[StoredText]).decode
 decode_blobs = msgspec.json.Decoder(list[tuple[int, str]]).decode
 decode_results = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
 decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
+decode_seqs = msgspec.json.Decoder(list[int | None]).decode
 encode_seqs = msgspec.json.Encoder().encode
 
 STORED: Final = (
@@ -167,13 +165,15 @@ def earliest(connection: Connection, column: str, where: str) -> float | None:
 
 IN_LANE = "lane = :lane AND state = 0"
 PRIORITIES = range(PRIORITY_MAX, -1, -1)
+NOT_LOADED = "seq NOT IN (SELECT value FROM json_each(:without))"
 READY = " UNION ALL ".join(
     f"SELECT * FROM (SELECT seq FROM life WHERE {IN_LANE} AND priority = {priority} AND run_at <= :now "  # noqa: S608
-    "AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY run_at, seq LIMIT :count)"
+    f"AND {NOT_LOADED} ORDER BY run_at, seq LIMIT :count)"
     for priority in PRIORITIES
 )
 NEXT_RUN_AT = " UNION ALL ".join(
-    f"SELECT min(run_at) AS run_at FROM life WHERE {IN_LANE} AND priority = {priority} AND run_at > :now"  # noqa: S608
+    f"SELECT * FROM (SELECT run_at FROM life WHERE {IN_LANE} AND priority = {priority} AND run_at > :now "  # noqa: S608
+    f"AND {NOT_LOADED} ORDER BY run_at LIMIT 1)"
     for priority in PRIORITIES
 )
 """One range of the index for each priority: what is not ready yet of a high one is never walked through."""
@@ -211,40 +211,39 @@ def rank(job: StoredJob) -> tuple[int, float, int]:
 def find(connection: Connection, query: Find) -> list[StoredJob]:
     """Jobs by id."""
     found: list[StoredJob] = []
-    for some in portions(query.job_ids):
-        found += stored(connection, f"job_id IN ({marks(some)})", some)
+    for job_ids in portions(query.job_ids):
+        found += stored(connection, f"job_id IN ({','.join('?' * len(job_ids))})", job_ids)
     if query.with_data:
         found = with_data(connection, found)
     return with_results(connection, found) if query.with_result else found
 
 
-def portions(values: list[Any]) -> Iterable[list[Any]]:
-    """The values, so many at once as one statement takes."""
-    return (values[start : start + VALUES_MAX] for start in range(0, len(values), VALUES_MAX))
+def portions(values: list[Any]) -> list[list[Any]]:
+    """The values, as many at once as one statement takes, with the last one repeated up to one of a few sizes: there is
+    one statement for each size."""
+    some = [values[start : start + SIZES[0]] for start in range(0, len(values), SIZES[0])]
+    return [part + part[-1:] * (min(s for s in SIZES if s >= len(part)) - len(part)) for part in some]
 
 
-VALUES_MAX: Final = 250
-"""Values of one statement: few enough to be compiled quickly."""
-
-
-def marks(values: list[Any]) -> str:
-    """`?,?,?` for the values."""
-    return ",".join("?" * len(values))
+LATEST_UNIQUE: Final = (
+    "(SELECT max(seq) FROM (SELECT seq, lane FROM life WHERE unique_key = asked_key AND state < 3 UNION ALL "
+    "SELECT seq, lane FROM life WHERE unique_key = asked_key AND submitted_at >= since) "
+    "WHERE lane IN (SELECT lane FROM lane WHERE command = asked_command))"
+)
 
 
 def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
     """The latest job of each key that is open or recent enough."""
-    seqs: list[int] = []
-    for command, unique_key in query.keys:
-        seq = connection.execute(
-            "SELECT max(seq) FROM (SELECT seq, lane FROM life WHERE unique_key = :key AND state < 3 UNION ALL "
-            "SELECT seq, lane FROM life WHERE unique_key = :key AND submitted_at >= :since) "
-            "WHERE lane IN (SELECT lane FROM lane WHERE command = :command)",
-            {"key": unique_key, "since": query.since, "command": command},
+    seqs: set[int] = set()
+    for keys in portions(query.keys):
+        rows = ",".join(["(?,?,?)"] * len(keys))
+        text = connection.execute(
+            f"WITH asked (asked_command, asked_key, since) AS (VALUES {rows}) "  # noqa: S608
+            f"SELECT json_group_array({LATEST_UNIQUE}) FROM asked",
+            [value for key in keys for value in (*key, query.since)],
         ).fetchone()[0]
-        if seq is not None:
-            seqs.append(seq)
-    return by_seq(connection, seqs)
+        seqs.update(seq for seq in decode_seqs(text) if seq is not None)
+    return by_seq(connection, sorted(seqs))
 
 
 def by_seq(connection: Connection, seqs: list[int]) -> list[StoredJob]:
@@ -279,7 +278,7 @@ def find_attempts(connection: Connection, query: FindAttempts) -> tuple[list[Att
     attempts = connection.execute("SELECT * FROM attempt WHERE seq = ? ORDER BY attempt", (query.seq,))
     rows = [AttemptRow(*row) for row in attempts.fetchall()]
     job_ids = connection.execute(
-        "SELECT job_id FROM after JOIN job ON job.seq = after.waited_for WHERE after.seq = ? ORDER BY job.seq",
+        "SELECT job_id FROM after JOIN job ON job.seq = after.waited_for WHERE after.seq = ? ORDER BY waited_for",
         (query.seq,),
     )
     return rows, [job_id for (job_id,) in job_ids.fetchall()]
@@ -376,13 +375,6 @@ def read_inbox(connection: Connection, query: ReadInbox) -> list[tuple[int, Stor
     return [(number, jobs[seq]) for number, seq in numbered]
 
 
-def surveyed(connection: Connection, query: Survey) -> Surveyed:
-    """Delayed jobs by lane, and the oldest that are ready."""
-    delayed_counts, seqs = survey(connection, query)
-    jobs = {job.new.seq: job for job in by_seq(connection, seqs)}
-    return Surveyed(delayed_counts, [jobs[seq] for seq in seqs])
-
-
 ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     Opening: opening,
     NextInLane: next_in_lane,
@@ -395,8 +387,6 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     CountMatching: count_matching,
     FindOverdue: find_overdue,
     ReadInbox: read_inbox,
-    Survey: surveyed,
-    PlaceInLane: place_in_lane,
 }
 
 

@@ -28,6 +28,7 @@ SCHEMA: Final = Schema(
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
         "INSERT INTO meta VALUES ('seq_max', 0)",
         "CREATE TABLE lane (lane INTEGER PRIMARY KEY, command TEXT NOT NULL, target BLOB)",
+        "CREATE INDEX lane_command ON lane (command)",
         """CREATE TABLE job (
             seq INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, packed BLOB NOT NULL, data BLOB NOT NULL
         )""",

@@ -7,6 +7,7 @@ arrived during the one before, and what was read is on disk when it is answered.
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -74,6 +75,7 @@ class SqliteJournal:
     """The journal in the file `path`, which the first write makes."""
 
     def __init__(self, path: Path, observer: JournalObserver) -> None:
+        path = Path(os.path.realpath(path))  # two names of one file have one lock
         self.path = path
         self.is_failing = False
         self._observer = observer
@@ -267,10 +269,12 @@ class Owner:
         connection = database.connection
         connection.execute("BEGIN IMMEDIATE" if has_writes else "BEGIN")
         answers: list[tuple[Callable[[Any], None], object]] = []
+        if has_writes and self._refused:
+            removal = Changes()
+            removal.remove(self._refused)
+            removal.write(connection)
         changes = Changes()
         rows_count = 0
-        if has_writes and self._refused:
-            changes.remove(self._refused)
         for item in items:
             if isinstance(item, Written):
                 changes.add(item.batch)

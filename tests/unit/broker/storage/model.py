@@ -1,0 +1,252 @@
+"""The journal as plain Python: what each batch does to it, and what each query finds, by looking at every job."""
+
+from dataclasses import dataclass, field
+
+from taskferry.broker.jobs.ports import (
+    CountMatching,
+    Find,
+    FindAfter,
+    FindAttempts,
+    FindHeldByKey,
+    FindOverdue,
+    FindUnique,
+    LaneCount,
+    NextFound,
+    NextInLane,
+    Opened,
+    Opening,
+    Overdue,
+    Query,
+    ReadInbox,
+    Select,
+)
+from taskferry.broker.jobs.rows import (
+    AttemptRow,
+    Batch,
+    JobChange,
+    JobResult,
+    LaneRow,
+    NewJob,
+    ScheduleRow,
+    StoredJob,
+)
+from taskferry.broker.jobs.states import ENDED, OPEN, Hold, JobState
+from taskferry.protocol.messages import Filter
+
+
+@dataclass(slots=True)
+class Kept:
+    """One job."""
+
+    new: NewJob
+    change: JobChange
+    result: JobResult | None = None
+
+    def stored(self, *, with_data: bool = False, with_result: bool = False) -> StoredJob:
+        new = self.new if with_data else self.new._replace(data=b"")
+        size_bytes = None if self.result is None else len(self.result.result)
+        return StoredJob(
+            new, self.change, self.result if with_result else None, len(self.new.data), size_bytes
+        )
+
+    @property
+    def kept_size_bytes(self) -> int:
+        return len(self.new.data) + (0 if self.result is None else len(self.result.result))
+
+    @property
+    def rank(self) -> tuple[int, float, int]:
+        return -self.new.priority, self.change.run_at, self.new.seq
+
+
+@dataclass(slots=True)
+class Model:
+    """All of the journal."""
+
+    jobs: dict[int, Kept] = field(default_factory=dict)
+    attempts: dict[tuple[int, int], AttemptRow] = field(default_factory=dict)
+    after: set[tuple[int, int]] = field(default_factory=set)
+    inbox: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    inbox_numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    lanes: dict[int, LaneRow] = field(default_factory=dict)
+    schedules: dict[str, ScheduleRow] = field(default_factory=dict)
+    seq_max: int = 0
+
+    def write(self, batch: Batch) -> None:
+        self.lanes.update((row.lane, row) for row in batch.lanes)
+        changes = {change.seq: change for change in batch.changes}
+        for new in batch.jobs:
+            self.jobs[new.seq] = Kept(new, changes[new.seq])
+            self.seq_max = max(self.seq_max, new.seq)
+        for change in batch.changes:
+            self.jobs[change.seq].change = change
+        for result in batch.results:
+            self.jobs[result.seq].result = result
+        self.attempts.update(((row.seq, row.attempt), row) for row in batch.attempts)
+        self.after.update(batch.after)
+        self.after = {pair for pair in self.after if pair[1] not in batch.after_gone}
+        for row in batch.inbox:
+            self.inbox[row.owner, row.client_id, row.number] = row.seq
+            self.inbox_numbers[row.owner, row.client_id] = row.number
+        for owner, client_id, number in batch.acknowledged:
+            for gone in [key for key in self.inbox if key[:2] == (owner, client_id) and key[2] <= number]:
+                del self.inbox[gone]
+        self.schedules.update((row.name, row) for row in batch.schedules)
+        for name in batch.schedules_gone:
+            self.schedules.pop(name, None)
+        self._remove(batch.removed)
+        for lane in batch.lanes_gone:
+            self.lanes.pop(lane, None)
+
+    def _remove(self, seqs: list[int]) -> None:
+        for seq in seqs:
+            self.jobs.pop(seq, None)
+        self.attempts = {key: row for key, row in self.attempts.items() if key[0] not in seqs}
+        self.after = {pair for pair in self.after if not set(pair) & set(seqs)}
+        self.inbox = {key: seq for key, seq in self.inbox.items() if seq not in seqs}
+
+    def answer(self, query: Query) -> object:
+        match query:
+            case Opening():
+                return self.opened()
+            case NextInLane():
+                return self.next_in_lane(query)
+            case Find():
+                by_id = {kept.new.job_id: kept for kept in self.jobs.values()}
+                return [
+                    by_id[job_id].stored(with_data=query.with_data, with_result=query.with_result)
+                    for job_id in query.job_ids
+                    if job_id in by_id
+                ]
+            case FindUnique():
+                return self.find_unique(query)
+            case FindHeldByKey():
+                held = self.in_state(JobState.HELD)
+                held = [k for k in held if k.new.key == query.key and k.change.held == Hold.KEY]
+                held.sort(key=lambda kept: (-kept.new.priority, kept.new.seq))
+                return [kept.stored(with_data=True) for kept in held[: query.count]]
+            case FindAfter():
+                waiting = sorted(seq for seq, waited_for in self.after if waited_for == query.seq)
+                return [(self.jobs[seq].stored(), self.others_not_done(seq, query.seq)) for seq in waiting]
+            case FindAttempts():
+                attempts = [row for key, row in sorted(self.attempts.items()) if key[0] == query.seq]
+                waits = sorted(waited_for for seq, waited_for in self.after if seq == query.seq)
+                return attempts, [self.jobs[seq].new.job_id for seq in waits]
+            case Select():
+                found = self.matching(query.filter, query.owner)
+                found = [k for k in found if query.before is None or k.new.seq < query.before]
+                return [kept.stored() for kept in found[::-1][: query.count]]
+            case CountMatching():
+                return len(self.matching(query.filter, query.owner))
+            case FindOverdue():
+                return self.find_overdue(query)
+            case ReadInbox():
+                client = query.owner, query.client_id
+                messages = [
+                    (key[2], seq)
+                    for key, seq in sorted(self.inbox.items())
+                    if key[:2] == client and key[2] > query.after
+                ]
+                return [(number, self.jobs[seq].stored()) for number, seq in messages[: query.count]]
+
+    def in_state(self, *states: JobState) -> list[Kept]:
+        return [kept for kept in self.jobs.values() if kept.change.state in states]
+
+    def opened(self) -> Opened:
+        open_jobs, ended = self.in_state(*OPEN), self.in_state(*ENDED)
+        owners = {kept.new.owner for kept in open_jobs}
+        ready = self.in_state(JobState.ACCEPTED)
+        lane_counts = []
+        for lane in sorted({kept.new.lane for kept in ready}):
+            run_at = [kept.change.run_at for kept in ready if kept.new.lane == lane]
+            lane_counts.append(LaneCount(lane, len(run_at), min(run_at)))
+        expires_at = [kept.new.expires_at for kept in open_jobs if kept.new.expires_at is not None]
+        remove_at = [k.change.remove_at for k in self.jobs.values() if k.change.remove_at is not None]
+        return Opened(
+            seq_max=self.seq_max,
+            lanes=sorted(self.lanes.values()),
+            lane_counts=lane_counts,
+            assigned=[kept.stored() for kept in self.in_state(JobState.ASSIGNED)],
+            open_counts={owner: sum(kept.new.owner == owner for kept in open_jobs) for owner in owners},
+            held_count=len(self.in_state(JobState.HELD)),
+            kept_counts={state: len(found) for state in ENDED if (found := self.in_state(state))},
+            kept_size_bytes=sum(kept.kept_size_bytes for kept in ended),
+            open_size_bytes=sum(len(kept.new.data) for kept in open_jobs),
+            oldest_submitted_at=min((kept.new.submitted_at for kept in open_jobs), default=None),
+            remove_at_min=min(remove_at, default=None),
+            expires_at_min=min(expires_at, default=None),
+            schedules=sorted(self.schedules.values()),
+            inbox_numbers=self.inbox_numbers,
+        )
+
+    def next_in_lane(self, query: NextInLane) -> NextFound:
+        lane = [
+            kept
+            for kept in self.in_state(JobState.ACCEPTED)
+            if kept.new.lane == query.lane and kept.new.seq not in query.without
+        ]
+        ready = sorted((kept for kept in lane if kept.change.run_at <= query.now), key=lambda kept: kept.rank)
+        later = [kept.change.run_at for kept in lane if kept.change.run_at > query.now]
+        taken: list[Kept] = []
+        while len(taken) < min(query.count, len(ready)):
+            kept = ready[len(taken)]
+            size_bytes = sum(len(other.new.data) for other in taken)
+            if taken and size_bytes + len(kept.new.data) > query.size_bytes_max:
+                break
+            taken.append(kept)
+        jobs = [kept.stored(with_data=True) for kept in taken]
+        return NextFound(jobs, len(taken) < len(ready), min(later, default=None))
+
+    def find_unique(self, query: FindUnique) -> list[StoredJob]:
+        found: set[int] = set()
+        for command, unique_key in query.keys:
+            seqs = [
+                kept.new.seq
+                for kept in self.jobs.values()
+                if kept.new.unique_key == unique_key
+                and self.lanes[kept.new.lane].command == command
+                and (kept.change.state in OPEN or kept.new.submitted_at >= query.since)
+            ]
+            found.update(seqs[-1:])
+        return [self.jobs[seq].stored() for seq in sorted(found)]
+
+    def others_not_done(self, seq: int, besides: int) -> int:
+        others = [other for waiting, other in self.after if waiting == seq and other != besides]
+        return sum(self.jobs[other].change.state != JobState.DONE for other in others)
+
+    def matching(self, selected: Filter, owner: str | None) -> list[Kept]:
+        def is_match(kept: Kept) -> bool:
+            new, change = kept.new, kept.change
+            return (
+                (owner is None or new.owner == owner)
+                and (selected.owner is None or new.owner == selected.owner)
+                and (selected.key is None or new.key == selected.key)
+                and (selected.code is None or change.code == selected.code)
+                and (selected.since is None or new.submitted_at >= selected.since)
+                and (selected.until is None or new.submitted_at <= selected.until)
+                and (selected.command is None or self.lanes[new.lane].command == selected.command)
+                and (selected.states is None or JobState(change.state).name.lower() in selected.states)
+                and (selected.job_ids is None or new.job_id in selected.job_ids)
+            )
+
+        return [kept for kept in self.jobs.values() if is_match(kept)]
+
+    def find_overdue(self, query: FindOverdue) -> Overdue:
+        ending = [
+            (k.change.remove_at, k.new.seq) for k in self.jobs.values() if k.change.remove_at is not None
+        ]
+        removed: list[int] = []
+        excess_bytes = query.excess_bytes
+        for remove_at, seq in sorted(ending):
+            if len(removed) < query.count and (remove_at <= query.now or excess_bytes > 0):
+                removed.append(seq)
+                excess_bytes -= self.jobs[seq].kept_size_bytes
+        left = [remove_at for remove_at, seq in ending if seq not in removed]
+        open_jobs = self.in_state(*OPEN)
+        expiring = sorted((k.new.expires_at, k.new.seq) for k in open_jobs if k.new.expires_at is not None)
+        expired = [seq for expires_at, seq in expiring if expires_at <= query.now][: query.count]
+        return Overdue(
+            [self.jobs[seq].stored() for seq in removed],
+            [self.jobs[seq].stored() for seq in expired],
+            min(left, default=None),
+            min((expires_at for expires_at, seq in expiring if seq not in expired), default=None),
+        )

@@ -1,0 +1,77 @@
+"""Every query against a model in plain Python, after batches made at random."""
+
+import re
+from pathlib import Path
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from taskferry.broker.jobs.ports import CountMatching, Find, Opened, Opening, Select
+from taskferry.broker.jobs.rows import StoredJob
+from taskferry.broker.storage.changes import Changes
+from taskferry.broker.storage.database import Database
+from taskferry.broker.storage.queries import answer
+
+from .made_at_random import Maker
+from .model import Model
+
+
+def plain(found: object) -> object:
+    """Without the order of what has none."""
+    match found:
+        case Opened():
+            return found._replace(
+                lanes=sorted(found.lanes),
+                assigned=sorted(found.assigned, key=lambda job: job.new.seq),
+                schedules=sorted(found.schedules),
+            )
+        case _:
+            return found
+
+
+def by_seq(found: object) -> list[StoredJob]:
+    assert isinstance(found, list)
+    return sorted(found, key=lambda job: job.new.seq)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), rounds_count=st.integers(1, 8))
+def test_every_query_finds_what_looking_at_every_job_finds(seed: int, rounds_count: int) -> None:
+    random = Random(seed)
+    model = Model()
+    maker = Maker(random, model)
+    connection = Database(Path("/nonexistent")).connection  # in memory, until it is told to make the file
+    for _ in range(rounds_count):
+        changes = Changes()
+        for _ in range(random.randint(1, 4)):
+            changes.add(maker.batch())
+        changes.write(connection)
+        assert plain(answer(connection, Opening())) == plain(model.answer(Opening()))
+        for query in maker.queries():
+            found, expected = answer(connection, query), model.answer(query)
+            if isinstance(query, Find):
+                found, expected = by_seq(found), by_seq(expected)
+            assert found == expected, query
+    connection.close()
+
+
+def test_no_query_walks_through_a_table_or_sorts_a_lane() -> None:
+    """Lists and counts with a filter may: there is no index for each of the filter's fields."""
+    connection = Database(Path("/nonexistent")).connection
+    maker = Maker(Random(1), Model())
+    changes = Changes()
+    for _ in range(20):
+        changes.add(maker.batch())
+    changes.write(connection)
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    for query in maker.queries():
+        if not isinstance(query, Select | CountMatching):
+            answer(connection, query)
+    connection.set_trace_callback(None)
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    walks = re.compile(rf"SCAN ({'|'.join(tables)})$|USE TEMP B-TREE FOR ORDER BY")
+    for text in statements:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+        assert not [step for step in plan if walks.search(step)], (text, plan)
+    connection.close()
