@@ -20,6 +20,7 @@ COMPILED = (
     "broker/access/**/*.py",
     "broker/core/**/*.py",
     "broker/core_timer.py",
+    "broker/jobs/**/*.py",
     "broker/requester_session.py",
     "broker/session_context.py",
     "broker/worker_session.py",

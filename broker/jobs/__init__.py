@@ -1,1 +1,4 @@
-"""Durable jobs: the rules of work that is kept until it has ended. Pure: time, chance, journal and core are passed in."""
+"""Durable jobs: the rules of work that is kept until it has ended.
+
+Pure: time, random numbers, journal and core are passed in.
+"""

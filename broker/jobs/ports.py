@@ -27,11 +27,13 @@ class Opening(NamedTuple):
 
 
 class LaneCount(NamedTuple):
-    """The accepted jobs of a lane, and the earliest `run_at` among them."""
+    """The accepted jobs of a lane, and the earliest `run_at` among them, None if there are none. `jobs_count`: all of
+    its jobs, in whatever state."""
 
     lane: int
-    count: int
-    run_at_min: float
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    run_at_min: float | None
+    jobs_count: int
 
 
 class Opened(NamedTuple):
@@ -61,7 +63,7 @@ class NextInLane(NamedTuple):
     that are loaded already. Answered by NextFound."""
 
     lane: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
     size_bytes_max: int
     without: frozenset[int]
     now: float
@@ -98,12 +100,12 @@ class FindHeldByKey(NamedTuple):
     by a list of StoredJob, with data."""
 
     key: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class FindAfter(NamedTuple):
-    """The jobs that wait for this one, with how many jobs each still waits for besides it that are not done. Answered by
-    a list of (StoredJob without data, count)."""
+    """The jobs that wait for this one, with how many jobs each still waits for besides it that are not done. Answered
+    by a list of (StoredJob without data, count)."""
 
     seq: int
 
@@ -122,7 +124,7 @@ class Select(NamedTuple):
     filter: Filter
     owner: str | None
     before: int | None
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class CountMatching(NamedTuple):
@@ -139,7 +141,7 @@ class FindOverdue(NamedTuple):
 
     now: float
     excess_bytes: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Overdue(NamedTuple):
@@ -158,7 +160,7 @@ class ReadInbox(NamedTuple):
     owner: str
     client_id: str
     after: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Survey(NamedTuple):

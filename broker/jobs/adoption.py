@@ -1,0 +1,162 @@
+"""Claims: what a worker that connects says it still runs, and which of it goes on.
+
+An attempt goes on if it is the latest of its job as far as anybody knows: the journal has its msg_id, or it has not
+recorded the assignment, because the broker was killed right after it, and the attempt is the next one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ...protocol.messages import Claim
+from ..core.adopted import Adopted
+from .attempts import Attempts
+from .counts import JobCounts
+from .job import DISK, ORPHANED, RUNNING, STARTING, WAITING, Job
+from .keys import Keys
+from .lives import Lives
+from .memory import Memory
+from .orphans import Orphans
+from .ports import Find, JournalError
+from .reads import Reads
+from .rows import ROWS_PER_READ_MAX, StoredJob
+from .states import JobState
+from .writer import Writer
+
+TIMEOUT_S_MIN: Final = 0.001
+"""Left to an attempt whose time has passed meanwhile: it ends by its timeout."""
+
+
+class Claiming:
+    """The claims of one worker. `unread_count`: reads that have not been answered."""
+
+    __slots__ = ("claims", "stored", "then", "unread_count", "worker_id")
+
+    def __init__(
+        self, worker_id: str, claims: Sequence[Claim], then: Callable[[list[Adopted]], None]
+    ) -> None:
+        self.worker_id = worker_id
+        self.claims = claims
+        self.then = then
+        self.stored: dict[str, StoredJob] = {}
+        self.unread_count = 0
+
+
+class Adoption:
+    """`decided`: claims that can be judged now; the caller does it at its time of the turn."""
+
+    __slots__ = (
+        "_attempts",
+        "_counts",
+        "_keys",
+        "_lives",
+        "_memory",
+        "_orphans",
+        "_reads",
+        "_writer",
+        "decided",
+    )
+
+    def __init__(
+        self,
+        *,
+        memory: Memory,
+        lives: Lives,
+        attempts: Attempts,
+        orphans: Orphans,
+        keys: Keys,
+        writer: Writer,
+        reads: Reads,
+        counts: JobCounts,
+    ) -> None:
+        self._memory = memory
+        self._lives = lives
+        self._attempts = attempts
+        self._orphans = orphans
+        self._keys = keys
+        self._writer = writer
+        self._reads = reads
+        self._counts = counts
+        self.decided: list[Claiming] = []
+
+    def claim(
+        self, worker_id: str, claims: Sequence[Claim], then: Callable[[list[Adopted]], None], now: float
+    ) -> list[Adopted] | None:
+        """What goes on of what a worker says that it still runs; None: `then` is called with it later. What it had and
+        does not claim is lost."""
+        self._attempts.worker_joined(worker_id)
+        claimed = {claim.job_id for claim in claims}
+        for job in self._orphans.of_worker(worker_id):
+            if job.new.job_id not in claimed:
+                self._attempts.lost(job, now)
+        if not claims:
+            return []
+        claiming = Claiming(worker_id, claims, then)
+        job_ids = [job_id for job_id in claimed if job_id not in self._memory.by_id]
+        for start in range(0, len(job_ids), ROWS_PER_READ_MAX):
+            claiming.unread_count += 1
+            self._reads.ask(Find(job_ids[start : start + ROWS_PER_READ_MAX]), self._found, claiming)
+        if not claiming.unread_count:
+            self.decided.append(claiming)
+        return None
+
+    def _found(self, claiming: Claiming, answer: Any, now: float) -> None:
+        del now
+        claiming.unread_count -= 1
+        if not isinstance(answer, JournalError):
+            claiming.stored.update((stored.new.job_id, stored) for stored in answer)
+        if not claiming.unread_count:
+            self.decided.append(claiming)
+
+    def decide(self, now: float, core_now: float) -> None:
+        """Judge the claims that can be."""
+        decided, self.decided = self.decided, []
+        for claiming in decided:
+            self._attempts.hear(now)
+            adopted: list[Adopted] = []
+            for claim in claiming.claims:
+                job = self._memory.by_id.get(claim.job_id)
+                if job is None and claim.job_id in claiming.stored:
+                    job = self._memory.take(claiming.stored[claim.job_id])
+                if job is None:
+                    continue
+                if self._fits(job, claim, claiming.worker_id):
+                    adopted.append(self._adopt(job, claim, claiming.worker_id, now, core_now))
+                elif job.place == DISK and not job.unwritten_count:
+                    self._memory.release(job)
+            claiming.then(adopted)
+
+    def _fits(self, job: Job, claim: Claim, worker_id: str) -> bool:
+        if job.entry is not None or not job.is_open:
+            return False
+        if job.msg_id is not None:
+            is_elsewhere = job.place == RUNNING and job.worker_id != worker_id
+            return job.msg_id == claim.msg_id and not is_elsewhere
+        if job.state is JobState.ACCEPTED:
+            is_next = claim.attempt == job.attempt + 1
+        else:
+            is_next = job.state is JobState.ASSIGNED and claim.attempt == job.attempt
+        if not is_next:
+            return False
+        return job.place != DISK or job.new.key is None or self._keys.enter(job)
+
+    def _adopt(self, job: Job, claim: Claim, worker_id: str, now: float, core_now: float) -> Adopted:
+        attempts = self._attempts
+        if job.place == ORPHANED:
+            self._orphans.remove(job)
+        elif job.place in {WAITING, STARTING}:
+            attempts.unload(job, core_now)
+        if job.state is JobState.ACCEPTED:
+            self._lives.assign(job)
+            job.started_at = now
+        job.place = RUNNING
+        job.attempt = job.number = claim.attempt
+        job.msg_id = claim.msg_id
+        job.worker_id = worker_id
+        job.is_free_loss = False
+        job.code = job.error = None
+        if job.started_at is None:
+            job.started_at = now
+        self._writer.entry.change(job)
+        self._counts.adopted_count += 1
+        left_s = max(TIMEOUT_S_MIN, job.started_at + attempts.timeout_s(job) - now)
+        return Adopted(claim.msg_id, attempts.requester_of(job), attempts.call_of(job), left_s)

@@ -1,0 +1,89 @@
+"""What must be true of jobs between any two turns. Tests check it after every turn; production never does."""
+
+from .attempts import WAITING_SIZE_BYTES_MAX
+from .job import DISK, ORPHANED, RUNNING, STARTING, WAITING, Job
+from .jobs import Jobs
+from .states import Hold, JobState
+from .windows import WAITING_COUNT_MAX, WINDOW_COUNT_MAX
+
+
+def check_invariants(jobs: Jobs) -> None:
+    """Raise AssertionError if the books of jobs do not agree with each other, or with the core's. Walks over all jobs
+    in memory and all lanes."""
+    _check_counts(jobs)
+    _check_lanes(jobs)
+    for job_id, job in jobs.memory.by_id.items():
+        assert job.new.job_id == job_id
+        _check_job(jobs, job)
+    orphans = [job for job in jobs.memory.by_id.values() if job.place == ORPHANED]
+    assert set(jobs.orphans.jobs) <= set(orphans)
+    for (command, key), job in jobs.memory.by_unique.items():
+        assert (job.lane.command, job.new.unique_key) == (command, key)
+        assert jobs.memory.by_id[job.new.job_id] is job
+    if not jobs.attempts.has_unheard:
+        _check_core(jobs)
+
+
+def _check_counts(jobs: Jobs) -> None:
+    counts, lanes = jobs.counts, jobs.lanes.values()
+    assert counts.accepted_count == sum(lane.accepted_count for lane in lanes)
+    assert counts.assigned_count == sum(lane.assigned_count for lane in lanes)
+    assert counts.held_count >= 0
+    assert counts.open_count == sum(jobs.lives.owners.values())
+    assert all(count > 0 for count in jobs.lives.owners.values())
+    assert all(count >= 0 for count in counts.kept.values())
+    assert counts.open_size_bytes >= 0
+    assert counts.kept_size_bytes >= 0
+    assert counts.open_count + sum(counts.kept.values()) == sum(lane.jobs_count for lane in lanes)
+    assert jobs.intake.pending_count >= 0
+    assert jobs.intake.pending_size_bytes >= 0
+    if not jobs.intake.pending_count:
+        assert not jobs.intake.pending_size_bytes
+
+
+def _check_lanes(jobs: Jobs) -> None:
+    attempts = jobs.attempts
+    waiting = [job for lane in jobs.lanes.values() for job in lane.waiting]
+    assert attempts.waiting_count == len(waiting) <= WAITING_COUNT_MAX + len(jobs.lanes)
+    assert attempts.waiting_size_bytes == sum(job.data_size_bytes for job in waiting)
+    if attempts.waiting_size_bytes > WAITING_SIZE_BYTES_MAX:
+        assert any(len(lane.waiting) == 1 for lane in jobs.lanes.values()), "one of each lane may wait always"
+    for number, lane in jobs.lanes.items():
+        assert lane.number == number
+        assert len(lane.waiting) <= WINDOW_COUNT_MAX
+        assert lane.jobs_count > 0
+        for job in lane.waiting:
+            assert job.lane is lane
+            assert job.place in {WAITING, STARTING}
+        if lane.waiting:
+            assert lane.last_waiting().rank == max(job.rank for job in lane.waiting)
+
+
+def _check_job(jobs: Jobs, job: Job) -> None:
+    assert (job.place in {WAITING, STARTING}) is (job in job.lane.waiting)
+    assert job.unwritten_count >= 0
+    assert bool(job.held) is (job.state is JobState.HELD)
+    assert Hold.NOTHING in Hold(job.held)
+    if job.place == DISK:
+        assert job.unwritten_count or job in jobs.windows.loaded, "nothing keeps it in memory"
+    if job.state is JobState.ASSIGNED:
+        assert job.place != DISK
+        assert job.attempt >= 1
+    if job.place in {RUNNING, ORPHANED} and job.is_open:
+        assert job.state is JobState.ASSIGNED
+    if job in jobs.lives.unrecorded:
+        assert job.place in {RUNNING, ORPHANED}
+    assert (job.ended_at is None) is job.is_open
+    assert (job.remove_at is None) is job.is_open
+
+
+def _check_core(jobs: Jobs) -> None:
+    """The core has exactly the calls that jobs think it has."""
+    for requester in jobs.attempts.requesters.values():
+        for job_id in requester.requests:
+            assert jobs.memory.by_id[job_id].place in {WAITING, RUNNING}
+    for job in jobs.memory.by_id.values():
+        if job.place in {WAITING, RUNNING}:
+            request = jobs.attempts.requester_of(job).requests[job.new.job_id]
+            assert request.call.attempt is not None
+            assert request.call.attempt.number == job.number

@@ -1,0 +1,544 @@
+"""Jobs: work that is kept until it has ended, on the journal, run by the core as one of its clients.
+
+The objects that this facade is composed of own their state and their rules; it decides in which order they act. All
+that is visible outside (receipts, answers, ends) happens after the commit of what it says.
+
+Times are seconds since 1970, passed in as `now`; the core has a clock of its own, `core_now`. What the journal and the
+core report is only noted, and dealt with in `turn_ended`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Raw
+
+from ...protocol import errors
+from ...protocol.encodings import Encoding
+from ...protocol.messages import (
+    Ack,
+    Await,
+    Cancel,
+    Claim,
+    Defaults,
+    Greeting,
+    JobAssigned,
+    JobEnded,
+    ListJobs,
+    Remove,
+    Retry,
+    Schedule,
+    ScheduleAction,
+    Submit,
+)
+from ...protocol.messages import Job as ViewJob
+from ..core.adopted import Adopted
+from ..core.core import Core
+from ..core.failure import plain_failure
+from .adoption import Adoption
+from .after import After
+from .attempts import Attempts, Port
+from .changes import Changes
+from .counts import JobCounts
+from .following import Following
+from .inbox import Inbox
+from .intake import Intake
+from .job import ORPHANED, Job
+from .kept import Kept
+from .keys import Keys
+from .lanes import Lane, Lanes
+from .lives import Lives
+from .memory import Memory
+from .orphans import Orphans
+from .ports import Asker, JobObserver, Journal, JournalError, Opened, Opening, Workers
+from .reads import Reads
+from .schedules.schedules import Schedules
+from .settings import JobSettings
+from .states import JobState
+from .submission import Submission
+from .unique import Unique
+from .windows import Windows
+from .writer import Entry, Writer
+
+Claimed = list[Adopted]
+
+OPEN_RETRY_S: Final = 1.0
+"""How often it is tried to read the journal at the start."""
+
+EARLY_COUNT_MAX: Final = 10_000
+"""What may be asked before the journal has been read; more is refused."""
+
+_FAILED: Final = plain_failure(errors.JournalFailed)
+_EARLY: Final = plain_failure(errors.Overloaded)
+
+
+class Jobs:
+    """See the module. `counts`: for operators. `is_open`: the journal has been read. The parts are public for what
+    explains and checks them: nobody else calls them."""
+
+    __slots__ = (
+        "_early",
+        "_early_claims",
+        "_is_awake",
+        "_is_drain_asked",
+        "_observer",
+        "_open_at",
+        "_schedules",
+        "_wake",
+        "_workers",
+        "adoption",
+        "after",
+        "all_lanes",
+        "attempts",
+        "changes",
+        "counts",
+        "following",
+        "inbox",
+        "intake",
+        "is_open",
+        "kept",
+        "keys",
+        "lives",
+        "memory",
+        "orphans",
+        "reads",
+        "settings",
+        "windows",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        journal: Journal,
+        workers: Workers,
+        observer: JobObserver,
+        settings: JobSettings,
+        *,
+        chance: Callable[[], float],
+        make_id: Callable[[], str],
+        wake: Callable[[], None],
+    ) -> None:
+        """`chance`: random numbers from 0 to 1. `make_id`: job_ids that nobody has. `wake`: called once when there is
+        something for `turn_ended` to do, from wherever it came up: it must only note it."""
+        self.settings = settings
+        self.counts = counts = JobCounts()
+        self.is_open = False
+        self._observer = observer
+        self._workers = workers
+        self._wake = wake
+        self._is_awake = False
+        self._open_at = float("inf")
+        self._is_drain_asked = False
+        self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
+        self._early_claims: list[tuple[str, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
+        self.all_lanes = lanes = Lanes(core)
+        self.memory = memory = Memory(lanes)
+        self.writer = writer = Writer(journal, self.stir)
+        self.reads = reads = Reads(journal, self.stir)
+        self.lives = lives = Lives(memory, lanes, writer, counts, settings)
+        self.orphans = orphans = Orphans()
+        self.attempts = attempts = Attempts(
+            core,
+            memory=memory,
+            lanes=lanes,
+            lives=lives,
+            writer=writer,
+            orphans=orphans,
+            counts=counts,
+            chance=chance,
+            wake=self.stir,
+            adoption_s=settings.adoption_s,
+        )
+        self.keys = keys = Keys()
+        self.after = after = After()
+        self.inbox = inbox = Inbox()
+        self.intake = Intake(
+            journal,
+            memory=memory,
+            lanes=lanes,
+            lives=lives,
+            writer=writer,
+            reads=reads,
+            unique=Unique(),
+            after=after,
+            counts=counts,
+            settings=settings,
+            make_id=make_id,
+        )
+        self._schedules = schedules = Schedules()
+        self.windows = Windows(
+            memory=memory, lanes=lanes, lives=lives, attempts=attempts, keys=keys, reads=reads
+        )
+        self.adoption = Adoption(
+            memory=memory,
+            lives=lives,
+            attempts=attempts,
+            orphans=orphans,
+            keys=keys,
+            writer=writer,
+            reads=reads,
+            counts=counts,
+        )
+        self.following = Following(
+            journal, memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads
+        )
+        self.changes = Changes(
+            journal,
+            memory=memory,
+            lives=lives,
+            writer=writer,
+            reads=reads,
+            after=after,
+            counts=counts,
+            settings=settings,
+        )
+        self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
+        lives.keys, lives.inbox, lives.schedules = keys, inbox, schedules
+
+    @property
+    def ports(self) -> Mapping[Encoding, Port]:
+        """What the core calls, by the encoding of the jobs' data."""
+        return self.attempts.ports
+
+    @property
+    def lanes(self) -> Mapping[int, Lane]:
+        """All lanes."""
+        return self.all_lanes.by_number
+
+    @property
+    def next_at(self) -> float:
+        """When to call `advance` next, in seconds since 1970."""
+        if not self.is_open:
+            return self._open_at
+        return min(
+            self.windows.next_at,
+            self.orphans.next_at,
+            self.lives.record_at,
+            self.kept.next_at,
+            self.following.next_at,
+            self._schedules.next_at,
+            self.writer.next_at,
+        )
+
+    def stir(self) -> None:
+        """There is something for `turn_ended` to do."""
+        if not self._is_awake:
+            self._is_awake = True
+            self._wake()
+
+    def holders(self, key: str) -> list[str]:
+        """Job ids of those that take the places of a key."""
+        return self.keys.holders(key)
+
+    # --- the start and settings -------------------------------------------------------------------------------------
+
+    def open(self, now: float) -> None:
+        """Read the journal. Until it has answered, everything that is asked waits."""
+        del now
+        self._open_at = float("inf")
+        self.reads.ask(Opening(), self._opened)
+        self.stir()
+
+    def reconfigure(self, settings: JobSettings) -> None:
+        """Change the settings. Lowered bounds refuse what is new until there is room again."""
+        self.settings = self.intake.settings = self.kept.settings = self.changes.settings = settings
+        self.attempts.adoption_s = settings.adoption_s
+        self.lives.reconfigure(settings)
+
+    def _opened(self, context: object, answer: Any, now: float) -> None:
+        del context
+        early, self._early = self._early, []
+        if isinstance(answer, JournalError):
+            self._open_at = now + OPEN_RETRY_S
+            for _, asker, request_id, _ in early:
+                asker.fail(request_id, _FAILED, None)
+            return
+        opened: Opened = answer
+        counts, lives = self.counts, self.lives
+        self.intake.seq = opened.seq_max
+        self.all_lanes.opened(opened.lanes, opened.lane_counts)
+        counts.accepted_count = sum(count.count for count in opened.lane_counts)
+        counts.held_count = opened.held_count
+        counts.assigned_count = len(opened.assigned)
+        counts.kept.update((JobState(state), count) for state, count in opened.kept_counts.items())
+        counts.open_size_bytes = opened.open_size_bytes
+        counts.kept_size_bytes = opened.kept_size_bytes
+        lives.owners.update(opened.open_counts)
+        lives.remove_at = opened.remove_at_min or lives.remove_at
+        lives.expires_at = opened.expires_at_min or lives.expires_at
+        was_killed = False
+        lost_at = now + self.settings.adoption_s
+        for stored in opened.assigned:
+            job = self.memory.take(stored)
+            job.place = ORPHANED
+            job.lane.assigned_count += 1
+            was_killed = was_killed or job.code != errors.BrokerStopped.code
+            self.orphans.add(job, lost_at)
+            if job.new.key is not None:
+                self.keys.opened(job)
+        for lane in self.all_lanes.by_number.values():
+            # After a kill workers may come back with attempts that were not recorded: they go first.
+            if lane.accepted_count and was_killed:
+                lane.not_before = lost_at
+            self.all_lanes.touched[lane] = None
+        self.after.opened(opened)
+        self.inbox.opened(opened)
+        self._schedules.opened(opened, now)
+        self.is_open = True
+        claims, self._early_claims = self._early_claims, []
+        for worker_id, claimed, then in claims:
+            self.adoption.claim(worker_id, claimed, then, now)
+        for call, asker, _, message in early:
+            call(asker, message, now)
+
+    def _ask(
+        self,
+        call: Callable[[Any, Any, float], None],
+        asker: Asker,
+        request_id: str | None,
+        message: Any,
+        now: float,
+    ) -> None:
+        """Call this, as soon as the journal has been read."""
+        self.stir()
+        if self.is_open:
+            self.attempts.hear(now)
+            call(asker, message, now)
+        elif len(self._early) < EARLY_COUNT_MAX:
+            self._early.append((call, asker, request_id, message))
+        else:
+            asker.fail(request_id, _EARLY, None)
+
+    # --- requesters -------------------------------------------------------------------------------------------------
+
+    def submit(self, asker: Asker, message: Submit, data: Raw, now: float) -> None:
+        """Keep this work: answered by its receipt, or by a failure. `data` is in the encoding of `asker`."""
+        submission = Submission(
+            message,
+            bytes(data),
+            asker.encoding.value,
+            asker.owner,
+            asker=asker,
+            sees_all=asker.sees_all,
+            client_id=self.inbox.client_of(asker),
+        )
+        self.stir()
+        if self.is_open:
+            self.intake.offer(submission, now)
+        else:
+            self._ask(self._offer, asker, message.request_id, submission, now)
+
+    def view(self, asker: Asker, message: ViewJob, now: float) -> None:
+        """Answer with the whole of a job."""
+        self._ask(self.following.view, asker, message.request_id, message, now)
+
+    def await_end(self, asker: Asker, message: Await, now: float) -> None:
+        """Answer with the response of a job, once it has ended."""
+        self._ask(self.following.await_end, asker, message.request_id, message, now)
+
+    def list(self, asker: Asker, message: ListJobs, now: float) -> None:
+        """Answer with a page of jobs."""
+        self._ask(self.following.list, asker, message.request_id, message, now)
+
+    def cancel(self, asker: Asker, message: Cancel, now: float) -> None:
+        """End open jobs."""
+        self._ask(self.changes.cancel, asker, message.request_id, message, now)
+
+    def retry(self, asker: Asker, message: Retry, now: float) -> None:
+        """Run dead or cancelled jobs again."""
+        self._ask(self.changes.retry, asker, message.request_id, message, now)
+
+    def remove(self, asker: Asker, message: Remove, now: float) -> None:
+        """Forget ended jobs."""
+        self._ask(self.changes.remove, asker, message.request_id, message, now)
+
+    def schedule(self, asker: Asker, message: Schedule, data: Raw, now: float) -> None:
+        """Add a schedule, or replace it."""
+        self._ask(self._schedule, asker, message.request_id, (message, data), now)
+
+    def schedules(self, asker: Asker, message: ScheduleAction, now: float) -> None:
+        """List schedules, or do something with one."""
+        self._ask(self._schedules.act, asker, message.request_id, message, now)
+
+    def greet(self, asker: Asker, message: Greeting, now: float) -> None:
+        """A connection says which client it is: it gets what is in that client's inbox."""
+        self._ask(self.inbox.greet, asker, message.request_id, message, now)
+
+    def acknowledge(self, asker: Asker, message: Ack, now: float) -> None:
+        """A client has dealt with messages of its inbox."""
+        self._ask(self.inbox.acknowledge, asker, None, message, now)
+
+    def asker_left(self, asker: Asker) -> None:
+        """A connection has closed. Its jobs go on."""
+        self.following.asker_left(asker)
+        self.lives.followers.asker_left(asker)
+        self.inbox.asker_left(asker)
+
+    def _offer(self, asker: Asker, submission: Submission, now: float) -> None:
+        del asker
+        self.intake.offer(submission, now)
+
+    def _schedule(self, asker: Asker, message: tuple[Schedule, Raw], now: float) -> None:
+        self._schedules.add(asker, message[0], message[1], now)
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    def worker_joined(self, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float) -> None:
+        """A worker that serves these commands, with these defaults, has joined the core."""
+        self.attempts.defaults.update(defaults)
+        self.windows.served(commands)
+        del now
+        self.stir()
+
+    def worker_leaving(self, worker_id: str) -> None:
+        """It has said `disconnect`: losing it costs its jobs nothing."""
+        self.attempts.worker_leaving(worker_id)
+
+    def claim(
+        self, worker_id: str, claims: Sequence[Claim], then: Callable[[Claimed], None], now: float
+    ) -> Claimed | None:
+        """Which of the attempts that a worker still runs go on; None: `then` is called with them later. Call it for
+        every worker, before it joins the core: what it had and does not claim is lost."""
+        self.stir()
+        if self.is_open:
+            self.attempts.hear(now)
+            return self.adoption.claim(worker_id, claims, then, now)
+        if not claims:
+            return []
+        self._early_claims.append((worker_id, claims, then))
+        return None
+
+    # --- time and the end -------------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Do what is due. Call it at `next_at`."""
+        if not self.is_open:
+            if now >= self._open_at:
+                self.open(now)
+            return
+        self.attempts.hear(now)
+        for job in self.orphans.due(now):
+            self.attempts.lost(job, now)
+        self.windows.advance(now)
+        self.following.advance(now)
+        self.kept.advance(now)
+        self._schedules.advance(now)
+        self.stir()
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set, forward if `by_s` is positive, or the process has stood still for so long: workers have as
+        long to come back as before."""
+        self.orphans.clock_stepped(by_s)
+        self.all_lanes.clock_stepped(by_s)
+        self.windows.clock_stepped(by_s)
+        self.lives.clock_stepped(by_s)
+        self.kept.clock_stepped(by_s)
+        self.writer.clock_stepped(by_s)
+        self.following.clock_stepped(by_s)
+        self.stir()
+
+    def drain(self, now: float) -> None:
+        """Begin no more attempts. Those that run go on; what waits in the core's line is taken back in this turn."""
+        del now
+        self._is_drain_asked = True
+        self.stir()
+
+    def turn_ended(self, now: float, core_now: float) -> None:
+        """Deal with all that was reported, give the core what may run, and hand to the journal what has changed."""
+        self._is_awake = True  # nobody need be woken meanwhile
+        attempts, windows, writer, reads = self.attempts, self.windows, self.writer, self.reads
+        attempts.hear(now)
+        while writer.answered or reads.answered:
+            entries, writer.answered = writer.answered, []
+            for entry, error in entries:
+                if error is None:
+                    self._committed(entry, now, core_now)
+                else:
+                    self._failed(entry, now)
+            answered, reads.answered = reads.answered, []
+            for question in answered:
+                question.handler(question.context, question.answer, now)
+            attempts.hear(now)
+        self.adoption.decide(now, core_now)
+        if self._is_drain_asked:
+            self._is_drain_asked = False
+            windows.close(now, core_now)
+        windows.enter_loaded(now, core_now)
+        self._withdraw(now, core_now)
+        windows.fill(now)
+        self.lives.record_due(now)
+        self.intake.ask(now)
+        writer.flush(now)
+        reads.send()
+        self._is_awake = False
+        if writer.answered or reads.answered or attempts.has_unheard:
+            self.stir()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _withdraw(self, now: float, core_now: float) -> None:
+        """Take back from the core what has ended meanwhile."""
+        withdrawn, self.lives.withdrawn = self.lives.withdrawn, []
+        for job in withdrawn:
+            self.attempts.withdraw(job, now, core_now)
+
+    def _committed(self, entry: Entry, now: float, core_now: float) -> None:
+        """What follows from an entry that is on disk."""
+        counts, memory = self.counts, self.memory
+        for lane in entry.lanes:
+            lane.is_written = True
+        for job in entry.submitted:
+            self.intake.written(job)
+        counts.submitted_count += len(entry.submitted)
+        for owed in entry.receipts:
+            counts.duplicates_count += owed.receipt.duplicate
+            owed.asker.answer(owed.receipt)
+        for job in entry.begun:
+            follower = self.lives.followers.of(job.new.seq)
+            if follower is not None and job.worker_id is not None:
+                follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
+        for job in entry.ended:
+            self._ended(job, now)
+        for worker_id, msg_id in entry.over:
+            self._workers.settled(worker_id, msg_id)
+        for asker, message in entry.answers:
+            asker.answer(message)
+        for job in entry.removed:
+            job.unwritten_count -= 1
+            memory.remove(job)
+        for job in entry.changed:
+            job.unwritten_count -= 1
+            if not job.unwritten_count:
+                self.windows.written(job, now, core_now)
+        for call in entry.later:
+            call(now)
+
+    def _ended(self, job: Job, now: float) -> None:
+        """The end of a job is on disk."""
+        state = job.state
+        code = "success" if state is JobState.DONE else job.code or ""
+        self.counts.end(state, "success" if state is JobState.DONE else errors.outcome_label(code))
+        self.following.ended(job)
+        self.after.end_written(job, now)
+        follower = self.lives.followers.of(job.new.seq)
+        if follower is not None:
+            self.lives.followers.remove(job.new.seq)
+            follower.answer(JobEnded(job.new.job_id, state.name.lower(), None, job.code, job.error))
+        if job.new.client_id is not None:
+            self.inbox.end_written(job, now)
+        if state is JobState.DEAD:
+            self._observer.job_dead(job.new.job_id, job.lane.command, code, job.attempt)
+        job.result = None
+
+    def _failed(self, entry: Entry, now: float) -> None:
+        """An entry could not be written: its submissions are refused, the rest is written again."""
+        receipts = entry.receipts
+        dropped = frozenset(self.writer.failed(entry, now))
+        for job in dropped:
+            self.intake.written(job)
+            self.lives.drop(job)
+            self.lives.followers.remove(job.new.seq)
+        for owed in receipts:
+            if owed.job in dropped:
+                self.counts.refuse(_FAILED.code)
+                owed.asker.fail(owed.receipt.request_id, _FAILED, None)

@@ -1,0 +1,52 @@
+"""The jobs that are in memory. What memory has of a job is newer than what the journal has."""
+
+from .job import DISK, Job, read_back
+from .lanes import Lanes
+from .rows import StoredJob
+
+
+class Memory:
+    """`by_id`: by job_id; `by_unique`: the latest of each (command, unique key)."""
+
+    __slots__ = ("_lanes", "by_id", "by_unique")
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self.by_id: dict[str, Job] = {}
+        self.by_unique: dict[tuple[str, str], Job] = {}
+
+    def add(self, job: Job) -> None:
+        """It is in memory now."""
+        new = job.new
+        self.by_id[new.job_id] = job
+        if new.unique_key is not None:
+            key = job.lane.command, new.unique_key
+            before = self.by_unique.get(key)
+            if before is None or before.new.seq < new.seq:
+                self.by_unique[key] = job
+
+    def take(self, stored: StoredJob, *, has_data: bool = False) -> Job:
+        """The job of rows that the journal answered: the one that is in memory, or it is taken there."""
+        job = self.by_id.get(stored.new.job_id)
+        if job is None:
+            job = read_back(stored, self._lanes.by_number[stored.new.lane], has_data=has_data)
+            self.add(job)
+        return job
+
+    def detached(self, stored: StoredJob) -> Job:
+        """The job of rows that the journal answered, to look at; memory does not have it."""
+        return read_back(stored, self._lanes.by_number[stored.new.lane], has_data=False)
+
+    def remove(self, job: Job) -> None:
+        """It is on disk only, or nowhere."""
+        new = job.new
+        del self.by_id[new.job_id]
+        if new.unique_key is not None:
+            key = job.lane.command, new.unique_key
+            if self.by_unique.get(key) is job:
+                del self.by_unique[key]
+
+    def release(self, job: Job) -> None:
+        """Remove it, unless there is a reason to keep it."""
+        if job.place == DISK and not job.unwritten_count and job.new.job_id in self.by_id:
+            self.remove(job)
