@@ -19,15 +19,14 @@ from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
 from ..protocol.messages import (
+    ABOUT_JOBS,
+    WITH_COMMAND,
     Auth,
     Cancel,
     Expiring,
     LoggedIn,
     Ping,
     Pong,
-    RequesterControl,
-    Schedule,
-    Submit,
     is_about_jobs,
     text_or_none,
 )
@@ -50,14 +49,6 @@ logger = logging.getLogger(__name__)
 NEVER_LIMITED: Final = (Auth.__struct_config__.tag, Cancel.__struct_config__.tag)
 """Messages that are taken at any rate. An answer to a cancel would be taken for one to its request; a login that cannot
 be renewed ends; and both cost next to nothing."""
-
-WITH_COMMAND: Final = frozenset((Submit.__struct_config__.tag, Schedule.__struct_config__.tag))
-"""Messages that have a command and are no requests."""
-
-ABOUT_JOBS: Final = frozenset(
-    kind.__struct_config__.tag for kind in RequesterControl.__args__ if kind not in (Auth, Cancel, Ping)
-)
-"""Messages whose failures are addressed like those of requests."""
 
 
 class RequesterSession:

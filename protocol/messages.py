@@ -4,7 +4,7 @@
 Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -452,6 +452,14 @@ RequesterControl = (
     | Ack
 )
 """Requester to broker: what is not a request."""
+
+WITH_COMMAND: Final = frozenset(str(kind.__struct_config__.tag) for kind in (Submit, Schedule))
+"""The types of messages that have a command and are no requests."""
+
+ABOUT_JOBS: Final = frozenset(
+    str(kind.__struct_config__.tag) for kind in get_args(RequesterControl) if kind not in (Auth, Cancel, Ping)
+)
+"""The types of messages about jobs. Their failures are addressed as those of requests are."""
 
 BrokerControl = (
     Expiring

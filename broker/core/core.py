@@ -24,7 +24,7 @@ from .adopted import Adopted
 from .call import Call
 from .delivery.admission import Admission
 from .delivery.deadlines import NEVER, Deadlines
-from .delivery.delivery import Delivery
+from .delivery.delivery import EPOCH_END, Delivery
 from .delivery.ending import REQUESTER_GONE, SUCCESS, Ending
 from .delivery.failures import CANCELLED, SHUTTING_DOWN, STOPPED, TIMEOUT
 from .delivery.hedging import Hedging
@@ -232,13 +232,14 @@ class Core:
 
     def succeeded(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
         """A worker reports the result of an assignment; UNSET stands for null. False if the worker has no assignment
-        `msg_id`."""
+        `msg_id`, or it is of an attempt that has ended without it."""
         assignment = self._take(worker, msg_id)
         if assignment is None:
             return False
+        is_wanted = True
         request = assignment.request
         if request is None:
-            self._answered_late(worker, msg_id, is_success=True, now=now)
+            is_wanted = self._answered_late(worker, msg_id, is_success=True, now=now)
         else:
             self._answered(assignment)
             command = request.command
@@ -257,7 +258,7 @@ class Core:
                 self.health.succeeded(worker, command, now - assignment.assigned_at, now)
         if self.queue.count:
             self._delivery.fill(worker, now)
-        return True
+        return is_wanted
 
     def failed(  # noqa: PLR0917  the hot path
         self,
@@ -269,13 +270,15 @@ class Core:
         retry: float | bool | None = None,
     ) -> bool:
         """A worker reports that an assignment has failed, with its handler's text and code, and for an attempt what the
-        handler says about another one. False if the worker has no assignment `msg_id`."""
+        handler says about another one. False if the worker has no assignment `msg_id`, or it is of an attempt that has
+        ended without it."""
         assignment = self._take(worker, msg_id)
         if assignment is None:
             return False
+        is_wanted = True
         request = assignment.request
         if request is None:
-            self._answered_late(worker, msg_id, is_success=False, now=now)
+            is_wanted = self._answered_late(worker, msg_id, is_success=False, now=now)
         else:
             self._answered(assignment)
             words = (text or errors.HandlerError.message)[:TEXT_LENGTH_MAX]
@@ -288,18 +291,7 @@ class Core:
             )
         if self.queue.count:
             self._delivery.fill(worker, now)
-        return True
-
-    def settled(self, worker: Worker, msg_id: str, now: float) -> None:
-        """A worker has been told that an assignment, of a request that has ended, is over: it does not answer it any
-        more. If it has answered already, that changes nothing."""
-        assignment = worker.assignments.get(msg_id)
-        if assignment is None or assignment.request is not None:
-            return
-        del worker.assignments[msg_id]
-        worker.release()
-        if self.queue.count:
-            self._delivery.fill(worker, now)
+        return is_wanted
 
     def check_worker_id(self, worker_id: str, offer: Offer, identity: str) -> None:
         """Raises WorkerIdTaken if a worker that offers this may not join under this id now."""
@@ -415,13 +407,15 @@ class Core:
             self._delivery.turn.answered.append(batch)
         batch.answered_count += 1
 
-    def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> None:
-        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended."""
+    def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> bool:
+        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended. False if
+        it is of an attempt."""
         worker.release()
         if msg_id == worker.canary_msg_id:
             self.health.canary_ended(worker, is_success=is_success, now=now)
         else:
             self.counts.late_responses_count += 1
+        return EPOCH_END not in msg_id
 
     def _drain(self, worker: Worker, reason: str, now: float) -> None:
         self.health.drained(worker)

@@ -163,30 +163,6 @@ class ReadInbox(NamedTuple):
     count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
-class Survey(NamedTuple):
-    """What operators want to see of the accepted jobs. Answered by Surveyed."""
-
-    now: float
-    count: int
-
-
-class Surveyed(NamedTuple):
-    """`delayed_counts`: by lane, the accepted jobs whose `run_at` has not come. `oldest`: of those whose `run_at` has
-    come, the ones with the earliest (of equal ones any), in order, without data; at most `count`."""
-
-    delayed_counts: dict[int, int]
-    oldest: list[StoredJob]
-
-
-class PlaceInLane(NamedTuple):
-    """How many accepted jobs of the same lane whose `run_at` has come go before this one; at most `count_max` are
-    counted. Answered by an int, or by None if this job is not accepted, or its `run_at` has not come."""
-
-    seq: int
-    now: float
-    count_max: int
-
-
 Query = (
     Opening
     | NextInLane
@@ -199,8 +175,6 @@ Query = (
     | CountMatching
     | FindOverdue
     | ReadInbox
-    | Survey
-    | PlaceInLane
 )
 
 

@@ -19,9 +19,9 @@ LARGE_BYTES: Final = 65_536
 JOBS = MultiRow("INSERT INTO job", 4)
 LIFE_COLUMNS: Final = (
     "seq, lane, priority, owner, submitted_at, data_size_bytes, state, held, run_at, packed, "
-    "key, unique_key, expires_at, remove_at, code, result_size_bytes"
+    "key, unique_key, schedule, expires_at, remove_at, code, result_size_bytes"
 )
-LIVES = MultiRow(f"INSERT OR REPLACE INTO life ({LIFE_COLUMNS})", 16)
+LIVES = MultiRow(f"INSERT OR REPLACE INTO life ({LIFE_COLUMNS})", 17)
 PLAIN_LIVES = MultiRow(f"INSERT OR REPLACE INTO life ({LIFE_COLUMNS.partition(', key')[0]})", 10)
 CHANGES = MultiRow(
     "INSERT INTO life (seq, state, held, run_at, packed, remove_at, code, result_size_bytes)",
@@ -42,7 +42,12 @@ RESULTS = MultiRow("INSERT OR REPLACE INTO result", 3)
 ATTEMPTS = MultiRow("INSERT OR REPLACE INTO attempt", 7)
 AFTER = MultiRow("INSERT OR IGNORE INTO after", 2)
 INBOX = MultiRow("INSERT OR REPLACE INTO inbox", 4)
-CLIENTS = MultiRow("INSERT OR REPLACE INTO client", 3)
+CLIENTS = MultiRow(
+    "INSERT INTO client",
+    4,
+    "ON CONFLICT (owner, client_id) DO UPDATE SET number = max(number, excluded.number), "
+    "acknowledged = max(acknowledged, excluded.acknowledged)",
+)
 LANES = MultiRow("INSERT OR REPLACE INTO lane", 3)
 SCHEDULES = MultiRow("INSERT OR REPLACE INTO schedule", 10)
 REMOVE_JOBS = (
@@ -51,12 +56,14 @@ REMOVE_JOBS = (
     In("DELETE FROM result WHERE seq"),
     In("DELETE FROM attempt WHERE seq"),
     In("DELETE FROM after WHERE seq"),
-    In("DELETE FROM after WHERE waited_for"),
     In("DELETE FROM inbox WHERE seq"),
 )
 REMOVE_AFTER = In("DELETE FROM after WHERE waited_for")
 REMOVE_LANES = In("DELETE FROM lane WHERE lane")
 REMOVE_SCHEDULES = In("DELETE FROM schedule WHERE name")
+
+Client = tuple[str, str]
+"""The owner and the client_id of an inbox."""
 
 pack = msgspec.msgpack.Encoder().encode
 
@@ -72,6 +79,8 @@ class Changes:
         "_changes",
         "_clients",
         "_inbox",
+        "_inbox_gone",
+        "_inboxes_gone",
         "_jobs",
         "_lanes",
         "_removed",
@@ -89,8 +98,10 @@ class Changes:
         self._after: list[tuple[int, int]] = []
         self._after_gone: set[int] = set()
         self._inbox: list[InboxRow] = []
-        self._clients: dict[tuple[str, str], int] = {}
-        self._acknowledged: dict[tuple[str, str], int] = {}
+        self._inbox_gone: dict[Client, int] = {}
+        self._inboxes_gone: set[Client] = set()
+        self._clients: dict[Client, int] = {}
+        self._acknowledged: dict[Client, int] = {}
         self._lanes: dict[int, LaneRow | None] = {}
         self._schedules: dict[str, ScheduleRow | None] = {}
         self._removed: set[int] = set()
@@ -129,9 +140,14 @@ class Changes:
             self._after = [pair for pair in self._after if pair[1] not in gone]
         if batch.acknowledged:
             self.count += len(batch.acknowledged)
-            for owner, client_id, number in batch.acknowledged:
-                client = owner, client_id
-                self._acknowledged[client] = max(number, self._acknowledged.get(client, 0))
+            raise_to(self._acknowledged, batch.acknowledged)
+            raise_to(self._inbox_gone, batch.acknowledged)
+        if batch.inbox_dropped:
+            self.count += len(batch.inbox_dropped)
+            raise_to(self._inbox_gone, batch.inbox_dropped)
+        if batch.inboxes_gone:
+            self.count += len(batch.inboxes_gone)
+            self._forget_inboxes(set(batch.inboxes_gone))
         if batch.removed:
             self.count += len(batch.removed)
             self._removed.update(batch.removed)
@@ -141,6 +157,13 @@ class Changes:
         if batch.schedules_gone:
             self.count += len(batch.schedules_gone)
             self._schedules.update((name, None) for name in batch.schedules_gone)
+
+    def _forget_inboxes(self, clients: "set[Client]") -> None:
+        self._inboxes_gone |= clients
+        self._inbox = [row for row in self._inbox if (row.owner, row.client_id) not in clients]
+        for client in clients:
+            for numbers in (self._clients, self._acknowledged, self._inbox_gone):
+                numbers.pop(client, None)
 
     def remove(self, seqs: list[int]) -> None:
         """Remove these jobs."""
@@ -163,7 +186,7 @@ class Changes:
             ATTEMPTS.write(connection, flat(row for row in self._attempts if row.seq not in self._removed))
         if self._after:
             AFTER.write(connection, flat((waited_for, seq) for seq, waited_for in self._after))
-        if self._clients:
+        if self._clients or self._acknowledged:
             self._write_inbox(connection)
         if self._schedules:
             SCHEDULES.write(connection, flat(row for row in self._schedules.values() if row is not None))
@@ -178,7 +201,7 @@ class Changes:
         for statement in REMOVE_JOBS:
             statement.run(connection, removed)
         self._jobs = [new for new in self._jobs if new.seq not in self._removed]
-        self._after = [pair for pair in self._after if self._removed.isdisjoint(pair)]
+        self._after = [pair for pair in self._after if pair[0] not in self._removed]
         self._inbox = [row for row in self._inbox if row.seq not in self._removed]
         for seq in self._removed:
             self._changes.pop(seq, None)
@@ -187,7 +210,10 @@ class Changes:
     def _write_rest_taken(self, connection: Connection) -> None:
         if self._after_gone:
             REMOVE_AFTER.run(connection, list(self._after_gone))
-        for client, number in self._acknowledged.items():
+        for client in self._inboxes_gone:
+            connection.execute("DELETE FROM inbox WHERE owner = ? AND client_id = ?", client)
+            connection.execute("DELETE FROM client WHERE owner = ? AND client_id = ?", client)
+        for client, number in self._inbox_gone.items():
             connection.execute(
                 "DELETE FROM inbox WHERE owner = ? AND client_id = ? AND number <= ?", (*client, number)
             )
@@ -222,6 +248,7 @@ class Changes:
             rest = (
                 new.key,
                 new.unique_key,
+                new.schedule,
                 new.expires_at,
                 change.remove_at,
                 change.code,
@@ -263,13 +290,29 @@ class Changes:
         RESULTS.write(connection, values)
 
     def _write_inbox(self, connection: Connection) -> None:
-        acknowledged = self._acknowledged
-        rows = [row for row in self._inbox if row.number > acknowledged.get((row.owner, row.client_id), 0)]
-        INBOX.write(connection, flat(rows))
-        CLIENTS.write(connection, flat((*client, number) for client, number in self._clients.items()))
+        gone = self._inbox_gone
+        INBOX.write(
+            connection,
+            flat(row for row in self._inbox if row.number > gone.get((row.owner, row.client_id), 0)),
+        )
+        given, acknowledged = self._clients, self._acknowledged
+        CLIENTS.write(
+            connection,
+            flat(
+                (*client, given.get(client, 0), acknowledged.get(client, 0))
+                for client in given.keys() | acknowledged.keys()
+            ),
+        )
 
 
-NO_REST: Final = (None,) * 6
+def raise_to(numbers: dict[Client, int], rows: list[tuple[str, str, int]]) -> None:
+    """Raise the number of each client to the one in its row."""
+    for owner, client_id, number in rows:
+        client = owner, client_id
+        numbers[client] = max(number, numbers.get(client, 0))
+
+
+NO_REST: Final = (None,) * 7
 
 
 def flat(rows: Any) -> list[Any]:

@@ -21,6 +21,7 @@ from ..jobs.ports import (
     FindHeldByKey,
     FindOverdue,
     FindUnique,
+    FindWaits,
     LaneCount,
     NextFound,
     NextInLane,
@@ -30,8 +31,18 @@ from ..jobs.ports import (
     Query,
     ReadInbox,
     Select,
+    Waiting,
 )
-from ..jobs.rows import AttemptRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow, StoredJob
+from ..jobs.rows import (
+    WAITED_FOR_COUNT_MAX,
+    AttemptRow,
+    JobChange,
+    JobResult,
+    LaneRow,
+    NewJob,
+    ScheduleRow,
+    StoredJob,
+)
 from ..jobs.states import JobState
 from .changes import LARGE_BYTES
 from .multi_row import SIZES
@@ -42,6 +53,7 @@ decode_stored = msgspec.json.Decoder(list[StoredText]).decode
 decode_blobs = msgspec.json.Decoder(list[tuple[int, str]]).decode
 decode_results = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
 decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
+decode_waits = msgspec.json.Decoder(list[tuple[int, int, int | None]]).decode
 decode_seqs = msgspec.json.Decoder(list[int | None]).decode
 encode_seqs = msgspec.json.Encoder().encode
 
@@ -108,6 +120,17 @@ def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJo
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
+WAITED_FOR: Final = (
+    "SELECT waited_for, life.state FROM (SELECT DISTINCT waited_for FROM after JOIN life AS waiting USING (seq) "
+    "WHERE waiting.state = 1 LIMIT ?) LEFT JOIN life ON life.seq = waited_for"
+)
+HELD_KEYS: Final = "SELECT DISTINCT key FROM life WHERE state = 1 AND held & 2"
+SCHEDULE_RUNS: Final = (
+    "SELECT schedule, job_id FROM life JOIN job USING (seq) "
+    "WHERE state < 3 AND schedule IS NOT NULL ORDER BY seq"
+)
+
+
 def opening(connection: Connection, query: Opening) -> Opened:
     """Everything that is needed to begin: one pass over `life`, and the small tables."""
     run = connection.execute
@@ -128,10 +151,11 @@ def opening(connection: Connection, query: Opening) -> Opened:
         open_size_bytes += data_size_bytes
         held_count += count if state == JobState.HELD else 0
         oldest_submitted_at = min(submitted_at, oldest_submitted_at or submitted_at)
+    waited_for = run(WAITED_FOR, (WAITED_FOR_COUNT_MAX + 1,)).fetchall()
     lane_counts = run("SELECT lane, count(*), min(run_at) FROM life WHERE state = 0 GROUP BY lane").fetchall()
     return Opened(
         seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
-        lanes=[LaneRow(*row) for row in run("SELECT * FROM lane").fetchall()],
+        lanes=[LaneRow(*row) for row in run("SELECT lane, command, target FROM lane").fetchall()],
         lane_counts=[LaneCount(*row) for row in lane_counts if row[0] is not None],
         assigned=in_order(stored(connection, "state = 2", ())),
         open_counts=open_counts,
@@ -146,7 +170,11 @@ def opening(connection: Connection, query: Opening) -> Opened:
             ScheduleRow(*row)._replace(is_paused=bool(row[5]))
             for row in run("SELECT * FROM schedule").fetchall()
         ],
-        inbox_numbers={(row[0], row[1]): row[2] for row in run("SELECT * FROM client").fetchall()},
+        inboxes={(row[0], row[1]): (row[2], row[3]) for row in run("SELECT * FROM client").fetchall()},
+        waited_for=[seq for seq, _ in waited_for],
+        after_due=[seq for seq, state in waited_for if state is None or state > JobState.ASSIGNED],
+        held_keys=[row[0] for row in run(HELD_KEYS).fetchall()],
+        schedule_runs=run(SCHEDULE_RUNS).fetchall(),
     )
 
 
@@ -261,16 +289,40 @@ def find_held_by_key(connection: Connection, query: FindHeldByKey) -> list[Store
     return with_data(connection, found)
 
 
-def find_after(connection: Connection, query: FindAfter) -> list[tuple[StoredJob, int]]:
-    """The jobs that wait for one, and for how many others each."""
+WAIT_FOR_ONE: Final = (
+    "SELECT * FROM (SELECT seq FROM after JOIN life USING (seq) WHERE waited_for = ? AND seq > ? AND state = 1 "
+    "ORDER BY after.seq LIMIT ?)"
+)
+
+
+def find_after(connection: Connection, query: FindAfter) -> list[Waiting]:
+    """The held jobs that wait for any of some."""
+    seqs: set[int] = set()
+    for some in portions(query.seqs):
+        text = connection.execute(
+            f"SELECT json_group_array(seq) FROM ({' UNION ALL '.join([WAIT_FOR_ONE] * len(some))})",  # noqa: S608
+            [value for seq in some for value in (seq, query.beyond, query.count)],
+        ).fetchone()[0]
+        seqs.update(seq for seq in decode_seqs(text) if seq is not None)
+    return waiting(connection, sorted(seqs)[: query.count])
+
+
+def find_waits(connection: Connection, query: FindWaits) -> list[Waiting]:
+    """What some jobs wait for."""
+    return [found for found in waiting(connection, query.seqs) if found.waits_for]
+
+
+def waiting(connection: Connection, seqs: list[int]) -> list[Waiting]:
+    """These jobs, with what they wait for."""
     text = connection.execute(
-        "SELECT json_group_array(json_array(seq, (SELECT count(*) FROM after AS other "
-        "JOIN life ON life.seq = other.waited_for WHERE other.seq = after.seq AND other.waited_for <> :seq "
-        "AND life.state <> 3))) FROM after WHERE waited_for = :seq",
-        {"seq": query.seq},
+        "SELECT json_group_array(json_array(after.seq, waited_for, state)) FROM after "
+        "LEFT JOIN life ON life.seq = waited_for WHERE after.seq IN (SELECT value FROM json_each(?))",
+        (encode_seqs(seqs).decode(),),
     ).fetchone()[0]
-    counts = dict(decode_numbered(text))
-    return [(job, counts[job.new.seq]) for job in by_seq(connection, list(counts))]
+    waits: dict[int, list[tuple[int, int | None]]] = {}
+    for seq, waited_for, state in sorted(decode_waits(text)):
+        waits.setdefault(seq, []).append((waited_for, state))
+    return [Waiting(job, waits.get(job.new.seq, [])) for job in by_seq(connection, seqs)]
 
 
 def find_attempts(connection: Connection, query: FindAttempts) -> tuple[list[AttemptRow], list[str]]:
@@ -382,6 +434,7 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     FindUnique: find_unique,
     FindHeldByKey: find_held_by_key,
     FindAfter: find_after,
+    FindWaits: find_waits,
     FindAttempts: find_attempts,
     Select: select,
     CountMatching: count_matching,

@@ -34,7 +34,7 @@ SCHEMA: Final = Schema(
         )""",
         """CREATE TABLE life (
             seq INTEGER PRIMARY KEY, lane INTEGER, priority INTEGER, owner TEXT, key TEXT, unique_key TEXT,
-            submitted_at REAL, expires_at REAL, data_size_bytes INTEGER,
+            schedule TEXT, submitted_at REAL, expires_at REAL, data_size_bytes INTEGER,
             state INTEGER NOT NULL, held INTEGER NOT NULL, run_at REAL NOT NULL, remove_at REAL, code TEXT,
             result_size_bytes INTEGER, packed BLOB NOT NULL
         )""",
@@ -56,7 +56,8 @@ SCHEMA: Final = Schema(
         ) WITHOUT ROWID""",
         "CREATE INDEX inbox_seq ON inbox (seq)",
         """CREATE TABLE client (
-            owner TEXT, client_id TEXT, number INTEGER NOT NULL, PRIMARY KEY (owner, client_id)
+            owner TEXT, client_id TEXT, number INTEGER NOT NULL, acknowledged INTEGER NOT NULL,
+            PRIMARY KEY (owner, client_id)
         ) WITHOUT ROWID""",
         """CREATE TABLE schedule (
             name TEXT PRIMARY KEY, owner TEXT NOT NULL, terms BLOB NOT NULL, encoding TEXT NOT NULL, data BLOB NOT NULL,

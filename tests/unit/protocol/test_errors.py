@@ -79,6 +79,7 @@ def test_the_codes_that_a_worker_may_give_are_few() -> None:
         "too_large",
         "cancelled",
         "not_representable",
+        "worker_stopping",
     } == WORKER_CODES
 
 

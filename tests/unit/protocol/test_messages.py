@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -25,6 +25,16 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Auth: {"type": "auth", "token": "t"},
     messages.Cancel: {"type": "cancel", "request_id": "r"},
     messages.Ping: {"type": "ping"},
+    messages.Submit: {"type": "submit", "command": "c"},
+    messages.Job: {"type": "job", "job_id": "j"},
+    messages.Await: {"type": "await", "job_id": "j"},
+    messages.Retry: {"type": "retry"},
+    messages.Remove: {"type": "remove"},
+    messages.ListJobs: {"type": "list"},
+    messages.Schedule: {"type": "schedule", "name": "n", "command": "c"},
+    messages.ScheduleAction: {"type": "schedules"},
+    messages.Greeting: {"type": "hello", "client_id": "c"},
+    messages.Ack: {"type": "ack", "number": 1},
     messages.WorkerConnect: {"type": "connect", "data": {"commands": ["c"]}},
     messages.WorkerAuth: {"type": "auth", "data": {"token": "t"}},
     messages.Disconnect: {"type": "disconnect"},
@@ -34,6 +44,27 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Custom: {"type": "custom"},
 }
 """Every message that a broker reads and that has bounds, with only its required fields."""
+
+SMALLEST_PARTS: dict[type[Struct], dict[str, Any]] = {
+    messages.Filter: {},
+    messages.Unique: {"key": "k"},
+    messages.Claim: {"msg_id": "1", "job_id": "j", "attempt": 1},
+    messages.Defaults: {},
+}
+"""The same for their parts that are optional, or items of a list or an object."""
+
+
+def sample(kind: inspect.Type) -> Any:
+    """A good value."""
+    match kind:
+        case inspect.StructType(cls=cls):
+            return SMALLEST_PARTS[cls]
+        case inspect.FloatType():
+            return 1.0
+        case inspect.LiteralType(values=values):
+            return values[0]
+        case _:
+            return "x"
 
 
 def lengths(
@@ -68,12 +99,19 @@ def edges(kind: inspect.Type) -> Iterator[Edge]:
         case inspect.IntType() | inspect.FloatType():
             yield from numbers(kind)
         case inspect.ListType(item_type=item):
-            yield from lengths(kind, ["x"].__mul__)
+            yield from lengths(kind, [sample(item)].__mul__)
             yield from ((f"item {bound}", [good], [bad]) for bound, good, bad in edges(item))
         case inspect.DictType(key_type=key, value_type=value):
-            yield from lengths(kind, lambda count: {str(number): "v" for number in range(count)})
-            yield from ((f"key {bound}", {good: "v"}, {bad: "v"}) for bound, good, bad in edges(key))
+            some = sample(value)
+            yield from lengths(kind, lambda count: {str(number): some for number in range(count)})
+            yield from ((f"key {bound}", {good: some}, {bad: some}) for bound, good, bad in edges(key))
             yield from ((f"value {bound}", {"k": good}, {"k": bad}) for bound, good, bad in edges(value))
+        case inspect.StructType(cls=cls, fields=fields):
+            smallest = SMALLEST_PARTS[cls]
+            for field in fields:
+                for bound, good, bad in edges(field.type):
+                    name = field.encode_name
+                    yield f"{name} {bound}", {**smallest, name: good}, {**smallest, name: bad}
 
 
 def bounded_fields(kind: type[Struct], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Edge]]:
@@ -96,7 +134,7 @@ def decode(kind: type[Struct], message: dict[str, Any], encoding: Encoding) -> S
     reader = codec.from_worker
     if kind is messages.Request:
         reader = codec.request
-    elif kind in (messages.Auth, messages.Cancel, messages.Ping):
+    elif kind in get_args(messages.RequesterControl):
         reader = codec.requester_control
     decoded: Struct = reader(codec.encode(message))
     return decoded
@@ -141,6 +179,17 @@ def test_the_bounds_of_the_contract_are_among_those_tried() -> None:
         ("Request", "hedge", "pattern"),
         ("Auth", "token", "max_length"),
         ("Cancel", "request_id", "min_length"),
+        ("Cancel", "filter", "job_ids max_length"),
+        ("Submit", "attempts", "le"),
+        ("Submit", "backoff", "item le"),
+        ("Submit", "timeout", "le"),
+        ("Submit", "unique", "key max_length"),
+        ("Submit", "after", "max_length"),
+        ("ListJobs", "count", "le"),
+        ("Schedule", "every", "ge"),
+        ("Ack", "number", "ge"),
+        ("WorkerConnect", "data.running", "item attempt ge"),
+        ("WorkerConnect", "data.defaults", "value timeout gt"),
         ("WorkerConnect", "msg_id", "max_length"),
         ("WorkerConnect", "data.commands", "max_length"),
         ("WorkerConnect", "data.commands", "item pattern"),
@@ -185,10 +234,19 @@ def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
         messages.Credential,
         messages.Login,
         messages.Expiry,
+        messages.Terms,
+        messages.Filter,
+        messages.Unique,
+        messages.JobView,
+        messages.FailedAttempt,
+        messages.ScheduleView,
+        messages.Claim,
+        messages.Defaults,
+        messages.AttemptOf,
     }
     read = {messages.Outcome, messages.AnyId, messages.ErrorMessage}
-    sent = {messages.Response, messages.Failure, messages.Pong, messages.LoggedIn, messages.Expiring}
-    sent |= {messages.Connected, messages.AssignmentMessage, messages.CancelAssignment}
+    sent = {messages.Response, messages.Failure, *get_args(messages.BrokerControl)}
+    sent |= {messages.Connected, messages.AssignmentMessage, messages.CancelAssignment, messages.Settled}
     sent |= {messages.WorkerLoggedIn, messages.WorkerExpiring}
     assert set(SMALLEST) | parts | read | sent == structures
 

@@ -19,8 +19,15 @@ BAD = [vector for vector in VECTORS if vector.error is not None]
 FROM_BROKER = [vector for vector in GOOD if vector.direction == "from_broker"]
 
 MESSAGES: dict[tuple[str, str], set[str]] = {
-    ("requester", "to_broker"): {"Request", "Auth", "Cancel", "Ping"},
-    ("requester", "from_broker"): {"Response", "Failure", "Expiring", "LoggedIn", "Pong"},
+    ("requester", "to_broker"): {
+        "Request",
+        *(kind.__name__ for kind in typing.get_args(messages.RequesterControl)),
+    },
+    ("requester", "from_broker"): {
+        "Response",
+        "Failure",
+        *(kind.__name__ for kind in typing.get_args(messages.BrokerControl)),
+    },
     ("worker", "to_broker"): {kind.__name__ for kind in typing.get_args(messages.FromWorker)},
     ("worker", "from_broker"): {kind.__name__ for kind in typing.get_args(messages.FromBroker)},
 }

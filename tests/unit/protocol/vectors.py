@@ -53,6 +53,9 @@ def read(vector: Vector) -> Struct | str:
         message: Struct
         match vector.port, vector.direction:
             case "requester", "to_broker":
+                if codec.ids_in(vector.payload).type in messages.ABOUT_JOBS:
+                    about_jobs: Struct = codec.requester_control(vector.payload)
+                    return about_jobs
                 message = codec.request(vector.payload)
                 assert isinstance(message, messages.Request)
                 if message.command is UNSET:
@@ -99,5 +102,12 @@ def fields_of(message: Struct, encoding: Encoding) -> dict[str, Any]:
                 value = {"raw": bytes(value).decode() if encoding is Encoding.JSON else bytes(value).hex()}
             case Struct():
                 value = fields_of(value, encoding)
+            case [Struct(), *_]:
+                value = [fields_of(item, encoding) for item in value]
+            case dict():
+                value = {
+                    key: fields_of(item, encoding) if isinstance(item, Struct) else item
+                    for key, item in value.items()
+                }
         fields[field.name] = value
     return fields

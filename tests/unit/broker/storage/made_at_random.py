@@ -11,6 +11,7 @@ from taskferry.broker.jobs.ports import (
     FindHeldByKey,
     FindOverdue,
     FindUnique,
+    FindWaits,
     NextInLane,
     Query,
     ReadInbox,
@@ -43,8 +44,9 @@ SIZES_BYTES = (0, 1, 3, 3, 50, 50, 50, 50, 50, LARGE_BYTES, LARGE_BYTES + 1)
 class Maker:
     """Makes what fits a model."""
 
-    def __init__(self, random: Random, model: Model) -> None:
+    def __init__(self, random: Random, model: Model, sizes_bytes: tuple[int, ...] = SIZES_BYTES) -> None:
         self.random = random
+        self.sizes_bytes = sizes_bytes
         self.model = model
         self.seqs = itertools.count(1)
 
@@ -55,7 +57,7 @@ class Maker:
         return self.random.choice((None, self.time()))
 
     def blob(self) -> bytes:
-        return bytes([self.random.randint(0, 255)]) * self.random.choice(SIZES_BYTES)
+        return bytes([self.random.randint(0, 255)]) * self.random.choice(self.sizes_bytes)
 
     def new(self, job_id: str | None = None) -> NewJob:
         random, seq = self.random, next(self.seqs)
@@ -133,7 +135,7 @@ class Maker:
             owner, client_id = random.choice(OWNERS), random.choice(CLIENTS)
             client = owner, client_id
             numbers = [row.number for row in batch.inbox if (row.owner, row.client_id) == client]
-            number = max([*numbers, model.inbox_numbers.get(client, 0)]) + 1
+            number = max([*numbers, model.inboxes.get(client, (0, 0))[0]]) + 1
             batch.inbox.append(InboxRow(owner, client_id, number, seq))
         if random.random() < 0.3:
             schedule = ScheduleRow(
@@ -155,7 +157,10 @@ class Maker:
             batch.after_gone.append(random.choice(seqs))
         if random.random() < 0.3:
             client = random.choice(OWNERS), random.choice(CLIENTS)
-            batch.acknowledged.append((*client, random.randint(0, model.inbox_numbers.get(client, 0))))
+            number = random.randint(0, model.inboxes.get(client, (0, 0))[0])
+            random.choice((batch.acknowledged, batch.inbox_dropped)).append((*client, number))
+        if random.random() < 0.1:
+            batch.inboxes_gone.append((random.choice(OWNERS), random.choice(CLIENTS)))
         if seqs and random.random() < 0.4:
             batch.removed += random.sample(seqs, min(len(seqs), random.choice((1, 2, 9))))
 
@@ -185,7 +190,8 @@ class Maker:
             Find(job_ids, with_data=random.random() < 0.5, with_result=random.random() < 0.5),
             FindUnique([(command, key) for command in COMMANDS for key in ("k1", "k2")], self.time()),
             FindHeldByKey("k1", count),
-            *(FindAfter(seq) for seq in some),
+            FindAfter(some, random.choice((0, *some)), count),
+            FindWaits(some),
             *(FindAttempts(seq) for seq in some),
             Select(filters, owner, random.choice((None, *some)), count),
             CountMatching(filters, owner),

@@ -10,6 +10,7 @@ from taskferry.broker.jobs.ports import (
     FindHeldByKey,
     FindOverdue,
     FindUnique,
+    FindWaits,
     LaneCount,
     NextFound,
     NextInLane,
@@ -19,6 +20,7 @@ from taskferry.broker.jobs.ports import (
     Query,
     ReadInbox,
     Select,
+    Waiting,
 )
 from taskferry.broker.jobs.rows import (
     AttemptRow,
@@ -66,7 +68,7 @@ class Model:
     attempts: dict[tuple[int, int], AttemptRow] = field(default_factory=dict)
     after: set[tuple[int, int]] = field(default_factory=set)
     inbox: dict[tuple[str, str, int], int] = field(default_factory=dict)
-    inbox_numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    inboxes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     lanes: dict[int, LaneRow] = field(default_factory=dict)
     schedules: dict[str, ScheduleRow] = field(default_factory=dict)
     seq_max: int = 0
@@ -86,10 +88,17 @@ class Model:
         self.after = {pair for pair in self.after if pair[1] not in batch.after_gone}
         for row in batch.inbox:
             self.inbox[row.owner, row.client_id, row.number] = row.seq
-            self.inbox_numbers[row.owner, row.client_id] = row.number
+            client = row.owner, row.client_id
+            self.inboxes[client] = row.number, self.inboxes.get(client, (0, 0))[1]
         for owner, client_id, number in batch.acknowledged:
+            given, acknowledged = self.inboxes.get((owner, client_id), (0, 0))
+            self.inboxes[owner, client_id] = given, max(number, acknowledged)
+        for owner, client_id, number in batch.acknowledged + batch.inbox_dropped:
             for gone in [key for key in self.inbox if key[:2] == (owner, client_id) and key[2] <= number]:
                 del self.inbox[gone]
+        for client in batch.inboxes_gone:
+            self.inboxes.pop(client, None)
+            self.inbox = {key: seq for key, seq in self.inbox.items() if key[:2] != client}
         self.schedules.update((row.name, row) for row in batch.schedules)
         for name in batch.schedules_gone:
             self.schedules.pop(name, None)
@@ -101,7 +110,7 @@ class Model:
         for seq in seqs:
             self.jobs.pop(seq, None)
         self.attempts = {key: row for key, row in self.attempts.items() if key[0] not in seqs}
-        self.after = {pair for pair in self.after if not set(pair) & set(seqs)}
+        self.after = {pair for pair in self.after if pair[0] not in seqs}
         self.inbox = {key: seq for key, seq in self.inbox.items() if seq not in seqs}
 
     def answer(self, query: Query) -> object:
@@ -125,12 +134,17 @@ class Model:
                 held.sort(key=lambda kept: (-kept.new.priority, kept.new.seq))
                 return [kept.stored(with_data=True) for kept in held[: query.count]]
             case FindAfter():
-                waiting = sorted(seq for seq, waited_for in self.after if waited_for == query.seq)
-                return [(self.jobs[seq].stored(), self.others_not_done(seq, query.seq)) for seq in waiting]
+                seqs = {seq for seq, waited_for in self.after if waited_for in query.seqs}
+                held_seqs = [kept.new.seq for kept in self.in_state(JobState.HELD)]
+                return self.waiting(
+                    sorted(seq for seq in seqs if seq in held_seqs and seq > query.beyond)[: query.count]
+                )
+            case FindWaits():
+                return [found for found in self.waiting(sorted(query.seqs)) if found.waits_for]
             case FindAttempts():
                 attempts = [row for key, row in sorted(self.attempts.items()) if key[0] == query.seq]
                 waits = sorted(waited_for for seq, waited_for in self.after if seq == query.seq)
-                return attempts, [self.jobs[seq].new.job_id for seq in waits]
+                return attempts, [self.jobs[seq].new.job_id for seq in waits if seq in self.jobs]
             case Select():
                 found = self.matching(query.filter, query.owner)
                 found = [k for k in found if query.before is None or k.new.seq < query.before]
@@ -154,11 +168,14 @@ class Model:
     def opened(self) -> Opened:
         open_jobs, ended = self.in_state(*OPEN), self.in_state(*ENDED)
         owners = {kept.new.owner for kept in open_jobs}
+        ready = self.in_state(JobState.ACCEPTED)
+        held = self.in_state(JobState.HELD)
+        held_seqs = {kept.new.seq for kept in held}
+        waited_for = {other for seq, other in self.after if seq in held_seqs}
         lane_counts = []
-        for lane in sorted({kept.new.lane for kept in self.jobs.values()}):
-            jobs = [kept for kept in self.jobs.values() if kept.new.lane == lane]
-            run_at = [kept.change.run_at for kept in jobs if kept.change.state == JobState.ACCEPTED]
-            lane_counts.append(LaneCount(lane, len(run_at), min(run_at, default=None), len(jobs)))
+        for lane in sorted({kept.new.lane for kept in ready}):
+            run_at = [kept.change.run_at for kept in ready if kept.new.lane == lane]
+            lane_counts.append(LaneCount(lane, len(run_at), min(run_at)))
         expires_at = [kept.new.expires_at for kept in open_jobs if kept.new.expires_at is not None]
         remove_at = [k.change.remove_at for k in self.jobs.values() if k.change.remove_at is not None]
         return Opened(
@@ -175,7 +192,15 @@ class Model:
             remove_at_min=min(remove_at, default=None),
             expires_at_min=min(expires_at, default=None),
             schedules=sorted(self.schedules.values()),
-            inbox_numbers=self.inbox_numbers,
+            inboxes=self.inboxes,
+            waited_for=sorted(waited_for),
+            after_due=sorted(
+                s for s in waited_for if s not in self.jobs or self.jobs[s].change.state in ENDED
+            ),
+            held_keys=sorted({k.new.key or "" for k in held if k.change.held & Hold.KEY}),
+            schedule_runs=[
+                (kept.new.schedule, kept.new.job_id) for kept in open_jobs if kept.new.schedule is not None
+            ],
         )
 
     def next_in_lane(self, query: NextInLane) -> NextFound:
@@ -209,9 +234,12 @@ class Model:
             found.update(seqs[-1:])
         return [self.jobs[seq].stored() for seq in sorted(found)]
 
-    def others_not_done(self, seq: int, besides: int) -> int:
-        others = [other for waiting, other in self.after if waiting == seq and other != besides]
-        return sum(self.jobs[other].change.state != JobState.DONE for other in others)
+    def waiting(self, seqs: list[int]) -> list[Waiting]:
+        def state(seq: int) -> int | None:
+            return self.jobs[seq].change.state if seq in self.jobs else None
+
+        waits = {seq: sorted(other for waiting, other in self.after if waiting == seq) for seq in seqs}
+        return [Waiting(self.jobs[seq].stored(), [(o, state(o)) for o in waits[seq]]) for seq in seqs]
 
     def matching(self, selected: Filter, owner: str | None) -> list[Kept]:
         def is_match(kept: Kept) -> bool:

@@ -24,6 +24,9 @@ def plain(found: object) -> object:
                 lanes=sorted(found.lanes),
                 assigned=sorted(found.assigned, key=lambda job: job.new.seq),
                 schedules=sorted(found.schedules),
+                waited_for=sorted(found.waited_for),
+                after_due=sorted(found.after_due),
+                held_keys=sorted(key or "" for key in found.held_keys),
             )
         case _:
             return found

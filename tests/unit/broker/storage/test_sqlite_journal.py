@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from taskferry.broker.jobs.ports import CountMatching, Find, JournalError, NextInLane, Opening, Query
 from taskferry.broker.jobs.rows import Batch, JobResult
 from taskferry.broker.jobs.states import JobState
