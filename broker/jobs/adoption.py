@@ -119,18 +119,17 @@ class Adoption:
                     job = self._memory.take(claiming.stored[claim.job_id])
                 if job is None:
                     continue
-                if self._fits(job, claim, claiming.worker_id):
+                if self._fits(job, claim):
                     adopted.append(self._adopt(job, claim, claiming.worker_id, now, core_now))
                 elif job.place == DISK and not job.unwritten_count:
                     self._memory.release(job)
             claiming.then(adopted)
 
-    def _fits(self, job: Job, claim: Claim, worker_id: str) -> bool:
+    def _fits(self, job: Job, claim: Claim) -> bool:
         if job.entry is not None or not job.is_open:
             return False
         if job.msg_id is not None:
-            is_elsewhere = job.place == RUNNING and job.worker_id != worker_id
-            return job.msg_id == claim.msg_id and not is_elsewhere
+            return job.msg_id == claim.msg_id
         if job.state is JobState.ACCEPTED:
             is_next = claim.attempt == job.attempt + 1
         else:
@@ -147,7 +146,6 @@ class Adoption:
             attempts.unload(job, core_now)
         if job.state is JobState.ACCEPTED:
             self._lives.assign(job)
-            job.started_at = now
         job.place = RUNNING
         job.attempt = job.number = claim.attempt
         job.msg_id = claim.msg_id

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from ...protocol import errors
 from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
-from ...protocol.messages import Receipt
 from ..core.failure import Failure, plain_failure
 from .after import After
 from .counts import JobCounts
@@ -120,8 +119,7 @@ class Intake:
             return
         self.pending_count += 1
         self.pending_size_bytes += len(submission.data)
-        key = self._unique.key_of(message)
-        if message.job_id is None and key is None and not message.after:
+        if message.job_id is None and message.unique is None and not message.after:
             self._accept(submission, self._make_id(), None, [], now)
             return
         group = self._groups[-1] if self._groups else Group()
@@ -136,6 +134,7 @@ class Intake:
         if message.job_id is not None:
             group.job_ids[message.job_id] = None
         group.job_ids.update(dict.fromkeys(message.after))
+        key = self._unique.key_of(message)
         if key is not None:
             group.keys[key] = None
 
@@ -149,7 +148,7 @@ class Intake:
                 since = min(
                     self._unique.since(submission.message, now)
                     for submission in group.submissions
-                    if self._unique.key_of(submission.message) is not None
+                    if submission.message.unique is not None
                 )
                 group.unread_count += 1
                 self._reads.ask(FindUnique(list(group.keys), since), self._found_unique, group)
@@ -290,9 +289,7 @@ class Intake:
             assert isinstance(known, StoredJob)
             job = self._memory.detached(known)
         entry = self._writer.entry if job.entry is None else job.entry
-        entry.receipts.append(
-            Owed(asker, job, Receipt(submission.message.request_id, job.new.job_id, "", True))
-        )
+        entry.receipts.append(Owed(asker, submission.message.request_id, job, True))
 
     def _give_up(self, submission: Submission) -> None:
         self.pending_count -= 1
@@ -342,7 +339,7 @@ class Intake:
         self._lives.accept(job)
         asker = submission.asker
         if asker is not None:
-            self._writer.entry.receipts.append(Owed(asker, job, Receipt(message.request_id, job_id, "")))
+            self._writer.entry.receipts.append(Owed(asker, message.request_id, job, False))
             if message.receipts:
                 self._lives.followers.add(new.seq, asker)
         if seqs or submission.waits_for:
@@ -351,7 +348,9 @@ class Intake:
     def _new_lane(self, submission: Submission) -> Lane | None:
         if len(self._lanes.by_number) >= LANES_COUNT_MAX:
             return None
-        return self._lanes.add(submission.message.command, submission.message.target)
+        lane, row = self._lanes.add(submission.message.command, submission.message.target)
+        self._writer.entry.batch.lanes.append(row)
+        return lane
 
 
 def _bad(text: str) -> Failure:

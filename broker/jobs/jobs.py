@@ -57,7 +57,7 @@ from .states import JobState
 from .submission import Submission
 from .unique import Unique
 from .windows import Windows
-from .writer import Entry, Writer
+from .writer import Entry, Writer, receipt
 
 Claimed = list[Adopted]
 
@@ -179,9 +179,7 @@ class Jobs:
             reads=reads,
             counts=counts,
         )
-        self.following = Following(
-            journal, memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads
-        )
+        self.following = Following(memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads)
         self.changes = Changes(
             journal,
             memory=memory,
@@ -429,13 +427,7 @@ class Jobs:
         """The clock was set, forward if `by_s` is positive, or the process has stood still for so long: workers have as
         long to come back as before."""
         self.orphans.clock_stepped(by_s)
-        self.all_lanes.clock_stepped(by_s)
-        self.windows.clock_stepped(by_s)
-        self.lives.clock_stepped(by_s)
-        self.kept.clock_stepped(by_s)
-        self.writer.clock_stepped(by_s)
-        self.following.clock_stepped(by_s)
-        self.stir()
+        self.kept.clock_stepped()
 
     def drain(self, now: float) -> None:
         """Begin no more attempts. Those that run go on; what waits in the core's line is taken back in this turn."""
@@ -471,7 +463,7 @@ class Jobs:
         writer.flush(now)
         reads.send()
         self._is_awake = False
-        if writer.answered or reads.answered or attempts.has_unheard:
+        if writer.answered or reads.answered:
             self.stir()
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -485,14 +477,12 @@ class Jobs:
     def _committed(self, entry: Entry, now: float, core_now: float) -> None:
         """What follows from an entry that is on disk."""
         counts, memory = self.counts, self.memory
-        for lane in entry.lanes:
-            lane.is_written = True
         for job in entry.submitted:
             self.intake.written(job)
         counts.submitted_count += len(entry.submitted)
         for owed in entry.receipts:
-            counts.duplicates_count += owed.receipt.duplicate
-            owed.asker.answer(owed.receipt)
+            counts.duplicates_count += owed.duplicate
+            owed.asker.answer(receipt(owed))
         for job in entry.begun:
             follower = self.lives.followers.of(job.new.seq)
             if follower is not None and job.worker_id is not None:
@@ -541,4 +531,4 @@ class Jobs:
         for owed in receipts:
             if owed.job in dropped:
                 self.counts.refuse(_FAILED.code)
-                owed.asker.fail(owed.receipt.request_id, _FAILED, None)
+                owed.asker.fail(owed.request_id, _FAILED, None)

@@ -95,10 +95,10 @@ class Lives:
         else:
             self._counts.kept[job.state] -= 1
             self._counts.kept_size_bytes -= job.size_bytes
-        lane = job.lane
-        lane.jobs_count -= 1
-        if not lane.jobs_count:
-            self._lanes.remove(lane)
+        job.lane.jobs_count -= 1
+        job.entry = None
+        if job.new.expires_at is not None:
+            self.expires_at = min(self.expires_at, job.new.expires_at)
         self._memory.remove(job)
 
     # --- while it is open -------------------------------------------------------------------------------------------
@@ -138,10 +138,6 @@ class Lives:
                 return
             del unrecorded[job]
             self._writer.entry.change(job)
-
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set."""
-        self.unrecorded = {job: at + by_s for job, at in self.unrecorded.items()}
 
     def record_all(self) -> None:
         """Write all assignments, so that the journal finds jobs by their true state."""

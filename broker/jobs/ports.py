@@ -39,7 +39,10 @@ class LaneCount(NamedTuple):
 class Opened(NamedTuple):
     """`assigned`: jobs that had a running attempt, without their data. `open_counts`: open jobs by owner. `held_count`,
     `kept_count`: jobs that are held, and that have ended; `kept_size_bytes`: data and results of the latter,
-    `open_size_bytes`: data of open jobs. `inbox_numbers`: the highest number given, by (owner, client_id)."""
+    `open_size_bytes`: data of open jobs. `inboxes`: by (owner, client_id), the highest number ever given, and up to
+    which they were acknowledged. `waited_for`: seqs that held jobs wait for, at most WAITED_FOR_COUNT_MAX + 1;
+    `after_due`: those of them that have ended, or are not there. `held_keys`: keys of jobs that are held by KEY.
+    `schedule_runs`: (schedule, job_id) of open jobs that a schedule has submitted."""
 
     seq_max: int
     lanes: list[LaneRow]
@@ -54,7 +57,11 @@ class Opened(NamedTuple):
     remove_at_min: float | None
     expires_at_min: float | None
     schedules: list[ScheduleRow]
-    inbox_numbers: dict[tuple[str, str], int]
+    inboxes: dict[tuple[str, str], tuple[int, int]]
+    waited_for: list[int]
+    after_due: list[int]
+    held_keys: list[str]
+    schedule_runs: list[tuple[str, str]]
 
 
 class NextInLane(NamedTuple):
@@ -103,11 +110,27 @@ class FindHeldByKey(NamedTuple):
     count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
-class FindAfter(NamedTuple):
-    """The jobs that wait for this one, with how many jobs each still waits for besides it that are not done. Answered
-    by a list of (StoredJob without data, count)."""
+class Waiting(NamedTuple):
+    """A job that waits for others, without its data. `waits_for`: these, by seq, with their JobState; None: it is not
+    there any more."""
 
-    seq: int
+    job: StoredJob
+    waits_for: list[tuple[int, int | None]]
+
+
+class FindAfter(NamedTuple):
+    """The held jobs that wait for any of `seqs`, with a seq over `beyond`, lowest first; at most `count`. Answered by a
+    list of Waiting."""
+
+    seqs: list[int]
+    beyond: int
+    count: int
+
+
+class FindWaits(NamedTuple):
+    """What these jobs wait for; those that wait for nothing are left out. Answered by a list of Waiting."""
+
+    seqs: list[int]
 
 
 class FindAttempts(NamedTuple):
@@ -163,6 +186,30 @@ class ReadInbox(NamedTuple):
     count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
+class Survey(NamedTuple):
+    """What operators want to see of the accepted jobs. Answered by Surveyed."""
+
+    now: float
+    count: int
+
+
+class Surveyed(NamedTuple):
+    """`delayed_counts`: by lane, the accepted jobs whose `run_at` has not come. `oldest`: of those whose `run_at` has
+    come, the ones with the earliest (of equal ones any), in order, without data; at most `count`."""
+
+    delayed_counts: dict[int, int]
+    oldest: list[StoredJob]
+
+
+class PlaceInLane(NamedTuple):
+    """How many accepted jobs of the same lane whose `run_at` has come go before this one; at most `count_max` are
+    counted. Answered by an int, or by None if this job is not accepted, or its `run_at` has not come."""
+
+    seq: int
+    now: float
+    count_max: int
+
+
 Query = (
     Opening
     | NextInLane
@@ -170,11 +217,14 @@ Query = (
     | FindUnique
     | FindHeldByKey
     | FindAfter
+    | FindWaits
     | FindAttempts
     | Select
     | CountMatching
     | FindOverdue
     | ReadInbox
+    | Survey
+    | PlaceInLane
 )
 
 

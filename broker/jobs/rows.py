@@ -107,7 +107,9 @@ class ScheduleRow(NamedTuple):
 class Batch:
     """Rows that are written in one transaction, in this order; within a list later rows win. `removed`: jobs of which
     nothing is kept. `after`: (seq that waits, seq that it waits for). `after_gone`: seqs that nothing waits for any
-    more. `acknowledged`: (owner, client_id, number): inbox messages up to it are dropped."""
+    more. `acknowledged`: (owner, client_id, number): a client has dealt with its messages up to it; `inbox_dropped`: there
+    was no room for those up to it; either are removed. `inboxes_gone`: (owner, client_id) of which nothing is kept, not
+    even the number."""
 
     __slots__ = (
         "acknowledged",
@@ -116,6 +118,8 @@ class Batch:
         "attempts",
         "changes",
         "inbox",
+        "inbox_dropped",
+        "inboxes_gone",
         "jobs",
         "lanes",
         "lanes_gone",
@@ -135,6 +139,8 @@ class Batch:
         self.after_gone: list[int] = []
         self.inbox: list[InboxRow] = []
         self.acknowledged: list[tuple[str, str, int]] = []
+        self.inbox_dropped: list[tuple[str, str, int]] = []
+        self.inboxes_gone: list[tuple[str, str]] = []
         self.schedules: list[ScheduleRow] = []
         self.schedules_gone: list[str] = []
         self.removed: list[int] = []
@@ -150,6 +156,10 @@ class StoredJob(NamedTuple):
     data_size_bytes: int
     result_size_bytes: int | None
 
+
+WAITED_FOR_COUNT_MAX: Final = 100_000
+"""Jobs that others wait for, of which memory has the seqs (10 MB); if there are more, the journal is asked after each end
+whether anything waits for it."""
 
 ROWS_PER_READ_MAX: Final = 1000
 """Rows in one answer of the journal, so that no read holds up a commit for long."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from ...protocol.messages import Receipt
 from .job import Job
-from .lanes import NEVER, Lane
+from .lanes import NEVER
 from .ports import Asker, Journal, JournalError
 from .rows import Batch
 
@@ -19,11 +19,12 @@ RETRY_S: Final = 1.0
 
 
 class Owed(NamedTuple):
-    """A receipt that is sent once its job is on disk, with the state that is written."""
+    """A receipt that is sent once its job is on disk."""
 
     asker: Asker
+    request_id: str | None
     job: Job
-    receipt: Receipt
+    duplicate: bool
 
 
 class Entry:
@@ -38,7 +39,6 @@ class Entry:
         "begun",
         "changed",
         "ended",
-        "lanes",
         "later",
         "over",
         "receipts",
@@ -49,7 +49,6 @@ class Entry:
     def __init__(self, written: Callable[["Entry", JournalError | None], None]) -> None:
         self._written = written
         self.batch = Batch()
-        self.lanes: dict[Lane, None] = {}
         self.submitted: list[Job] = []
         self.removed: list[Job] = []
         self.changed: dict[Job, None] = {}
@@ -64,8 +63,6 @@ class Entry:
         """It is a new job."""
         job.entry = self
         self.submitted.append(job)
-        if not job.lane.is_written:
-            self.lanes[job.lane] = None
         self.change(job)
 
     def change(self, job: Job) -> None:
@@ -89,6 +86,7 @@ class Entry:
         return bool(
             self.changed
             or self.removed
+            or batch.lanes
             or batch.inbox
             or batch.acknowledged
             or batch.schedules
@@ -114,11 +112,8 @@ class Entry:
         )
 
     def fill(self) -> None:
-        """Add the rows of its jobs, as they are now, and make the receipts."""
+        """Add the rows of its jobs, as they are now."""
         batch = self.batch
-        batch.lanes = [lane.row for lane in self.lanes if not lane.is_gone]
-        for owed in self.receipts:
-            owed.receipt.state = owed.job.state.name.lower()
         batch.jobs = [job.new for job in self.submitted]
         batch.changes = [job.change() for job in self.changed]
         batch.removed = [job.new.seq for job in self.removed]
@@ -151,7 +146,6 @@ class Entry:
             if job in self.changed:
                 job.unwritten_count -= 1
             self.changed[job] = None
-        self.lanes |= other.lanes
         self.submitted += other.submitted
         self.removed += other.removed
         self.receipts += other.receipts
@@ -161,6 +155,7 @@ class Entry:
         self.over += other.over
         self.later += other.later
         ours, theirs = self.batch, other.batch
+        ours.lanes += theirs.lanes
         ours.results += theirs.results
         ours.attempts += theirs.attempts
         ours.after += theirs.after
@@ -222,7 +217,6 @@ class Writer:
             if not entry.has_rows:
                 if self._unanswered_count:
                     return  # what follows must not overtake what is being written
-                entry.fill()
                 self.entry = Entry(self._written)
                 self.answered.append((entry, None))
                 self._wake()
@@ -232,11 +226,13 @@ class Writer:
         entry.fill()
         self._journal.write(entry.batch, entry.written)
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set."""
-        self._retry_at += by_s
-
     def _written(self, entry: Entry, error: JournalError | None) -> None:
         self._unanswered_count -= 1
         self.answered.append((entry, error))
         self._wake()
+
+
+def receipt(owed: Owed) -> Receipt:
+    """As it is sent."""
+    job = owed.job
+    return Receipt(owed.request_id, job.new.job_id, job.state.name.lower(), owed.duplicate)

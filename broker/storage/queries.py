@@ -28,9 +28,12 @@ from ..jobs.ports import (
     Opened,
     Opening,
     Overdue,
+    PlaceInLane,
     Query,
     ReadInbox,
     Select,
+    Survey,
+    Surveyed,
     Waiting,
 )
 from ..jobs.rows import (
@@ -46,6 +49,7 @@ from ..jobs.rows import (
 from ..jobs.states import JobState
 from .changes import LARGE_BYTES
 from .multi_row import SIZES
+from .survey import place_in_lane, survey
 
 unpack = msgspec.msgpack.Decoder().decode
 StoredText = tuple[int, str, str, str, int, int | None]
@@ -152,11 +156,14 @@ def opening(connection: Connection, query: Opening) -> Opened:
         held_count += count if state == JobState.HELD else 0
         oldest_submitted_at = min(submitted_at, oldest_submitted_at or submitted_at)
     waited_for = run(WAITED_FOR, (WAITED_FOR_COUNT_MAX + 1,)).fetchall()
-    lane_counts = run("SELECT lane, count(*), min(run_at) FROM life WHERE state = 0 GROUP BY lane").fetchall()
+    lane_counts = run(
+        "SELECT lane, sum(state = 0), min(CASE state WHEN 0 THEN run_at END), count(*) FROM life "
+        "WHERE lane IS NOT NULL GROUP BY lane"
+    ).fetchall()
     return Opened(
         seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
         lanes=[LaneRow(*row) for row in run("SELECT lane, command, target FROM lane").fetchall()],
-        lane_counts=[LaneCount(*row) for row in lane_counts if row[0] is not None],
+        lane_counts=[LaneCount(*row) for row in lane_counts],
         assigned=in_order(stored(connection, "state = 2", ())),
         open_counts=open_counts,
         held_count=held_count,
@@ -427,6 +434,13 @@ def read_inbox(connection: Connection, query: ReadInbox) -> list[tuple[int, Stor
     return [(number, jobs[seq]) for number, seq in numbered]
 
 
+def surveyed(connection: Connection, query: Survey) -> Surveyed:
+    """Delayed jobs by lane, and the oldest that are ready."""
+    delayed_counts, seqs = survey(connection, query)
+    jobs = {job.new.seq: job for job in by_seq(connection, seqs)}
+    return Surveyed(delayed_counts, [jobs[seq] for seq in seqs])
+
+
 ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     Opening: opening,
     NextInLane: next_in_lane,
@@ -440,6 +454,8 @@ ANSWERS: Final[dict[type, Callable[[Connection, Any], object]]] = {
     CountMatching: count_matching,
     FindOverdue: find_overdue,
     ReadInbox: read_inbox,
+    Survey: surveyed,
+    PlaceInLane: place_in_lane,
 }
 
 

@@ -1,1 +1,1 @@
-"""Schedules: jobs that are submitted by the clock."""
+"""Schedules: jobs that the broker submits by itself, at the times of a cron expression, at intervals, or once."""

@@ -168,14 +168,14 @@ class Model:
     def opened(self) -> Opened:
         open_jobs, ended = self.in_state(*OPEN), self.in_state(*ENDED)
         owners = {kept.new.owner for kept in open_jobs}
-        ready = self.in_state(JobState.ACCEPTED)
         held = self.in_state(JobState.HELD)
         held_seqs = {kept.new.seq for kept in held}
         waited_for = {other for seq, other in self.after if seq in held_seqs}
         lane_counts = []
-        for lane in sorted({kept.new.lane for kept in ready}):
-            run_at = [kept.change.run_at for kept in ready if kept.new.lane == lane]
-            lane_counts.append(LaneCount(lane, len(run_at), min(run_at)))
+        for lane in sorted({kept.new.lane for kept in self.jobs.values()}):
+            jobs = [kept for kept in self.jobs.values() if kept.new.lane == lane]
+            run_at = [kept.change.run_at for kept in jobs if kept.change.state == JobState.ACCEPTED]
+            lane_counts.append(LaneCount(lane, len(run_at), min(run_at, default=None), len(jobs)))
         expires_at = [kept.new.expires_at for kept in open_jobs if kept.new.expires_at is not None]
         remove_at = [k.change.remove_at for k in self.jobs.values() if k.change.remove_at is not None]
         return Opened(
