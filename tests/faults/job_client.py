@@ -82,6 +82,11 @@ class JobClient:
         """The response of a job, once it has ended."""
         return await self.ask("await", timeout_s, job_id=job_id)
 
+    async def close(self) -> None:
+        """Close the connection. Raises what its reader has found wrong."""
+        await self.connection.close()
+        await self._reading
+
     async def _read(self) -> None:
         try:
             while True:
@@ -89,6 +94,7 @@ class JobClient:
                 if message.get("type") in STEPS:
                     self.steps.append(message)
                 else:
+                    assert message["request_id"] in self._future_by_id, f"nobody asked for {message}"
                     self._future_by_id.pop(message["request_id"]).set_result(message)
         except ConnectionClosed:
             pass
@@ -117,4 +123,8 @@ async def job_client(url: str, **options: Any) -> AsyncIterator[JobClient]:
         compression=None,
         **options,
     ) as connection:
-        yield JobClient(connection)
+        client = JobClient(connection)
+        try:
+            yield client
+        finally:
+            await client.close()

@@ -80,7 +80,7 @@ async def test_a_job_that_is_cancelled_at_any_moment_ends_once_and_all_say_the_s
         view = await cancelling.view(job_id)
         if changed.get("type") == "changed" and changed["count"] == 1:
             assert view["state"] == "cancelled", (changed, view)
-            assert response["code"] == "cancelled", response
+            assert response.get("code") == "cancelled", (changed, view, response)
         else:
             assert view["state"] == "done", (changed, view)
             assert response["success"], response
