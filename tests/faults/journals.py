@@ -34,6 +34,8 @@ def read_journal(path: Path, folder: Path) -> dict[str, JobRow]:
             shutil.copy(f"{path}{suffix}", copied)
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchall():
+            return {}  # killed before its first write
         rows = connection.execute(
             "SELECT job_id, seq, life.packed, result FROM job JOIN life USING (seq) LEFT JOIN result USING (seq)"
         ).fetchall()
