@@ -15,9 +15,11 @@ from tests.faults.ledger import count_runs
 from tests.faults.starting import ROOT, start_worker, wait_for_workers
 from tests.faults.submitting import read_submissions
 from tests.integration.peers import eventually
-from tests.processes import Programs
+from tests.processes import Program, Programs
 
 ROOM_BYTES: Final = 256 * 1024
+FULL_BYTES: Final = 16 * 1024
+"""Then nothing fits: neither into the WAL nor, to make room there, into the database."""
 PULSE_S: Final = 1.5
 QUANTILE_S_MAX: Final = 0.1
 
@@ -27,8 +29,8 @@ def bound_files(pid: int, size_bytes: int) -> None:
     psutil.Process(pid).rlimit(resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
 
-def refused_count(pid_stdout: str) -> int:
-    return pid_stdout.count("\nrefused ")
+def count(submitter: Program, what: str) -> int:
+    return submitter.stdout.count(f"\n{what} ")
 
 
 async def test_a_full_disk_refuses_submissions_loses_none_with_a_receipt_and_leaves_live_requests_alone(
@@ -41,10 +43,13 @@ async def test_a_full_disk_refuses_submissions_loses_none_with_a_receipt_and_lea
     submitter = programs.start(
         *(submitting.PATH, broker.requester_url, "s", "200"), environment={"PYTHONPATH": str(ROOT)}
     )
-    await eventually(lambda: submitter.stdout.count("\nreceipt ") > 100, "jobs are accepted")
+    await eventually(lambda: count(submitter, "receipt") > 100, "jobs are accepted")
     largest = max(file.stat().st_size for file in tmp_path.glob("journal.db*"))
     bound_files(broker.pid, largest + ROOM_BYTES)
-    await eventually(lambda: refused_count(submitter.stdout) > 0, "the disk is full")
+    await eventually(lambda: count(submitter, "refused") > 0, "the disk is full")
+    bound_files(broker.pid, FULL_BYTES)
+    refused_count = count(submitter, "refused")
+    await eventually(lambda: count(submitter, "refused") > refused_count + 50, "the disk stays full")
     async with calling(broker.requester_url) as caller, job_client(broker.requester_url) as client:
         pulse = Pulse(caller, "echo", {"message": "live"})
         await pulse.beat(PULSE_S)
@@ -53,8 +58,8 @@ async def test_a_full_disk_refuses_submissions_loses_none_with_a_receipt_and_lea
         assert refusal["code"] == "journal_failed", refusal
         assert broker.get("/readyz")[0] == 503
         bound_files(broker.pid, resource.RLIM_INFINITY)
-        count = submitter.stdout.count("\nreceipt ")
-        await eventually(lambda: submitter.stdout.count("\nreceipt ") > count + 100, "there is room again")
+        receipts_count = count(submitter, "receipt")
+        await eventually(lambda: count(submitter, "receipt") > receipts_count + 100, "there is room again")
         assert (await client.result(await client.submit("echo", {"message": "again"})))["data"] == "again"
         assert broker.get("/readyz")[0] == 200
         submitter.terminate()
