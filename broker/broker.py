@@ -31,6 +31,7 @@ from .events import AccessFileWarning, AccessReloaded, AccessTurnedOff, JobsOff,
 from .identity.authenticator import Authenticator
 from .identity.policy import OPEN, Policy
 from .job_desk import JobDesk
+from .job_reading import JobReading
 from .jobs.ports import JournalError
 from .journal_watch import JournalWatch
 from .loop_lag import LoopLag
@@ -130,6 +131,8 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         _warn(self.settings, self._authenticator.policy)
         self.job_desk = self._context.desk = await self._opened_desk()
+        if self.job_desk is not None:
+            self.read_model.jobs = JobReading(self.job_desk, self.core)
         self._authenticator.start()
         self._group = LinkGroup(self.core.turn_ended, self._check)
         try:

@@ -10,17 +10,17 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from msgspec import Struct
 
+from .core.core import Core
 from .core.measures.histogram import Histogram
+from .job_desk import JobDesk
+from .job_explanation import JobExplainer
+from .jobs.counts import JobCounts
 from .jobs.ports import Survey, Surveyed
 from .jobs.states import ENDED, JobState
-
-if TYPE_CHECKING:
-    from .job_desk import JobDesk
-    from .jobs.counts import JobCounts
 
 OLDEST_COUNT_MAX: Final = 20
 """Jobs that are listed as the oldest that wait: a screenful."""
@@ -95,8 +95,9 @@ class JobsOverview(Struct, frozen=True):
 class JobReading:
     """Reads the jobs of one broker, and changes nothing."""
 
-    def __init__(self, desk: "JobDesk") -> None:
+    def __init__(self, desk: JobDesk, core: Core) -> None:
         self._desk = desk
+        self._explainer = JobExplainer(desk, core)
         self._surveyed = Surveyed({}, [])
         self._asked: asyncio.Future[None] | None = None
         self._next_survey_at = 0.0
@@ -126,7 +127,7 @@ class JobReading:
     # --- for metrics --------------------------------------------------------------------------------------------------
 
     @property
-    def counts(self) -> "JobCounts":
+    def counts(self) -> JobCounts:
         return self._desk.jobs.counts
 
     @property
@@ -181,6 +182,11 @@ class JobReading:
         return JournalRow(str(journal.path), journal.size_bytes, free_bytes, self._desk.watch.error)
 
     # --- for people ---------------------------------------------------------------------------------------------------
+
+    async def explain(self, job_id: str) -> dict[str, Any] | None:
+        """Why a job waits, or where it runs (see job_explanation.py); None if there is no such job. Raises
+        JournalSilent."""
+        return await self._explainer.explain(job_id, time.monotonic())
 
     def status(self) -> JobsStatus:
         """Await `refresh` first."""

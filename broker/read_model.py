@@ -251,10 +251,9 @@ class ReadModel:
         *,
         version: str,
         strategy: str,
-        jobs: JobReading | None = None,
     ) -> None:
         self.version = version
-        self.jobs = jobs
+        self.jobs: JobReading | None = None
         self.strategy = strategy
         self.loop_lag = loop_lag
         self.http_counts = HttpCounts()

@@ -1,4 +1,4 @@
-"""The output of `taskferry explain` for people: why a request waits, or which worker runs it."""
+"""The output of `taskferry explain` for people: why a request or a job waits, or which worker runs it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,16 +6,22 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from .tables import facts_table, rows_table, state_text
+from .tables import duration, facts_table, rows_table, state_text
 
 
 def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
-    """The answer of /api/requests/ID: for each request a sentence, its facts, and the workers that could run it.
+    """The answer of /api/explain/ID: for a job, and for each request, a sentence, its facts, and the workers that could
+    run it.
 
-    There may be several: an id is unique only per requester connection. Raises KeyError or TypeError for any other
-    answer.
+    There may be several requests: an id is unique only per requester connection. The attempt of a job is a request,
+    too. Raises KeyError or TypeError for any other answer.
     """
     shown: list[RenderableType] = []
+    job = answer["job"]
+    if job is not None:
+        shown += [_job_headline(job), _job_facts(job)]
+        if job["workers"] and job["state"] == "accepted" and not answer["requests"]:
+            shown.append(_workers(job))
     for request in answer["requests"]:
         shown += [_headline(request), _facts(request)]
         if request["workers"]:
@@ -24,7 +30,31 @@ def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
 
 
 def waiting(answer: dict[str, Any]) -> Sequence[RenderableType]:
-    """The answer of /api/requests: the requests that have waited longest. Raises KeyError or TypeError for others."""
+    """The answer of /api/explain: the requests and the jobs that have waited longest. Raises KeyError or TypeError for
+    others."""
+    return [*_waiting_requests(answer), *([] if answer["jobs"] is None else _waiting_jobs(answer["jobs"]))]
+
+
+def _waiting_jobs(jobs: dict[str, Any]) -> Sequence[RenderableType]:
+    ready_count = jobs["states"]["ready"]
+    if not jobs["oldest"]:
+        return [Text("No job waits for a worker.")]
+    table = rows_table("job", "command", numbers=("ready for", "priority", "attempts"))
+    for job in jobs["oldest"]:
+        table.add_row(
+            Text(job["job_id"]),
+            Text(job["command"]),
+            duration(job["ready_s"]),
+            str(job["priority"]),
+            str(job["attempt"]),
+        )
+    shown = len(jobs["oldest"])
+    longest = f", the {shown} that have waited longest:" if ready_count > shown else ":"
+    noun = "job is" if ready_count == 1 else "jobs are"
+    return [Text(f"{ready_count:,} {noun} ready for a worker{longest}", style="bold"), table]
+
+
+def _waiting_requests(answer: dict[str, Any]) -> Sequence[RenderableType]:
     queued_count = answer["queued_count"]
     if not answer["requests"]:
         return [Text("No request waits for a free slot.")]
@@ -44,6 +74,33 @@ def waiting(answer: dict[str, Any]) -> Sequence[RenderableType]:
     noun = "request waits" if queued_count == 1 else "requests wait"
     longest = f", the {shown} longest:" if queued_count > shown else ":"
     return [Text(f"{queued_count:,} {noun} for a free slot{longest}", style="bold"), table]
+
+
+def _job_headline(job: dict[str, Any]) -> Text:
+    return Text(f"Job {job['job_id']} ({job['command']}) {job['summary']}.", style="bold")
+
+
+def _job_facts(job: dict[str, Any]) -> RenderableType:
+    facts = {
+        "submitted": f"{duration(job['age_s'])} ago, by {job['owner']}",
+        "attempts": f"{job['attempt']} of {job['attempts']}",
+        "priority": str(job["priority"]),
+    }
+    if job["losses"]:
+        facts["workers lost"] = str(job["losses"])
+    if job["jobs_before_count"] is not None:
+        more = "" if job["jobs_before_count_is_exact"] else " or later"
+        facts["place in line"] = f"{job['jobs_before_count'] + 1:,}{more}"
+    if job["target"] is not None:
+        facts["target"] = _target(job["target"])
+    for name in ("key", "schedule"):
+        if job[name] is not None:
+            facts[name] = job[name]
+    if job["waits_for"]:
+        facts["waits for"] = "\n".join(f"{other['job_id']} ({other['state']})" for other in job["waits_for"])
+    if job["journal_error"] is not None:
+        facts["journal"] = f"failing, so nothing that happens now is kept yet: {job['journal_error']}"
+    return facts_table(facts)
 
 
 def _headline(request: dict[str, Any]) -> Text:

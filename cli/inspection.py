@@ -11,7 +11,7 @@ import click
 from ..log.printable import printable_throughout
 from .http_port import HttpPort, HttpPortError, fail, http_options, not_understood, print_json
 
-WAITING_PATH: Final = "/api/requests"
+EXPLAIN_PATH: Final = "/api/explain"
 
 
 @click.command()
@@ -30,7 +30,7 @@ def workers(context: click.Context, port: HttpPort, as_json: bool) -> None:
 @http_options
 @click.pass_context
 def status(context: click.Context, port: HttpPort, as_json: bool) -> None:
-    """Show the state of a running broker: workers, requests, outcomes, queues.
+    """Show the state of a running broker: workers, requests, outcomes, queues, jobs and their journal.
 
     Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect;
     6 not authenticated, or not allowed.
@@ -39,19 +39,19 @@ def status(context: click.Context, port: HttpPort, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("request_id", required=False)
+@click.argument("id", required=False)
 @http_options
 @click.pass_context
-def explain(context: click.Context, request_id: str | None, port: HttpPort, as_json: bool) -> None:
-    """Explain why the request REQUEST_ID is still waiting, or which worker runs it.
+def explain(context: click.Context, id: str | None, port: HttpPort, as_json: bool) -> None:
+    """Explain why the request or job ID is still waiting, or which worker runs it.
 
     Shows its place in line, what it waits for, and why each worker that serves its command cannot take it now. Without
-    REQUEST_ID, shows the requests that have waited longest.
+    ID, shows the requests and the jobs that have waited longest.
 
-    Exit codes: 0 success; 1 there is no such request in flight, or the answer cannot be read; 2 wrong options; 5 cannot
-    connect; 6 not authenticated, or not allowed.
+    Exit codes: 0 success; 1 there is no such job, and no such request in flight, or the answer cannot be read; 2 wrong
+    options; 5 cannot connect; 6 not authenticated, or not allowed.
     """
-    path = WAITING_PATH if request_id is None else f"{WAITING_PATH}/{urllib.parse.quote(request_id, safe='')}"
+    path = EXPLAIN_PATH if id is None else f"{EXPLAIN_PATH}/{urllib.parse.quote(id, safe='')}"
     _show(context, port, path, as_json=as_json)
 
 
@@ -72,7 +72,7 @@ def _print_tables(url: str, path: str, answer: Any) -> None:
     made_by_path = {
         "/api/workers": tables.workers,
         "/api/status": tables.status,
-        WAITING_PATH: explanation.waiting,
+        EXPLAIN_PATH: explanation.waiting,
     }
     try:
         found = made_by_path.get(path, explanation.explanation)(printable_throughout(answer))

@@ -27,6 +27,14 @@ ENTRIES: Final = {
     "broker": Entry("taskferry.broker.cli", "broker", "Run a broker."),
     "worker": Entry("taskferry.worker.cli", "worker", "Serve commands to a broker."),
     "request": Entry("taskferry.requester.cli", "request", "Send a request and print its result."),
+    "submit": Entry(
+        "taskferry.requester.jobs.submit_cli", "submit", "Submit a job, or one for each line of a file."
+    ),
+    "jobs": Entry("taskferry.requester.jobs.jobs_cli", "jobs", "List jobs."),
+    "job": Entry(
+        "taskferry.requester.jobs.jobs_cli", "job", "Show, cancel or retry a job, or wait for its result."
+    ),
+    "schedule": Entry("taskferry.requester.jobs.schedule_cli", "schedule", "Submit a job again and again."),
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
     "status": Entry("taskferry.cli.inspection", "status", "Show the state of a running broker."),
     "explain": Entry("taskferry.cli.inspection", "explain", "Explain why a request is still waiting."),
@@ -35,6 +43,7 @@ ENTRIES: Final = {
         "check_config",
         "Check a configuration file and show the settings in force.",
     ),
+    "journal": Entry("taskferry.cli.journal", "journal", "Show, check or copy a journal of jobs."),
     "token": Entry("taskferry.cli.token", "token", "Make, check and list tokens of the access file."),
     "can": Entry("taskferry.cli.can", "can", "Say whether an identity may do something, and why."),
     "drain": Entry("taskferry.cli.drain", "drain", "Let a worker finish, and give it nothing new."),

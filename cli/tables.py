@@ -40,7 +40,7 @@ def workers(answer: dict[str, Any]) -> list[Table]:
             f"{worker.get('ejections_count', 0):,}",
             Text(labels),
             Text(worker["peer"] or ""),
-            _duration(worker["connected_s"]),
+            duration(worker["connected_s"]),
         )
     if not answer["workers"]:
         table.add_row("none", style="dim")
@@ -52,7 +52,7 @@ def status(answer: dict[str, Any]) -> list[Table]:
     facts: dict[str, str | Text] = {
         "version": answer["version"],
         "state": state_text(answer["state"]),
-        "up": _duration(answer["uptime_s"]),
+        "up": duration(answer["uptime_s"]),
         "strategy": answer["strategy"],
     }
     for name in ("worker", "requester", "submitted", "in_flight", "queued"):
@@ -69,7 +69,32 @@ def status(answer: dict[str, Any]) -> list[Table]:
         commands.add_row(
             Text(command["command"]), f"{command['worker_count']:,}", f"{command['queued_count']:,}"
         )
-    return [facts_table(facts), commands] if answer["commands"] else [facts_table(facts)]
+    shown = [facts_table(facts)]
+    if answer.get("jobs") is not None:
+        shown.append(facts_table(_jobs(answer["jobs"])))
+    return [*shown, commands] if answer["commands"] else shown
+
+
+def _jobs(jobs: dict[str, Any]) -> dict[str, str | Text]:
+    """The lines about jobs and their journal."""
+    states, journal = jobs["states"], jobs["journal"]
+    facts: dict[str, str | Text] = {"jobs submitted": f"{jobs['submitted_count']:,}"}
+    if jobs["duplicates_count"]:
+        facts["  duplicates"] = f"{jobs['duplicates_count']:,}"
+    for name in (*jobs["ended"], *(f"refused: {code}" for code in jobs["refused"])):
+        count = jobs["ended"].get(name) or jobs["refused"].get(name.removeprefix("refused: "))
+        facts[f"  {name}"] = f"{count:,}"
+    facts["jobs now"] = ", ".join(f"{count:,} {state}" for state, count in states.items() if count) or "none"
+    if jobs["oldest_ready_s"] is not None:
+        facts["  oldest ready"] = f"for {duration(jobs['oldest_ready_s'])}"
+    for name, count in jobs["counts"].items():
+        if count:
+            facts[f"  {name.replace('_', ' ')}"] = f"{count:,}"
+    free = "" if journal["free_bytes"] is None else f", {size(journal['free_bytes'])} free on its disk"
+    facts["journal"] = f"{journal['path']}: {size(journal['size_bytes'])}{free}"
+    if journal["error"] is not None:
+        facts["  failing"] = Text(f"no job is accepted: {journal['error']}", style="red")
+    return facts
 
 
 def show(tables: Sequence[RenderableType]) -> None:
@@ -104,8 +129,19 @@ def state_text(state: str, reason: str | None = None) -> Text:
     return Text(f"{state}: {reason}" if reason else state, style=_STATE_STYLES.get(state, "yellow"))
 
 
-def _duration(duration_s: float) -> str:
+def duration(duration_s: float) -> str:
+    """A time for people: `12 s`, `3.5 h`."""
     for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
         if duration_s >= size_s:
             return f"{duration_s / size_s:.1f} {unit}"
     return f"{duration_s:.0f} s"
+
+
+def size(size_bytes: int) -> str:
+    """A size for people: `512 B`, `3.5 MiB`."""
+    number, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if number < 1024:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

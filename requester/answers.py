@@ -1,6 +1,7 @@
 """What a broker sends to a requester besides responses: the answers to questions, and news of jobs.
 
-They differ from those of protocol/messages.py in that values of users are decoded here. Unknown fields are ignored, and
+They differ from those of protocol/messages.py in that values of users are decoded here; what is left out has the same
+default. Unknown fields are ignored, and
 names such as states are any text, so that a newer broker can be talked to. Times are seconds since 1970.
 """
 
@@ -8,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..protocol.limits import ATTEMPTS_COUNT_DEFAULT
 from ..protocol.messages import Changed, Expiring, Greeted, JobAssigned, JobEnded, LoggedIn, Pong, Receipt
 
 
@@ -38,7 +40,7 @@ class JobView(Struct, frozen=True):
     submitted_at: float
     priority: int
     attempt: int = 0
-    attempts: int = 0
+    attempts: int = ATTEMPTS_COUNT_DEFAULT
     losses: int = 0
     run_at: float | None = None
     expires_at: float | None = None

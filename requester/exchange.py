@@ -188,7 +188,8 @@ class Exchange:
             return request
         if self._line_of(request).add(request):
             if self.link is not None:
-                self._send(request)
+                request.number = self.link.send(request.payload)
+                request.ends_s = deadline_s + ANSWER_GRACE_S
             elif self.refusal is not None:
                 self._refuse_soon()
         self._deadline_timer.by(request.ends_s)

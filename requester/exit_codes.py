@@ -28,7 +28,19 @@ MEANINGS: Final = {
     RATE_LIMITED: "rate limited: try again later",
     INTERRUPTED: "interrupted with Ctrl-C",
 }
-"""The table that `--help` prints."""
+"""The table that `--help` of `taskferry request` prints."""
+
+JOB_MEANINGS: Final = {
+    SUCCESS: "success",
+    COMMAND_FAILED: "a job failed, or the broker refused",
+    USAGE: "wrong options or DATA",
+    TIMEOUT: "timeout: the job had not ended in time, or the broker did not answer",
+    NO_CONNECTION: MEANINGS[NO_CONNECTION],
+    REFUSED: MEANINGS[REFUSED],
+    RATE_LIMITED: MEANINGS[RATE_LIMITED],
+    INTERRUPTED: MEANINGS[INTERRUPTED],
+}
+"""That of the commands about jobs."""
 
 _EXIT_CODES: Final = {
     WorkerTimeout.code: TIMEOUT,

@@ -72,7 +72,7 @@ def send_one(order: Order) -> int:
     try:
         response = asyncio.run(_send_one(order))
     except NOT_CONNECTED as error:
-        return _fail(error)
+        return fail(error)
     if not response.success and not order.as_json:
         _print_failure(response)
     return exit_codes.exit_code(response.code)
@@ -89,7 +89,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_send_many(order, count, concurrency, tally))
     except NOT_CONNECTED as error:
-        return _fail(error)
+        return fail(error)
     except KeyboardInterrupt:
         is_interrupted = True
     _print_summary(tally, as_json=order.as_json)
@@ -143,16 +143,20 @@ def _print_response(response: Response, order: Order) -> None:
     if order.as_json:
         click.echo(output.response_line(response))
     elif response.success:
-        is_raw_text = order.raw and isinstance(response.data, str)
-        line = output.data_line(response.data, raw=order.raw)
-        if not sys.stdout.isatty():
-            click.echo(line, color=True)  # otherwise click removes what looks like a colour from a raw text
-        elif is_raw_text:
-            click.echo(printable_lines(line))
-        else:
-            from . import terminal  # noqa: PLC0415 - as above
+        print_data(response.data, raw=order.raw)
 
-            terminal.print_json(line)
+
+def print_data(data: Any, *, raw: bool) -> None:
+    """Print a result: for people on a terminal, else as one line of JSON. `raw`: a text as it is."""
+    line = output.data_line(data, raw=raw)
+    if not sys.stdout.isatty():
+        click.echo(line, color=True)  # otherwise click removes what looks like a colour from a raw text
+    elif raw and isinstance(data, str):
+        click.echo(printable_lines(line))
+    else:
+        from . import terminal  # noqa: PLC0415 - as above
+
+        terminal.print_json(line)
 
 
 def _print_summary(tally: Tally, *, as_json: bool) -> None:
@@ -169,6 +173,7 @@ def _print_failure(failure: Response) -> None:
     click.echo(f"error: {output.error_line(failure)}", err=True)
 
 
-def _fail(error: TaskferryError) -> int:
+def fail(error: TaskferryError) -> int:
+    """Print what went wrong, and return the exit code."""
     _print_failure(failed_response("", error))
     return exit_codes.exit_code(error.code)

@@ -258,8 +258,7 @@ class Runner:
     def when_idle(self) -> "asyncio.Future[None]":
         """A future that is done as soon as nothing is in flight."""
         self._idle = self._loop.create_future()
-        if not self.in_flight:
-            self._idle.set_result(None)
+        self._report_idle(self._idle)
         return self._idle
 
     # --- cancelling ---
@@ -268,7 +267,9 @@ class Runner:
         """Cancel it, free its slot, and expect no response: its handler may go on for a while."""
         assignment.is_abandoned = True
         assignment.cancel(cancellation)
-        self._free_slot(assignment)
+        del self.in_flight[assignment.msg_id]
+        if self._idle is not None:
+            self._report_idle(self._idle)
 
     def _forget(self, msg_id: str, cancellation: Cancellation) -> None:
         """Drop an attempt of a job, running or ended."""
@@ -360,12 +361,13 @@ class Runner:
             self._send(payload)
         else:
             self._respond(Claim(assignment.msg_id, job.job_id, job.attempt), payload)
-        self._free_slot(assignment)
-
-    def _free_slot(self, assignment: Assignment) -> None:
         del self.in_flight[assignment.msg_id]
-        if self._idle is not None and not self.in_flight and not self._idle.done():
-            self._idle.set_result(None)
+        if self._idle is not None:
+            self._report_idle(self._idle)
+
+    def _report_idle(self, idle: "asyncio.Future[None]") -> None:
+        if not self.in_flight and not idle.done():
+            idle.set_result(None)
 
     def _refuse(self, msg_id: str, job: AttemptOf | None, text: str, code: str) -> None:
         """The end of an assignment that never got a slot."""

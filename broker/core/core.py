@@ -408,8 +408,8 @@ class Core:
         batch.answered_count += 1
 
     def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> bool:
-        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended. False if
-        it is of an attempt."""
+        """Free the slot of an assignment without a request: a canary's, or one whose request has already ended. False
+        if it is of an attempt."""
         worker.release()
         if msg_id == worker.canary_msg_id:
             self.health.canary_ended(worker, is_success=is_success, now=now)

@@ -3,12 +3,16 @@
 Read-only.
 """
 
+from collections.abc import Callable
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final
 
+from .call import Target
 from .core import Core
 from .delivery.deadlines import NEVER
+from .fleet.command import Command
+from .fleet.pool import Pool
 from .fleet.route import mismatch
 from .fleet.worker import TRUSTED, Worker, WorkerState
 from .queue.line import PRIORITY_STEP_S
@@ -28,6 +32,20 @@ def explain(core: Core, request_id: str, now: float) -> list[dict[str, Any]]:
     """Every request in flight under `request_id`, which is unique only on its requester's connection."""
     found = (requester.requests.get(request_id) for requester in core.requesters)
     return [_explain(core, request, now) for request in found if request is not None]
+
+
+def explain_workers(core: Core, command: str, target: Target | None, now: float) -> dict[str, Any]:
+    """The workers that serve a command, and whether each could take a call of it with this target now.
+    `matching_count`: of those that do not drain, how many the target allows."""
+    known = core.roster.commands.get(command)
+    if known is None:
+        return {"workers_count": 0, "matching_count": 0, "workers": []}
+    pool = known.route.pool
+    members = () if pool is None else pool.members
+    return {
+        **_workers(core, known, lambda worker: _reason(worker, target, pool, now)),
+        "matching_count": sum(mismatch(worker, target) is None for worker in members),
+    }
 
 
 def longest_waiting(core: Core, now: float) -> list[dict[str, Any]]:
@@ -58,8 +76,14 @@ def _summary(request: Request, now: float) -> dict[str, Any]:
 
 def _explain(core: Core, request: Request, now: float) -> dict[str, Any]:
     position = _position(request) if request.is_waiting else None
-    workers = [worker for worker in core.roster.workers.values() if request.command in worker.commands]
-    listed = workers[:WORKERS_LISTED_COUNT_MAX]
+
+    def reason(worker: Worker) -> str:
+        return (
+            "has it" if worker in holders else _reason(worker, request.route.target, request.route.pool, now)
+        )
+
+    assignments = [assignment for assignment in (request.assignment, request.hedge) if assignment is not None]
+    holders = [assignment.worker for assignment in assignments]
     return {
         **_summary(request, now),
         "position": position,
@@ -70,9 +94,16 @@ def _explain(core: Core, request: Request, now: float) -> dict[str, Any]:
                 "assigned_s": round(now - assignment.assigned_at, 3),
                 "is_hedge": assignment is request.hedge,
             }
-            for assignment in (request.assignment, request.hedge)
-            if assignment is not None
+            for assignment in assignments
         ],
+        **_workers(core, request.command, reason),
+    }
+
+
+def _workers(core: Core, command: Command, reason: Callable[[Worker], str]) -> dict[str, Any]:
+    """Those that serve a command, the first of them one by one; `reason`: why it does not take the call now."""
+    workers = [worker for worker in core.roster.workers.values() if command in worker.commands]
+    return {
         "workers_count": len(workers),
         "workers": [
             {
@@ -80,9 +111,9 @@ def _explain(core: Core, request: Request, now: float) -> dict[str, Any]:
                 "state": worker.state.value,
                 "in_flight": worker.in_flight_count,
                 "concurrency": worker.concurrency,
-                "reason": _reason(request, worker, now),
+                "reason": reason(worker),
             }
-            for worker in listed
+            for worker in workers[:WORKERS_LISTED_COUNT_MAX]
         ],
     }
 
@@ -110,13 +141,9 @@ def _waits_for(request: Request) -> str:
     return f"for a free slot at {noun}{behind}"
 
 
-def _reason(request: Request, worker: Worker, now: float) -> str:
-    """Why `worker` does not take the request now, in a few words."""
-    pool = request.route.pool
-    for assignment in (request.assignment, request.hedge):
-        if assignment is not None and assignment.worker is worker:
-            return "has it"
-    if (why := mismatch(worker, request.route.target)) is not None:
+def _reason(worker: Worker, target: Target | None, pool: Pool | None, now: float) -> str:
+    """Why `worker` does not take a call with this target now, in a few words."""
+    if (why := mismatch(worker, target)) is not None:
         return why
     if worker.state not in TRUSTED:
         text = worker.state.value

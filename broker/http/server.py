@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -24,26 +23,18 @@ from ..metrics.scrape import Scraper, TooManyScrapes
 from ..operations import Operations
 from ..port import PortTaken, describe_os_error
 from ..read_model import ReadModel
+from .answers import error_answer, json_answer
 from .connections import HttpBounds, HttpConnections
+from .explain_views import explain_routes
 from .guarded import Guarded
 
 BODY_SIZE_BYTES_MAX: Final = 1024
 """The most that is read of a request's body: each that means anything is a short object."""
 
 
-class _AnyText(Convertor[str]):
-    """A name in a path: whatever it holds, slashes and line ends included."""
-
-    regex = r"[\s\S]*"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("any", _AnyText())
+READY_WITHOUT_JOURNAL: Final = "ready for requests; jobs are refused, for the journal cannot be written\n"
+"""Ready all the same: a balancer that took the broker out would stop live requests, which are well, and no other broker
+has its jobs."""
 
 
 class DrainRequest(msgspec.Struct):
@@ -54,7 +45,7 @@ class DrainRequest(msgspec.Struct):
 
 def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> ASGIApp:
     """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains). `/metrics`: for Prometheus.
-    `/api/workers`, `/api/status`, `/api/requests` (the longest waiting), `/api/requests/{id}`: JSON.
+    `/api/workers`, `/api/status`, and those of explain_views.py: JSON.
     `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again.
 
     All but the first two need the right to observe, and draining that to operate: see guarded.py."""
@@ -65,41 +56,33 @@ def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> AS
     async def readyz(_: Request) -> Response:
         if model.is_draining:
             return PlainTextResponse("draining\n", status_code=503)
+        if model.jobs is not None and model.jobs.is_failing:
+            return PlainTextResponse(READY_WITHOUT_JOURNAL)
         return PlainTextResponse("ready\n")
 
     async def workers(_: Request) -> Response:
-        return _json({"workers": model.workers()})
+        return json_answer({"workers": model.workers()})
 
     async def status(_: Request) -> Response:
-        return _json(model.status())
-
-    async def waiting(_: Request) -> Response:
-        return _json({"requests": model.longest_waiting(), "queued_count": model.totals().queued_count})
-
-    async def request_in_flight(request: Request) -> Response:
-        request_id = request.path_params["request_id"]
-        found = model.requests(request_id)
-        if not found:
-            return _error(
-                404, f"no request {request_id!r} is in flight: it has ended, or was never sent here"
-            )
-        return _json({"requests": found})
+        if model.jobs is not None:
+            await model.jobs.refresh()
+        return json_answer(model.status())
 
     async def drain(request: Request) -> Response:
         # A web page cannot send this type to another site without asking first, which is never granted here.
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return _error(415, "content-type: application/json is needed")
+            return error_answer(415, "content-type: application/json is needed")
         try:
             wanted = msgspec.json.decode(await _body(request), type=DrainRequest)
         except msgspec.DecodeError as error:
-            return _error(400, f"body: {error}")
+            return error_answer(400, f"body: {error}")
         except ClientDisconnect:
-            return _error(400, "body: cut off")  # for nobody: the connection is gone
+            return error_answer(400, "body: cut off")  # for nobody: the connection is gone
         worker_id = request.path_params["worker_id"]
         change = operations.resume_worker if wanted.undo else operations.drain_worker
         if not change(worker_id):
-            return _error(404, f"no worker {worker_id!r} is connected")
-        return _json(model.worker(worker_id))
+            return error_answer(404, f"no worker {worker_id!r} is connected")
+        return json_answer(model.worker(worker_id))
 
     views = Starlette(
         routes=[
@@ -109,8 +92,7 @@ def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> AS
             Route("/api/workers", workers),
             Route("/api/workers/{worker_id:any}/drain", drain, methods=["POST"]),
             Route("/api/status", status),
-            Route("/api/requests", waiting),
-            Route("/api/requests/{request_id:any}", request_in_flight),
+            *explain_routes(model),
         ]
     )
     return Guarded(views, entrance)
@@ -139,14 +121,6 @@ async def _body(request: Request) -> bytes:
         if len(body) > BODY_SIZE_BYTES_MAX:
             break
     return bytes(body[:BODY_SIZE_BYTES_MAX])
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
-
-
-def _error(status: int, text: str) -> Response:
-    return _json({"error": text}, status)
 
 
 class _Server(uvicorn.Server):

@@ -119,24 +119,25 @@ class Adoption:
                     job = self._memory.take(claiming.stored[claim.job_id])
                 if job is None:
                     continue
-                if self._fits(job, claim):
+                if self._fits(job, claim, claiming.worker_id):
                     adopted.append(self._adopt(job, claim, claiming.worker_id, now, core_now))
                 elif job.place == DISK and not job.unwritten_count:
                     self._memory.release(job)
             claiming.then(adopted)
 
-    def _fits(self, job: Job, claim: Claim) -> bool:
+    def _fits(self, job: Job, claim: Claim, worker_id: str) -> bool:
         if job.entry is not None or not job.is_open:
             return False
         if job.msg_id is not None:
-            return job.msg_id == claim.msg_id
+            is_elsewhere = job.place == RUNNING and job.worker_id != worker_id
+            return job.msg_id == claim.msg_id and not is_elsewhere
         if job.state is JobState.ACCEPTED:
             is_next = claim.attempt == job.attempt + 1
         else:
             is_next = job.state is JobState.ASSIGNED and claim.attempt == job.attempt
         if not is_next:
             return False
-        return job.place != DISK or job.new.key is None or self._keys.enter(job)
+        return job.place != DISK or job.new.key is None or self._keys.take(job)
 
     def _adopt(self, job: Job, claim: Claim, worker_id: str, now: float, core_now: float) -> Adopted:
         attempts = self._attempts
@@ -146,6 +147,7 @@ class Adoption:
             attempts.unload(job, core_now)
         if job.state is JobState.ACCEPTED:
             self._lives.assign(job)
+            job.started_at = now
         job.place = RUNNING
         job.attempt = job.number = claim.attempt
         job.msg_id = claim.msg_id

@@ -223,7 +223,7 @@ class Attempts:
 
     def _waits_no_more(self, job: Job) -> None:
         if job in job.lane.waiting:
-            del job.lane.waiting[job]
+            job.lane.waits_no_more(job)
             self.waiting_count -= 1
             self.waiting_size_bytes -= job.data_size_bytes
             self._lanes.touched[job.lane] = None

@@ -16,7 +16,7 @@ from .job import Job
 from .lanes import NEVER, Lanes
 from .lives import Lives
 from .memory import Memory
-from .ports import Asker, Find, FindAttempts, JournalError, Select
+from .ports import Asker, Find, FindAttempts, Journal, JournalError, Select
 from .reads import Reads
 from .rows import ROWS_PER_READ_MAX
 from .states import JobState
@@ -33,7 +33,7 @@ FAILED: Final = plain_failure(errors.JournalFailed)
 
 
 class Awaiting:
-    """Somebody who waits for the end of a job, until `deadline`."""
+    """A requester that waits for the end of a job, until `deadline`."""
 
     __slots__ = ("asker", "deadline", "is_over", "job_id", "request_id")
 
@@ -54,7 +54,7 @@ class Following:
         "_by_job",
         "_count",
         "_deadlines",
-        "_lanes",
+        "_journal",
         "_lives",
         "_memory",
         "_reads",
@@ -62,10 +62,17 @@ class Following:
     )
 
     def __init__(
-        self, *, memory: Memory, lanes: Lanes, lives: Lives, attempts: Attempts, reads: Reads
+        self,
+        journal: Journal,
+        *,
+        memory: Memory,
+        lanes: Lanes,
+        lives: Lives,
+        attempts: Attempts,
+        reads: Reads,
     ) -> None:
+        self._journal = journal
         self._memory = memory
-        self._lanes = lanes
         self._lives = lives
         self._attempts = attempts
         self._reads = reads
@@ -88,10 +95,13 @@ class Following:
         self._reads.ask(Find([message.job_id]), self._viewed, (asker, message))
 
     def _viewed(self, context: tuple[Asker, Ask], answer: Any, now: float) -> None:
-        del now
         asker, message = context
         job = self._found(asker, message.request_id, message.job_id, answer)
-        if job is not None:
+        if job is None:
+            return
+        if job.unwritten_count and not self._journal.is_failing:  # what it shows must be on disk
+            self.view(asker, message, now)
+        else:
             self._reads.ask(FindAttempts(job.new.seq), self._shown, (asker, message, job))
 
     def _shown(self, context: tuple[Asker, Ask, Job], answer: Any, now: float) -> None:
@@ -100,7 +110,6 @@ class Following:
             asker.fail(message.request_id, FAILED, None)
             return
         attempts, after = answer
-        job = self._memory.by_id.get(message.job_id, job)
         asker.answer(
             JobAnswer(message.request_id, self._viewer.whole(job, asker.encoding, attempts, after, now))
         )
@@ -145,7 +154,9 @@ class Following:
         for stored in answer:
             if len(page) == message.count or size_bytes > PAGE_SIZE_BYTES_MAX:
                 break
-            job = self._memory.by_id.get(stored.new.job_id) or self._memory.detached(stored)
+            job = self._memory.by_id.get(stored.new.job_id)
+            if job is None or job.unwritten_count:
+                job = self._memory.detached(stored)
             view = self._viewer.brief(job, now)
             size_bytes += size_of(view)
             page.append(view)
@@ -213,6 +224,12 @@ class Following:
             if not waiting.is_over:
                 self._over(waiting)
                 self._time_out(waiting)
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set: all wait as long as before."""
+        for waiting in {waiting for _, _, waiting in self._deadlines}:
+            waiting.deadline += by_s
+        self._deadlines = [(at + by_s, number, waiting) for at, number, waiting in self._deadlines]
 
     def asker_left(self, asker: Asker) -> None:
         """A connection has closed."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...protocol import errors
 from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
+from ...protocol.messages import Receipt
 from ..core.failure import Failure, plain_failure
 from .after import After
 from .counts import JobCounts
@@ -53,7 +54,7 @@ class Group:
         self.job_ids: dict[str, None] = {}
         self.keys: dict[tuple[str, str], None] = {}
         self.by_id: dict[str, StoredJob] = {}
-        self.by_unique: dict[tuple[str, str], StoredJob] = {}
+        self.by_unique: dict[tuple[str, str], list[StoredJob]] = {}
         self.unread_count = 0
         self.error: JournalError | None = None
 
@@ -119,7 +120,8 @@ class Intake:
             return
         self.pending_count += 1
         self.pending_size_bytes += len(submission.data)
-        if message.job_id is None and message.unique is None and not message.after:
+        key = self._unique.key_of(message)
+        if message.job_id is None and key is None and not message.after:
             self._accept(submission, self._make_id(), None, [], now)
             return
         group = self._groups[-1] if self._groups else Group()
@@ -134,7 +136,6 @@ class Intake:
         if message.job_id is not None:
             group.job_ids[message.job_id] = None
         group.job_ids.update(dict.fromkeys(message.after))
-        key = self._unique.key_of(message)
         if key is not None:
             group.keys[key] = None
 
@@ -148,7 +149,7 @@ class Intake:
                 since = min(
                     self._unique.since(submission.message, now)
                     for submission in group.submissions
-                    if submission.message.unique is not None
+                    if self._unique.key_of(submission.message) is not None
                 )
                 group.unread_count += 1
                 self._reads.ask(FindUnique(list(group.keys), since), self._found_unique, group)
@@ -213,7 +214,7 @@ class Intake:
         else:
             for stored in answer:
                 lane = self._lanes.by_number[stored.new.lane]
-                group.by_unique[lane.command, stored.new.unique_key] = stored
+                group.by_unique.setdefault((lane.command, stored.new.unique_key), []).append(stored)
         self._answered(group, now)
 
     def _found(self, group: Group, answer: Any, now: float) -> None:
@@ -268,8 +269,7 @@ class Intake:
             seqs = checked
         key = self._unique.key_of(message)
         if key is not None:
-            latest = self._memory.by_unique.get(key) or group.by_unique.get(key)
-            verdict = self._unique.decide(submission, latest, now)
+            verdict = self._unique.decide(submission, group.by_unique.get(key, []), now)
             if isinstance(verdict, Failure):
                 return verdict
             if verdict is not None:
@@ -289,7 +289,9 @@ class Intake:
             assert isinstance(known, StoredJob)
             job = self._memory.detached(known)
         entry = self._writer.entry if job.entry is None else job.entry
-        entry.receipts.append(Owed(asker, submission.message.request_id, job, True))
+        entry.receipts.append(
+            Owed(asker, job, Receipt(submission.message.request_id, job.new.job_id, "", True))
+        )
 
     def _give_up(self, submission: Submission) -> None:
         self.pending_count -= 1
@@ -339,7 +341,7 @@ class Intake:
         self._lives.accept(job)
         asker = submission.asker
         if asker is not None:
-            self._writer.entry.receipts.append(Owed(asker, message.request_id, job, False))
+            self._writer.entry.receipts.append(Owed(asker, job, Receipt(message.request_id, job_id, "")))
             if message.receipts:
                 self._lives.followers.add(new.seq, asker)
         if seqs or submission.waits_for:
@@ -348,9 +350,7 @@ class Intake:
     def _new_lane(self, submission: Submission) -> Lane | None:
         if len(self._lanes.by_number) >= LANES_COUNT_MAX:
             return None
-        lane, row = self._lanes.add(submission.message.command, submission.message.target)
-        self._writer.entry.batch.lanes.append(row)
-        return lane
+        return self._lanes.add(submission.message.command, submission.message.target)
 
 
 def _bad(text: str) -> Failure:

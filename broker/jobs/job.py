@@ -180,6 +180,11 @@ class Job:
         )
 
 
+def state_of(job: Job | StoredJob) -> JobState:
+    """The state of a job that is in memory, or was read."""
+    return job.state if isinstance(job, Job) else JobState(job.change.state)
+
+
 def read_back(stored: StoredJob, lane: "Lane", *, has_data: bool) -> Job:
     """The job of rows that were read."""
     change = stored.change

@@ -57,7 +57,7 @@ from .states import JobState
 from .submission import Submission
 from .unique import Unique
 from .windows import Windows
-from .writer import Entry, Writer, receipt
+from .writer import Entry, Writer
 
 Claimed = list[Adopted]
 
@@ -82,7 +82,6 @@ class Jobs:
         "_is_drain_asked",
         "_observer",
         "_open_at",
-        "_schedules",
         "_wake",
         "_workers",
         "adoption",
@@ -102,6 +101,7 @@ class Jobs:
         "orphans",
         "reads",
         "settings",
+        "timetable",
         "windows",
         "writer",
     )
@@ -149,23 +149,25 @@ class Jobs:
             wake=self.stir,
             adoption_s=settings.adoption_s,
         )
-        self.keys = keys = Keys()
-        self.after = after = After()
-        self.inbox = inbox = Inbox()
-        self.intake = Intake(
+        self.keys = keys = Keys(memory, lanes, lives, reads)
+        self.after = after = After(memory, writer, reads, lives)
+        self.inbox = inbox = Inbox(writer, reads, settings, counts)
+        self.intake = intake = Intake(
             journal,
             memory=memory,
             lanes=lanes,
             lives=lives,
             writer=writer,
             reads=reads,
-            unique=Unique(),
+            unique=Unique(memory, lives),
             after=after,
             counts=counts,
             settings=settings,
             make_id=make_id,
         )
-        self._schedules = schedules = Schedules()
+        self.timetable = schedules = Schedules(
+            journal, writer=writer, intake=intake, settings=settings, counts=counts, observer=observer
+        )
         self.windows = Windows(
             memory=memory, lanes=lanes, lives=lives, attempts=attempts, keys=keys, reads=reads
         )
@@ -179,7 +181,9 @@ class Jobs:
             reads=reads,
             counts=counts,
         )
-        self.following = Following(memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads)
+        self.following = Following(
+            journal, memory=memory, lanes=lanes, lives=lives, attempts=attempts, reads=reads
+        )
         self.changes = Changes(
             journal,
             memory=memory,
@@ -191,7 +195,7 @@ class Jobs:
             settings=settings,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
-        lives.keys, lives.inbox, lives.schedules = keys, inbox, schedules
+        lives.after, lives.keys, lives.inbox, lives.schedules = after, keys, inbox, schedules
 
     @property
     def ports(self) -> Mapping[Encoding, Port]:
@@ -214,7 +218,9 @@ class Jobs:
             self.lives.record_at,
             self.kept.next_at,
             self.following.next_at,
-            self._schedules.next_at,
+            self.keys.next_at,
+            self.after.next_at,
+            self.timetable.next_at,
             self.writer.next_at,
         )
 
@@ -242,6 +248,8 @@ class Jobs:
         self.settings = self.intake.settings = self.kept.settings = self.changes.settings = settings
         self.attempts.adoption_s = settings.adoption_s
         self.lives.reconfigure(settings)
+        self.inbox.reconfigure(settings)
+        self.timetable.reconfigure(settings)
 
     def _opened(self, context: object, answer: Any, now: float) -> None:
         del context
@@ -272,16 +280,16 @@ class Jobs:
             job.lane.assigned_count += 1
             was_killed = was_killed or job.code != errors.BrokerStopped.code
             self.orphans.add(job, lost_at)
-            if job.new.key is not None:
-                self.keys.opened(job)
         for lane in self.all_lanes.by_number.values():
             # After a kill workers may come back with attempts that were not recorded: they go first.
             if lane.accepted_count and was_killed:
                 lane.not_before = lost_at
             self.all_lanes.touched[lane] = None
+        is_new = not (opened.assigned or opened.lane_counts)
+        self.keys.opened(opened, now if is_new else lost_at)
         self.after.opened(opened)
         self.inbox.opened(opened)
-        self._schedules.opened(opened, now)
+        self.timetable.opened(opened)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
         for worker_id, claimed, then in claims:
@@ -356,7 +364,7 @@ class Jobs:
 
     def schedules(self, asker: Asker, message: ScheduleAction, now: float) -> None:
         """List schedules, or do something with one."""
-        self._ask(self._schedules.act, asker, message.request_id, message, now)
+        self._ask(self.timetable.act, asker, message.request_id, message, now)
 
     def greet(self, asker: Asker, message: Greeting, now: float) -> None:
         """A connection says which client it is: it gets what is in that client's inbox."""
@@ -377,7 +385,7 @@ class Jobs:
         self.intake.offer(submission, now)
 
     def _schedule(self, asker: Asker, message: tuple[Schedule, Raw], now: float) -> None:
-        self._schedules.add(asker, message[0], message[1], now)
+        self.timetable.add(asker, message[0], message[1], now)
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
@@ -420,14 +428,22 @@ class Jobs:
         self.windows.advance(now)
         self.following.advance(now)
         self.kept.advance(now)
-        self._schedules.advance(now)
+        self.keys.advance(now)
+        self.timetable.advance(now)
         self.stir()
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set, forward if `by_s` is positive, or the process has stood still for so long: workers have as
         long to come back as before."""
         self.orphans.clock_stepped(by_s)
-        self.kept.clock_stepped()
+        self.all_lanes.clock_stepped(by_s)
+        self.windows.clock_stepped(by_s)
+        self.lives.clock_stepped(by_s)
+        self.keys.clock_stepped(by_s)
+        self.kept.clock_stepped(by_s)
+        self.writer.clock_stepped(by_s)
+        self.following.clock_stepped(by_s)
+        self.stir()
 
     def drain(self, now: float) -> None:
         """Begin no more attempts. Those that run go on; what waits in the core's line is taken back in this turn."""
@@ -441,15 +457,15 @@ class Jobs:
         attempts, windows, writer, reads = self.attempts, self.windows, self.writer, self.reads
         attempts.hear(now)
         while writer.answered or reads.answered:
-            answered, reads.answered = reads.answered, []
             entries, writer.answered = writer.answered, []
-            for question in answered:
-                question.handler(question.context, question.answer, now)
             for entry, error in entries:
                 if error is None:
                     self._committed(entry, now, core_now)
                 else:
                     self._failed(entry, now)
+            answered, reads.answered = reads.answered, []
+            for question in answered:
+                question.handler(question.context, question.answer, now)
             attempts.hear(now)
         self.adoption.decide(now, core_now)
         if self._is_drain_asked:
@@ -460,10 +476,11 @@ class Jobs:
         windows.fill(now)
         self.lives.record_due(now)
         self.intake.ask(now)
+        self.after.ask()
         writer.flush(now)
         reads.send()
         self._is_awake = False
-        if writer.answered or reads.answered:
+        if writer.answered or reads.answered or attempts.has_unheard:
             self.stir()
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -477,12 +494,14 @@ class Jobs:
     def _committed(self, entry: Entry, now: float, core_now: float) -> None:
         """What follows from an entry that is on disk."""
         counts, memory = self.counts, self.memory
+        for lane in entry.lanes:
+            lane.is_written = True
         for job in entry.submitted:
             self.intake.written(job)
         counts.submitted_count += len(entry.submitted)
         for owed in entry.receipts:
-            counts.duplicates_count += owed.duplicate
-            owed.asker.answer(receipt(owed))
+            counts.duplicates_count += owed.receipt.duplicate
+            owed.asker.answer(owed.receipt)
         for job in entry.begun:
             follower = self.lives.followers.of(job.new.seq)
             if follower is not None and job.worker_id is not None:
@@ -531,4 +550,4 @@ class Jobs:
         for owed in receipts:
             if owed.job in dropped:
                 self.counts.refuse(_FAILED.code)
-                owed.asker.fail(owed.request_id, _FAILED, None)
+                owed.asker.fail(owed.receipt.request_id, _FAILED, None)

@@ -1,29 +1,197 @@
-"""Jobs with a `key`: at most so many of one key are with the core at once."""
+"""Jobs with a `key`: at most `key_limit` of one key are with the core at once, over all lanes.
+
+They are counted in memory. One that comes up while all places are taken is held, on disk. When a place becomes free,
+the held one that goes first (highest priority, then lowest seq) is released, and the place is kept for it while it is
+on its way to the core: no job that would go after it takes it. If it does not get there soon, because its lane has lost
+its workers or has a long line of more urgent jobs, the place goes to the next.
+"""
+
+from collections import deque
+from typing import Final
 
 from .job import Job
+from .lanes import NEVER, Lanes
+from .lives import Lives
+from .memory import Memory
+from .ports import FindHeldByKey, JournalError, Opened
+from .reads import Reads
+from .rows import StoredJob
+from .states import Hold
+
+KEPT_S: Final = 1.0
+"""How long a place is kept for a job that was released. It needs two turns of the loop and two commits."""
+FOUND_COUNT_MAX: Final = 100
+"""Held jobs that are read at once."""
+
+
+class Key:
+    """One key. `inside`: its jobs that are with the core, or whose worker may come back with them. `released`: ranks of
+    the jobs for which a place is kept, by seq. `limit`: the highest that any of its jobs has. `has_held`: there may be
+    held ones on disk. `is_asking`: the journal was asked for them."""
+
+    __slots__ = ("has_held", "inside", "is_asking", "limit", "name", "released")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.inside: dict[Job, None] = {}
+        self.released: dict[int, tuple[int, int]] = {}
+        self.limit = 1
+        self.has_held = False
+        self.is_asking = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing need be remembered of it."""
+        return not (self.inside or self.released or self.has_held or self.is_asking)
 
 
 class Keys:
-    """Not there yet: every job may go."""
+    """All keys of which a job is inside or held. `opens_at`: before it no job goes to the core, because after a restart
+    a worker may come back with one of which the broker does not know."""
 
-    __slots__ = ()
-    opens_at = 0.0
+    __slots__ = ("_clock", "_keys", "_lanes", "_lives", "_memory", "_reads", "opens_at")
 
-    def enter(self, job: Job) -> bool:
-        """Whether `job` may go to the core."""
-        del job
+    def __init__(self, memory: Memory, lanes: Lanes, lives: Lives, reads: Reads) -> None:
+        self._memory = memory
+        self._lanes = lanes
+        self._lives = lives
+        self._reads = reads
+        self._keys: dict[str, Key] = {}
+        self._clock: deque[tuple[float, str]] = deque()  # in order, for all wait equally long
+        self.opens_at = 0.0
+
+    def opened(self, opened: Opened, opens_at: float) -> None:
+        """Take what the journal has: what was with workers keeps its places, what was held is released when it may."""
+        self.opens_at = opens_at
+        for stored in opened.assigned:
+            if stored.new.key is not None:
+                self._enter(self._memory.by_id[stored.new.job_id])
+        for name in opened.held_keys:
+            self._key(name).has_held = True
+            self._clock.append((opens_at, name))
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set, or has stood still."""
+        self.opens_at += by_s
+        self._clock = deque((at + by_s, name) for at, name in self._clock)
+
+    # --- in and out -------------------------------------------------------------------------------------------------
+
+    def enter(self, job: Job, now: float) -> bool:
+        """Whether `job` goes to the core now. If all places are taken, it is held; before `opens_at` it is not."""
+        if now < self.opens_at:
+            return False
+        if self.take(job):
+            return True
+        self._key(_name(job)).has_held = True
+        self._lives.hold(job, Hold.KEY)
+        return False
+
+    def take(self, job: Job) -> bool:
+        """Take a place for `job`, if there is one."""
+        key = self._key(_name(job))
+        key.released.pop(job.new.seq, None)
+        rank = _rank(job)
+        ahead_count = sum(released < rank for released in key.released.values())
+        if job not in key.inside and len(key.inside) + ahead_count >= job.terms.key_limit:
+            key.limit = max(key.limit, job.terms.key_limit)
+            return False
+        self._enter(job)
         return True
 
     def leave(self, job: Job, now: float) -> None:
-        """`job` has left the core."""
+        """`job` is no longer with the core, and no worker may come back with it."""
+        key = self._keys.get(_name(job))
+        if key is not None and job in key.inside:
+            del key.inside[job]
+            self._fill(key, now)
 
     def ended(self, job: Job, now: float) -> None:
-        """`job` has ended."""
+        """`job` has ended, wherever it was."""
+        key = self._keys.get(_name(job))
+        if key is not None and key.released.pop(job.new.seq, None) is not None:
+            self._fill(key, now)
 
-    def opened(self, job: Job) -> None:
-        """`job` was with a worker when the broker stopped."""
+    def holders(self, name: str) -> list[str]:
+        """Job ids of those that take the places of a key."""
+        key = self._keys.get(name)
+        return [] if key is None else [job.new.job_id for job in key.inside]
 
-    def holders(self, key: str) -> list[str]:
-        """Job ids of those with this key that are with the core."""
-        del key
-        return []
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_at(self) -> float:
+        """When to call `advance` next."""
+        return self._clock[0][0] if self._clock else NEVER
+
+    def advance(self, now: float) -> None:
+        """Give away places that were kept long enough."""
+        clock = self._clock
+        while clock and clock[0][0] <= now:
+            key = self._keys.get(clock.popleft()[1])
+            if key is not None:
+                key.released.clear()
+                self._fill(key, now)
+
+    # --- what is held -----------------------------------------------------------------------------------------------
+
+    def _fill(self, key: Key, now: float) -> None:
+        """Ask for held jobs, if there is a place for one."""
+        free_count = key.limit - len(key.inside) - len(key.released)
+        if key.has_held and free_count > 0 and not key.is_asking and now >= self.opens_at:
+            key.is_asking = True
+            key.has_held = False  # unless another one is held from here on
+            query = FindHeldByKey(key.name, min(free_count, FOUND_COUNT_MAX))
+            self._reads.ask(query, self._found, (key, query.count))
+        elif key.is_idle:
+            del self._keys[key.name]
+
+    def _found(self, context: tuple[Key, int], answer: "list[StoredJob] | JournalError", now: float) -> None:
+        """Release those for which there is a place. One of a lane that no worker serves needs none: it waits there."""
+        key, asked_count = context
+        key.is_asking = False
+        if isinstance(answer, JournalError):
+            key.has_held = True
+            self._clock.append((now + KEPT_S, key.name))
+            return
+        kept_count = len(key.released)
+        for stored in answer:
+            job = self._memory.take(stored)
+            if job.held is not Hold.KEY:
+                self._memory.release(job)
+                continue
+            if len(key.inside) + len(key.released) >= job.terms.key_limit:
+                self._memory.release(job)
+                key.has_held = True
+                break
+            key.limit = max(key.limit, job.terms.key_limit)
+            self._lives.release(job, Hold.KEY)
+            if self._lanes.slots_count(job.lane):
+                key.released[job.new.seq] = _rank(job)
+        else:
+            key.has_held = key.has_held or len(answer) == asked_count
+            self._fill(key, now)
+        if len(key.released) > kept_count:
+            self._clock.append((now + KEPT_S, key.name))
+
+    def _enter(self, job: Job) -> None:
+        key = self._key(_name(job))
+        key.inside[job] = None
+        key.limit = max(key.limit, job.terms.key_limit)
+
+    def _key(self, name: str) -> Key:
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = Key(name)
+        return key
+
+
+def _name(job: Job) -> str:
+    name = job.new.key
+    assert name is not None
+    return name
+
+
+def _rank(job: Job) -> tuple[int, int]:
+    """Lower goes first."""
+    return -job.new.priority, job.new.seq

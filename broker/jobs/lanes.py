@@ -31,14 +31,17 @@ class Lane:
 
     `ready_at`: no job that is on disk only is ready before. It may be too early, never too late. `is_reading`: the
     journal was asked for more; `stored_at` is the earliest `run_at` of what went to disk since. `not_before`: nothing
-    of it goes to the core before. `wake_at`: its time in the clock of Lanes. `worst`: see `last_waiting`.
+    of it goes to the core before. `wake_at`: its time in the clock of Lanes. `worst`: see `last_waiting`. `is_written`:
+    its row is on disk. `is_gone`: nothing is left of it.
     """
 
     __slots__ = (
         "accepted_count",
         "assigned_count",
         "command",
+        "is_gone",
         "is_reading",
+        "is_written",
         "jobs_count",
         "key",
         "not_before",
@@ -64,6 +67,8 @@ class Lane:
         self.ready_at = NEVER
         self.stored_at = NEVER
         self.is_reading = False
+        self.is_written = False
+        self.is_gone = False
         self.not_before = 0.0
         self.wake_at = NEVER
 
@@ -72,21 +77,28 @@ class Lane:
         """Jobs that wait in the core's line."""
         return len(self.waiting)
 
+    @property
+    def row(self) -> LaneRow:
+        """What the journal keeps of it."""
+        return LaneRow(self.number, self.command, None if self.target is None else _encode(self.target))
+
     def last_waiting(self) -> Job:
         """Of the jobs that wait in the core's line, of which there is one at least, the one that goes last."""
-        worst = self.worst
-        if worst is None or worst not in self.waiting:
-            worst = self.worst = max(self.waiting, key=_rank)
-        return worst
+        if self.worst is None:
+            self.worst = max(self.waiting, key=_rank)
+        return self.worst
 
     def wait(self, job: Job) -> None:
         """`job` goes to the core's line."""
-        worst = self.worst
-        if worst is not None and job.rank > worst.rank and worst in self.waiting:
+        if self.worst is not None and job.rank > self.worst.rank:
             self.worst = job
-        elif worst is not None and worst not in self.waiting:
-            self.worst = None
         self.waiting[job] = None
+
+    def waits_no_more(self, job: Job) -> None:
+        """`job` has left the core's line."""
+        del self.waiting[job]
+        if job is self.worst:
+            self.worst = None
 
 
 def _rank(job: Job) -> tuple[int, float, int]:
@@ -112,15 +124,16 @@ class Lanes:
         """The lane of these jobs, if there is one."""
         return self._by_key.get(command if target is None else (command, target_key(target)))
 
-    def add(self, command: str, target: str | Target | None) -> tuple[Lane, LaneRow]:
-        """A new lane, and its row."""
+    def add(self, command: str, target: str | Target | None) -> Lane:
+        """A new lane."""
         key: object = command if target is None else (command, target_key(target))
         self._number += 1
         lane = self.by_number[self._number] = self._by_key[key] = Lane(self._number, command, target, key)
-        return lane, LaneRow(lane.number, command, None if target is None else _encode(target))
+        return lane
 
     def remove(self, lane: Lane) -> None:
         """Nothing is left of a lane."""
+        lane.is_gone = True
         del self.by_number[lane.number]
         del self._by_key[lane.key]
         self.touched.pop(lane, None)
@@ -131,7 +144,8 @@ class Lanes:
         for row in rows:
             target: str | Target | None = None if row.target is None else _decode(row.target)
             key: object = row.command if target is None else (row.command, target_key(target))
-            self.by_number[row.lane] = self._by_key[key] = Lane(row.lane, row.command, target, key)
+            lane = self.by_number[row.lane] = self._by_key[key] = Lane(row.lane, row.command, target, key)
+            lane.is_written = True
             self._number = max(self._number, row.lane)
         for count in counts:
             lane = self.by_number[count.lane]
@@ -174,6 +188,14 @@ class Lanes:
         if at < lane.wake_at:
             lane.wake_at = at
             heappush(self._clock, (at, lane.number))
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set: pauses are as long as before, and every lane is looked at."""
+        self._clock.clear()
+        for lane in self.by_number.values():
+            lane.not_before += by_s
+            lane.wake_at = NEVER
+            self.touched[lane] = None
 
     def due(self, now: float) -> None:
         """Touch those whose time has come."""

@@ -17,6 +17,7 @@ from .states import TRANSITIONS, Hold, JobEvent, JobState
 from .writer import Writer
 
 if TYPE_CHECKING:
+    from .after import After
     from .inbox import Inbox
     from .keys import Keys
     from .schedules.schedules import Schedules
@@ -37,6 +38,7 @@ class Lives:
         "_memory",
         "_settings",
         "_writer",
+        "after",
         "expires_at",
         "followers",
         "inbox",
@@ -48,6 +50,7 @@ class Lives:
         "withdrawn",
     )
 
+    after: "After"
     inbox: "Inbox"
     keys: "Keys"
     schedules: "Schedules"
@@ -92,13 +95,16 @@ class Lives:
         """It could not be written."""
         if job.is_open:
             self._closed(job)
+            if job.new.schedule is not None:
+                self.schedules.ended(job)
         else:
+            self.inbox.dropped(job)
             self._counts.kept[job.state] -= 1
             self._counts.kept_size_bytes -= job.size_bytes
-        job.lane.jobs_count -= 1
-        job.entry = None
-        if job.new.expires_at is not None:
-            self.expires_at = min(self.expires_at, job.new.expires_at)
+        lane = job.lane
+        lane.jobs_count -= 1
+        if not lane.jobs_count:
+            self._lanes.remove(lane)
         self._memory.remove(job)
 
     # --- while it is open -------------------------------------------------------------------------------------------
@@ -138,6 +144,10 @@ class Lives:
                 return
             del unrecorded[job]
             self._writer.entry.change(job)
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set."""
+        self.unrecorded = {job: at + by_s for job, at in self.unrecorded.items()}
 
     def record_all(self) -> None:
         """Write all assignments, so that the journal finds jobs by their true state."""
@@ -215,9 +225,10 @@ class Lives:
         if new.client_id is not None:
             self.inbox.ended(job, now)
         if new.schedule is not None:
-            self.schedules.ended(job, now)
+            self.schedules.ended(job)
         if new.key is not None:
             self.keys.ended(job, now)
+        self.after.ended(job, now)
 
     def retry(self, job: Job, now: float) -> None:
         """Somebody wants an ended job to be tried again, with fresh budgets."""

@@ -42,7 +42,7 @@ class Opened(NamedTuple):
     `open_size_bytes`: data of open jobs. `inboxes`: by (owner, client_id), the highest number ever given, and up to
     which they were acknowledged. `waited_for`: seqs that held jobs wait for, at most WAITED_FOR_COUNT_MAX + 1;
     `after_due`: those of them that have ended, or are not there. `held_keys`: keys of jobs that are held by KEY.
-    `schedule_runs`: (schedule, job_id) of open jobs that a schedule has submitted."""
+    `schedule_runs`: (schedule, job_id, seq) of open jobs that a schedule has submitted."""
 
     seq_max: int
     lanes: list[LaneRow]
@@ -61,7 +61,7 @@ class Opened(NamedTuple):
     waited_for: list[int]
     after_due: list[int]
     held_keys: list[str]
-    schedule_runs: list[tuple[str, str]]
+    schedule_runs: list[tuple[str, str, int]]
 
 
 class NextInLane(NamedTuple):
@@ -95,8 +95,8 @@ class Find(NamedTuple):
 
 
 class FindUnique(NamedTuple):
-    """The latest job of these (command, unique_key) pairs that is open, or that was submitted at or after `since`;
-    at most one for each. Answered by a list of StoredJob, without data."""
+    """Of each of these (command, unique_key) pairs the latest job that is open, and the latest that was submitted at or
+    after `since`. Answered by a list of StoredJob, without data."""
 
     keys: list[tuple[str, str]]
     since: float
@@ -104,7 +104,7 @@ class FindUnique(NamedTuple):
 
 class FindHeldByKey(NamedTuple):
     """The first jobs that are held by this key, and by nothing else: highest priority first, then lowest seq. Answered
-    by a list of StoredJob, with data."""
+    by a list of StoredJob, without data."""
 
     key: str
     count: int  # type: ignore[assignment]  # a tuple has a method of that name
@@ -112,7 +112,7 @@ class FindHeldByKey(NamedTuple):
 
 class Waiting(NamedTuple):
     """A job that waits for others, without its data. `waits_for`: these, by seq, with their JobState; None: it is not
-    there any more."""
+    there any more, and was not done."""
 
     job: StoredJob
     waits_for: list[tuple[int, int | None]]
@@ -124,11 +124,11 @@ class FindAfter(NamedTuple):
 
     seqs: list[int]
     beyond: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class FindWaits(NamedTuple):
-    """What these jobs wait for; those that wait for nothing are left out. Answered by a list of Waiting."""
+    """What these jobs wait for, perhaps nothing. Answered by a list of Waiting."""
 
     seqs: list[int]
 
@@ -190,7 +190,7 @@ class Survey(NamedTuple):
     """What operators want to see of the accepted jobs. Answered by Surveyed."""
 
     now: float
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 class Surveyed(NamedTuple):

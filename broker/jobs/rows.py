@@ -106,15 +106,16 @@ class ScheduleRow(NamedTuple):
 
 class Batch:
     """Rows that are written in one transaction, in this order; within a list later rows win. `removed`: jobs of which
-    nothing is kept. `after`: (seq that waits, seq that it waits for). `after_gone`: seqs that nothing waits for any
-    more. `acknowledged`: (owner, client_id, number): a client has dealt with its messages up to it; `inbox_dropped`: there
-    was no room for those up to it; either are removed. `inboxes_gone`: (owner, client_id) of which nothing is kept, not
-    even the number."""
+    nothing is kept. `after`: (seq that waits, seq that it waits for). `after_done`: seqs that are done: those that wait
+    for them know it even after they were removed. `acknowledged`: (owner, client_id, number): a client has dealt with
+    the messages of its inbox up to this one; `inbox_dropped`: there was no room for those up to it. Both are removed.
+    `inboxes_gone`: of these inboxes nothing is kept up to this number, and nothing at all unless there are later
+    ones."""
 
     __slots__ = (
         "acknowledged",
         "after",
-        "after_gone",
+        "after_done",
         "attempts",
         "changes",
         "inbox",
@@ -136,11 +137,11 @@ class Batch:
         self.results: list[JobResult] = []
         self.attempts: list[AttemptRow] = []
         self.after: list[tuple[int, int]] = []
-        self.after_gone: list[int] = []
+        self.after_done: list[int] = []
         self.inbox: list[InboxRow] = []
         self.acknowledged: list[tuple[str, str, int]] = []
         self.inbox_dropped: list[tuple[str, str, int]] = []
-        self.inboxes_gone: list[tuple[str, str]] = []
+        self.inboxes_gone: list[tuple[str, str, int]] = []
         self.schedules: list[ScheduleRow] = []
         self.schedules_gone: list[str] = []
         self.removed: list[int] = []
@@ -158,8 +159,8 @@ class StoredJob(NamedTuple):
 
 
 WAITED_FOR_COUNT_MAX: Final = 100_000
-"""Jobs that others wait for, of which memory has the seqs (10 MB); if there are more, the journal is asked after each end
-whether anything waits for it."""
+"""Jobs that others wait for, of which memory has the seqs (10 MB); if there are more, the journal is asked after each
+end whether anything waits for it."""
 
 ROWS_PER_READ_MAX: Final = 1000
 """Rows in one answer of the journal, so that no read holds up a commit for long."""

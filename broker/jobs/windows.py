@@ -73,26 +73,31 @@ class Windows:
                 self._attempts.begin(job, now, core_now)
         elif job.place == DISK:
             if job.state is JobState.ACCEPTED:
-                self._place(job, now, core_now)
+                is_next = job.lane.ready_at > now and not job.lane.is_reading
+                self._place(job, now, core_now, is_next=is_next)
             else:
                 self._memory.release(job)
 
-    def _place(self, job: Job, now: float, core_now: float) -> None:
-        """Give an accepted job to the core, if it is its turn and there is room."""
+    def _place(self, job: Job, now: float, core_now: float, *, is_next: bool) -> None:
+        """Give an accepted job to the core, if it is its turn and there is room. `is_next`: nothing on disk goes before
+        it."""
         lane = job.lane
         window = self._window(lane, now)
-        if window and job.run_at <= now and job.has_data:
-            is_next = lane.ready_at > now and not lane.is_reading
-            if is_next and len(lane.waiting) < window and self._has_room(lane, job):
-                self._enter(job, now, core_now)
-                return
-            if lane.waiting:
-                last = lane.last_waiting()
-                if job.rank < last.rank:
-                    self._attempts.withdraw(last, now, core_now)
-                    self._enter(job, now, core_now)
-                    return
-        self._attempts.store(job)
+        if not window or job.run_at > now or not job.has_data:
+            self._attempts.store(job)
+            return
+        last = lane.last_waiting() if lane.waiting else None
+        is_before_last = last is not None and job.rank < last.rank
+        if len(lane.waiting) < window and self._has_room(lane, job):
+            is_in = is_next or is_before_last
+        else:
+            is_in = is_before_last
+            if is_in and last is not None:
+                self._attempts.withdraw(last, now, core_now)
+        if is_in:
+            self._enter(job, now, core_now)
+        else:
+            self._attempts.store(job)
 
     def _window(self, lane: Lane, now: float) -> int:
         """How many of its jobs may wait in the core's line."""
@@ -107,12 +112,16 @@ class Windows:
         return size_bytes <= WAITING_SIZE_BYTES_MAX and attempts.waiting_count < WAITING_COUNT_MAX
 
     def _enter(self, job: Job, now: float, core_now: float) -> None:
-        if job.new.key is not None and not self._keys.enter(job):
+        if job.new.key is not None and not self._keys.enter(job, now):
             if job.state is JobState.ACCEPTED:
                 job.lane.not_before = self._keys.opens_at
                 self._attempts.store(job)
             return
         self._attempts.begin(job, now, core_now)
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set."""
+        self._poll_at += by_s
 
     # --- more from disk ---------------------------------------------------------------------------------------------
 
@@ -180,22 +189,24 @@ class Windows:
         found: NextFound = answer
         left_at = now if found.ready_left else NEVER if found.run_at_min is None else found.run_at_min
         lane.ready_at = min(left_at, lane.stored_at)
-        self.loaded += [
+        loaded = [
             self._memory.take(stored, has_data=True)
             for stored in found.jobs
             if stored.new.job_id not in self._memory.by_id
         ]
+        self.loaded += loaded
+        if not loaded and lane.ready_at <= now:  # what is on disk is not as it is: the journal fails
+            lane.not_before = now + POLL_S
 
     def enter_loaded(self, now: float, core_now: float) -> None:
         """Give what was read to the core."""
         loaded, self.loaded = self.loaded, []
         for job in loaded:
-            if job.place != DISK or job.unwritten_count:
-                continue
-            if job.state is not JobState.ACCEPTED or not self._window(job.lane, now):
-                self._attempts.store(job)
-            else:
-                self._enter(job, now, core_now)
+            if job.place == DISK and not job.unwritten_count:
+                if job.state is JobState.ACCEPTED:
+                    self._place(job, now, core_now, is_next=True)
+                else:
+                    self._memory.release(job)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

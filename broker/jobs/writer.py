@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from ...protocol.messages import Receipt
 from .job import Job
-from .lanes import NEVER
+from .lanes import NEVER, Lane
 from .ports import Asker, Journal, JournalError
 from .rows import Batch
 
@@ -19,12 +19,11 @@ RETRY_S: Final = 1.0
 
 
 class Owed(NamedTuple):
-    """A receipt that is sent once its job is on disk."""
+    """A receipt that is sent once its job is on disk, with the state that is written."""
 
     asker: Asker
-    request_id: str | None
     job: Job
-    duplicate: bool
+    receipt: Receipt
 
 
 class Entry:
@@ -39,6 +38,7 @@ class Entry:
         "begun",
         "changed",
         "ended",
+        "lanes",
         "later",
         "over",
         "receipts",
@@ -49,6 +49,7 @@ class Entry:
     def __init__(self, written: Callable[["Entry", JournalError | None], None]) -> None:
         self._written = written
         self.batch = Batch()
+        self.lanes: dict[Lane, None] = {}
         self.submitted: list[Job] = []
         self.removed: list[Job] = []
         self.changed: dict[Job, None] = {}
@@ -63,6 +64,8 @@ class Entry:
         """It is a new job."""
         job.entry = self
         self.submitted.append(job)
+        if not job.lane.is_written:
+            self.lanes[job.lane] = None
         self.change(job)
 
     def change(self, job: Job) -> None:
@@ -86,15 +89,16 @@ class Entry:
         return bool(
             self.changed
             or self.removed
-            or batch.lanes
             or batch.inbox
+            or batch.inbox_dropped
+            or batch.inboxes_gone
             or batch.acknowledged
             or batch.schedules
             or batch.schedules_gone
             or batch.lanes_gone
             or batch.attempts
             or batch.after
-            or batch.after_gone
+            or batch.after_done
             or batch.results
         )
 
@@ -112,8 +116,11 @@ class Entry:
         )
 
     def fill(self) -> None:
-        """Add the rows of its jobs, as they are now."""
+        """Add the rows of its jobs, as they are now, and make the receipts."""
         batch = self.batch
+        batch.lanes = [lane.row for lane in self.lanes if not lane.is_gone]
+        for owed in self.receipts:
+            owed.receipt.state = owed.job.state.name.lower()
         batch.jobs = [job.new for job in self.submitted]
         batch.changes = [job.change() for job in self.changed]
         batch.removed = [job.new.seq for job in self.removed]
@@ -146,6 +153,7 @@ class Entry:
             if job in self.changed:
                 job.unwritten_count -= 1
             self.changed[job] = None
+        self.lanes |= other.lanes
         self.submitted += other.submitted
         self.removed += other.removed
         self.receipts += other.receipts
@@ -155,13 +163,16 @@ class Entry:
         self.over += other.over
         self.later += other.later
         ours, theirs = self.batch, other.batch
-        ours.lanes += theirs.lanes
         ours.results += theirs.results
         ours.attempts += theirs.attempts
         ours.after += theirs.after
-        ours.after_gone += theirs.after_gone
+        ours.after_done += theirs.after_done
         ours.inbox += theirs.inbox
+        ours.inbox_dropped += theirs.inbox_dropped
+        ours.inboxes_gone += theirs.inboxes_gone
         ours.acknowledged += theirs.acknowledged
+        again = {row.name for row in theirs.schedules}
+        ours.schedules_gone = [name for name in ours.schedules_gone if name not in again]
         ours.schedules += theirs.schedules
         ours.schedules_gone += theirs.schedules_gone
         ours.lanes_gone += theirs.lanes_gone
@@ -217,6 +228,7 @@ class Writer:
             if not entry.has_rows:
                 if self._unanswered_count:
                     return  # what follows must not overtake what is being written
+                entry.fill()
                 self.entry = Entry(self._written)
                 self.answered.append((entry, None))
                 self._wake()
@@ -226,13 +238,11 @@ class Writer:
         entry.fill()
         self._journal.write(entry.batch, entry.written)
 
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set."""
+        self._retry_at += by_s
+
     def _written(self, entry: Entry, error: JournalError | None) -> None:
         self._unanswered_count -= 1
         self.answered.append((entry, error))
         self._wake()
-
-
-def receipt(owed: Owed) -> Receipt:
-    """As it is sent."""
-    job = owed.job
-    return Receipt(owed.request_id, job.new.job_id, job.state.name.lower(), owed.duplicate)

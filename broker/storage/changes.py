@@ -40,7 +40,7 @@ PLAIN_CHANGES = MultiRow(
 
 RESULTS = MultiRow("INSERT OR REPLACE INTO result", 3)
 ATTEMPTS = MultiRow("INSERT OR REPLACE INTO attempt", 7)
-AFTER = MultiRow("INSERT OR IGNORE INTO after", 2)
+AFTER = MultiRow("INSERT OR IGNORE INTO after", 3)
 INBOX = MultiRow("INSERT OR REPLACE INTO inbox", 4)
 CLIENTS = MultiRow(
     "INSERT INTO client",
@@ -58,7 +58,7 @@ REMOVE_JOBS = (
     In("DELETE FROM after WHERE seq"),
     In("DELETE FROM inbox WHERE seq"),
 )
-REMOVE_AFTER = In("DELETE FROM after WHERE waited_for")
+AFTER_DONE = In("UPDATE after SET is_done = 1 WHERE waited_for")
 REMOVE_LANES = In("DELETE FROM lane WHERE lane")
 REMOVE_SCHEDULES = In("DELETE FROM schedule WHERE name")
 
@@ -74,7 +74,7 @@ class Changes:
     __slots__ = (
         "_acknowledged",
         "_after",
-        "_after_gone",
+        "_after_done",
         "_attempts",
         "_changes",
         "_clients",
@@ -95,11 +95,11 @@ class Changes:
         self._changes: dict[int, JobChange] = {}
         self._results: dict[int, JobResult] = {}
         self._attempts: list[AttemptRow] = []
-        self._after: list[tuple[int, int]] = []
-        self._after_gone: set[int] = set()
+        self._after: dict[tuple[int, int], bool] = {}
+        self._after_done: set[int] = set()
         self._inbox: list[InboxRow] = []
         self._inbox_gone: dict[Client, int] = {}
-        self._inboxes_gone: set[Client] = set()
+        self._inboxes_gone: dict[Client, int] = {}
         self._clients: dict[Client, int] = {}
         self._acknowledged: dict[Client, int] = {}
         self._lanes: dict[int, LaneRow | None] = {}
@@ -122,7 +122,8 @@ class Changes:
             self._attempts += batch.attempts
         if batch.after:
             self.count += len(batch.after)
-            self._after += batch.after
+            for pair in batch.after:
+                self._after.setdefault(pair, False)
         if batch.inbox:
             self.count += len(batch.inbox)
             self._inbox += batch.inbox
@@ -133,11 +134,11 @@ class Changes:
         self._take_away(batch)
 
     def _take_away(self, batch: Batch) -> None:
-        if batch.after_gone:
-            self.count += len(batch.after_gone)
-            self._after_gone.update(batch.after_gone)
-            gone = set(batch.after_gone)
-            self._after = [pair for pair in self._after if pair[1] not in gone]
+        if batch.after_done:
+            self.count += len(batch.after_done)
+            done = set(batch.after_done)
+            self._after_done |= done
+            self._after.update([(pair, True) for pair in self._after if pair[1] in done])
         if batch.acknowledged:
             self.count += len(batch.acknowledged)
             raise_to(self._acknowledged, batch.acknowledged)
@@ -147,7 +148,7 @@ class Changes:
             raise_to(self._inbox_gone, batch.inbox_dropped)
         if batch.inboxes_gone:
             self.count += len(batch.inboxes_gone)
-            self._forget_inboxes(set(batch.inboxes_gone))
+            self._forget_inboxes(batch.inboxes_gone)
         if batch.removed:
             self.count += len(batch.removed)
             self._removed.update(batch.removed)
@@ -158,12 +159,14 @@ class Changes:
             self.count += len(batch.schedules_gone)
             self._schedules.update((name, None) for name in batch.schedules_gone)
 
-    def _forget_inboxes(self, clients: "set[Client]") -> None:
-        self._inboxes_gone |= clients
-        self._inbox = [row for row in self._inbox if (row.owner, row.client_id) not in clients]
-        for client in clients:
+    def _forget_inboxes(self, inboxes: list[tuple[str, str, int]]) -> None:
+        raise_to(self._inboxes_gone, inboxes)
+        gone = {(owner, client_id): number for owner, client_id, number in inboxes}
+        self._inbox = [row for row in self._inbox if row.number > gone.get((row.owner, row.client_id), 0)]
+        for client, number in gone.items():
             for numbers in (self._clients, self._acknowledged, self._inbox_gone):
-                numbers.pop(client, None)
+                if numbers.get(client, 0) <= number:
+                    numbers.pop(client, None)
 
     def remove(self, seqs: list[int]) -> None:
         """Remove these jobs."""
@@ -184,8 +187,11 @@ class Changes:
             self._write_results(connection)
         if self._attempts:
             ATTEMPTS.write(connection, flat(row for row in self._attempts if row.seq not in self._removed))
+        if self._after_done:
+            AFTER_DONE.run(connection, list(self._after_done))
         if self._after:
-            AFTER.write(connection, flat((waited_for, seq) for seq, waited_for in self._after))
+            pairs = self._after.items()
+            AFTER.write(connection, flat((waited_for, seq, is_done) for (seq, waited_for), is_done in pairs))
         if self._clients or self._acknowledged:
             self._write_inbox(connection)
         if self._schedules:
@@ -201,18 +207,19 @@ class Changes:
         for statement in REMOVE_JOBS:
             statement.run(connection, removed)
         self._jobs = [new for new in self._jobs if new.seq not in self._removed]
-        self._after = [pair for pair in self._after if pair[0] not in self._removed]
+        self._after = {pair: is_done for pair, is_done in self._after.items() if pair[0] not in self._removed}
         self._inbox = [row for row in self._inbox if row.seq not in self._removed]
         for seq in self._removed:
             self._changes.pop(seq, None)
             self._results.pop(seq, None)
 
     def _write_rest_taken(self, connection: Connection) -> None:
-        if self._after_gone:
-            REMOVE_AFTER.run(connection, list(self._after_gone))
-        for client in self._inboxes_gone:
-            connection.execute("DELETE FROM inbox WHERE owner = ? AND client_id = ?", client)
-            connection.execute("DELETE FROM client WHERE owner = ? AND client_id = ?", client)
+        for client, number in self._inboxes_gone.items():
+            for table in ("inbox", "client"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE owner = ? AND client_id = ? AND number <= ?",  # noqa: S608
+                    (*client, number),
+                )
         for client, number in self._inbox_gone.items():
             connection.execute(
                 "DELETE FROM inbox WHERE owner = ? AND client_id = ? AND number <= ?", (*client, number)

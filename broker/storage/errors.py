@@ -9,7 +9,7 @@ from typing import Final
 from ..jobs.ports import JournalError
 
 FAULTS: Final[dict[int, str]] = {
-    sqlite3.SQLITE_FULL: "the disk is full; free space on it, or start the broker with another --journal",
+    sqlite3.SQLITE_FULL: "the disk is full; free space on it, or use another disk",
     sqlite3.SQLITE_READONLY: "it cannot be written; check its permissions and those of its folder",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check its permissions and those of its folder",
     sqlite3.SQLITE_PERM: "it cannot be opened; check its permissions and those of its folder",

@@ -58,6 +58,7 @@ decode_blobs = msgspec.json.Decoder(list[tuple[int, str]]).decode
 decode_results = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
 decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
 decode_waits = msgspec.json.Decoder(list[tuple[int, int, int | None]]).decode
+decode_pairs = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
 decode_seqs = msgspec.json.Decoder(list[int | None]).decode
 encode_seqs = msgspec.json.Encoder().encode
 
@@ -125,12 +126,12 @@ def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJo
 
 
 WAITED_FOR: Final = (
-    "SELECT waited_for, life.state FROM (SELECT DISTINCT waited_for FROM after JOIN life AS waiting USING (seq) "
-    "WHERE waiting.state = 1 LIMIT ?) LEFT JOIN life ON life.seq = waited_for"
+    "SELECT waited_for, is_done, life.state FROM (SELECT waited_for, max(is_done) AS is_done FROM after "
+    "JOIN life AS waiting USING (seq) WHERE waiting.state = 1 GROUP BY waited_for LIMIT ?) LEFT JOIN life ON life.seq = waited_for"
 )
 HELD_KEYS: Final = "SELECT DISTINCT key FROM life WHERE state = 1 AND held & 2"
 SCHEDULE_RUNS: Final = (
-    "SELECT schedule, job_id FROM life JOIN job USING (seq) "
+    "SELECT schedule, job_id, seq FROM life JOIN job USING (seq) "
     "WHERE state < 3 AND schedule IS NOT NULL ORDER BY seq"
 )
 
@@ -178,8 +179,10 @@ def opening(connection: Connection, query: Opening) -> Opened:
             for row in run("SELECT * FROM schedule").fetchall()
         ],
         inboxes={(row[0], row[1]): (row[2], row[3]) for row in run("SELECT * FROM client").fetchall()},
-        waited_for=[seq for seq, _ in waited_for],
-        after_due=[seq for seq, state in waited_for if state is None or state > JobState.ASSIGNED],
+        waited_for=[seq for seq, _, _ in waited_for],
+        after_due=[
+            seq for seq, is_done, state in waited_for if is_done or state is None or state > JobState.ASSIGNED
+        ],
         held_keys=[row[0] for row in run(HELD_KEYS).fetchall()],
         schedule_runs=run(SCHEDULE_RUNS).fetchall(),
     )
@@ -260,24 +263,24 @@ def portions(values: list[Any]) -> list[list[Any]]:
     return [part + part[-1:] * (min(s for s in SIZES if s >= len(part)) - len(part)) for part in some]
 
 
-LATEST_UNIQUE: Final = (
-    "(SELECT max(seq) FROM (SELECT seq, lane FROM life WHERE unique_key = asked_key AND state < 3 UNION ALL "
-    "SELECT seq, lane FROM life WHERE unique_key = asked_key AND submitted_at >= since) "
-    "WHERE lane IN (SELECT lane FROM lane WHERE command = asked_command))"
+LATEST_UNIQUE: Final = ", ".join(
+    f"(SELECT max(seq) FROM life WHERE unique_key = asked_key AND {which} "  # noqa: S608
+    "AND lane IN (SELECT lane FROM lane WHERE command = asked_command))"
+    for which in ("state < 3", "submitted_at >= since")
 )
 
 
 def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
-    """The latest job of each key that is open or recent enough."""
+    """Of each key the latest job that is open, and the latest that is recent enough."""
     seqs: set[int] = set()
     for keys in portions(query.keys):
         rows = ",".join(["(?,?,?)"] * len(keys))
         text = connection.execute(
             f"WITH asked (asked_command, asked_key, since) AS (VALUES {rows}) "  # noqa: S608
-            f"SELECT json_group_array({LATEST_UNIQUE}) FROM asked",
+            f"SELECT json_group_array(json_array({LATEST_UNIQUE})) FROM asked",
             [value for key in keys for value in (*key, query.since)],
         ).fetchone()[0]
-        seqs.update(seq for seq in decode_seqs(text) if seq is not None)
+        seqs.update(seq for pair in decode_pairs(text) for seq in pair if seq is not None)
     return by_seq(connection, sorted(seqs))
 
 
@@ -293,7 +296,7 @@ def find_held_by_key(connection: Connection, query: FindHeldByKey) -> list[Store
     where = "seq IN (SELECT seq FROM life WHERE key = ? AND state = 1 AND held = 2 ORDER BY priority DESC, seq LIMIT ?)"
     found = stored(connection, where, (query.key, query.count))
     found.sort(key=lambda job: (-job.new.priority, job.new.seq))
-    return with_data(connection, found)
+    return found
 
 
 WAIT_FOR_ONE: Final = (
@@ -316,15 +319,15 @@ def find_after(connection: Connection, query: FindAfter) -> list[Waiting]:
 
 def find_waits(connection: Connection, query: FindWaits) -> list[Waiting]:
     """What some jobs wait for."""
-    return [found for found in waiting(connection, query.seqs) if found.waits_for]
+    return waiting(connection, query.seqs)
 
 
 def waiting(connection: Connection, seqs: list[int]) -> list[Waiting]:
     """These jobs, with what they wait for."""
     text = connection.execute(
-        "SELECT json_group_array(json_array(after.seq, waited_for, state)) FROM after "
+        "SELECT json_group_array(json_array(after.seq, waited_for, iif(is_done, ?, state))) FROM after "
         "LEFT JOIN life ON life.seq = waited_for WHERE after.seq IN (SELECT value FROM json_each(?))",
-        (encode_seqs(seqs).decode(),),
+        (int(JobState.DONE), encode_seqs(seqs).decode()),
     ).fetchone()[0]
     waits: dict[int, list[tuple[int, int | None]]] = {}
     for seq, waited_for, state in sorted(decode_waits(text)):

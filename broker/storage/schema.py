@@ -49,7 +49,9 @@ SCHEMA: Final = Schema(
             seq INTEGER, attempt INTEGER, worker_id TEXT, started_at REAL, ended_at REAL NOT NULL, code TEXT NOT NULL,
             error TEXT NOT NULL, PRIMARY KEY (seq, attempt)
         ) WITHOUT ROWID""",
-        "CREATE TABLE after (waited_for INTEGER, seq INTEGER, PRIMARY KEY (waited_for, seq)) WITHOUT ROWID",
+        """CREATE TABLE after (
+            waited_for INTEGER, seq INTEGER, is_done INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (waited_for, seq)
+        ) WITHOUT ROWID""",
         "CREATE INDEX after_waits ON after (seq)",
         """CREATE TABLE inbox (
             owner TEXT, client_id TEXT, number INTEGER, seq INTEGER NOT NULL, PRIMARY KEY (owner, client_id, number)

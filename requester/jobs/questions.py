@@ -77,7 +77,7 @@ def page(filter: Mapping[str, object], cursor: str | None, count: int, timeout: 
 def change(kind: Change, job_id: str, timeout: Duration) -> Question:
     """Cancel, retry or remove one job."""
     message = _CHANGES[kind](request_id="", job_id=checked(Job, {"job_id": job_id}).job_id)
-    return Question(message, answer_timeout_s(timeout), IfLost.FAIL, f"{job_id}: perhaps it was done")
+    return Question(message, answer_timeout_s(timeout), IfLost.FAIL, "perhaps it was done")
 
 
 def change_all(kind: Change, filter: Mapping[str, object], dry_run: bool, timeout: Duration) -> Question:
@@ -102,7 +102,7 @@ def change_schedule(
     """Do something with the schedule of this name."""
     message = checked(ScheduleAction, {"name": name, "action": action})
     if_lost = IfLost.ASK_AGAIN if action in ("pause", "resume") else IfLost.FAIL
-    return Question(message, answer_timeout_s(timeout), if_lost, f"{name}: perhaps it was done")
+    return Question(message, answer_timeout_s(timeout), if_lost, "perhaps it was done")
 
 
 def not_ended(error: WorkerTimeout, job_id: str, timeout: Duration | None) -> WorkerTimeout:

@@ -1,6 +1,8 @@
 """Broker, workers and a real Prometheus with the project's rules: PromQL shows what happened to them. Requests are sent
 at a known rate, a worker is killed, the broker is killed, and exactly the expected alerts fire."""
 
+import json
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +12,11 @@ from typing import Final
 
 from taskferry.broker.identity.static_token import digest_of, new_token
 from taskferry.requester import BlockingRequester
+from websockets.sync.client import connect
 
 from tests.deploy.prometheus import SPEED, Prometheus, sped_up
 from tests.deploy.tools import needed
-from tests.processes import Broker, Program, Programs, wait_until
+from tests.processes import PATIENCE_S, Broker, Program, Programs, wait_until
 
 RATE: Final = 9.7
 """Requests per second of each command, one after another: each must have ended when the next is due. Not an integer, or
@@ -197,6 +200,36 @@ def test_the_absence_of_all_workers_is_reported(programs: Programs) -> None:
     programs.start("-m", "taskferry.worker", "--broker", broker.worker_url)
     wait_until(broker.workers, "a worker")
     prometheus.wait_for_firing(set())
+
+
+def test_jobs_and_a_journal_that_need_a_person_are_reported(programs: Programs) -> None:
+    needed("prometheus")
+    broker = programs.start_broker("--grace", "0")
+    programs.start("-m", "taskferry.worker", "--broker", broker.worker_url)
+    wait_until(broker.workers, "a worker")
+    prometheus = Prometheus(programs, broker)
+    with connect(broker.requester_url) as requester:
+
+        def submit(message: str) -> dict[str, object]:
+            data = {message: "x"}
+            requester.send(json.dumps({"type": "submit", "command": "echo", "data": data}))
+            answer: dict[str, object] = json.loads(requester.recv(PATIENCE_S))
+            return answer
+
+        submit("message")
+        prometheus.wait_for('taskferry_jobs{state="done"}', lambda count: count == 1)
+        assert prometheus.firing() == set()
+        submit("massage")
+        dead = ("TaskferryJobsDead", "")
+        prometheus.wait_for_firing({dead})
+        # As if the disk were full: files of the broker can grow no more.
+        most = resource.prlimit(broker.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (32 * 1024, most))
+        assert submit("message")["code"] == "journal_failed"
+        prometheus.wait_for_firing({dead, ("TaskferryJournalFailing", "")})
+        resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (most, most))
+        prometheus.wait_for_firing({dead})
+        assert submit("message")["type"] == "receipt"
 
 
 def test_prometheus_logs_in_by_the_lines_of_the_example(programs: Programs, tmp_path: Path) -> None:

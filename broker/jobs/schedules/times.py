@@ -12,8 +12,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 CRON_FIELDS_COUNT: Final = 5
-TIMES_SHOWN_COUNT: Final = 5
-"""The next times that the view of a schedule shows."""
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 _HOURS: Final = set(range(24))
@@ -182,7 +180,7 @@ class Once:
         return self._at
 
 
-def next_times(times: Times, moment: float, count: int = TIMES_SHOWN_COUNT) -> list[float]:
+def next_times(times: Times, moment: float, count: int) -> list[float]:
     """The next times later than `moment`, at most `count`."""
     found: list[float] = []
     while len(found) < count:

@@ -65,7 +65,7 @@ def test_a_refusal_has_its_exit_code(
 ) -> None:
     monkeypatch.setenv("TASKFERRY_TOKEN", SECRET)
     refusal = status_code, json.dumps({"error": f"not with {SECRET}"}).encode()
-    for path in ("/api/workers", "/api/status", "/api/requests", "/api/workers/w/drain"):
+    for path in ("/api/workers", "/api/status", "/api/explain", "/api/workers/w/drain"):
         port.refusals[path] = refusal
     arguments = ("w",) if command is drain else ()
     result = run(command, *arguments, "--http", port.url)

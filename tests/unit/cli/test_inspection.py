@@ -113,7 +113,7 @@ def test_json_keeps_them_exactly_and_obeys_none(port: HttpPort) -> None:
 
 
 def test_an_error_is_one_line_and_obeyed_by_no_terminal(port: HttpPort) -> None:
-    port.refusals["/api/requests/x"] = (404, json.dumps({"error": f"no {HOSTILE}"}).encode())
+    port.refusals["/api/explain/x"] = (404, json.dumps({"error": f"no {HOSTILE}"}).encode())
     result = run(explain, "x", "--http", port.url)
     assert (result.exit_code, result.stderr) == (1, "error: no \\x1b]0;owned\\x07 \\x9b2J\\u202e\n")
 
@@ -164,7 +164,7 @@ def test_a_broker_of_an_earlier_version_is_shown_too(port: HttpPort) -> None:
     [
         (workers, [], "workers", WORKERS),
         (status, [], "status", STATUS),
-        (explain, ["r1"], "requests/r1", {"requests": []}),
+        (explain, ["r1"], "explain/r1", {"requests": [], "job": None}),
     ],
 )
 def test_json_is_what_the_broker_answers(
@@ -238,20 +238,20 @@ ASSIGNED = WAITING | {
 
 def test_the_longest_waiting_are_listed_if_no_request_is_named(port: HttpPort) -> None:
     rows = [WAITING | {"request_id": f"r{number}"} for number in range(2)]
-    port.answers["/api/requests"] = json.dumps({"requests": rows, "queued_count": 1200}).encode()
+    port.answers["/api/explain"] = json.dumps({"requests": rows, "queued_count": 1200, "jobs": None}).encode()
     result = run(explain, "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line]
     assert lines[0] == "1,200 requests wait for a free slot, the 2 longest:"
     assert lines[1] == "request command waiting time left priority waits for"
     assert [line.split()[0] for line in lines[2:]] == ["r0", "r1"]
-    port.answers["/api/requests"] = b'{"requests":[],"queued_count":0}'
+    port.answers["/api/explain"] = b'{"requests":[],"queued_count":0,"jobs":null}'
     assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
 
 
-def explained(port: HttpPort, *requests: dict[str, Any]) -> list[str]:
-    """The lines of `taskferry explain r1`, with these requests in flight under that id."""
-    port.answers["/api/requests/r1"] = json.dumps({"requests": requests}).encode()
+def explained(port: HttpPort, *requests: dict[str, Any], job: dict[str, Any] | None = None) -> list[str]:
+    """The lines of `taskferry explain r1`, with these requests in flight under that id, and this job."""
+    port.answers["/api/explain/r1"] = json.dumps({"requests": requests, "job": job}).encode()
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     return [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -301,28 +301,30 @@ def test_requests_of_several_requesters_under_one_id_are_all_explained(port: Htt
 
 
 def test_any_request_id_can_be_asked_for(port: HttpPort) -> None:
-    port.answers["/api/requests/a%2Fb%3Fc%20d%C3%A9%25"] = json.dumps({"requests": [ASSIGNED]}).encode()
+    port.answers["/api/explain/a%2Fb%3Fc%20d%C3%A9%25"] = json.dumps(
+        {"requests": [ASSIGNED], "job": None}
+    ).encode()
     assert run(explain, "a/b?c d\u00e9%", "--http", port.url).exit_code == 0
 
 
 def test_a_request_that_is_not_in_flight_is_one_line(port: HttpPort) -> None:
     text = "no request 'r1' is in flight: it has ended, or was never sent here"
-    port.refusals["/api/requests/r1"] = (404, json.dumps({"error": text}).encode())
+    port.refusals["/api/explain/r1"] = (404, json.dumps({"error": text}).encode())
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"error: {text}\n")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error"', b'{"fault":1}', b"\xff"])
 def test_a_refusal_without_a_text_is_shown_by_its_status(port: HttpPort, body: bytes) -> None:
-    port.refusals["/api/requests/r1"] = (404, body)
+    port.refusals["/api/explain/r1"] = (404, body)
     result = run(explain, "r1", "--http", port.url)
-    line = f"error: {port.url}/api/requests/r1 answered 404 Not Found\n"
+    line = f"error: {port.url}/api/explain/r1 answered 404 Not Found\n"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"requests":[{}]}', b'{"requests":[null]}', b'{"requests":7}'])
 def test_an_answer_that_is_not_an_explanation_is_one_line(port: HttpPort, body: bytes) -> None:
-    port.answers["/api/requests/r1"] = body
+    port.answers["/api/explain/r1"] = body
     result = run(explain, "r1", "--http", port.url)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot read" in result.stderr
@@ -395,3 +397,156 @@ def test_an_address_that_is_none_is_one_line(url: str) -> None:
     result = run(status, "--http", url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: --http: {url!r} is not a URL of the form http://HOST:PORT\n"
+
+
+# --- jobs ---
+
+JOBS: dict[str, Any] = {
+    "submitted_count": 12000,
+    "duplicates_count": 3,
+    "states": {
+        "ready": 1200,
+        "delayed": 10,
+        "held": 0,
+        "assigned": 4,
+        "done": 9000,
+        "dead": 2,
+        "cancelled": 0,
+    },
+    "ended": {"done": 9000, "dead: handler_error": 2},
+    "refused": {"journal_failed": 7},
+    "counts": {"attempts": 9010, "lost": 1, "adopted": 0, "runs_skipped": 5},
+    "oldest_ready_s": 90.0,
+    "journal": {
+        "path": "/var/lib/taskferry/journal.db",
+        "size_bytes": 3_670_016,
+        "free_bytes": 5 * 1024**3,
+        "error": None,
+    },
+}
+
+
+def test_status_has_the_lines_of_jobs_if_the_broker_keeps_them(port: HttpPort) -> None:
+    port.answers["/api/status"] = json.dumps(STATUS | {"jobs": JOBS}).encode()
+    lines = [" ".join(line.split()) for line in run(status, "--http", port.url).stdout.splitlines()]
+    first = lines.index("jobs submitted 12,000")
+    assert lines[first - 1] == ""
+    assert lines[first : lines.index("", first)] == [
+        "jobs submitted 12,000",
+        "duplicates 3",
+        "done 9,000",
+        "dead: handler_error 2",
+        "refused: journal_failed 7",
+        "jobs now 1,200 ready, 10 delayed, 4 assigned, 9,000 done, 2 dead",
+        "oldest ready for 1.5 min",
+        "attempts 9,010",
+        "lost 1",
+        "runs skipped 5",
+        "journal /var/lib/taskferry/journal.db: 3.5 MiB, 5.0 GiB free on its disk",
+    ]
+    assert lines[-2:] == ["command workers queued", "echo 2 4"]
+    failing = JOBS["journal"] | {"error": "journal /x: the disk is full", "free_bytes": None}
+    idle = JOBS | {"journal": failing, "states": dict.fromkeys(JOBS["states"], 0), "oldest_ready_s": None}
+    port.answers["/api/status"] = json.dumps(STATUS | {"jobs": idle}).encode()
+    text = " ".join(run(status, "--http", port.url).stdout.split())
+    assert "jobs now none" in text
+    assert "journal.db: 3.5 MiB failing no job is accepted: journal /x: the disk is full" in text
+    assert "oldest" not in text
+    port.answers["/api/status"] = json.dumps(STATUS | {"jobs": None}).encode()
+    assert "job" not in run(status, "--http", port.url).stdout
+
+
+JOB: dict[str, Any] = {
+    "job_id": "j1",
+    "command": "resize",
+    "state": "accepted",
+    "owner": "shop",
+    "target": {"zone": "a"},
+    "priority": 5,
+    "attempt": 1,
+    "attempts": 10,
+    "losses": 1,
+    "age_s": 7200.0,
+    "run_at": 1_790_000_000.0,
+    "key": "user-7",
+    "schedule": "nightly",
+    "code": "handler_error",
+    "worker_id": None,
+    "jobs_before_count": 3,
+    "jobs_before_count_is_exact": True,
+    "waits_for": [],
+    "journal_error": None,
+    "workers_count": 1,
+    "matching_count": 1,
+    "workers": [
+        {
+            "worker_id": "vm-1",
+            "state": "healthy",
+            "in_flight": 4,
+            "concurrency": 4,
+            "reason": "4 of 4 slots taken",
+        }
+    ],
+    "summary": "waits for a free slot: 3 jobs go before it",
+}
+
+
+def test_a_job_is_explained(port: HttpPort) -> None:
+    assert explained(port, job=JOB) == [
+        "Job j1 (resize) waits for a free slot: 3 jobs go before it.",
+        "",
+        "submitted 2.0 h ago, by shop",
+        "attempts 1 of 10",
+        "priority 5",
+        "workers lost 1",
+        "place in line 4",
+        "target zone=a",
+        "key user-7",
+        "schedule nightly",
+        "",
+        "worker state in flight can it take the request?",
+        "vm-1 healthy 4/4 4 of 4 slots taken",
+    ]
+
+
+def test_a_job_that_is_next_is_explained_with_its_attempt(port: HttpPort) -> None:
+    lines = explained(port, WAITING, job=JOB | {"summary": "is next and waits for a free slot"})
+    assert lines[0] == "Job j1 (resize) is next and waits for a free slot."
+    assert "Request r1 (resize-image) waits for a free slot at one of its 2 workers." in lines
+    assert sum(line.startswith("worker state") for line in lines) == 1
+
+
+def test_a_held_job_names_what_it_waits_for_and_a_failing_journal_is_told(port: HttpPort) -> None:
+    held = {
+        "state": "held",
+        "summary": "waits until other jobs are done: a (assigned), b (dead)",
+        "waits_for": [{"job_id": "a", "state": "assigned"}, {"job_id": "b", "state": "dead"}],
+        "journal_error": "journal /x: the disk is full",
+        "jobs_before_count": None,
+    }
+    lines = explained(port, job=JOB | held)
+    assert "waits for a (assigned)" in lines
+    assert "b (dead)" in lines
+    assert any(line.startswith("journal failing") and line.endswith("the disk is full") for line in lines)
+    assert not any(line.startswith(("place in line", "worker state")) for line in lines)
+
+
+def test_the_oldest_jobs_are_listed_beside_the_requests(port: HttpPort) -> None:
+    row = {"command": "mail", "owner": "shop", "priority": 5, "attempt": 0, "ready_s": 120.0}
+    jobs = {
+        "states": JOBS["states"],
+        "commands": [],
+        "oldest": [{"job_id": f"j{n}", **row} for n in range(2)],
+    }
+    answer = {"requests": [], "queued_count": 0, "jobs": jobs}
+    port.answers["/api/explain"] = json.dumps(answer).encode()
+    lines = [" ".join(line.split()) for line in run(explain, "--http", port.url).stdout.splitlines() if line]
+    assert lines == [
+        "No request waits for a free slot.",
+        "1,200 jobs are ready for a worker, the 2 that have waited longest:",
+        "job command ready for priority attempts",
+        "j0 mail 2.0 min 5 0",
+        "j1 mail 2.0 min 5 0",
+    ]
+    port.answers["/api/explain"] = json.dumps(answer | {"jobs": jobs | {"oldest": []}}).encode()
+    assert run(explain, "--http", port.url).stdout.endswith("No job waits for a worker.\n")

@@ -41,8 +41,8 @@ def test_the_families_of_the_process_are_named() -> None:
 def test_closed_sets_are_complete() -> None:
     for member in (*RefusalReason, *HttpRefusalReason, *Proof, *Ended, *Action, *Limit):
         assert f"`{member.value}`" in TEXT, member
-    for state in STATES:
-        assert f"`{state}`" in TEXT, state
+    for name in STATES:
+        assert f"`{name}`" in TEXT, name
     for state in WorkerState:
         assert (f"`{state.value}`" in TEXT) == (state is not WorkerState.GONE)
 

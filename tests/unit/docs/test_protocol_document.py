@@ -18,6 +18,9 @@ from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.queue import overload
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.entrant import FAILED_RENEWALS_COUNT_MAX
+from taskferry.broker.jobs.settings import JobSettings
+from taskferry.broker.jobs.states import ENDED
+from taskferry.broker.jobs.states import TRANSITIONS as JOB_TRANSITIONS
 from taskferry.protocol import close_codes, errors, limits, messages
 from taskferry.protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
@@ -41,6 +44,8 @@ def sections(level: int) -> dict[str, str]:
 
 PORTS = sections(2)
 MESSAGES = sections(3)
+PARTS = {**MESSAGES, **sections(4)}
+"""Messages, and parts of them."""
 
 
 def tables(text: str) -> Iterator[list[dict[str, str]]]:
@@ -109,6 +114,7 @@ def test_the_example_in_messagepack_is_a_test_vector() -> None:
 
 # --- fields ---------------------------------------------------------------------------------------------------------
 
+JOBS = JobSettings()
 NAME = "a [name](#names)"
 DATA_BOUND = "up to 1 MiB less 4 KiB"
 
@@ -130,6 +136,32 @@ TABLES: dict[str, type[Struct]] = {
     "expiring": messages.Expiry,
     "disconnect": messages.Reason,
     "error": messages.Fault,
+    "Submit": messages.Submit,
+    "Unique": messages.Unique,
+    "Receipt": messages.Receipt,
+    "Await": messages.Await,
+    "Job (from the requester)": messages.Job,
+    "Job (from the broker)": messages.JobAnswer,
+    "A job": messages.JobView,
+    "A failed attempt": messages.FailedAttempt,
+    "List": messages.ListJobs,
+    "Filter": messages.Filter,
+    "Jobs": messages.Jobs,
+    "Retry": messages.Retry,
+    "Remove": messages.Remove,
+    "Changed": messages.Changed,
+    "Schedule": messages.Schedule,
+    "Schedules (from the requester)": messages.ScheduleAction,
+    "Schedules (from the broker)": messages.Schedules,
+    "A schedule": messages.ScheduleView,
+    "Hello (from the requester)": messages.Greeting,
+    "Hello (from the broker)": messages.Greeted,
+    "Ack": messages.Ack,
+    "Assigned": messages.JobAssigned,
+    "Ended": messages.JobEnded,
+    "Claim": messages.Claim,
+    "Defaults": messages.Defaults,
+    "Attempt": messages.AttemptOf,
 }
 """The heading of a message, and the structure whose fields its first table lists."""
 
@@ -137,6 +169,22 @@ BOUNDS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): DATA_BOUND,
     (messages.Request, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels",
     (messages.Request, "hedge"): f"{limits.HEDGE_S_MIN:g} to {limits.TIMEOUT_S_MAX:,.0f}, or `p1` to `p99`",
+    **{(kind, "data"): DATA_BOUND for kind in (messages.Submit, messages.Schedule)},
+    **{
+        (kind, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels"
+        for kind in (messages.Submit, messages.Schedule)
+    },
+    **{
+        (kind, "unique"): f"1 to {limits.JOB_ID_LENGTH_MAX} characters, or [as below](#unique)"
+        for kind in (messages.Submit, messages.Schedule)
+    },
+    **{
+        (kind, "backoff"): f"0 to {limits.JOB_TIMEOUT_S_MAX:,.0f}, or 1 to {limits.BACKOFF_COUNT_MAX} of them"
+        for kind in (messages.Submit, messages.Schedule, messages.Defaults)
+    },
+    (messages.Filter, "states"): "states",
+    (messages.Hello, "running"): f"up to {limits.RUNNING_COUNT_MAX:,} items, each a [claim](#claim)",
+    (messages.Hello, "defaults"): f"{NAME} to [defaults](#defaults)",
     (messages.Result, "result"): DATA_BOUND,
     (messages.Result, "error"): f"cut at {limits.TEXT_LENGTH_MAX:,} characters",
     (messages.Result, "code"): f"1 to {limits.CODE_LENGTH_MAX} of `a-z 0-9 _`, the first a letter",
@@ -149,6 +197,23 @@ DEFAULTS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): "`{}`",
     (messages.Request, "timeout"): f"{limits.TIMEOUT_S_DEFAULT:g}",
     (messages.Request, "priority"): f"{limits.PRIORITY_DEFAULT}",
+    **{(kind, "data"): "`{}`" for kind in (messages.Submit, messages.Schedule)},
+    **{(kind, "priority"): f"{limits.PRIORITY_DEFAULT}" for kind in (messages.Submit, messages.Schedule)},
+    **{
+        (kind, "attempts"): f"{limits.ATTEMPTS_COUNT_DEFAULT}"
+        for kind in (messages.Submit, messages.Schedule)
+    },
+    **{
+        (kind, "timeout"): f"{limits.JOB_TIMEOUT_S_DEFAULT:,g}"
+        for kind in (messages.Submit, messages.Schedule)
+    },
+    **{(kind, "backoff"): "n^4" for kind in (messages.Submit, messages.Schedule)},
+    **{
+        (kind, "keep"): f"{JOBS.keep_done_s:,g}; dead: {JOBS.keep_dead_s:,g}"
+        for kind in (messages.Submit, messages.Schedule)
+    },
+    (messages.Submit, "job_id"): "made by the broker",
+    (messages.Await, "request_id"): "the job_id",
     (messages.Hello, "name"): "made by the broker",
     (messages.Result, "result"): "null",
     (messages.Result, "error"): f"`{errors.HandlerError.message}`",
@@ -157,11 +222,15 @@ DEFAULTS: dict[tuple[type[Struct], str], str] = {
 """Defaults that code other than the decoder fills in."""
 
 
+ORDER = ["boolean", "number", "array of numbers", "array of strings", "string", "object", "integer"].index
+"""Types of which a field takes several, in the order in which they are listed. Others it takes alone."""
+
+
 def type_text(kind: inspect.Type) -> str:
     match kind:
         case inspect.UnionType(types=types):
             parts = [part for part in types if not isinstance(part, inspect.NoneType)]
-            listed = " or ".join(type_text(part) for part in parts if not is_unset(part))
+            listed = " or ".join(sorted((type_text(part) for part in parts if not is_unset(part)), key=ORDER))
             return listed + " or null" * (len(parts) < len(types))
         case inspect.StrType():
             return "string"
@@ -179,6 +248,16 @@ def type_text(kind: inspect.Type) -> str:
             return "object"
         case inspect.RawType():
             return "any"
+        case inspect.LiteralType():
+            return "string"
+        case inspect.StructType():
+            return "object"
+        case inspect.ListType(item_type=inspect.LiteralType()):
+            return "array of strings"
+        case inspect.ListType(item_type=inspect.FloatType()):
+            return "array of numbers"
+        case inspect.ListType(item_type=inspect.StructType()):
+            return "array of objects"
         case _:
             raise AssertionError(f"no word for {kind}")
 
@@ -196,7 +275,11 @@ def bound_text(kind: inspect.Type) -> str:
         case inspect.StrType(max_length=int()):
             return span(kind.min_length, kind.max_length) + " characters"
         case inspect.IntType(le=int()) | inspect.FloatType(le=float()):
-            return span(kind.ge, kind.le) if kind.gt is None else f"over {kind.gt:g}, up to {kind.le:,g}"
+            return span(kind.ge, kind.le) if kind.gt is None else f"over {kind.gt:g}, up to {kind.le:,.12g}"
+        case inspect.IntType(ge=int()):
+            return f"{kind.ge} or more"
+        case inspect.LiteralType(values=values):
+            return ", ".join(f"`{value}`" for value in values)
         case inspect.ListType(max_length=int(), item_type=item):
             return f"{span(kind.min_length, kind.max_length)} items, each {bound_text(item)}"
         case inspect.DictType(max_length=int(), key_type=key, value_type=value):
@@ -207,7 +290,7 @@ def bound_text(kind: inspect.Type) -> str:
 
 
 def span(least: float | None, most: float | None) -> str:
-    return f"{least:g} to {most:,g}" if least is not None else f"up to {most:,g}"
+    return f"{least:g} to {most:,.12g}" if least is not None else f"up to {most:,.12g}"
 
 
 def default_text(field: msgspec.structs.FieldInfo) -> str:
@@ -218,13 +301,15 @@ def default_text(field: msgspec.structs.FieldInfo) -> str:
         default = field.default_factory()
     if default is None or default is UNSET:
         return "none"
-    return f"`{json.dumps(default)}`" if isinstance(default, bool | dict) else f"{default:g}"
+    if isinstance(default, str):
+        return f"`{default}`"
+    return f"`{json.dumps(default)}`" if isinstance(default, bool | dict | list) else f"{default:g}"
 
 
 @each_case("title", TABLES)
 def test_every_field_is_listed_and_no_other(title: str) -> None:
     kind = TABLES[title]
-    listed = [unquoted(row["field"]) for row in table(MESSAGES[title])]
+    listed = [unquoted(row["field"]) for row in table(PARTS[title])]
     tag = kind.__struct_config__.tag_field
     assert sorted(listed) == sorted([*kind.__struct_fields__, *([tag] if tag else [])])
 
@@ -237,7 +322,7 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
     title: str, field: msgspec.structs.FieldInfo
 ) -> None:
     kind = TABLES[title]
-    (row,) = (row for row in table(MESSAGES[title]) if unquoted(row["field"]) == field.encode_name)
+    (row,) = (row for row in table(PARTS[title]) if unquoted(row["field"]) == field.encode_name)
     information = inspect.type_info(kind)
     assert isinstance(information, inspect.StructType)
     (type_,) = (one.type for one in information.fields if one.name == field.name)
@@ -245,8 +330,14 @@ def test_type_bound_and_default_of_each_field_are_the_codes(
     assert listed == type_text(type_)
     assert unit in ("", "seconds", "bytes")
     if "bound" in row:
-        assert row["bound"] == (BOUNDS.get((kind, field.name)) or bound_text(type_))
+        bound = BOUNDS.get((kind, field.name)) or bound_text(type_)
+        assert row["bound"] in (bound, sorted_values(bound)) or sorted_values(row["bound"]) == bound
         assert row["default"] == DEFAULTS.get((kind, field.name), default_text(field))
+
+
+def sorted_values(bound: str) -> str:
+    """Values in another order: the inspection of types does not keep it."""
+    return ", ".join(sorted(bound.split(", ")))
 
 
 TAGGED = [title for title, kind in TABLES.items() if kind.__struct_config__.tag_field]
@@ -255,7 +346,7 @@ TAGGED = [title for title, kind in TABLES.items() if kind.__struct_config__.tag_
 @each_case("title", TAGGED)
 def test_the_type_of_each_message_of_the_requester_port_is_listed(title: str) -> None:
     kind = TABLES[title]
-    (row,) = (row for row in table(MESSAGES[title]) if unquoted(row["field"]) == "type")
+    (row,) = (row for row in table(PARTS[title]) if unquoted(row["field"]) == "type")
     assert f"`{kind.__struct_config__.tag}`" in (row.get("bound"), row["meaning"])
 
 
@@ -288,7 +379,7 @@ def test_the_envelope_of_the_worker_port_is_listed() -> None:
     assert list(listed) == ["type", "msg_id", "timestamp", "data"]
     kinds: list[type[Struct]] = [messages.WorkerConnect, messages.Disconnect, messages.Heartbeat]
     kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
-    kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment]
+    kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment, messages.Settled]
     kinds += [messages.WorkerAuth, messages.WorkerLoggedIn, messages.WorkerExpiring]
     for kind in kinds:
         assert set(kind.__struct_fields__) <= listed.keys()
@@ -435,6 +526,10 @@ FACTS: list[tuple[str, *tuple[str, ...]]] = [
         "**Overload.**",
         f"{overload.INTERVAL_S:g} s and {overload.SERVED_COUNT_MIN} requests",
     ),
+    ("What becomes of a job", "the worker", f"after {JOBS.adoption_s:g} s"),
+    ("What becomes of a job", "the worker's connection", f"within {JOBS.adoption_s:g} s"),
+    ("What becomes of a job", "`adoption`", f"within {JOBS.adoption_s:g} s"),
+    ("What becomes of a job", "`LOSSES_COUNT_MAX`", f"{limits.LOSSES_COUNT_MAX} losses"),
     ("Close codes", "close frame", f"{LINK.close_s_max:g} s"),
 ]
 """A heading of the second level, and texts that must be in one paragraph, list item or table row below it."""
@@ -467,8 +562,15 @@ def diagrams() -> list[set[tuple[str, str]]]:
     return [set(re.findall(r"^ +(\S+) --> (\w+|\[\*\])", block, re.MULTILINE)) for block in blocks]
 
 
-def test_there_are_two_diagrams_of_states() -> None:
-    assert len(diagrams()) == 2
+def test_there_are_three_diagrams_of_states() -> None:
+    assert len(diagrams()) == 3
+
+
+def test_the_states_of_a_job_are_those_of_the_table_of_jobs() -> None:
+    steps = {(before, after) for (before, _), after in JOB_TRANSITIONS.items() if before is not after}
+    named = {(before.name.lower(), after.name.lower()) for before, after in steps}
+    begins = {("[*]", "accepted"), ("[*]", "held")}
+    assert diagrams()[2] == named | begins | {(state.name.lower(), "[*]") for state in ENDED}
 
 
 def test_the_states_of_a_worker_are_those_of_the_cores_table() -> None:

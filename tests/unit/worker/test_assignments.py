@@ -393,6 +393,13 @@ async def test_the_deadline_is_enforced_here_too(stage: Stage, connection: Conne
     assert connection.response_counts[later] == 0
 
 
+async def test_each_deadline_is_enforced_not_only_the_first(connection: Connection) -> None:
+    first = connection.send_request("sleeps", timeout=0.02)
+    second = connection.send_request("sleeps", timeout=0.15)
+    assert (await connection.response_to(first))["error"] == "Cancelled: deadline passed"
+    assert (await connection.response_to(second))["error"] == "Cancelled: deadline passed"
+
+
 async def test_a_thread_sees_that_its_deadline_has_passed(stage: Stage, connection: Connection) -> None:
     response = await connection.request("polls", timeout=0.05)
     assert response["error"] == "Cancelled: deadline passed"

@@ -322,6 +322,7 @@ async def test_settled_again_or_for_what_is_no_attempt_of_a_job_does_nothing(
     await connection.response_to("e.1")
     for msg_id in ("7", "e.1", "e.1", "never heard of", ""):
         connection.send_settled(msg_id)
+    await all_handled(connection)
     stage.may_end.set()
     assert (await connection.response_to("7"))["success"]
     assert not [message for message in connection.messages if message["type"] == "error"]
@@ -329,8 +330,9 @@ async def test_settled_again_or_for_what_is_no_attempt_of_a_job_does_nothing(
 
 async def test_an_attempt_whose_result_is_kept_is_not_run_again(stage: Stage, broker: FakeBroker) -> None:
     connection = await broker.connection()
-    for _ in range(2):
-        connection.send_attempt("double", {"number": 1}, msg_id="e.1")
+    connection.send_attempt("double", {"number": 1}, msg_id="e.1")
+    await connection.response_to("e.1")
+    connection.send_attempt("double", {"number": 1}, msg_id="e.1")
     error = await connection.receive_type("error")
     assert error["data"]["error"] == "msg_id: assignment 'e.1' is running already"
     assert connection.response_counts == {"e.1": 1}

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from taskferry.worker import Context, Worker, limits
+from taskferry.worker.assignment import Assignment
+from taskferry.worker.progress import Progress, Word
 
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
 
@@ -132,6 +134,26 @@ async def test_a_word_of_an_attempt_waits_for_the_next_link(
     one.progress(0.6)
     assert await word_of("e.1", connection) == {"progress": 0.6}
     assert [message for message in connection.messages if message["type"] == "notification"] == []
+
+
+async def test_a_link_that_comes_back_at_once_makes_it_no_more_often() -> None:
+    progress = Progress()
+    assignment = Assignment("e.1", "r", "wait", None, 0.0)
+    sent: asyncio.Queue[float] = asyncio.Queue()
+    times: list[float] = []
+
+    def send(_: Assignment, word: Word) -> None:
+        times.append(time.monotonic())
+        sent.put_nowait(word.progress)
+
+    progress.link_opened(send)
+    progress.report(assignment, 0.1, None)
+    assert await sent.get() == 0.1
+    progress.report(assignment, 0.2, None)
+    progress.link_closed()
+    progress.link_opened(send)
+    assert await sent.get() == 0.2
+    assert times[1] - times[0] >= limits.PROGRESS_INTERVAL_S * 0.9
 
 
 async def test_after_the_end_nothing_is_sent(stage: Stage, connection: Connection) -> None:

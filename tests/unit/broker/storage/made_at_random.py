@@ -154,13 +154,14 @@ class Maker:
         if random.random() < 0.3:
             batch.schedules_gone.append(random.choice("ab"))
         if seqs and random.random() < 0.3:
-            batch.after_gone.append(random.choice(seqs))
+            batch.after_done.append(random.choice(seqs))
         if random.random() < 0.3:
             client = random.choice(OWNERS), random.choice(CLIENTS)
             number = random.randint(0, model.inboxes.get(client, (0, 0))[0])
             random.choice((batch.acknowledged, batch.inbox_dropped)).append((*client, number))
         if random.random() < 0.1:
-            batch.inboxes_gone.append((random.choice(OWNERS), random.choice(CLIENTS)))
+            client = random.choice(OWNERS), random.choice(CLIENTS)
+            batch.inboxes_gone.append((*client, model.inboxes.get(client, (0, 0))[0]))
         if seqs and random.random() < 0.4:
             batch.removed += random.sample(seqs, min(len(seqs), random.choice((1, 2, 9))))
 

@@ -67,6 +67,7 @@ class Model:
     jobs: dict[int, Kept] = field(default_factory=dict)
     attempts: dict[tuple[int, int], AttemptRow] = field(default_factory=dict)
     after: set[tuple[int, int]] = field(default_factory=set)
+    after_done: set[tuple[int, int]] = field(default_factory=set)
     inbox: dict[tuple[str, str, int], int] = field(default_factory=dict)
     inboxes: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     lanes: dict[int, LaneRow] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Model:
             self.jobs[result.seq].result = result
         self.attempts.update(((row.seq, row.attempt), row) for row in batch.attempts)
         self.after.update(batch.after)
-        self.after = {pair for pair in self.after if pair[1] not in batch.after_gone}
+        self.after_done |= {pair for pair in self.after if pair[1] in batch.after_done}
         for row in batch.inbox:
             self.inbox[row.owner, row.client_id, row.number] = row.seq
             client = row.owner, row.client_id
@@ -96,9 +97,12 @@ class Model:
         for owner, client_id, number in batch.acknowledged + batch.inbox_dropped:
             for gone in [key for key in self.inbox if key[:2] == (owner, client_id) and key[2] <= number]:
                 del self.inbox[gone]
-        for client in batch.inboxes_gone:
-            self.inboxes.pop(client, None)
-            self.inbox = {key: seq for key, seq in self.inbox.items() if key[:2] != client}
+        for owner, client_id, number in batch.inboxes_gone:
+            client = owner, client_id
+            given, acknowledged = self.inboxes.pop(client, (0, 0))
+            if given > number:
+                self.inboxes[client] = given, acknowledged if acknowledged > number else 0
+            self.inbox = {key: seq for key, seq in self.inbox.items() if key[:2] != client or key[2] > number}
         self.schedules.update((row.name, row) for row in batch.schedules)
         for name in batch.schedules_gone:
             self.schedules.pop(name, None)
@@ -111,6 +115,7 @@ class Model:
             self.jobs.pop(seq, None)
         self.attempts = {key: row for key, row in self.attempts.items() if key[0] not in seqs}
         self.after = {pair for pair in self.after if pair[0] not in seqs}
+        self.after_done = {pair for pair in self.after_done if pair[0] not in seqs}
         self.inbox = {key: seq for key, seq in self.inbox.items() if seq not in seqs}
 
     def answer(self, query: Query) -> object:
@@ -132,7 +137,7 @@ class Model:
                 held = self.in_state(JobState.HELD)
                 held = [k for k in held if k.new.key == query.key and k.change.held == Hold.KEY]
                 held.sort(key=lambda kept: (-kept.new.priority, kept.new.seq))
-                return [kept.stored(with_data=True) for kept in held[: query.count]]
+                return [kept.stored() for kept in held[: query.count]]
             case FindAfter():
                 seqs = {seq for seq, waited_for in self.after if waited_for in query.seqs}
                 held_seqs = [kept.new.seq for kept in self.in_state(JobState.HELD)]
@@ -140,7 +145,7 @@ class Model:
                     sorted(seq for seq in seqs if seq in held_seqs and seq > query.beyond)[: query.count]
                 )
             case FindWaits():
-                return [found for found in self.waiting(sorted(query.seqs)) if found.waits_for]
+                return self.waiting(sorted(query.seqs))
             case FindAttempts():
                 attempts = [row for key, row in sorted(self.attempts.items()) if key[0] == query.seq]
                 waits = sorted(waited_for for seq, waited_for in self.after if seq == query.seq)
@@ -195,11 +200,17 @@ class Model:
             inboxes=self.inboxes,
             waited_for=sorted(waited_for),
             after_due=sorted(
-                s for s in waited_for if s not in self.jobs or self.jobs[s].change.state in ENDED
+                {
+                    other
+                    for seq, other in self.after
+                    if seq in held_seqs and self.waited_state(seq, other) not in OPEN
+                }
             ),
             held_keys=sorted({k.new.key or "" for k in held if k.change.held & Hold.KEY}),
             schedule_runs=[
-                (kept.new.schedule, kept.new.job_id) for kept in open_jobs if kept.new.schedule is not None
+                (kept.new.schedule, kept.new.job_id, kept.new.seq)
+                for kept in open_jobs
+                if kept.new.schedule is not None
             ],
         )
 
@@ -224,22 +235,26 @@ class Model:
     def find_unique(self, query: FindUnique) -> list[StoredJob]:
         found: set[int] = set()
         for command, unique_key in query.keys:
-            seqs = [
-                kept.new.seq
+            same = [
+                kept
                 for kept in self.jobs.values()
-                if kept.new.unique_key == unique_key
-                and self.lanes[kept.new.lane].command == command
-                and (kept.change.state in OPEN or kept.new.submitted_at >= query.since)
+                if kept.new.unique_key == unique_key and self.lanes[kept.new.lane].command == command
             ]
-            found.update(seqs[-1:])
+            found.update([kept.new.seq for kept in same if kept.change.state in OPEN][-1:])
+            found.update([kept.new.seq for kept in same if kept.new.submitted_at >= query.since][-1:])
         return [self.jobs[seq].stored() for seq in sorted(found)]
 
     def waiting(self, seqs: list[int]) -> list[Waiting]:
-        def state(seq: int) -> int | None:
-            return self.jobs[seq].change.state if seq in self.jobs else None
-
         waits = {seq: sorted(other for waiting, other in self.after if waiting == seq) for seq in seqs}
-        return [Waiting(self.jobs[seq].stored(), [(o, state(o)) for o in waits[seq]]) for seq in seqs]
+        return [
+            Waiting(self.jobs[seq].stored(), [(other, self.waited_state(seq, other)) for other in waits[seq]])
+            for seq in seqs
+        ]
+
+    def waited_state(self, seq: int, other: int) -> int | None:
+        if (seq, other) in self.after_done:
+            return JobState.DONE
+        return self.jobs[other].change.state if other in self.jobs else None
 
     def matching(self, selected: Filter, owner: str | None) -> list[Kept]:
         def is_match(kept: Kept) -> bool:

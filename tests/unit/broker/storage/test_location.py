@@ -1,3 +1,5 @@
+"""Where the journal is by default, on each system."""
+
 from pathlib import Path
 
 from taskferry.broker.storage.location import default_path

@@ -1,7 +1,6 @@
 """Jobs by the asynchronous SDK: what is sent, what comes back, and what a broken link does to it."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,7 +111,7 @@ async def test_an_option_that_breaks_a_bound_is_named_and_nothing_is_sent(
         "two times": ({"run_at": 1, "delay": 1}, BadRequest, "delay, run_at: give one"),
         "not a number": ({"delay": float("nan")}, BadRequest, "delay: not a number"),
         "a long job_id": ({"job_id": "x" * 129}, BadRequest, "job_id: Expected `str` of length <= 128"),
-        "a negative wait": ({"backoff": [1, -1]}, BadRequest, r"backoff\[\.\.\.\]: Expected `float` >= 0"),
+        "a negative wait": ({"backoff": [1, -1]}, BadRequest, r"backoff\[1\]: Expected `float` >= 0"),
         "unique": ({"unique": {"key": "k", "until": "never"}}, BadRequest, "unique.until: Invalid enum"),
         "a typing error": ({"dely": 1}, TypeError, "unexpected keyword argument 'dely'"),
         "not an option": ({"request_id": "r"}, TypeError, "unexpected keyword argument 'request_id'"),
@@ -120,13 +119,9 @@ async def test_an_option_that_breaks_a_bound_is_named_and_nothing_is_sent(
         "data": ({"data": object()}, BadRequest, "data: cannot be written as JSON"),
         "much data": ({"data": "x" * 2**20}, TooLarge, "data: 1048578 bytes, at most"),
     }
-    for name, (options, error, text) in cases.items():
-        try:
+    for options, error, text in cases.values():
+        with pytest.raises(error, match=text):
             await requester.submit("echo", **options)
-        except error as refused:
-            assert re.search(text, str(refused)), name
-        else:
-            pytest.fail(name)
     with pytest.raises(BadRequest, match="command: Expected `str` of length >= 1"):
         await requester.submit("")
     assert broker.questions == []
@@ -224,6 +219,14 @@ async def test_a_result_that_does_not_come_in_time(requester: Requester, broker:
         await requester.job("order-1").result(timeout=timedelta(milliseconds=20))
 
 
+async def test_a_result_that_is_there_can_be_had_without_waiting(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    broker.answer_question = lambda question: Response(question.request_id, True, Raw(b"1"), None, "w")
+    assert await requester.job("order-1").result(timeout=0) == 1
+    assert broker.questions[0].timeout == 0
+
+
 async def test_a_result_is_asked_for_again_over_a_new_link(requester: Requester, broker: FakeBroker) -> None:
     waiting = asyncio.create_task(requester.job("order-1").result())
     await until(lambda: broker.questions)
@@ -304,7 +307,7 @@ async def test_a_change_is_not_made_twice(requester: Requester, broker: FakeBrok
     retrying = asyncio.create_task(requester.job("order-1").retry())
     await until(lambda: broker.questions)
     broker.drop_connections()
-    with pytest.raises(ConnectionLost, match="order-1: perhaps it was done"):
+    with pytest.raises(ConnectionLost, match="perhaps it was done"):
         await retrying
     assert len(broker.questions) == 1
 

@@ -230,7 +230,7 @@ def test_an_interval_before_its_start() -> None:
 
 def test_once() -> None:
     once = Once(NOW)
-    assert next_times(once, NOW - 1) == [NOW]
+    assert next_times(once, NOW - 1, 2) == [NOW]
     assert once.next_after(NOW) is None
     assert once.latest_until(NOW + 5, NOW) == NOW
 

@@ -1,0 +1,296 @@
+"""`taskferry submit` at work on lines: a job for each, at most so many at once.
+
+What the broker refuses for now (overloaded, rate limited, stopping) is submitted again for a while, always under the
+same job_id. What it would refuse for every line ends the run. Ctrl-C stops submitting: what has been sent gets a moment
+for its receipt, so that the results say of nearly every line what became of it.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO, RawIOBase
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO, Final, NamedTuple, cast
+
+import click
+import msgspec
+
+from ...log.printable import printable
+from ...program.exit_codes import INTERRUPTED
+from ...program.loop import new_event_loop
+from ...protocol.errors import (
+    CannotConnect,
+    Forbidden,
+    JobsOff,
+    JournalFailed,
+    Overloaded,
+    RateLimited,
+    ShuttingDown,
+    TaskferryError,
+    Unauthenticated,
+    WorkerTimeout,
+)
+from ...protocol.limits import JOB_ID_LENGTH_MAX
+from .. import exit_codes
+from ..client import Requester
+from ..command_line import Client
+from ..program import fail, keep_on_at_hangup
+from .job import Job
+from .lines import LineError, Lines
+from .report import Report, failure
+from .submission import new_job_id
+
+PATIENCE_S: Final = 60.0
+"""How long a line is submitted again that is refused for now."""
+
+PAUSE_S_MIN: Final = 0.1
+PAUSE_S_MAX: Final = 5.0
+"""Between two such submissions, unless the broker says how long; doubled from the first to the last."""
+
+RECEIPT_GRACE_S: Final = 2.0
+"""After Ctrl-C: how long what has been sent waits for its receipt."""
+
+REFUSED_FOR_NOW: Final = (Overloaded, RateLimited, ShuttingDown, JournalFailed, WorkerTimeout)
+"""WorkerTimeout: no answer came in time."""
+
+REFUSED_FOR_ALL: Final = (Unauthenticated, Forbidden, JobsOff, CannotConnect)
+"""What is the same for all lines, which have one command."""
+
+LINE_DIGITS_MAX: Final = 12
+"""Room in a job_id for the number of a line."""
+
+
+class Order(NamedTuple):
+    """What the command line asks for. `waits`: until each job has ended. `concurrency`: how many at once."""
+
+    command: str
+    options: dict[str, Any]
+    waits: bool
+    concurrency: int
+
+
+def submit_lines(client: Client, order: Order, source: str, results: Path | None) -> int:
+    """Submit a job for each line of `source` (`@FILE`, or `-` for standard input), write what became of each, print the
+    counts, and return the exit code."""
+    prefix = order.options.get("job_id")
+    if prefix is not None and len(prefix) > JOB_ID_LENGTH_MAX - LINE_DIGITS_MAX:
+        raise click.UsageError(
+            f"--job-id: with lines at most {JOB_ID_LENGTH_MAX - LINE_DIGITS_MAX} characters"
+        )
+    stream = _open(source)
+    report = Report(_new_file(results), waits=order.waits)
+    run = Run(client.requester, order, report)
+    keep_on_at_hangup()
+    client.warn()
+    error: TaskferryError | None = None
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner, _stopped_by_ctrl_c(runner, run):
+            runner.run(run.submit_all(stream, _lines_count(source)))
+    except TaskferryError as not_connected:
+        error = not_connected
+    try:
+        if run.broken_by is not None:
+            raise run.broken_by
+        report.close()
+    except OSError as full:
+        reason = (full.strerror or str(full)).lower()
+        click.echo(f"error: cannot write the results: {reason}; {report.summary()}", err=True)
+        return exit_codes.COMMAND_FAILED
+    error = error or run.stopped_by
+    if report.lines_count or error is None:
+        click.echo(f"{'interrupted: ' if run.is_interrupted else ''}{report.summary()}", err=True)
+    if error is not None:
+        return fail(error)
+    return INTERRUPTED if run.is_interrupted else exit_codes.exit_code_of_many(report.codes)
+
+
+class Run:
+    """The submission of all lines. `stopped_by`: what the broker would answer to every further line. `broken_by`: why
+    an outcome could not be written."""
+
+    def __init__(self, requester: Requester, order: Order, report: Report) -> None:
+        self._requester = requester
+        self._order = order
+        self._report = report
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._main: asyncio.Task[None] | None = None
+        self._is_over = asyncio.Event()
+        self.is_interrupted = False
+        self.stopped_by: TaskferryError | None = None
+        self.broken_by: BaseException | None = None
+
+    def interrupt(self) -> None:
+        """Stop submitting; a second time, wait no longer for receipts."""
+        if self.is_interrupted:
+            self._is_over.set()
+        self.is_interrupted = True
+        if self._main is not None:
+            self._main.cancel()
+
+    async def submit_all(self, stream: RawIOBase, lines_count: int | None) -> None:
+        """Submit each line. Raises what waiting for the connection raises."""
+        if self.is_interrupted:
+            return
+        self._main = asyncio.create_task(self._submit_all(stream, lines_count))
+        await asyncio.wait([self._main])
+        if not self._main.cancelled():
+            self._main.result()
+
+    async def _submit_all(self, stream: RawIOBase, lines_count: int | None) -> None:
+        async with self._requester as requester:
+            await requester.connect(retry=False)
+            self._report.started_s = time.monotonic()
+            with _progress(lines_count, self._report, waits=self._order.waits):
+                try:
+                    await self._feed(Lines(stream))
+                    while self._tasks:
+                        await asyncio.wait(self._tasks)
+                except asyncio.CancelledError:
+                    await self._wait_for_receipts()
+                    raise
+                finally:
+                    for task in self._tasks:
+                        task.cancel()
+
+    async def _feed(self, lines: Lines) -> None:
+        room = asyncio.Semaphore(self._order.concurrency)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            room.release()
+            if not task.cancelled() and (error := task.exception()) is not None and self._main is not None:
+                self.broken_by = self.broken_by or error
+                self._main.cancel()
+
+        async for number, line in lines.read():
+            await room.acquire()
+            if self.stopped_by is not None:
+                return
+            task = asyncio.create_task(self._submit_line(number, line))
+            self._tasks.add(task)
+            task.add_done_callback(ended)
+
+    async def _submit_line(self, number: int, line: bytes | LineError) -> None:
+        try:
+            data = _data_of(line)
+        except LineError as error:
+            self._report.bad_line(number, str(error))
+            return
+        prefix = self._order.options.get("job_id")
+        job_id = new_job_id() if prefix is None else f"{prefix}-{number}"
+        self._report.started(number, job_id)
+        try:
+            job = await self._submit(job_id, data)
+            is_duplicate = job.is_duplicate and (prefix is not None or job.job_id != job_id)
+            self._report.accepted(number, job.job_id, job.state or "", is_duplicate=is_duplicate)
+            if self._order.waits:
+                self._report.done(number, job.job_id, await job.result())
+        except TaskferryError as error:
+            self._report.failed(number, failure(job_id, error))
+            if isinstance(error, REFUSED_FOR_ALL):
+                self.stopped_by = error
+
+    async def _submit(self, job_id: str, data: object) -> Job:
+        """Submit one job, again and again while it is refused for now."""
+        gives_up_at_s = time.monotonic() + PATIENCE_S
+        pause_s = PAUSE_S_MIN
+        while True:
+            try:
+                return await self._requester.submit(
+                    self._order.command, data, **{**self._order.options, "job_id": job_id}
+                )
+            except REFUSED_FOR_NOW as error:
+                wait_s = pause_s if error.retry_after_s is None else error.retry_after_s
+                if time.monotonic() + wait_s >= gives_up_at_s:
+                    raise
+            await asyncio.sleep(wait_s)
+            pause_s = min(2 * pause_s, PAUSE_S_MAX)
+
+    async def _wait_for_receipts(self) -> None:
+        ends_at_s = time.monotonic() + RECEIPT_GRACE_S
+        while self._report.unknown_count and (left_s := ends_at_s - time.monotonic()) > 0:
+            over = asyncio.create_task(self._is_over.wait())
+            # A receipt ends a task, or, if the end of its job is awaited, none: so not for longer than a moment.
+            await asyncio.wait([*self._tasks, over], timeout=min(left_s, 0.05), return_when="FIRST_COMPLETED")
+            over.cancel()
+            if self._is_over.is_set():
+                return
+
+
+def _data_of(line: bytes | LineError) -> Any:
+    if isinstance(line, LineError):
+        raise line
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise LineError(f"not valid JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
+    except RecursionError:
+        raise LineError("nested too deeply") from None
+
+
+def _open(source: str) -> RawIOBase:
+    if source == "-":
+        try:
+            return FileIO(sys.stdin.fileno(), closefd=False)
+        except OSError:  # not a file of the system: a test's
+            return cast("RawIOBase", sys.stdin.buffer)
+    try:
+        return FileIO(source[1:])
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.UsageError(f"DATA: {printable(source[1:])}: {reason}") from None
+
+
+def _lines_count(source: str) -> int | None:
+    """How many lines there are, if that can be said before they are read: for the progress bar."""
+    path = Path(source[1:])
+    if source == "-" or not sys.stderr.isatty() or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+def _new_file(path: Path | None) -> BinaryIO:
+    if path is None:
+        return sys.stdout.buffer
+    try:
+        if path.exists() and path.stat().st_size:
+            raise click.UsageError(f"--results: {printable(str(path))} is not empty: name a new file")
+        return path.open("wb")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.UsageError(f"--results: {printable(str(path))}: {reason}") from None
+
+
+@contextmanager
+def _stopped_by_ctrl_c(runner: asyncio.Runner, run: Run) -> Iterator[None]:
+    """Ctrl-C interrupts the run instead of whatever is just done, so that no line is written twice or by half."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        yield
+        return
+    loop = runner.get_loop()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(run.interrupt)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress(lines_count: int | None, report: Report, *, waits: bool) -> Iterator[None]:
+    if not sys.stderr.isatty() or report.is_on_terminal:
+        yield
+        return
+    from . import tables  # noqa: PLC0415 - rich is slow to import, and a pipe does not need it
+
+    with tables.progress_bar(lines_count, report, waits=waits):
+        yield
