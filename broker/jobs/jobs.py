@@ -457,15 +457,16 @@ class Jobs:
         attempts, windows, writer, reads = self.attempts, self.windows, self.writer, self.reads
         attempts.hear(now)
         while writer.answered or reads.answered:
+            # Reads first: what one saw is current as long as the writes after it are still in memory.
+            answered, reads.answered = reads.answered, []
             entries, writer.answered = writer.answered, []
+            for question in answered:
+                question.handler(question.context, question.answer, now)
             for entry, error in entries:
                 if error is None:
                     self._committed(entry, now, core_now)
                 else:
                     self._failed(entry, now)
-            answered, reads.answered = reads.answered, []
-            for question in answered:
-                question.handler(question.context, question.answer, now)
             attempts.hear(now)
         self.adoption.decide(now, core_now)
         if self._is_drain_asked:

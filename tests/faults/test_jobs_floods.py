@@ -94,7 +94,7 @@ async def test_who_fills_the_bound_of_its_account_does_not_keep_another_from_sub
     programs: Programs, tmp_path: Path
 ) -> None:
     access = tmp_path / "access.toml"
-    write(access, alice='call = ["*"]', bob='call = ["*"]')
+    write(access, alice='call = ["*"]\njobs = "own"', bob='call = ["*"]')
     broker = programs.start_broker("--access", str(access), "--account-open-count-max", "500")
     async with (
         job_client(broker.requester_url, additional_headers=bearer("alice")) as alice,
