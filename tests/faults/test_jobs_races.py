@@ -36,8 +36,8 @@ async def test_of_a_thousand_submitters_of_one_job_one_gets_it_and_all_its_recei
     await asyncio.to_thread(wait_for_workers, broker, "w")
     async with AsyncExitStack() as stack:
         clients = await connect_all(stack, broker.requester_url, SUBMITTERS_COUNT)
-        same_id = {"command": "nap", "data": {"seconds": 0.2}, "job_id": "the one"}
-        same_key = {"command": "nap", "data": {"seconds": 2}, "unique": "the key"}
+        same_id = {"command": "nap", "data": {"seconds": 0.2}, "job_id": "the-one"}
+        same_key = {"command": "nap", "data": {"seconds": 2}, "unique": "the-key"}
         by_id = await answers(clients, same_id)
         by_key = await answers(clients, same_key)
         for receipts in (by_id, by_key):
@@ -50,12 +50,12 @@ async def test_of_a_thousand_submitters_of_one_job_one_gets_it_and_all_its_recei
         other = await answers(clients[:10], {**same_id, "data": {"seconds": 0.1}})
         assert {answer["code"] for answer in other} == {"job_id_conflict"}
         responses = await ended(
-            [await client.send({"type": "await", "job_id": "the one"}) for client in clients]
+            [await client.send({"type": "await", "job_id": "the-one"}) for client in clients]
         )
         assert {response["data"] for response in responses} == {0.2}
         (unique_id,) = {receipt["job_id"] for receipt in by_key}
         assert (await clients[0].result(unique_id))["success"]
-    assert count_runs([worker]) == {"the one": 1, unique_id: 1}
+    assert count_runs([worker]) == {"the-one": 1, unique_id: 1}
 
 
 async def test_a_job_that_is_cancelled_at_any_moment_ends_once_and_all_say_the_same(
