@@ -46,6 +46,15 @@ async def flaky(context: Context, failures: int) -> int:
 
 
 @worker.command()
+async def stuck_once(context: Context) -> int:
+    """Hang in the first attempt of a job; return the number of any later one."""
+    _ran(context)
+    if context.attempt == 1:
+        await asyncio.Event().wait()
+    return context.attempt
+
+
+@worker.command()
 async def die(context: Context) -> None:
     """Kill the worker."""
     _ran(context)

@@ -22,8 +22,8 @@ async def test_jobs_of_a_killed_worker_run_elsewhere_within_5_s_and_those_that_m
     first = start_worker(programs, broker.worker_url, "first", "--concurrency", "100")
     await asyncio.to_thread(wait_for_workers, broker, "first")
     async with job_client(broker.requester_url) as client:
-        again = await client.submit_all("nap", 40, {"seconds": 1.5})
-        once = await client.submit_all("nap", 10, {"seconds": 1.5}, at_most_once=True)
+        again = await client.submit_all("stuck_once", 40)
+        once = await client.submit_all("stuck_once", 10, at_most_once=True)
         jobs = {*again, *once}
         await asyncio.to_thread(wait_until, lambda: set(count_runs([first])) == jobs, "all run")
         second = start_worker(programs, broker.worker_url, "second", "--concurrency", "100")
@@ -64,11 +64,11 @@ async def test_a_job_that_kills_its_worker_is_dead_after_three_and_others_are_no
 async def test_a_worker_that_is_terminated_gives_its_jobs_back_and_that_costs_no_attempt(
     programs: Programs, broker: Broker
 ) -> None:
-    first = start_worker(programs, broker.worker_url, "first", "--concurrency", "20", "--grace", "1")
+    first = start_worker(programs, broker.worker_url, "first", "--concurrency", "20", "--grace", "3")
     await asyncio.to_thread(wait_for_workers, broker, "first")
     async with job_client(broker.requester_url) as client:
-        short = await client.submit_all("nap", 10, {"seconds": 0.5})
-        long = await client.submit_all("nap", 10, {"seconds": 4})
+        short = await client.submit_all("nap", 10, {"seconds": 3})
+        long = await client.submit_all("stuck_once", 10)
         await asyncio.to_thread(wait_until, lambda: len(count_runs([first])) == 20, "all run")
         second = start_worker(programs, broker.worker_url, "second", "--concurrency", "20")
         await asyncio.to_thread(wait_for_workers, broker, "first", "second")
