@@ -169,6 +169,6 @@ class JobDesk:
 
 
 def new_job_id() -> str:
-    """A job_id that no job has. Later ones are greater, so that the journal's index of them grows at its end. Nobody can
-    guess one."""
+    """A job_id that no job has, and nobody can guess. Later ones are greater, so that the journal's index of them grows
+    at its end."""
     return f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(8)}"

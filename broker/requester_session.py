@@ -280,11 +280,14 @@ class RequesterSession:
             try:
                 message = self._codec.request(payload)
             except DECODE_ERRORS:
-                self._core.refuse(self._requester, None, failure)
+                ids = self._codec.ids_in(payload)
+                is_read = isinstance(ids.type, str) and ids.type in ABOUT_JOBS
+                request_id = text_or_none(ids.request_id) if is_read else None
+                self._core.refuse(self._requester, request_id, failure)
                 continue
-            if message.command is not UNSET or message.type in ABOUT_JOBS:
+            if message.command is not UNSET or message.type in ABOUT_JOBS or self._cancels_jobs(payload):
                 self._core.refuse(self._requester, message.request_id, failure)
-            elif message.type in NEVER_LIMITED and not self._cancels_jobs(payload):
+            elif message.type in NEVER_LIMITED:
                 within.append(payload)
             else:
                 self._core.refuse(self._requester, None, failure)

@@ -399,7 +399,7 @@ class WorkerSession:
         self._core.worker_draining(worker, now)
 
     def _unknown_answered(self, msg_id: str, payload: bytes) -> None:
-        """It has answered what it has not been given, or an attempt that has ended without it, which it does not know."""
+        """It has answered what it has not been given, or an attempt that has ended without it: it may not know so."""
         if EPOCH_END in msg_id:
             self.settled(msg_id)
         else:

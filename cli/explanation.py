@@ -63,10 +63,10 @@ def _waiting_requests(answer: dict[str, Any]) -> Sequence[RenderableType]:
     for request in answer["requests"]:
         target = "" if request["target"] is None else f" ({_target(request['target'])})"
         table.add_row(
-            Text(request["request_id"]),
+            Text(f"job {request['request_id']}" if request.get("is_job") else request["request_id"]),
             Text(request["command"]),
             f"{request['age_s']:.1f} s",
-            f"{max(0.0, request['remaining_s']):.1f} s",
+            _time_left(request),
             str(request["priority"]),
             Text(request["waits_for"].removeprefix("for ") + target),
         )
@@ -105,14 +105,23 @@ def _job_facts(job: dict[str, Any]) -> RenderableType:
 
 def _headline(request: dict[str, Any]) -> Text:
     what = "waits" if request["state"] == "waiting" else "is running and waits"
-    sentence = f"Request {request['request_id']} ({request['command']}) {what} {request['waits_for']}"
+    name = (
+        "Its attempt" if request.get("is_job") else f"Request {request['request_id']} ({request['command']})"
+    )
+    sentence = f"{name} {what} {request['waits_for']}"
     return Text(sentence.rstrip(".") + ".", style="bold")
+
+
+def _time_left(request: dict[str, Any]) -> str:
+    """A job waits for as long as it takes."""
+    remaining_s = request["remaining_s"]
+    return "any" if remaining_s is None else f"{max(0.0, remaining_s):.1f} s"
 
 
 def _facts(request: dict[str, Any]) -> RenderableType:
     facts = {
         "since": f"{request['age_s']:.1f} s",
-        "time left": f"{max(0.0, request['remaining_s']):.1f} s",
+        "time left": _time_left(request),
         "priority": str(request["priority"]),
     }
     if request["position"] is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 
 from ..broker.jobs.ports import JournalError
-from ..broker.settings import BROKER
+from ..broker.settings import BROKER, NO_JOURNAL
 from ..broker.storage import inspection
 from ..broker.storage.inspection import JournalInfo
 from ..broker.storage.location import default_path
@@ -22,7 +22,6 @@ from .http_port import print_json
 
 JOURNAL_VARIABLE: Final = f"{BROKER.variables}JOURNAL"
 CONFIG_VARIABLE: Final = f"{BROKER.variables}CONFIG"
-NO_JOURNAL: Final = "none"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

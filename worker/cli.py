@@ -52,8 +52,8 @@ def worker(
     """Serve the commands of a Worker object, such as `tasks:worker`, in a module of the current directory or an
     installed one. Without it, serve the built-in commands: echo, get_time, calculate, get_system_info.
 
-    SIGTERM and Ctrl-C stop the worker once running handlers have finished, after --grace seconds at most; a second
-    signal stops it at once.
+    SIGTERM and Ctrl-C stop the worker once running handlers have finished, after --grace seconds at most; jobs that
+    have not finished by then are given back to the broker. A second signal stops it at once.
 
     Exit codes: 0 stopped as asked; 2 an option is wrong, the module cannot be loaded, or the broker refuses the worker;
     130, 143 stopped at once.

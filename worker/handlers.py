@@ -25,7 +25,7 @@ Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class Ends(Protocol):
-    """Is told the end of each handler, once."""
+    """To which the end of each handler is reported, once, in the event loop."""
 
     def end_well(self, assignment: Assignment, result: object) -> None:
         """It returned `result`."""
@@ -34,7 +34,7 @@ class Ends(Protocol):
         """It raised `error`."""
 
     def end_unwanted(self, assignment: Assignment, _: object = None) -> None:
-        """It was cancelled, or its deadline passed, before it could end by itself."""
+        """It was cancelled, or its deadline passed, before it started or could end by itself."""
 
     def fail(
         self,

@@ -322,7 +322,7 @@ class Runner:
             self.fail(assignment, describe_exception(error), errors.HandlerError.code, error)
 
     def end_unwanted(self, assignment: Assignment, _: object = None) -> None:
-        """It was cancelled, or its deadline passed, before its handler started."""
+        """It was cancelled, or its deadline passed, before its handler started or could end by itself."""
         assignment.cancellation = assignment.cancellation or DEADLINE_PASSED
         self._end_cancelled(assignment)
 

@@ -154,6 +154,8 @@ class Session:
         self._send(messages.Disconnect(messages.Reason("worker is stopping"), timestamp=time.time()))
         await self._wait(self._disconnected, min(grace_s, limits.DISCONNECT_ANSWER_S_MAX))
         await self._wait(runner.when_idle(), ends_at - self._loop.time())
+        if self.closed.done():
+            return  # nobody is there to give anything back to
         if runner.in_flight:
             self._report_unfinished(grace_s)
             runner.give_back()

@@ -119,6 +119,8 @@ class Gate:
     def _refuse(self, action: Action, subject: str, rule: str) -> Failure:
         self.usage.counts.forbidden[action] += 1
         what = f"{action.value} {subject!r}" if subject else action.value
+        if action is Action.JOBS:
+            what = "see or change jobs"
         text = f"{self.identity.name} may not {what}: {rule}"
         return Failure(Forbidden.code, text, None, NOT_DELIVERED)
 

@@ -42,7 +42,7 @@ class Claiming:
 
 
 class Adoption:
-    """`decided`: claims that can be judged now; the caller does it at its time of the turn."""
+    """Judges claims."""
 
     __slots__ = (
         "_attempts",
@@ -53,7 +53,6 @@ class Adoption:
         "_orphans",
         "_reads",
         "_writer",
-        "decided",
     )
 
     def __init__(
@@ -76,7 +75,6 @@ class Adoption:
         self._writer = writer
         self._reads = reads
         self._counts = counts
-        self.decided: list[Claiming] = []
 
     def claim(
         self, worker_id: str, claims: Sequence[Claim], then: Callable[[list[Adopted]], None], now: float
@@ -91,39 +89,32 @@ class Adoption:
         if not claims:
             return []
         claiming = Claiming(worker_id, claims, then)
-        job_ids = [job_id for job_id in claimed if job_id not in self._memory.by_id]
+        job_ids = list(claimed)
         for start in range(0, len(job_ids), ROWS_PER_READ_MAX):
             claiming.unread_count += 1
             self._reads.ask(Find(job_ids[start : start + ROWS_PER_READ_MAX]), self._found, claiming)
-        if not claiming.unread_count:
-            self.decided.append(claiming)
         return None
 
     def _found(self, claiming: Claiming, answer: Any, now: float) -> None:
-        del now
         claiming.unread_count -= 1
         if not isinstance(answer, JournalError):
             claiming.stored.update((stored.new.job_id, stored) for stored in answer)
-        if not claiming.unread_count:
-            self.decided.append(claiming)
-
-    def decide(self, now: float, core_now: float) -> None:
-        """Judge the claims that can be."""
-        decided, self.decided = self.decided, []
-        for claiming in decided:
-            self._attempts.hear(now)
-            adopted: list[Adopted] = []
-            for claim in claiming.claims:
-                job = self._memory.by_id.get(claim.job_id)
-                if job is None and claim.job_id in claiming.stored:
-                    job = self._memory.take(claiming.stored[claim.job_id])
-                if job is None:
-                    continue
-                if self._fits(job, claim, claiming.worker_id):
-                    adopted.append(self._adopt(job, claim, claiming.worker_id, now, core_now))
-                elif job.place == DISK and not job.unwritten_count:
-                    self._memory.release(job)
-            claiming.then(adopted)
+        if claiming.unread_count:
+            return
+        self._attempts.hear(now)
+        adopted: list[Adopted] = []
+        for claim in claiming.claims:
+            job = self._memory.by_id.get(claim.job_id)
+            if job is None and claim.job_id in claiming.stored:
+                job = self._memory.take(claiming.stored[claim.job_id])
+            if job is None:
+                continue
+            if self._fits(job, claim, claiming.worker_id):
+                adopted.append(self._adopt(job, claim, claiming.worker_id, now))
+            else:
+                self._memory.release(job)
+        claiming.then(adopted)
+        self._attempts.hear(now)
 
     def _fits(self, job: Job, claim: Claim, worker_id: str) -> bool:
         if job.entry is not None or not job.is_open:
@@ -139,12 +130,12 @@ class Adoption:
             return False
         return job.place != DISK or job.new.key is None or self._keys.take(job)
 
-    def _adopt(self, job: Job, claim: Claim, worker_id: str, now: float, core_now: float) -> Adopted:
+    def _adopt(self, job: Job, claim: Claim, worker_id: str, now: float) -> Adopted:
         attempts = self._attempts
         if job.place == ORPHANED:
             self._orphans.remove(job)
         elif job.place in {WAITING, STARTING}:
-            attempts.unload(job, core_now)
+            attempts.unload(job)
         if job.state is JobState.ACCEPTED:
             self._lives.assign(job)
             job.started_at = now

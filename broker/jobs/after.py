@@ -28,7 +28,7 @@ NEVER: Final = float("inf")
 
 
 class After:
-    """`next_at`: when to call `ask` at the latest; it is called at the end of each turn as well."""
+    """`next_at`: when to call `ask`, apart from the end of each turn."""
 
     __slots__ = (
         "_ended",
@@ -60,6 +60,10 @@ class After:
         self._waited_for.update(opened.waited_for)
         self._is_complete = len(opened.waited_for) <= WAITED_FOR_COUNT_MAX
         self._ended += opened.after_due
+
+    def clock_stepped(self, by_s: float) -> None:
+        """The clock was set, or has stood still."""
+        self.next_at += by_s
 
     # --- submissions ------------------------------------------------------------------------------------------------
 
@@ -117,8 +121,10 @@ class After:
         if self._may_be_waited_for(job):
             self._ended.append(job.new.seq)
 
-    def ask(self) -> None:
-        """Ask the journal for all that is to be judged."""
+    def ask(self, now: float) -> None:
+        """Ask the journal for all that is to be judged. If it could not be read, wait until `next_at`."""
+        if now < self.next_at < NEVER:
+            return
         self.next_at = NEVER
         ended, self._ended = list(dict.fromkeys(self._ended)), []
         for start in range(0, len(ended), ROWS_PER_READ_MAX):

@@ -73,8 +73,8 @@ class Port:
 
 
 class Attempts:
-    """`defaults`: what workers declare, by command. `waiting_count`: jobs that wait in the core's line, with
-    `waiting_size_bytes` of data."""
+    """`core_now`: the core's time in this turn. `defaults`: what workers declare, by command. `waiting_count`: jobs
+    that wait in the core's line, with `waiting_size_bytes` of data."""
 
     __slots__ = (
         "_chance",
@@ -90,6 +90,7 @@ class Attempts:
         "_wake",
         "_writer",
         "adoption_s",
+        "core_now",
         "defaults",
         "ports",
         "requesters",
@@ -124,6 +125,7 @@ class Attempts:
         self._is_deaf = False
         self._leaving: dict[str, None] = {}
         self.adoption_s = adoption_s
+        self.core_now = 0.0
         self.defaults: dict[str, Defaults] = {}
         self.waiting_count = 0
         self.waiting_size_bytes = 0
@@ -146,7 +148,7 @@ class Attempts:
 
     # --- to the core ------------------------------------------------------------------------------------------------
 
-    def begin(self, job: Job, now: float, core_now: float) -> None:
+    def begin(self, job: Job, now: float) -> None:
         """Give the core a job. What it says at once has been heard afterwards."""
         if job.terms.at_most_once and job.place != STARTING:
             self._start_once(job)
@@ -155,25 +157,25 @@ class Attempts:
         if job.place != STARTING:
             self._wait(job)
         job.place = WAITING
-        self._core.submit(self.requesters[job.new.encoding], self._call(job, number), core_now)
+        self._core.submit(self.requesters[job.new.encoding], self._call(job, number), self.core_now)
         self.hear(now)
 
-    def withdraw(self, job: Job, now: float, core_now: float) -> None:
+    def withdraw(self, job: Job, now: float) -> None:
         """Make the core end its call of a job that waits, runs or has been orphaned, without consequences for it. A
         worker that runs it gets a cancel."""
         self.hear(now)
         if job.place == ORPHANED:
             self._orphans.remove(job)
         elif job.place != DISK:
-            self.unload(job, core_now)
+            self.unload(job)
         if job.place != DISK:
             self._leave(job, now)
 
-    def unload(self, job: Job, core_now: float) -> None:
+    def unload(self, job: Job) -> None:
         """Make the core end its call of a job, and hear nothing of it."""
         if job.place != STARTING:
             self._is_deaf = True
-            self._core.cancel(self.requesters[job.new.encoding], job.new.job_id, core_now)
+            self._core.cancel(self.requesters[job.new.encoding], job.new.job_id, self.core_now)
             self._is_deaf = False
         self._waits_no_more(job)
 

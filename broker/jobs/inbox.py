@@ -252,6 +252,8 @@ class Inbox:
                 return None
             box = Box(owner, client_id, self._first_number, self._first_number)
             self._owners[owner] = self._owners.get(owner, 0) + 1
+            if self._first_number:
+                self._writer.entry.batch.acknowledged.append((owner, client_id, self._first_number))
         boxes[key] = box
         return box
 

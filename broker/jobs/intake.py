@@ -13,7 +13,7 @@ from typing import Any, Final
 from ...protocol import errors
 from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
 from ...protocol.messages import Receipt
-from ..core.failure import Failure, plain_failure
+from ..core.failure import Failure
 from .after import After
 from .counts import JobCounts
 from .job import Job, encode_terms, identity_of, terms_of
@@ -41,7 +41,10 @@ TIME_MAX: Final = 253_402_300_800.0
 
 DIGEST_SIZE_BYTES: Final = 16
 
-_FAILED = plain_failure(errors.JournalFailed)
+NOT_WRITTEN: Final = Failure(
+    errors.JournalFailed.code, errors.JournalFailed.message, None, errors.NOT_DELIVERED
+)
+"""What a submission gets that is not on disk."""
 
 
 class Group:
@@ -176,7 +179,7 @@ class Intake:
         """Why nothing can be accepted, or not this."""
         message = submission.message
         if self._journal.is_failing:
-            return _FAILED
+            return NOT_WRITTEN
         if message.delay is not None and message.run_at is not None:
             return _bad("delay, run_at: give one of them")
         if message.run_at is not None and not 0 <= message.run_at <= now + DELAY_S_MAX:
@@ -229,7 +232,7 @@ class Intake:
         if group.unread_count:
             return
         for submission in group.submissions:
-            failure = _FAILED if group.error is not None else self._decide(submission, group, now)
+            failure = NOT_WRITTEN if group.error is not None else self._decide(submission, group, now)
             if failure is not None:
                 self._give_up(submission)
                 self.refuse(submission, failure)
@@ -290,7 +293,11 @@ class Intake:
             job = self._memory.detached(known)
         entry = self._writer.entry if job.entry is None else job.entry
         entry.receipts.append(
-            Owed(asker, job, Receipt(submission.message.request_id, job.new.job_id, "", True))
+            Owed(
+                asker,
+                job,
+                Receipt(submission.message.request_id, job.new.job_id, job.state.name.lower(), True),
+            )
         )
 
     def _give_up(self, submission: Submission) -> None:

@@ -65,7 +65,7 @@ def _check_job(jobs: Jobs, job: Job) -> None:
     assert bool(job.held) is (job.state is JobState.HELD)
     assert Hold.NOTHING in Hold(job.held)
     if job.place == DISK:
-        assert job.unwritten_count or job in jobs.windows.loaded, "nothing keeps it in memory"
+        assert job.unwritten_count, "nothing keeps it in memory"
     if job.state is JobState.ASSIGNED:
         assert job.place != DISK
         assert job.attempt >= 1

@@ -41,7 +41,7 @@ from .changes import Changes
 from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
-from .intake import Intake
+from .intake import NOT_WRITTEN, Intake
 from .job import ORPHANED, Job
 from .kept import Kept
 from .keys import Keys
@@ -50,7 +50,7 @@ from .lives import Lives
 from .memory import Memory
 from .orphans import Orphans
 from .ports import Asker, JobObserver, Journal, JournalError, Opened, Opening, Workers
-from .reads import Reads
+from .reads import Question, Reads
 from .schedules.schedules import Schedules
 from .settings import JobSettings
 from .states import JobState
@@ -76,6 +76,7 @@ class Jobs:
     explains and checks them: nobody else calls them."""
 
     __slots__ = (
+        "_answers",
         "_early",
         "_early_claims",
         "_is_awake",
@@ -129,12 +130,13 @@ class Jobs:
         self._is_awake = False
         self._open_at = float("inf")
         self._is_drain_asked = False
+        self._answers: list[Entry | Question] = []
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
         self._early_claims: list[tuple[str, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
         self.all_lanes = lanes = Lanes(core)
         self.memory = memory = Memory(lanes)
-        self.writer = writer = Writer(journal, self.stir)
-        self.reads = reads = Reads(journal, self.stir)
+        self.writer = writer = Writer(journal, self._answered)
+        self.reads = reads = Reads(journal, self._answered)
         self.lives = lives = Lives(memory, lanes, writer, counts, settings)
         self.orphans = orphans = Orphans()
         self.attempts = attempts = Attempts(
@@ -438,8 +440,9 @@ class Jobs:
         self.orphans.clock_stepped(by_s)
         self.all_lanes.clock_stepped(by_s)
         self.windows.clock_stepped(by_s)
-        self.lives.clock_stepped(by_s)
         self.keys.clock_stepped(by_s)
+        self.after.clock_stepped(by_s)
+        self.lives.clock_stepped(by_s)
         self.kept.clock_stepped(by_s)
         self.writer.clock_stepped(by_s)
         self.following.clock_stepped(by_s)
@@ -454,45 +457,45 @@ class Jobs:
     def turn_ended(self, now: float, core_now: float) -> None:
         """Deal with all that was reported, give the core what may run, and hand to the journal what has changed."""
         self._is_awake = True  # nobody need be woken meanwhile
-        attempts, windows, writer, reads = self.attempts, self.windows, self.writer, self.reads
+        attempts, windows = self.attempts, self.windows
+        attempts.core_now = core_now
         attempts.hear(now)
-        while writer.answered or reads.answered:
-            # Reads first: what one saw is current as long as the writes after it are still in memory.
-            answered, reads.answered = reads.answered, []
-            entries, writer.answered = writer.answered, []
-            for question in answered:
-                question.handler(question.context, question.answer, now)
-            for entry, error in entries:
-                if error is None:
-                    self._committed(entry, now, core_now)
-                else:
-                    self._failed(entry, now)
-            attempts.hear(now)
-        self.adoption.decide(now, core_now)
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            if isinstance(answer, Question):
+                answer.handler(answer.context, answer.answer, now)
+            elif answer.error is None:
+                self._committed(answer, now)
+            else:
+                self._failed(answer, now)
         if self._is_drain_asked:
             self._is_drain_asked = False
-            windows.close(now, core_now)
-        windows.enter_loaded(now, core_now)
-        self._withdraw(now, core_now)
+            windows.close(now)
+        self._withdraw(now)
         windows.fill(now)
         self.lives.record_due(now)
         self.intake.ask(now)
-        self.after.ask()
-        writer.flush(now)
-        reads.send()
+        self.after.ask(now)
+        self.writer.flush(now)
+        self.reads.send()
         self._is_awake = False
-        if writer.answered or reads.answered or attempts.has_unheard:
+        if self._answers or attempts.has_unheard:
             self.stir()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _withdraw(self, now: float, core_now: float) -> None:
+    def _answered(self, answer: Entry | Question) -> None:
+        """The journal has answered."""
+        self._answers.append(answer)
+        self.stir()
+
+    def _withdraw(self, now: float) -> None:
         """Take back from the core what has ended meanwhile."""
         withdrawn, self.lives.withdrawn = self.lives.withdrawn, []
         for job in withdrawn:
-            self.attempts.withdraw(job, now, core_now)
+            self.attempts.withdraw(job, now)
 
-    def _committed(self, entry: Entry, now: float, core_now: float) -> None:
+    def _committed(self, entry: Entry, now: float) -> None:
         """What follows from an entry that is on disk."""
         counts, memory = self.counts, self.memory
         for lane in entry.lanes:
@@ -519,7 +522,7 @@ class Jobs:
         for job in entry.changed:
             job.unwritten_count -= 1
             if not job.unwritten_count:
-                self.windows.written(job, now, core_now)
+                self.windows.written(job, now)
         for call in entry.later:
             call(now)
 
@@ -550,5 +553,5 @@ class Jobs:
             self.lives.followers.remove(job.new.seq)
         for owed in receipts:
             if owed.job in dropped:
-                self.counts.refuse(_FAILED.code)
-                owed.asker.fail(owed.receipt.request_id, _FAILED, None)
+                self.counts.refuse(NOT_WRITTEN.code)
+                owed.asker.fail(owed.receipt.request_id, NOT_WRITTEN, None)

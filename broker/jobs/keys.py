@@ -46,17 +46,17 @@ class Key:
 
 
 class Keys:
-    """All keys of which a job is inside or held. `opens_at`: before it no job goes to the core, because after a restart
-    a worker may come back with one of which the broker does not know."""
+    """`by_name`: the keys of which a job is inside or held. `opens_at`: before it no job goes to the core, for
+    after a restart a worker may come back with one of which the broker does not know."""
 
-    __slots__ = ("_clock", "_keys", "_lanes", "_lives", "_memory", "_reads", "opens_at")
+    __slots__ = ("_clock", "_lanes", "_lives", "_memory", "_reads", "by_name", "opens_at")
 
     def __init__(self, memory: Memory, lanes: Lanes, lives: Lives, reads: Reads) -> None:
         self._memory = memory
         self._lanes = lanes
         self._lives = lives
         self._reads = reads
-        self._keys: dict[str, Key] = {}
+        self.by_name: dict[str, Key] = {}
         self._clock: deque[tuple[float, str]] = deque()  # in order, for all wait equally long
         self.opens_at = 0.0
 
@@ -101,20 +101,20 @@ class Keys:
 
     def leave(self, job: Job, now: float) -> None:
         """`job` is no longer with the core, and no worker may come back with it."""
-        key = self._keys.get(_name(job))
+        key = self.by_name.get(_name(job))
         if key is not None and job in key.inside:
             del key.inside[job]
             self._fill(key, now)
 
     def ended(self, job: Job, now: float) -> None:
         """`job` has ended, wherever it was."""
-        key = self._keys.get(_name(job))
+        key = self.by_name.get(_name(job))
         if key is not None and key.released.pop(job.new.seq, None) is not None:
             self._fill(key, now)
 
     def holders(self, name: str) -> list[str]:
         """Job ids of those that take the places of a key."""
-        key = self._keys.get(name)
+        key = self.by_name.get(name)
         return [] if key is None else [job.new.job_id for job in key.inside]
 
     # --- time -------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Keys:
         """Give away places that were kept long enough."""
         clock = self._clock
         while clock and clock[0][0] <= now:
-            key = self._keys.get(clock.popleft()[1])
+            key = self.by_name.get(clock.popleft()[1])
             if key is not None:
                 key.released.clear()
                 self._fill(key, now)
@@ -144,7 +144,7 @@ class Keys:
             query = FindHeldByKey(key.name, min(free_count, FOUND_COUNT_MAX))
             self._reads.ask(query, self._found, (key, query.count))
         elif key.is_idle:
-            del self._keys[key.name]
+            del self.by_name[key.name]
 
     def _found(self, context: tuple[Key, int], answer: "list[StoredJob] | JournalError", now: float) -> None:
         """Release those for which there is a place. One of a lane that no worker serves needs none: it waits there."""
@@ -180,9 +180,9 @@ class Keys:
         key.limit = max(key.limit, job.terms.key_limit)
 
     def _key(self, name: str) -> Key:
-        key = self._keys.get(name)
+        key = self.by_name.get(name)
         if key is None:
-            key = self._keys[name] = Key(name)
+            key = self.by_name[name] = Key(name)
         return key
 
 

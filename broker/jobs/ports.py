@@ -230,14 +230,16 @@ Query = (
 
 class Journal(Protocol):
     """Where jobs are kept. Writes and reads are done in the order in which they are asked for, so a read sees every
-    write before it. Whatever is answered is answered later, from the event loop, in the same order."""
+    write before it. Whatever is answered is answered later, from the event loop, in the same order; only Select and
+    CountMatching, which may look at every job, may be answered later than what came after them."""
 
     @property
     def is_failing(self) -> bool:
         """The last write failed: nothing is accepted until one has succeeded."""
 
     def write(self, batch: Batch, then: Callable[[JournalError | None], None]) -> None:
-        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not."""
+        """Write all of it, or nothing, and call `then` once it is on disk (fsync), or why it is not. A batch without rows
+        finds out whether the journal can be written."""
 
     def read(self, query: Query, then: "Callable[[object], None]") -> None:
         """Call `then` with the query's answer, or with a JournalError."""

@@ -1,5 +1,9 @@
 """Questions to the journal. They are asked at the end of the turn, after what the turn has changed was handed over, so
-that the answer includes it; they are answered in a later turn, in order."""
+that the answer includes it; they are answered in a later turn.
+
+The order of answers matters. What was written after a question was asked is answered after it, and until then memory
+has the jobs that are concerned: so a row is as the journal has it, unless memory has the job.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,20 +29,18 @@ class Question:
     def answered(self, answer: object) -> None:
         """The journal answers."""
         self.answer = answer
-        self._reads.hear(self)
+        self._reads.answered(self)
 
 
 class Reads:
-    """`answered`: questions with their answers, which the caller hands on in order. `wake` is called when there are
-    any."""
+    """`answered` is called with each question that has an answer."""
 
-    __slots__ = ("_asked", "_journal", "_wake", "answered")
+    __slots__ = ("_asked", "_journal", "answered")
 
-    def __init__(self, journal: Journal, wake: Callable[[], None]) -> None:
+    def __init__(self, journal: Journal, answered: Callable[[Question], None]) -> None:
         self._journal = journal
-        self._wake = wake
         self._asked: list[Question] = []
-        self.answered: list[Question] = []
+        self.answered = answered
 
     def ask(self, query: Query, handler: Handler, context: object = None) -> None:
         """Ask this at the end of the turn."""
@@ -51,8 +53,3 @@ class Reads:
         asked, self._asked = self._asked, []
         for question in asked:
             self._journal.read(question.query, question.answered)
-
-    def hear(self, question: Question) -> None:
-        """One has been answered."""
-        self.answered.append(question)
-        self._wake()

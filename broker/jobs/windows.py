@@ -31,8 +31,7 @@ POLL_S: Final = 1.0
 
 
 class Windows:
-    """`loaded`: jobs that were read and are to go to the core. `is_closed`: no more go there, for the broker is
-    stopping."""
+    """`is_closed`: no more jobs go to the core, for the broker is stopping."""
 
     __slots__ = (
         "_attempts",
@@ -43,7 +42,6 @@ class Windows:
         "_poll_at",
         "_reads",
         "is_closed",
-        "loaded",
     )
 
     def __init__(
@@ -57,28 +55,27 @@ class Windows:
         self._reads = reads
         self._poll_at = NEVER
         self.is_closed = False
-        self.loaded: list[Job] = []
 
     @property
     def next_at(self) -> float:
         """When to call `advance` next."""
         return min(self._poll_at, self._lanes.next_at)
 
-    def written(self, job: Job, now: float, core_now: float) -> None:
+    def written(self, job: Job, now: float) -> None:
         """All of a job is on disk: see where it goes from here."""
         if job.place == STARTING:
             if self.is_closed:
-                self._attempts.withdraw(job, now, core_now)
+                self._attempts.withdraw(job, now)
             else:
-                self._attempts.begin(job, now, core_now)
+                self._attempts.begin(job, now)
         elif job.place == DISK:
             if job.state is JobState.ACCEPTED:
                 is_next = job.lane.ready_at > now and not job.lane.is_reading
-                self._place(job, now, core_now, is_next=is_next)
+                self._place(job, now, is_next=is_next)
             else:
                 self._memory.release(job)
 
-    def _place(self, job: Job, now: float, core_now: float, *, is_next: bool) -> None:
+    def _place(self, job: Job, now: float, *, is_next: bool) -> None:
         """Give an accepted job to the core, if it is its turn and there is room. `is_next`: nothing on disk goes before
         it."""
         lane = job.lane
@@ -93,9 +90,9 @@ class Windows:
         else:
             is_in = is_before_last
             if is_in and last is not None:
-                self._attempts.withdraw(last, now, core_now)
+                self._attempts.withdraw(last, now)
         if is_in:
-            self._enter(job, now, core_now)
+            self._enter(job, now)
         else:
             self._attempts.store(job)
 
@@ -111,13 +108,13 @@ class Windows:
         size_bytes = attempts.waiting_size_bytes + job.data_size_bytes
         return size_bytes <= WAITING_SIZE_BYTES_MAX and attempts.waiting_count < WAITING_COUNT_MAX
 
-    def _enter(self, job: Job, now: float, core_now: float) -> None:
+    def _enter(self, job: Job, now: float) -> None:
         if job.new.key is not None and not self._keys.enter(job, now):
             if job.state is JobState.ACCEPTED:
                 job.lane.not_before = self._keys.opens_at
                 self._attempts.store(job)
             return
-        self._attempts.begin(job, now, core_now)
+        self._attempts.begin(job, now)
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set."""
@@ -189,31 +186,20 @@ class Windows:
         found: NextFound = answer
         left_at = now if found.ready_left else NEVER if found.run_at_min is None else found.run_at_min
         lane.ready_at = min(left_at, lane.stored_at)
-        loaded = [
-            self._memory.take(stored, has_data=True)
-            for stored in found.jobs
-            if stored.new.job_id not in self._memory.by_id
-        ]
-        self.loaded += loaded
-        if not loaded and lane.ready_at <= now:  # what is on disk is not as it is: the journal fails
+        loaded_count = 0
+        for stored in found.jobs:
+            if stored.new.job_id not in self._memory.by_id:
+                loaded_count += 1
+                self._place(self._memory.take(stored, has_data=True), now, is_next=True)
+        if not loaded_count and lane.ready_at <= now:  # what is on disk is not as it is: the journal fails
             lane.not_before = now + POLL_S
-
-    def enter_loaded(self, now: float, core_now: float) -> None:
-        """Give what was read to the core."""
-        loaded, self.loaded = self.loaded, []
-        for job in loaded:
-            if job.place == DISK and not job.unwritten_count:
-                if job.state is JobState.ACCEPTED:
-                    self._place(job, now, core_now, is_next=True)
-                else:
-                    self._memory.release(job)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
-    def close(self, now: float, core_now: float) -> None:
+    def close(self, now: float) -> None:
         """Take everything that waits back from the core."""
         self.is_closed = True
         for lane in self._lanes.by_number.values():
             for job in tuple(lane.waiting):
                 if job.place != STARTING:
-                    self._attempts.withdraw(job, now, core_now)
+                    self._attempts.withdraw(job, now)

@@ -29,7 +29,8 @@ class Owed(NamedTuple):
 class Entry:
     """`batch`: rows; those of `submitted`, `changed` and `removed` jobs are added when it is handed over. After the
     commit: `receipts` and `answers` are sent, followers hear of `begun` and `ended` jobs, workers are told that the
-    attempts `over` (worker_id, msg_id) are settled, `later` is called."""
+    attempts `over` (worker_id, msg_id) are settled, `later` is called. `error`: why it could not be written.
+    `must_wait`: it changes a job whose submission may still fail."""
 
     __slots__ = (
         "_written",
@@ -38,8 +39,10 @@ class Entry:
         "begun",
         "changed",
         "ended",
+        "error",
         "lanes",
         "later",
+        "must_wait",
         "over",
         "receipts",
         "removed",
@@ -48,6 +51,8 @@ class Entry:
 
     def __init__(self, written: Callable[["Entry", JournalError | None], None]) -> None:
         self._written = written
+        self.error: JournalError | None = None
+        self.must_wait = False
         self.batch = Batch()
         self.lanes: dict[Lane, None] = {}
         self.submitted: list[Job] = []
@@ -73,6 +78,8 @@ class Entry:
         if job not in self.changed:
             self.changed[job] = None
             job.unwritten_count += 1
+            if job.entry is not None and job.entry is not self:
+                self.must_wait = True
 
     def answer(self, asker: Asker, message: object) -> None:
         """Send this after the commit."""
@@ -129,21 +136,18 @@ class Entry:
         """The journal has answered."""
         self._written(self, error)
 
-    def without_submissions(self) -> list[Job]:
-        """It could not be written: take its submissions out of it, with all that is to be written of them."""
-        dropped, self.submitted = self.submitted, []
-        if not dropped:
-            return dropped
-        seqs = {job.new.seq for job in dropped}
+    def forget(self, dropped: dict[int, Job]) -> None:
+        """These jobs could not be submitted: take all of them out of it."""
         batch = self.batch
-        batch.after = [row for row in batch.after if row[0] not in seqs]
-        batch.inbox = [row for row in batch.inbox if row.seq not in seqs]
-        self.ended = [job for job in self.ended if job.new.seq not in seqs]
-        self.receipts = [owed for owed in self.receipts if owed.job.new.seq not in seqs]
-        for job in dropped:
-            del self.changed[job]
-            job.unwritten_count -= 1
-        return dropped
+        batch.after = [row for row in batch.after if row[0] not in dropped]
+        batch.inbox = [row for row in batch.inbox if row.seq not in dropped]
+        self.submitted = [job for job in self.submitted if job.new.seq not in dropped]
+        self.ended = [job for job in self.ended if job.new.seq not in dropped]
+        self.receipts = [owed for owed in self.receipts if owed.job.new.seq not in dropped]
+        for job in dropped.values():
+            if job in self.changed:
+                del self.changed[job]
+                job.unwritten_count -= 1
 
     def append(self, other: "Entry") -> None:
         """Take over everything of a later entry."""
@@ -154,6 +158,7 @@ class Entry:
                 job.unwritten_count -= 1
             self.changed[job] = None
         self.lanes |= other.lanes
+        self.must_wait = self.must_wait or other.must_wait
         self.submitted += other.submitted
         self.removed += other.removed
         self.receipts += other.receipts
@@ -179,18 +184,16 @@ class Entry:
 
 
 class Writer:
-    """`entry`: that of this turn. `answered`: entries that the journal has answered, with what it said; the caller
-    deals with them in order. `wake` is called when there are any."""
+    """`entry`: that of this turn. `answered` is called with each entry that the journal has answered."""
 
-    __slots__ = ("_failed", "_journal", "_retry_at", "_unanswered_count", "_wake", "answered", "entry")
+    __slots__ = ("_answered", "_failed", "_journal", "_retry_at", "_unanswered_count", "entry")
 
-    def __init__(self, journal: Journal, wake: Callable[[], None]) -> None:
+    def __init__(self, journal: Journal, answered: Callable[[Entry], None]) -> None:
         self._journal = journal
-        self._wake = wake
+        self._answered = answered
         self._unanswered_count = 0
         self._retry_at = NEVER
         self._failed: Entry | None = None
-        self.answered: list[tuple[Entry, JournalError | None]] = []
         self.entry = Entry(self._written)
 
     @property
@@ -201,14 +204,20 @@ class Writer:
     def failed(self, entry: Entry, now: float) -> list[Job]:
         """An entry could not be written. Returns its submissions, of which nothing is kept; all else is written again
         with the next entry."""
-        dropped = entry.without_submissions()
+        submissions = entry.submitted
+        if submissions:
+            dropped = {job.new.seq: job for job in submissions}
+            entry.forget(dropped)
+            self.entry.forget(dropped)
+            if self._failed is not None:
+                self._failed.forget(dropped)
         if self._failed is None:
             self._failed = entry
         else:
             self._failed.append(entry)
         if self._retry_at == NEVER:
             self._retry_at = now + RETRY_S
-        return dropped
+        return submissions
 
     def flush(self, now: float) -> None:
         """Hand over this turn's entry, if there is something in it. While the journal fails, it gets one in a second,
@@ -222,6 +231,9 @@ class Writer:
             self.entry = self._failed
             self._failed = None
         entry = self.entry
+        entry.error = None
+        if entry.must_wait and self._unanswered_count:
+            return
         if not is_failing:
             if entry.is_empty:
                 return
@@ -230,8 +242,7 @@ class Writer:
                     return  # what follows must not overtake what is being written
                 entry.fill()
                 self.entry = Entry(self._written)
-                self.answered.append((entry, None))
-                self._wake()
+                self._answered(entry)
                 return
         self.entry = Entry(self._written)
         self._unanswered_count += 1
@@ -244,5 +255,5 @@ class Writer:
 
     def _written(self, entry: Entry, error: JournalError | None) -> None:
         self._unanswered_count -= 1
-        self.answered.append((entry, error))
-        self._wake()
+        entry.error = error
+        self._answered(entry)

@@ -15,6 +15,9 @@ from .lock import FILE_MODE
 from .multi_row import STATEMENTS_KEPT
 from .schema import APPLICATION_ID, SCHEMA, Schema
 
+SQLITE_MIN: Final = (3, 32, 0)
+"""Older ones take 999 values in a statement, which is too few for its rows."""
+
 PAGES_KEPT_KIB: Final = 32_768
 """Pages of the file in memory. The working set is the right edge of a few trees, and the jobs that run."""
 
@@ -36,6 +39,7 @@ class Database:
         self._schema = schema
         self.connection = in_memory(schema)
         self.is_open = False
+        self._identity = (0, 0)
 
     def open(self) -> None:
         """Open the file, if there is one and it is not open. Raises JournalError."""
@@ -43,11 +47,22 @@ class Database:
             self._connect()
 
     def make(self) -> None:
-        """Open the file, which is made if there is none, unless it is open. Raises JournalError."""
+        """Open the file, which is made if there is none, unless it is open. Raises JournalError; also if the open file
+        is not the one with its name any more, for what is written to it would be lost."""
         if not self.is_open:
             self._connect()
+        elif identity(self.path) != self._identity:
+            raise JournalError(
+                f"journal {self.path}: the file was moved, removed or replaced while it was in use; put it back, "
+                "or restart the broker"
+            )
 
     def _connect(self) -> None:
+        if sqlite3.sqlite_version_info < SQLITE_MIN:
+            needed = ".".join(map(str, SQLITE_MIN))
+            raise JournalError(
+                f"journal {self.path}: Python has SQLite {sqlite3.sqlite_version} here, and it needs {needed} or newer"
+            )
         try:
             make_file(self.path)
             connection = connect(self.path, self._schema)
@@ -55,6 +70,7 @@ class Database:
             raise journal_error(self.path, error) from None
         self.connection.close()
         self.connection = connection
+        self._identity = identity(self.path)
         self.is_open = True
 
     def close(self) -> None:
@@ -64,6 +80,15 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.close()
             self.connection = in_memory(self._schema)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What a file is known by, whatever its name; zeros if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def in_memory(schema: Schema) -> sqlite3.Connection:

@@ -188,6 +188,6 @@ def _print_next(view: ScheduleView) -> None:
     from . import tables  # noqa: PLC0415 - as above
 
     times = tables.next_times(view)
-    click.echo(f"{printable(view.name)} runs {printable(view.command)} next:" if times else "it will not run")
+    click.echo(f"{printable(view.name)} runs {printable(view.command)} at:" if times else "it will not run")
     for at in times:
         click.echo(f"  {at}")

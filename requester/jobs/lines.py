@@ -41,6 +41,8 @@ class Lines:
                 chunk = self._stream.read(_CHUNK_SIZE_BYTES) or b""
             except OSError as error:
                 chunk = error
+            except ValueError:  # it was closed
+                return
             try:
                 self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
             except RuntimeError:  # the loop is closed: nobody reads on

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO, RawIOBase
 from pathlib import Path
 from types import FrameType
@@ -51,7 +51,7 @@ PAUSE_S_MIN: Final = 0.1
 PAUSE_S_MAX: Final = 5.0
 """Between two such submissions, unless the broker says how long; doubled from the first to the last."""
 
-RECEIPT_GRACE_S: Final = 2.0
+RECEIPT_GRACE_S: Final = 1.0
 """After Ctrl-C: how long what has been sent waits for its receipt."""
 
 REFUSED_FOR_NOW: Final = (Overloaded, RateLimited, ShuttingDown, JournalFailed, WorkerTimeout)
@@ -81,26 +81,29 @@ def submit_lines(client: Client, order: Order, source: str, results: Path | None
         raise click.UsageError(
             f"--job-id: with lines at most {JOB_ID_LENGTH_MAX - LINE_DIGITS_MAX} characters"
         )
-    stream = _open(source)
-    report = Report(_new_file(results), waits=order.waits)
-    run = Run(client.requester, order, report)
-    keep_on_at_hangup()
-    client.warn()
-    error: TaskferryError | None = None
-    try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner, _stopped_by_ctrl_c(runner, run):
-            runner.run(run.submit_all(stream, _lines_count(source)))
-    except TaskferryError as not_connected:
-        error = not_connected
+    with _opened(source) as stream, _results(results) as sink:
+        run = Run(client.requester, order, Report(sink, waits=order.waits))
+        keep_on_at_hangup()
+        client.warn()
+        error: TaskferryError | None = None
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner, _stopped_by_ctrl_c(runner, run):
+                runner.run(run.submit_all(stream, _lines_count(source)))
+        except TaskferryError as not_connected:
+            error = not_connected
+        return _ended(run, error or run.stopped_by)
+
+
+def _ended(run: "Run", error: TaskferryError | None) -> int:
+    """Write what is known of the rest, print the counts, and return the exit code."""
+    report = run.report
     try:
         if run.broken_by is not None:
             raise run.broken_by
         report.close()
     except OSError as full:
-        reason = (full.strerror or str(full)).lower()
-        click.echo(f"error: cannot write the results: {reason}; {report.summary()}", err=True)
+        click.echo(f"error: cannot write the results: {_reason(full)}; {report.summary()}", err=True)
         return exit_codes.COMMAND_FAILED
-    error = error or run.stopped_by
     if report.lines_count or error is None:
         click.echo(f"{'interrupted: ' if run.is_interrupted else ''}{report.summary()}", err=True)
     if error is not None:
@@ -115,7 +118,7 @@ class Run:
     def __init__(self, requester: Requester, order: Order, report: Report) -> None:
         self._requester = requester
         self._order = order
-        self._report = report
+        self.report = report
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
         self._is_over = asyncio.Event()
@@ -143,8 +146,8 @@ class Run:
     async def _submit_all(self, stream: RawIOBase, lines_count: int | None) -> None:
         async with self._requester as requester:
             await requester.connect(retry=False)
-            self._report.started_s = time.monotonic()
-            with _progress(lines_count, self._report, waits=self._order.waits):
+            self.report.started_s = time.monotonic()
+            with _progress(lines_count, self.report, waits=self._order.waits):
                 try:
                     await self._feed(Lines(stream))
                     while self._tasks:
@@ -178,19 +181,19 @@ class Run:
         try:
             data = _data_of(line)
         except LineError as error:
-            self._report.bad_line(number, str(error))
+            self.report.bad_line(number, str(error))
             return
         prefix = self._order.options.get("job_id")
         job_id = new_job_id() if prefix is None else f"{prefix}-{number}"
-        self._report.started(number, job_id)
+        self.report.started(number, job_id)
         try:
             job = await self._submit(job_id, data)
             is_duplicate = job.is_duplicate and (prefix is not None or job.job_id != job_id)
-            self._report.accepted(number, job.job_id, job.state or "", is_duplicate=is_duplicate)
+            self.report.accepted(number, job.job_id, job.state or "", is_duplicate=is_duplicate)
             if self._order.waits:
-                self._report.done(number, job.job_id, await job.result())
+                self.report.done(number, job.job_id, await job.result())
         except TaskferryError as error:
-            self._report.failed(number, failure(job_id, error))
+            self.report.failed(number, failure(job_id, error))
             if isinstance(error, REFUSED_FOR_ALL):
                 self.stopped_by = error
 
@@ -212,7 +215,7 @@ class Run:
 
     async def _wait_for_receipts(self) -> None:
         ends_at_s = time.monotonic() + RECEIPT_GRACE_S
-        while self._report.unknown_count and (left_s := ends_at_s - time.monotonic()) > 0:
+        while self.report.unknown_count and (left_s := ends_at_s - time.monotonic()) > 0:
             over = asyncio.create_task(self._is_over.wait())
             # A receipt ends a task, or, if the end of its job is awaited, none: so not for longer than a moment.
             await asyncio.wait([*self._tasks, over], timeout=min(left_s, 0.05), return_when="FIRST_COMPLETED")
@@ -232,17 +235,22 @@ def _data_of(line: bytes | LineError) -> Any:
         raise LineError("nested too deeply") from None
 
 
-def _open(source: str) -> RawIOBase:
+@contextmanager
+def _opened(source: str) -> Iterator[RawIOBase]:
     if source == "-":
         try:
-            return FileIO(sys.stdin.fileno(), closefd=False)
+            number = sys.stdin.fileno()
         except OSError:  # not a file of the system: a test's
-            return cast("RawIOBase", sys.stdin.buffer)
+            yield cast("RawIOBase", sys.stdin.buffer)
+        else:
+            yield FileIO(number, closefd=False)
+        return
     try:
-        return FileIO(source[1:])
+        stream = FileIO(source[1:])
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.UsageError(f"DATA: {printable(source[1:])}: {reason}") from None
+        raise click.UsageError(f"DATA: {printable(source[1:])}: {_reason(error)}") from None
+    with stream:
+        yield stream
 
 
 def _lines_count(source: str) -> int | None:
@@ -254,16 +262,27 @@ def _lines_count(source: str) -> int | None:
         return sum(1 for line in file if line.strip())
 
 
-def _new_file(path: Path | None) -> BinaryIO:
+@contextmanager
+def _results(path: Path | None) -> Iterator[BinaryIO]:
+    """A new file, or standard output."""
     if path is None:
-        return sys.stdout.buffer
+        yield sys.stdout.buffer
+        return
     try:
         if path.exists() and path.stat().st_size:
             raise click.UsageError(f"--results: {printable(str(path))} is not empty: name a new file")
-        return path.open("wb")
+        file = path.open("wb")
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.UsageError(f"--results: {printable(str(path))}: {reason}") from None
+        raise click.UsageError(f"--results: {printable(str(path))}: {_reason(error)}") from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what could not be written was reported
+            file.close()
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 @contextmanager

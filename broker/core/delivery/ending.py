@@ -80,11 +80,12 @@ class Ending:
                     second.worker.port.cancel(second.msg_id, cancel)
         self._counts.ended_count += 1
         command = request.command
-        command.outcomes[outcome] += 1
         began_at = request.submitted_at
-        if (
-            request.call.attempt is not None
-        ):  # how long kept work waits for a slot says nothing about the fleet
+        # An attempt that no worker had is none: its job waits on.
+        if request.call.attempt is None or assignment is not None or request.failed_ids:
+            command.outcomes[outcome] += 1
+        if request.call.attempt is not None:
+            # How long kept work waits for a slot says nothing about the fleet.
             began_at = NEVER if assignment is None else assignment.assigned_at
         if began_at < NEVER:
             duration_s = now - began_at

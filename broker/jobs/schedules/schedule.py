@@ -138,10 +138,15 @@ class Schedule:
         )
 
     def submit(self, moment: float) -> Submit:
-        """What it submits for this time. The job_id is made from its name and the time: no run can come twice."""
+        """What it submits for this time. The job_id is made from its name and the time, so that no run can come
+        twice."""
         message = self.message
         terms = {field: getattr(message, field) for field in Terms.__struct_fields__}
-        return Submit(command=message.command, job_id=f"{message.name}@{name_of_time(moment)}", **terms)
+        return Submit(command=message.command, job_id=self.job_id_of(moment), **terms)
+
+    def job_id_of(self, moment: float) -> str:
+        """The job_id of the run of this time."""
+        return f"{self.name}@{name_of_time(moment)}"
 
     def _next_times(self) -> list[float]:
         """The next times. They are kept, because those of some cron expressions take milliseconds to find."""

@@ -43,10 +43,9 @@ NEVER: Final = float("inf")
 
 
 class Schedules:
-    """All schedules, by name."""
+    """All schedules, by name. `clock`: when each is to be looked at; only its `wake_at` is valid."""
 
     __slots__ = (
-        "_clock",
         "_counts",
         "_intake",
         "_journal",
@@ -54,6 +53,7 @@ class Schedules:
         "_schedules",
         "_settings",
         "_writer",
+        "clock",
     )
 
     def __init__(
@@ -73,7 +73,7 @@ class Schedules:
         self._counts = counts
         self._observer = observer
         self._schedules: dict[str, Schedule] = {}
-        self._clock: list[tuple[float, str]] = []
+        self.clock: list[tuple[float, str]] = []
 
     def opened(self, opened: Opened) -> None:
         """Take what the journal has."""
@@ -160,11 +160,11 @@ class Schedules:
     @property
     def next_at(self) -> float:
         """When to call `advance` next."""
-        return self._clock[0][0] if self._clock else NEVER
+        return self.clock[0][0] if self.clock else NEVER
 
     def advance(self, now: float) -> None:
         """Submit all that is due."""
-        clock = self._clock
+        clock = self.clock
         while clock and clock[0][0] <= now:
             at, name = heappop(clock)
             schedule = self._schedules.get(name)
@@ -194,6 +194,11 @@ class Schedules:
             self._wake(schedule, now + RETRY_S)
             return
         moment = schedule.times.latest_until(now, due_at)
+        job_id = schedule.job_id_of(moment)
+        if job_id in schedule.runs:  # the broker was killed before this was noted
+            schedule.due_at = moment
+            self.run_kept(schedule, moment, job_id)
+            return
         schedule.due_at = moment
         if moment != due_at:
             self._skip(
@@ -337,11 +342,11 @@ class Schedules:
         schedule.wake_at = at
         if at is None:
             return
-        heappush(self._clock, (at, schedule.name))
-        if len(self._clock) > 2 * len(self._schedules) + CLOCK_SLACK:
+        heappush(self.clock, (at, schedule.name))
+        if len(self.clock) > 2 * len(self._schedules) + CLOCK_SLACK:
             awake = ((other.wake_at, other.name) for other in self._schedules.values())
-            self._clock = [(wake_at, name) for wake_at, name in awake if wake_at is not None]
-            heapify(self._clock)
+            self.clock = [(wake_at, name) for wake_at, name in awake if wake_at is not None]
+            heapify(self.clock)
 
     def _answer(self, asker: Asker, request_id: str | None, schedules: list[Schedule]) -> None:
         views = [schedule.view() for schedule in schedules]

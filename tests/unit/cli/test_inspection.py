@@ -238,13 +238,15 @@ ASSIGNED = WAITING | {
 
 def test_the_longest_waiting_are_listed_if_no_request_is_named(port: HttpPort) -> None:
     rows = [WAITING | {"request_id": f"r{number}"} for number in range(2)]
+    rows.append(WAITING | {"request_id": "j1", "is_job": True, "remaining_s": None})
     port.answers["/api/explain"] = json.dumps({"requests": rows, "queued_count": 1200, "jobs": None}).encode()
     result = run(explain, "--http", port.url)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines() if line]
-    assert lines[0] == "1,200 requests wait for a free slot, the 2 longest:"
+    assert lines[0] == "1,200 requests wait for a free slot, the 3 longest:"
     assert lines[1] == "request command waiting time left priority waits for"
-    assert [line.split()[0] for line in lines[2:]] == ["r0", "r1"]
+    assert [line.split()[0] for line in lines[2:4]] == ["r0", "r1"]
+    assert lines[4].startswith("job j1 resize-image 3.2 s any 5 ")
     port.answers["/api/explain"] = b'{"requests":[],"queued_count":0,"jobs":null}'
     assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
 
@@ -510,9 +512,11 @@ def test_a_job_is_explained(port: HttpPort) -> None:
 
 
 def test_a_job_that_is_next_is_explained_with_its_attempt(port: HttpPort) -> None:
-    lines = explained(port, WAITING, job=JOB | {"summary": "is next and waits for a free slot"})
+    attempt = WAITING | {"is_job": True, "remaining_s": None}
+    lines = explained(port, attempt, job=JOB | {"summary": "is next and waits for a free slot"})
     assert lines[0] == "Job j1 (resize) is next and waits for a free slot."
-    assert "Request r1 (resize-image) waits for a free slot at one of its 2 workers." in lines
+    assert "Its attempt waits for a free slot at one of its 2 workers." in lines
+    assert "time left any" in lines
     assert sum(line.startswith("worker state") for line in lines) == 1
 
 

@@ -13,7 +13,7 @@ from taskferry.broker.jobs.rows import Batch, JobResult
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.changes import Changes
 from taskferry.broker.storage.database import Database
-from taskferry.broker.storage.queries import opening
+from taskferry.broker.storage.opening import opening
 from taskferry.cli.journal import journal
 
 from tests.unit.broker.storage.journals import changes, submissions
@@ -77,9 +77,19 @@ def test_the_journal_is_found_as_the_broker_finds_it(database: Database, tmp_pat
     ):
         result = run("info", "--json", **variables)
         assert json.loads(result.stdout)["path"] == str(database.path), variables
-    result = run("info", "--journal", "none")
+    config = tmp_path / "taskferry.toml"
+    config.write_text(f"[broker]\njournal = '{database.path}'\n")
+    assert json.loads(run("info", "--json", "--config", config).stdout)["path"] == str(database.path)
+    assert "no such file" in run("info", "--config", config, "--journal", tmp_path / "none.db").stderr
+    config.write_text("[broker]\njournal = 'none'\n")
+    for arguments in (("--journal", "none"), ("--config", config)):
+        result = run("info", *arguments)
+        assert result.exit_code == 2
+        assert "this broker keeps no jobs" in result.stderr
+    config.write_text("[broker]\njournals = 'none'\n")
+    result = run("info", "--config", config)
     assert result.exit_code == 2
-    assert "this broker keeps no jobs" in result.stderr
+    assert result.stderr.startswith("error: ")
 
 
 @pytest.mark.parametrize("command", ["info", "check", "backup"])

@@ -418,6 +418,23 @@ async def test_a_drain_leaves_what_does_not_obey_or_is_not_settled(
     ) in caplog.text
 
 
+async def test_a_broker_that_goes_away_during_a_drain_is_not_waited_for(
+    stage: Stage, broker: FakeBroker, serving: "asyncio.Task[None]", caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="taskferry.worker")
+    connection = await broker.connection()
+    connection.send_attempt("nap", msg_id="e.1")
+    await stage.all_started(1)
+    stage.worker.drain()
+    connection.link.abort("gone")
+    async with asyncio.timeout(PATIENCE_S):
+        await serving
+    assert stage.cancelled == ["r-e.1"]
+    assert "giving them back" not in caplog.text
+    assert "stopped with 1 attempts of jobs unfinished, and 0 results" in caplog.text
+    assert broker.connection_count == 1
+
+
 async def test_stopping_while_the_broker_is_away_tells_what_is_left(
     stage: Stage, broker: FakeBroker, serving: "asyncio.Task[None]", caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,6 +24,21 @@ def test_each_outcome_is_counted_under_its_command() -> None:
     assert world.core.counts.submitted_count == world.core.counts.ended_count == 8
 
 
+def test_an_attempt_counts_only_if_a_worker_had_it() -> None:
+    world = World()
+    worker = world.worker("w", concurrency=1)
+    jobs = world.requester()
+    first, second = jobs.attempt(), jobs.attempt()
+    jobs.cancel(second)
+    third = jobs.attempt()
+    worker.leave()
+    assert jobs.outcome(first) == "worker_lost"
+    assert jobs.outcome(third) == "no_available_workers"
+    outcomes = {name: count for name, count in world.core.roster.commands["echo"].outcomes.items() if count}
+    assert outcomes == {"worker_lost": 1}
+    assert world.core.counts.submitted_count == world.core.counts.ended_count == 3
+
+
 def test_waiting_requests_count_under_their_command_whatever_their_target() -> None:
     world = World()
     world.worker("w", "a", "b")

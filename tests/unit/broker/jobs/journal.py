@@ -15,8 +15,12 @@ class FakeJournal:
 
     def __init__(self, disk: Model) -> None:
         self.disk = disk
+        self.write_to_disk = disk.write
         self.is_failing = False
         self.is_full = False
+        self.broken_reads: set[str] = set()
+        """Queries that fail, by name."""
+        self.queries: list[str] = []
         self._asked: deque[tuple[Batch | Query, Callable[[Any], None]]] = deque()
         self._answers: deque[tuple[Callable[[Any], None], object]] = deque()
         self.writes_count = 0
@@ -26,6 +30,7 @@ class FakeJournal:
         self._asked.append((batch, then))
 
     def read(self, query: Query, then: Callable[[object], None]) -> None:
+        self.queries.append(type(query).__name__)
         self._asked.append((query, then))
 
     @property
@@ -37,7 +42,9 @@ class FakeJournal:
         if not self._asked:
             return False
         asked, then = self._asked.popleft()
-        if not isinstance(asked, Batch):
+        if type(asked).__name__ in self.broken_reads:
+            self._answers.append((then, JournalError("the disk is broken")))
+        elif not isinstance(asked, Batch):
             self._answers.append((then, self.disk.answer(asked)))
         elif self.is_full:
             self.is_failing = True
@@ -46,7 +53,7 @@ class FakeJournal:
             self.is_failing = False
             self.writes_count += 1
             self.rows_count += len(asked.jobs) + len(asked.changes)
-            self.disk.write(asked)
+            self.write_to_disk(asked)
             self._answers.append((then, None))
         return True
 

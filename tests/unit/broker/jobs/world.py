@@ -126,9 +126,9 @@ class FakeWorker:
             raise self.world.refuses_data
         assert call.attempt is not None
         self.world.began(self, call)
-        self.running[msg_id] = call
         if self.is_unwritten:
             return self.written_count + 1
+        self.running[msg_id] = call
         self.written_count += 1
         return self.written_count
 
@@ -171,12 +171,14 @@ class FakeWorker:
             return
         core, now = self.world.core, self.world.core_now
         outcome = self.ended[msg_id][1]
+        assignment = self.link.assignments.get(msg_id)
+        is_wanted = assignment is not None and assignment.request is not None
         if isinstance(outcome, bytes):
-            is_known = core.succeeded(self.link, msg_id, Raw(outcome), now)
+            core.succeeded(self.link, msg_id, Raw(outcome), now)
         else:
             code, text, retry = outcome
-            is_known = core.failed(self.link, msg_id, text, code, now, retry)
-        if not is_known:
+            core.failed(self.link, msg_id, text, code, now, retry)
+        if not is_wanted:  # as the worker's session does
             self.settle(msg_id)
         self.world.turn()
 

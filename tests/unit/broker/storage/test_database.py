@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from taskferry.broker.jobs.ports import JournalError, Opening
 from taskferry.broker.storage.changes import Changes
-from taskferry.broker.storage.database import Database
-from taskferry.broker.storage.queries import opening
+from taskferry.broker.storage.database import SQLITE_MIN, Database
+from taskferry.broker.storage.opening import opening
 from taskferry.broker.storage.schema import APPLICATION_ID, SCHEMA, Schema
 
 from .journals import submissions
@@ -145,3 +145,13 @@ def test_a_file_that_was_only_begun_is_finished(tmp_path: Path) -> None:
         database.open()
         assert opening(database.connection, Opening()).seq_max == 0
         database.close()
+
+
+def test_an_sqlite_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path / "journal.db")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", SQLITE_MIN)
+    database = Database(tmp_path / "journal.db")
+    database.open()
+    database.close()
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 9))
+    assert "and it needs 3.32.0 or newer" in refusal(tmp_path / "journal.db")

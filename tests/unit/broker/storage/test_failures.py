@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from taskferry.broker.jobs.ports import JournalError, Opening
+from taskferry.broker.jobs.rows import Batch
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.sqlite_journal import SqliteJournal
 
@@ -49,48 +50,56 @@ async def test_a_write_that_fails_acknowledges_nothing_and_the_next_one_works(tm
                 assert journal.is_failing
                 assert await find(journal, f"job-{seq}") == []
             assert await open_counts(journal) == {"anna": 1}
-        assert await write(journal, changes([1], JobState.DONE)) is None
+            assert await write(journal, Batch()) is None  # which is small enough
+            assert not journal.is_failing
+            assert isinstance(await write(journal, submissions([5], bytes(MIB))), JournalError)
+        with files_of_at_most(0):
+            assert isinstance(await write(journal, Batch()), JournalError)
+            assert journal.is_failing
+        assert await write(journal, Batch()) is None
         assert not journal.is_failing
+        assert await write(journal, changes([1], JobState.DONE)) is None
         assert await write(journal, submissions([4], bytes(MIB))) is None
-        assert (len(seen.failures), seen.recoveries_count) == (1, 1)
+        assert (len(seen.failures), seen.recoveries_count) == (2, 2)
     async with opened(path) as journal:
         assert await open_counts(journal) == {"anna": 1}
         assert await find(journal, "job-2", "job-3") == []
 
 
-@pytest.mark.skipif(not AS_ROOT or shutil.which("mount") is None, reason="needs root, to mount a small disk")
-async def test_a_full_disk(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
+@contextlib.contextmanager
+def disk_in(folder: Path, *options: str) -> Iterator[Path]:
+    """A small disk in memory. Skips the test if it cannot be mounted."""
+    if not AS_ROOT or shutil.which("mount") is None:
+        pytest.skip("needs root, to mount a disk")
+    disk = folder / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False)
-    if mounted.returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", disk], check=False).returncode:
         pytest.skip("this root may not mount")
-    path = disk / "journal.db"
     try:
-        seen = Seen()
-        async with opened(path, seen) as journal:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    with disk_in(tmp_path, "-o", "size=1m") as disk:
+        path = disk / "journal.db"
+        async with opened(path) as journal:
             accepted = 0
             while (error := await write(journal, submissions([accepted + 1], bytes(30_000)))) is None:
                 accepted += 1
-            assert str(error) == (f"journal {path}: the disk is full; free space on it, or use another disk")
+            assert str(error) == f"journal {path}: the disk is full; free space on it, or use another disk"
             assert accepted > 10
             assert await open_counts(journal) == {"anna": accepted}
             subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
             assert await write(journal, submissions([accepted + 1])) is None
         async with opened(path) as journal:
             assert await open_counts(journal) == {"anna": accepted + 1}
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.skipif(not AS_ROOT or shutil.which("mount") is None, reason="needs root, whom modes do not bind")
 async def test_a_disk_that_became_read_only(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=False).returncode:
-        pytest.skip("this root may not mount")
-    path = disk / "journal.db"
-    try:
+    with disk_in(tmp_path) as disk:
+        path = disk / "journal.db"
         async with opened(path) as journal:
             assert await write(journal, submissions([1])) is None
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -99,8 +108,6 @@ async def test_a_disk_that_became_read_only(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         async with opened(path) as journal:
             assert await open_counts(journal) == {"anna": 1}
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.skipif(AS_ROOT, reason="modes do not bind root")
@@ -183,3 +190,20 @@ async def test_a_journal_that_vanished_is_not_taken_for_an_empty_one(tmp_path: P
         path.write_bytes(b"no database any more" * 100)
         answer = await ask(journal, Opening())
         assert "this is not a journal of Taskferry" in str(answer)
+
+
+async def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path: Path) -> None:
+    path, moved = tmp_path / "journal.db", tmp_path / "moved.db"
+    async with opened(path) as journal:
+        assert await write(journal, submissions([1])) is None
+        path.rename(moved)
+        for _ in range(2):
+            assert str(await write(journal, submissions([2]))) == (
+                f"journal {path}: the file was moved, removed or replaced while it was in use; put it back, "
+                "or restart the broker"
+            )
+            path.write_bytes(b"another file")
+        assert journal.is_failing
+        moved.replace(path)
+        assert await write(journal, submissions([3])) is None
+        assert [job.new.seq for job in await find(journal, "job-1", "job-2", "job-3")] == [1, 3]

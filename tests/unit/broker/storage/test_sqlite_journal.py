@@ -1,5 +1,6 @@
 """The life of a journal: when its file is made, what is answered when, and what survives."""
 
+import asyncio
 import os
 import stat
 import sys
@@ -7,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskferry.broker.jobs.ports import CountMatching, Find, JournalError, NextInLane, Opening, Query
-from taskferry.broker.jobs.rows import Batch, JobResult
+from taskferry.broker.jobs.ports import CountMatching, Find, JournalError, NextInLane, Opening, Query, Select
+from taskferry.broker.jobs.rows import Batch, JobResult, StoredJob
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.changes import LARGE_BYTES
+from taskferry.broker.storage.journal_thread import TRANSACTION_ROWS_MAX
 from taskferry.broker.storage.multi_row import SIZES
-from taskferry.broker.storage.sqlite_journal import TRANSACTION_ROWS_MAX, JournalTaken, SqliteJournal
+from taskferry.broker.storage.scans import Scan
+from taskferry.broker.storage.sqlite_journal import JournalTaken, SqliteJournal
 from taskferry.protocol.messages import Filter
 
-from .journals import Seen, ask, change, changes, find, open_counts, opened, submissions, write
+from .journals import NOW, Seen, ask, change, changes, find, open_counts, opened, submissions, write
 
 
 async def test_the_first_write_makes_the_file(tmp_path: Path) -> None:
@@ -65,18 +68,50 @@ async def test_what_was_acknowledged_is_there_again(tmp_path: Path) -> None:
 
 async def test_all_is_answered_in_order_and_a_query_sees_what_was_written_before_it(tmp_path: Path) -> None:
     order: list[str] = []
+    seqs: list[int] = []
+
+    def seen(found: Any) -> None:
+        order.append("read")
+        seqs.append(found.seq_max)
+
     async with opened(tmp_path / "journal.db") as journal:
-        counts: list[int] = []
-
-        def noted(name: str) -> Any:
-            return lambda _: order.append(name)
-
         for seq in range(1, 40):
-            journal.write(submissions([seq]), noted(f"write {seq}"))
-            journal.read(CountMatching(Filter(), None), counts.append)
-            journal.read(Opening(), noted(f"read {seq}"))
-    assert counts == list(range(1, 40))
-    assert order == [f"{what} {seq}" for seq in range(1, 40) for what in ("write", "read")]
+            journal.write(submissions([seq]), lambda _: order.append("write"))
+            journal.read(Opening(), seen)
+    assert order == ["write", "read"] * 39
+    assert seqs == list(range(1, 40))
+
+
+async def test_lists_and_counts_see_what_was_written_before_them_and_let_writes_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scan.__init__, "__defaults__", (2,))
+    order: list[str] = []
+    async with opened(tmp_path / "journal.db") as journal:
+        await write(journal, submissions(range(1, 4000)))
+        await write(journal, submissions([4000]))
+        counted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        listed: asyncio.Future[list[StoredJob]] = asyncio.get_running_loop().create_future()
+        journal.read(CountMatching(Filter(code="none"), None), lambda found: order.append(f"count {found}"))
+        journal.read(CountMatching(Filter(), None), counted.set_result)
+        journal.read(Select(Filter(until=NOW), None, 3, 2), listed.set_result)
+        for seq in range(4001, 4011):
+            await write(journal, submissions([seq]))
+            order.append("write")
+        assert 4000 <= await counted <= 4010
+        assert [job.new.seq for job in await listed] == [2, 1]
+    assert order == ["write"] * 10 + ["count 0"]
+
+
+async def test_closing_answers_lists_that_are_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scan.__init__, "__defaults__", (1,))
+    answers: list[object] = []
+    async with opened(tmp_path / "journal.db") as journal:
+        await write(journal, submissions(range(1, 4000)))
+        journal.read(CountMatching(Filter(), None), answers.append)
+    assert [str(found) for found in answers] == [f"journal {tmp_path / 'journal.db'}: it is closed"]
 
 
 async def test_what_waits_shares_a_transaction(tmp_path: Path) -> None:
