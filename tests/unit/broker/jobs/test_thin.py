@@ -1,4 +1,4 @@
-from taskferry.protocol.messages import Receipt
+from taskferry.protocol.job_messages import Receipt
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 

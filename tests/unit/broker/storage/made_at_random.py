@@ -29,7 +29,7 @@ from taskferry.broker.jobs.rows import (
 )
 from taskferry.broker.jobs.states import ENDED, Hold, JobState
 from taskferry.broker.storage.changes import LARGE_BYTES
-from taskferry.protocol.messages import Filter
+from taskferry.protocol.job_messages import Filter
 
 from .model import Model
 
@@ -124,6 +124,11 @@ class Maker:
         if random.random() < 0.7:
             self.add_rare(batch, seqs)
         model.write(batch)
+        used = {kept.new.lane for kept in model.jobs.values()}
+        unused = [lane for lane in model.lanes if lane not in used and len(model.lanes) > 1]
+        if unused and random.random() < 0.3:
+            batch.lanes_gone.append(random.choice(unused))
+            del model.lanes[batch.lanes_gone[0]]
         return batch
 
     def add_rare(self, batch: Batch, seqs: list[int]) -> None:
