@@ -74,7 +74,8 @@ async def test_a_million_waiting_jobs(tmp_path: Path) -> None:
         assert none == []
         grown = rss_bytes() - rss_before
     report(
-        f"a million waiting jobs: open {open_s:.2f} s ({open_cpu_s:.2f} s of CPU); next 256 {statistics.median(nexts) * 1e3:.1f} ms; "
+        f"a million waiting jobs: open {open_s:.2f} s ({open_cpu_s:.2f} s of CPU); "
+        f"next 256 {statistics.median(nexts) * 1e3:.1f} ms; "
         f"submissions {1 / full_s:,.0f}/s, {1 / empty_s:,.0f}/s with none; first page {list_s * 1e3:.1f} ms, "
         f"a filter that finds nothing {nothing_s * 1e3:.0f} ms; memory +{grown / 1024**2:.0f} MiB; "
         f"file {path.stat().st_size / 1024**2:.0f} MiB"
