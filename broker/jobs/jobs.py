@@ -7,7 +7,7 @@ Times are seconds since 1970, passed in as `now`; the core has a clock of its ow
 core report is only noted, and dealt with in `turn_ended`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Raw
@@ -130,7 +130,9 @@ class Jobs:
         self._is_drain_asked = False
         self._answers: list[Entry | Question] = []
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
-        self._early_claims: list[tuple[str, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
+        self._early_claims: list[
+            tuple[str, Container[str], Sequence[Claim], Callable[[list[Adopted]], None]]
+        ] = []
         self.all_lanes = lanes = Lanes(core)
         self.memory = memory = Memory(lanes)
         self.writer = writer = Writer(journal, self._answered)
@@ -292,8 +294,8 @@ class Jobs:
         self.timetable.opened(opened)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
-        for worker_id, claimed, then in claims:
-            self.adoption.claim(worker_id, claimed, then, now)
+        for worker_id, commands, claimed, then in claims:
+            self.adoption.claim(worker_id, commands, claimed, then, now)
         for call, asker, _, message in early:
             call(asker, message, now)
 
@@ -401,17 +403,22 @@ class Jobs:
         self.attempts.worker_leaving(worker_id)
 
     def claim(
-        self, worker_id: str, claims: Sequence[Claim], then: Callable[[Claimed], None], now: float
+        self,
+        worker_id: str,
+        commands: Container[str],
+        claims: Sequence[Claim],
+        then: Callable[[Claimed], None],
+        now: float,
     ) -> Claimed | None:
-        """Which of the attempts that a worker still runs go on; None: `then` is called with them later. Call it for
-        every worker, before it joins the core: what it had and does not claim is lost."""
+        """Which of the attempts that a worker of `commands` still runs go on; None: `then` is called with them later.
+        Call it for every worker, before it joins the core: what it had and does not claim is lost."""
         self.stir()
         if self.is_open:
             self.attempts.hear(now)
-            return self.adoption.claim(worker_id, claims, then, now)
+            return self.adoption.claim(worker_id, commands, claims, then, now)
         if not claims:
             return []
-        self._early_claims.append((worker_id, claims, then))
+        self._early_claims.append((worker_id, commands, claims, then))
         return None
 
     # --- time and the end -------------------------------------------------------------------------------------------
