@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from ..protocol.encodings import Encoding
 from ..protocol.errors import UnknownJob
-from ..protocol.messages import Job, JobAnswer, JobView
+from ..protocol.job_messages import Job, JobAnswer, JobView
 from .core.core import Core
 from .core.explain import explain, explain_workers
 from .core.failure import Failure

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import UNSET, Raw
 
-from ..protocol import errors, messages
+from ..protocol import errors, job_messages, messages
 from .access.gate import Gate
 from .access.rights import JOBS_ALL, JOBS_OWN, Action
 from .core.call import Call, Target
@@ -24,17 +24,17 @@ OTHERWISE_CODES: Final = frozenset(
 """Failures that a job is spared: it waits until there is a worker with room."""
 
 JobMessage = (
-    messages.Submit
-    | messages.Job
-    | messages.Await
+    job_messages.Submit
+    | job_messages.Job
+    | job_messages.Await
     | messages.Cancel
-    | messages.Retry
-    | messages.Remove
-    | messages.ListJobs
-    | messages.Schedule
-    | messages.ScheduleAction
-    | messages.Greeting
-    | messages.Ack
+    | job_messages.Retry
+    | job_messages.Remove
+    | job_messages.ListJobs
+    | job_messages.Schedule
+    | job_messages.ScheduleAction
+    | job_messages.Greeting
+    | job_messages.Ack
 )
 
 
@@ -69,27 +69,27 @@ class JobRequests:
             return
         jobs, asker, now = desk.jobs, self._asker, desk.now()
         match message:
-            case messages.Submit():
+            case job_messages.Submit():
                 jobs.submit(asker, message, self._data(message.data), now)
-            case messages.Job():
+            case job_messages.Job():
                 jobs.view(asker, message, now)
-            case messages.Await():
+            case job_messages.Await():
                 jobs.await_end(asker, message, now)
             case messages.Cancel():
                 jobs.cancel(asker, message, now)
-            case messages.Retry():
+            case job_messages.Retry():
                 jobs.retry(asker, message, now)
-            case messages.Remove():
+            case job_messages.Remove():
                 jobs.remove(asker, message, now)
-            case messages.ListJobs():
+            case job_messages.ListJobs():
                 jobs.list(asker, message, now)
-            case messages.Schedule():
+            case job_messages.Schedule():
                 jobs.schedule(asker, message, self._data(message.data), now)
-            case messages.ScheduleAction():
+            case job_messages.ScheduleAction():
                 jobs.schedules(asker, message, now)
-            case messages.Greeting():
+            case job_messages.Greeting():
                 jobs.greet(asker, message, now)
-            case messages.Ack():
+            case job_messages.Ack():
                 jobs.acknowledge(asker, message, now)
 
     def submit_instead(self, request_id: str, failure: Failure) -> bool:
@@ -103,7 +103,7 @@ class JobRequests:
             return False
         if failure.code not in OTHERWISE_CODES:
             return False
-        submit = messages.Submit(
+        submit = job_messages.Submit(
             command=call.command,
             request_id=request_id,
             priority=call.priority,
@@ -122,7 +122,7 @@ class JobRequests:
             self._desk.jobs.asker_left(self._asker)
 
     def _refusal(self, message: JobMessage) -> Failure | None:
-        if not isinstance(message, messages.Submit | messages.Schedule):
+        if not isinstance(message, job_messages.Submit | job_messages.Schedule):
             return self._gate.refusal(Action.JOBS, JOBS_OWN)
         size_bytes = 0 if message.data is UNSET else len(message.data)
         if size_bytes > self._data_size_bytes_max:
@@ -139,4 +139,4 @@ def _as_message(target: Target | None) -> str | dict[str, str | list[str]] | Non
 
 
 def _request_id(message: JobMessage) -> str | None:
-    return None if isinstance(message, messages.Ack) else message.request_id
+    return None if isinstance(message, job_messages.Ack) else message.request_id

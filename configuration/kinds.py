@@ -78,8 +78,8 @@ class Number(NamedTuple):
     @property
     def bounds(self) -> str:
         if self.is_low_open:
-            return f"over {self.low:g} and at most {self.high:g}"
-        return f"from {self.low:g} to {self.high:g}"
+            return f"over {self.low:.10g} and at most {self.high:.10g}"
+        return f"from {self.low:.10g} to {self.high:.10g}"
 
     @property
     def expected(self) -> str:

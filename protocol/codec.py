@@ -12,19 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from .encodings import Encoding
-from .messages import (
-    HEDGE_PATTERN,
-    HEDGE_RULE,
-    NAME_PATTERN,
-    NAME_RULE,
-    AnyId,
-    BrokerControl,
-    FromBroker,
-    FromWorker,
-    Outcome,
-    Request,
-    RequesterControl,
-)
+from .field_types import HEDGE_PATTERN, HEDGE_RULE, NAME_PATTERN, NAME_RULE
+from .messages import AnyId, BrokerControl, FromBroker, FromWorker, Outcome, Request, RequesterControl
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Everything a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,

@@ -9,8 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..protocol.job_messages import Changed, Greeted, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import ATTEMPTS_COUNT_DEFAULT
-from ..protocol.messages import Changed, Expiring, Greeted, JobAssigned, JobEnded, LoggedIn, Pong, Receipt
+from ..protocol.messages import Expiring, LoggedIn, Pong
 
 
 class FailedAttempt(Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from ..configuration.url import without_secrets
 from ..program.loop import new_event_loop
 from ..protocol.errors import NOT_DELIVERED, Cancelled
-from ..protocol.messages import JobEnded
+from ..protocol.job_messages import JobEnded
 from ..transport.settings import LinkSettings
 from .client_arguments import Arguments
 from .connection import Connection

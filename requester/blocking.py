@@ -12,8 +12,8 @@ from msgspec import UNSET
 from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
+from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
-from ..protocol.messages import Receipt, Submit
 from ..tracing.switch import SWITCH
 from .background import Background, ReadInbox, ThreadWaiter, Wanted
 from .client_arguments import checked_arguments

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from opentelemetry.trace import SpanKind, Tracer
 
 from ..protocol.errors import Cancelled, TaskferryError
-from ..protocol.messages import Submit
+from ..protocol.job_messages import Submit
 from ..tracing import spans
 from .response import Response
 from .wire import OutgoingRequest

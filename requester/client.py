@@ -11,8 +11,8 @@ from msgspec import UNSET
 from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
+from ..protocol.job_messages import JobEnded, Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
-from ..protocol.messages import JobEnded, Receipt, Submit
 from ..tracing.switch import SWITCH
 from ..transport.settings import LinkSettings
 from .client_arguments import checked_arguments

@@ -34,8 +34,9 @@ from ..protocol.errors import (
     TaskferryError,
     WorkerTimeout,
 )
+from ..protocol.job_messages import Ack, Greeted, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
-from ..protocol.messages import Ack, Expiring, Greeted, JobAssigned, JobEnded, LoggedIn, Pong, Receipt
+from ..protocol.messages import Expiring, LoggedIn, Pong
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from .answers import Answer

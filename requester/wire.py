@@ -14,9 +14,10 @@ from ..credentials.token import Token
 from ..protocol.codec import CODECS, DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
+from ..protocol.field_types import Hedge, Label
+from ..protocol.field_types import Target as Labels
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
-from ..protocol.messages import Auth, Cancel, Hedge, Label
-from ..protocol.messages import Target as Labels
+from ..protocol.messages import Auth, Cancel
 from .answers import Unusual
 from .response import Response
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 from ..configuration.kinds import Number, Whole
+from ..protocol.field_types import NAME_PATTERN
 from ..protocol.limits import ATTEMPTS_COUNT_MAX, BACKOFF_COUNT_MAX, JOB_TIMEOUT_S_MAX, NAME_LENGTH_MAX
-from ..protocol.messages import NAME_PATTERN, Defaults
+from ..protocol.messages import Defaults
 from .binding import Binding
 
 ExecutorName = Literal["thread", "process"]

@@ -16,14 +16,7 @@ from ..log.event import log_event, without_quoted
 from ..protocol import errors
 from ..protocol import limits as wire
 from ..protocol.codec import Codec
-from ..protocol.messages import (
-    AssignmentMessage,
-    AttemptOf,
-    Claim,
-    Notification,
-    Result,
-    WorkerResponse,
-)
+from ..protocol.messages import AssignmentMessage, AttemptOf, Claim, Notification, Result, WorkerResponse
 from . import events, limits
 from .assignment import (
     DEADLINE_PASSED,

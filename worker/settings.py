@@ -30,7 +30,7 @@ URL_LENGTH_MAX: Final = 2000
 
 
 def _check_name(name: str) -> None:
-    from ..protocol.messages import NAME_PATTERN, NAME_RULE  # noqa: PLC0415  loads all messages
+    from ..protocol.field_types import NAME_PATTERN, NAME_RULE  # noqa: PLC0415  loads msgspec
 
     if re.search(NAME_PATTERN, name) is None:
         raise ValueError(NAME_RULE)

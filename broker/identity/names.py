@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
+from ...protocol.field_types import NAME_PATTERN, NAME_RULE
 from ...protocol.limits import NAME_LENGTH_MAX
-from ...protocol.messages import NAME_PATTERN, NAME_RULE
 from ..access.identity import ANONYMOUS
 
 _NAME: Final = re.compile(NAME_PATTERN)

@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from ...protocol import errors
-from ...protocol.messages import Cancel, Changed, Filter, JobStateName, Remove, Retry
+from ...protocol.job_messages import Changed, Filter, JobStateName, Remove, Retry
+from ...protocol.messages import Cancel
 from ..core.failure import Failure
 from .after import After
 from .counts import JobCounts

@@ -1,6 +1,6 @@
 """Connections that want to hear of each step of jobs that they have submitted, for as long as they last."""
 
-from .ports import Asker
+from .ports import Submitter
 
 
 class Followers:
@@ -9,20 +9,20 @@ class Followers:
     __slots__ = ("_by_asker", "_by_seq")
 
     def __init__(self) -> None:
-        self._by_seq: dict[int, Asker] = {}
-        self._by_asker: dict[Asker, dict[int, None]] = {}
+        self._by_seq: dict[int, Submitter] = {}
+        self._by_asker: dict[Submitter, dict[int, None]] = {}
 
     @property
     def count(self) -> int:
         """Jobs that are followed."""
         return len(self._by_seq)
 
-    def add(self, seq: int, asker: Asker) -> None:
+    def add(self, seq: int, asker: Submitter) -> None:
         """`asker` has submitted this job with `receipts`."""
         self._by_seq[seq] = asker
         self._by_asker.setdefault(asker, {})[seq] = None
 
-    def of(self, seq: int) -> Asker | None:
+    def of(self, seq: int) -> Submitter | None:
         """Who follows this job."""
         return self._by_seq.get(seq)
 
@@ -35,7 +35,7 @@ class Followers:
             if not seqs:
                 del self._by_asker[asker]
 
-    def asker_left(self, asker: Asker) -> None:
+    def asker_left(self, asker: Submitter) -> None:
         """A connection has closed."""
         for seq in self._by_asker.pop(asker, {}):
             del self._by_seq[seq]

@@ -8,8 +8,8 @@ from msgspec import Raw
 from ...protocol import errors
 from ...protocol.encodings import Encoding
 from ...protocol.errors import TaskferryError
-from ...protocol.messages import Await, Filter, JobAnswer, Jobs, JobView, ListJobs
-from ...protocol.messages import Job as Ask
+from ...protocol.job_messages import Await, Filter, JobAnswer, Jobs, JobView, ListJobs
+from ...protocol.job_messages import Job as Ask
 from ..core.failure import Failure, failure_of, plain_failure
 from .attempts import Attempts
 from .job import Job

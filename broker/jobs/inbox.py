@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 
 from ...protocol import errors
-from ...protocol.messages import Ack, Greeted, Greeting, JobEnded
+from ...protocol.job_messages import Ack, Greeted, Greeting, JobEnded
 from ..core.failure import Failure
 from .counts import JobCounts
 from .job import Job

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from ...protocol import errors
+from ...protocol.job_messages import Receipt
 from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
-from ...protocol.messages import Receipt
 from ..core.failure import Failure
 from .after import After
 from .counts import JobCounts

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ...protocol.encodings import Encoding
-from ...protocol.messages import Submit, Terms, Unique
+from ...protocol.job_messages import Submit, Terms, Unique
 from .rows import JobChange, JobResult, NewJob, StoredJob
 from .states import Hold, JobState
 

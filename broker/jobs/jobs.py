@@ -14,12 +14,9 @@ from msgspec import Raw
 
 from ...protocol import errors
 from ...protocol.encodings import Encoding
-from ...protocol.messages import (
+from ...protocol.job_messages import (
     Ack,
     Await,
-    Cancel,
-    Claim,
-    Defaults,
     Greeting,
     JobAssigned,
     JobEnded,
@@ -30,7 +27,8 @@ from ...protocol.messages import (
     ScheduleAction,
     Submit,
 )
-from ...protocol.messages import Job as ViewJob
+from ...protocol.job_messages import Job as ViewJob
+from ...protocol.messages import Cancel, Claim, Defaults
 from ..core.adopted import Adopted
 from ..core.core import Core
 from ..core.failure import plain_failure

@@ -101,10 +101,9 @@ class Keys:
 
     def leave(self, job: Job, now: float) -> None:
         """`job` is no longer with the core, and no worker may come back with it."""
-        key = self.by_name.get(_name(job))
-        if key is not None and job in key.inside:
-            del key.inside[job]
-            self._fill(key, now)
+        key = self._key(_name(job))
+        key.inside.pop(job, None)
+        self._fill(key, now)
 
     def ended(self, job: Job, now: float) -> None:
         """`job` has ended, wherever it was."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ...protocol.messages import Label, Target
+from ...protocol.field_types import Label, Target
 from ..core.core import Core
 from ..core.fleet.route import mismatch, target_key
 from .job import Job

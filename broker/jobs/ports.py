@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Raw
 
 from ...protocol.encodings import Encoding
-from ...protocol.messages import Filter
+from ...protocol.job_messages import Filter
 from ..core.failure import Failure
 from .rows import Batch, LaneRow, ScheduleRow, StoredJob
 
@@ -245,7 +245,17 @@ class Journal(Protocol):
         """Call `then` with the query's answer, or with a JournalError."""
 
 
-class Asker(Protocol):
+class Submitter(Protocol):
+    """Who hears what became of a submission."""
+
+    def answer(self, message: object) -> None:
+        """Send a message of protocol/messages.py."""
+
+    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        """Send a failure."""
+
+
+class Asker(Submitter, Protocol):
     """Whoever asks for something about jobs: one connection, whose messages are answered in any order."""
 
     @property
@@ -260,15 +270,9 @@ class Asker(Protocol):
     def sees_all(self) -> bool:
         """It may see and change the jobs of every owner, not just its own."""
 
-    def answer(self, message: object) -> None:
-        """Send a message of protocol/messages.py."""
-
     def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
         """Send the result of a job, as the response to a request. Raises NotRepresentable or TooLarge, and sends
         nothing, if it cannot be carried to it."""
-
-    def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
-        """Send a failure."""
 
 
 class Workers(Protocol):

@@ -1,7 +1,7 @@
 """A submission, from whichever side it came."""
 
-from ...protocol.messages import Submit
-from .ports import Asker
+from ...protocol.job_messages import Submit
+from .ports import Submitter
 
 
 class Submission:
@@ -27,7 +27,7 @@ class Submission:
         encoding: str,
         owner: str,
         *,
-        asker: Asker | None = None,
+        asker: Submitter | None = None,
         sees_all: bool = False,
         client_id: str | None = None,
         schedule: str | None = None,

@@ -4,8 +4,8 @@ What a second submission wants decides: how long the first one blocks it, and wh
 """
 
 from ...protocol import errors
-from ...protocol.messages import Submit
-from ...protocol.messages import Unique as Terms
+from ...protocol.job_messages import Submit
+from ...protocol.job_messages import Unique as Terms
 from ..core.failure import Failure
 from .job import Job, state_of
 from .lives import Lives

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from ...protocol.encodings import Encoding
 from ...protocol.errors import NotRepresentable
-from ...protocol.messages import FailedAttempt, JobView
+from ...protocol.job_messages import FailedAttempt, JobView
 from ...protocol.transcode import transcode
 from ..core.fleet.route import describe_target
 from .attempts import Attempts

@@ -8,10 +8,10 @@ submissions are dropped, and all else is written again with the next entry.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ...protocol.messages import Receipt
+from ...protocol.job_messages import Receipt
 from .job import Job
 from .lanes import NEVER, Lane
-from .ports import Asker, Journal, JournalError
+from .ports import Journal, JournalError, Submitter
 from .rows import Batch
 
 RETRY_S: Final = 1.0
@@ -21,7 +21,7 @@ RETRY_S: Final = 1.0
 class Owed(NamedTuple):
     """A receipt that is sent once its job is on disk, with the state that is written."""
 
-    asker: Asker
+    asker: Submitter
     job: Job
     receipt: Receipt
 
@@ -59,7 +59,7 @@ class Entry:
         self.removed: list[Job] = []
         self.changed: dict[Job, None] = {}
         self.receipts: list[Owed] = []
-        self.answers: list[tuple[Asker, object]] = []
+        self.answers: list[tuple[Submitter, object]] = []
         self.begun: list[Job] = []
         self.ended: list[Job] = []
         self.over: list[tuple[str, str]] = []
@@ -81,7 +81,7 @@ class Entry:
             if job.entry is not None and job.entry is not self:
                 self.must_wait = True
 
-    def answer(self, asker: Asker, message: object) -> None:
+    def answer(self, asker: Submitter, message: object) -> None:
         """Send this after the commit."""
         self.answers.append((asker, message))
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ...protocol.messages import Filter
+from ...protocol.job_messages import Filter
 from ..jobs.ports import CountMatching, Select
 from ..jobs.rows import StoredJob
 from ..jobs.states import JobState

@@ -6,8 +6,8 @@ from typing import Any, Unpack
 
 from msgspec import UNSET
 
+from ...protocol.job_messages import Changed, Receipt
 from ...protocol.limits import LIST_COUNT_DEFAULT, LIST_COUNT_MAX
-from ...protocol.messages import Changed, Receipt
 from ..answers import Jobs, Schedules, ScheduleView
 from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire

@@ -11,8 +11,8 @@ from typing import Final
 from msgspec import Struct
 
 from ...protocol.errors import TaskferryError
+from ...protocol.job_messages import Greeting, JobEnded
 from ...protocol.limits import JOB_ID_LENGTH_MAX
-from ...protocol.messages import Greeting, JobEnded
 from ..in_flight import Waiter
 
 UNREAD_COUNT_MAX: Final = 10_000

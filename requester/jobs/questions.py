@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypedDict
 
 from ...protocol.errors import BadRequest, WorkerTimeout
-from ...protocol.messages import Await, Cancel, Filter, Job, ListJobs, Remove, Retry, ScheduleAction
+from ...protocol.job_messages import Await, Filter, Job, ListJobs, Remove, Retry, ScheduleAction
+from ...protocol.messages import Cancel
 from ..question import ANSWER_TIMEOUT_S_MAX, IfLost, Question
 from .submission import checked
 from .times import Duration, Time, seconds

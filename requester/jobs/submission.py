@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 from ...protocol.codec import describe
 from ...protocol.encodings import Encoding
 from ...protocol.errors import BadRequest
-from ...protocol.messages import Receipt, Schedule, Submit
+from ...protocol.job_messages import Receipt, Schedule, Submit
 from ..question import IfLost, Question
 from ..wire import Target, Wire
 from .times import Duration, Time, seconds, since_1970

@@ -12,7 +12,7 @@ from taskferry.broker.jobs.ports import NextInLane, Opened, Opening, Query, Sele
 from taskferry.broker.jobs.rows import Batch
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.sqlite_journal import SqliteJournal
-from taskferry.protocol.messages import Filter
+from taskferry.protocol.job_messages import Filter
 
 from tests.unit.broker.storage.journals import ask, changes, opened, submissions, write
 

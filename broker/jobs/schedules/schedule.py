@@ -5,8 +5,8 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Struct
 
-from ....protocol import messages
-from ....protocol.messages import ScheduleView, Submit, Terms
+from ....protocol import job_messages
+from ....protocol.job_messages import ScheduleView, Submit, Terms
 from ..rows import ScheduleRow
 from .times import Cron, Interval, Once, Times, TimesError, name_of_time, next_times
 
@@ -17,7 +17,7 @@ SHOWN_COUNT: Final = 5
 class Kept(Struct):
     """What the journal keeps of a schedule in one value: `message` without its data."""
 
-    message: messages.Schedule
+    message: job_messages.Schedule
     added_at: float
 
 
@@ -25,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Kept).decode
 
 
-def times_of(message: messages.Schedule, added_at: float) -> Times:
+def times_of(message: job_messages.Schedule, added_at: float) -> Times:
     """The times of a schedule. Raises TimesError."""
     if (message.cron is not None) + (message.every is not None) + (message.at is not None) != 1:
         raise TimesError("give exactly one of cron, every and at")
@@ -63,7 +63,7 @@ class Schedule:
 
     def __init__(
         self,
-        message: messages.Schedule,
+        message: job_messages.Schedule,
         owner: str,
         times: Times,
         *,
@@ -179,10 +179,10 @@ def read_back(row: ScheduleRow) -> tuple[Schedule, str | None]:
     return schedule, error
 
 
-def without_data(message: messages.Schedule) -> messages.Schedule:
+def without_data(message: job_messages.Schedule) -> job_messages.Schedule:
     """As it is kept."""
     return msgspec.structs.replace(message, data=UNSET, request_id=None)
 
 
-def _timing(message: messages.Schedule) -> tuple[object, ...]:
+def _timing(message: job_messages.Schedule) -> tuple[object, ...]:
     return message.cron, message.every, message.at, message.time_zone

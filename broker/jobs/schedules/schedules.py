@@ -12,10 +12,9 @@ from typing import Final
 
 from msgspec import Raw
 
-from ....protocol import errors, messages
-from ....protocol.encodings import Encoding
+from ....protocol import errors, job_messages
+from ....protocol.job_messages import Receipt, ScheduleAction
 from ....protocol.limits import DELAY_S_MAX
-from ....protocol.messages import Receipt, ScheduleAction
 from ...core.failure import Failure
 from ..counts import JobCounts
 from ..intake import Intake
@@ -95,7 +94,7 @@ class Schedules:
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
-    def add(self, asker: Asker, message: messages.Schedule, data: Raw, now: float) -> None:
+    def add(self, asker: Asker, message: job_messages.Schedule, data: Raw, now: float) -> None:
         """Add a schedule, or replace the one of its name."""
         current = self._schedules.get(message.name)
         failure = self._refusal(asker, message, data, current, now)
@@ -271,7 +270,7 @@ class Schedules:
     ) -> None:
         """The run by hand is on disk."""
         self.run_kept(schedule, moment, job_id)
-        asker.answer(messages.Schedules(request_id, [schedule.view()], job_id))
+        asker.answer(job_messages.Schedules(request_id, [schedule.view()], job_id))
 
     def hand_refused(self, schedule: Schedule) -> None:
         """The run by hand is not kept."""
@@ -281,7 +280,7 @@ class Schedules:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _refusal(
-        self, asker: Asker, message: messages.Schedule, data: Raw, current: Schedule | None, now: float
+        self, asker: Asker, message: job_messages.Schedule, data: Raw, current: Schedule | None, now: float
     ) -> Failure | None:
         """Why this schedule cannot be added, its times apart."""
         if self._journal.is_failing:
@@ -350,11 +349,11 @@ class Schedules:
 
     def _answer(self, asker: Asker, request_id: str | None, schedules: list[Schedule]) -> None:
         views = [schedule.view() for schedule in schedules]
-        self._writer.entry.answer(asker, messages.Schedules(request_id, views))
+        self._writer.entry.answer(asker, job_messages.Schedules(request_id, views))
 
 
 class Run:
-    """Hears, as an Asker, what became of a submission."""
+    """The submitter of a run whose time has come."""
 
     __slots__ = ("_moment", "_now", "_schedule", "_schedules")
 
@@ -364,29 +363,10 @@ class Run:
         self._moment = moment
         self._now = now
 
-    @property
-    def encoding(self) -> Encoding:
-        """That of its data."""
-        return Encoding(self._schedule.encoding)
-
-    @property
-    def owner(self) -> str:
-        """That of its schedule."""
-        return self._schedule.owner
-
-    @property
-    def sees_all(self) -> bool:
-        """It sees the jobs of its owner."""
-        return False
-
     def answer(self, message: object) -> None:
         """The receipt."""
         assert isinstance(message, Receipt)
         self._schedules.run_kept(self._schedule, self._moment, message.job_id)
-
-    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
-        """It asks for no result."""
-        raise NotImplementedError
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """It is not kept."""
@@ -394,7 +374,7 @@ class Run:
 
 
 class RunByHand:
-    """Hears, as an Asker, what became of a submission, for one who has asked for it."""
+    """The submitter of a run by hand, for the connection that has asked for it."""
 
     __slots__ = ("_asker", "_moment", "_request_id", "_schedule", "_schedules")
 
@@ -407,29 +387,10 @@ class RunByHand:
         self._asker = asker
         self._request_id = request_id
 
-    @property
-    def encoding(self) -> Encoding:
-        """That of its data."""
-        return Encoding(self._schedule.encoding)
-
-    @property
-    def owner(self) -> str:
-        """That of its schedule."""
-        return self._schedule.owner
-
-    @property
-    def sees_all(self) -> bool:
-        """It sees the jobs of its owner."""
-        return False
-
     def answer(self, message: object) -> None:
         """The receipt."""
         assert isinstance(message, Receipt)
         self._schedules.hand_kept(self._schedule, self._moment, message.job_id, self._asker, self._request_id)
-
-    def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
-        """It asks for no result."""
-        raise NotImplementedError
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """It is not kept: the asker gets the reason."""

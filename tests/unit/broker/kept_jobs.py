@@ -13,7 +13,7 @@ from taskferry.broker.core.offer import Offer
 from taskferry.broker.job_desk import JobDesk
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.messages import Receipt, Submit
+from taskferry.protocol.job_messages import Receipt, Submit
 
 from tests.unit.transport.waiting import until
 

@@ -1,6 +1,7 @@
 """The settings of a broker: their bounds, what reaches the core, and their options."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ from click.testing import CliRunner
 from taskferry.broker.access.hosts import HOST_RULE, ORIGIN_RULE
 from taskferry.broker.cli import broker
 from taskferry.broker.core.settings import CoreSettings
-from taskferry.broker.settings import ALLOWED_COUNT_MAX, BROKER, STRATEGY_PATTERNS_COUNT_MAX, BrokerSettings
+from taskferry.broker.jobs.settings import JobSettings
+from taskferry.broker.settings import (
+    ALLOWED_COUNT_MAX,
+    BROKER,
+    NO_JOURNAL,
+    STRATEGY_PATTERNS_COUNT_MAX,
+    BrokerSettings,
+)
 from taskferry.configuration.kinds import Number, Whole
 from taskferry.configuration.schema import checked
 from taskferry.configuration.sources import ConfigurationError, Sources
@@ -39,6 +47,15 @@ BOUNDS = {
     "account_bytes_per_s": (0, 2**40),
     "account_in_flight_count_max": (1, 10_000_000),
     "account_waiting_size_bytes_max": (0, 2**40),
+    "open_count_max": (0, 100_000_000),
+    "account_open_count_max": (0, 100_000_000),
+    "open_size_bytes_max": (0, 2**50),
+    "keep_done_s": (0, 90 * 86_400),
+    "keep_dead_s": (0, 90 * 86_400),
+    "kept_size_bytes_max": (0, 2**50),
+    "schedules_count_max": (0, 100_000),
+    "inbox_count_max": (1, 1_000_000),
+    "adoption_s": (0, 3600),
 }
 
 LIVE = {
@@ -64,6 +81,15 @@ LIVE = {
     "account_bytes_per_s",
     "account_in_flight_count_max",
     "account_waiting_size_bytes_max",
+    "open_count_max",
+    "account_open_count_max",
+    "open_size_bytes_max",
+    "keep_done",
+    "keep_dead",
+    "kept_size_bytes_max",
+    "schedules_count_max",
+    "inbox_count_max",
+    "adoption",
 }
 """Settings that a reload changes."""
 
@@ -307,3 +333,16 @@ def test_an_empty_text_in_a_list_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.lines == (
         'TASKFERRY_BROKER_ALLOWED_HOST: "": expected a text of 1 to 255 characters, got 0',
     )
+
+
+def test_a_journals_path_starts_at_the_files_folder_and_none_is_no_path(tmp_path: Path) -> None:
+    path = tmp_path / "broker.toml"
+    for text, found in (("jobs.db", str(tmp_path / "jobs.db")), (NO_JOURNAL, NO_JOURNAL)):
+        path.write_text(f'[broker]\njournal = "{text}"\n')
+        assert Sources([BROKER], path).read().settings(BROKER).journal == found
+
+
+def test_jobs_get_their_settings_under_their_own_names() -> None:
+    changed = {field.name: getattr(JobSettings(), field.name) / 2 for field in fields(JobSettings)}
+    changed = {name: int(value) if name.endswith("_max") else value for name, value in changed.items()}
+    assert made(**changed).job_settings() == JobSettings(**changed)

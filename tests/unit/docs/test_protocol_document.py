@@ -21,7 +21,7 @@ from taskferry.broker.entrant import FAILED_RENEWALS_COUNT_MAX
 from taskferry.broker.jobs.settings import JobSettings
 from taskferry.broker.jobs.states import ENDED
 from taskferry.broker.jobs.states import TRANSITIONS as JOB_TRANSITIONS
-from taskferry.protocol import close_codes, errors, limits, messages
+from taskferry.protocol import close_codes, errors, field_types, job_messages, limits, messages
 from taskferry.protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
 from taskferry.transport.settings import LinkSettings
@@ -136,29 +136,29 @@ TABLES: dict[str, type[Struct]] = {
     "expiring": messages.Expiry,
     "disconnect": messages.Reason,
     "error": messages.Fault,
-    "Submit": messages.Submit,
-    "Unique": messages.Unique,
-    "Receipt": messages.Receipt,
-    "Await": messages.Await,
-    "Job (from the requester)": messages.Job,
-    "Job (from the broker)": messages.JobAnswer,
-    "A job": messages.JobView,
-    "A failed attempt": messages.FailedAttempt,
-    "List": messages.ListJobs,
-    "Filter": messages.Filter,
-    "Jobs": messages.Jobs,
-    "Retry": messages.Retry,
-    "Remove": messages.Remove,
-    "Changed": messages.Changed,
-    "Schedule": messages.Schedule,
-    "Schedules (from the requester)": messages.ScheduleAction,
-    "Schedules (from the broker)": messages.Schedules,
-    "A schedule": messages.ScheduleView,
-    "Hello (from the requester)": messages.Greeting,
-    "Hello (from the broker)": messages.Greeted,
-    "Ack": messages.Ack,
-    "Assigned": messages.JobAssigned,
-    "Ended": messages.JobEnded,
+    "Submit": job_messages.Submit,
+    "Unique": job_messages.Unique,
+    "Receipt": job_messages.Receipt,
+    "Await": job_messages.Await,
+    "Job (from the requester)": job_messages.Job,
+    "Job (from the broker)": job_messages.JobAnswer,
+    "A job": job_messages.JobView,
+    "A failed attempt": job_messages.FailedAttempt,
+    "List": job_messages.ListJobs,
+    "Filter": job_messages.Filter,
+    "Jobs": job_messages.Jobs,
+    "Retry": job_messages.Retry,
+    "Remove": job_messages.Remove,
+    "Changed": job_messages.Changed,
+    "Schedule": job_messages.Schedule,
+    "Schedules (from the requester)": job_messages.ScheduleAction,
+    "Schedules (from the broker)": job_messages.Schedules,
+    "A schedule": job_messages.ScheduleView,
+    "Hello (from the requester)": job_messages.Greeting,
+    "Hello (from the broker)": job_messages.Greeted,
+    "Ack": job_messages.Ack,
+    "Assigned": job_messages.JobAssigned,
+    "Ended": job_messages.JobEnded,
     "Claim": messages.Claim,
     "Defaults": messages.Defaults,
     "Attempt": messages.AttemptOf,
@@ -169,20 +169,20 @@ BOUNDS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): DATA_BOUND,
     (messages.Request, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels",
     (messages.Request, "hedge"): f"{limits.HEDGE_S_MIN:g} to {limits.TIMEOUT_S_MAX:,.0f}, or `p1` to `p99`",
-    **{(kind, "data"): DATA_BOUND for kind in (messages.Submit, messages.Schedule)},
+    **{(kind, "data"): DATA_BOUND for kind in (job_messages.Submit, job_messages.Schedule)},
     **{
         (kind, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels"
-        for kind in (messages.Submit, messages.Schedule)
+        for kind in (job_messages.Submit, job_messages.Schedule)
     },
     **{
         (kind, "unique"): f"1 to {limits.JOB_ID_LENGTH_MAX} characters, or [as below](#unique)"
-        for kind in (messages.Submit, messages.Schedule)
+        for kind in (job_messages.Submit, job_messages.Schedule)
     },
     **{
         (kind, "backoff"): f"0 to {limits.JOB_TIMEOUT_S_MAX:,.0f}, or 1 to {limits.BACKOFF_COUNT_MAX} of them"
-        for kind in (messages.Submit, messages.Schedule, messages.Defaults)
+        for kind in (job_messages.Submit, job_messages.Schedule, messages.Defaults)
     },
-    (messages.Filter, "states"): "states",
+    (job_messages.Filter, "states"): "states",
     (messages.Hello, "running"): f"up to {limits.RUNNING_COUNT_MAX:,} items, each a [claim](#claim)",
     (messages.Hello, "defaults"): f"{NAME} to [defaults](#defaults)",
     (messages.Result, "result"): DATA_BOUND,
@@ -197,23 +197,26 @@ DEFAULTS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): "`{}`",
     (messages.Request, "timeout"): f"{limits.TIMEOUT_S_DEFAULT:g}",
     (messages.Request, "priority"): f"{limits.PRIORITY_DEFAULT}",
-    **{(kind, "data"): "`{}`" for kind in (messages.Submit, messages.Schedule)},
-    **{(kind, "priority"): f"{limits.PRIORITY_DEFAULT}" for kind in (messages.Submit, messages.Schedule)},
+    **{(kind, "data"): "`{}`" for kind in (job_messages.Submit, job_messages.Schedule)},
+    **{
+        (kind, "priority"): f"{limits.PRIORITY_DEFAULT}"
+        for kind in (job_messages.Submit, job_messages.Schedule)
+    },
     **{
         (kind, "attempts"): f"{limits.ATTEMPTS_COUNT_DEFAULT}"
-        for kind in (messages.Submit, messages.Schedule)
+        for kind in (job_messages.Submit, job_messages.Schedule)
     },
     **{
         (kind, "timeout"): f"{limits.JOB_TIMEOUT_S_DEFAULT:,g}"
-        for kind in (messages.Submit, messages.Schedule)
+        for kind in (job_messages.Submit, job_messages.Schedule)
     },
-    **{(kind, "backoff"): "n^4" for kind in (messages.Submit, messages.Schedule)},
+    **{(kind, "backoff"): "n^4" for kind in (job_messages.Submit, job_messages.Schedule)},
     **{
         (kind, "keep"): f"{JOBS.keep_done_s:,g}; dead: {JOBS.keep_dead_s:,g}"
-        for kind in (messages.Submit, messages.Schedule)
+        for kind in (job_messages.Submit, job_messages.Schedule)
     },
-    (messages.Submit, "job_id"): "made by the broker",
-    (messages.Await, "request_id"): "the job_id",
+    (job_messages.Submit, "job_id"): "made by the broker",
+    (job_messages.Await, "request_id"): "the job_id",
     (messages.Hello, "name"): "made by the broker",
     (messages.Result, "result"): "null",
     (messages.Result, "error"): f"`{errors.HandlerError.message}`",
@@ -232,7 +235,7 @@ def type_text(kind: inspect.Type) -> str:
             parts = [part for part in types if not isinstance(part, inspect.NoneType)]
             listed = " or ".join(sorted((type_text(part) for part in parts if not is_unset(part)), key=ORDER))
             return listed + " or null" * (len(parts) < len(types))
-        case inspect.StrType():
+        case inspect.StrType() | inspect.LiteralType():
             return "string"
         case inspect.IntType():
             return "integer"
@@ -240,24 +243,14 @@ def type_text(kind: inspect.Type) -> str:
             return "number"
         case inspect.BoolType():
             return "boolean"
-        case inspect.ListType(item_type=inspect.StrType()):
-            return "array of strings"
+        case inspect.ListType(item_type=item):
+            return f"array of {type_text(item)}s"
         case inspect.DictType(key_type=inspect.StrType(), value_type=inspect.StrType()):
             return "object of strings"
-        case inspect.DictType():
+        case inspect.DictType() | inspect.StructType():
             return "object"
         case inspect.RawType():
             return "any"
-        case inspect.LiteralType():
-            return "string"
-        case inspect.StructType():
-            return "object"
-        case inspect.ListType(item_type=inspect.LiteralType()):
-            return "array of strings"
-        case inspect.ListType(item_type=inspect.FloatType()):
-            return "array of numbers"
-        case inspect.ListType(item_type=inspect.StructType()):
-            return "array of objects"
         case _:
             raise AssertionError(f"no word for {kind}")
 
@@ -370,7 +363,7 @@ def test_the_reasons_of_a_cancel_are_listed() -> None:
 
 
 def test_the_percentiles_of_a_hedge_are_listed() -> None:
-    fitting = [text for number in range(200) if re.search(messages.HEDGE_PATTERN, text := f"p{number}")]
+    fitting = [text for number in range(200) if re.search(field_types.HEDGE_PATTERN, text := f"p{number}")]
     assert (fitting[0], fitting[-1], len(fitting)) == ("p1", "p99", 99)
 
 
@@ -407,8 +400,8 @@ def test_the_characters_of_a_name_are_those_of_the_pattern() -> None:
         for part in letters.split()
     )
     every = [chr(number) for number in range(32, 0x250)]
-    assert {one for one in every if re.search(messages.NAME_PATTERN, "a" + one)} == set(listed)
-    firsts = {one for one in every if re.search(messages.NAME_PATTERN, one)}
+    assert {one for one in every if re.search(field_types.NAME_PATTERN, "a" + one)} == set(listed)
+    firsts = {one for one in every if re.search(field_types.NAME_PATTERN, one)}
     assert firsts == {one for one in listed if one.isalnum()}
     assert paragraph.endswith(", the first a letter or a digit.")
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from msgspec import Struct, inspect
-from taskferry.protocol import messages
+from taskferry.protocol import field_types, job_messages, messages
 from taskferry.protocol.codec import CODECS, describe
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import text_or_none
@@ -17,7 +17,7 @@ from tests.each_case import each_case
 Edge = tuple[str, Any, Any]
 """A bound in words, the last good value, and the first bad one."""
 
-PATTERNS = {messages.NAME_PATTERN: ("x-1", "-x1"), messages.HEDGE_PATTERN: ("p95", "p100")}
+PATTERNS = {field_types.NAME_PATTERN: ("x-1", "-x1"), field_types.HEDGE_PATTERN: ("p95", "p100")}
 """A text that fits and one that does not."""
 
 SMALLEST: dict[type[Struct], dict[str, Any]] = {
@@ -25,16 +25,16 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Auth: {"type": "auth", "token": "t"},
     messages.Cancel: {"type": "cancel", "request_id": "r"},
     messages.Ping: {"type": "ping"},
-    messages.Submit: {"type": "submit", "command": "c"},
-    messages.Job: {"type": "job", "job_id": "j"},
-    messages.Await: {"type": "await", "job_id": "j"},
-    messages.Retry: {"type": "retry"},
-    messages.Remove: {"type": "remove"},
-    messages.ListJobs: {"type": "list"},
-    messages.Schedule: {"type": "schedule", "name": "n", "command": "c"},
-    messages.ScheduleAction: {"type": "schedules"},
-    messages.Greeting: {"type": "hello", "client_id": "c"},
-    messages.Ack: {"type": "ack", "number": 1},
+    job_messages.Submit: {"type": "submit", "command": "c"},
+    job_messages.Job: {"type": "job", "job_id": "j"},
+    job_messages.Await: {"type": "await", "job_id": "j"},
+    job_messages.Retry: {"type": "retry"},
+    job_messages.Remove: {"type": "remove"},
+    job_messages.ListJobs: {"type": "list"},
+    job_messages.Schedule: {"type": "schedule", "name": "n", "command": "c"},
+    job_messages.ScheduleAction: {"type": "schedules"},
+    job_messages.Greeting: {"type": "hello", "client_id": "c"},
+    job_messages.Ack: {"type": "ack", "number": 1},
     messages.WorkerConnect: {"type": "connect", "data": {"commands": ["c"]}},
     messages.WorkerAuth: {"type": "auth", "data": {"token": "t"}},
     messages.Disconnect: {"type": "disconnect"},
@@ -46,8 +46,8 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
 """Every message that a broker reads and that has bounds, with only its required fields."""
 
 SMALLEST_PARTS: dict[type[Struct], dict[str, Any]] = {
-    messages.Filter: {},
-    messages.Unique: {"key": "k"},
+    job_messages.Filter: {},
+    job_messages.Unique: {"key": "k"},
     messages.Claim: {"msg_id": "1", "job_id": "j", "attempt": 1},
     messages.Defaults: {},
 }
@@ -221,7 +221,7 @@ def inspect_required(kind: type[Struct]) -> list[str]:
 def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
     structures = {
         value
-        for value in vars(messages).values()
+        for value in (*vars(messages).values(), *vars(job_messages).values())
         if isinstance(value, type) and issubclass(value, Struct) and value is not Struct
     }
     parts = {
@@ -234,12 +234,12 @@ def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
         messages.Credential,
         messages.Login,
         messages.Expiry,
-        messages.Terms,
-        messages.Filter,
-        messages.Unique,
-        messages.JobView,
-        messages.FailedAttempt,
-        messages.ScheduleView,
+        job_messages.Terms,
+        job_messages.Filter,
+        job_messages.Unique,
+        job_messages.JobView,
+        job_messages.FailedAttempt,
+        job_messages.ScheduleView,
         messages.Claim,
         messages.Defaults,
         messages.AttemptOf,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from taskferry.protocol import messages
+from taskferry.protocol import job_messages, messages
 from taskferry.protocol.codec import CODECS
 from taskferry.protocol.encodings import Encoding
 
@@ -31,6 +31,10 @@ MESSAGES: dict[tuple[str, str], set[str]] = {
     ("worker", "to_broker"): {kind.__name__ for kind in typing.get_args(messages.FromWorker)},
     ("worker", "from_broker"): {kind.__name__ for kind in typing.get_args(messages.FromBroker)},
 }
+
+
+KINDS = {name: value for module in (messages, job_messages) for name, value in vars(module).items()}
+"""What the files call a message, and its structure."""
 
 
 def test_every_message_has_vectors_in_both_encodings() -> None:
@@ -75,7 +79,7 @@ def test_a_bad_message_is_refused_with_a_text_that_says_why(vector: Vector) -> N
 
 @each_case("vector", FROM_BROKER, ids=str)
 def test_what_a_broker_sends_is_what_it_writes(vector: Vector) -> None:
-    message = read_as(vector, getattr(messages, str(vector.message)))
+    message = read_as(vector, KINDS[str(vector.message)])
     written = CODECS[vector.encoding].encode(message)
     if vector.encoding is Encoding.MSGPACK:
         assert written == vector.payload

@@ -1,18 +1,18 @@
 """What a broker sends and what a requester reads have the same fields, with the same defaults."""
 
 import msgspec
-from taskferry.protocol import messages
+from taskferry.protocol import job_messages
 from taskferry.requester import answers
 
 from tests.each_case import each_case
 
 PAIRS = (
-    (messages.FailedAttempt, answers.FailedAttempt),
-    (messages.JobAnswer, answers.JobAnswer),
-    (messages.Jobs, answers.Jobs),
-    (messages.JobView, answers.JobView),
-    (messages.ScheduleView, answers.ScheduleView),
-    (messages.Schedules, answers.Schedules),
+    (job_messages.FailedAttempt, answers.FailedAttempt),
+    (job_messages.JobAnswer, answers.JobAnswer),
+    (job_messages.Jobs, answers.Jobs),
+    (job_messages.JobView, answers.JobView),
+    (job_messages.ScheduleView, answers.ScheduleView),
+    (job_messages.Schedules, answers.Schedules),
 )
 
 
@@ -23,8 +23,8 @@ def test_the_fields_are_those_of_the_wire(sent: type[msgspec.Struct], read: type
 
 
 def test_what_is_left_out_means_the_same() -> None:
-    job = messages.JobView("j", "echo", "done", "ann", 1.0, 5)
-    schedule = messages.ScheduleView("s", "echo", "ann", [])
+    job = job_messages.JobView("j", "echo", "done", "ann", 1.0, 5)
+    schedule = job_messages.ScheduleView("s", "echo", "ann", [])
     for sent, kind in ((job, answers.JobView), (schedule, answers.ScheduleView)):
         read = msgspec.json.decode(msgspec.json.encode(sent), type=kind)
         for name in sent.__struct_fields__:

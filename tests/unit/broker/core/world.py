@@ -15,6 +15,7 @@ from taskferry.broker.core.account import NO_BOUND, Account, unlimited
 from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.call import Attempt, Call
 from taskferry.broker.core.core import READ_S, Core
+from taskferry.broker.core.delivery.delivery import EPOCH_END
 from taskferry.broker.core.delivery.ending import SUCCESS
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
@@ -512,10 +513,10 @@ class FakeWorker:
 
     def succeed(self, request_id: str, result: bytes | None = b'"done"') -> None:
         """Answer an assignment with success; None means an answer without a result."""
-        is_known = self.respond(
-            self.msg_id(request_id), Result(True, UNSET if result is None else Raw(result))
-        )
-        assert is_known, "the core knows what it has sent"
+        msg_id = self.msg_id(request_id)
+        is_wanted = self._is_wanted(msg_id)
+        is_known = self.respond(msg_id, Result(True, UNSET if result is None else Raw(result)))
+        assert is_known is is_wanted, "the core knows what it has sent"
 
     def fail(
         self,
@@ -524,8 +525,14 @@ class FakeWorker:
         code: str | None = None,
         retry: float | bool | None = None,
     ) -> None:
-        is_known = self.respond(self.msg_id(request_id), Result(False, error=error, code=code, retry=retry))
-        assert is_known, "the core knows what it has sent"
+        msg_id = self.msg_id(request_id)
+        is_wanted = self._is_wanted(msg_id)
+        is_known = self.respond(msg_id, Result(False, error=error, code=code, retry=retry))
+        assert is_known is is_wanted, "the core knows what it has sent"
+
+    def _is_wanted(self, msg_id: str) -> bool:
+        """It is not of an attempt that has ended without it."""
+        return EPOCH_END not in msg_id or self.session.assignments[msg_id].request is not None
 
     def respond(self, msg_id: str, result: Result) -> bool:
         """Answer under any msg_id; False if the core knows no such assignment."""

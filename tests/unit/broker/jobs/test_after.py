@@ -3,7 +3,8 @@
 import pytest
 from taskferry.broker.jobs import after as after_module
 from taskferry.broker.jobs.states import JobState
-from taskferry.protocol.messages import Cancel, Filter, Remove, Retry
+from taskferry.protocol.job_messages import Filter, Remove, Retry
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 
@@ -198,15 +199,17 @@ def test_more_waited_for_than_memory_knows(monkeypatch: pytest.MonkeyPatch) -> N
         assert world.state(job_id) == "assigned"
 
 
-def test_a_read_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_fails_is_tried_again() -> None:
     world = World()
     worker = world.worker()
     first = world.submit()
     world.journal.broken_reads = {"FindWaits"}
     second = world.submit(after=[first])
     world.journal.broken_reads = {"FindAfter"}
+    world.sleep(2)
     worker.succeed(first)
     assert world.state(second) == "held"
+    world.jobs.clock_stepped(0.5)
     world.journal.broken_reads = set()
     world.sleep(2)
     assert world.state(second) == "assigned"

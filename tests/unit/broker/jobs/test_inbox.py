@@ -5,17 +5,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import inbox as inbox_module
-from taskferry.protocol.messages import (
-    Ack,
-    Cancel,
-    Greeted,
-    Greeting,
-    JobEnded,
-    Remove,
-    Retry,
-    Submit,
-    Unique,
-)
+from taskferry.protocol.job_messages import Ack, Greeted, Greeting, JobEnded, Remove, Retry, Submit, Unique
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, FakeWorker, World
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from taskferry.broker.jobs.states import JobState
 from taskferry.protocol.messages import Cancel
 
-from tests.unit.broker.jobs.world import FakeWorker, World
+from tests.unit.broker.jobs.world import FakeAsker, FakeWorker, World
 
 
 def running(world: World) -> list[str]:
@@ -122,6 +122,19 @@ def test_a_place_that_is_kept_goes_on_if_its_job_is_cancelled() -> None:
     world.is_lazy = False
     world.change(Cancel, job_id=second)
     assert running(world) == [third]
+
+
+def test_a_held_job_that_is_cancelled_while_held_ones_are_looked_for() -> None:
+    world = World()
+    worker = world.worker()
+    first, second, third = (world.submit(key="k") for _ in range(3))
+    world.is_lazy = True
+    world.jobs.cancel(FakeAsker(sees_all=True), Cancel("c", job_id=second), world.now)
+    worker.succeed(first)
+    world.settle()
+    assert running(world) == [third]
+    world.is_lazy = False
+    assert world.state(second) == "cancelled"
 
 
 def test_a_released_job_without_workers_keeps_no_place() -> None:

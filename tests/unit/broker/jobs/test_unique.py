@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from taskferry.broker.core.failure import Failure
-from taskferry.protocol.messages import Receipt, Unique
+from taskferry.protocol.job_messages import Receipt, Submit, Unique
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 
@@ -153,10 +154,10 @@ def test_of_a_thousand_that_race_one_is_accepted(options: dict[str, Any]) -> Non
 
 
 def test_a_thousand_that_replace_each_other_leave_one() -> None:
-    world = World(is_lazy=True)
-    world.settle()
+    world = World()
     for _ in range(1000):
-        world.send("echo", unique=Unique("k", conflict="replace"))
+        message = Submit(command="echo", unique=Unique("k", conflict="replace"))
+        world.jobs.submit(world.asker, message, Raw(b"1"), world.now)
     world.settle()
     assert len({answer.job_id for answer in world.asker.sent}) == 1000
     states = [kept.change.state for kept in world.disk.jobs.values()]

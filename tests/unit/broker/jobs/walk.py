@@ -8,7 +8,8 @@ from taskferry.broker.core.call import Call
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.jobs.rows import Batch
 from taskferry.broker.jobs.states import ENDED, JobState
-from taskferry.protocol.messages import Await, Cancel, Changed, Filter, Receipt, Remove, Retry
+from taskferry.protocol.job_messages import Await, Changed, Filter, Receipt, Remove, Retry
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, FakeWorker, World
 

@@ -28,12 +28,9 @@ from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import TaskferryError
-from taskferry.protocol.messages import (
+from taskferry.protocol.job_messages import (
     Await,
-    Cancel,
     Changed,
-    Claim,
-    Defaults,
     Filter,
     JobAnswer,
     JobView,
@@ -43,8 +40,9 @@ from taskferry.protocol.messages import (
     Retry,
     Submit,
 )
-from taskferry.protocol.messages import Job as ViewJob
-from taskferry.protocol.messages import Jobs as Page
+from taskferry.protocol.job_messages import Job as ViewJob
+from taskferry.protocol.job_messages import Jobs as Page
+from taskferry.protocol.messages import Cancel, Claim, Defaults
 
 from tests.unit.broker.jobs.journal import FakeJournal
 from tests.unit.broker.storage.model import Model

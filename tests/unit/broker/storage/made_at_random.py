@@ -29,7 +29,7 @@ from taskferry.broker.jobs.rows import (
 )
 from taskferry.broker.jobs.states import ENDED, Hold, JobState
 from taskferry.broker.storage.changes import LARGE_BYTES
-from taskferry.protocol.messages import Filter
+from taskferry.protocol.job_messages import Filter
 
 from .model import Model
 

@@ -35,7 +35,7 @@ from taskferry.broker.jobs.rows import (
     StoredJob,
 )
 from taskferry.broker.jobs.states import ENDED, OPEN, Hold, JobState
-from taskferry.protocol.messages import Filter
+from taskferry.protocol.job_messages import Filter
 
 
 @dataclass(slots=True)

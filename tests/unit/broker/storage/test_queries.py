@@ -14,7 +14,7 @@ from taskferry.broker.storage.changes import Changes
 from taskferry.broker.storage.database import Database
 from taskferry.broker.storage.queries import answer
 from taskferry.broker.storage.scans import Scan
-from taskferry.protocol.messages import Filter
+from taskferry.protocol.job_messages import Filter
 
 from .journals import changes, submissions
 from .made_at_random import Maker

@@ -16,7 +16,7 @@ from taskferry.broker.storage.journal_thread import TRANSACTION_ROWS_MAX
 from taskferry.broker.storage.multi_row import SIZES
 from taskferry.broker.storage.scans import Scan
 from taskferry.broker.storage.sqlite_journal import JournalTaken, SqliteJournal
-from taskferry.protocol.messages import Filter
+from taskferry.protocol.job_messages import Filter
 
 from .journals import NOW, Seen, ask, change, changes, find, open_counts, opened, submissions, write
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
-from taskferry.protocol.messages import (
+from taskferry.protocol.job_messages import (
     Changed,
-    Failure,
     Greeted,
     Greeting,
     JobAnswer,
@@ -17,10 +16,10 @@ from taskferry.protocol.messages import (
     Jobs,
     JobView,
     Receipt,
-    Response,
     Schedules,
     ScheduleView,
 )
+from taskferry.protocol.messages import Failure, Response
 from taskferry.requester import (
     BlockingJob,
     BlockingRequester,

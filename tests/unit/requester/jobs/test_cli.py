@@ -12,19 +12,16 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from msgspec import Raw
-from taskferry.protocol.messages import (
+from taskferry.protocol.job_messages import (
     Await,
-    Cancel,
     Changed,
     FailedAttempt,
-    Failure,
     Job,
     JobAnswer,
     Jobs,
     JobView,
     ListJobs,
     Receipt,
-    Response,
     Retry,
     Schedule,
     ScheduleAction,
@@ -32,6 +29,7 @@ from taskferry.protocol.messages import (
     ScheduleView,
     Submit,
 )
+from taskferry.protocol.messages import Cancel, Failure, Response
 from taskferry.requester.jobs import jobs_cli, many, schedule_cli, submit_cli
 
 from tests.each_case import each_case

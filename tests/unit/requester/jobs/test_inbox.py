@@ -5,7 +5,8 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
-from taskferry.protocol.messages import Ack, Failure, Greeted, Greeting, JobEnded
+from taskferry.protocol.job_messages import Ack, Greeted, Greeting, JobEnded
+from taskferry.protocol.messages import Failure
 from taskferry.requester import Cancelled, Forbidden, JobsOff, Requester, Unauthenticated
 from taskferry.requester.jobs import inbox as inbox_module
 from taskferry.transport.admission import Refusal, RefusalReason

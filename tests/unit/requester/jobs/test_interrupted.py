@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskferry.protocol.messages import Await, Receipt
+from taskferry.protocol.job_messages import Await, Receipt
 
 from tests.processes import Program, wait_until
 from tests.unit.requester.fake_broker import FakeBrokerThread

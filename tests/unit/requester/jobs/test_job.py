@@ -8,12 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Raw
-from taskferry.protocol.messages import (
+from taskferry.protocol.job_messages import (
     Await,
-    Cancel,
     Changed,
     FailedAttempt,
-    Failure,
     Job,
     JobAnswer,
     Jobs,
@@ -21,10 +19,10 @@ from taskferry.protocol.messages import (
     ListJobs,
     Receipt,
     Remove,
-    Response,
     Retry,
     Submit,
 )
+from taskferry.protocol.messages import Cancel, Failure, Response
 from taskferry.requester import (
     BadRequest,
     CannotConnect,

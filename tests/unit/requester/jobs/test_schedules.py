@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from taskferry.protocol.messages import Failure, Schedules, ScheduleView
+from taskferry.protocol.job_messages import Schedules, ScheduleView
+from taskferry.protocol.messages import Failure
 from taskferry.requester import BadRequest, Requester, UnknownJob
 
 from tests.unit.requester.fake_broker import FakeBroker

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from cronsim import CronSim
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from taskferry.broker.jobs.schedules.times import (
     Cron,
@@ -131,6 +131,7 @@ def expected_times(expression: str, time_zone: str, start: datetime, minutes_cou
 
 
 @given(minutes=MINUTES, hours=HOURS, time_zone=st.sampled_from(ZONES), start=st.sampled_from(CHANGES))
+@settings(max_examples=30)
 @example(minutes="*", hours="*", time_zone="America/Asuncion", start=CHANGES[0])
 def test_cron_agrees_with_a_walk_through_each_minute(
     minutes: str, hours: str, time_zone: str, start: datetime
@@ -201,6 +202,7 @@ def test_a_cron_time_that_never_comes() -> None:
     assert Cron("0 0 31 2 MON#5", "UTC").next_after(NOW) is not None
     assert Cron("0 0 LW 2 *", "UTC").next_after(NOW) is not None
     assert Cron("0 0 30 2,4 *", "UTC").next_after(NOW) is not None
+    assert Cron("0 0 */29 2 MON#5", "UTC").next_after(NOW) is None
 
 
 @given(
