@@ -61,7 +61,14 @@ settings.register_profile(
 )
 settings.load_profile("taskferry")
 
-UNCOVERED = ("benchmarks/", "integration/", "sim/", "simulation/", "unit/broker/core/test_core_machine.py")
+UNCOVERED = (
+    "benchmarks/",
+    "integration/",
+    "sim/",
+    "simulation/",
+    "unit/broker/core/test_core_machine.py",
+    "unit/broker/jobs/test_jobs_machine.py",
+)
 """Tests that coverage would slow down several times over, and that would add little to it: they walk where others have
 been, or drive programs whose parts have tests of their own. Single ones have the marker themselves."""
 COVERED = (

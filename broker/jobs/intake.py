@@ -232,7 +232,8 @@ class Intake:
         if group.unread_count:
             return
         for submission in group.submissions:
-            failure = NOT_WRITTEN if group.error is not None else self._decide(submission, group, now)
+            is_failing = group.error is not None or self._journal.is_failing
+            failure = NOT_WRITTEN if is_failing else self._decide(submission, group, now)
             if failure is not None:
                 self._give_up(submission)
                 self.refuse(submission, failure)

@@ -75,26 +75,24 @@ class Windows:
             else:
                 self._memory.release(job)
 
-    def _place(self, job: Job, now: float, *, is_next: bool) -> None:
-        """Give an accepted job to the core, if it is its turn and there is room. `is_next`: nothing on disk goes before
-        it."""
+    def _place(self, job: Job, now: float, *, is_next: bool) -> bool:
+        """Give an accepted job to the core, if it is its turn and there is room; False if not, so that it is on disk
+        only. `is_next`: nothing on disk goes before it."""
         lane = job.lane
         window = self._window(lane, now)
         if not window or job.run_at > now or not job.has_data:
             self._attempts.store(job)
-            return
+            return False
         last = lane.last_waiting() if lane.waiting else None
         is_before_last = last is not None and job.rank < last.rank
-        if len(lane.waiting) < window and self._has_room(lane, job):
-            is_in = is_next or is_before_last
-        else:
-            is_in = is_before_last
-            if is_in and last is not None:
-                self._attempts.withdraw(last, now)
-        if is_in:
-            self._enter(job, now)
-        else:
+        has_room = len(lane.waiting) < window and self._has_room(lane, job)
+        if not is_before_last and not (is_next and has_room):
             self._attempts.store(job)
+            return False
+        if not has_room and last is not None:
+            self._attempts.withdraw(last, now)
+        self._enter(job, now)
+        return True
 
     def _window(self, lane: Lane, now: float) -> int:
         """How many of its jobs may wait in the core's line."""
@@ -186,13 +184,15 @@ class Windows:
         found: NextFound = answer
         left_at = now if found.ready_left else NEVER if found.run_at_min is None else found.run_at_min
         lane.ready_at = min(left_at, lane.stored_at)
-        loaded_count = 0
+        loaded_count = placed_count = 0
         for stored in found.jobs:
             if stored.new.job_id not in self._memory.by_id:
                 loaded_count += 1
-                self._place(self._memory.take(stored, has_data=True), now, is_next=True)
+                placed_count += self._place(self._memory.take(stored, has_data=True), now, is_next=True)
         if not loaded_count and lane.ready_at <= now:  # what is on disk is not as it is: the journal fails
             lane.not_before = now + POLL_S
+        elif loaded_count and not placed_count and lane.waiting:  # there is no room before one of these goes
+            self._lanes.touched.pop(lane, None)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

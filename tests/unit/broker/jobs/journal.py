@@ -11,13 +11,14 @@ from tests.unit.broker.storage.model import Model
 
 
 class FakeJournal:
-    """`disk` is what survives. `is_full`: writes fail."""
+    """`disk` is what survives. `is_full`: writes fail; `is_broken`: reads do."""
 
     def __init__(self, disk: Model) -> None:
         self.disk = disk
         self.write_to_disk = disk.write
         self.is_failing = False
         self.is_full = False
+        self.is_broken = False
         self.broken_reads: set[str] = set()
         """Queries that fail, by name."""
         self.queries: list[str] = []
@@ -42,7 +43,8 @@ class FakeJournal:
         if not self._asked:
             return False
         asked, then = self._asked.popleft()
-        if type(asked).__name__ in self.broken_reads:
+        is_read = not isinstance(asked, Batch)
+        if is_read and (self.is_broken or type(asked).__name__ in self.broken_reads):
             self._answers.append((then, JournalError("the disk is broken")))
         elif not isinstance(asked, Batch):
             self._answers.append((then, self.disk.answer(asked)))

@@ -240,6 +240,12 @@ class Walk(World):
         assert not any(lane.waiting for lane in self.jobs.lanes.values())
         self.step_kill()
 
+    def set_clock(self, by_s: float) -> None:
+        """The wall clock is set."""
+        self.now += by_s
+        self.jobs.clock_stepped(by_s)
+        self.turn()
+
     def finish(self) -> None:
         """Everybody does his work: then every job must end, and the books must agree."""
         self.journal.is_full = False

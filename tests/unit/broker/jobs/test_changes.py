@@ -1,0 +1,127 @@
+"""Cancel, retry and remove: one job, or all that match."""
+
+import pytest
+from taskferry.broker.jobs import changes
+from taskferry.protocol.messages import Cancel, Filter, Remove, Retry
+
+from tests.unit.broker.jobs.world import FakeAsker, World
+
+
+def test_one_job_by_its_states() -> None:
+    world = World()
+    worker = world.worker()
+    running, done = world.submit(), world.submit()
+    worker.succeed(done)
+    assert world.change(Retry, job_id=running) == "wrong_state"
+    assert world.change(Remove, job_id=running) == "wrong_state"
+    assert world.change(Cancel, job_id=running, dry_run=True) == 1
+    assert world.state(running) == "assigned"
+    assert world.change(Cancel, job_id=running) == 1
+    assert worker.cancelled
+    assert world.state(running) == "cancelled"
+    worker.fail(running, "cancelled")
+    assert world.change(Cancel, job_id=running) == "wrong_state"
+    assert world.change(Retry, job_id=running) == 1
+    assert world.state(running) == "assigned"
+    worker.succeed(running)
+    assert world.change(Retry, job_id=running) == "wrong_state"
+    assert world.change(Remove, job_id=running) == 1
+    assert world.change(Remove, job_id=running) == "unknown_job"
+    assert world.change(Cancel, FakeAsker("eve"), job_id=done) == "unknown_job"
+
+
+def test_a_job_that_is_retried_by_hand_has_fresh_budgets() -> None:
+    world = World()
+    worker = world.worker()
+    job_id = world.submit(attempts=1)
+    worker.fail(job_id)
+    assert world.change(Retry, job_id=job_id) == 1
+    worker.fail(job_id)
+    assert world.state(job_id) == "dead"
+    assert [row.attempt for row in world.view(job_id).failed] == [1, 2]
+
+
+def test_many_jobs_a_page_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "ROWS_PER_READ_MAX", 3)
+    world = World()
+    for number in range(8):
+        world.submit("echo" if number % 2 else "send")
+    own = Filter(command="echo")
+    assert world.change(Cancel, filter=own, dry_run=True) == 4
+    assert world.change(Cancel, filter=own) == 4
+    assert world.change(Cancel, filter=own) == 0
+    assert world.change(Retry, filter=Filter(states=["dead"])) == 0
+    assert world.change(Retry, filter=Filter(states=["done"])) == 0, "no such job can be retried"
+    assert world.change(Cancel, FakeAsker("eve"), filter=Filter()) == 0
+    assert world.change(Retry, filter=Filter(states=["cancelled", "done"])) == 4
+    assert world.jobs.counts.accepted_count == 8
+    world.change(Cancel, filter=Filter())
+    assert world.change(Remove, filter=Filter()) == 8
+    assert not world.jobs.lanes
+    assert not world.disk.jobs
+
+
+def test_one_of_job_id_and_filter_is_needed() -> None:
+    world = World()
+    assert world.change(Cancel) == "bad_request"
+    assert world.change(Cancel, job_id="x", filter=Filter()) == "bad_request"
+
+
+def test_retrying_is_bounded_by_open_jobs() -> None:
+    world = World(open_count_max=2)
+    for _ in range(2):
+        world.submit()
+    world.change(Cancel, filter=Filter())
+    world.submit()
+    assert world.change(Retry, filter=Filter()) == 1
+    assert world.change(Retry, job_id="job-1") == "overloaded"
+
+
+def test_changes_at_the_same_time_as_ends() -> None:
+    world = World(is_lazy=True)
+    worker = world.worker()
+    world.settle()
+    for name in ("one", "two"):
+        world.send(job_id=name)
+    world.settle()
+    world.asker.sent.clear()
+    world.jobs.remove(world.asker, Remove("c", "one"), world.now)
+    world.jobs.remove(world.asker, Remove("c", filter=Filter()), world.now)
+    world.turn()
+    worker.succeed("one")
+    for _ in range(2):
+        world.journal.work()
+        world.journal.answer()
+    world.turn()
+    world.journal.is_full = True
+    world.settle()
+    world.journal.is_full = False
+    world.jobs.cancel(world.asker, Cancel("c", "three"), world.now)
+    world.send(job_id="three")
+    world.sleep(2)
+    world.settle()
+    left = {kept.new.job_id for kept in world.disk.jobs.values()}
+    assert "one" not in left or world.state("one") == "done"
+
+
+def test_a_removal_while_the_journal_fails() -> None:
+    world = World(is_lazy=True)
+    worker = world.worker()
+    world.settle()
+    world.send(job_id="one")
+    world.settle()
+    world.asker.sent.clear()
+    world.journal.is_full = True
+    worker.succeed("one")
+    world.settle()
+    world.jobs.remove(world.asker, Remove("c", "one"), world.now)
+    world.settle()
+    assert world.asker.take_code() == "journal_failed"
+
+
+def test_a_journal_that_cannot_be_read_fails_many_as_well() -> None:
+    world = World()
+    world.submit()
+    world.journal.is_broken = True
+    assert world.change(Cancel, filter=Filter()) == "journal_failed"
+    assert world.change(Cancel, filter=Filter(), dry_run=True) == "journal_failed"
