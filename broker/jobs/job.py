@@ -7,10 +7,11 @@ yet. All other jobs are on disk only.
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from ...protocol.encodings import Encoding
 from ...protocol.job_messages import Submit, Terms, Unique
+from .packed import JobTerms
 from .rows import JobChange, JobResult, NewJob, StoredJob
 from .states import Hold, JobState
 
@@ -28,20 +29,6 @@ ORPHANED: Final = 3
 """A worker had it when its connection was lost, or when the broker was; it may come back with it."""
 STARTING: Final = 4
 """It runs at most once, so its attempt is written before the core gets it."""
-
-
-class JobTerms(Struct, omit_defaults=True, gc=False, frozen=True):
-    """The terms of a job that are only read back: see messages.Terms."""
-
-    attempts: int | None = None
-    backoff: float | list[float] | None = None
-    timeout: float | None = None
-    affinity: str | None = None
-    trace: str | None = None
-    key_limit: int = 1
-    keep: float | None = None
-    at_most_once: bool = False
-    unique: Unique | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode

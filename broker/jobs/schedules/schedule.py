@@ -3,10 +3,11 @@
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from ....protocol import job_messages
 from ....protocol.job_messages import ScheduleView, Submit, Terms
+from ..packed import ScheduleTerms
 from ..rows import ScheduleRow
 from .times import Cron, Interval, Once, Times, TimesError, name_of_time, next_times
 
@@ -14,15 +15,8 @@ SHOWN_COUNT: Final = 5
 """Its next times that are shown."""
 
 
-class Kept(Struct):
-    """What the journal keeps of a schedule in one value: `message` without its data."""
-
-    message: job_messages.Schedule
-    added_at: float
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Kept).decode
+_decode = msgspec.msgpack.Decoder(ScheduleTerms).decode
 
 
 def times_of(message: job_messages.Schedule, added_at: float) -> Times:
@@ -107,7 +101,7 @@ class Schedule:
         return ScheduleRow(
             self.name,
             self.owner,
-            _encode(Kept(self.message, self.added_at)),
+            _encode(ScheduleTerms(self.message, self.added_at)),
             self.encoding,
             self.data,
             self.is_paused,

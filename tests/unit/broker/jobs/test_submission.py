@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import intake, jobs
-from taskferry.protocol.messages import Receipt, Remove, Submit
+from taskferry.protocol.job_messages import Receipt, Remove, Submit
 
 from tests.each_case import each_case
 from tests.unit.broker.jobs.world import START, FakeAsker, World
