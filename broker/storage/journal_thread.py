@@ -78,6 +78,7 @@ class JournalThread:
             self._database.open()
         except JournalError as error:
             opened(error)
+            ended(None)
             return
         opened(None)
         is_open = True
