@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable
-from taskferry.protocol.messages import Cancel, Defaults, JobAssigned, JobEnded, Receipt
+from taskferry.protocol.job_messages import JobAssigned, JobEnded, Receipt
+from taskferry.protocol.messages import Cancel, Defaults
 
 from tests.each_case import each_case
 from tests.unit.broker.jobs.world import FakeAsker, World

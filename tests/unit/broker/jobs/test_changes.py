@@ -2,7 +2,8 @@
 
 import pytest
 from taskferry.broker.jobs import changes
-from taskferry.protocol.messages import Cancel, Filter, Remove, Retry
+from taskferry.protocol.job_messages import Filter, Remove, Retry
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 

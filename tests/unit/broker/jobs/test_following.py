@@ -3,8 +3,9 @@
 import pytest
 from taskferry.broker.jobs import following
 from taskferry.protocol.errors import TooLarge
-from taskferry.protocol.messages import Await, Cancel, ListJobs, Remove
-from taskferry.protocol.messages import Job as ViewJob
+from taskferry.protocol.job_messages import Await, ListJobs, Remove
+from taskferry.protocol.job_messages import Job as ViewJob
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 

@@ -2,7 +2,8 @@
 
 import pytest
 from taskferry.broker.jobs import attempts, intake, windows
-from taskferry.protocol.messages import Cancel, Filter
+from taskferry.protocol.job_messages import Filter
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import World
 

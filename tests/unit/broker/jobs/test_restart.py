@@ -6,7 +6,8 @@ from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.jobs.invariants import check_invariants
 from taskferry.broker.jobs.settings import JobSettings
-from taskferry.protocol.messages import Claim, Receipt
+from taskferry.protocol.job_messages import Receipt
+from taskferry.protocol.messages import Claim
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 

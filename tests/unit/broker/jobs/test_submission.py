@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import intake, jobs
-from taskferry.protocol.messages import Receipt, Remove, Submit
+from taskferry.protocol.job_messages import Receipt, Remove, Submit
 
 from tests.each_case import each_case
 from tests.unit.broker.jobs.world import START, FakeAsker, World
@@ -86,7 +86,7 @@ def test_wrong_times_are_refused(options: dict[str, Any], words: str) -> None:
         ({"open_size_bytes_max": 8}, "open_size_bytes_max"),
     ],
 )
-def test_open_jobs_are_bounded(settings: dict[str, int], word: str) -> None:
+def test_open_jobs_are_bounded(settings: dict[str, Any], word: str) -> None:
     world = World(**settings)
     first = world.submit(data="x")
     world.submit(data="x")
