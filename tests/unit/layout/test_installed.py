@@ -21,14 +21,17 @@ def module_of(path: Path) -> str:
 
 def compiled_files() -> set[Path]:
     """What setup.py has compiled for a wheel."""
-    (patterns,) = (
-        ast.literal_eval(node.value)
+    named = {
+        ast.unparse(node.targets[0]): node.value
         for node in syntax_tree(ROOT / "setup.py").body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMPILED"
-    )
-    files = {path for pattern in patterns for path in ROOT.glob(pattern)}
+        if isinstance(node, ast.Assign)
+    }
+    patterns = ast.literal_eval(named["COMPILED"])
     assert all(any(ROOT.glob(pattern)) for pattern in patterns)
-    return files
+    files = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    exempt = {ROOT / name for name in ast.literal_eval(named["NOT_COMPILED"])}
+    assert exempt <= files
+    return files - exempt
 
 
 def is_python(module: str) -> bool:
