@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from taskferry.broker.jobs.ports import JournalError, Opening
 from taskferry.broker.jobs.rows import Batch
 from taskferry.broker.jobs.states import JobState
+from taskferry.broker.storage import database
 from taskferry.broker.storage.sqlite_journal import SqliteJournal
 
 from .journals import Seen, ask, changes, find, open_counts, opened, submissions, write
@@ -207,3 +209,22 @@ async def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path: Path) 
         moved.replace(path)
         assert await write(journal, submissions([3])) is None
         assert [job.new.seq for job in await find(journal, "job-1", "job-2", "job-3")] == [1, 3]
+
+
+async def test_another_program_that_writes_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    path = tmp_path / "journal.db"
+    async with opened(path) as journal:
+        assert await write(journal, submissions([1])) is None
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert str(await write(journal, submissions([2]))) == (
+            f"journal {path}: another program has locked it; no other may write it"
+        )
+        assert await open_counts(journal) == {"anna": 1}
+        other.execute("ROLLBACK")
+        other.close()
+        assert await write(journal, submissions([3])) is None
+        assert await open_counts(journal) == {"anna": 2}
