@@ -271,6 +271,22 @@ def test_writes_that_fail_one_after_another_keep_their_order() -> None:
     assert world.view("two").failed[0].attempt == 1
 
 
+def test_a_job_is_replaced_before_it_is_on_disk() -> None:
+    for is_full in (False, True):
+        world = lazy_world()
+        world.send(job_id="one")
+        for _ in range(2):
+            world.send(unique=Unique("k", conflict="replace"))
+        world.journal.is_full = is_full
+        world.settle()
+        world.journal.is_full = False
+        world.sleep(2.2)
+        world.settle()
+        assert len(world.asker.sent) == 3
+        world.send(unique="k")
+        world.settle()
+
+
 def test_a_look_for_a_unique_key_fails() -> None:
     world = World()
     world.journal.broken_reads = {"FindUnique"}
