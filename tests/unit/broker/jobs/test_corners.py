@@ -4,7 +4,7 @@ import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import attempts, kept
 from taskferry.broker.jobs.invariants import check_invariants
-from taskferry.protocol.job_messages import Filter, Receipt, Remove, Retry
+from taskferry.protocol.job_messages import Filter, Receipt, Remove, Retry, Unique
 from taskferry.protocol.messages import Cancel, Claim
 
 from tests.unit.broker.jobs.world import FakeAsker, World
