@@ -4,7 +4,7 @@ import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import attempts, kept
 from taskferry.broker.jobs.invariants import check_invariants
-from taskferry.protocol.job_messages import Filter, Receipt, Remove, Retry
+from taskferry.protocol.job_messages import Filter, Receipt, Remove, Retry, Unique
 from taskferry.protocol.messages import Cancel, Claim
 
 from tests.unit.broker.jobs.world import FakeAsker, World
@@ -269,6 +269,22 @@ def test_writes_that_fail_one_after_another_keep_their_order() -> None:
     world.settle()
     assert world.state("one") == "done"
     assert world.view("two").failed[0].attempt == 1
+
+
+def test_a_job_is_replaced_before_it_is_on_disk() -> None:
+    for is_full in (False, True):
+        world = lazy_world()
+        world.send(job_id="one")
+        for _ in range(2):
+            world.send(unique=Unique("k", conflict="replace"))
+        world.journal.is_full = is_full
+        world.settle()
+        world.journal.is_full = False
+        world.sleep(2.2)
+        world.settle()
+        assert len(world.asker.sent) == 3
+        world.send(unique="k")
+        world.settle()
 
 
 def test_a_look_for_a_unique_key_fails() -> None:
