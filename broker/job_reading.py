@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ from .job_desk import JobDesk
 from .job_explanation import JobExplainer
 from .jobs.counts import JobCounts
 from .jobs.ports import Survey, Surveyed
+from .jobs.rows import StoredJob
 from .jobs.states import ENDED, JobState
 
 OLDEST_COUNT_MAX: Final = 20
@@ -163,9 +165,13 @@ class JobReading:
 
     def oldest_ready_s(self) -> float | None:
         """For how long the oldest job that is ready has waited; None if none is. Await `refresh` first."""
-        if not self._surveyed.oldest:
-            return None
-        return max(0.0, self._desk.now() - self._surveyed.oldest[0].change.run_at)
+        oldest = next(iter(self._ready()), None)
+        return None if oldest is None else max(0.0, self._desk.now() - oldest.change.run_at)
+
+    def _ready(self) -> Iterator[StoredJob]:
+        """The oldest that were ready when the journal was surveyed, and have not been assigned or ended since."""
+        still_waits = self._desk.jobs.still_waits
+        return (job for job in self._surveyed.oldest if still_waits(job.new.job_id))
 
     def bounds(self) -> dict[str, int]:
         """The bounds in force of what is kept, by setting."""
@@ -238,6 +244,6 @@ class JobReading:
                 attempt=job.change.attempt,
                 ready_s=round(max(0.0, now - job.change.run_at), 3),
             )
-            for job in self._surveyed.oldest
+            for job in self._ready()
             if job.new.lane in lanes
         ]

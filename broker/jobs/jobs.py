@@ -232,6 +232,11 @@ class Jobs:
             self._is_awake = True
             self._wake()
 
+    def still_waits(self, job_id: str) -> bool:
+        """Whether a job that the journal has as accepted is: its assignment is written later."""
+        job = self.memory.by_id.get(job_id)
+        return job is None or job.state is JobState.ACCEPTED
+
     def holders(self, key: str) -> list[str]:
         """Job ids of those that take the places of a key."""
         return self.keys.holders(key)
