@@ -167,12 +167,17 @@ class Broker:
         _warn(self.settings, policy)
         self._check_logins()
 
-    async def stop(self, grace_s: float) -> None:
-        """Accept nothing new but jobs, give what is in flight `grace_s` seconds to end, fail the rest, write the
-        journal, say goodbye, close."""
+    def drain(self) -> None:
+        """Begin nothing new: what is in flight after that is with workers, or a request that waits. May be called
+        again."""
         if self.job_desk is not None:
             self.job_desk.drain()
         self.core.drain()
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept nothing new but jobs, give what is in flight `grace_s` seconds to end, fail the rest, write the
+        journal, say goodbye, close."""
+        self.drain()
         self._close_ports()
         give_up_at = time.monotonic() + grace_s
         while self.core.counts.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody

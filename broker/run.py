@@ -123,6 +123,7 @@ def _announce(broker: Broker, http: "HttpServer", *, is_encrypted: bool) -> None
 async def _stop(broker: Broker, hurrying: asyncio.Event) -> None:
     """Let requests in flight end within the grace period, or until `hurrying` is set."""
     grace_s = broker.settings.grace_s
+    broker.drain()
     log_event(logger, BrokerDraining(broker.core.counts.in_flight_count, grace_s))
     drain = asyncio.create_task(broker.stop(grace_s))
     hurry = asyncio.create_task(hurrying.wait())

@@ -303,7 +303,7 @@ class WorkerSession:
             case messages.WorkerAuth():
                 self._renew(message)
             case messages.Notification():
-                self._report(message)
+                self._report(message, payload)
             case messages.Custom():
                 pass
             case messages.WorkerResponse():
@@ -383,10 +383,16 @@ class WorkerSession:
             text = "type: wait for the answer to connect"
             self._complain(errors.BadMessage(text), payload)
 
-    def _report(self, notification: messages.Notification) -> None:
+    def _report(self, notification: messages.Notification, payload: bytes) -> None:
+        """It reports progress, which is passed on if it is of an attempt."""
         worker, msg_id, data = self.worker, notification.msg_id, notification.data
-        if worker is not None and msg_id is not None and data is not UNSET:
-            self._core.notify(worker, msg_id, data)
+        if worker is None or msg_id is None or EPOCH_END not in msg_id or data is UNSET:
+            return
+        if len(data) > limits.PROGRESS_SIZE_BYTES_MAX:
+            text = f"data: {len(data)} bytes of progress, at most {limits.PROGRESS_SIZE_BYTES_MAX}"
+            self._complain(errors.BadMessage(text), payload)
+            return
+        self._core.notify(worker, msg_id, data.copy())  # a Raw keeps its whole message in memory
 
     def _answer_heartbeat(self, message: messages.Heartbeat) -> None:
         self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))

@@ -121,3 +121,6 @@ LIST_COUNT_MAX: Final = 1000
 
 RUNNING_COUNT_MAX: Final = 20_000
 """Attempts that a worker may claim when it connects: those that it runs, and as many whose results were not settled."""
+
+PROGRESS_SIZE_BYTES_MAX: Final = 4096
+"""What an attempt reports of its progress: a number and a text. The broker keeps the last report of each."""

@@ -25,7 +25,7 @@ from .lanes import Lanes
 from .lives import Lives
 from .memory import Memory
 from .orphans import Orphans
-from .retries import DEAD_CODES, FREE_CODES, NO_DEFAULTS, attempts_max, judge, timeout_s
+from .retries import DEAD_CODES, NO_DEFAULTS, attempts_max, judge, timeout_s
 from .rows import AttemptRow, JobResult
 from .states import JobState
 from .writer import Writer
@@ -163,13 +163,13 @@ class Attempts:
     def withdraw(self, job: Job, now: float) -> None:
         """Make the core end its call of a job that waits, runs or has been orphaned, without consequences for it. A
         worker that runs it gets a cancel."""
-        self.hear(now)
+        if job.place == DISK:
+            return
         if job.place == ORPHANED:
             self._orphans.remove(job)
-        elif job.place != DISK:
+        else:
             self.unload(job)
-        if job.place != DISK:
-            self._leave(job, now)
+        self._leave(job, now)
 
     def unload(self, job: Job) -> None:
         """Make the core end its call of a job, and hear nothing of it."""
@@ -243,9 +243,8 @@ class Attempts:
             self.store(job)
 
     def store(self, job: Job) -> None:
-        """It is on disk only now."""
-        if job.state is JobState.ACCEPTED:
-            self._lanes.stored(job.lane, job.run_at)
+        """It is accepted, and on disk only now."""
+        self._lanes.stored(job.lane, job.run_at)
         self._memory.release(job)
 
     # --- from the core ----------------------------------------------------------------------------------------------
@@ -295,9 +294,7 @@ class Attempts:
 
     def _succeeded(self, job: Job, result: object, encoding: Encoding, now: float) -> None:
         self._settle(job, None)
-        if job.state is not JobState.ASSIGNED:
-            self._lives.left(job, now)
-            return
+        assert job.state is JobState.ASSIGNED, "what has ended is withdrawn in the same turn"
         self._counts.attempt_over("success")
         data = bytes(result) if isinstance(result, Raw) else bytes(CODECS[encoding].null)
         self._lives.succeed(job, JobResult(job.new.seq, encoding.value, data), now)
@@ -316,7 +313,7 @@ class Attempts:
             job.code, job.error = code, failure.text
             self._writer.entry.change(job)
         elif failure.delivery == errors.NOT_DELIVERED and code not in DEAD_CODES:
-            if code in FREE_CODES:
+            if code != errors.NoAvailableWorkers.code:
                 job.lane.not_before = now + PAUSE_S
             self._leave(job, now)
         else:

@@ -191,8 +191,7 @@ class Following:
             else:
                 self._wait(waiting)
             return
-        if answer:
-            job.result = answer[0].result
+        job.result = answer[0].result
         self._respond(waiting, job)
 
     def _wait(self, waiting: Awaiting) -> None:

@@ -163,9 +163,7 @@ class Intake:
     def refuse(self, submission: Submission, failure: Failure) -> None:
         """Answer that it is not accepted."""
         self._counts.refuse(failure.code)
-        asker = submission.asker
-        if asker is not None:
-            asker.fail(submission.message.request_id, failure, None)
+        submission.asker.fail(submission.message.request_id, failure, None)
 
     def written(self, job: Job) -> None:
         """A job is on disk, or could not be written."""
@@ -285,9 +283,6 @@ class Intake:
     def _duplicate(self, submission: Submission, known: Job | StoredJob) -> None:
         """It is this job already: say so, after what is said of that is on disk."""
         self._give_up(submission)
-        asker = submission.asker
-        if asker is None:
-            return
         job = known if isinstance(known, Job) else self._memory.by_id.get(known.new.job_id)
         if job is None:
             assert isinstance(known, StoredJob)
@@ -295,7 +290,7 @@ class Intake:
         entry = self._writer.entry if job.entry is None else job.entry
         entry.receipts.append(
             Owed(
-                asker,
+                submission.asker,
                 job,
                 Receipt(submission.message.request_id, job.new.job_id, job.state.name.lower(), True),
             )
@@ -348,10 +343,9 @@ class Intake:
         job = Job(new, terms, lane, run_at)
         self._lives.accept(job)
         asker = submission.asker
-        if asker is not None:
-            self._writer.entry.receipts.append(Owed(asker, job, Receipt(message.request_id, job_id, "")))
-            if message.receipts:
-                self._lives.followers.add(new.seq, asker)
+        self._writer.entry.receipts.append(Owed(asker, job, Receipt(message.request_id, job_id, "")))
+        if message.receipts:
+            self._lives.followers.add(new.seq, asker)
         if seqs or submission.waits_for:
             self._after.added(job, seqs + submission.waits_for, now)
 

@@ -533,8 +533,6 @@ class Jobs:
             job.unwritten_count -= 1
             if not job.unwritten_count:
                 self.windows.written(job, now)
-        for call in entry.later:
-            call(now)
 
     def _ended(self, job: Job, now: float) -> None:
         """The end of a job is on disk."""

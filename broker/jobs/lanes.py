@@ -165,10 +165,6 @@ class Lanes:
             return pool.slots_count
         return sum(worker.concurrency for worker in pool.members if mismatch(worker, target) is None)
 
-    def is_served(self, number: int) -> bool:
-        """Whether a worker serves the lane of this number."""
-        return self.slots_count(self.by_number[number]) > 0
-
     # --- time -------------------------------------------------------------------------------------------------------
 
     @property

@@ -20,16 +20,6 @@ JITTER_SHARE: Final = 0.25
 NOT_SERVED_S: Final = 1.0
 """Wait after a worker did not know the command: it is being replaced by one that does, or something is wrong."""
 
-FREE_CODES: Final = frozenset(
-    {
-        errors.NoAvailableWorkers.code,
-        errors.Overloaded.code,
-        errors.ShuttingDown.code,
-        errors.DuplicateRequestId.code,
-    }
-)
-"""The attempt never began."""
-
 DEAD_CODES: Final = frozenset(REQUESTER_CODES - {errors.Cancelled.code})
 """The fault of the submitter: another attempt would fail as well."""
 

@@ -5,7 +5,7 @@ from .ports import Submitter
 
 
 class Submission:
-    """`asker`: who gets the receipt, None for a run of a schedule; `schedule`: its name. `data` is in `encoding`
+    """`asker`: who gets the receipt; `schedule`: whose run it is. `data` is in `encoding`
     (`json`, `msgpack`). `waits_for`: seqs of jobs that must have ended, in whatever way, before it runs."""
 
     __slots__ = (
@@ -27,7 +27,7 @@ class Submission:
         encoding: str,
         owner: str,
         *,
-        asker: Submitter | None = None,
+        asker: Submitter,
         sees_all: bool = False,
         client_id: str | None = None,
         schedule: str | None = None,

@@ -29,7 +29,7 @@ class Owed(NamedTuple):
 class Entry:
     """`batch`: rows; those of `submitted`, `changed` and `removed` jobs are added when it is handed over. After the
     commit: `receipts` and `answers` are sent, followers hear of `begun` and `ended` jobs, workers are told that the
-    attempts `over` (worker_id, msg_id) are settled, `later` is called. `error`: why it could not be written.
+    attempts `over` (worker_id, msg_id) are settled. `error`: why it could not be written.
     `must_wait`: it changes a job whose submission may still fail."""
 
     __slots__ = (
@@ -41,7 +41,6 @@ class Entry:
         "ended",
         "error",
         "lanes",
-        "later",
         "must_wait",
         "over",
         "receipts",
@@ -63,7 +62,6 @@ class Entry:
         self.begun: list[Job] = []
         self.ended: list[Job] = []
         self.over: list[tuple[str, str]] = []
-        self.later: list[Callable[[float], None]] = []
 
     def submit(self, job: Job) -> None:
         """It is a new job."""
@@ -84,10 +82,6 @@ class Entry:
     def answer(self, asker: Submitter, message: object) -> None:
         """Send this after the commit."""
         self.answers.append((asker, message))
-
-    def then(self, call: Callable[[float], None]) -> None:
-        """Call this with `now` after the commit."""
-        self.later.append(call)
 
     @property
     def has_rows(self) -> bool:
@@ -112,15 +106,7 @@ class Entry:
     @property
     def is_empty(self) -> bool:
         """Nothing is to be written, and nothing follows."""
-        return not (
-            self.receipts
-            or self.answers
-            or self.begun
-            or self.ended
-            or self.over
-            or self.later
-            or self.has_rows
-        )
+        return not (self.receipts or self.answers or self.begun or self.ended or self.over or self.has_rows)
 
     def fill(self) -> None:
         """Add the rows of its jobs, as they are now, and make the receipts."""
@@ -166,7 +152,6 @@ class Entry:
         self.begun += other.begun
         self.ended += other.ended
         self.over += other.over
-        self.later += other.later
         ours, theirs = self.batch, other.batch
         ours.results += theirs.results
         ours.attempts += theirs.attempts

@@ -105,7 +105,8 @@ def _ended(run: "Run", error: TaskferryError | None) -> int:
         click.echo(f"error: cannot write the results: {_reason(full)}; {report.summary()}", err=True)
         return exit_codes.COMMAND_FAILED
     if report.lines_count or error is None:
-        click.echo(f"{'interrupted: ' if run.is_interrupted else ''}{report.summary()}", err=True)
+        hint = "; the results have their job_ids" if report.unknown_count else ""
+        click.echo(f"{'interrupted: ' if run.is_interrupted else ''}{report.summary()}{hint}", err=True)
     if error is not None:
         return fail(error)
     return INTERRUPTED if run.is_interrupted else exit_codes.exit_code_of_many(report.codes)

@@ -111,7 +111,7 @@ class Report:
         if refused_count:
             texts.append(f"{refused_count:,} failed")
         if self.unknown_count:
-            texts.append(f"{self.unknown_count:,} unknown: their job_ids are in the results")
+            texts.append(f"{self.unknown_count:,} unknown")
         return ", ".join(texts)
 
     def _end(self, number: int, facts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from taskferry.broker.broker import Broker
 from taskferry.broker.jobs.ports import JournalError
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.limits import PROGRESS_SIZE_BYTES_MAX
 
 from tests.unit.broker.access_files import policy
 from tests.unit.broker.job_rig import claim, job_rig, respond
@@ -208,8 +209,13 @@ async def test_progress_is_shown(path: Path) -> None:
         assignment = await worker.receive()
         progress = {"progress": 0.5, "text": "page 4 of 8"}
         worker.send({"type": "notification", "msg_id": assignment["msg_id"], "data": progress})
-        worker.send({"type": "heartbeat"})
-        await worker.receive()
+        much = "x" * PROGRESS_SIZE_BYTES_MAX
+        worker.send({"type": "notification", "msg_id": assignment["msg_id"], "data": much})
+        complaint = (await worker.receive())["data"]
+        assert (complaint["code"], complaint["error"]) == (
+            "bad_message",
+            "data: 4099 bytes of progress, at most 4096",
+        )
         assert (await requester.view(job_id))["progress"] == progress
 
 

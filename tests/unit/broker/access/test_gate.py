@@ -5,7 +5,7 @@ from taskferry.broker.access.counts import AccessCounts
 from taskferry.broker.access.gate import CALLED_COUNT_MAX, TARGET_SUBJECTS_COUNT_MAX, Gate
 from taskferry.broker.access.identity import Identity
 from taskferry.broker.access.limits import NO_LIMITS
-from taskferry.broker.access.rights import EVERYTHING, NOTHING, Action, Rights
+from taskferry.broker.access.rights import EVERYTHING, JOBS_OWN, NOTHING, Action, Rights
 from taskferry.broker.access.usage import Usages
 from taskferry.protocol.errors import NOT_DELIVERED
 
@@ -47,6 +47,12 @@ def test_a_call_that_is_not_allowed_is_refused_counted_and_not_kept(command: str
     assert failures == [("forbidden", text, None, NOT_DELIVERED, None, None)] * 3
     assert gate.allowed == set()
     assert forbidden(gate) == {CALL: 3}
+
+
+def test_what_is_not_allowed_of_jobs_is_said_in_plain_words() -> None:
+    refusal = gate_of(RESIZE).refusal(Action.JOBS, JOBS_OWN)
+    assert refusal is not None
+    assert refusal.text == "alice may not see or change jobs: no rule grants it"
 
 
 def test_everything_passes_where_access_is_off() -> None:

@@ -3,6 +3,11 @@
 from tests.unit.broker.jobs.world import World
 
 
+def left(world: World) -> set[str]:
+    """The jobs on disk."""
+    return {kept.new.job_id for kept in world.disk.jobs.values()}
+
+
 def test_ended_jobs_are_kept_for_their_time() -> None:
     world = World()
     worker = world.worker()
@@ -10,16 +15,15 @@ def test_ended_jobs_are_kept_for_their_time() -> None:
     for job_id in (done, brief):
         worker.succeed(job_id)
     worker.fail(dead)
-    left = lambda: {kept.new.job_id for kept in world.disk.jobs.values()}  # noqa: E731
     world.sleep(7)
-    assert left() == {done, dead}
+    assert left(world) == {done, dead}
     world.checks_core = False
     world.now += 86_400
     world.sleep(1)
-    assert left() == {dead}
+    assert left(world) == {dead}
     world.now += 6 * 86_400
     world.sleep(1)
-    assert not left()
+    assert not left(world)
     assert not world.jobs.counts.kept_size_bytes
 
 

@@ -86,7 +86,7 @@ def test_wrong_times_are_refused(options: dict[str, Any], words: str) -> None:
         ({"open_size_bytes_max": 8}, "open_size_bytes_max"),
     ],
 )
-def test_open_jobs_are_bounded(settings: dict[str, int], word: str) -> None:
+def test_open_jobs_are_bounded(settings: dict[str, Any], word: str) -> None:
     world = World(**settings)
     first = world.submit(data="x")
     world.submit(data="x")

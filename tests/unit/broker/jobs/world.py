@@ -4,6 +4,7 @@ A broker can be killed at any moment: then the journal has what it had committed
 what they were told.
 """
 
+import functools
 import random
 from typing import Any, Final
 
@@ -110,7 +111,6 @@ class FakeWorker:
         self.labels: dict[str, str] = {}
         self.defaults: dict[str, Defaults] = {}
         self.is_unwritten = False
-        self.claims_sent: list[Claim] = []
 
     # --- what the core calls ----------------------------------------------------------------------------------------
 
@@ -192,13 +192,13 @@ class FakeWorker:
         world = self.world
         kept = {**self.running, **{msg_id: call for msg_id, (call, _) in self.ended.items()}}
         claims = [Claim(m, c.request_id, c.attempt.number) for m, c in kept.items() if c.attempt is not None]
-        self.claims_sent = claims
-        answered = world.jobs.claim(self.name, self.commands, claims, self._join, world.now)
+        join = functools.partial(self._join, claims)
+        answered = world.jobs.claim(self.name, self.commands, claims, join, world.now)
         if answered is not None:
-            self._join(answered)
+            join(answered)
         world.turn()
 
-    def _join(self, adopted: list[Adopted]) -> None:
+    def _join(self, claims: list[Claim], adopted: list[Adopted]) -> None:
         world = self.world
         offer = Offer(
             commands=self.commands,
@@ -207,7 +207,7 @@ class FakeWorker:
             instance=self.name,
         )
         goes_on = {one.msg_id for one in adopted}
-        for claim in self.claims_sent:
+        for claim in claims:
             if claim.msg_id not in goes_on:
                 self.settle(claim.msg_id)
         self.link = world.core.worker_joined(self.name, offer, self, self.name, world.core_now, adopted)

@@ -43,7 +43,7 @@ def test_ctrl_c_leaves_right_results_and_says_how_many_were_accepted(
         program.interrupt()
         assert program.wait() == 130
         assert "interrupted: 3 lines: 2 accepted" in program.stderr
-        assert "1 unknown: their job_ids are in the results" in program.stderr
+        assert "1 unknown; the results have their job_ids" in program.stderr
         assert "Traceback" not in program.stderr
     lines = sorted(
         (json.loads(line) for line in results.read_text().splitlines()), key=lambda line: line["line"]
