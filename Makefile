@@ -31,6 +31,8 @@ COVERAGE_PARALLEL = --dist worksteal --numprocesses $$($(BIN)/python -c 'import 
 FUZZ_S ?= 300
 # How long everything comes and goes in `make soak`, in seconds. In `make test-faults` it is half a minute.
 CHURN_S ?= 600
+# How often broker, workers and submitter of jobs are killed in `make soak`. In `make test-faults` it is a few times.
+CRASH_ROUNDS ?= 200
 # What runs the tests of faults, and with them the programs under test.
 FAULTS_PYTHON ?= $(BIN)/python
 # The C that is written by hand, built so that a wrong access of memory or anything undefined ends the process.
@@ -213,10 +215,11 @@ test-faults: $(READY) ## every fault and abuse on real processes and sockets: ki
 	@$(FAULTS_PYTHON) -m pytest --quiet --numprocesses 2 --dist worksteal --timeout 180 -m 'not alone' tests/faults
 	@$(FAULTS_PYTHON) -m pytest --quiet --timeout 180 -m alone tests/faults
 
-soak: $(READY) ## the long tests: minutes of mixed traffic, flat memory; then CHURN_S seconds of churn (600)
+soak: $(READY) ## the long tests: mixed traffic, flat memory; CHURN_S seconds of churn (600); CRASH_ROUNDS kills (200)
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/pytest --timeout 900 tests/soak
 	@CHURN_S=$(CHURN_S) $(BIN)/pytest tests/faults/test_churn.py
+	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/pytest -s tests/faults/test_jobs_crash.py
 
 bench: wheel .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
 	@mkdir -p "$$TMPDIR"

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Final, Protocol
 
@@ -64,6 +64,11 @@ def taskferry(python: str = sys.executable) -> Contender:
         make_requester=TaskferryRequester,
         make_worker=TaskferryWorker,
     )
+
+
+def with_journal(broker: Contender) -> Contender:
+    """The same broker with a journal on disk, in the folder that is removed when it ends."""
+    return replace(broker, command=(*broker.command, "--journal", "{folder}/journal.db"))
 
 
 def floors() -> list[Contender]:

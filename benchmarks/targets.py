@@ -7,6 +7,7 @@ from typing import Final, Literal
 from .contenders import TASKFERRY
 from .formats import number
 from .results import Case, Results
+from .sections import jobs
 from .sections.section import Table
 
 
@@ -72,6 +73,16 @@ def _idle(figure: str, port: str) -> Reading:
     return Reading("idle", figure, {"port": port, "connections": 10_000})
 
 
+def _jobs(figure: str, name: str) -> Reading:
+    return Reading("jobs", figure, {"jobs": name})
+
+
+def _beside_jobs(text: str, per_s: int, bound: float) -> Target:
+    case = {"beside": jobs.flood_name(per_s)}
+    alone = Reading("jobs", "alone_p99_ms", case)
+    return Target(text, Reading("jobs", "beside_p99_ms", case), "at most", bound, base=alone)
+
+
 def _start(program: str) -> Reading:
     return Reading("start-up", "wall_ms", {"program": program})
 
@@ -124,6 +135,25 @@ TARGETS: Final = (
     ),
     _p99_beside("1 MiB of records in flight: p99 of small requests beside alone", "1 MiB of records", 2.0),
     _p99_beside("1 MiB of text in flight: p99 of small requests beside alone", "1 MiB of text", 2.0),
+    Target(
+        "Durable submissions, 8 connections",
+        _jobs("requests_per_s", jobs.SUBMISSIONS),
+        "at least",
+        15_000.0,
+        "/s",
+    ),
+    Target(
+        "Jobs from submission to result, 4 worker processes",
+        _jobs("requests_per_s", jobs.JOBS),
+        "at least",
+        8_000.0,
+        "/s",
+    ),
+    Target("Receipt p50 at 1,000 submissions a second", _jobs("p50_ms", jobs.RECEIPTS), "at most", 3.0, "ms"),
+    *(
+        _beside_jobs(f"{jobs.flood_name(per_s)}: p99 of live requests beside alone", per_s, 1.5)
+        for per_s in jobs.FLOODS_PER_S
+    ),
     *(
         target
         for port in ("workers", "requesters")

@@ -205,17 +205,23 @@ class Broker:
         named = self.settings.journal
         if named == NO_JOURNAL:
             return None
-        path = default_path(os.environ, Path.home()) if named is None else Path(named)
-        watch = JournalWatch()
-        journal = SqliteJournal(path, watch)
-        desk = JobDesk(
-            self.core, self._timer, journal, watch, observer=JobLog(), settings=self.settings.job_settings()
-        )
         try:
+            path = _default_journal() if named is None else Path(named)
+            watch = JournalWatch()
+            journal = SqliteJournal(path, watch)
+            desk = JobDesk(
+                self.core,
+                self._timer,
+                journal,
+                watch,
+                observer=JobLog(),
+                settings=self.settings.job_settings(),
+            )
             await desk.open()
         except JournalError as error:
             if named is not None:
                 raise
+            self.read_model.jobs_error = str(error)
             log_event(logger, JobsOff(str(error)))
             return None
         return desk
@@ -236,6 +242,14 @@ class Broker:
     def _close_ports(self) -> None:
         self._workers.close()
         self._requesters.close()
+
+
+def _default_journal() -> Path:
+    """Raises JournalError if this system has no place for one."""
+    try:
+        return default_path(os.environ, Path.home())
+    except RuntimeError:
+        raise JournalError("this user has no home directory: name a journal with --journal") from None
 
 
 def entrance_settings(settings: BrokerSettings) -> EntranceSettings:

@@ -81,7 +81,8 @@ class ScheduleSkipped(Event, frozen=True):
 
 
 class JobsOff(Event, frozen=True):
-    """The broker keeps no jobs, because another broker has the journal of this machine's user."""
+    """The broker keeps no jobs, because it cannot have the journal in its default place: mostly another broker of this
+    machine's user has it."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "serving without jobs: {reason}"

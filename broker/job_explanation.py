@@ -38,7 +38,7 @@ class JournalSilent(Exception):
 
 
 class Inquirer:
-    """Asks `Jobs` for the view of a job, whoever owns it. `answered`: with the view, or with None if there is no such
+    """Asks `Jobs` for the view of a job, of any owner. `answered`: with the view, or with None if there is no such
     job."""
 
     encoding = Encoding.JSON
@@ -82,7 +82,8 @@ class JobExplainer:
 
     async def _explain(self, view: JobView, core_now: float) -> dict[str, Any]:
         now = self._desk.now()
-        requests = explain(self._core, view.job_id, core_now)
+        found = explain(self._core, view.job_id, core_now)
+        requests = [request for request in found if request["is_job"]]
         workers = explain_workers(self._core, view.command, view.target, core_now)
         waits_for = await self._others(view)
         before_count = None
@@ -213,7 +214,8 @@ def _held(view: JobView, others: Sequence[dict[str, str]]) -> str:
         return (
             f"waits until other jobs are done: {names}{more}" if names else "waits until other jobs are done"
         )
-    return f"waits for its turn with the key {view.key}" + (f", which {names}{more} have" if names else "")
+    verb = "has" if len(others) == 1 else "have"
+    return f"waits for its turn with the key {view.key}" + (f": {names}{more} {verb} it" if names else "")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 there only if the broker keeps jobs.
 
 Most is counted in memory. How many jobs are delayed, and which are the oldest that are ready, only the journal knows:
-that is surveyed when somebody reads it, and rarely enough to cost the journal nothing.
+it is asked when these numbers are read, and rarely enough to cost it nothing.
 """
 
 import asyncio

@@ -113,7 +113,8 @@ class CommandRow(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """The broker as a whole, as `/api/status` shows it. `jobs`: None if it keeps none."""
+    """The broker as a whole, as `/api/status` shows it. `jobs`: None if it keeps none; `jobs_error`: why, if it was to
+    keep some."""
 
     version: str
     state: str
@@ -129,6 +130,7 @@ class Status(Struct, frozen=True):
     outcomes: dict[str, int]
     commands: list[CommandRow]
     jobs: JobsStatus | None
+    jobs_error: str | None
 
 
 class WorkerLoad(Protocol):
@@ -239,7 +241,7 @@ class Subjects:
 class ReadModel:
     """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
     settings name another for a command; `loop_lag`: see loop_lag.py; `http_counts`: to which the HTTP port adds;
-    `jobs`: None if the broker keeps none."""
+    `jobs`: None if the broker keeps none; `jobs_error`: why, if it was to keep some."""
 
     def __init__(
         self,
@@ -254,6 +256,7 @@ class ReadModel:
     ) -> None:
         self.version = version
         self.jobs: JobReading | None = None
+        self.jobs_error: str | None = None
         self.strategy = strategy
         self.loop_lag = loop_lag
         self.http_counts = HttpCounts()
@@ -350,6 +353,7 @@ class ReadModel:
             outcomes=outcomes,
             commands=commands,
             jobs=None if self.jobs is None else self.jobs.status(),
+            jobs_error=self.jobs_error,
         )
 
     def workers(self) -> list[WorkerRow]:

@@ -58,7 +58,12 @@ def journal_path(context: click.Context, named: str | None, config: Path | None)
             context.exit(USAGE)
     if named == NO_JOURNAL:
         raise click.UsageError("this broker keeps no jobs; name a journal with --journal PATH", context)
-    path = default_path(os.environ, Path.home()) if named is None else Path(named)
+    try:
+        path = default_path(os.environ, Path.home()) if named is None else Path(named)
+    except RuntimeError:  # this user has no home folder
+        raise click.UsageError(
+            "there is no state folder; name a journal with --journal PATH", context
+        ) from None
     return Path(os.path.realpath(path))
 
 

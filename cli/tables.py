@@ -72,6 +72,8 @@ def status(answer: dict[str, Any]) -> list[Table]:
     shown = [facts_table(facts)]
     if answer.get("jobs") is not None:
         shown.append(facts_table(_jobs(answer["jobs"])))
+    elif answer.get("jobs_error") is not None:
+        shown.append(facts_table({"jobs": Text(f"none are kept: {answer['jobs_error']}", style="red")}))
     return [*shown, commands] if answer["commands"] else shown
 
 

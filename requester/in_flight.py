@@ -90,12 +90,13 @@ class Line:
 
     def add(self, request: InFlight) -> bool:
         """Put it in flight if there is room and none waits. Returns whether there was."""
-        size_bytes = len(request.payload)
-        if self.waiting or not self._has_room_for(size_bytes):
+        in_flight = self.in_flight
+        size_bytes = self.size_bytes + len(request.payload)
+        if self.waiting or len(in_flight) >= self.count_max or size_bytes > self.size_bytes_max:
             self.waiting[request.request_id] = request
             return False
-        self.in_flight[request.request_id] = request
-        self.size_bytes += size_bytes
+        in_flight[request.request_id] = request
+        self.size_bytes = size_bytes
         return True
 
     def admit_next(self) -> InFlight | None:
@@ -103,11 +104,12 @@ class Line:
         if not self.waiting:
             return None
         request = next(iter(self.waiting.values()))
-        if not self._has_room_for(len(request.payload)):
+        size_bytes = self.size_bytes + len(request.payload)
+        if len(self.in_flight) >= self.count_max or size_bytes > self.size_bytes_max:
             return None
         del self.waiting[request.request_id]
         self.in_flight[request.request_id] = request
-        self.size_bytes += len(request.payload)
+        self.size_bytes = size_bytes
         return request
 
     def remove(self, request: InFlight) -> None:
@@ -126,6 +128,3 @@ class Line:
         self.waiting.clear()
         self.size_bytes = 0
         return requests
-
-    def _has_room_for(self, size_bytes: int) -> bool:
-        return len(self.in_flight) < self.count_max and self.size_bytes + size_bytes <= self.size_bytes_max

@@ -38,10 +38,11 @@ class Assignment(Struct, eq=False):
     """One assignment from its arrival to its response.
 
     `deadline` is in seconds by `time.monotonic()`. `job`: the attempt of a job that it is. `steps`: the listener of the
-    link on which it came. `cancellation` is set, once, when its result is no longer needed. `is_abandoned`: its
-    handler may still be cleaning up, but it has no slot any more, and gets no response. `is_started` says that the
-    handler's own code has started. `task` runs a coroutine handler, `future` stands for one in a process. (A Struct
-    because one is made for each request: that takes a third of the time of a class.)
+    link on which it came. `cancellation` is set, once, when its result is no longer needed; `is_told`: the handler has
+    noticed, or may have. `is_abandoned`: its handler may still be cleaning up, but it has no slot any more, and gets no
+    response. `is_started` says that the handler's own code has started. `task` runs a coroutine handler, `future`
+    stands for one in a process. (A Struct because one is made for each request: that takes a third of the time of a
+    class.)
     """
 
     msg_id: str
@@ -52,6 +53,7 @@ class Assignment(Struct, eq=False):
     job: AttemptOf | None = None
     steps: "Steps | None" = None
     cancellation: Cancellation | None = None
+    is_told: bool = False
     is_abandoned: bool = False
     is_started: bool = False
     task: asyncio.Task[None] | None = None
@@ -69,5 +71,6 @@ class Assignment(Struct, eq=False):
         if self.task is not None and self.is_started:
             # A task that has not started must not be cancelled: its coroutine would end before it could respond.
             self.task.cancel(cancellation.reason)
+            self.is_told = True
         elif self.future is not None:
             self.future.cancel()

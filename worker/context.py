@@ -70,12 +70,17 @@ class Context:
         A coroutine is cancelled. A handler in a thread cannot be stopped from outside: one that runs for long checks
         this, or calls `raise_if_cancelled`, now and then.
         """
-        return self._assignment.cancellation is not None
+        if self._assignment.cancellation is None:
+            return False
+        self._assignment.is_told = True
+        return True
 
     def raise_if_cancelled(self) -> None:
         """End the handler here if it was cancelled, by an exception that `except Exception` does not catch."""
-        if self._assignment.cancellation is not None:
-            raise ContextCancelled(self._assignment.cancellation.reason)
+        cancellation = self._assignment.cancellation
+        if cancellation is not None:
+            self._assignment.is_told = True
+            raise ContextCancelled(cancellation.reason)
 
     def progress(self, share: float, text: str | None = None) -> None:
         """Report how far the handler is: `share` of the work, from 0 to 1, and `text`, such as "page 4 of 10", of which

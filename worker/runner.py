@@ -278,7 +278,10 @@ class Runner:
     # --- ending: each assignment passes here once ---
 
     def end_well(self, assignment: Assignment, result: object) -> None:
-        if assignment.cancellation is not None:
+        """The handler returned `result`. One that was cancelled may have stopped half-way, unless it cannot know that
+        it was: then an attempt that was to be given back is done after all, and need not run again."""
+        cancellation = assignment.cancellation
+        if cancellation is not None and (cancellation is not GIVEN_BACK or assignment.is_told):
             self._end_cancelled(assignment)
             return
         try:

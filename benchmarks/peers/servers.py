@@ -17,10 +17,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ..broker_process import Addresses
-from ..contenders import HOST, nats, taskferry
+from ..contenders import HOST, nats, taskferry, with_journal
 
 # Debian puts servers in a folder that is not on a user's PATH.
-_SERVER_FOLDERS = "/usr/local/sbin:/usr/sbin"
+_SERVER_FOLDERS = ":".join(
+    (
+        "/usr/local/sbin",
+        "/usr/sbin",
+        *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)),
+    )
+)
 # Debian's program on the PATH is a wrapper that switches to the user and the folder of the system's own node.
 _RABBITMQ_FOLDERS = "/usr/lib/rabbitmq/bin"
 VERSION_TIMEOUT_S = 20.0
@@ -30,6 +36,7 @@ DEBIAN_PACKAGES = {
     "redis-server": "redis-server",
     "gearmand": "gearman-job-server",
     "rabbitmq-server": "rabbitmq-server",
+    "postgres": "postgresql",
 }
 """The package of each program."""
 
@@ -56,6 +63,12 @@ def taskferry_server() -> Server:
     return Server(contender.command, contender.find_addresses, partial(version, "taskferry"))
 
 
+def durable_taskferry_server() -> Server:
+    """The same with a journal. It writes each job to disk (fsync) before it gives a receipt."""
+    contender = with_journal(taskferry())
+    return Server(contender.command, contender.find_addresses, partial(version, "taskferry"))
+
+
 def nats_server() -> Server:
     """nats-server with its default settings. Raises Missing."""
     contender = nats()
@@ -73,6 +86,31 @@ def redis_server() -> Server:
     options = ("--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no", "--daemonize", "no")
     return Server(
         (program, *options), says("Ready to accept connections", port), partial(_printed_version, program)
+    )
+
+
+def durable_redis_server() -> Server:
+    """redis-server that has each command on disk (fsync) before it answers. Raises Missing."""
+    program = _find("redis-server")
+    port = free_port()
+    options = (
+        *("--bind", HOST, "--port", str(port), "--save", "", "--daemonize", "no", "--dir", "{folder}"),
+        *("--appendonly", "yes", "--appendfsync", "always"),
+    )
+    return Server(
+        (program, *options), says("Ready to accept connections", port), partial(_printed_version, program)
+    )
+
+
+def postgres_server() -> Server:
+    """Our own PostgreSQL server, with its default settings: see postgres_server.py. Raises Missing."""
+    program = _find("postgres")
+    port = free_port()
+    folder = str(Path(program).resolve().parent)
+    return Server(
+        (sys.executable, "-m", "benchmarks.peers.postgres_server", folder, str(port), "{folder}"),
+        says("database system is ready to accept connections", port),
+        partial(_printed_version, program),
     )
 
 

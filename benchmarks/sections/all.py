@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from . import cost, idle, latency, processes, queue, scale, start_up
+from . import cost, idle, job_peers, jobs, latency, processes, queue, scale, start_up
 from .section import Section
 
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -10,6 +10,8 @@ SECTIONS: Final[tuple[Section, ...]] = (
     scale.SECTION,
     queue.SECTION,
     latency.SECTION,
+    jobs.SECTION,
+    job_peers.SECTION,
     idle.SECTION,
     processes.SECTION,
     start_up.SECTION,

@@ -13,6 +13,7 @@ from ..floors.peers import TcpRequester, TcpWorker
 from ..formats import number, ratio
 from ..load import Load
 from ..measurement import STREAM_TIMEOUT_S, no_collections, opened, percentile
+from ..paced import send_paced
 from ..payload import SIZE_BYTES_MAX, SIZE_BYTES_MIN, json_data
 from ..request_stream import RequestStream
 from ..results import SectionResults
@@ -22,7 +23,6 @@ from .section import Report, Round, Section, Table
 
 FLOOR: Final = "tcp floor"
 PHASE_S: Final = 2.0
-TICK_S: Final = 0.001
 SMALL_PER_S: Final = 500
 SMALL_COUNT_MIN: Final = 20
 BULK_SERVICE_S: Final = 0.010
@@ -91,7 +91,7 @@ async def _bulk(broker: BrokerProcess) -> AsyncIterator[RequestStream]:
     stream.await_more(sys.maxsize)
     requester = TaskferryRequester(_BULK, stream)
     async with opened([requester], broker.addresses.requesters):
-        sending = asyncio.create_task(_send_paced(requester, BULK_PER_S, sys.maxsize))
+        sending = asyncio.create_task(send_paced(requester, BULK_PER_S, sys.maxsize))
         try:
             yield stream
         finally:
@@ -139,21 +139,9 @@ PERCENTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 async def _latencies_s(small: PacedRequester, stream: RequestStream, phase_s: float) -> list[float]:
     count = max(SMALL_COUNT_MIN, round(SMALL_PER_S * phase_s))
     stream.await_more(count)
-    await _send_paced(small, SMALL_PER_S, count)
+    await send_paced(small, SMALL_PER_S, count)
     await stream.until_ended(STREAM_TIMEOUT_S)
     return sorted(stream.latencies_s)
-
-
-async def _send_paced(requester: PacedRequester, per_s: int, count: int) -> None:
-    """Send requests at this rate, whether they are answered or not."""
-    loop = asyncio.get_running_loop()
-    began, sent_count = loop.time(), 0
-    while sent_count < count:
-        due_count = min(count, int((loop.time() - began) * per_s) + 1)
-        for _ in range(due_count - sent_count):
-            requester.send_next()
-        sent_count = due_count
-        await asyncio.sleep(TICK_S)
 
 
 class Scenario(NamedTuple):

@@ -9,8 +9,8 @@ from .requester import Requester
 class Adopted(NamedTuple):
     """The worker still runs `call`, which has an `attempt`, under `msg_id`, or has its answer ready.
 
-    It has `timeout_s` left. `requester` is told how it ends. If the call is in flight, its worker has it under `msg_id`
-    over an older connection, and its deadline stays.
+    The worker serves its command. It has `timeout_s` left. `requester` is told how it ends. If the call is in flight,
+    its worker has it under `msg_id` over an older connection, and its deadline stays.
     """
 
     msg_id: str

@@ -49,8 +49,6 @@ more over which each of these is measured."""
 READ_S: Final = 0.1
 """After a pause nothing is due for this long, in which the caller reads what its peers have sent meanwhile."""
 
-NOT_SERVED: Final = "The worker came back with it, but does not serve its command any more"
-
 
 class Core:
     """The core's interface. The objects that it is composed of own their state and their rules; this class decides
@@ -383,16 +381,11 @@ class Core:
         return holder
 
     def _adopt(self, worker: Worker, adopted: Adopted, now: float) -> None:
-        """Let an attempt go on at `worker`, which has just joined. It is lost if it is of another command than those
-        that the worker serves."""
+        """Let an attempt go on at `worker`, which has just joined."""
         requester, call = adopted.requester, adopted.call
         request = requester.requests.get(call.request_id)
         if request is None:
-            command = self.roster.commands.get(call.command)
-            if command is None or command not in worker.commands:
-                failure = Failure(errors.WorkerLost.code, NOT_SERVED, None, errors.MAY_HAVE_RUN)
-                self._admission.refuse(requester, call.request_id, failure)
-                return
+            command = self.roster.commands[call.command]
             request = self._admission.adopt(requester, call, command, adopted.timeout_s, now)
         before = self._delivery.adopt(request, worker, adopted.msg_id, now)
         if before is not None and self.roster.workers.get(before.worker_id) is before:

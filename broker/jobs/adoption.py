@@ -4,7 +4,7 @@ An attempt goes on if it is the latest of its job as far as anybody knows: the j
 recorded the assignment, because the broker was killed right after it, and the attempt is the next one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
 from ...protocol.messages import Claim
@@ -29,12 +29,17 @@ TIMEOUT_S_MIN: Final = 0.001
 class Claiming:
     """The claims of one worker. `unread_count`: reads that have not been answered."""
 
-    __slots__ = ("claims", "stored", "then", "unread_count", "worker_id")
+    __slots__ = ("claims", "commands", "stored", "then", "unread_count", "worker_id")
 
     def __init__(
-        self, worker_id: str, claims: Sequence[Claim], then: Callable[[list[Adopted]], None]
+        self,
+        worker_id: str,
+        commands: Container[str],
+        claims: Sequence[Claim],
+        then: Callable[[list[Adopted]], None],
     ) -> None:
         self.worker_id = worker_id
+        self.commands = commands
         self.claims = claims
         self.then = then
         self.stored: dict[str, StoredJob] = {}
@@ -77,10 +82,15 @@ class Adoption:
         self._counts = counts
 
     def claim(
-        self, worker_id: str, claims: Sequence[Claim], then: Callable[[list[Adopted]], None], now: float
+        self,
+        worker_id: str,
+        commands: Container[str],
+        claims: Sequence[Claim],
+        then: Callable[[list[Adopted]], None],
+        now: float,
     ) -> list[Adopted] | None:
         """What goes on of what a worker says that it still runs; None: `then` is called with it later. What it had and
-        does not claim is lost."""
+        does not claim is lost. Nothing goes on that is of another command than those that it serves."""
         self._attempts.worker_joined(worker_id)
         claimed = {claim.job_id for claim in claims}
         for job in self._orphans.of_worker(worker_id):
@@ -88,7 +98,7 @@ class Adoption:
                 self._attempts.lost(job, now)
         if not claims:
             return []
-        claiming = Claiming(worker_id, claims, then)
+        claiming = Claiming(worker_id, commands, claims, then)
         job_ids = list(claimed)
         for start in range(0, len(job_ids), ROWS_PER_READ_MAX):
             claiming.unread_count += 1
@@ -109,7 +119,8 @@ class Adoption:
                 job = self._memory.take(claiming.stored[claim.job_id])
             if job is None:
                 continue
-            if self._fits(job, claim, claiming.worker_id):
+            is_served = job.lane.command in claiming.commands
+            if is_served and self._fits(job, claim, claiming.worker_id):
                 adopted.append(self._adopt(job, claim, claiming.worker_id, now))
             else:
                 self._memory.release(job)

@@ -260,8 +260,9 @@ class Inbox:
     def _forget_one(self, owner: str | None) -> bool:
         """Forget the inbox, of this identity if one is given, that was used longest ago and has no connection. The
         numbers of new ones go on after its own, so that none of its client's is given twice."""
-        idle = (box for box in self._boxes.values() if not box.connections and owner in {None, box.owner})
-        box = next(idle, None)
+        box = next(
+            (box for box in self._boxes.values() if not box.connections and owner in {None, box.owner}), None
+        )
         if box is None:
             return False
         del self._boxes[box.owner, box.client_id]

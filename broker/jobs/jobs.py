@@ -7,7 +7,7 @@ Times are seconds since 1970, passed in as `now`; the core has a clock of its ow
 core report is only noted, and dealt with in `turn_ended`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Raw
@@ -130,14 +130,16 @@ class Jobs:
         self._is_drain_asked = False
         self._answers: list[Entry | Question] = []
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
-        self._early_claims: list[tuple[str, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
+        self._early_claims: list[
+            tuple[str, Container[str], Sequence[Claim], Callable[[list[Adopted]], None]]
+        ] = []
         self.all_lanes = lanes = Lanes(core)
         self.memory = memory = Memory(lanes)
         self.writer = writer = Writer(journal, self._answered)
         self.reads = reads = Reads(journal, self._answered)
         self.lives = lives = Lives(memory, lanes, writer, counts, settings)
         self.orphans = orphans = Orphans()
-        self.attempts = attempts = Attempts(
+        self.attempts = Attempts(
             core,
             memory=memory,
             lanes=lanes,
@@ -168,6 +170,13 @@ class Jobs:
         self.timetable = schedules = Schedules(
             journal, writer=writer, intake=intake, settings=settings, counts=counts, observer=observer
         )
+        lives.after, lives.keys, lives.inbox, lives.schedules = after, keys, inbox, schedules
+        self._compose(journal)
+
+    def _compose(self, journal: Journal) -> None:
+        """Make the parts that no other part is made of."""
+        memory, lanes, lives, writer, reads = self.memory, self.all_lanes, self.lives, self.writer, self.reads
+        attempts, keys, counts, settings = self.attempts, self.keys, self.counts, self.settings
         self.windows = Windows(
             memory=memory, lanes=lanes, lives=lives, attempts=attempts, keys=keys, reads=reads
         )
@@ -175,7 +184,7 @@ class Jobs:
             memory=memory,
             lives=lives,
             attempts=attempts,
-            orphans=orphans,
+            orphans=self.orphans,
             keys=keys,
             writer=writer,
             reads=reads,
@@ -190,12 +199,11 @@ class Jobs:
             lives=lives,
             writer=writer,
             reads=reads,
-            after=after,
+            after=self.after,
             counts=counts,
             settings=settings,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
-        lives.after, lives.keys, lives.inbox, lives.schedules = after, keys, inbox, schedules
 
     @property
     def ports(self) -> Mapping[Encoding, Port]:
@@ -292,8 +300,8 @@ class Jobs:
         self.timetable.opened(opened)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
-        for worker_id, claimed, then in claims:
-            self.adoption.claim(worker_id, claimed, then, now)
+        for worker_id, commands, claimed, then in claims:
+            self.adoption.claim(worker_id, commands, claimed, then, now)
         for call, asker, _, message in early:
             call(asker, message, now)
 
@@ -401,17 +409,22 @@ class Jobs:
         self.attempts.worker_leaving(worker_id)
 
     def claim(
-        self, worker_id: str, claims: Sequence[Claim], then: Callable[[Claimed], None], now: float
+        self,
+        worker_id: str,
+        commands: Container[str],
+        claims: Sequence[Claim],
+        then: Callable[[Claimed], None],
+        now: float,
     ) -> Claimed | None:
-        """Which of the attempts that a worker still runs go on; None: `then` is called with them later. Call it for
-        every worker, before it joins the core: what it had and does not claim is lost."""
+        """Which of the attempts that a worker of `commands` still runs go on; None: `then` is called with them later.
+        Call it for every worker, before it joins the core: what it had and does not claim is lost."""
         self.stir()
         if self.is_open:
             self.attempts.hear(now)
-            return self.adoption.claim(worker_id, claims, then, now)
+            return self.adoption.claim(worker_id, commands, claims, then, now)
         if not claims:
             return []
-        self._early_claims.append((worker_id, claims, then))
+        self._early_claims.append((worker_id, commands, claims, then))
         return None
 
     # --- time and the end -------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class NextInLane(NamedTuple):
 
 class NextFound(NamedTuple):
     """`ready_left`: more jobs of the lane are ready, neither in `jobs` nor among `without`. `run_at_min`: the earliest
-    time of those whose time has not come; None if there are none."""
+    time of the lane's accepted jobs whose time has not come, loaded or not; None if there are none."""
 
     jobs: list[StoredJob]
     ready_left: bool

@@ -33,6 +33,13 @@ PROGRAM: Final[tuple[Family, ...]] = (
         lambda subjects: [((subjects.model.version,), 1)],
     ),
     NumberFamily(
+        "taskferry_jobs_unavailable",
+        "gauge",
+        (),
+        "1 if the broker was to keep jobs, and could not open its journal when it started.",
+        lambda subjects: total(int(subjects.model.jobs_error is not None)),
+    ),
+    NumberFamily(
         "taskferry_connections",
         "gauge",
         ("port",),

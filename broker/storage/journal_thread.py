@@ -23,8 +23,9 @@ TRANSACTION_ROWS_MAX: Final = 20_000
 """Rows of one transaction, or a few more: the first of them wait for the last."""
 
 
-PROBE: Final = "UPDATE meta SET value = value WHERE name = 'seq_max'"
-"""Makes a transaction without rows reach the disk: whoever writes nothing wants to know whether it could."""
+PROBE: Final = "UPDATE meta SET value = 1 - value WHERE name = 'probe'"
+"""Makes a transaction without rows reach the disk: whoever writes nothing wants to know whether it could. A row that
+stays as it is would not be written."""
 
 
 class Written(NamedTuple):
@@ -77,6 +78,7 @@ class JournalThread:
             self._database.open()
         except JournalError as error:
             opened(error)
+            ended(None)
             return
         opened(None)
         is_open = True

@@ -41,15 +41,29 @@ class FileLock:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f" {os.getpid()}\n".encode())
         self._descriptor = descriptor
-        if sys.platform != "win32":
-            os.register_at_fork(after_in_child=self.release)
+        HELD.add(self)
 
     def release(self) -> None:
-        """Give it back. In a child process made by `fork`, which has a copy of the descriptor, only the copy is closed:
-        otherwise the child would hold the lock on after the broker's end."""
+        """Give it back, if it is held."""
+        HELD.discard(self)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+HELD: Final[set[FileLock]] = set()
+"""The locks that this process holds."""
+
+
+def release_in_child() -> None:
+    """A child made by `fork` has a copy of each descriptor, and would hold the lock on after the broker's end. Closing
+    the copies leaves the broker its locks."""
+    for lock in list(HELD):
+        lock.release()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=release_in_child)
 
 
 if sys.platform == "win32":

@@ -17,6 +17,7 @@ WAITED_FOR: Final = (
     "JOIN life AS waiting USING (seq) WHERE waiting.state = 1 GROUP BY waited_for LIMIT ?) "
     "LEFT JOIN life ON life.seq = waited_for"
 )
+SEQ_MAX: Final = "SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta WHERE name = 'seq_max'"
 HELD_KEYS: Final = "SELECT DISTINCT key FROM life WHERE state = 1 AND held & 2"
 SCHEDULE_RUNS: Final = (
     "SELECT schedule, job_id, seq FROM life JOIN job USING (seq) "
@@ -81,7 +82,7 @@ def opening(connection: Connection, query: Opening) -> Opened:
         sums.add(Group(*row))
     waited_for = run(WAITED_FOR, (WAITED_FOR_COUNT_MAX + 1,)).fetchall()
     return Opened(
-        seq_max=run("SELECT max(value, (SELECT coalesce(max(seq), 0) FROM job)) FROM meta").fetchone()[0],
+        seq_max=run(SEQ_MAX).fetchone()[0],
         lanes=[LaneRow(*row) for row in run("SELECT lane, command, target FROM lane").fetchall()],
         lane_counts=list(sums.lanes.values()),
         assigned=in_order(stored(connection, "state = 2", ())),

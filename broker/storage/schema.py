@@ -26,7 +26,7 @@ SCHEMA: Final = Schema(
     version=1,
     tables=(
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-        "INSERT INTO meta VALUES ('seq_max', 0)",
+        "INSERT INTO meta VALUES ('seq_max', 0), ('probe', 0)",
         "CREATE TABLE lane (lane INTEGER PRIMARY KEY, command TEXT NOT NULL, target BLOB)",
         "CREATE INDEX lane_command ON lane (command)",
         """CREATE TABLE job (

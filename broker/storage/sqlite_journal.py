@@ -67,9 +67,12 @@ class SqliteJournal:
         threading.Thread(target=work.run, args=settlers, name="journal", daemon=True).start()
         try:
             await asyncio.shield(opened)
-        except BaseException:
-            self._waiting.put(None)
+        except JournalError:
             self._lock.release()
+            raise
+        except asyncio.CancelledError:  # the thread is still opening it, perhaps upgrading it
+            self._waiting.put(None)
+            self._ended.add_done_callback(lambda _: self._lock.release())
             raise
         self._closed = None
 

@@ -15,49 +15,40 @@ from ..jobs.rows import JobChange, JobResult, NewJob, StoredJob
 from .changes import LARGE_BYTES
 
 unpack = msgspec.msgpack.Decoder().decode
-StoredText = tuple[int, str, str, str, int, int | None]
+StoredText = tuple[int, str, str, str, int, int | None, str | None]
 decode_stored = msgspec.json.Decoder(list[StoredText]).decode
-decode_blobs = msgspec.json.Decoder(list[tuple[int, str]]).decode
 decode_results = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
 encode_seqs = msgspec.json.Encoder().encode
 
 STORED: Final = (
     "SELECT json_group_array(json_array(seq, hex(job_id), hex(job.packed), hex(life.packed), data_size_bytes, "
-    "result_size_bytes)) FROM job JOIN life USING (seq) WHERE"
+    "result_size_bytes, {data})) FROM job JOIN life USING (seq) WHERE"
 )
+WITHOUT_DATA: Final = STORED.format(data="NULL")
+WITH_DATA: Final = STORED.format(data=f"CASE WHEN data_size_bytes <= {LARGE_BYTES} THEN hex(data) END")
 
 
-def rows_of(text: str) -> list[StoredJob]:
-    """The jobs in an answer of STORED, without data and results."""
+def stored(
+    connection: Connection,
+    where: str,
+    values: Sequence[Any] | Mapping[str, Any],
+    *,
+    with_data: bool = False,
+) -> list[StoredJob]:
+    """The jobs that match, in any order, without their results."""
+    (text,) = connection.execute(f"{WITH_DATA if with_data else WITHOUT_DATA} {where}", values).fetchone()
     found = []
-    for seq, job_id, packed, life, data_size_bytes, result_size_bytes in decode_stored(text):
-        new = NewJob._make((seq, bytes.fromhex(job_id).decode(), *unpack(bytes.fromhex(packed)), b""))
+    for seq, job_id, packed, life, data_size_bytes, result_size_bytes, digits in decode_stored(text):
+        if digits is not None:
+            data = bytes.fromhex(digits)
+        elif with_data:
+            (data,) = connection.execute("SELECT data FROM job WHERE seq = ?", (seq,)).fetchone()
+        else:
+            data = b""
+        new = NewJob._make((seq, bytes.fromhex(job_id).decode(), *unpack(bytes.fromhex(packed)), data))
         change = JobChange(seq, *unpack(bytes.fromhex(life)))
         found.append(StoredJob(new, change, None, data_size_bytes, result_size_bytes))
     return found
-
-
-def stored(connection: Connection, where: str, values: Sequence[Any] | Mapping[str, Any]) -> list[StoredJob]:
-    """The jobs that match, in any order."""
-    return rows_of(connection.execute(f"{STORED} {where}", values).fetchone()[0])
-
-
-def with_data(connection: Connection, jobs: list[StoredJob]) -> list[StoredJob]:
-    """The same jobs, with their data."""
-    small = [job.new.seq for job in jobs if 0 < job.data_size_bytes <= LARGE_BYTES]
-    data = {
-        job.new.seq: connection.execute("SELECT data FROM job WHERE seq = ?", (job.new.seq,)).fetchone()[0]
-        for job in jobs
-        if job.data_size_bytes > LARGE_BYTES
-    }
-    if small:
-        text = connection.execute(
-            "SELECT json_group_array(json_array(seq, hex(data))) FROM job "
-            "WHERE seq IN (SELECT value FROM json_each(?))",
-            (encode_seqs(small).decode(),),
-        ).fetchone()[0]
-        data.update((seq, bytes.fromhex(digits)) for seq, digits in decode_blobs(text))
-    return [job._replace(new=job.new._replace(data=data.get(job.new.seq, b""))) for job in jobs]
 
 
 def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJob]:
@@ -85,8 +76,8 @@ def in_order(jobs: list[StoredJob]) -> list[StoredJob]:
     return sorted(jobs, key=lambda job: job.new.seq)
 
 
-def by_seq(connection: Connection, seqs: list[int]) -> list[StoredJob]:
+def by_seq(connection: Connection, seqs: list[int], *, with_data: bool = False) -> list[StoredJob]:
     """These jobs, in order of their seq."""
-    return in_order(
-        stored(connection, "seq IN (SELECT value FROM json_each(?))", (encode_seqs(seqs).decode(),))
-    )
+    values = (encode_seqs(seqs).decode(),)
+    where = "seq IN (SELECT value FROM json_each(?))"
+    return in_order(stored(connection, where, values, with_data=with_data))

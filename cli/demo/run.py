@@ -1,4 +1,4 @@
-"""One run of the demo: a broker, its workers, a stream of requests, and a worker that is killed and restarted.
+"""One run of the demo: a broker, its workers, a stream of requests, and a job whose worker is killed and restarted.
 
 The broker and the requester run in this process, each worker in its own, all connected by real sockets. So a worker can
 be killed for real (kill -9), and when this process ends, however hard, all end: a worker drains when its standard input
@@ -9,15 +9,17 @@ Must not know how it is shown.
 """
 
 import asyncio
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ...broker.broker import Broker
 from ...broker.port import PortTaken
-from ...broker.settings import NO_JOURNAL, BrokerSettings
-from ...requester import Requester, TaskferryError
+from ...broker.settings import BrokerSettings
+from ...requester import Job, Requester, TaskferryError
 from .table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
 from .tally import Pace, Tally
 from .worker import DemoFailed, WorkerProcess
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ...broker.http.server import HttpServer
 
 HOST: Final = "127.0.0.1"
+JOB_COMMAND: Final = "report"
 START_S_MAX: Final = 30.0
 """For workers to connect: usually a tenth of a second each, but much more on a busy machine or with cold caches."""
 
@@ -42,6 +45,10 @@ STOP_S_MAX: Final = 3.0
 KILL_S_MAX: Final = 4.0
 RESTART_S_MAX: Final = 6.0
 """When a worker is killed, and when it is restarted. In a run under 10 s earlier, in proportion."""
+
+JOB_S_MAX: Final = 1.5
+JOB_HEAD_START_S_MAX: Final = 0.5
+"""How long the job takes, and how long before the kill it is submitted. In a run under 10 s less, in proportion."""
 
 FAILURE_PAUSE_S: Final = 0.05
 """How long a lane waits after a failure: if all workers are gone, each request fails at once."""
@@ -74,8 +81,10 @@ class DemoRun:
         self._ended_at: float | None = None
         self._is_sending = False
         self._http: HttpServer | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="taskferry-demo-", ignore_cleanup_errors=True)
+        journal = str(Path(self._folder.name, "journal.db"))
         self._broker = Broker(
-            BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0, journal=NO_JOURNAL)
+            BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0, journal=journal)
         )
 
     def interrupt(self) -> None:
@@ -118,7 +127,7 @@ class DemoRun:
             self._began_at = time.perf_counter()
             self._is_sending = True
             lanes = [asyncio.create_task(self._lane(requester)) for _ in range(self._concurrency)]
-            incident = asyncio.create_task(self._kill_one_and_restart_it())
+            incident = asyncio.create_task(self._kill_one_and_restart_it(requester))
             await self._pause_until(self._duration_s)
             self._is_sending = False
             wait_s = INTERRUPTED_ANSWERS_S_MAX if self.stopping.is_set() else LAST_ANSWERS_S_MAX
@@ -146,6 +155,7 @@ class DemoRun:
         for process in self._processes:
             process.close()
         await self._broker.stop(0)
+        self._folder.cleanup()
         if http_gone is not None:
             await http_gone
 
@@ -221,18 +231,22 @@ class DemoRun:
                 tally.failed(probe, response.code or "", response.error or "", worker)
                 await asyncio.sleep(FAILURE_PAUSE_S)
 
-    async def _kill_one_and_restart_it(self) -> None:
-        """Kill a busy worker, and restart it later. Does nothing if there is only one."""
-        if not await self._pause_until(min(KILL_S_MAX, 0.4 * self._duration_s)):
+    async def _kill_one_and_restart_it(self, requester: Requester) -> None:
+        """Kill the worker that runs a job, and restart it later. Does nothing if there is only one worker."""
+        head_start_s = min(JOB_HEAD_START_S_MAX, 0.05 * self._duration_s)
+        if not await self._pause_until(min(KILL_S_MAX, 0.4 * self._duration_s) - head_start_s):
             return
-        victim = self._processes[min(1, len(self._processes) - 1)]
-        if not self._is_connected(victim) or not any(
+        job = await requester.submit(JOB_COMMAND, {"seconds": min(JOB_S_MAX, 0.15 * self._duration_s)})
+        victim = await self._runner_of(job)
+        if victim is None or not any(
             self._is_connected(process) for process in self._processes if process is not victim
         ):
             return
+        if not await self._pause_until(min(KILL_S_MAX, 0.4 * self._duration_s)):
+            return
         moved_count = self._count_moved()
         victim.kill()
-        self._headline = f"{victim.name} was just killed (kill -9); the others carry on."
+        self._headline = f"{victim.name} was just killed (kill -9) while it ran a job; the others carry on."
         killed_at_s = self._elapsed_s()
         if not await self._until(lambda: not self._is_connected(victim), START_S_MAX):
             return
@@ -243,6 +257,21 @@ class DemoRun:
             else "it had no request"
         )
         self._incidents.append(Incident(killed_at_s, f"{victim.name} was killed (kill -9); {went}"))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._restart(victim))
+            both.create_task(self._follow(job))
+
+    async def _runner_of(self, job: Job) -> WorkerProcess | None:
+        """The worker that runs `job`, as soon as one does; None if the run ends before."""
+        while not self.stopping.is_set():
+            view = await job.refresh()
+            for process in self._processes:
+                if view.state == "assigned" and process.name == view.worker_id:
+                    return process
+            await asyncio.sleep(LOOK_INTERVAL_S)
+        return None
+
+    async def _restart(self, victim: WorkerProcess) -> None:
         if not await self._pause_until(min(RESTART_S_MAX, 0.6 * self._duration_s)):
             return
         assert self._addresses is not None
@@ -251,6 +280,13 @@ class DemoRun:
             text = f"{victim.name} is back as a new process, and gets its share again"
             self._incidents.append(Incident(self._elapsed_s(), text))
             self._headline = self._describe_stream()
+
+    async def _follow(self, job: Job) -> None:
+        """Report the end of a job whose worker was killed."""
+        result = await job.result()
+        worker_id = (await job.refresh()).worker_id
+        text = f"the job that it ran is done: {worker_id} ran it again ({result})"
+        self._incidents.append(Incident(self._elapsed_s(), text))
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Whether `condition` became true in time, and before `interrupt`.

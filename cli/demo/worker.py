@@ -7,14 +7,18 @@ import os
 import subprocess
 import sys
 import tempfile
+from typing import Final
 
 
 class DemoFailed(Exception):
     """The demo cannot go on: one line for people."""
 
 
+TASKS: Final = "taskferry.cli.demo.tasks:worker"
+
+
 class WorkerProcess:
-    """A worker with the built-in commands. `start` and `kill` may be called repeatedly, then `close`."""
+    """A worker with the commands of the demo. `start` and `kill` may be called repeatedly, then `close`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,7 +51,7 @@ class WorkerProcess:
         try:
             self._popen = subprocess.Popen(
                 # -P: a file in the current directory must not replace a module that a worker needs
-                [sys.executable, "-P", "-m", "taskferry.worker", *arguments],
+                [sys.executable, "-P", "-m", "taskferry.worker", TASKS, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,

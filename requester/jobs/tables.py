@@ -53,12 +53,14 @@ def jobs(views: Sequence[JobView], now_s: float) -> Table:
     """A row for each job."""
     table = _table("job_id", "command", "state", "attempt", "submitted", "what")
     table.columns[3].justify = "right"
+    for column in table.columns:
+        column.no_wrap = True
     for view in views:
         table.add_row(
             _text(view.job_id),
             _text(view.command),
             _state(view, now_s),
-            f"{view.attempt}/{view.attempts}",
+            _attempt(view, "/"),
             f"{shown_duration(max(0.0, now_s - view.submitted_at))} ago",
             _text(_what(view, now_s)),
         )
@@ -74,13 +76,13 @@ def job(view: JobView, now_s: float) -> list[RenderableType]:
         "command": view.command,
         "state": _state(view, now_s),
         "owner": view.owner,
-        "attempt": f"{view.attempt} of at most {view.attempts}",
+        "attempt": _attempt(view, " of at most "),
     }
     if view.losses:
         facts["workers lost"] = f"{view.losses}"
     times = {
         "submitted": view.submitted_at,
-        "not before": None if view.run_at == view.submitted_at else view.run_at,
+        "not before": None if view.has_ended or view.run_at == view.submitted_at else view.run_at,
         "expires": view.expires_at,
         "started": view.started_at,
         "ended": view.ended_at,
@@ -183,6 +185,11 @@ def _attempts(failed: Sequence[FailedAttempt]) -> Table:
     return table
 
 
+def _attempt(view: JobView, of: str) -> str:
+    """The number of its last attempt, of how many; a job that was retried by hand has had more."""
+    return f"{view.attempt}{of}{view.attempts}" if view.attempt <= view.attempts else f"{view.attempt}"
+
+
 def _state(view: JobView, now_s: float) -> Text:
     """Its state; `delayed` and `retrying` are accepted jobs whose time has not come."""
     state = view.state
@@ -193,7 +200,7 @@ def _state(view: JobView, now_s: float) -> Text:
 
 def _what(view: JobView, now_s: float) -> str:
     """What is worth knowing of a job in its state, in one line."""
-    if view.error is not None and view.state != "done":
+    if view.error is not None and view.state not in ("done", "cancelled"):
         return f"{view.error} [{view.code}]"
     if view.state == "assigned":
         return f"on {view.worker_id}" if view.progress is None else f"on {view.worker_id}: {view.progress}"

@@ -85,8 +85,8 @@ def shown_time(seconds: float | None) -> str:
 
 
 def shown_duration(seconds: float) -> str:
-    """A duration in its largest unit: `1.5 h`."""
+    """A duration in its largest unit: `1.5 h`, `40 ms`."""
     for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size_s:
             return f"{seconds / size_s:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

@@ -106,13 +106,17 @@ def test_a_broker_serves_and_drains_under_its_filter(
 ) -> None:
     ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
     filtered = (*filter_of(allowed_calls("broker")), sys.executable)
-    broker = programs.start(*filtered, "-m", "taskferry.broker", *ports)
+    # StateDirectory= sets this variable; the journal is there.
+    state = {"STATE_DIRECTORY": str(programs.folder)}
+    broker = programs.start(*filtered, "-m", "taskferry.broker", *ports, environment=state)
     ready = broker.wait_for_stdout(r"workers (\S+)  requesters (\S+)  http (\S+)")
     assert "Seccomp:\t2" in Path(f"/proc/{broker.pid}/status").read_text()  # the filter is active
     worker = programs.start("-m", "taskferry.worker", "--broker", ready[1])
     worker.wait_for_stderr("connected")
     with BlockingRequester(ready[2]) as requester:
         assert requester.call("echo", {"message": "x"}) == "Echo: x"
+        assert requester.submit("echo", {"message": "job"}).result(timeout=PATIENCE_S) == "Echo: job"
+    assert (programs.folder / "journal.db").stat().st_size > 0
     with urllib.request.urlopen(f"{ready[3]}/metrics", timeout=PATIENCE_S) as answer:
         assert b"taskferry_requests_total" in answer.read()
     broker.terminate()
@@ -141,6 +145,7 @@ def test_a_broker_would_not_serve_under_a_filter_that_lacks_something(
     programs: Programs, filter_of: Callable[[set[str]], tuple[str, str]]
 ) -> None:
     filtered = (*filter_of(allowed_calls("broker") - {"bind"}), sys.executable)
-    broker = programs.start(*filtered, "-m", "taskferry.broker", "--worker-port", "0")
+    options = ("--worker-port", "0", "--journal", "none")
+    broker = programs.start(*filtered, "-m", "taskferry.broker", *options)
     assert broker.wait() == 2
     assert "not permitted" in broker.stderr

@@ -18,6 +18,7 @@ PATH: Final = __file__
 JOIN: Final = frame(TEXT, b'{"type":"connect","data":{"commands":["flooded"]}}')
 FRAMES: Final = {
     "requests": frame(TEXT, b'{"command":"unserved"}'),
+    "submissions": frame(TEXT, b'{"type":"submit","command":"unserved"}'),
     "pings": frame(PING),
     "pings with a payload": frame(PING, b"12345678"),
     "pongs": frame(PONG),

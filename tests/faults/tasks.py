@@ -4,6 +4,7 @@ count the runs of each request, also those of a worker that was killed."""
 import asyncio
 import contextlib
 import os
+import signal
 from typing import Any
 
 from taskferry.worker import Context, Worker
@@ -33,6 +34,31 @@ async def hang(context: Context) -> None:
     """Ends only when it is cancelled."""
     _ran(context)
     await asyncio.Event().wait()
+
+
+@worker.command()
+async def flaky(context: Context, failures: int) -> int:
+    """Fail in so many attempts of a job, then return the number of the attempt."""
+    _ran(context)
+    if context.attempt <= failures:
+        raise RuntimeError(f"attempt {context.attempt} fails")
+    return context.attempt
+
+
+@worker.command()
+async def stuck_once(context: Context) -> int:
+    """Hang in the first attempt of a job; return the number of any later one."""
+    _ran(context)
+    if context.attempt == 1:
+        await asyncio.Event().wait()
+    return context.attempt
+
+
+@worker.command()
+async def die(context: Context) -> None:
+    """Kill the worker."""
+    _ran(context)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @worker.command()

@@ -220,7 +220,8 @@ def ask_with_the_command_line(broker: Broker, access: Path, folder: Path, printe
 
 
 def scrape(broker: Broker, printed: Printed) -> None:
-    for path in ("/healthz", "/readyz", "/metrics", "/api/status", "/api/workers", "/api/requests"):
+    views = ("status", "workers", "requests", "jobs", "explain", "explain/x")
+    for path in ("/healthz", "/readyz", "/metrics", *(f"/api/{view}" for view in views)):
         for token in (CALLER, UNKNOWN, signed(aud="else")):
             printed.add(f"{path}", broker.get(path, {"Authorization": f"Bearer {token}"})[1])
 

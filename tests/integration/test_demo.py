@@ -45,7 +45,7 @@ def test_it_ends_by_itself_with_a_summary_and_a_picture(programs: Programs, tmp_
     assert demo.stderr == ""
     out = demo.stdout
     assert "\x1b" not in out
-    assert re.search(r"worker-2 was killed \(kill -9\); (its \d+ requests? went to|it had no)", out), out
+    assert re.search(r"worker-\d was killed \(kill -9\); (its \d+ requests? went to|it had no)", out), out
     done = re.findall(r"^worker-\d +\w+ +([\d,]+) ", out, re.MULTILINE)
     total = re.search(
         r"^([\d,]+) requests in 1\.\d s: each answered once, .* none lost\.$", out, re.MULTILINE
@@ -268,9 +268,12 @@ def test_ctrl_c_at_any_moment_is_clean(moment: str) -> None:
 # --- the killed worker ---
 
 
-async def test_the_killed_worker_is_restarted_and_no_request_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_killed_worker_is_restarted_and_loses_neither_request_nor_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(demo_run, "KILL_S_MAX", 0.3)
     monkeypatch.setattr(demo_run, "RESTART_S_MAX", 0.5)
+    monkeypatch.setattr(demo_run, "JOB_S_MAX", 0.6)
     run = DemoRun(duration_s=600, worker_count=3, concurrency=24)
     try:
         await run.start()
@@ -279,16 +282,16 @@ async def test_the_killed_worker_is_restarted_and_no_request_is_lost(monkeypatch
         async with asyncio.timeout(PATIENCE_S):
             while not run.look().incidents:
                 await asyncio.sleep(0.005)
-            assert {row.name: row.state for row in run.look().workers}["worker-2"] == "killed"
-            assert "worker-2 was just killed" in run.look().headline
-            while len(run.look().incidents) < 2:
+            (victim,) = [row.name for row in run.look().workers if row.state == "killed"]
+            assert f"{victim} was just killed" in run.look().headline
+            while len(run.look().incidents) < 3:
                 await asyncio.sleep(0.005)
         await run.count_in_flight()
         assert run.look().in_flight_count == 24
         assert all(0 <= row.in_flight_count <= 16 for row in run.look().workers)
-        done_count = run.tally.done_by_worker["worker-2"]
+        done_count = run.tally.done_by_worker[victim]
         async with asyncio.timeout(PATIENCE_S):
-            while run.tally.done_by_worker["worker-2"] == done_count:
+            while run.tally.done_by_worker[victim] == done_count:
                 await asyncio.sleep(0.005)
         run.interrupt()
         await streaming
@@ -296,13 +299,14 @@ async def test_the_killed_worker_is_restarted_and_no_request_is_lost(monkeypatch
         outcome = run.outcome()
     finally:
         await run.stop()
-    killed, back = run.look().incidents
+    killed, back, job = run.look().incidents
     assert re.fullmatch(
-        r"worker-2 was killed \(kill -9\); (its \d+ requests? went .*|it had no .*)", killed.text
+        rf"{victim} was killed \(kill -9\); (its \d+ requests? went .*|it had no .*)", killed.text
     )
-    assert back.text.startswith("worker-2 is back")
-    assert killed.at_s < back.at_s
-    assert {name for name in before if before[name].process_id != after[name].process_id} == {"worker-2"}
+    assert back.text.startswith(f"{victim} is back")
+    assert re.fullmatch(r"the job that it ran is done: worker-\d ran it again \(attempt 2\)", job.text)
+    assert killed.at_s < back.at_s < job.at_s
+    assert {name for name in before if before[name].process_id != after[name].process_id} == {victim}
     assert [row.in_flight_count for row in after.values()] == [0, 0, 0]
     assert outcome.failures == {}
     assert outcome.unanswered_count == 0

@@ -59,7 +59,10 @@ TASKIQ = Environment("taskiq", ("taskiq", "taskiq-redis", "hiredis", "uvloop"))
 ARQ = Environment("arq", ("arq", "uvloop"))
 CROSSBAR = Environment("crossbar", ("crossbar", "autobahn", "uvloop"))
 DRAMATIQ = Environment("dramatiq", ("dramatiq[redis]", "hiredis"))
-ENVIRONMENTS = (NATS_PY, PYZMQ, CROSSBAR, CELERY, TASKIQ, ARQ, DRAMATIQ)
+RQ = Environment("rq", ("rq", "hiredis"))
+HUEY = Environment("huey", ("huey",))
+PROCRASTINATE = Environment("procrastinate", ("procrastinate", "psycopg[binary]", "uvloop"))
+ENVIRONMENTS = (NATS_PY, PYZMQ, CROSSBAR, CELERY, TASKIQ, ARQ, DRAMATIQ, RQ, HUEY, PROCRASTINATE)
 
 
 def _proxy() -> Server:

@@ -45,11 +45,11 @@ def measure_end_to_end(contender: EndToEnd, plan: Plan) -> Figures:
         worker = _arguments(python, contender.worker, workers)
         requester = _arguments(python, contender.requester, requesters)
         environment = {**os.environ, **contender.variables, PLAN_VARIABLE: json.dumps(asdict(plan))}
-        with _running(worker, {**environment, ADDRESS_VARIABLE: workers}, output):
+        with running(worker, {**environment, ADDRESS_VARIABLE: workers}, output):
             try:
                 return _run_requester(requester, {**environment, ADDRESS_VARIABLE: requesters}, plan)
             except ProgramFailed as failure:
-                raise ProgramFailed(f"{contender.name}: {failure}; worker: {_last_line(output)}") from None
+                raise ProgramFailed(f"{contender.name}: {failure}; worker: {last_line(output)}") from None
 
 
 def _arguments(python: str, arguments: Sequence[str], address: str) -> list[str]:
@@ -57,9 +57,9 @@ def _arguments(python: str, arguments: Sequence[str], address: str) -> list[str]
 
 
 @contextmanager
-def _running(command: Sequence[str], environment: Mapping[str, str], output: Path) -> Iterator[None]:
+def running(command: Sequence[str], environment: Mapping[str, str], output: Path) -> Iterator[None]:
     """A worker in its own process group: some start further processes, and none may be left behind."""
-    with output.open("wb") as writable:
+    with output.open("ab") as writable:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -89,9 +89,17 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 def _run_requester(command: Sequence[str], environment: Mapping[str, str], plan: Plan) -> Figures:
     timeout_s = FIRST_ANSWER_TIMEOUT_S + plan.warm_up_s + plan.serial_s + plan.saturated_s + SLACK_S
+    try:
+        return parse_report(printed_by(command, environment, timeout_s))
+    except ValueError as error:
+        raise ProgramFailed(f"{shlex.join(command[1:])} printed no figures: {error}") from None
+
+
+def printed_by(command: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> str:
+    """The output of a program that ends by itself. Raises ProgramFailed if it fails or takes longer."""
     name = shlex.join(command[1:])
     try:
-        requester = subprocess.run(
+        done = subprocess.run(
             command,
             cwd=ROOT,
             env=environment,
@@ -103,14 +111,12 @@ def _run_requester(command: Sequence[str], environment: Mapping[str, str], plan:
         )
     except subprocess.TimeoutExpired:
         raise ProgramFailed(f"{name} did not end within {timeout_s:g} s") from None
-    if requester.returncode != 0:
-        last = (requester.stderr.strip().splitlines() or ["(it printed nothing)"])[-1]
-        raise ProgramFailed(f"{name} ended with exit code {requester.returncode}: {last}")
-    try:
-        return parse_report(requester.stdout)
-    except ValueError as error:
-        raise ProgramFailed(f"{name} printed no figures: {error}") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["(it printed nothing)"])[-1]
+        raise ProgramFailed(f"{name} ended with exit code {done.returncode}: {last}")
+    return done.stdout
 
 
-def _last_line(output: Path) -> str:
+def last_line(output: Path) -> str:
+    """What a worker printed last."""
     return (output.read_text(errors="replace").strip().splitlines() or ["(it printed nothing)"])[-1]

@@ -81,12 +81,13 @@ class Ending:
         self._counts.ended_count += 1
         command = request.command
         began_at = request.submitted_at
-        # An attempt that no worker had is none: its job waits on.
-        if request.call.attempt is None or assignment is not None or request.failed_ids:
-            command.outcomes[outcome] += 1
+        is_counted = True
         if request.call.attempt is not None:
-            # How long kept work waits for a slot says nothing about the fleet.
+            # Its job waits on if no worker has had it; and how long it waited says nothing about the fleet.
+            is_counted = assignment is not None or bool(request.failed_ids)
             began_at = NEVER if assignment is None else assignment.assigned_at
+        if is_counted:
+            command.outcomes[outcome] += 1
         if began_at < NEVER:
             duration_s = now - began_at
             index = command.duration.observe(duration_s)

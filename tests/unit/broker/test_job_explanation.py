@@ -125,7 +125,7 @@ async def test_a_job_that_waits_for_its_key_names_those_that_have_it(tmp_path: P
         await until(lambda: keeper.desk.jobs.counts.held_count == 1)
         assert (
             await explain.summary("second")
-            == "waits for its turn with the key user-7, which first (assigned) have"
+            == "waits for its turn with the key user-7: first (assigned) has it"
         )
 
 

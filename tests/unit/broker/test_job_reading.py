@@ -83,7 +83,7 @@ async def test_metrics_count_jobs_by_state_and_outcome(tmp_path: Path) -> None:
 async def test_without_jobs_there_are_no_such_families_and_no_views() -> None:
     broker = Broker(BrokerSettings(journal="none"))
     async with client_of(broker) as client:
-        assert values((await client.get("/metrics")).text) == {}
+        assert values((await client.get("/metrics")).text) == {("taskferry_jobs_unavailable",): 0}
         assert (await client.get("/api/status")).json()["jobs"] is None
         assert (await client.get("/api/jobs")).status_code == 404
         assert (await client.get("/api/explain")).json()["jobs"] is None
@@ -158,3 +158,30 @@ async def test_a_journal_that_does_not_answer_holds_no_reader_up(
         keeper.desk.journal.read = read  # type: ignore[method-assign]
         read(*waiting[0])
         await until(lambda: keeper.reading.oldest_ready_s() is not None)
+
+
+async def test_a_broker_that_could_not_open_its_default_journal_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    async with keeping_jobs(tmp_path):  # another broker
+        broker = Broker(BrokerSettings(worker_port=0, requester_port=0))
+        await broker.start()
+        async with client_of(broker) as client:
+            status = (await client.get("/api/status")).json()
+            assert status["jobs"] is None
+            assert "another broker" in status["jobs_error"]
+            assert "taskferry_jobs_unavailable 1\n" in (await client.get("/metrics")).text
+        await broker.stop(0.0)
+
+
+async def test_a_user_without_a_home_has_a_broker_without_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    broker = Broker(BrokerSettings(worker_port=0, requester_port=0))
+    await broker.start()
+    assert broker.read_model.jobs_error == "this user has no home directory: name a journal with --journal"
+    await broker.stop(0.0)

@@ -147,6 +147,17 @@ async def test_what_was_not_adopted_is_settled_before_anything_is_assigned(path:
         assert assignment["type"] == "request"
 
 
+async def test_a_claim_of_a_command_that_the_worker_does_not_serve_changes_nothing(path: Path) -> None:
+    async with job_rig(path) as rig:
+        requester, worker = await rig.requester(), await rig.worker()
+        job_id = await requester.submit()
+        assignment = await worker.receive()
+        thief = await rig.worker("thief", commands=["other"], running=(claim(assignment),))
+        assert (await thief.receive())["type"] == "settled"
+        respond(worker, assignment)
+        assert (await requester.ended(job_id))["processed_by"] == "w"
+
+
 async def test_what_is_answered_too_late_is_settled(path: Path) -> None:
     async with job_rig(path) as rig:
         requester, worker = await rig.requester(), await rig.worker()

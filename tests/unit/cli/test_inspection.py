@@ -454,6 +454,9 @@ def test_status_has_the_lines_of_jobs_if_the_broker_keeps_them(port: HttpPort) -
     assert "jobs now none" in text
     assert "journal.db: 3.5 MiB failing no job is accepted: journal /x: the disk is full" in text
     assert "oldest" not in text
+    off = {"jobs": None, "jobs_error": "journal /x: another broker has it"}
+    port.answers["/api/status"] = json.dumps(STATUS | off).encode()
+    assert "jobs  none are kept: journal /x: another broker has it" in run(status, "--http", port.url).stdout
     port.answers["/api/status"] = json.dumps(STATUS | {"jobs": None}).encode()
     assert "job" not in run(status, "--http", port.url).stdout
 

@@ -5,8 +5,9 @@ import re
 from taskferry import requester as requester_sdk
 from taskferry.protocol import limits
 from taskferry.protocol.errors import REGISTRY, WORKER_CODES, TaskferryError
-from taskferry.requester import exchange, exit_codes
+from taskferry.requester import exchange, exit_codes, question
 from taskferry.requester.client import Requester
+from taskferry.requester.jobs import inbox
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
 from taskferry.worker import limits as worker_limits
 from taskferry.worker.context import Context
@@ -37,6 +38,9 @@ FACTS = [
     (REQUESTERS, f"1 to {limits.REQUEST_ID_LENGTH_MAX} characters"),
     (REQUESTERS, f"{limits.IN_FLIGHT_COUNT_MAX:,} requests (`in_flight_count_max`)"),
     (REQUESTERS, f"{exchange.IN_FLIGHT_SIZE_BYTES_MAX // 2**20} MiB"),
+    (REQUESTERS, f"At most {exchange.FOLLOWED_COUNT_MAX:,} jobs are waited for"),
+    (REQUESTERS, f"at most {inbox.UNREAD_COUNT_MAX:,} wait to be read"),
+    (REQUESTERS, f"within `answer_timeout` ({question.ANSWER_TIMEOUT_S_DEFAULT:g} s)"),
 ]
 
 
@@ -54,7 +58,7 @@ def test_every_error_that_a_call_can_raise_has_a_row() -> None:
     rows = re.findall(r"^\| (`[^|]+`) \|", REQUESTERS.text, re.MULTILINE)
     named = set(re.findall(r"`(\w+)`", " ".join(rows))) & set(requester_sdk.__all__)
     raised = {error.__name__ for code, error in REGISTRY.items() if code not in OF_THE_WORKER_PORT}
-    assert named == raised
+    assert named == raised | {"JobNotEnded"}
 
 
 def test_the_attributes_of_an_error_are_named() -> None:

@@ -35,6 +35,7 @@ class Stage:
             self.double,
             self.write,
             self.blame,
+            self.plod,
             self.clean_up,
         ):
             self.worker.command()(handler)
@@ -61,6 +62,11 @@ class Stage:
         while time.monotonic() < ends_at:
             context.raise_if_cancelled()
             time.sleep(0.002)
+
+    def plod(self) -> str:
+        self.loop.call_soon_threadsafe(self.started.put_nowait, "plod")
+        self.thread_may_end.wait(PATIENCE_S)
+        return "done"
 
     async def clean_up(self) -> None:
         self.started.put_nowait("clean_up")
@@ -390,6 +396,21 @@ async def test_a_drain_gives_back_what_does_not_finish_and_waits_until_all_is_se
     assert "3 attempts of jobs did not finish within 0.05 s; giving them back" in caplog.text
     assert "stopped with" not in caplog.text
     assert "died" not in caplog.text
+
+
+async def test_what_ends_as_it_is_given_back_is_done_if_its_handler_could_not_know(
+    stage: Stage, broker: FakeBroker
+) -> None:
+    connection = await broker.connection()
+    connection.send_attempt("plod", msg_id="e.1")
+    connection.send_attempt("nap_in_thread", msg_id="e.2")
+    connection.send_attempt("nap", msg_id="e.3")
+    await stage.all_started(3)
+    stage.worker.drain()
+    assert (await connection.response_to("e.3"))["code"] == "worker_stopping", "so all are given back"
+    stage.thread_may_end.set()
+    assert (await connection.response_to("e.1"))["result"] == "done"
+    assert (await connection.response_to("e.2"))["code"] == "worker_stopping", "it looked"
 
 
 async def test_a_drain_leaves_what_does_not_obey_or_is_not_settled(

@@ -273,7 +273,9 @@ class CoreMachine(RuleBasedStateMachine):
             held = [
                 (assignment.request.call.request_id, msg_id)
                 for msg_id, assignment in holder.assignments.items()
-                if assignment.request is not None and assignment.request.call.attempt is not None
+                if assignment.request is not None
+                and assignment.request.call.attempt is not None
+                and assignment.request.call.command in worker.offer.commands
             ]
             if holder.identity == worker.identity:
                 return [worker.adopt(self.jobs, *claim) for claim in held[:count]]

@@ -318,13 +318,3 @@ def test_if_the_old_connection_is_another_workers_its_slot_is_free_for_others() 
     new = FakeWorker(world, "new", ("echo",), concurrency=1)
     new.join([new.adopt(jobs, "kept", old.deliveries.pop(old.msg_id("kept")).msg_id)])
     assert (old.holds, new.holds) == (["waits"], ["kept"])
-
-
-def test_a_worker_that_does_not_serve_the_command_any_more_loses_the_attempt() -> None:
-    world = World()
-    world.worker("other", "known")
-    jobs = world.requester()
-    back = FakeWorker(world, "back", ("echo",))
-    back.join([back.adopt(jobs, name, f"old.{name}", command=name) for name in ("known", "unknown")])
-    assert jobs.outcome("known") == jobs.outcome("unknown") == "worker_lost"
-    assert not back.holds

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from taskferry.broker.core import explain as explain_module
-from taskferry.broker.core.explain import LISTED_COUNT_MAX, explain, longest_waiting
+from taskferry.broker.core.explain import LISTED_COUNT_MAX, explain, explain_workers, longest_waiting
 from taskferry.broker.core.health.ejection import EJECTION_S
 
 from tests.unit.broker.core.world import CANARY, World
@@ -260,3 +260,24 @@ def test_the_longest_waiting_requests_are_listed() -> None:
     ]
     answer = explained(world, "q1")
     assert listed[1].items() <= answer.items(), "a summary is a part of its explanation"
+
+
+def test_the_workers_of_a_command_are_explained_without_a_request() -> None:
+    world = World()
+    assert explain_workers(world.core, "echo", None, world.now) == {
+        "workers_count": 0, "matching_count": 0, "workers": [],
+    }  # fmt: skip
+    here = world.worker("here", concurrency=1, labels={"zone": "a"})
+    world.worker("there", concurrency=1, labels={"zone": "b"})
+    world.requester().submit(target="here")
+    found = explain_workers(world.core, "echo", {"zone": "a"}, world.now)
+    assert (found["workers_count"], found["matching_count"]) == (2, 1)
+    assert {worker["worker_id"]: worker["reason"] for worker in found["workers"]} == {
+        "here": "1 of 1 slots taken",
+        "there": "labels do not match: zone is b",
+    }
+    here.leave()
+    assert explain_workers(world.core, "echo", {"zone": "a"}, world.now)["matching_count"] == 0
+    for worker in tuple(world.core.roster.workers.values()):
+        world.core.worker_left(worker, world.now)
+    assert explain_workers(world.core, "echo", None, world.now)["workers_count"] == 0

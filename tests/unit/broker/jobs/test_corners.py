@@ -108,11 +108,11 @@ def test_claims_that_fit_nothing() -> None:
     claims = [Claim(f"x.{n}", f"job-x{n}", 1) for n in range(1001)]
     claims += [Claim("x.a", done, 1), Claim("x.b", failed, 1), Claim("x.c", held, 1), Claim("x.d", other, 7)]
     answers: list[list[object]] = []
-    world.jobs.claim("w7", claims, answers.append, world.now)  # type: ignore[arg-type]
+    world.jobs.claim("w7", ("echo",), claims, answers.append, world.now)  # type: ignore[arg-type]
     world.turn()
     assert answers == [[]]
     world.journal.is_broken = True
-    world.jobs.claim("w7", claims, answers.append, world.now)  # type: ignore[arg-type]
+    world.jobs.claim("w7", ("echo",), claims, answers.append, world.now)  # type: ignore[arg-type]
     world.turn()
     assert answers == [[], []]
 

@@ -263,6 +263,8 @@ class Play:
             self.world.worker("w2", "two", concurrency=4),
         ]
 
+        self.away_since: dict[FakeWorker, float] = {}
+
     def submit(self, number: int) -> None:
         key = "ab"[number % 2]
         command = ("one", "two")[number // 2 % 2]
@@ -285,7 +287,10 @@ class Play:
             self.world.change(Cancel, job_id=open_ids[number % len(open_ids)])
 
     def lose(self, number: int) -> None:
-        self.workers[number % 2].lose_link()
+        worker = self.workers[number % 2]
+        if worker.link is not None:
+            self.away_since[worker] = self.world.now
+            worker.lose_link()
 
     def connect(self, number: int) -> None:
         worker = self.workers[number % 2]
@@ -294,6 +299,9 @@ class Play:
 
     def kill(self, number: int) -> None:
         del number
+        for worker in self.workers:
+            if worker.link is not None:
+                self.away_since[worker] = self.world.now
         self.world.kill()
 
     def sleep(self, number: int) -> None:
@@ -303,8 +311,16 @@ class Play:
         return sorted(call.request_id for call in worker.running.values()) if worker.link else []
 
     def check(self) -> None:
+        """A worker that is away for so long that it has lost its attempts counts no more."""
         keys = {kept.new.job_id: kept.new.key for kept in self.world.disk.jobs.values()}
-        counts = Counter(keys[job_id] for job_id in running(self.world))
+        adoption_s = self.world.settings.adoption_s
+        counts = Counter(
+            keys[call.request_id]
+            for worker in self.workers
+            if worker.link is not None or self.world.now < self.away_since[worker] + adoption_s
+            for msg_id, call in worker.running.items()
+            if msg_id not in worker.cancelled
+        )
         assert all(counts[key] <= limit for key, limit in LIMITS.items()), counts
 
     def end(self) -> None:

@@ -193,7 +193,7 @@ class FakeWorker:
         kept = {**self.running, **{msg_id: call for msg_id, (call, _) in self.ended.items()}}
         claims = [Claim(m, c.request_id, c.attempt.number) for m, c in kept.items() if c.attempt is not None]
         join = functools.partial(self._join, claims)
-        answered = world.jobs.claim(self.name, claims, join, world.now)
+        answered = world.jobs.claim(self.name, self.commands, claims, join, world.now)
         if answered is not None:
             join(answered)
         world.turn()

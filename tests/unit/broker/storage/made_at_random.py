@@ -124,6 +124,11 @@ class Maker:
         if random.random() < 0.7:
             self.add_rare(batch, seqs)
         model.write(batch)
+        used = {kept.new.lane for kept in model.jobs.values()}
+        unused = [lane for lane in model.lanes if lane not in used and len(model.lanes) > 1]
+        if unused and random.random() < 0.3:
+            batch.lanes_gone.append(random.choice(unused))
+            del model.lanes[batch.lanes_gone[0]]
         return batch
 
     def add_rare(self, batch: Batch, seqs: list[int]) -> None:

@@ -219,13 +219,10 @@ class Model:
         )
 
     def next_in_lane(self, query: NextInLane) -> NextFound:
-        lane = [
-            kept
-            for kept in self.in_state(JobState.ACCEPTED)
-            if kept.new.lane == query.lane and kept.new.seq not in query.without
-        ]
-        ready = sorted((kept for kept in lane if kept.change.run_at <= query.now), key=lambda kept: kept.rank)
+        lane = [kept for kept in self.in_state(JobState.ACCEPTED) if kept.new.lane == query.lane]
         later = [kept.change.run_at for kept in lane if kept.change.run_at > query.now]
+        ready = [k for k in lane if k.change.run_at <= query.now and k.new.seq not in query.without]
+        ready.sort(key=lambda kept: kept.rank)
         taken: list[Kept] = []
         while len(taken) < min(query.count, len(ready)):
             kept = ready[len(taken)]

@@ -52,10 +52,10 @@ async def test_a_write_that_fails_acknowledges_nothing_and_the_next_one_works(tm
             assert await open_counts(journal) == {"anna": 1}
             assert await write(journal, Batch()) is None  # which is small enough
             assert not journal.is_failing
-            assert isinstance(await write(journal, submissions([5], bytes(MIB))), JournalError)
         with files_of_at_most(0):
-            assert isinstance(await write(journal, Batch()), JournalError)
-            assert journal.is_failing
+            for _ in range(2):
+                assert isinstance(await write(journal, Batch()), JournalError)
+                assert journal.is_failing
         assert await write(journal, Batch()) is None
         assert not journal.is_failing
         assert await write(journal, changes([1], JobState.DONE)) is None

@@ -12,6 +12,7 @@ from taskferry.broker.jobs.rows import Batch, StoredJob
 from taskferry.broker.jobs.states import JobState
 from taskferry.broker.storage.changes import Changes
 from taskferry.broker.storage.database import Database
+from taskferry.broker.storage.inspection import ORPHANS, number
 from taskferry.broker.storage.queries import answer
 from taskferry.broker.storage.scans import Scan
 from taskferry.protocol.job_messages import Filter
@@ -75,6 +76,8 @@ def test_every_query_finds_what_looking_at_every_job_finds(seed: int, rounds_cou
             if isinstance(query, Find):
                 found, expected = by_seq(found), by_seq(expected)
             assert found == expected, query
+        orphans = {what: number(connection, statement) for what, statement in ORPHANS.items()}
+        assert orphans == dict.fromkeys(ORPHANS, 0)
     connection.close()
 
 

@@ -222,6 +222,37 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
     assert isinstance(await ask(journal, Opening()), JournalError)
 
 
+async def test_opening_fails_and_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_text("Dear diary, " * 100)
+    journal = SqliteJournal(path, Seen())
+    with pytest.raises(JournalError, match="not a journal"):
+        await journal.open()
+    path.unlink()
+    async with opened(path) as other:  # the lock is free
+        assert await write(other, submissions([1])) is None
+    await journal.open()
+    assert await open_counts(journal) == {"anna": 1}
+    await journal.close()
+
+
+async def test_opening_that_is_cancelled_frees_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    opening = asyncio.create_task(SqliteJournal(path, Seen()).open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with opened(path) as journal:
+                    assert await write(journal, submissions([1])) is None
+                break
+            except JournalTaken:
+                await asyncio.sleep(0.01)
+
+
 async def test_closing_writes_and_answers_all_that_waits(tmp_path: Path) -> None:
     answers: list[object] = []
     journal = SqliteJournal(tmp_path / "journal.db", Seen())
