@@ -139,7 +139,7 @@ class Jobs:
         self.reads = reads = Reads(journal, self._answered)
         self.lives = lives = Lives(memory, lanes, writer, counts, settings)
         self.orphans = orphans = Orphans()
-        self.attempts = attempts = Attempts(
+        self.attempts = Attempts(
             core,
             memory=memory,
             lanes=lanes,
@@ -170,6 +170,13 @@ class Jobs:
         self.timetable = schedules = Schedules(
             journal, writer=writer, intake=intake, settings=settings, counts=counts, observer=observer
         )
+        lives.after, lives.keys, lives.inbox, lives.schedules = after, keys, inbox, schedules
+        self._compose(journal)
+
+    def _compose(self, journal: Journal) -> None:
+        """Make the parts that no other part is made of."""
+        memory, lanes, lives, writer, reads = self.memory, self.all_lanes, self.lives, self.writer, self.reads
+        attempts, keys, counts, settings = self.attempts, self.keys, self.counts, self.settings
         self.windows = Windows(
             memory=memory, lanes=lanes, lives=lives, attempts=attempts, keys=keys, reads=reads
         )
@@ -177,7 +184,7 @@ class Jobs:
             memory=memory,
             lives=lives,
             attempts=attempts,
-            orphans=orphans,
+            orphans=self.orphans,
             keys=keys,
             writer=writer,
             reads=reads,
@@ -192,12 +199,11 @@ class Jobs:
             lives=lives,
             writer=writer,
             reads=reads,
-            after=after,
+            after=self.after,
             counts=counts,
             settings=settings,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
-        lives.after, lives.keys, lives.inbox, lives.schedules = after, keys, inbox, schedules
 
     @property
     def ports(self) -> Mapping[Encoding, Port]:

@@ -4,6 +4,7 @@ import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import attempts, kept
 from taskferry.broker.jobs.invariants import check_invariants
+from taskferry.broker.jobs.states import Hold, JobState
 from taskferry.protocol.job_messages import Filter, Receipt, Remove, Retry, Unique
 from taskferry.protocol.messages import Cancel, Claim
 
@@ -108,11 +109,11 @@ def test_claims_that_fit_nothing() -> None:
     claims = [Claim(f"x.{n}", f"job-x{n}", 1) for n in range(1001)]
     claims += [Claim("x.a", done, 1), Claim("x.b", failed, 1), Claim("x.c", held, 1), Claim("x.d", other, 7)]
     answers: list[list[object]] = []
-    world.jobs.claim("w7", worker.commands, claims, answers.append, world.now)  # type: ignore[arg-type]
+    world.jobs.claim("w7", ("echo",), claims, answers.append, world.now)  # type: ignore[arg-type]
     world.turn()
     assert answers == [[]]
     world.journal.is_broken = True
-    world.jobs.claim("w7", worker.commands, claims, answers.append, world.now)  # type: ignore[arg-type]
+    world.jobs.claim("w7", ("echo",), claims, answers.append, world.now)  # type: ignore[arg-type]
     world.turn()
     assert answers == [[], []]
 
@@ -306,3 +307,45 @@ def test_the_invariants_hold_before_the_core_was_heard() -> None:
     asker = FakeAsker()
     world.wait_for(job_id, asker)
     assert asker.take() == ("a", b"\xc0")
+
+
+def test_a_job_is_written_while_its_lane_is_read() -> None:
+    world = lazy_world()
+    world.send()
+    world.settle()
+    world.send(priority=9)
+    worker = world.worker(concurrency=1)
+    assert world.journal.work()
+    assert world.journal.answer()
+    world.turn()
+    assert not worker.running, "the lane is being read"
+    world.settle()
+    assert len(world.begun) == 1
+    worker.succeed(world.begun[0][0])
+    world.settle()
+    assert len(world.begun) == 2
+
+
+def test_a_job_that_two_things_hold_waits_for_both() -> None:
+    world = World()
+    job_id = world.submit()
+    stored = world.disk.jobs[1].stored()
+    job, lives = world.jobs.memory.take(stored), world.jobs.lives
+    lives.hold(job, Hold.AFTER)
+    lives.hold(job, Hold.KEY)
+    lives.release(job, Hold.AFTER)
+    assert job.state is JobState.HELD
+    lives.release(job, Hold.KEY)
+    world.jobs.stir()
+    world.turn()
+    assert world.state(job_id) == "accepted"
+
+
+def test_an_older_job_of_a_unique_key_does_not_hide_the_latest() -> None:
+    world = World()
+    worker = world.worker()
+    older = world.submit(unique="k")
+    worker.succeed(older)
+    latest = world.submit(unique="k")
+    assert world.change(Remove, job_id=older) == 1
+    assert world.submit(unique="k") == latest

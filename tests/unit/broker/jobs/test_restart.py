@@ -97,7 +97,7 @@ def test_claims_of_what_is_over_or_elsewhere_are_not_adopted() -> None:
     liar = world.worker("w3", "nothing")
     adopted: list[object] = []
     claims = [Claim(msg_id, job_id, 2), Claim("x.1", "unknown", 1)]
-    assert world.jobs.claim("w3", ["nothing"], claims, adopted.extend, world.now) is None
+    assert world.jobs.claim("w3", ("echo",), claims, adopted.extend, world.now) is None
     world.turn()
     assert not adopted
     assert liar.link is not None
@@ -115,7 +115,7 @@ def test_an_attempt_that_waits_again_is_taken_back_for_the_worker_that_has_it() 
         failure = Failure("worker_lost", "gone", None, "may_have_run")
         adopted[0].requester.port.fail(job_id, failure, "w8")
 
-    world.jobs.claim("w8", worker.commands, [Claim("old.1", job_id, 1)], gone_again, world.now)
+    world.jobs.claim("w8", ("echo",), [Claim("old.1", job_id, 1)], gone_again, world.now)
     world.turn()
     assert world.state(job_id) == "assigned"
     world.sleep(4.2)
