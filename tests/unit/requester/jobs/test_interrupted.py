@@ -65,7 +65,10 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, {resource.RLIM_INFINITY}))
 from taskferry.cli.main import main
-main(["submit", "resize", "@{tmp_path / "in.jsonl"}", "--results", "{results}", "--broker", "{broker.url}"])
+try:
+    main(["submit", "resize", "@{tmp_path / "in.jsonl"}", "--results", "{results}", "--broker", "{broker.url}"])
+finally:  # a run under coverage writes its data at the end
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({resource.RLIM_INFINITY}, {resource.RLIM_INFINITY}))
 """
     with Program(tmp_path, "-c", program) as process:
         assert process.wait() == 1
