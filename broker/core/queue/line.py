@@ -2,14 +2,14 @@
 
 Priority classes with ageing: a class is worth `PRIORITY_STEP_S` seconds of waiting, so the next request is the one that
 has waited longest once its class's seconds are added. The lowest class is therefore held back by the highest for at
-most 9 steps. Within a class the requesters take turns, so that one that sends a thousand requests does not block one
+most 9 steps. Attempts of jobs, which may wait for hours, have priorities among themselves that no waiting makes up for:
+when it is the turn of one, the one of the highest class goes. Within a class the requesters take turns, so that one that sends a thousand requests does not block one
 that sends a single request (round robin as in Nagle, RFC 970). Of each requester's requests the oldest goes first, or
 the newest during overload (see overload.py).
 """
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from heapq import heappop, heappush
 from typing import Final
 
 from ....protocol.limits import PRIORITY_MAX
@@ -59,14 +59,17 @@ class WaitingLine:
         """The next request, judged by the first of each class; None if no request waits."""
         best: Request | None = None
         best_rank = 0.0
+        attempt: Request | None = None
         for turns in self._classes:
             if not turns:
                 continue
             request = next(iter(next(iter(turns.values()))))
             rank = rank_of(request)
+            if request.call.attempt is not None:
+                attempt = request
             if best is None or rank < best_rank:
                 best, best_rank = request, rank
-        return best
+        return best if best is None or best.call.attempt is None else attempt
 
     def take(self, request: Request, *, is_newest: bool) -> Request:
         """Remove and return `request`, which `peek` gave, or with `is_newest` its requester's newest request of that
@@ -94,18 +97,19 @@ class WaitingLine:
 
     def in_order(self) -> Iterator[Request]:
         """All requests, in the order in which they would be served if none came or left and there is no overload. Each
-        costs O(log classes)."""
+        costs O(classes)."""
         queues = [_in_turns(turns) for turns in self._classes if turns]
-        heads: list[tuple[float, int, Request]] = []
-        for number, queue in enumerate(queues):
-            request = next(queue)
-            heappush(heads, (rank_of(request), number, request))
+        heads = [next(queue) for queue in queues]
         while heads:
-            _, number, request = heappop(heads)
-            yield request
+            number = min(range(len(heads)), key=lambda at: rank_of(heads[at]))
+            if heads[number].call.attempt is not None:
+                number = max(at for at, head in enumerate(heads) if head.call.attempt is not None)
+            yield heads[number]
             following = next(queues[number], None)
             if following is not None:
-                heappush(heads, (rank_of(following), number, following))
+                heads[number] = following
+            else:
+                del heads[number], queues[number]
 
 
 def _in_turns(turns: _Turns) -> Iterator[Request]:

@@ -96,7 +96,8 @@ class Queue:
         if head is None:
             return None
         route = head.route
-        request = route.waiting.take(head, is_newest=route.overload.is_overloaded)
+        is_newest = route.overload.is_overloaded and head.call.attempt is None
+        request = route.waiting.take(head, is_newest=is_newest)
         self._gone(request, now)
         if request.call.attempt is None:
             route.overload.served(wait_share(request, now))

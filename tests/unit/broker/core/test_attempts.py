@@ -318,3 +318,35 @@ def test_if_the_old_connection_is_another_workers_its_slot_is_free_for_others() 
     new = FakeWorker(world, "new", ("echo",), concurrency=1)
     new.join([new.adopt(jobs, "kept", old.deliveries.pop(old.msg_id("kept")).msg_id)])
     assert (old.holds, new.holds) == (["waits"], ["kept"])
+
+
+def test_no_waiting_makes_up_for_the_priority_of_an_attempt_among_attempts() -> None:
+    world = World()
+    worker = world.worker(concurrency=1)
+    jobs = world.requester()
+    jobs.attempt(request_id="runs")
+    jobs.attempt(request_id="old", priority=3)
+    world.sleep(LONG_S)
+    world.requester().submit(request_id="live", timeout=LONG_S)
+    jobs.attempt(request_id="high", priority=9)
+    jobs.attempt(request_id="middle", priority=4)
+    positions = {
+        request_id: explain(world.core, request_id, world.now)[0]["position"]
+        for request_id in ("high", "middle", "old", "live")
+    }
+    assert positions == {"high": 1, "middle": 2, "old": 3, "live": 4}
+    for request_id in ("runs", "high", "middle", "old", "live"):
+        assert worker.holds == [request_id]
+        worker.succeed(request_id)
+
+
+def test_the_oldest_attempt_goes_first_even_while_requests_are_shed() -> None:
+    world = World()
+    worker = world.worker(concurrency=1)
+    jobs = world.requester()
+    jobs.attempt(request_id="runs")
+    for request_id in ("first", "second"):
+        jobs.attempt(request_id=request_id)
+    world.core.roster.commands["echo"].route.overload.is_overloaded = True
+    worker.succeed("runs")
+    assert worker.holds == ["first"]

@@ -5,7 +5,7 @@ from taskferry.broker.jobs import attempts, intake, windows
 from taskferry.protocol.job_messages import Filter
 from taskferry.protocol.messages import Cancel
 
-from tests.unit.broker.jobs.world import World
+from tests.unit.broker.jobs.world import WINDOW_COUNT_MIN, World
 
 
 def order_of(world: World) -> list[str]:
@@ -36,7 +36,7 @@ def test_the_highest_priority_goes_first_even_past_a_full_window() -> None:
     high = world.submit(priority=9)
     low = world.submit(priority=0)
     lane = next(iter(world.jobs.lanes.values()))
-    assert lane.loaded_count == windows.WINDOW_COUNT_MIN
+    assert lane.loaded_count == WINDOW_COUNT_MIN
     worker.succeed("job-1")
     assert order_of(world)[1] == high
     while worker.running:

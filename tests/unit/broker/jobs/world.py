@@ -52,6 +52,10 @@ START: Final = 1_800_000_000.0
 """The time at which the world starts: seconds since 1970. The core's clock is START_CORE then."""
 START_CORE: Final = 1000.0
 
+WINDOW_COUNT_MIN = 4
+"""A small window is often full."""
+
+
 
 class FakeAsker:
     """A requester's connection: keeps what it was sent."""
@@ -295,6 +299,7 @@ class World:
             make_id=self._make_id,
             wake=self._wake,
         )
+        self.jobs.windows.count_min = WINDOW_COUNT_MIN
         self.jobs.open(self.now)
         self.turn()
 
