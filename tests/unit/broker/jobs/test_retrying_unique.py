@@ -88,6 +88,24 @@ def test_of_retries_and_a_submission_at_once_one_is_open(is_retry_first: bool) -
     assert retried == [is_retry_first, False]
 
 
+def test_a_retry_takes_the_place_of_one_that_is_cancelled_in_the_same_turn() -> None:
+    world = World()
+    (first,) = cancelled(world)
+    second = world.submit(unique="k")
+    world.is_lazy = True
+    asker, third = FakeAsker(), FakeAsker()
+    world.jobs.retry(asker, Retry("c", first), world.now)
+    world.turn()
+    assert world.journal.work()
+    assert world.journal.answer()
+    world.jobs.cancel(FakeAsker(), Cancel("c", second), world.now)
+    world.send(unique="k", asker=third)
+    world.settle()
+    assert asker.take() == Changed("c", 1)
+    assert third.take().job_id == first, "though the one that was cancelled is the later one"
+    assert open_count(world) == 1
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 @pytest.mark.parametrize("page", [2, 1000])
 def test_many_open_one_of_each_key(is_restarted: bool, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
