@@ -65,3 +65,19 @@ def test_an_assignment_is_known_before_it_is_written() -> None:
     assert not world.jobs.still_waits(first)
     assert world.jobs.still_waits(second)
     assert world.jobs.still_waits("on disk only")
+
+
+def test_a_key_that_could_not_be_read_and_is_gone_before_it_is_read_again() -> None:
+    world = World()
+    worker = world.worker()
+    first, second = world.submit(key="k"), world.submit(key="k")
+    world.journal.broken_reads = {"FindHeldByKey"}
+    worker.succeed(first)
+    assert world.state(second) == "held"
+    world.journal.broken_reads.clear()
+    worker.succeed(world.submit(key="k"))
+    worker.succeed(second)
+    assert not world.jobs.keys.by_name
+    assert world.jobs.keys.next_at > world.now
+    world.sleep(60)
+    assert world.state(second) == "done"
