@@ -2,6 +2,9 @@
 
 Many are changed a page at a time, so that neither memory nor the journal is held up; the answer comes when the last
 page is on disk.
+
+A job with a `unique` key is tried again only while no other has its place. To know that takes a second look into the
+journal: first for the jobs of these keys, then once more for the job, so that both answers are as of one moment.
 """
 
 from collections.abc import Callable
@@ -19,11 +22,12 @@ from .following import FAILED, UNKNOWN, may_see
 from .job import Job
 from .lives import Lives
 from .memory import Memory
-from .ports import Asker, CountMatching, Find, Journal, JournalError, Select
+from .ports import Asker, CountMatching, Find, FindUnique, Journal, JournalError, Select
 from .reads import Reads
-from .rows import ROWS_PER_READ_MAX
+from .rows import ROWS_PER_READ_MAX, StoredJob
 from .settings import JobSettings
 from .states import ENDED, OPEN, JobState
+from .unique import Unique
 from .writer import Writer
 
 Ask = Cancel | Retry | Remove
@@ -40,10 +44,23 @@ class Action:
         self.apply = apply
 
 
-class Bulk:
-    """A change of many, with `count` jobs done so far."""
+class One:
+    """A change of one job. `rivals`: jobs with its unique key, None: not asked for."""
 
-    __slots__ = ("action", "asker", "count", "filter", "message", "owner")
+    __slots__ = ("action", "asker", "message", "rivals")
+
+    def __init__(self, asker: Asker, message: Ask, action: Action) -> None:
+        self.asker = asker
+        self.message = message
+        self.action = action
+        self.rivals: list[StoredJob] | JournalError | None = None
+
+
+class Bulk:
+    """A change of many, with `count` jobs done so far. The next page is that `before` this seq, None: there is none.
+    `rivals`: jobs with the unique keys of this page."""
+
+    __slots__ = ("action", "asker", "before", "count", "filter", "message", "owner", "rivals")
 
     def __init__(self, asker: Asker, message: Ask, action: Action, filter: Filter, owner: str | None) -> None:
         self.asker = asker
@@ -52,6 +69,8 @@ class Bulk:
         self.filter = filter
         self.owner = owner
         self.count = 0
+        self.before: int | None = None
+        self.rivals: list[StoredJob] | JournalError | None = None
 
 
 class Changes:
@@ -67,6 +86,7 @@ class Changes:
         "_reads",
         "_remove",
         "_retry",
+        "_unique",
         "_writer",
         "settings",
     )
@@ -79,6 +99,7 @@ class Changes:
         lives: Lives,
         writer: Writer,
         reads: Reads,
+        unique: Unique,
         after: After,
         counts: JobCounts,
         settings: JobSettings,
@@ -88,6 +109,7 @@ class Changes:
         self._lives = lives
         self._writer = writer
         self._reads = reads
+        self._unique = unique
         self._after = after
         self._counts = counts
         self.settings = settings
@@ -117,7 +139,7 @@ class Changes:
             asker.fail(message.request_id, Failure(errors.BadRequest.code, text), None)
         elif message.filter is None:
             assert message.job_id is not None
-            self._reads.ask(Find([message.job_id]), self._found, (asker, message, action))
+            self._reads.ask(Find([message.job_id]), self._found, One(asker, message, action))
         else:
             names: list[JobStateName] = [_NAMES[state] for state in sorted(action.states)]
             if message.filter.states is not None:
@@ -131,15 +153,16 @@ class Changes:
             if message.dry_run:
                 self._reads.ask(CountMatching(matching, bulk.owner), self._counted, bulk)
             else:
-                self._next_page(bulk, None)
+                self._next_page(bulk)
 
     # --- one --------------------------------------------------------------------------------------------------------
 
-    def _found(self, context: tuple[Asker, Ask, Action], answer: Any, now: float) -> None:
-        asker, message, action = context
+    def _found(self, one: One, answer: Any, now: float) -> None:
+        asker, message, action = one.asker, one.message, one.action
         job_id = message.job_id
         assert job_id is not None
-        if isinstance(answer, JournalError):
+        rivals, one.rivals = one.rivals, None
+        if isinstance(answer, JournalError) or isinstance(rivals, JournalError):
             asker.fail(message.request_id, FAILED, None)
             return
         job = self._memory.by_id.get(job_id)
@@ -163,12 +186,24 @@ class Changes:
             if self._journal.is_failing:
                 asker.fail(message.request_id, FAILED, None)
             else:
-                self._reads.ask(Find([job_id]), self._found, context)
+                self._reads.ask(Find([job_id]), self._found, one)
             return
+        if action is self._retry and job.new.unique_key is not None:
+            if rivals is None:
+                self._reads.ask(FindUnique([_key(job)], now), self._found_rivals, one)
+                self._reads.ask(Find([job_id]), self._found, one)
+                return
+            if (failure := self._unique.bars_retry(job, rivals)) is not None:
+                asker.fail(message.request_id, failure, None)
+                return
         if not is_loaded:
             self._memory.add(job)
         action.apply(job, now)
         self._writer.entry.answer(asker, Changed(message.request_id, 1))
+
+    def _found_rivals(self, change: One | Bulk, answer: Any, now: float) -> None:
+        del now
+        change.rivals = answer
 
     def _no_room(self) -> Failure | None:
         bound = self.settings.open_count_max
@@ -178,28 +213,52 @@ class Changes:
 
     # --- many -------------------------------------------------------------------------------------------------------
 
-    def _next_page(self, bulk: Bulk, before: int | None) -> None:
-        self._reads.ask(Select(bulk.filter, bulk.owner, before, ROWS_PER_READ_MAX), self._page, bulk)
+    def _next_page(self, bulk: Bulk) -> None:
+        self._reads.ask(Select(bulk.filter, bulk.owner, bulk.before, ROWS_PER_READ_MAX), self._page, bulk)
 
     def _page(self, bulk: Bulk, answer: Any, now: float) -> None:
         if isinstance(answer, JournalError):
             bulk.asker.fail(bulk.message.request_id, FAILED, None)
             return
-        is_full = False
+        bulk.before = answer[-1].new.seq if len(answer) == ROWS_PER_READ_MAX else None
+        bulk.rivals = []
+        if bulk.action is self._retry:
+            lane_of = self._memory.lane_of
+            keys = {
+                (lane_of(stored).command, stored.new.unique_key): None
+                for stored in answer
+                if stored.new.unique_key is not None
+            }
+            if keys:
+                self._reads.ask(FindUnique(list(keys), now), self._found_rivals, bulk)
+                self._reads.ask(Find([stored.new.job_id for stored in answer]), self._change_page, bulk)
+                return
+        self._change_page(bulk, answer, now)
+
+    def _change_page(self, bulk: Bulk, answer: Any, now: float) -> None:
+        rivals = bulk.rivals
+        if isinstance(answer, JournalError) or isinstance(rivals, JournalError):
+            bulk.asker.fail(bulk.message.request_id, FAILED, None)
+            return
+        assert rivals is not None
+        is_retry = bulk.action is self._retry
         for stored in answer:
             job = self._memory.take(stored)
             may_change = job.state in bulk.action.states and job.entry is None and not job.is_removed
             if not may_change or (not job.is_open and job.unwritten_count):
                 self._memory.release(job)
                 continue
-            if bulk.action is self._retry and self._no_room() is not None:
+            if is_retry and self._no_room() is not None:
                 self._memory.release(job)
-                is_full = True
+                bulk.before = None
                 break
+            if is_retry and self._unique.bars_retry(job, rivals) is not None:
+                self._memory.release(job)
+                continue
             bulk.action.apply(job, now)
             bulk.count += 1
-        if len(answer) == ROWS_PER_READ_MAX and not is_full:
-            self._next_page(bulk, answer[-1].new.seq)
+        if bulk.before is not None:
+            self._next_page(bulk)
         else:
             self._writer.entry.answer(bulk.asker, Changed(bulk.message.request_id, bulk.count))
 
@@ -214,11 +273,17 @@ class Changes:
 
     def _try_again(self, job: Job, now: float) -> None:
         self._lives.retry(job, now)
+        self._memory.note_key(job)
         self._after.retried(job, now)
 
     def _forget(self, job: Job, now: float) -> None:
         del now
         self._lives.remove(job)
+
+
+def _key(job: Job) -> tuple[str, str]:
+    assert job.new.unique_key is not None
+    return job.lane.command, job.new.unique_key
 
 
 _NAMES: Final[dict[JobState, JobStateName]] = {

@@ -13,7 +13,6 @@ from typing import Any, Final
 from msgspec import Raw
 
 from ...protocol import errors
-from ...protocol.encodings import Encoding
 from ...protocol.job_messages import (
     Ack,
     Await,
@@ -34,7 +33,7 @@ from ..core.core import Core
 from ..core.failure import plain_failure
 from .adoption import Adoption
 from .after import After
-from .attempts import Attempts, Port
+from .attempts import Attempts
 from .changes import Changes
 from .counts import JobCounts
 from .following import Following
@@ -199,16 +198,12 @@ class Jobs:
             lives=lives,
             writer=writer,
             reads=reads,
+            unique=Unique(memory, lives),
             after=self.after,
             counts=counts,
             settings=settings,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
-
-    @property
-    def ports(self) -> Mapping[Encoding, Port]:
-        """What the core calls, by the encoding of the jobs' data."""
-        return self.attempts.ports
 
     @property
     def lanes(self) -> Mapping[int, Lane]:

@@ -1,12 +1,13 @@
 """The jobs that are in memory. What memory has of a job is newer than what the journal has."""
 
 from .job import DISK, Job, read_back
-from .lanes import Lanes
+from .lanes import Lane, Lanes
 from .rows import StoredJob
 
 
 class Memory:
-    """`by_id`: by job_id; `by_unique`: the latest of each (command, unique key)."""
+    """`by_id`: by job_id; `by_unique`: of each (command, unique key) the latest that was open when it
+    was noted, else the latest."""
 
     __slots__ = ("_lanes", "by_id", "by_unique")
 
@@ -17,25 +18,34 @@ class Memory:
 
     def add(self, job: Job) -> None:
         """It is in memory now."""
+        self.by_id[job.new.job_id] = job
+        self.note_key(job)
+
+    def note_key(self, job: Job) -> None:
+        """It is in memory now, or open again: find it by its unique key, unless one that matters more has that."""
         new = job.new
-        self.by_id[new.job_id] = job
         if new.unique_key is not None:
             key = job.lane.command, new.unique_key
             before = self.by_unique.get(key)
-            if before is None or before.new.seq < new.seq:
+            if before is None or (before.is_open, before.new.seq) < (job.is_open, new.seq):
                 self.by_unique[key] = job
+
+    def lane_of(self, stored: StoredJob) -> Lane:
+        """The lane of rows that the journal answered."""
+        job = self.by_id.get(stored.new.job_id)  # if it is removed, its lane may have gone with it
+        return self._lanes.by_number[stored.new.lane] if job is None else job.lane
 
     def take(self, stored: StoredJob, *, has_data: bool = False) -> Job:
         """The job of rows that the journal answered: the one that is in memory, or it is taken there."""
         job = self.by_id.get(stored.new.job_id)
         if job is None:
-            job = read_back(stored, self._lanes.by_number[stored.new.lane], has_data=has_data)
+            job = read_back(stored, self.lane_of(stored), has_data=has_data)
             self.add(job)
         return job
 
     def detached(self, stored: StoredJob) -> Job:
         """The job of rows that the journal answered, to look at; memory does not have it."""
-        return read_back(stored, self._lanes.by_number[stored.new.lane], has_data=False)
+        return read_back(stored, self.lane_of(stored), has_data=False)
 
     def remove(self, job: Job) -> None:
         """It is on disk only, or nowhere."""

@@ -64,13 +64,36 @@ class Unique:
             self._lives.cancel(job, now)
         return None
 
+    def bars_retry(self, job: Job, stored: list[StoredJob]) -> Failure | None:
+        """Why an ended job may not be tried again, if the journal has these jobs of its command and key: another one
+        has its place. For how many seconds they were to be unique does not matter: nothing is submitted."""
+        terms = job.terms.unique
+        if terms is None:
+            return None
+        key = job.lane.command, terms.key
+        latest = self._memory.by_unique.get(key)
+        known: list[Job | StoredJob] = [] if latest is None else [latest]
+        known += [
+            self._memory.by_id.get(row.new.job_id, row)
+            for row in stored
+            if (self._memory.lane_of(row).command, row.new.unique_key) == key
+        ]
+        for found in known:
+            if found is not job and _stands(found, terms):
+                text = f"unique: the job {found.new.job_id} has the key {terms.key!r}"
+                return Failure(errors.NotUnique.code, text)
+        return None
+
     def _blocks(self, found: Job | StoredJob, terms: Terms, since: float) -> bool:
         """Whether `found` stands in the way of another job with its key."""
         if terms.seconds > 0 and found.new.submitted_at >= since:
             return True
-        if state_of(found) not in OPEN:
-            return False
-        return terms.until == "ended" or not _has_started(found)
+        return _stands(found, terms)
+
+
+def _stands(found: Job | StoredJob, terms: Terms) -> bool:
+    """It is open, or has not started, as `terms` want it."""
+    return state_of(found) in OPEN and (terms.until == "ended" or not _has_started(found))
 
 
 def _terms(message: Submit) -> Terms:

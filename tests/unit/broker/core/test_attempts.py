@@ -38,6 +38,7 @@ def test_an_attempt_waits_for_a_slot_as_long_as_it_takes_and_then_has_all_of_its
 def test_its_requester_is_notified_of_each_assignment_under_a_msg_id_of_this_epoch() -> None:
     world = World()
     world.core.epoch = "k7f2q"
+    assert world.core.epoch == "k7f2q"
     first = world.worker("first", is_stuck=True, concurrency=2)
     jobs = world.requester()
     jobs.attempt(request_id="job")

@@ -118,6 +118,15 @@ def test_another_worker_cannot_take_over_a_worker_id() -> None:
     assert worker.holds == ["r1"]
 
 
+def test_a_session_may_ask_first_whether_its_worker_id_is_taken() -> None:
+    world = World()
+    worker = world.worker("w", instance="one", identity="alice")
+    world.core.check_worker_id("free", worker.offer, "mallory")
+    world.core.check_worker_id("w", worker.offer, "alice")
+    with pytest.raises(WorkerIdTaken):
+        world.core.check_worker_id("w", worker.offer, "mallory")
+
+
 def test_a_worker_is_replaced_only_by_the_same_identity() -> None:
     world = World()
     worker = world.worker("w", instance="one", identity="alice")
