@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple
 PROGRAMS: Final = ("taskferry.broker", "taskferry.cli", "taskferry.requester", "taskferry.worker")
 IMPORTED: Final = (
     "encodings.idna",
+    "rich._emoji_codes",
     "rich.progress",
     "rich.table",
     "taskferry.broker.cli",
@@ -40,6 +41,12 @@ IMPORTED: Final = (
     "taskferry.cli.tables",
     "taskferry.requester.arguments",
     "taskferry.requester.cli",
+    "taskferry.requester.jobs.jobs_cli",
+    "taskferry.requester.jobs.many",
+    "taskferry.requester.jobs.one",
+    "taskferry.requester.jobs.schedule_cli",
+    "taskferry.requester.jobs.submit_cli",
+    "taskferry.requester.jobs.tables",
     "taskferry.requester.program",
     "taskferry.requester.routing_arguments",
     "taskferry.worker.cli",

@@ -12,7 +12,7 @@ from taskferry.protocol.errors import MAY_HAVE_RUN, NOT_DELIVERED, NotRepresenta
 from tests.unit.broker.core.listening import WatchfulListener
 from tests.unit.broker.core.world import START_S, FakeWorker, World
 
-LONG_S: Final = 900.0
+LONG_S: Final = 300.0
 
 
 def test_an_attempt_waits_for_a_slot_as_long_as_it_takes_and_then_has_all_of_its_time() -> None:

@@ -1,9 +1,10 @@
 """What requesters ask about jobs."""
 
 import pytest
+from msgspec import Raw
 from taskferry.broker.jobs import following
 from taskferry.protocol.errors import TooLarge
-from taskferry.protocol.job_messages import Await, ListJobs, Remove
+from taskferry.protocol.job_messages import Await, ListJobs, Remove, Submit
 from taskferry.protocol.job_messages import Job as ViewJob
 from taskferry.protocol.messages import Cancel
 
@@ -123,8 +124,8 @@ def test_a_list_shows_what_is_on_disk_and_stops_at_its_size(monkeypatch: pytest.
 def test_a_list_that_fills_the_journals_answer_goes_on() -> None:
     world = World(is_lazy=True)
     world.settle()
-    for _ in range(1001):
-        world.send()
+    for _ in range(1001):  # in one turn
+        world.jobs.submit(FakeAsker(), Submit(command="echo"), Raw(b"1"), world.now)
     world.settle()
     page = world.page(FakeAsker(), 1000)
     assert page.cursor is not None

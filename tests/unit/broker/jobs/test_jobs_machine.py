@@ -5,4 +5,4 @@ from hypothesis import settings
 from tests.unit.broker.jobs.machine import JobsMachine
 
 TestJobsMachine = JobsMachine.TestCase
-TestJobsMachine.settings = settings(max_examples=40, stateful_step_count=40, derandomize=True, database=None)
+TestJobsMachine.settings = settings(max_examples=25, stateful_step_count=40, derandomize=True, database=None)

@@ -135,9 +135,12 @@ def test_of_a_thousand_that_race_one_is_accepted(options: dict[str, Any]) -> Non
     world = World(is_lazy=True)
     world.settle()
     askers = [FakeAsker() for _ in range(1000)]
+    message = Submit(command="echo", request_id="r", **options)
     for number, asker in enumerate(askers):
-        world.send("echo", asker=asker, **options)
-        if number % 100 == 50:  # some race over several turns
+        world.jobs.submit(asker, message, Raw(b"null"), world.now)
+        if number % 10 == 0:  # they race within turns and over several
+            world.turn()
+        if number % 100 == 50:
             world.journal.work()
             world.journal.answer()
             world.turn()

@@ -78,6 +78,9 @@ class Cut:
         (verdict,) = database.connection.execute("PRAGMA integrity_check").fetchone()
         assert verdict == "ok"
         found = content(database.connection)
+        database.connection.execute(
+            "PRAGMA synchronous = OFF"
+        )  # what is copied back on closing need not last
         database.close()
         return found
 

@@ -11,6 +11,7 @@ import pytest
 from taskferry.broker.jobs.ports import CountMatching, Find, JournalError, NextInLane, Opening, Query, Select
 from taskferry.broker.jobs.rows import Batch, JobResult, StoredJob
 from taskferry.broker.jobs.states import JobState
+from taskferry.broker.storage import journal_thread
 from taskferry.broker.storage.changes import LARGE_BYTES
 from taskferry.broker.storage.journal_thread import TRANSACTION_ROWS_MAX
 from taskferry.broker.storage.multi_row import SIZES
@@ -126,14 +127,16 @@ async def test_what_waits_shares_a_transaction(tmp_path: Path) -> None:
     assert len(seen.rows_counts) < 250
 
 
-async def test_a_transaction_is_bounded(tmp_path: Path) -> None:
+async def test_a_transaction_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows_max = TRANSACTION_ROWS_MAX // 10
+    monkeypatch.setattr(journal_thread, "TRANSACTION_ROWS_MAX", rows_max)
     seen = Seen()
-    half = TRANSACTION_ROWS_MAX // 4
+    half = rows_max // 4
     async with opened(tmp_path / "journal.db", seen) as journal:
         for start in range(1, 8 * half, half):
             journal.write(submissions(range(start, start + half)), lambda _: None)
     assert sum(seen.rows_counts) == 8 * (2 * half + 1)
-    assert max(seen.rows_counts) <= TRANSACTION_ROWS_MAX + 2 * half + 2
+    assert max(seen.rows_counts) <= rows_max + 2 * half + 2
 
 
 async def test_any_number_of_rows_is_written(tmp_path: Path) -> None:
