@@ -3,9 +3,9 @@
 Priority classes with ageing: a class is worth `PRIORITY_STEP_S` seconds of waiting, so the next request is the one that
 has waited longest once its class's seconds are added. The lowest class is therefore held back by the highest for at
 most 9 steps. Attempts of jobs, which may wait for hours, have priorities among themselves that no waiting makes up for:
-when it is the turn of one, the one of the highest class goes. Within a class the requesters take turns, so that one that sends a thousand requests does not block one
-that sends a single request (round robin as in Nagle, RFC 970). Of each requester's requests the oldest goes first, or
-the newest during overload (see overload.py).
+when it is the turn of one, the one of the highest class goes. Within a class the requesters take turns, so that one
+that sends a thousand requests does not block one that sends a single request (round robin as in Nagle, RFC 970). Of
+each requester's requests the oldest goes first, or the newest during overload (see overload.py).
 """
 
 from collections import OrderedDict

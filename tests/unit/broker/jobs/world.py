@@ -56,7 +56,6 @@ WINDOW_COUNT_MIN = 4
 """A small window is often full."""
 
 
-
 class FakeAsker:
     """A requester's connection: keeps what it was sent."""
 
