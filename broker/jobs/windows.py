@@ -30,8 +30,8 @@ POLL_S: Final = 1.0
 
 
 class Windows:
-    """`is_closed`: no more jobs go to the core, for the broker is stopping. `count_min`: WINDOW_COUNT_MIN, unless a test
-    of full windows sets it lower."""
+    """`is_closed`: no more jobs go to the core, for the broker is stopping. `count_min`: WINDOW_COUNT_MIN, unless a
+    test of full windows sets it lower."""
 
     __slots__ = (
         "_attempts",
