@@ -116,10 +116,13 @@ class JobDesk:
             cast("WorkerSession", worker.port).settled(msg_id)
 
     def not_adopted(self, adopted: Sequence[Adopted], worker_id: str) -> None:
-        """The worker whose claims were judged is gone again."""
+        """The worker whose claims were judged is gone again. What the core still has over an older link of that worker
+        goes on there."""
         failure = LOST._replace(delivery=MAY_HAVE_RUN)
         for attempt in adopted:
-            attempt.requester.port.fail(attempt.call.request_id, failure, worker_id)
+            job_id = attempt.call.request_id
+            if job_id not in attempt.requester.requests:
+                attempt.requester.port.fail(job_id, failure, worker_id)
 
     # --- time ---
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw
 from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.call import Call
 from taskferry.broker.core.core import Core
+from taskferry.broker.core.delivery.failures import LOST
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
@@ -28,7 +29,7 @@ from taskferry.broker.jobs.settings import JobSettings
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.errors import TaskferryError
+from taskferry.protocol.errors import MAY_HAVE_RUN, TaskferryError
 from taskferry.protocol.job_messages import (
     Await,
     Changed,
@@ -114,6 +115,8 @@ class FakeWorker:
         self.labels: dict[str, str] = {}
         self.defaults: dict[str, Defaults] = {}
         self.is_unwritten = False
+        self.connection = 0
+        """The number of its connection, of one that is being judged as well."""
 
     # --- what the core calls ----------------------------------------------------------------------------------------
 
@@ -195,14 +198,21 @@ class FakeWorker:
         world = self.world
         kept = {**self.running, **{msg_id: call for msg_id, (call, _) in self.ended.items()}}
         claims = [Claim(m, c.request_id, c.attempt.number) for m, c in kept.items() if c.attempt is not None]
-        join = functools.partial(self._join, claims)
+        self.connection += 1
+        join = functools.partial(self._join, self.connection, claims)
         answered = world.jobs.claim(self.name, self.commands, claims, join, world.now)
         if answered is not None:
             join(answered)
         world.turn()
 
-    def _join(self, claims: list[Claim], adopted: list[Adopted]) -> None:
+    def _join(self, connection: int, claims: list[Claim], adopted: list[Adopted]) -> None:
         world = self.world
+        if connection != self.connection:  # as the job desk does
+            failure = LOST._replace(delivery=MAY_HAVE_RUN)
+            for one in adopted:
+                if one.call.request_id not in one.requester.requests:
+                    one.requester.port.fail(one.call.request_id, failure, self.name)
+            return
         offer = Offer(
             commands=self.commands,
             concurrency=self.concurrency,
@@ -227,6 +237,7 @@ class FakeWorker:
 
     def lose_link(self) -> None:
         """Its connection breaks; what it runs goes on."""
+        self.connection += 1
         link, self.link = self.link, None
         if link is not None:
             self.world.core.worker_left(link, self.world.core_now)
