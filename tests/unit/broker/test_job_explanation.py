@@ -69,6 +69,7 @@ async def test_a_job_without_a_worker_for_its_command_or_its_target(tmp_path: Pa
 
 async def test_a_job_runs_waits_next_in_line_or_further_back(tmp_path: Path) -> None:
     async with explaining(tmp_path) as (keeper, explain):
+        keeper.desk.jobs.windows.count_min = 4
         keeper.worker("w1", "resize", slots_count=1)
         for number in range(8):
             await keeper.submit(f"j{number}", attempts=3)
