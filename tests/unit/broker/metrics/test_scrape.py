@@ -160,17 +160,17 @@ async def test_a_command_without_requests_has_no_histograms() -> None:
 
 
 async def test_a_thousand_workers_and_a_hundred_commands_in_short_slices() -> None:
-    """Bounds are five times what is promised, for a machine that has other work."""
+    """Bounds are five times what is promised, of this thread's own time: the machine has other work."""
     commands = [f"command-{number}" for number in range(100)]
     scraper = Scraper(broker_with(commands, workers_count=1000).read_model)
     longest_s = 0.0
-    started_at = last_at = time.monotonic()
+    started_at = last_at = time.thread_time()
     task = asyncio.create_task(scrape(scraper, accept_encoding="gzip"))
     while not task.done():
         await asyncio.sleep(0)
-        now = time.monotonic()
+        now = time.thread_time()
         longest_s, last_at = max(longest_s, now - last_at), now
-    assert time.monotonic() - started_at < 0.5
+    assert time.thread_time() - started_at < 0.5
     assert longest_s < 0.1
 
 
