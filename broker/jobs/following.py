@@ -1,7 +1,7 @@
 """What requesters ask about jobs: the whole of one, a list, and the response once it has ended."""
 
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Raw
 
@@ -21,6 +21,8 @@ from .reads import Reads
 from .rows import ROWS_PER_READ_MAX
 from .states import JobState
 from .views import Viewer, size_of
+
+Key = TypeVar("Key")
 
 AWAITS_COUNT_MAX: Final = 10_000
 """Ends that one connection may wait for: as many as requests in flight."""
@@ -203,11 +205,8 @@ class Following:
 
     def _over(self, waiting: Awaiting) -> None:
         waiting.is_over = True
-        for key, table in ((waiting.job_id, self._by_job), (waiting.asker, self._by_asker)):
-            others = table[key]  # type: ignore[index]
-            del others[waiting]
-            if not others:
-                del table[key]  # type: ignore[arg-type]
+        _remove(self._by_job, waiting.job_id, waiting)
+        _remove(self._by_asker, waiting.asker, waiting)
 
     def ended(self, job: Job) -> None:
         """The end of a job is on disk."""
@@ -257,3 +256,10 @@ class Following:
 def may_see(asker: Asker, owner: str) -> bool:
     """Whether it may see and change the jobs of `owner`."""
     return asker.sees_all or asker.owner == owner
+
+
+def _remove(table: dict[Key, dict[Awaiting, None]], key: Key, waiting: Awaiting) -> None:
+    others = table[key]
+    del others[waiting]
+    if not others:
+        del table[key]
