@@ -210,6 +210,21 @@ def test_a_restart_keeps_places_and_releases_what_was_held(is_known: bool) -> No
     assert world.begun.count((first, 1, "w1")) == 1
 
 
+def test_after_a_restart_a_job_with_a_key_waits_until_every_worker_may_have_claimed() -> None:
+    world = World()
+    worker = world.worker()
+    worker.succeed(world.submit())
+    world.kill()
+    worker.connect()
+    other, with_key = world.submit(), world.submit(key="k")
+    assert running(world) == [other]
+    assert world.state(with_key) == "accepted", "it is not held: no other job has its place"
+    world.sleep(world.jobs.keys.opens_at - world.now - 0.1)
+    assert running(world) == [other]
+    world.sleep(0.2)
+    assert running(world) == [other, with_key]
+
+
 def test_a_worker_that_comes_back_too_late_finds_its_place_taken() -> None:
     world = World()
     worker = world.worker()
