@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
 READY := .venv/.ready
+COLLECTED := .venv/.collected
 WHEEL := .cache/wheel
 WHEEL_BIN := $(WHEEL)/environment/bin
 WHEEL_READY := $(WHEEL)/.ready
@@ -103,7 +104,13 @@ types: $(READY) ## mypy --strict
 layers: $(READY) ## import-linter: imports point down only
 	@$(BIN)/lint-imports --no-logo
 
-coverage: $(READY) ## the tests, in random order, with the two bounds on branch coverage
+# Once: what Python compiles of all tests and all that they import is kept. Else each process does it, under coverage.
+$(COLLECTED): $(READY)
+	@mkdir -p "$$TMPDIR"
+	@$(BIN)/pytest --quiet --collect-only >/dev/null 2>&1 || true  # what is wrong, the tests will report
+	@touch $@
+
+coverage: $(READY) $(COLLECTED) ## the tests, in random order, with the two bounds on branch coverage
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest --quiet $(COVERAGE_PARALLEL) -m 'not uncovered'
