@@ -44,6 +44,7 @@ from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
 from .events import AnswerIgnored, MessageRefused
 from .in_flight import InFlight, Line, Waiter
+from .jobs.feed import Feeds
 from .jobs.inbox import Inbox
 from .question import IfLost, Question
 from .refusal import Refusal
@@ -87,6 +88,7 @@ class Exchange:
         "_wire",
         "about_login",
         "encoding",
+        "feeds",
         "group",
         "inbox",
         "is_closed",
@@ -114,6 +116,7 @@ class Exchange:
         self._is_refusing = False
         self.about_login: Callable[[LoggedIn | Expiring], None] = lambda message: None
         """Called with what the broker says of this client's login."""
+        self.feeds = Feeds()
         self.inbox: Inbox | None = None
         """Of a client that has a name."""
         self._wire = WIRES[encoding]
@@ -235,8 +238,10 @@ class Exchange:
         self.is_closed = True
         if self.link is not None:
             self.link.close()
+        closed = Cancelled("the requester was closed")
+        self.feeds.failed(closed)
         if self.inbox is not None:
-            self.inbox.failed(Cancelled("the requester was closed"))
+            self.inbox.failed(closed)
         for request in requests:
             what = request.what_may_be if request.was_sent else "it was not sent"
             error = Cancelled(f"Request cancelled: the requester was closed; {what}")
@@ -323,6 +328,7 @@ class Exchange:
                 request.ends_s = request.deadline_s
                 self._deadline_timer.by(request.ends_s)
             self._admit_waiting(line)
+        self.feeds.link_lost()
 
     # --- inside ---
 
@@ -390,9 +396,12 @@ class Exchange:
                 pass
             case LoggedIn() | Expiring():
                 self.about_login(message)
-            case JobEnded() if message.number is not None and self.inbox is not None:
-                self.inbox.received(message)
-            case Greeted() | JobAssigned() | JobEnded():
+            case JobEnded() if message.number is not None:
+                if self.inbox is not None:
+                    self.inbox.received(message)
+            case JobAssigned() | JobEnded():
+                self.feeds.received(message)
+            case Greeted():
                 pass
             case _:
                 self._receive_answer(message)
