@@ -38,6 +38,8 @@ def response_line(response: Response) -> str:
     members = {key: getattr(response, key) for key in keys}
     if not response.success:
         members["code"] = response.code
+    if response.job_id is not None:
+        members["job_id"] = response.job_id
     known = {
         "delivery": response.delivery,
         "queue_wait": response.queue_wait_s,
@@ -74,6 +76,7 @@ def summary(tally: Tally) -> dict[str, Any]:
         "requests": ended_count,
         "succeeded": tally.counts[None],
         "failed": dict(failed),
+        **({"kept": tally.kept_count} if tally.kept_count else {}),
         "elapsed_s": round(tally.elapsed_s, 6),
         "requests_per_s": round(ended_count / tally.elapsed_s, 1) if ended_count else 0.0,
         "duration_s": {name: round(duration_s, 6) for name, duration_s in durations_s},

@@ -121,6 +121,7 @@ def test_many_responses_have_the_exit_code_of_the_most_frequent_failure(
     counts: dict[str | None, int], expected: int
 ) -> None:
     assert exit_codes.exit_code_of_many(counts) == expected
+    assert exit_codes.exit_code_of_many(counts, 1) == (expected or 8)
 
 
 # --- lines ---
