@@ -37,9 +37,10 @@ from ..protocol.errors import (
 from ..protocol.job_messages import Ack, Greeted, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
 from ..protocol.messages import Expiring, LoggedIn, Pong
+from ..transport.connect import BLOCKED
 from ..transport.group import LinkGroup
 from ..transport.link import Link
-from .answers import Answer
+from .answers import Answer, WorkerPortFault
 from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
 from .events import AnswerIgnored, MessageRefused
@@ -67,6 +68,9 @@ days, and live requests must not wait for it."""
 
 FOLLOWED_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of what awaits them: more than the longest ids take."""
+
+
+WORKER_PORT: Final = "that is the port of workers; requesters connect to another one, by default 8766"
 
 
 class Exchange:
@@ -110,7 +114,7 @@ class Exchange:
         self.link: Link | None = None
         self.link_gone = asyncio.Event()
         self.link_gone.set()
-        self.no_link_reason = "still connecting"
+        self.no_link_reason = f"still connecting; {BLOCKED}"
         self.refusal: Refusal | None = None
         """Why requests fail at once: a broker does not accept this client."""
         self._is_refusing = False
@@ -403,8 +407,16 @@ class Exchange:
                 self.feeds.received(message)
             case Greeted():
                 pass
+            case WorkerPortFault():
+                self._wrong_port()
             case _:
                 self._receive_answer(message)
+
+    def _wrong_port(self) -> None:
+        """A broker's worker port answers: nothing can be sent there."""
+        self.refuse(Refusal(CannotConnect, self.public_url, WORKER_PORT, 0.0))
+        if self.link is not None:
+            self.link.abort(WORKER_PORT)
 
     def _greeting_failed(self, response: Response) -> None:
         if self.inbox is not None:

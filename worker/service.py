@@ -211,7 +211,7 @@ class Service:
         """Log it, and return how long to wait. Raises CannotConnect if that is useless."""
         if error.is_permanent:
             raise CannotConnect(str(error)) from None
-        text = f"cannot connect to {self._public_url}: {error}"
+        text = f"cannot connect to {self._public_url}: {error.line}"
         if error.status == HTTPStatus.UNAUTHORIZED and not has_token:
             text = f"{text}; {NO_TOKEN}"
         self._report_trouble(text)
