@@ -509,7 +509,7 @@ def test_a_job_is_explained(port: HttpPort) -> None:
         "key user-7",
         "schedule nightly",
         "",
-        "worker state in flight can it take the request?",
+        "worker state in flight can it take the job?",
         "vm-1 healthy 4/4 4 of 4 slots taken",
     ]
 
