@@ -176,7 +176,7 @@ def summary(
         return _held(view, explanation["waits_for"])
     if view.run_at is not None and view.run_at > now:
         after = f", after attempt {view.attempt} ended with {view.code}" if view.attempt and view.code else ""
-        return f"waits until {_time(view.run_at)}, in {view.run_at - now:.0f} s{after}"
+        return f"waits until {_time(view.run_at)}, in {_duration(view.run_at - now)}{after}"
     if not explanation["matching_count"]:
         if explanation["workers_count"]:
             return f"waits for a worker: none of those that serve {view.command} matches its target, or they drain"
@@ -193,7 +193,14 @@ def summary(
 def _ended(view: JobView, now: float) -> str:
     ended_s = max(0.0, now - (view.ended_at or now))
     why = f": {view.code}, after {_counted(view.attempt, 'attempt')}" if view.state == "dead" else ""
-    return f"is {view.state}, since {ended_s:.0f} s{why}"
+    return f"is {view.state}; it ended {_duration(ended_s)} ago{why}"
+
+
+def _duration(duration_s: float) -> str:
+    for unit, size_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if duration_s >= 2 * size_s:
+            return f"{duration_s / size_s:.1f} {unit}"
+    return f"{duration_s:.0f} s"
 
 
 def _assigned(view: JobView, now: float, *, is_connected: bool) -> str:

@@ -43,6 +43,9 @@ CANARY_REQUEST_ID: Final = "canary"
 NEVER_LIMITED: Final = (messages.WorkerConnect, messages.WorkerAuth, messages.Disconnect)
 """Messages that are taken at any rate: a worker that may not send them could not work, or leave."""
 
+FIRST_MESSAGE: Final = "type: the first message of a worker must be connect"
+REQUESTERS: Final = "requesters connect to another port, by default 8766"
+
 COMMANDS_NAMED_COUNT_MAX: Final = 10
 """Forbidden commands that are named to a worker, and in the log: there may be a thousand, and it knows which it
 wanted."""
@@ -131,6 +134,11 @@ class WorkerSession:
             try:
                 message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else decode_large(payload)
             except DECODE_ERRORS as error:
+                if self._is_over:
+                    return
+                if worker is None and self._is_of_a_requester(payload):
+                    self._refuse(errors.BadMessage(f"{FIRST_MESSAGE}; {REQUESTERS}"), payload)
+                    return
                 self._complain(errors.BadMessage(describe(error, self.encoding)), payload)
                 continue
             if type(message) is WorkerResponse and worker is not None:
@@ -277,7 +285,7 @@ class WorkerSession:
             self._joining_said(message, payload)
             return
         if worker is None and not isinstance(message, messages.WorkerConnect):
-            self._refuse(errors.BadMessage("type: the first message of a worker must be connect"), payload)
+            self._refuse(errors.BadMessage(FIRST_MESSAGE), payload)
             return
         usage = self._entrant.gate.usage
         if usage.is_metered and not isinstance(message, NEVER_LIMITED):
@@ -440,6 +448,14 @@ class WorkerSession:
         log_event(logger, events.WorkerRefused(worker_id, self.link.peer, error.code, reason))
         self._send_fault(error, payload)
         self.link.close(code, error.text)
+
+    def _is_of_a_requester(self, payload: bytes) -> bool:
+        """What could not be decoded is a message for the requester port. Only there messages have a request_id, or
+        these types."""
+        ids = self._codec.ids_in(payload)
+        return isinstance(ids.request_id, str) or (
+            isinstance(ids.type, str) and ids.type in messages.ABOUT_JOBS
+        )
 
     def _complain(self, error: TaskferryError, payload: bytes) -> None:
         """Send the error in a worker's message; the connection stays open."""

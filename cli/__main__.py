@@ -1,6 +1,6 @@
 """`python -m taskferry.cli` does what the `taskferry` command does."""
 
-from .main import main
+from .entry import main
 
 if __name__ == "__main__":
     main()

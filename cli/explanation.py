@@ -21,11 +21,11 @@ def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
     if job is not None:
         shown += [_job_headline(job), _job_facts(job)]
         if job["workers"] and job["state"] == "accepted" and not answer["requests"]:
-            shown.append(_workers(job))
+            shown.append(_workers(job, "job"))
     for request in answer["requests"]:
         shown += [_headline(request), _facts(request)]
         if request["workers"]:
-            shown.append(_workers(request))
+            shown.append(_workers(request, "job" if request.get("is_job") else "request"))
     return shown
 
 
@@ -137,9 +137,9 @@ def _facts(request: dict[str, Any]) -> RenderableType:
     return facts_table(facts)
 
 
-def _workers(request: dict[str, Any]) -> RenderableType:
+def _workers(request: dict[str, Any], what: str) -> RenderableType:
     table = rows_table("worker", "state", numbers=("in flight",))
-    table.add_column("can it take the request?")
+    table.add_column(f"can it take the {what}?")
     for worker in request["workers"]:
         table.add_row(
             Text(worker["worker_id"]),

@@ -6,6 +6,7 @@ Must not know what is requested, nor what an answer looks like. Uses the standar
 import functools
 import http.client
 import json
+import socket
 import sys
 import urllib.error
 import urllib.parse
@@ -61,6 +62,10 @@ _EXIT_CODES: Final[dict[int, int]] = {
     HTTPStatus.FORBIDDEN: REFUSED,
     HTTPStatus.TOO_MANY_REQUESTS: RATE_LIMITED,
 }
+
+
+_OF_A_WEBSOCKET_PORT: Final = frozenset({HTTPStatus.UPGRADE_REQUIRED, HTTPStatus.METHOD_NOT_ALLOWED})
+_OTHER_PORT: Final = "is it the port of workers or requesters? The HTTP port of a broker is by default 8767"
 
 
 class LoginFlags(NamedTuple):
@@ -121,6 +126,8 @@ class HttpPort:
                 text = " ".join(str(json.loads(error.read(ANSWER_SIZE_BYTES_MAX))["error"]).split())
             except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
                 text = f"{without_secrets(error.url)} answered {error.code} {error.reason}"
+                if error.code in _OF_A_WEBSOCKET_PORT:
+                    text = f"{text}: {_OTHER_PORT}"
         if self._token is not None:
             text = text.replace(self._token.reveal(), "...")
         elif error.code == HTTPStatus.UNAUTHORIZED:
@@ -133,9 +140,16 @@ class HttpPort:
         import ssl  # noqa: PLC0415  loaded by urllib, if it is needed
 
         if isinstance(reason, ssl.SSLError):
-            from ..credentials.tls import describe_tls  # noqa: PLC0415  likewise
+            from ..credentials.tls import describe_tls, speaks_no_tls  # noqa: PLC0415  likewise
 
-            return describe_tls(reason, urllib.parse.urlsplit(self.url).hostname or "")
+            text = describe_tls(reason, urllib.parse.urlsplit(self.url).hostname or "")
+            return f"{text}; a broker without TLS has a URL with http://" if speaks_no_tls(reason) else text
+        if isinstance(reason, http.client.RemoteDisconnected) and self.url.startswith("http:"):
+            return "it closed the connection without an answer; a broker with TLS has a URL with https://"
+        if isinstance(reason, socket.gaierror):
+            return f"{_describe(reason)}; check the name in the URL, and the name server of this machine"
+        if isinstance(reason, TimeoutError):
+            return f"{_describe(reason)}; check host and port, and whether a firewall is in between"
         return f"{_describe(reason)}. Is a broker running there? Start one with: taskferry broker"
 
 

@@ -101,17 +101,17 @@ def print_tables(found: JournalInfo) -> None:
     """The journal for people."""
     from rich.text import Text  # noqa: PLC0415  rich is slow to import, and --json does not need it
 
-    from .tables import rows_table, show  # noqa: PLC0415  as above
+    from .tables import duration, rows_table, show, size  # noqa: PLC0415  as above
 
     oldest_at = found.oldest_submitted_at
-    age = "" if oldest_at is None else f", {max(0.0, time.time() - oldest_at) / 3600:,.1f} h ago"
+    age = "" if oldest_at is None else f", {duration(max(0.0, time.time() - oldest_at))} ago"
     facts = {
         "file": found.path,
         "schema": str(found.schema),
-        "size": f"{mib(found.size_bytes)}, {mib(found.free_size_bytes)} of it free; "
-        f"{mib(found.wal_size_bytes)} not yet copied into it",
-        "open jobs": mib(found.open_size_bytes),
-        "ended jobs": mib(found.kept_size_bytes),
+        "size": f"{size(found.size_bytes)}, {size(found.free_size_bytes)} of it free; "
+        f"{size(found.wal_size_bytes)} not yet copied into it",
+        "open jobs": f"{size(found.open_size_bytes)} of data",
+        "ended jobs": f"{size(found.kept_size_bytes)} of data and results",
         "oldest open job": f"{iso(oldest_at) or 'none'}{age}",
         "schedules": f"{found.schedules_count:,}",
         "inboxes": f"{found.inboxes_count:,}",
@@ -124,11 +124,6 @@ def print_tables(found: JournalInfo) -> None:
         table.add_row(Text(printable(command)), *(f"{count:,}" for count in counts.values()))
     table.add_row(Text("all", style="bold"), *(f"{count:,}" for count in found.counts.values()))
     show([about, table])
-
-
-def mib(size_bytes: int) -> str:
-    """A size for people."""
-    return f"{size_bytes / 1024**2:,.1f} MiB"
 
 
 @journal.command("check", short_help="Check that a journal is sound.")
@@ -170,4 +165,6 @@ def back_up(context: click.Context, *, target: Path, named: str | None, config: 
         size_bytes = inspection.backup(path, target)
     except JournalError as error:
         fail(context, error)
-    click.echo(f"copied {path} to {target}: {mib(size_bytes)}")
+    from .tables import size  # noqa: PLC0415  as above
+
+    click.echo(f"copied {path} to {target}: {size(size_bytes)}")

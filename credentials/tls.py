@@ -56,12 +56,17 @@ def describe_tls(error: ssl.SSLError, host: str) -> str:
         # `--ca` is named in each line: it is what people try first, whether it helps or not.
         what = _OF_VERIFICATION.get(error.verify_code) or f"is not trusted: {error.verify_message}; {_TRUST}"
         return f"the certificate of {host} {what}"
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    if speaks_no_tls(error):
         return f"{host} does not speak TLS (SSL) there"
     if "ALERT" in (error.reason or ""):
         alert = str(error.reason).partition("ALERT_")[2].replace("_", " ").lower()
         return f"{host} refuses this client in the TLS handshake: {alert}"
     return error.strerror or str(error)
+
+
+def speaks_no_tls(error: ssl.SSLError) -> bool:
+    """The other end answered with something that is not TLS."""
+    return error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def _check_readable(option: str, path: str) -> None:

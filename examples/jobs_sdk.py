@@ -16,6 +16,8 @@ async def submit(url: str) -> None:
         # On the broker's disk once this returns, and run by whichever worker serves it, now or later.
         job = await requester.submit("echo", {"message": "Hello World"})
         print(f"accepted: {job.job_id}")
+        async for receipt in job.receipts():
+            print(receipt.state, receipt.worker_id or "")
         print(await job.result(timeout=30))
 
         # A name of your own makes it the same job, however often it is submitted.

@@ -95,10 +95,12 @@ class Filter(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class Job(Struct, tag_field="type", tag="job", omit_defaults=True):
-    """Requester to broker: what is known of this job? Answered by `job`."""
+    """Requester to broker: what is known of this job? Answered by `job`. With `receipts`, `assigned` and `ended` come
+    from here on, as it does them."""
 
     job_id: JobId
     request_id: RequestId | None = None
+    receipts: bool = False
 
 
 class Await(Struct, tag_field="type", tag="await", omit_defaults=True):
@@ -283,7 +285,7 @@ class Ack(Struct, tag_field="type", tag="ack"):
 
 
 class JobAssigned(Struct, tag_field="type", tag="assigned"):
-    """Broker to requester, for a job submitted with `receipts`: an attempt has begun."""
+    """Broker to requester, for a job that is followed by `receipts`: an attempt has begun."""
 
     job_id: str
     attempt: int
@@ -291,7 +293,7 @@ class JobAssigned(Struct, tag_field="type", tag="assigned"):
 
 
 class JobEnded(Struct, tag_field="type", tag="ended", omit_defaults=True):
-    """Broker to requester: a job has ended. For one submitted with `receipts`; or from an inbox, then with `number`,
+    """Broker to requester: a job has ended. For one followed by `receipts`; or from an inbox, then with `number`,
     and with `dropped` if messages before it were lost for lack of room."""
 
     job_id: str

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .jobs.inbox import EndedJob
     from .jobs.job import Job
     from .jobs.questions import JobFilter, JobNotEnded
+    from .jobs.receipts import JobReceipt
     from .jobs.submission import ScheduleOptions, SubmitOptions, Terms, UniqueTerms
     from .response import Response
 
@@ -67,6 +68,7 @@ __all__ = [
     "JobFilter",
     "JobIdConflict",
     "JobNotEnded",
+    "JobReceipt",
     "JobView",
     "JobsOff",
     "JournalFailed",
@@ -104,6 +106,7 @@ _HOMES = {
     "Job": "jobs.job",
     "JobFilter": "jobs.questions",
     "JobNotEnded": "jobs.questions",
+    "JobReceipt": "jobs.receipts",
     "JobView": "answers",
     "Requester": "client",
     "Response": "response",

@@ -117,8 +117,12 @@ class Schedules(Struct, tag_field="type", tag="schedules"):
     job_id: str | None = None
 
 
+class WorkerPortFault(Struct, tag_field="type", tag="error"):
+    """What a broker's worker port says of a message that is no worker's."""
+
+
 Answer = Receipt | JobAnswer | Jobs | Changed | Schedules
 """The answer to a question, with its request_id."""
 
-Unusual = Answer | JobAssigned | JobEnded | Greeted | Expiring | LoggedIn | Pong
+Unusual = Answer | JobAssigned | JobEnded | Greeted | Expiring | LoggedIn | Pong | WorkerPortFault
 """Every message of a broker that is not a response."""

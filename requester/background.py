@@ -21,6 +21,7 @@ from .client_arguments import Arguments
 from .connection import Connection
 from .exchange import Exchange, exchange_for
 from .in_flight import InFlight
+from .jobs.feed import Feed
 from .question import Question
 from .wire import OutgoingRequest
 
@@ -34,7 +35,14 @@ class ReadInbox(NamedTuple):
     request_id: None = None
 
 
-Wanted = OutgoingRequest | Question | ReadInbox
+class ReadFeed(NamedTuple):
+    """The next news of a job is wanted."""
+
+    feed: Feed
+    request_id: None = None
+
+
+Wanted = OutgoingRequest | Question | ReadInbox | ReadFeed
 """What a thread may wait for."""
 
 
@@ -107,7 +115,7 @@ class Background:
         self._is_ready.wait()
 
     def submit(self, message: Wanted, waiter: ThreadWaiter, *, wants_response: bool = False) -> None:
-        """Send a request, ask a question, or read the inbox; `waiter` gets the outcome in every case."""
+        """Send a request, ask a question, or read the inbox or a feed; `waiter` gets the outcome in every case."""
         self._submissions.append((message, wants_response, waiter))
         if self.is_stopped:
             self._refuse_submissions()
@@ -122,6 +130,14 @@ class Background:
     def acknowledge(self, number: int) -> None:
         """The messages of the inbox up to this one have been dealt with."""
         self._call(self._exchange.acknowledge, number)
+
+    def open_feed(self, feed: Feed) -> None:
+        """It gets the news of its job. Done before the answer to any question that is asked after this call."""
+        self._call(self._exchange.feeds.add, feed)
+
+    def close_feed(self, feed: Feed) -> None:
+        """Nobody reads it any more."""
+        self._call(self._exchange.feeds.remove, feed)
 
     def wait_for_link(self, timeout_s: float, *, retry: bool) -> None:
         """As Connection.wait, from another thread."""
@@ -177,14 +193,17 @@ class Background:
                 case ReadInbox():
                     assert self._exchange.inbox is not None
                     self._exchange.inbox.read(waiter)
+                case ReadFeed():
+                    message.feed.read(waiter)
 
     def _abandon(self, waiter: ThreadWaiter) -> None:
         self._take_submissions()  # its own may be among them: Ctrl-C may come before `submit` has woken the loop
         waiter.is_done = True
         if waiter.request is not None:
             self._exchange.abandon(waiter.request)
-        elif isinstance(waiter.result, JobEnded) and self._exchange.inbox is not None:
-            self._exchange.inbox.give_back(waiter.result)
+        elif isinstance(ended := waiter.result, JobEnded) and ended.number is not None:
+            assert self._exchange.inbox is not None
+            self._exchange.inbox.give_back(ended)
 
     # --- in any thread ---
 

@@ -3,7 +3,8 @@
 import os
 import ssl
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -15,11 +16,11 @@ from ..protocol.encodings import Encoding
 from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
-from .background import Background, ReadInbox, ThreadWaiter, Wanted
+from .background import Background, ReadFeed, ReadInbox, ThreadWaiter, Wanted
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .jobs.blocking_calls import BlockingJobCalls
-from .jobs.blocking_job import BlockingJob
+from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
 from .options import BROKER_URL_DEFAULT
 from .question import Question
@@ -114,7 +115,7 @@ class BlockingRequester(BlockingJobCalls):
         )
         result = self._run(message, wants_response=False)
         if otherwise is not None and isinstance(result, Receipt):
-            return BlockingJob(self._ask, self._wire, result.job_id, result.state)
+            return self._job(result.job_id, result.state)
         return result if type is None else self._wire.convert(result, type)
 
     def request(
@@ -168,6 +169,22 @@ class BlockingRequester(BlockingJobCalls):
 
     def _ask(self, question: Question) -> Any:
         return self._run(question, wants_response=False)
+
+    @contextmanager
+    def _open_feed(self, job_id: str) -> Iterator[Callable[[], News]]:
+        feed = Feed(job_id)
+
+        def next_news() -> News:
+            self._check_usable()
+            news: News = self._send_and_wait(ReadFeed(feed), wants_response=False)
+            return news
+
+        self._check_usable()
+        self._background.open_feed(feed)
+        try:
+            yield next_news
+        finally:
+            self._background.close_feed(feed)
 
     def _run(self, message: OutgoingRequest | Question, *, wants_response: bool) -> Any:
         self._check_usable()

@@ -11,12 +11,14 @@ from .response import Response
 
 
 class Tally:
-    """The outcomes so far: counts by error code (None: succeeded), and the durations in seconds."""
+    """The outcomes so far: counts by error code (None: succeeded), requests that became jobs, and the durations in
+    seconds."""
 
-    __slots__ = ("_ended_s", "_started_s", "counts", "durations_s", "first_failure")
+    __slots__ = ("_ended_s", "_started_s", "counts", "durations_s", "first_failure", "kept_count")
 
     def __init__(self) -> None:
         self.counts: Counter[str | None] = Counter()
+        self.kept_count = 0
         self.durations_s = array("d")
         self.first_failure: Response | None = None
         """One example is worth more than a number."""
@@ -29,8 +31,11 @@ class Tally:
 
     def add(self, response: Response, duration_s: float) -> None:
         """Count one more response."""
-        self.counts[response.code] += 1
         self.durations_s.append(duration_s)
+        if response.job_id is not None:
+            self.kept_count += 1
+            return
+        self.counts[response.code] += 1
         if not response.success and self.first_failure is None:
             self.first_failure = response
 

@@ -64,6 +64,14 @@ from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER
     help="Send a hedge to another worker after SECONDS, or at a percentile of recent durations; the first result "
     "is used.",
 )
+@option(
+    "--otherwise",
+    type=click.Choice(["submit"]),
+    variables=REQUESTER.variables,
+    help="submit: what cannot be delivered (no worker, overload, the broker is stopping, no free slot in time) is kept "
+    "as a job; its job_id is printed instead of a result, and the exit code is 8. It runs at most once unless "
+    "--idempotent.",
+)
 @option("--count", kind=Whole(1, COUNT_MAX), help="Send it this many times, and print a summary.")
 @option(
     "--concurrency",
@@ -84,6 +92,7 @@ def request(
     target: str | None,
     labels: tuple[str, ...],
     hedge: str | None,
+    otherwise: str | None,
     count: int | None,
     concurrency: int | None,
     **_: Any,
@@ -116,7 +125,7 @@ def request(
     except DataError as error:
         raise click.UsageError(f"DATA: {error}") from None
     options = {"data": data, "timeout": settings.timeout_s, "idempotent": idempotent, "priority": priority}
-    options |= {"affinity": affinity, **routing}
+    options |= {"affinity": affinity, "otherwise": otherwise, **routing}
     order = Order(client.requester, command, options, settings.wait, settings.as_json, settings.raw)
     client.warn()
     keep_on_at_hangup()

@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -19,8 +20,8 @@ from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange, exchange_for
 from .jobs.calls import JobCalls
+from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
-from .jobs.job import Job
 from .options import BROKER_URL_DEFAULT
 from .question import Question
 from .response import Response
@@ -177,7 +178,7 @@ class Requester(JobCalls):
             _forget(future)
             raise
         if otherwise is not None and isinstance(result, Receipt):
-            return Job(self._ask, self._wire, result.job_id, result.state)
+            return self._job(result.job_id, result.state)
         return result if type is None else self._wire.convert(result, type)
 
     async def request(
@@ -275,6 +276,16 @@ class Requester(JobCalls):
             exchange.abandon(request)
             _forget(future)
             raise
+
+    @contextmanager
+    def _open_feed(self, job_id: str) -> Iterator[Callable[[], Awaitable[News]]]:
+        feeds = (self._exchange or self._start()).feeds
+        feed = Feed(job_id)
+        feeds.add(feed)
+        try:
+            yield feed.next
+        finally:
+            feeds.remove(feed)
 
     def _start(self) -> Exchange:
         if self._is_closed:

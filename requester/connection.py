@@ -140,7 +140,7 @@ class Connection:
                 tls=self._tls,
             )
         except (TokenError, ConnectError) as error:
-            reason = f"no token: {error}" if isinstance(error, TokenError) else str(error)
+            reason = f"no token: {error}" if isinstance(error, TokenError) else error.line
             if isinstance(error, ConnectError):
                 self._refusal = refusal_of(error, exchange.public_url, has_token=token is not None)
             if self._refusal is not None and self._refusal.is_final:

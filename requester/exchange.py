@@ -37,13 +37,15 @@ from ..protocol.errors import (
 from ..protocol.job_messages import Ack, Greeted, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
 from ..protocol.messages import Expiring, LoggedIn, Pong
+from ..transport.connect import BLOCKED
 from ..transport.group import LinkGroup
 from ..transport.link import Link
-from .answers import Answer
+from .answers import Answer, WorkerPortFault
 from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
 from .events import AnswerIgnored, MessageRefused
 from .in_flight import InFlight, Line, Waiter
+from .jobs.feed import Feeds
 from .jobs.inbox import Inbox
 from .question import IfLost, Question
 from .refusal import Refusal
@@ -68,6 +70,9 @@ FOLLOWED_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of what awaits them: more than the longest ids take."""
 
 
+WORKER_PORT: Final = "that is the port of workers; requesters connect to another one, by default 8766"
+
+
 class Exchange:
     """The requests of one client. A link's receiver; all calls come from one event loop.
 
@@ -87,6 +92,7 @@ class Exchange:
         "_wire",
         "about_login",
         "encoding",
+        "feeds",
         "group",
         "inbox",
         "is_closed",
@@ -108,12 +114,13 @@ class Exchange:
         self.link: Link | None = None
         self.link_gone = asyncio.Event()
         self.link_gone.set()
-        self.no_link_reason = "still connecting"
+        self.no_link_reason = f"still connecting; {BLOCKED}"
         self.refusal: Refusal | None = None
         """Why requests fail at once: a broker does not accept this client."""
         self._is_refusing = False
         self.about_login: Callable[[LoggedIn | Expiring], None] = lambda message: None
         """Called with what the broker says of this client's login."""
+        self.feeds = Feeds()
         self.inbox: Inbox | None = None
         """Of a client that has a name."""
         self._wire = WIRES[encoding]
@@ -235,8 +242,10 @@ class Exchange:
         self.is_closed = True
         if self.link is not None:
             self.link.close()
+        closed = Cancelled("the requester was closed")
+        self.feeds.failed(closed)
         if self.inbox is not None:
-            self.inbox.failed(Cancelled("the requester was closed"))
+            self.inbox.failed(closed)
         for request in requests:
             what = request.what_may_be if request.was_sent else "it was not sent"
             error = Cancelled(f"Request cancelled: the requester was closed; {what}")
@@ -323,6 +332,7 @@ class Exchange:
                 request.ends_s = request.deadline_s
                 self._deadline_timer.by(request.ends_s)
             self._admit_waiting(line)
+        self.feeds.link_lost()
 
     # --- inside ---
 
@@ -390,12 +400,23 @@ class Exchange:
                 pass
             case LoggedIn() | Expiring():
                 self.about_login(message)
-            case JobEnded() if message.number is not None and self.inbox is not None:
-                self.inbox.received(message)
-            case Greeted() | JobAssigned() | JobEnded():
+            case JobEnded() if message.number is not None:
+                if self.inbox is not None:
+                    self.inbox.received(message)
+            case JobAssigned() | JobEnded():
+                self.feeds.received(message)
+            case Greeted():
                 pass
+            case WorkerPortFault():
+                self._wrong_port()
             case _:
                 self._receive_answer(message)
+
+    def _wrong_port(self) -> None:
+        """A broker's worker port answers: nothing can be sent there."""
+        self.refuse(Refusal(CannotConnect, self.public_url, WORKER_PORT, 0.0))
+        if self.link is not None:
+            self.link.abort(WORKER_PORT)
 
     def _greeting_failed(self, response: Response) -> None:
         if self.inbox is not None:

@@ -16,6 +16,8 @@ from ..protocol.errors import (
 
 COMMAND_FAILED: Final = 1
 NO_WORKER: Final = 4
+KEPT: Final = 8
+"""Not a success: a script would take the job_id for the result."""
 
 MEANINGS: Final = {
     SUCCESS: "success (with --count: all succeeded)",
@@ -26,6 +28,7 @@ MEANINGS: Final = {
     NO_CONNECTION: "cannot connect to the broker, or connection lost",
     REFUSED: "refused: not authenticated, or this identity may not do that",
     RATE_LIMITED: "rate limited: try again later",
+    KEPT: "kept as a job (--otherwise submit); printed is its job_id",
     INTERRUPTED: "interrupted with Ctrl-C",
 }
 """The table that `--help` of `taskferry request` prints."""
@@ -58,7 +61,10 @@ def exit_code(code: str | None) -> int:
     return SUCCESS if code is None else _EXIT_CODES.get(code, COMMAND_FAILED)
 
 
-def exit_code_of_many(counts: Mapping[str | None, int]) -> int:
-    """The exit code for this many responses by error code: that of the most frequent failure, if there is one."""
+def exit_code_of_many(counts: Mapping[str | None, int], kept_count: int = 0) -> int:
+    """The exit code for this many responses by error code: that of the most frequent failure, if there is one.
+    `kept_count`: requests that became jobs."""
     failures = {code: count for code, count in counts.items() if code is not None and count}
-    return exit_code(max(failures, key=failures.__getitem__)) if failures else SUCCESS
+    if not failures:
+        return KEPT if kept_count else SUCCESS
+    return exit_code(max(failures, key=failures.__getitem__))

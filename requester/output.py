@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 
 from ..log.printable import printable, printable_json
-from ..protocol.errors import CannotConnect, ConnectionLost, Forbidden, NoAvailableWorkers
+from ..protocol.errors import (
+    CannotConnect,
+    ConnectionLost,
+    Forbidden,
+    JobsOff,
+    JournalFailed,
+    NoAvailableWorkers,
+)
 from .bulk import Tally
 from .response import Response
 
@@ -13,6 +20,8 @@ _HINTS = {
     CannotConnect.code: "Is a broker running there? Start one with: taskferry broker",
     ConnectionLost.code: "If it may run twice, --idempotent sends it again",
     Forbidden.code: "To see what an identity may do, on the broker's machine: taskferry can IDENTITY call COMMAND",
+    JobsOff.code: "It runs with --journal none, or another broker has its journal: its first lines of log say which",
+    JournalFailed.code: "Its disk is full, or failing: see its log, and taskferry status",
     NoAvailableWorkers.code: "To see which worker serves what: taskferry workers",
 }
 
@@ -38,6 +47,8 @@ def response_line(response: Response) -> str:
     members = {key: getattr(response, key) for key in keys}
     if not response.success:
         members["code"] = response.code
+    if response.job_id is not None:
+        members["job_id"] = response.job_id
     known = {
         "delivery": response.delivery,
         "queue_wait": response.queue_wait_s,
@@ -60,8 +71,9 @@ def error_line(failure: Response) -> str:
     if failure.retry_after_s is not None:
         facts.append(f"try again in {failure.retry_after_s:.3g} s")
     line = f"{text} [{', '.join(facts)}]"
-    # What is said of a certificate names --ca, and whether it helps: something runs there.
-    hint = None if "--ca" in text else _HINTS.get(failure.code or "")
+    hint = _HINTS.get(failure.code or "")
+    if failure.code == CannotConnect.code and "connection refused" not in text:
+        hint = None  # something is there, and the text says what to do
     return printable(line if hint is None else f"{line}. {hint}")
 
 
@@ -74,6 +86,7 @@ def summary(tally: Tally) -> dict[str, Any]:
         "requests": ended_count,
         "succeeded": tally.counts[None],
         "failed": dict(failed),
+        **({"kept": tally.kept_count} if tally.kept_count else {}),
         "elapsed_s": round(tally.elapsed_s, 6),
         "requests_per_s": round(ended_count / tally.elapsed_s, 1) if ended_count else 0.0,
         "duration_s": {name: round(duration_s, 6) for name, duration_s in durations_s},

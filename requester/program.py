@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from ..log.event import log_event
-from ..log.printable import printable_lines
+from ..log.printable import printable, printable_lines
 from ..program.events import ReloadRefused
 from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
@@ -35,6 +35,8 @@ PROGRESS_INTERVAL_S: Final = 0.1
 LEFT_S_MIN: Final = 0.001
 """The least that is left for a request after connecting: it then ends with a timeout like any other."""
 
+REASON_S_MAX: Final = 2.0
+"""How long it may take to find out why a job waits."""
 
 NOT_CONNECTED: Final = (CannotConnect, Unauthenticated, Forbidden, RateLimited)
 """What waiting for a connection raises."""
@@ -73,6 +75,8 @@ def send_one(order: Order) -> int:
         response = asyncio.run(_send_one(order))
     except NOT_CONNECTED as error:
         return fail(error)
+    if response.job_id is not None:
+        return exit_codes.KEPT
     if not response.success and not order.as_json:
         _print_failure(response)
     return exit_codes.exit_code(response.code)
@@ -95,7 +99,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     _print_summary(tally, as_json=order.as_json)
     if tally.first_failure is not None:
         _print_failure(tally.first_failure)
-    return INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts)
+    return INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts, tally.kept_count)
 
 
 async def _send_one(order: Order) -> Response:
@@ -106,6 +110,8 @@ async def _send_one(order: Order) -> Response:
         left_s = max(timeout_s - (time.monotonic() - started_s), LEFT_S_MIN)
         response = await requester.request(order.command, **{**order.options, "timeout": left_s})
         _print_response(response, order)  # before closing the connection, which may take a moment
+        if response.job_id is not None and not order.as_json:
+            await _print_kept(requester, response.job_id)
     return response
 
 
@@ -144,6 +150,20 @@ def _print_response(response: Response, order: Order) -> None:
         click.echo(output.response_line(response))
     elif response.success:
         print_data(response.data, raw=order.raw)
+    elif response.job_id is not None:
+        click.echo(printable(response.job_id))
+
+
+async def _print_kept(requester: Requester, job_id: str) -> None:
+    """Why the request became a job, and how to follow it."""
+    try:
+        view = await requester.job(job_id).refresh(timeout=REASON_S_MAX)
+    except TaskferryError:  # it may call the command and not see jobs, or the broker stops
+        now = ""
+    else:
+        now = f", which waits {view.reason}" if view.reason else f", which is {view.state}"
+    line = f"not delivered, so it is kept as a job{now}. Its result: taskferry job result {job_id}"
+    click.echo(printable(line), err=True)
 
 
 def print_data(data: Any, *, raw: bool) -> None:

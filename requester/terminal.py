@@ -27,6 +27,8 @@ def print_summary(facts: dict[str, Any]) -> None:
     table.add_column(justify="right")
     table.add_row("requests", f"{facts['requests']:,}")
     table.add_row("succeeded", f"{facts['succeeded']:,}", style="green" if facts["succeeded"] else None)
+    if "kept" in facts:
+        table.add_row("kept as jobs", f"{facts['kept']:,}", style="yellow")
     for code, count in facts["failed"].items():
         table.add_row(Text(printable(f"failed: {code}")), f"{count:,}", style="red")
     table.add_row("time", f"{facts['elapsed_s']:.2f} s")

@@ -4,6 +4,7 @@ Whether and when to try again is up to the caller (backoff.py has the times).
 """
 
 import asyncio
+import errno
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..configuration.url import without_secrets
-from ..credentials.tls import describe_tls
+from ..credentials.tls import describe_tls, speaks_no_tls
 from ..credentials.token import Token
 from ..log.printable import printable
 from ..protocol.encodings import Encoding
@@ -39,21 +40,50 @@ REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTP
 _REFUSAL_LENGTH_MAX: Final = 200
 """Characters of a server's text."""
 
+_NO_TLS: Final = "a broker without TLS has a URL with ws://"
+_TLS: Final = "check the port; a broker with TLS has a URL with wss://"
+_NO_BROKER: Final = "no broker answers there: check host, port and path"
+BLOCKED: Final = "check host and port, and whether a firewall is in between"
+_ADVICE_BY_ERROR: Final = {
+    errno.EHOSTUNREACH: "check the address, and the network of this machine",
+    errno.ENETUNREACH: "check the address, and the network of this machine",
+    errno.ETIMEDOUT: BLOCKED,
+}
+_ADVICE_BY_STATUS: Final[dict[int, str]] = {
+    HTTPStatus.OK: _NO_BROKER,
+    HTTPStatus.NOT_FOUND: _NO_BROKER,
+    HTTPStatus.BAD_GATEWAY: "a proxy answers there, and reaches no broker",
+    HTTPStatus.SERVICE_UNAVAILABLE: "try again later",
+    HTTPStatus.GATEWAY_TIMEOUT: "a proxy answers there, and reaches no broker",
+}
+
 
 class ConnectError(Exception):
     """A link could not be opened. `is_permanent`: trying again with the same URL cannot help.
 
-    `status`: with which a server refused the handshake, None if none did. `retry_after_s`: when it wants to be asked
-    again, 0 if it does not say.
+    `advice`: what to do, "" if that depends on who asks. `status`: with which a server refused the handshake, None if
+    none did. `retry_after_s`: when it wants to be asked again, 0 if it does not say.
     """
 
     def __init__(
-        self, text: str, *, is_permanent: bool = False, status: int | None = None, retry_after_s: float = 0.0
+        self,
+        text: str,
+        *,
+        advice: str = "",
+        is_permanent: bool = False,
+        status: int | None = None,
+        retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(text)
+        self.advice = advice
         self.is_permanent = is_permanent
         self.status = status
         self.retry_after_s = retry_after_s
+
+    @property
+    def line(self) -> str:
+        """What went wrong, and what to do."""
+        return f"{self}; {self.advice}" if self.advice else str(self)
 
     @property
     def is_refused(self) -> bool:
@@ -139,15 +169,18 @@ async def connect(
         async with asyncio.timeout(settings.handshake_s_max):
             await loop.create_connection(lambda: LoopProtocol(link), uri.host, uri.port, ssl=tls)
             await opening.outcome
-    except ConnectError:
+    except ConnectError as error:
         if isinstance(protocol.handshake_exc, InvalidStatus):
             raise _refused(protocol.handshake_exc.response, token) from None
+        is_http = str(error).startswith("handshake")
+        error.advice = _NO_BROKER if uri.secure or is_http else _TLS
         raise
     except TimeoutError:
         link.abort("handshake not finished in time")
-        raise ConnectError(f"no answer within {settings.handshake_s_max:g} s") from None
+        text = f"no answer within {settings.handshake_s_max:g} s"
+        raise ConnectError(text, advice=BLOCKED) from None
     except OSError as error:
-        raise ConnectError(_describe(error, uri.host)) from None
+        raise _broken(error, uri) from None
     except asyncio.CancelledError:
         link.abort("cancelled")
         group.links.discard(
@@ -174,9 +207,23 @@ def _refused(response: Response, token: Token | None) -> ConnectError:
     status = f"{response.status_code} " if lines else ""
     return ConnectError(
         f"handshake refused: {status}{text}",
+        advice=_advice_of(response, has_text=bool(lines)),
         status=response.status_code,
         retry_after_s=_seconds_in(response.headers.get_all("Retry-After")),
     )
+
+
+def _advice_of(response: Response, *, has_text: bool) -> str:
+    """What to do about a refusal. Of those that are about this client (REFUSALS), the caller knows more."""
+    status = response.status_code
+    location = response.headers.get_all("Location")
+    if 300 <= status < 400 and len(location) == 1:
+        return (
+            f"it redirects to {printable(location[0][:_REFUSAL_LENGTH_MAX])}: connect to where the broker is"
+        )
+    if status in _ADVICE_BY_STATUS:
+        return _ADVICE_BY_STATUS[status]
+    return "" if status in REFUSALS or has_text else _NO_BROKER
 
 
 def _seconds_in(retry_after: list[str]) -> float:
@@ -185,11 +232,19 @@ def _seconds_in(retry_after: list[str]) -> float:
     return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0.0
 
 
-def _describe(error: OSError, host: str) -> str:
+def _broken(error: OSError, uri: WebSocketURI) -> ConnectError:
     """Short and for people: `connection refused` rather than what the event loop says about each address."""
     if isinstance(error, ssl.SSLError):
-        return describe_tls(error, host)
+        text = describe_tls(error, uri.host)
+        return ConnectError(text, advice=_NO_TLS if speaks_no_tls(error) else "")
     if isinstance(error, socket.gaierror):
-        return error.strerror or str(error)
-    numbers = [error.errno] if error.errno else map(int, _ERROR_NUMBER.findall(str(error)))
-    return ", ".join(dict.fromkeys(os.strerror(number).lower() for number in numbers)) or str(error)
+        advice = f"check the name {printable(uri.host)}, and the name server of this machine"
+        return ConnectError(error.strerror or str(error), advice=advice)
+    numbers = list(
+        dict.fromkeys([error.errno] if error.errno else map(int, _ERROR_NUMBER.findall(str(error))))
+    )
+    if uri.secure and (not numbers or errno.ECONNRESET in numbers):  # asyncio gives no reason for the first
+        return ConnectError("connection lost in the TLS handshake", advice=_NO_TLS)
+    advice = next((_ADVICE_BY_ERROR[number] for number in numbers if number in _ADVICE_BY_ERROR), "")
+    text = ", ".join(os.strerror(number).lower() for number in numbers)
+    return ConnectError(text or str(error), advice=advice)

@@ -45,6 +45,7 @@ class Service:
         "_commands",
         "_draining",
         "_encoding",
+        "_ends_at",
         "_executors",
         "_grace_s",
         "_hello",
@@ -92,12 +93,15 @@ class Service:
         )
         self._backoff = Backoff(random.random)
         self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends_at = 0.0
+        """Once it drains: when the grace is over, on the clock of the loop."""
         self._last_trouble: str | None = None
         self._session: Session | None = None
 
     def drain(self) -> None:
         """Make `run` take nothing new, finish what runs within the grace, and return."""
         if not self._draining.done():
+            self._ends_at = asyncio.get_running_loop().time() + self._grace_s
             self._draining.set_result(None)
 
     async def run(self) -> None:
@@ -113,10 +117,10 @@ class Service:
         watch = LoopWatch(self._commands.values(), limits.BLOCKED_S_MAX)
         watch.start()
         try:
-            while not self._draining.done():
+            while self._session is None and (not self._draining.done() or self._owing_s):
                 wait_s = await self._serve_once(group)
-                if not self._draining.done():
-                    await asyncio.wait({self._draining}, timeout=wait_s)
+                if self._session is None:
+                    await self._pause(wait_s)
         finally:
             watch.stop()
             try:
@@ -137,8 +141,17 @@ class Service:
         if attempts_count or results_count:
             log_event(logger, events.JobsLeft(attempts_count, results_count))
 
+    @property
+    def _owing_s(self) -> float:
+        """While it drains: for how much longer it tries to deliver what it owes brokers of jobs; 0 if that is
+        nothing. Without a link, only attempts of jobs are in flight."""
+        if not self._runner.in_flight and not len(self._runner.kept):
+            return 0.0
+        return max(0.0, self._ends_at - asyncio.get_running_loop().time())
+
     async def _serve_once(self, group: LinkGroup) -> float:
-        """One link, from its opening to its end. Returns how long to wait before the next one."""
+        """One link, from its opening to its end. Returns how long to wait before the next one; there is none after a
+        link that is still there."""
         session = self._session = Session(
             self._hello,
             self._runner,
@@ -146,19 +159,22 @@ class Service:
             self._welcomed,
             tokens=self._tokens,
             public_url=self._public_url,
+            is_draining=self._draining.done(),
         )
         try:
             if not await self._open(session, group):
                 return 0.0
         except TokenError as error:
+            self._session = None
             self._report_trouble(f"cannot connect to {self._public_url}: no token: {error}")
             return self._backoff.next_wait_s()
         except ConnectError as error:
+            self._session = None
             return self._connect_failed(error, has_token=session.token is not None)
         await self._unless_draining(session.closed)
         if not session.closed.done():
-            await session.drain(self._grace_s)
-        if self._draining.done():
+            await session.drain(self._grace_s, self._ends_at)
+        if not session.closed.done():
             return 0.0
         self._session = None
         if session.refusal is not None:
@@ -173,6 +189,8 @@ class Service:
         connecting = asyncio.ensure_future(self._connect(session, group))
         try:
             await self._unless_draining(connecting)
+            if not connecting.done():
+                await asyncio.wait({connecting}, timeout=self._owing_s)
         finally:
             connecting.cancel()
         try:
@@ -193,7 +211,7 @@ class Service:
         """Log it, and return how long to wait. Raises CannotConnect if that is useless."""
         if error.is_permanent:
             raise CannotConnect(str(error)) from None
-        text = f"cannot connect to {self._public_url}: {error}"
+        text = f"cannot connect to {self._public_url}: {error.line}"
         if error.status == HTTPStatus.UNAUTHORIZED and not has_token:
             text = f"{text}; {NO_TOKEN}"
         self._report_trouble(text)
@@ -203,6 +221,13 @@ class Service:
         """Wait until it is done, or the worker is to stop."""
         futures: set[asyncio.Future[Any]] = {awaited, self._draining}
         await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait before the next link; once it drains, no longer than anything is owed."""
+        if not self._draining.done():
+            await asyncio.wait({self._draining}, timeout=wait_s)
+        else:
+            await asyncio.sleep(min(wait_s, self._owing_s))
 
     def _welcomed(self, welcome: Welcome) -> None:
         self._backoff.reset()

@@ -46,11 +46,13 @@ class Session:
         "_group",
         "_heartbeat_interval_s",
         "_hello",
+        "_is_draining",
         "_is_stopping",
         "_is_welcomed",
         "_link",
         "_loop",
         "_public_url",
+        "_registered",
         "_renewal",
         "_runner",
         "_timer",
@@ -72,6 +74,7 @@ class Session:
         *,
         tokens: TokenSource,
         public_url: str,
+        is_draining: bool,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hello = hello
@@ -87,6 +90,8 @@ class Session:
         self._heartbeat_interval_s = 0.0
         self._is_welcomed = False
         self._is_stopping = False
+        self._is_draining = is_draining
+        self._registered: asyncio.Future[None] = self._loop.create_future()
         self._disconnected: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self.refusal: messages.Fault | None = None
@@ -98,6 +103,10 @@ class Session:
         self._codec = CODECS[link.encoding]
         self._renewal = Renewal(self._tokens, self.token, self._public_url, self._send_token)
         hello = structs.replace(self._hello, running=self._runner.claims())
+        if (
+            self._is_draining
+        ):  # no slot but for what it claims, so that nothing is assigned before it can say so
+            hello.concurrency = min(max(1, len(hello.running)), wire.CONCURRENCY_MAX)
         self._send(messages.WorkerConnect(hello, _CONNECT_ID, time.time()))
         self._timer = self._loop.call_later(wire.HANDSHAKE_S_MAX, self._welcome_overdue)
 
@@ -140,18 +149,24 @@ class Session:
 
     # --- ending ---
 
-    async def drain(self, grace_s: float) -> None:
-        """Take nothing new, finish what runs within `grace_s` seconds, and wait a moment until the broker has settled
-        the results of jobs. What of jobs does not finish is given back.
+    async def drain(self, grace_s: float, ends_at: float) -> None:
+        """Take nothing new, finish what runs by `ends_at`, when the `grace_s` seconds are over, and wait until the
+        broker has settled the results of jobs. What of jobs does not finish is given back. Returns early if the link
+        closes: what has not been settled by then may be over the next one.
 
         Ordinary assignments that do not finish get no response: the broker settles them by its rule for lost workers,
         which may run them elsewhere.
         """
-        if not self._is_welcomed:
-            return
-        ends_at = self._loop.time() + grace_s
         runner = self._runner
-        self._send(messages.Disconnect(messages.Reason("worker is stopping"), timestamp=time.time()))
+        if not self._is_welcomed:
+            self._is_draining = True
+            if runner.in_flight or len(runner.kept):
+                await self._wait(self._registered, ends_at - self._loop.time())
+            if not self._is_welcomed:
+                return
+        elif not self._is_draining:
+            self._is_draining = True
+            self._send_disconnect()
         await self._wait(self._disconnected, min(grace_s, limits.DISCONNECT_ANSWER_S_MAX))
         await self._wait(runner.when_idle(), ends_at - self._loop.time())
         if self.closed.done():
@@ -160,7 +175,8 @@ class Session:
             self._report_unfinished(grace_s)
             runner.give_back()
             await self._wait(runner.when_idle(), limits.STOP_S_MAX)
-        await self._wait(runner.kept.when_all_settled(), limits.SETTLED_S_MAX)
+        left_s = ends_at - self._loop.time()
+        await self._wait(runner.kept.when_all_settled(), max(left_s, limits.SETTLED_S_MAX))
 
     def leave(self) -> None:
         """Take nothing more, and begin to close the link."""
@@ -209,6 +225,9 @@ class Session:
             return
         self._is_welcomed = True
         self._cancel_timer()
+        self._registered.set_result(None)
+        if self._is_draining:
+            self._send_disconnect()  # before any response, which would free a slot
         self._runner.link_opened(
             self._link.send,
             worker_id=welcome.worker_id,
@@ -259,6 +278,9 @@ class Session:
         log_event(logger, events.BrokerMessageRefused(without_quoted(text)))
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
+
+    def _send_disconnect(self) -> None:
+        self._send(messages.Disconnect(messages.Reason("worker is stopping"), timestamp=time.time()))
 
     def _send_token(self, token: Token) -> None:
         self._send(messages.WorkerAuth(messages.Credential(token.reveal()), _AUTH_ID, time.time()))

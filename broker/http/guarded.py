@@ -4,10 +4,11 @@ The rule is by method and path, and closed by default: whatever is not a probe n
 not.
 """
 
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...transport.admission import Refusal
@@ -19,6 +20,11 @@ OPEN_TO_ALL: Final = frozenset({"/healthz", "/readyz"})
 
 CERTIFICATE: Final = "certificate"
 """Where in the state of a connection its client's certificate is, or None."""
+
+NO_WEBSOCKET: Final = (
+    "this is the HTTP port of a broker; workers and requesters connect to others, by default 8765 and 8766\n"
+)
+"""The answer to a WebSocket handshake, whoever asks: it is meant for another port."""
 
 _READING: Final = frozenset({"GET", "HEAD"})
 
@@ -32,6 +38,9 @@ class Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
+        if headers.get("upgrade", "").lower() == "websocket":
+            await PlainTextResponse(NO_WEBSOCKET, HTTPStatus.MISDIRECTED_REQUEST)(scope, receive, send)
+            return
         peer_host = scope["client"][0] if scope.get("client") else ""
         certificate = scope.get("state", {}).get(CERTIFICATE)
         admitted = self._entrance.admit_http(headers, peer_host, certificate, action_of(scope))

@@ -12,6 +12,7 @@ from ...protocol.job_messages import Await, Filter, JobAnswer, Jobs, JobView, Li
 from ...protocol.job_messages import Job as Ask
 from ..core.failure import Failure, failure_of, plain_failure
 from .attempts import Attempts
+from .followers import FULL
 from .job import Job
 from .lanes import NEVER, Lanes
 from .lives import Lives
@@ -92,7 +93,7 @@ class Following:
     # --- the view of one --------------------------------------------------------------------------------------------
 
     def view(self, asker: Asker, message: Ask, now: float) -> None:
-        """Answer with all that is known of a job."""
+        """Answer with all that is known of a job. With `receipts`, `asker` hears of what it does next as well."""
         del now
         self._reads.ask(Find([message.job_id]), self._viewed, (asker, message))
 
@@ -103,8 +104,14 @@ class Following:
             return
         if job.unwritten_count and not self._journal.is_failing:  # what it shows must be on disk
             self.view(asker, message, now)
-        else:
-            self._reads.ask(FindAttempts(job.new.seq), self._shown, (asker, message, job))
+            return
+        if message.receipts and job.is_open:
+            followers = self._lives.followers
+            if followers.is_full:
+                asker.fail(message.request_id, FULL, None)
+                return
+            followers.add(job.new.seq, asker)
+        self._reads.ask(FindAttempts(job.new.seq), self._shown, (asker, message, job))
 
     def _shown(self, context: tuple[Asker, Ask, Job], answer: Any, now: float) -> None:
         asker, message, job = context

@@ -16,6 +16,7 @@ from ...protocol.limits import DELAY_S_MAX, PRIORITY_DEFAULT
 from ..core.failure import Failure
 from .after import After
 from .counts import JobCounts
+from .followers import FULL
 from .job import Job, encode_terms, identity_of, terms_of
 from .lanes import LANES_COUNT_MAX, Lane, Lanes
 from .lives import Lives
@@ -32,9 +33,6 @@ PENDING_COUNT_MAX: Final = 100_000
 PENDING_SIZE_BYTES_MAX: Final = 256 * 1024 * 1024
 """Submissions in memory that are not on disk yet, and their data: more than a healthy disk ever has to catch up
 with."""
-
-FOLLOWED_COUNT_MAX: Final = 100_000
-"""Open jobs whose submitters want receipts: each is an entry in memory."""
 
 TIME_MAX: Final = 253_402_300_800.0
 """The year 10000: a later time is an error of its sender."""
@@ -202,9 +200,8 @@ class Intake:
         if self._lives.owners.get(owner, 0) >= settings.account_open_count_max:
             bound = settings.account_open_count_max
             return _overloaded(f"{owner} has {bound} open jobs (account_open_count_max)")
-        if message.receipts and self._lives.followers.count >= FOLLOWED_COUNT_MAX:
-            bound = FOLLOWED_COUNT_MAX
-            return _overloaded(f"receipts are wanted of {bound} open jobs (FOLLOWED_COUNT_MAX)")
+        if message.receipts and self._lives.followers.is_full:
+            return FULL
         return None
 
     # --- decisions --------------------------------------------------------------------------------------------------

@@ -518,9 +518,9 @@ class Jobs:
             counts.duplicates_count += owed.receipt.duplicate
             owed.asker.answer(owed.receipt)
         for job in entry.begun:
-            follower = self.lives.followers.of(job.new.seq)
-            if follower is not None and job.worker_id is not None:
-                follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
+            if job.worker_id is not None:
+                for follower in self.lives.followers.of(job.new.seq):
+                    follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
         for job in entry.ended:
             self._ended(job, now)
         for worker_id, msg_id in entry.over:
@@ -542,10 +542,9 @@ class Jobs:
         self.counts.end(state, "success" if state is JobState.DONE else errors.outcome_label(code))
         self.following.ended(job)
         self.after.end_written(job, now)
-        follower = self.lives.followers.of(job.new.seq)
-        if follower is not None:
-            self.lives.followers.remove(job.new.seq)
+        for follower in self.lives.followers.of(job.new.seq):
             follower.answer(JobEnded(job.new.job_id, state.name.lower(), None, job.code, job.error))
+        self.lives.followers.remove(job.new.seq)
         if job.new.client_id is not None:
             self.inbox.end_written(job, now)
         if state is JobState.DEAD:

@@ -128,7 +128,7 @@ class Lives:
 
     def record(self, job: Job, now: float) -> None:
         """Write soon that a worker has it; at once if somebody waits to hear of it."""
-        if self.followers.count and self.followers.of(job.new.seq) is not None:
+        if self.followers.count and self.followers.of(job.new.seq):
             entry = self._writer.entry
             entry.change(job)
             entry.begun.append(job)

@@ -1,18 +1,20 @@
 """What BlockingRequester offers for jobs and schedules; it says how a question is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
 from msgspec import UNSET
 
 from ...protocol.job_messages import Changed, Receipt
 from ...protocol.limits import LIST_COUNT_DEFAULT, LIST_COUNT_MAX
-from ..answers import Jobs, Schedules, ScheduleView
+from ..answers import Jobs, JobView, Schedules, ScheduleView
 from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire
 from . import questions, submission
 from .blocking_job import BlockingJob
+from .feed import News
 from .questions import Change, JobFilter
 from .submission import ScheduleOptions, SubmitOptions
 from .times import Duration
@@ -30,6 +32,10 @@ class BlockingJobCalls(ABC):
     @abstractmethod
     def _ask(self, question: Question) -> Any:
         """Ask it, and return the message that answers it. Raises the TaskferryError that it ends with."""
+
+    @abstractmethod
+    def _open_feed(self, job_id: str) -> AbstractContextManager[Callable[[], News]]:
+        """Inside, each call returns the next news of this job, once the broker is asked for them."""
 
     @property
     @abstractmethod
@@ -57,11 +63,23 @@ class BlockingJobCalls(ABC):
         )
         receipt: Receipt = self._ask(question)
         is_duplicate = submission.is_duplicate(receipt, question.message.job_id, options)
-        return BlockingJob(self._ask, self._wire, receipt.job_id, receipt.state, is_duplicate=is_duplicate)
+        return self._job(receipt.job_id, receipt.state, is_duplicate=is_duplicate)
+
+    def _job(
+        self,
+        job_id: str,
+        state: str | None = None,
+        *,
+        is_duplicate: bool = False,
+        view: JobView | None = None,
+    ) -> BlockingJob:
+        return BlockingJob(
+            self._ask, self._open_feed, self._wire, job_id, state, is_duplicate=is_duplicate, view=view
+        )
 
     def job(self, job_id: str) -> BlockingJob:
         """The job of this id. Asks nothing yet: its methods raise UnknownJob if there is none."""
-        return BlockingJob(self._ask, self._wire, job_id)
+        return self._job(job_id)
 
     def jobs(
         self,
@@ -78,7 +96,7 @@ class BlockingJobCalls(ABC):
         while True:
             answer: Jobs = self._ask(questions.page(filter, cursor, min(page_count, LIST_COUNT_MAX), timeout))
             for view in answer.jobs:
-                yield BlockingJob(self._ask, self._wire, view.job_id, view.state, view=view)
+                yield self._job(view.job_id, view.state, view=view)
             cursor = answer.cursor
             if cursor is None:
                 return
@@ -155,7 +173,7 @@ class BlockingJobCalls(ABC):
     def run_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> BlockingJob:
         """Run it now, besides its times. Returns the job. Raises UnknownJob if it does not exist."""
         answer: Schedules = self._ask(questions.change_schedule("run", name, timeout))
-        return BlockingJob(self._ask, self._wire, answer.job_id or "")
+        return self._job(answer.job_id or "")
 
     def remove_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:
         """Forget it. Jobs that it has submitted go on. Raises UnknownJob if it does not exist."""

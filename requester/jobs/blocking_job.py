@@ -1,6 +1,7 @@
 """One job, as a program without an event loop holds it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ...protocol.errors import WorkerTimeout
@@ -8,17 +9,20 @@ from ..answers import JobAnswer, JobView
 from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire
 from . import questions
+from .feed import News
+from .receipts import JobReceipt, Steps
 from .times import Duration
 
 
 class BlockingJob:
     """As Job, with methods that block: attributes, options and errors are the same."""
 
-    __slots__ = ("_ask", "_wire", "is_duplicate", "job_id", "state", "view")
+    __slots__ = ("_ask", "_open_feed", "_wire", "is_duplicate", "job_id", "state", "view")
 
     def __init__(
         self,
         ask: Callable[[Question], Any],
+        open_feed: Callable[[str], AbstractContextManager[Callable[[], News]]],
         wire: Wire,
         job_id: str,
         state: str | None = None,
@@ -27,6 +31,7 @@ class BlockingJob:
         view: JobView | None = None,
     ) -> None:
         self._ask = ask
+        self._open_feed = open_feed
         self._wire = wire
         self.job_id = job_id
         self.state = state
@@ -44,6 +49,22 @@ class BlockingJob:
             raise questions.not_ended(error, self.job_id, timeout) from None
         self.state = "done"
         return result if type is None else self._wire.convert(result, type)
+
+    def receipts(self) -> Iterator[JobReceipt]:
+        """As Job.receipts: each step of the job as it happens, in order."""
+        steps = Steps(self.job_id)
+        with self._open_feed(self.job_id) as next_news:
+            while True:
+                answer: JobAnswer = self._ask(questions.follow(self.job_id))
+                receipts: list[JobReceipt] | None = steps.of_view(answer.job)
+                while receipts is not None:
+                    for receipt in receipts:
+                        self.state = receipt.state
+                        yield receipt
+                        if receipt.has_ended:
+                            return
+                    news = next_news()
+                    receipts = None if news is None else steps.of_news(news)
 
     def refresh(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> JobView:
         """Ask the broker for everything that it knows of this job."""

@@ -1,17 +1,19 @@
 """What Requester offers for jobs and schedules; it says how a question is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
 from msgspec import UNSET
 
 from ...protocol.job_messages import Changed, Receipt
 from ...protocol.limits import LIST_COUNT_DEFAULT, LIST_COUNT_MAX
-from ..answers import Jobs, Schedules, ScheduleView
+from ..answers import Jobs, JobView, Schedules, ScheduleView
 from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire
 from . import questions, submission
+from .feed import News
 from .job import Job
 from .questions import Change, JobFilter
 from .submission import ScheduleOptions, SubmitOptions
@@ -30,6 +32,10 @@ class JobCalls(ABC):
     @abstractmethod
     async def _ask(self, question: Question) -> Any:
         """Ask it, and return the message that answers it. Raises the TaskferryError that it ends with."""
+
+    @abstractmethod
+    def _open_feed(self, job_id: str) -> AbstractContextManager[Callable[[], Awaitable[News]]]:
+        """Inside, each call returns the next news of this job, once the broker is asked for them."""
 
     @property
     @abstractmethod
@@ -57,11 +63,23 @@ class JobCalls(ABC):
         )
         receipt: Receipt = await self._ask(question)
         is_duplicate = submission.is_duplicate(receipt, question.message.job_id, options)
-        return Job(self._ask, self._wire, receipt.job_id, receipt.state, is_duplicate=is_duplicate)
+        return self._job(receipt.job_id, receipt.state, is_duplicate=is_duplicate)
+
+    def _job(
+        self,
+        job_id: str,
+        state: str | None = None,
+        *,
+        is_duplicate: bool = False,
+        view: JobView | None = None,
+    ) -> Job:
+        return Job(
+            self._ask, self._open_feed, self._wire, job_id, state, is_duplicate=is_duplicate, view=view
+        )
 
     def job(self, job_id: str) -> Job:
         """The job of this id. Asks nothing yet: its methods raise UnknownJob if there is none."""
-        return Job(self._ask, self._wire, job_id)
+        return self._job(job_id)
 
     async def jobs(
         self,
@@ -80,7 +98,7 @@ class JobCalls(ABC):
                 questions.page(filter, cursor, min(page_count, LIST_COUNT_MAX), timeout)
             )
             for view in answer.jobs:
-                yield Job(self._ask, self._wire, view.job_id, view.state, view=view)
+                yield self._job(view.job_id, view.state, view=view)
             cursor = answer.cursor
             if cursor is None:
                 return
@@ -157,7 +175,7 @@ class JobCalls(ABC):
     async def run_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> Job:  # noqa: ASYNC109
         """Run it now, besides its times. Returns the job. Raises UnknownJob if it does not exist."""
         answer: Schedules = await self._ask(questions.change_schedule("run", name, timeout))
-        return Job(self._ask, self._wire, answer.job_id or "")
+        return self._job(answer.job_id or "")
 
     async def remove_schedule(self, name: str, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> None:  # noqa: ASYNC109
         """Forget it. Jobs that it has submitted go on. Raises UnknownJob if it does not exist."""

@@ -1,6 +1,7 @@
 """One job, as an asynchronous program holds it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ...protocol.errors import WorkerTimeout
@@ -8,7 +9,12 @@ from ..answers import JobAnswer, JobView
 from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire
 from . import questions
+from .feed import News
+from .receipts import JobReceipt, Steps
 from .times import Duration
+
+OpenFeed = Callable[[str], AbstractContextManager[Callable[[], Awaitable[News]]]]
+"""Takes a job_id. Inside, each call returns the next news of the job, once the broker is asked for them."""
 
 
 class Job:
@@ -22,11 +28,12 @@ class Job:
     answer.
     """
 
-    __slots__ = ("_ask", "_wire", "is_duplicate", "job_id", "state", "view")
+    __slots__ = ("_ask", "_open_feed", "_wire", "is_duplicate", "job_id", "state", "view")
 
     def __init__(
         self,
         ask: Callable[[Question], Awaitable[Any]],
+        open_feed: OpenFeed,
         wire: Wire,
         job_id: str,
         state: str | None = None,
@@ -35,6 +42,7 @@ class Job:
         view: JobView | None = None,
     ) -> None:
         self._ask = ask
+        self._open_feed = open_feed
         self._wire = wire
         self.job_id = job_id
         self.state = state
@@ -57,6 +65,28 @@ class Job:
             raise questions.not_ended(error, self.job_id, timeout) from None
         self.state = "done"
         return result if type is None else self._wire.convert(result, type)
+
+    async def receipts(self) -> AsyncIterator[JobReceipt]:
+        """Each step of the job as it happens, in order: it is accepted, each time an attempt begins, and its end.
+
+        The first ones come at once, with all that has happened before. Waits as long as it takes, through restarts of
+        the broker: after a broken link it asks again, and goes on with what happened meanwhile. Any number of programs
+        may follow a job. Raises UnknownJob if there is no such job, or none any more, and what else a question may end
+        with: Overloaded (the broker has too many followers), Forbidden, JobsOff, JournalFailed.
+        """
+        steps = Steps(self.job_id)
+        with self._open_feed(self.job_id) as next_news:
+            while True:
+                answer: JobAnswer = await self._ask(questions.follow(self.job_id))
+                receipts: list[JobReceipt] | None = steps.of_view(answer.job)
+                while receipts is not None:
+                    for receipt in receipts:
+                        self.state = receipt.state
+                        yield receipt
+                        if receipt.has_ended:
+                            return
+                    news = await next_news()
+                    receipts = None if news is None else steps.of_news(news)
 
     async def refresh(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> JobView:  # noqa: ASYNC109
         """Ask the broker for everything that it knows of this job."""

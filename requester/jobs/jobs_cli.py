@@ -111,14 +111,15 @@ def show(context: click.Context, /, job_id: str, **_: Any) -> None:
 )
 @click.pass_context
 def result(context: click.Context, /, job_id: str, wait_s: float | None, **_: Any) -> None:
-    """Wait until the job ID has ended, and print its result as `taskferry request` does."""
+    """Wait until the job ID has ended, and print its result as `taskferry request` does. At a terminal, each step is
+    shown meanwhile."""
     from . import one  # noqa: PLC0415
 
     client = client_of(context)
     run(
         context,
         client,
-        lambda requester: one.print_result(requester.job(job_id), wait_s, client.settings),
+        lambda requester: one.wait_for(requester.job(job_id), wait_s, client.settings),
     )
 
 

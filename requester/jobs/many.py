@@ -106,7 +106,7 @@ def _ended(run: "Run", error: TaskferryError | None) -> int:
         return exit_codes.COMMAND_FAILED
     if report.lines_count or error is None:
         hint = "; the results have their job_ids" if report.unknown_count else ""
-        click.echo(f"{'interrupted: ' if run.is_interrupted else ''}{report.summary()}{hint}", err=True)
+        click.echo(f"{'interrupted after ' if run.is_interrupted else ''}{report.summary()}{hint}", err=True)
     if error is not None:
         return fail(error)
     return INTERRUPTED if run.is_interrupted else exit_codes.exit_code_of_many(report.codes)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import click
@@ -35,15 +36,22 @@ async def submit(
         if job.is_duplicate and not settings.as_json:
             click.echo(f"{printable(job.job_id)} was there already: {job.state}", err=True)
         return SUCCESS
-    if sys.stderr.isatty():
-        click.echo(f"job {printable(job.job_id)} is accepted", err=True)
-    return await print_result(job, None, settings)
+    return await print_result(job, None, settings, is_watched=sys.stderr.isatty())
 
 
-async def print_result(job: Job, timeout_s: float | None, settings: RequesterOptions) -> int:
-    """Wait until the job has ended, print its result, and return the exit code."""
+async def wait_for(job: Job, timeout_s: float | None, settings: RequesterOptions) -> int:
+    """As print_result; at a terminal, show how far the job is if it has not ended."""
+    is_watched = sys.stderr.isatty() and timeout_s != 0 and not (await job.refresh()).has_ended
+    return await print_result(job, timeout_s, settings, is_watched=is_watched)
+
+
+async def print_result(
+    job: Job, timeout_s: float | None, settings: RequesterOptions, *, is_watched: bool
+) -> int:
+    """Wait until the job has ended, print its result, and return the exit code. `is_watched`: show its steps."""
     try:
-        data = await job.result(timeout=timeout_s)
+        async with _watched(job) if is_watched else nullcontext():
+            data = await job.result(timeout=timeout_s)
     except asyncio.CancelledError:
         shown = printable(job.job_id)
         click.echo(f"job {shown} goes on. To wait again: taskferry job result {shown}", err=True)
@@ -58,3 +66,9 @@ async def print_result(job: Job, timeout_s: float | None, settings: RequesterOpt
     else:
         print_data(data, raw=settings.raw)
     return SUCCESS
+
+
+def _watched(job: Job) -> AbstractAsyncContextManager[None]:
+    from .watching import watched  # noqa: PLC0415 - rich is slow to import, and a pipe does not need it
+
+    return watched(job)

@@ -61,6 +61,13 @@ def view(job_id: str, timeout: Duration) -> Question:
     return Question(message, answer_timeout_s(timeout), IfLost.ASK_AGAIN, "nothing was changed")
 
 
+def follow(job_id: str) -> Question:
+    """Everything that is known of a job, and what it does next, for as long as the link lasts. Waits for a link as long
+    as it takes."""
+    message = checked(Job, {"job_id": job_id, "receipts": True})
+    return Question(message, math.inf, IfLost.ASK_AGAIN, "the job goes on")
+
+
 def end_of(job_id: str, timeout: Duration | None) -> Question:
     """The response of a job, once it has ended. `timeout`: 0 for one that has ended, None for as long as it takes."""
     message = checked(Await, {"job_id": job_id, "timeout": seconds("timeout", timeout)})

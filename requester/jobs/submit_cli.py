@@ -39,7 +39,12 @@ CONCURRENCY_DEFAULT = 1000
     "--after", metavar="JOB_ID", multiple=True, help="Run it once this job is done. May be repeated."
 )
 @term_options
-@click.option("--wait", "waits", is_flag=True, help="Wait until it has ended, and print its result.")
+@click.option(
+    "--wait",
+    "waits",
+    is_flag=True,
+    help="Wait until it has ended, and print its result. At a terminal, each step is shown meanwhile.",
+)
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),

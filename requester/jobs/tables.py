@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.console import Console, RenderableType
@@ -26,6 +26,12 @@ from .words import shown_duration, shown_time
 PIPE_WIDTH: Final = 1000
 """Columns if there is no terminal: nothing is cut."""
 
+GAP_WIDTH: Final = 2
+"""Columns between two of a table."""
+
+COMMAND_WIDTH_MAX: Final = 24
+REST_WIDTH_MIN: Final = 14
+
 PROGRESS_INTERVAL_S: Final = 0.1
 
 _STATE_STYLES: Final = {
@@ -40,9 +46,22 @@ _STATE_STYLES: Final = {
 }
 
 
+class Column(NamedTuple):
+    """A column of a table. `rank`: of those that do not fit, the highest leaves first; those of 0 stay, whole."""
+
+    title: str
+    cells: Sequence[Text]
+    rank: int = 0
+    is_number: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(len(self.title), *(cell.cell_len for cell in self.cells))
+
+
 def show(*parts: RenderableType) -> None:
     """Print them in the width and colours of the terminal, or as plain text in a pipe, with blank lines between."""
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    console = _console()
     for number, part in enumerate(parts):
         if number:
             console.print()
@@ -50,23 +69,19 @@ def show(*parts: RenderableType) -> None:
 
 
 def jobs(views: Sequence[JobView], now_s: float) -> Table:
-    """A row for each job."""
-    table = _table("job_id", "command", "state", "attempt", "submitted", "what")
-    table.columns[3].justify = "right"
-    for column in table.columns:
-        column.no_wrap = True
-    for view in views:
-        table.add_row(
-            _text(view.job_id),
-            _text(view.command),
-            _state(view, now_s),
-            _attempt(view, "/"),
-            f"{shown_duration(max(0.0, now_s - view.submitted_at))} ago",
-            _text(_what(view, now_s)),
-        )
+    """A row for each job, on one line."""
     if not views:
-        table.add_row(Text("none", style="dim"))
-    return table
+        return _none("job_id", "command", "state")
+    ages_s = [max(0.0, now_s - view.submitted_at) for view in views]
+    columns = (
+        Column("job_id", [_text(view.job_id) for view in views]),
+        Column("command", [_cut(view.command) for view in views]),
+        Column("state", [_state(view, now_s) for view in views]),
+        Column("try", [Text(_attempt(view, "/")) for view in views], rank=1, is_number=True),
+        Column("age", [Text(shown_duration(age_s)) for age_s in ages_s], rank=2, is_number=True),
+        Column("what", [_text(_what(view, now_s)) for view in views]),
+    )
+    return _fitted(columns, wraps=False)
 
 
 def job(view: JobView, now_s: float) -> list[RenderableType]:
@@ -110,21 +125,17 @@ def job(view: JobView, now_s: float) -> list[RenderableType]:
 
 def schedules(views: Sequence[ScheduleView]) -> Table:
     """A row for each schedule."""
-    table = _table("name", "command", "runs", "next", "last job", "skipped")
-    table.columns[5].justify = "right"
-    for view in views:
-        upcoming = _zoned(view.next[0], view.time_zone) if view.next else "never again"
-        table.add_row(
-            _text(view.name),
-            _text(view.command),
-            _text(_rule(view)),
-            Text("paused", style="yellow") if view.is_paused else _text(upcoming),
-            _text(view.last_job_id or ""),
-            f"{view.skipped_count:,}",
-        )
     if not views:
-        table.add_row(Text("none", style="dim"))
-    return table
+        return _none("name", "command", "runs", "next")
+    columns = (
+        Column("name", [_text(view.name) for view in views]),
+        Column("command", [_cut(view.command) for view in views], rank=1),
+        Column("next", [_next(view) for view in views]),
+        Column("skipped", [Text(f"{view.skipped_count:,}") for view in views], rank=2, is_number=True),
+        Column("last job", [_text(view.last_job_id or "") for view in views], rank=3),
+        Column("runs", [_text(_rule(view)) for view in views]),
+    )
+    return _fitted(columns, wraps=True)
 
 
 def next_times(view: ScheduleView) -> list[str]:
@@ -171,18 +182,19 @@ def progress_bar(lines_count: int | None, report: Report, *, waits: bool) -> Ite
 
 
 def _attempts(failed: Sequence[FailedAttempt]) -> Table:
-    table = _table("attempt", "worker", "ended", "took", "code", "error")
-    for attempt in failed:
-        took = "" if attempt.started_at is None else shown_duration(attempt.ended_at - attempt.started_at)
-        table.add_row(
-            str(attempt.attempt),
-            _text(attempt.worker_id or ""),
-            shown_time(attempt.ended_at),
-            took,
-            Text(printable(attempt.code), style="red"),
-            _text(attempt.error),
-        )
-    return table
+    columns = (
+        Column("attempt", [Text(str(attempt.attempt)) for attempt in failed], is_number=True),
+        Column("worker", [_text(attempt.worker_id or "") for attempt in failed], rank=1),
+        Column("ended", [Text(shown_time(attempt.ended_at)) for attempt in failed], rank=3),
+        Column("took", [Text(_took(attempt)) for attempt in failed], rank=2, is_number=True),
+        Column("code", [Text(printable(attempt.code), style="red") for attempt in failed]),
+        Column("error", [_text(attempt.error) for attempt in failed]),
+    )
+    return _fitted(columns, wraps=True)
+
+
+def _took(attempt: FailedAttempt) -> str:
+    return "" if attempt.started_at is None else shown_duration(attempt.ended_at - attempt.started_at)
 
 
 def _attempt(view: JobView, of: str) -> str:
@@ -209,6 +221,12 @@ def _what(view: JobView, now_s: float) -> str:
     return view.reason or ""
 
 
+def _next(view: ScheduleView) -> Text:
+    if view.is_paused:
+        return Text("paused", style="yellow")
+    return _text(_zoned(view.next[0], view.time_zone)) if view.next else Text("never again")
+
+
 def _rule(view: ScheduleView) -> str:
     if view.cron is not None:
         return f"{view.cron}  {view.time_zone}"
@@ -233,8 +251,49 @@ def _when(at_s: float, now_s: float) -> str:
     return f"{shown_time(at_s)}  ({f'in {away}' if at_s > now_s else f'{away} ago'})"
 
 
-def _table(*titles: str) -> Table:
-    return Table(*titles, box=None, pad_edge=False, header_style="bold")
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+
+
+def _fitted(columns: Sequence[Column], *, wraps: bool) -> Table:
+    """A table that fits: what is not essential is left out, and the last column, of which REST_WIDTH_MIN are shown at
+    least, is wrapped or cut. What a person may want to copy, such as an id, is whole."""
+    width = _console().width
+    kept = list(columns)
+    while len(kept) > 1:
+        rest_width = min(kept[-1].width, REST_WIDTH_MIN)
+        if sum(column.width + GAP_WIDTH for column in kept[:-1]) + rest_width <= width:
+            break
+        least = max(kept, key=lambda column: column.rank)
+        if not least.rank:
+            break
+        kept.remove(least)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rest_width = max(1, width - sum(column.width + GAP_WIDTH for column in kept[:-1]))
+    for column in kept:
+        is_rest = column is columns[-1]
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=not (is_rest and wraps),
+            min_width=None if is_rest else min(column.width, width),
+            max_width=rest_width if is_rest else None,
+        )
+    for row in zip(*(column.cells for column in kept), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _none(*titles: str) -> Table:
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    table.add_row(Text("none", style="dim"))
+    return table
+
+
+def _cut(command: str) -> Text:
+    text = _text(command)
+    text.truncate(COMMAND_WIDTH_MAX, overflow="ellipsis")
+    return text
 
 
 def _facts(facts: dict[str, str | Text]) -> Table:

@@ -195,6 +195,26 @@ def test_no_worker_is_4(served: Broker) -> None:
     )
 
 
+def test_what_cannot_be_delivered_is_kept_as_a_job_on_request(served: Broker) -> None:
+    words = ["nobody_serves_this", "n=1", "--otherwise", "submit"]
+    code, stdout, stderr = request(served, *words)
+    job_id = stdout.strip()
+    assert code == 8
+    assert stderr == (
+        "not delivered, so it is kept as a job, which waits for a worker that serves nobody_serves_this. "
+        f"Its result: taskferry job result {job_id}\n"
+    )
+    shown = json.loads(taskferry("job", "show", job_id, "--json", "--broker", served.requester_url)[1])
+    assert (shown["state"], shown["command"]) == ("accepted", "nobody_serves_this")
+    code, stdout, stderr = request(served, *words, "--json")
+    response = json.loads(stdout)
+    assert (code, stderr, response["success"], response["code"]) == (8, "", False, None)
+    code, stdout, _ = request(served, *words, "--count", "3", "--json")
+    assert (code, json.loads(stdout)["kept"], json.loads(stdout)["succeeded"]) == (8, 3, 0)
+    assert "kept as jobs  " in request(served, *words, "--count", "3")[1]
+    assert request(served, "cli_same", "value=1", "--otherwise", "submit") == (0, "1\n", "")
+
+
 @pytest.mark.parametrize("options", [[], ["--wait", "--timeout", "0.3"], ["--count", "3"]])
 def test_no_broker_is_5_and_the_line_says_what_to_do(options: list[str]) -> None:
     url = f"ws://127.0.0.1:{closed_port()}"

@@ -28,5 +28,5 @@ def test_a_job_is_counted_and_explained_from_its_submission_to_its_end(
         assert "jobs now 1 ready" in lines_of(broker, status)
         programs.start("-m", "taskferry.worker", "--broker", broker.worker_url)
         assert job.result(timeout=20) == "Echo: x"
-    assert lines_of(broker, explain, "first")[0].startswith("Job first (echo) is done, since ")
+    assert lines_of(broker, explain, "first")[0].startswith("Job first (echo) is done; it ended ")
     assert {"jobs submitted 1", "done 1", "jobs now 1 done"} <= set(lines_of(broker, status))

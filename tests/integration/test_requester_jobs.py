@@ -69,6 +69,12 @@ async def test_the_life_of_a_job(served: Broker, encoding: str) -> None:
     async with Requester(served.requester_url, encoding=encoding) as requester:
         name = f"life-{encoding}"
         job = await requester.submit("job_add", {"a": 1, "b": 2}, job_id=name)
+        steps = [receipt async for receipt in job.receipts()]
+        assert [(step.state, step.attempt) for step in steps] == [
+            ("accepted", 0),
+            ("assigned", 1),
+            ("done", 1),
+        ]
         assert await job.result(timeout=20) == 3
         assert (await job.refresh()).state == "done"
         again = await requester.submit("job_add", {"a": 1, "b": 2}, job_id=name)
@@ -175,6 +181,8 @@ async def test_a_killed_broker_costs_a_submitter_nothing(programs: Programs) -> 
     async with Requester(broker.requester_url) as requester:
         waiting = await requester.submit("job_until", {"path": str(gate)})
         result = asyncio.create_task(waiting.result())
+        receipts = waiting.receipts()
+        steps = [(await anext(receipts)).state for _ in range(2)]
         submitting = [asyncio.create_task(requester.submit("job_add", {"a": n, "b": 0})) for n in range(200)]
         await eventually(lambda: any(task.done() for task in submitting), "the first receipt")
         broker.kill()
@@ -186,6 +194,7 @@ async def test_a_killed_broker_costs_a_submitter_nothing(programs: Programs) -> 
         assert await asyncio.gather(*(job.result(timeout=20) for job in jobs)) == list(range(200))
         gate.touch()
         assert await result == "there"
+        assert steps + [receipt.state async for receipt in receipts] == ["accepted", "assigned", "done"]
         assert (await waiting.refresh()).attempt == 1  # its worker kept it
 
 

@@ -2,6 +2,7 @@
 back."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,58 @@ async def test_a_worker_that_stops_gives_its_jobs_back(
         assert (response["success"], response["data"]) == (True, "held one")
         job = (await ask(peer, "job", job_id="one"))["job"]
         assert (job["state"], job["worker_id"]) == ("done", "second")
+
+
+async def test_a_worker_that_stops_while_the_broker_is_away_waits_for_it_within_its_grace(
+    programs: Programs, tasks: Path, tmp_path: Path
+) -> None:
+    """One has ended, one ends meanwhile; both are settled by the next broker, which gives the worker nothing new."""
+    ports = ("--worker-port", lasting_port(), "--requester-port", lasting_port())
+    options = (*ports, "--journal", str(tmp_path / "kept.db"))
+    broker = programs.start_broker(*options)
+    worker = start_worker(programs, tasks, broker.worker_url, "--grace", "30")
+    names = ("ended", "runs")
+    async with connected(broker.requester_url) as peer:
+        for name in names:
+            await submit(peer, name)
+        await eventually(lambda: len(notes_of(tasks)) == 2, "both run")
+    broker.kill()
+    broker.wait()
+    (tasks / "ended.go").touch()
+    await eventually(lambda: "ended ended" in notes_of(tasks), "a handler goes on without a broker")
+    worker.terminate()
+    await eventually(lambda: "finishing what runs" in worker.stderr, "it drains")
+    (tasks / "runs.go").touch()
+    await eventually(lambda: "runs ended" in notes_of(tasks), "a handler goes on while its worker drains")
+    broker = await asyncio.to_thread(programs.start_broker, *options)
+    async with connected(broker.requester_url) as peer:
+        await submit(peer, "next")
+        assert await asyncio.to_thread(worker.wait) == 0
+        for name in names:
+            response = await ask(peer, "await", job_id=name)
+            assert (response["success"], response["data"]) == (True, f"held {name}")
+            job = (await ask(peer, "job", job_id=name))["job"]
+            assert (job["state"], job["attempt"], job.get("losses", 0)) == ("done", 1, 0)
+        assert (await ask(peer, "job", job_id="next"))["job"]["state"] == "accepted"
+    assert "stopped with" not in worker.stderr
+    assert "next began, attempt 1" not in notes_of(tasks)
+
+
+async def test_a_worker_says_what_no_broker_has_taken_within_its_grace(
+    programs: Programs, tasks: Path, broker: Broker
+) -> None:
+    worker = start_worker(programs, tasks, broker.worker_url, "--grace", "1")
+    async with connected(broker.requester_url) as peer:
+        for name in ("ended", "runs"):
+            await submit(peer, name)
+        await eventually(lambda: len(notes_of(tasks)) == 2, "both run")
+    broker.kill()
+    broker.wait()
+    (tasks / "ended.go").touch()
+    await eventually(lambda: "ended ended" in notes_of(tasks), "a handler goes on without a broker")
+    stopped_at = time.monotonic()
+    worker.terminate()
+    assert await asyncio.to_thread(worker.wait) == 0
+    assert 1 <= time.monotonic() - stopped_at < 10
+    text = "stopped with 1 attempts of jobs unfinished, and 1 results of jobs that no broker has settled"
+    assert worker.stderr.count(text) == 1

@@ -41,7 +41,7 @@ def walk(seed: int, steps_count: int) -> Walk:
                 kinds = ("connect", "connect", "connect", "reconnect", "lose", "kill", "leave", "stuck")
                 world.step_worker(chance.choice(kinds), chance.choice(("w1", "w2")), chance.choice((1, 5)))
             case "ask":
-                asks = ("cancel", "cancel all", "retry", "retry all", "remove", "await", "await")
+                asks = ("cancel", "cancel all", "retry", "retry all", "remove", "await", "follow")
                 world.step_ask(chance.choice(asks), chance.randrange(1000))
             case "sleep":
                 world.sleep(chance.choice((0.01, 0.1, 1.0, 6.0)))

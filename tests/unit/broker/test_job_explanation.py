@@ -151,8 +151,8 @@ async def test_a_job_that_has_ended(tmp_path: Path) -> None:
         msg_id = await keeper.assigned("badly", "w1")
         keeper.broker.core.failed(worker, msg_id, "secret words", "own_code", keeper.now)
         await until(lambda: sum(keeper.desk.jobs.counts.kept.values()) == 2)
-        assert await explain.summary("well") == "is done, since N s"
-        assert await explain.summary("badly") == "is dead, since N s: own_code, after 1 attempt"
+        assert await explain.summary("well") == "is done; it ended N s ago"
+        assert await explain.summary("badly") == "is dead; it ended N s ago: own_code, after 1 attempt"
 
 
 async def test_what_there_is_not_is_said_and_a_silent_journal_too(

@@ -371,7 +371,7 @@ def test_a_broker_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPat
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         result = run(status, "--http", url)
     assert result.exit_code == 5
-    assert result.stderr.startswith(f"error: cannot connect to {url}: no answer within 0.1 s.")
+    assert result.stderr.startswith(f"error: cannot connect to {url}: no answer within 0.1 s; check host")
 
 
 def test_a_port_that_speaks_no_http_is_one_line() -> None:
@@ -509,7 +509,7 @@ def test_a_job_is_explained(port: HttpPort) -> None:
         "key user-7",
         "schedule nightly",
         "",
-        "worker state in flight can it take the request?",
+        "worker state in flight can it take the job?",
         "vm-1 healthy 4/4 4 of 4 slots taken",
     ]
 

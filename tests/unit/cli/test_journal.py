@@ -150,7 +150,7 @@ def test_a_backup_is_a_journal_of_that_moment(database: Database, tmp_path: Path
     target.parent.mkdir()
     result = run("backup", target, "--journal", database.path)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"copied {database.path} to {target}: 0.")
+    assert result.stdout.startswith(f"copied {database.path} to {target}: 84.0 KiB")
     write(database, submissions([5]))
     assert [entry.name for entry in target.parent.iterdir()] == ["copy.db"]
     if sys.platform != "win32":

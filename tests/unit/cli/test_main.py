@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import click
 import pytest
+from taskferry.cli import entry as first
 from taskferry.cli import main as cli
 from taskferry.cli.main import ENTRIES, Entry, main
 
@@ -161,3 +162,18 @@ def test_ctrl_c_is_130_without_a_word(
     monkeypatch.setattr(cli.taskferry, "invoke", interrupted)
     assert run("status") == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting:
+        """Ctrl-C in the moment in which the rest is loaded."""
+
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "taskferry.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "taskferry.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        first.main()
+    assert ended.value.code == 130

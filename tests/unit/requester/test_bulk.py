@@ -121,6 +121,7 @@ def test_many_responses_have_the_exit_code_of_the_most_frequent_failure(
     counts: dict[str | None, int], expected: int
 ) -> None:
     assert exit_codes.exit_code_of_many(counts) == expected
+    assert exit_codes.exit_code_of_many(counts, 1) == (expected or 8)
 
 
 # --- lines ---
@@ -160,9 +161,12 @@ def test_a_response_has_the_keys_of_the_wire() -> None:
 
 def test_an_error_line_names_the_worker_and_what_to_do() -> None:
     assert error_line(Response("r", False, None, "too blue", "w", "too_blue")) == "too blue [too_blue, w]"
-    line = error_line(Response("r", False, None, "no link", None, "cannot_connect", "not_delivered"))
+    line = error_line(
+        Response("r", False, None, "connection refused", None, "cannot_connect", "not_delivered")
+    )
     assert line == (
-        "no link [cannot_connect, not delivered]. Is a broker running there? Start one with: taskferry broker"
+        "connection refused [cannot_connect, not delivered]. "
+        "Is a broker running there? Start one with: taskferry broker"
     )
     expired = "the certificate of b has expired: renew it; --ca cannot help"
     line = error_line(Response("r", False, None, expired, None, "cannot_connect", "not_delivered"))

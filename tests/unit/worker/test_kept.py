@@ -21,8 +21,10 @@ from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, we
 class Stage:
     """A worker whose handlers last until the test says otherwise."""
 
-    def __init__(self, concurrency: int) -> None:
-        self.worker = Worker(name="w", concurrency=concurrency, process_count=1, thread_count=2, grace_s=0.05)
+    def __init__(self, concurrency: int, grace_s: float = 0.05) -> None:
+        self.worker = Worker(
+            name="w", concurrency=concurrency, process_count=1, thread_count=2, grace_s=grace_s
+        )
         self.started: asyncio.Queue[str] = asyncio.Queue()
         self.loop = asyncio.get_running_loop()
         self.may_end = asyncio.Event()
@@ -93,8 +95,8 @@ class Stage:
 
 @pytest.fixture
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    """With three slots, or with `many_slots`."""
-    stage = Stage(getattr(request, "param", 3))
+    """With three slots and little grace, or with `many_slots`, or with `long_grace`."""
+    stage = Stage(**getattr(request, "param", {"concurrency": 3}))
     yield stage
     stage.thread_may_end.set()
 
@@ -126,7 +128,8 @@ async def no_response_to(msg_id: str, connection: Connection) -> bool:
 
 
 pytestmark = pytest.mark.usefixtures("serving")
-many_slots = pytest.mark.parametrize("stage", [1000], indirect=True)
+many_slots = pytest.mark.parametrize("stage", [{"concurrency": 1000}], indirect=True)
+long_grace = pytest.mark.parametrize("stage", [{"concurrency": 3, "grace_s": PATIENCE_S}], indirect=True)
 
 
 # --- a lost link ---
@@ -439,13 +442,42 @@ async def test_a_drain_leaves_what_does_not_obey_or_is_not_settled(
     ) in caplog.text
 
 
-async def test_a_broker_that_goes_away_during_a_drain_is_not_waited_for(
+@long_grace
+async def test_a_broker_that_goes_away_during_a_drain_is_waited_for_within_the_grace(
+    stage: Stage, broker: FakeBroker, serving: "asyncio.Task[None]", caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="taskferry.worker")
+    connection = await broker.connection()
+    connection.send_attempt("double", {"number": 1}, msg_id="e.1")
+    connection.send_attempt("nap", msg_id="e.2")
+    await connection.response_to("e.1")
+    await stage.all_started(1)
+    stage.worker.drain()
+    await connection.receive_type("disconnect")
+    connection.link.abort("gone")
+    again = await broker.connection()
+    hello = again.hello["data"]
+    assert hello["concurrency"] == len(hello["running"]) == 2, "no slot for anything new"
+    assert (await again.receive(lambda _: True))["type"] == "disconnect"
+    assert (await again.response_to("e.1"))["result"] == 2
+    again.send_settled("e.1")
+    stage.may_end.set()
+    assert (await again.response_to("e.2"))["result"] == "rested"
+    again.send_settled("e.2")
+    async with asyncio.timeout(PATIENCE_S):
+        await serving
+    assert "stopped with" not in caplog.text
+    assert broker.connection_count == 2
+
+
+async def test_a_broker_that_stays_away_during_a_drain_is_not_waited_for_any_longer(
     stage: Stage, broker: FakeBroker, serving: "asyncio.Task[None]", caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="taskferry.worker")
     connection = await broker.connection()
     connection.send_attempt("nap", msg_id="e.1")
     await stage.all_started(1)
+    broker.stop_listening()
     stage.worker.drain()
     connection.link.abort("gone")
     async with asyncio.timeout(PATIENCE_S):
@@ -453,7 +485,6 @@ async def test_a_broker_that_goes_away_during_a_drain_is_not_waited_for(
     assert stage.cancelled == ["r-e.1"]
     assert "giving them back" not in caplog.text
     assert "stopped with 1 attempts of jobs unfinished, and 0 results" in caplog.text
-    assert broker.connection_count == 1
 
 
 async def test_stopping_while_the_broker_is_away_tells_what_is_left(

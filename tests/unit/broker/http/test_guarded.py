@@ -71,6 +71,17 @@ async def test_probes_need_no_login_and_all_else_does() -> None:
             assert (await client.request(method, "/healthz")).status_code == 401
 
 
+async def test_a_websocket_handshake_is_told_that_it_is_meant_for_another_port() -> None:
+    async with guarded_shell() as shell, client_of(shell) as client:
+        handshake = {"connection": "Upgrade", "upgrade": "WebSocket", "sec-websocket-version": "13"}
+        for path in ("/", "/healthz", "/metrics"):
+            answer = await client.get(path, headers=handshake)
+            assert answer.status_code == 421
+            assert answer.text.startswith(
+                "this is the HTTP port of a broker; workers and requesters connect to"
+            )
+
+
 async def test_a_wrong_token_is_refused_and_not_repeated() -> None:
     async with guarded_shell() as shell, client_of(shell) as client:
         headers = {"authorization": "Bearer tfk_marked-secret"}

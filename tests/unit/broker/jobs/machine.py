@@ -28,7 +28,7 @@ class JobsMachine(RuleBasedStateMachine):
         self.walk.step_submit(command, priority, kind, delay, 1)
 
     @rule(
-        kind=st.sampled_from(("cancel", "cancel all", "retry", "retry all", "remove", "await")),
+        kind=st.sampled_from(("cancel", "cancel all", "retry", "retry all", "remove", "await", "follow")),
         number=NUMBERS,
     )
     def ask(self, kind: str, number: int) -> None:

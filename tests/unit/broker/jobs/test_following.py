@@ -2,9 +2,9 @@
 
 import pytest
 from msgspec import Raw
-from taskferry.broker.jobs import following
+from taskferry.broker.jobs import followers, following
 from taskferry.protocol.errors import TooLarge
-from taskferry.protocol.job_messages import Await, ListJobs, Remove, Submit
+from taskferry.protocol.job_messages import Await, JobAssigned, JobEnded, ListJobs, Remove, Submit
 from taskferry.protocol.job_messages import Job as ViewJob
 from taskferry.protocol.messages import Cancel
 
@@ -60,6 +60,44 @@ def test_await_is_bounded_and_ends_with_its_connection(monkeypatch: pytest.Monke
     world.jobs.asker_left(asker)
     worker.succeed(job_id)
     assert not asker.sent
+
+
+def test_a_job_is_followed_from_any_moment_by_any_connections() -> None:
+    world = World()
+    job_id = world.submit()
+    early, late = FakeAsker(), FakeAsker()
+    assert world.view(job_id, early, receipts=True).state == "accepted"
+    assert world.view(job_id, early, receipts=True).state == "accepted"
+    worker = world.worker()
+    assert early.take() == JobAssigned(job_id, 1, "w1")
+    assert world.view(job_id, late, receipts=True).worker_id == "w1"
+    worker.fail(job_id)
+    world.sleep(2)
+    assert early.take() == late.take() == JobAssigned(job_id, 2, "w1")
+    world.jobs.asker_left(early)
+    worker.succeed(job_id)
+    assert late.take() == JobEnded(job_id, "done")
+    assert not early.sent
+    assert world.view(job_id, late, receipts=True).state == "done"
+    assert world.jobs.lives.followers.count == 0
+
+
+def test_what_is_followed_is_bounded_and_only_for_those_who_may_see_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    one, other = world.submit(), world.submit()
+    monkeypatch.setattr(followers, "FOLLOWED_COUNT_MAX", 2)
+    asker, stranger = FakeAsker(), FakeAsker("eve")
+    world.jobs.view(stranger, ViewJob(one, "v", receipts=True), world.now)
+    world.turn()
+    assert stranger.take_code() == "unknown_job"
+    world.view(one, asker, receipts=True)
+    world.view(one, FakeAsker(sees_all=True), receipts=True)
+    world.jobs.view(asker, ViewJob(other, "v", receipts=True), world.now)
+    world.turn()
+    assert asker.take_code() == "overloaded"
+    assert world.view(other, asker).state == "accepted"
 
 
 def test_a_result_that_cannot_be_carried_is_a_failure() -> None:

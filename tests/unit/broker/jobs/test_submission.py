@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
-from taskferry.broker.jobs import intake, jobs
+from taskferry.broker.jobs import followers, intake, jobs
 from taskferry.protocol.job_messages import Receipt, Remove, Submit
 
 from tests.each_case import each_case
@@ -107,7 +107,7 @@ def test_submissions_that_wait_for_the_disk_are_bounded(monkeypatch: pytest.Monk
     monkeypatch.setattr(intake, "PENDING_COUNT_MAX", 1)
     world.send(data=1)
     assert world.asker.take_code() == "overloaded"
-    monkeypatch.setattr(intake, "FOLLOWED_COUNT_MAX", 0)
+    monkeypatch.setattr(followers, "FOLLOWED_COUNT_MAX", 0)
     world.settle()
     world.asker.sent.clear()
     world.send(receipts=True)

@@ -8,7 +8,8 @@ from taskferry.broker.core.call import Call
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.jobs.rows import Batch
 from taskferry.broker.jobs.states import ENDED, JobState
-from taskferry.protocol.job_messages import Await, Changed, Filter, Receipt, Remove, Retry
+from taskferry.protocol.job_messages import Await, Changed, Filter, JobEnded, Receipt, Remove, Retry
+from taskferry.protocol.job_messages import Job as ViewJob
 from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, FakeWorker, World
@@ -96,6 +97,10 @@ class Walk(World):
                     assert state
                 case (str() as job_id, bytes() as result):
                     assert result in self.results[job_id]
+                case JobEnded(job_id=job_id, state=state):
+                    kept = self.on_disk(job_id)
+                    is_so = kept is None or JobState(kept.change.state).name.lower() == state
+                    assert is_so or job_id in self.retried, "an end is of what is on disk"
                 case (str() as job_id, Failure() as failure):
                     assert failure.code
         asker.sent.clear()
@@ -155,6 +160,8 @@ class Walk(World):
                 self.jobs.remove(self.boss, Remove("c", job_id), self.now)
             case "await":
                 self.jobs.await_end(self.boss, Await(job_id, job_id, 5.0), self.now)
+            case "follow":
+                self.jobs.view(self.boss, ViewJob(job_id, job_id, receipts=True), self.now)
         self.turn()
         self.boss.sent = [m for m in self.boss.sent if not isinstance(m, Changed)]
         self.hear(self.boss)

@@ -415,9 +415,9 @@ class World:
         self.jobs.submit(asker, message, Raw(encode(data)), self.now)
         self.turn()
 
-    def view(self, job_id: str, asker: FakeAsker | None = None) -> JobView:
+    def view(self, job_id: str, asker: FakeAsker | None = None, *, receipts: bool = False) -> JobView:
         asker = asker or FakeAsker(sees_all=True)
-        self.jobs.view(asker, ViewJob(job_id, "v"), self.now)
+        self.jobs.view(asker, ViewJob(job_id, "v", receipts), self.now)
         self.settle()
         answer = asker.take()
         assert isinstance(answer, JobAnswer), answer

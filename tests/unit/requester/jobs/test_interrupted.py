@@ -42,7 +42,7 @@ def test_ctrl_c_leaves_right_results_and_says_how_many_were_accepted(
             wait_until(lambda: results.read_text().count("\n") == 2, "two receipts are written")
         program.interrupt()
         assert program.wait() == 130
-        assert "interrupted: 3 lines: 2 accepted" in program.stderr
+        assert "interrupted after 3 lines: 2 accepted" in program.stderr
         assert "1 unknown; the results have their job_ids" in program.stderr
         assert "Traceback" not in program.stderr
     lines = sorted(

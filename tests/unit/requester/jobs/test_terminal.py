@@ -1,9 +1,6 @@
 """What a person sees at a terminal: the bar of many submissions, and the question before many jobs are changed."""
 
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ import pytest
 from taskferry.protocol.job_messages import Changed, Receipt, Submit
 from taskferry.protocol.messages import Failure
 
+from tests.terminals import at_terminal
 from tests.unit.requester.fake_broker import FakeBrokerThread
 
 
@@ -20,36 +18,6 @@ from tests.unit.requester.fake_broker import FakeBrokerThread
 def broker() -> Iterator[FakeBrokerThread]:
     with FakeBrokerThread() as broker:
         yield broker
-
-
-def at_terminal(broker: FakeBrokerThread, *words: str, typed: bytes = b"") -> tuple[int, str]:
-    """The exit code, and all that was on the terminal."""
-    pty = pytest.importorskip("pty")
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "taskferry.cli", *words, "--broker", broker.url],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"},
-    )
-    os.close(follower)
-    os.write(leader, typed)
-    seen = b""
-    try:
-        while True:
-            try:
-                more = os.read(leader, 65536)
-            except OSError:  # Linux: the other end is closed
-                break
-            if not more:
-                break
-            seen += more
-        return process.wait(20), seen.decode()
-    finally:
-        process.kill()
-        process.wait()
-        os.close(leader)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +28,7 @@ def test_many_jobs_are_changed_only_if_that_is_agreed(
     broker: FakeBrokerThread, typed: bytes, exit_code: int, printed: str
 ) -> None:
     broker.broker.answer_question = lambda question: Changed(question.request_id, 3, question.dry_run)
-    code, seen = at_terminal(broker, "job", "retry", "--state", "dead", typed=typed)
+    code, seen = at_terminal(broker.url, "job", "retry", "--state", "dead", typed=typed)
     assert code == exit_code
     assert "Retry 3 jobs? [y/N]" in seen
     assert printed in seen
@@ -85,7 +53,7 @@ def test_a_bar_shows_how_far_it_is_and_errors_are_lines_above_it(
     broker.broker.answer_question = answer
     lines = tmp_path / "in.jsonl"
     lines.write_text("1\n2\n\n3\n")
-    code, seen = at_terminal(broker, "submit", "resize", f"@{lines}", "--results", str(tmp_path / "out"))
+    code, seen = at_terminal(broker.url, "submit", "resize", f"@{lines}", "--results", str(tmp_path / "out"))
     assert code == 1
     assert re.search(r"\b2/3 +1 failed +\d+/s", seen)
     assert "line 2: no \\x1b[31m [bad_request]\r\n" in seen
