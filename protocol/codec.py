@@ -68,6 +68,8 @@ class Codec:
 CODECS: Final[dict[Encoding, Codec]] = {encoding: Codec(encoding) for encoding in Encoding}
 
 _MALFORMED = re.compile(r"^(JSON|MessagePack data) is malformed: ")
+_NOT_UTF_8 = re.compile(r"^(Invalid UTF-8 encoded string|'utf-8' codec can't decode).*")
+"""As msgspec says it from 0.23 on, and as Python does under older ones."""
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _PATTERN = re.compile(r"Expected `str` matching regex (.+)")
 _RULES: Final = {repr(NAME_PATTERN): NAME_RULE, repr(HEDGE_PATTERN): f"expected {HEDGE_RULE}"}
@@ -90,12 +92,15 @@ def describe(error: Exception, encoding: Encoding) -> str:
                 where = f"{where}.{missing[1]}" if where else missing[1]
                 what = "missing"
             return f"{where}: {what}" if where else f"message: {what}"
-        case msgspec.DecodeError():
-            return f"not valid {_TITLES[encoding]}: {_MALFORMED.sub('', str(error))}"
-        case UnicodeDecodeError():
-            return f"not valid {_TITLES[encoding]}: a string is not UTF-8 (byte {error.start} of it)"
+        case msgspec.DecodeError() | UnicodeDecodeError():
+            return f"not valid {_TITLES[encoding]}: {syntax_fault(error)}"
         case _:
             return "message: nested too deeply"
+
+
+def syntax_fault(error: msgspec.DecodeError | UnicodeDecodeError) -> str:
+    """What is wrong with a text that cannot be decoded: `invalid character (byte 5)`."""
+    return _NOT_UTF_8.sub("a string is not UTF-8", _MALFORMED.sub("", str(error)))
 
 
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}

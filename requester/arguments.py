@@ -8,6 +8,8 @@ from typing import Any, BinaryIO, Final
 import msgpack
 import msgspec
 
+from ..protocol.codec import syntax_fault
+
 INPUT_SIZE_BYTES_MAX: Final = 16 * 1024 * 1024
 """The most that is read of a file or of standard input. The wire accepts 1 MiB of `data`, but an indented file may be
 many times larger than what is sent of it."""
@@ -80,10 +82,8 @@ def _read(stream: BinaryIO, where: str) -> bytes:
 def _json_value(content: bytes, where: str) -> Any:
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise DataError(
-            f"{where}: not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
-        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{where}: not valid JSON: {syntax_fault(error)}") from None
     except RecursionError:
         raise DataError(f"{where}: nested too deeply") from None
 

@@ -22,6 +22,7 @@ import msgspec
 from ...log.printable import printable
 from ...program.exit_codes import INTERRUPTED
 from ...program.loop import new_event_loop
+from ...protocol.codec import syntax_fault
 from ...protocol.errors import (
     CannotConnect,
     Forbidden,
@@ -230,8 +231,8 @@ def _data_of(line: bytes | LineError) -> Any:
         raise line
     try:
         return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise LineError(f"not valid JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LineError(f"not valid JSON: {syntax_fault(error)}") from None
     except RecursionError:
         raise LineError("nested too deeply") from None
 

@@ -69,7 +69,7 @@ def test_what_means_nothing_is_refused_by_name(words: list[str], message: str) -
     [
         (b"", "standard input: not valid JSON: Input data was truncated"),
         (b'{"a": 1} {"b": 2}', "standard input: not valid JSON: trailing characters (byte 10)"),
-        (b'"\xff"', "standard input: not valid JSON: .*utf-8"),
+        (b'"\xff"', "standard input: not valid JSON: a string is not UTF-8"),
         (b"1e400", "standard input: not valid JSON: Number out of range"),
         (b"[" * 100_000, "standard input: nested too deeply"),
     ],
@@ -77,9 +77,7 @@ def test_what_means_nothing_is_refused_by_name(words: list[str], message: str) -
 def test_json_that_is_none(content: bytes, message: str) -> None:
     with pytest.raises(DataError) as caught:
         data_from(["-"], io.BytesIO(content))
-    start, _, end = message.partition(".*")
-    assert str(caught.value).startswith(start)
-    assert end in str(caught.value)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
