@@ -37,7 +37,7 @@ ENTRIES: Final = {
     "schedule": Entry("taskferry.requester.jobs.schedule_cli", "schedule", "Submit a job again and again."),
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
     "status": Entry("taskferry.cli.inspection", "status", "Show the state of a running broker."),
-    "explain": Entry("taskferry.cli.inspection", "explain", "Explain why a request is still waiting."),
+    "explain": Entry("taskferry.cli.inspection", "explain", "Explain why a request or a job still waits."),
     "check-config": Entry(
         "taskferry.cli.check_config",
         "check_config",

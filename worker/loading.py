@@ -57,7 +57,10 @@ def load_worker(target: str) -> Worker:
 
 
 def _import(module_name: str) -> object:
-    directory = str(Path.cwd())
+    try:
+        directory = str(Path.cwd())
+    except FileNotFoundError:
+        raise LoadError("the current directory has been removed: change to another one") from None
     if directory not in sys.path:
         sys.path.insert(0, directory)
     try:

@@ -518,9 +518,9 @@ class Jobs:
             counts.duplicates_count += owed.receipt.duplicate
             owed.asker.answer(owed.receipt)
         for job in entry.begun:
-            if job.worker_id is not None:
-                for follower in self.lives.followers.of(job.new.seq):
-                    follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
+            assert job.worker_id is not None, "an attempt that has begun has one"
+            for follower in self.lives.followers.of(job.new.seq):
+                follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
         for job in entry.ended:
             self._ended(job, now)
         for worker_id, msg_id in entry.over:

@@ -64,7 +64,7 @@ def jobs(context: click.Context, /, *, limit: int | None, **given: Any) -> None:
     taskferry jobs --state dead --command resize
     taskferry jobs --since 2026-12-01T08:00 --json | jq .error
 
-    With --json, one line of JSON for each.
+    `delayed` and `retrying` are accepted jobs whose time has not come. With --json, one line of JSON for each.
     """
     from . import following  # noqa: PLC0415  for a quick --help
 

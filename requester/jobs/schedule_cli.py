@@ -52,7 +52,7 @@ def add(
     taskferry schedule add heartbeat ping --every 10m
 
     DATA as in `taskferry submit`. Around a change of clocks, what falls into the hour that is skipped runs once, right
-    after it, and nothing runs twice in the hour that comes twice.
+    after it; in the hour that comes twice, what has a fixed hour runs once, and what runs every hour goes on evenly.
     """
     from ..arguments import DataError, data_from  # noqa: PLC0415  for a quick --help
     from . import following  # noqa: PLC0415

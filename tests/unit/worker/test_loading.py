@@ -1,5 +1,6 @@
 """From MODULE:WORKER to a Worker, or one line that says why not and where."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,3 +115,11 @@ def test_an_interrupt_passes(folder: Path) -> None:
     (folder / "ferry_interrupted.py").write_text("raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         load_worker("ferry_interrupted")
+
+
+def test_a_directory_that_was_removed_is_named(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    os.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    with pytest.raises(LoadError, match="the current directory has been removed"):
+        load_worker("tasks:worker")
