@@ -16,9 +16,7 @@ def check_invariants(jobs: Jobs) -> None:
         _check_job(jobs, job)
     orphans = [job for job in jobs.memory.by_id.values() if job.place == ORPHANED]
     assert set(jobs.orphans.jobs) <= set(orphans)
-    for (command, key), job in jobs.memory.by_unique.items():
-        assert (job.lane.command, job.new.unique_key) == (command, key)
-        assert jobs.memory.by_id[job.new.job_id] is job
+    _check_unique(jobs)
     if not jobs.attempts.has_unheard:
         _check_core(jobs)
 
@@ -72,6 +70,21 @@ def _check_job(jobs: Jobs, job: Job) -> None:
         assert job.place in {RUNNING, ORPHANED}
     assert (job.ended_at is None) is job.is_open
     assert (job.remove_at is None) is job.is_open
+
+
+def _check_unique(jobs: Jobs) -> None:
+    """Memory finds what it has of each key."""
+    memory = jobs.memory
+    for (command, key), same in memory.by_unique.items():
+        assert not same.is_empty
+        for job in (*same.open, *same.unstarted, *filter(None, [same.latest])):
+            assert (job.lane.command, job.new.unique_key) == (command, key)
+            assert memory.by_id[job.new.job_id] is job
+    for job in memory.by_id.values():
+        if job.new.unique_key is not None and job.is_open:
+            same = memory.by_unique[job.lane.command, job.new.unique_key]
+            assert job in same.open
+            assert job in same.unstarted or job.attempt
 
 
 def _check_core(jobs: Jobs) -> None:

@@ -48,6 +48,7 @@ from .memory import Memory
 from .orphans import Orphans
 from .ports import Asker, JobObserver, Journal, JournalError, Opened, Opening, Workers
 from .reads import Question, Reads
+from .room import Room
 from .schedules.schedules import Schedules
 from .settings import JobSettings
 from .states import JobState
@@ -98,6 +99,7 @@ class Jobs:
         "memory",
         "orphans",
         "reads",
+        "room",
         "settings",
         "timetable",
         "windows",
@@ -153,6 +155,7 @@ class Jobs:
         self.keys = keys = Keys(memory, lanes, lives, reads)
         self.after = after = After(memory, writer, reads, lives)
         self.inbox = inbox = Inbox(writer, reads, settings, counts)
+        self.room = room = Room(counts, lives, settings)
         self.intake = intake = Intake(
             journal,
             memory=memory,
@@ -163,7 +166,7 @@ class Jobs:
             unique=Unique(memory, lives),
             after=after,
             counts=counts,
-            settings=settings,
+            room=room,
             make_id=make_id,
         )
         self.timetable = schedules = Schedules(
@@ -200,8 +203,7 @@ class Jobs:
             reads=reads,
             unique=Unique(memory, lives),
             after=self.after,
-            counts=counts,
-            settings=settings,
+            room=self.room,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
 
@@ -253,7 +255,7 @@ class Jobs:
 
     def reconfigure(self, settings: JobSettings) -> None:
         """Change the settings. Lowered bounds refuse what is new until there is room again."""
-        self.settings = self.intake.settings = self.kept.settings = self.changes.settings = settings
+        self.settings = self.room.settings = self.kept.settings = settings
         self.attempts.adoption_s = settings.adoption_s
         self.lives.reconfigure(settings)
         self.inbox.reconfigure(settings)

@@ -155,6 +155,13 @@ class Lives:
             self._writer.entry.change(job)
         self.unrecorded.clear()
 
+    def record_unique(self, key: tuple[str, str]) -> None:
+        """Write those of the jobs with this command and unique key."""
+        for job in tuple(self.unrecorded):
+            if job.new.unique_key == key[1] and job.lane.command == key[0]:
+                del self.unrecorded[job]
+                self._writer.entry.change(job)
+
     @property
     def record_at(self) -> float:
         """When to call `record_due` next."""

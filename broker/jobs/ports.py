@@ -5,7 +5,7 @@ The broker implements them with SQLite and sessions, the tests with lists. An im
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Raw
 
@@ -94,9 +94,14 @@ class Find(NamedTuple):
     with_result: bool = False
 
 
+UNIQUE_COUNT_MAX: Final = 2
+"""Jobs of one unique key and kind in an answer: one is the rule; from two on there may be more."""
+
+
 class FindUnique(NamedTuple):
-    """Of each of these (command, unique_key) pairs the latest job that is open, and the latest that was submitted at or
-    after `since`. Answered by a list of StoredJob, without data."""
+    """Of each of these (command, unique_key) pairs the latest jobs that are open and have had no attempt, the latest
+    that are open and have, UNIQUE_COUNT_MAX of each kind, and the one with the latest `submitted_at`, if that is not
+    before `since`. Answered by a list of StoredJob, without data."""
 
     keys: list[tuple[str, str]]
     since: float

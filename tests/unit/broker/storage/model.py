@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from taskferry.broker.jobs.ports import (
+    UNIQUE_COUNT_MAX,
     CountMatching,
     Find,
     FindAfter,
@@ -241,8 +242,12 @@ class Model:
                 for kept in self.jobs.values()
                 if kept.new.unique_key == unique_key and self.lanes[kept.new.lane].command == command
             ]
-            found.update([kept.new.seq for kept in same if kept.change.state in OPEN][-1:])
-            found.update([kept.new.seq for kept in same if kept.new.submitted_at >= query.since][-1:])
+            for is_unstarted in (True, False):
+                of_kind = [kept for kept in same if kept.change.state in OPEN]
+                of_kind = [kept for kept in of_kind if (kept.change.attempt == 0) is is_unstarted]
+                found.update([kept.new.seq for kept in of_kind][-UNIQUE_COUNT_MAX:])
+            recent = [kept.new for kept in same if kept.new.submitted_at >= query.since]
+            found.update(new.seq for new in sorted(recent, key=lambda new: (new.submitted_at, new.seq))[-1:])
         return [self.jobs[seq].stored() for seq in sorted(found)]
 
     def waiting(self, seqs: list[int]) -> list[Waiting]:
