@@ -344,7 +344,7 @@ class WorkerSession:
             else:
                 desk.not_adopted(adopted, worker_id)
 
-        adopted = desk.jobs.claim(worker_id, offer.commands, hello.running, judged, desk.now())
+        adopted = desk.jobs.claim(worker_id, offer, hello.running, judged, desk.now())
         if adopted is not None:
             judged(adopted)
 

@@ -7,7 +7,7 @@ Times are seconds since 1970, passed in as `now`; the core has a clock of its ow
 core report is only noted, and dealt with in `turn_ended`.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Raw
@@ -31,6 +31,7 @@ from ...protocol.messages import Cancel, Claim, Defaults
 from ..core.adopted import Adopted
 from ..core.core import Core
 from ..core.failure import plain_failure
+from ..core.offer import Offer
 from .adoption import Adoption
 from .after import After
 from .attempts import Attempts
@@ -131,9 +132,7 @@ class Jobs:
         self._is_drain_asked = False
         self._answers: list[Entry | Question] = []
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
-        self._early_claims: list[
-            tuple[str, Container[str], Sequence[Claim], Callable[[list[Adopted]], None]]
-        ] = []
+        self._early_claims: list[tuple[str, Offer, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
         self.all_lanes = lanes = Lanes(core)
         self.memory = memory = Memory(lanes)
         self.writer = writer = Writer(journal, self._answered)
@@ -302,8 +301,8 @@ class Jobs:
         self.timetable.opened(opened)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
-        for worker_id, commands, claimed, then in claims:
-            self.adoption.claim(worker_id, commands, claimed, then, now)
+        for worker_id, offer, claimed, then in claims:
+            self.adoption.claim(worker_id, offer, claimed, then, now)
         for call, asker, _, message in early:
             call(asker, message, now)
 
@@ -413,20 +412,20 @@ class Jobs:
     def claim(
         self,
         worker_id: str,
-        commands: Container[str],
+        offer: Offer,
         claims: Sequence[Claim],
         then: Callable[[Claimed], None],
         now: float,
     ) -> Claimed | None:
-        """Which of the attempts that a worker of `commands` still runs go on; None: `then` is called with them later.
+        """Which of the attempts that a worker with this offer still runs go on; None: `then` is called with them later.
         Call it for every worker, before it joins the core: what it had and does not claim is lost."""
         self.stir()
         if self.is_open:
             self.attempts.hear(now)
-            return self.adoption.claim(worker_id, commands, claims, then, now)
+            return self.adoption.claim(worker_id, offer, claims, then, now)
         if not claims:
             return []
-        self._early_claims.append((worker_id, commands, claims, then))
+        self._early_claims.append((worker_id, offer, claims, then))
         return None
 
     # --- time and the end -------------------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ class FakeWorker:
         claims = [Claim(m, c.request_id, c.attempt.number) for m, c in kept.items() if c.attempt is not None]
         self.connection += 1
         join = functools.partial(self._join, self.connection, claims)
-        answered = world.jobs.claim(self.name, self.commands, claims, join, world.now)
+        answered = world.jobs.claim(self.name, self._offer, claims, join, world.now)
         if answered is not None:
             join(answered)
         world.turn()
@@ -213,20 +213,18 @@ class FakeWorker:
                 if one.call.request_id not in one.requester.requests:
                     one.requester.port.fail(one.call.request_id, failure, self.name)
             return
-        offer = Offer(
-            commands=self.commands,
-            concurrency=self.concurrency,
-            labels=self.labels,
-            instance=self.name,
-        )
         goes_on = {one.msg_id for one in adopted}
         for claim in claims:
             if claim.msg_id not in goes_on:
                 self.settle(claim.msg_id)
-        self.link = world.core.worker_joined(self.name, offer, self, self.name, world.core_now, adopted)
+        self.link = world.core.worker_joined(self.name, self._offer, self, self.name, world.core_now, adopted)
         world.jobs.worker_joined(self.commands, self.defaults, world.now)
         for msg_id in tuple(self.ended):
             self.respond(msg_id)
+
+    @property
+    def _offer(self) -> Offer:
+        return Offer(self.commands, concurrency=self.concurrency, labels=self.labels, instance=self.name)
 
     def leave(self) -> None:
         """Say `disconnect`."""
