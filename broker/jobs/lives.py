@@ -129,11 +129,15 @@ class Lives:
     def record(self, job: Job, now: float) -> None:
         """Write soon that a worker has it; at once if somebody waits to hear of it."""
         if self.followers.count and self.followers.of(job.new.seq) is not None:
-            entry = self._writer.entry
-            entry.change(job)
-            entry.begun.append(job)
+            self.record_now(job)
         else:
             self.unrecorded[job] = now + RECORD_S
+
+    def record_now(self, job: Job) -> None:
+        """Write that a worker has it, and tell whoever follows it."""
+        entry = self._writer.entry
+        entry.change(job)
+        entry.begun.append(job)
 
     def record_due(self, now: float) -> None:
         """Write the assignments whose time has come."""
@@ -264,11 +268,7 @@ class Lives:
         job.is_removed = True
         job.unwritten_count += 1
         entry.removed.append(job)
-        lane = job.lane
-        lane.jobs_count -= 1
-        if not lane.jobs_count:
-            entry.batch.lanes_gone.append(lane.number)
-            self._lanes.remove(lane)
+        self._leave_lane(job)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -279,6 +279,15 @@ class Lives:
         if after is not before:
             self._count(job, before, -1)
             self._count(job, after, 1)
+
+    def _leave_lane(self, job: Job) -> None:
+        """Nothing is kept of it: nor of its lane, if it was the last one there."""
+        lane = job.lane
+        lane.jobs_count -= 1
+        if not lane.jobs_count:
+            if lane.is_written:
+                self._writer.entry.batch.lanes_gone.append(lane.number)
+            self._lanes.remove(lane)
 
     def _closed(self, job: Job) -> None:
         """It is not open any more."""
