@@ -140,11 +140,7 @@ class Adoption:
             return False
         if job.msg_id is not None:
             return is_recorded and (is_of_worker or job.place != RUNNING)
-        if job.state is JobState.ACCEPTED:
-            is_next = claim.attempt == job.attempt + 1
-        else:
-            is_next = job.state is JobState.ASSIGNED and claim.attempt == job.attempt
-        if not is_next:
+        if job.state is not JobState.ACCEPTED or claim.attempt != job.attempt + 1:
             return False
         return job.place != DISK or job.new.key is None or self._keys.take(job)
 
@@ -163,10 +159,9 @@ class Adoption:
         job.worker_id = worker_id
         job.is_free_loss = False
         job.code = job.error = None
-        if job.started_at is None:
-            job.started_at = now
         self._writer.entry.change(job)
         self._counts.adopted_count += 1
+        assert job.started_at is not None, "it is assigned"
         left_s = max(TIMEOUT_S_MIN, job.started_at + attempts.timeout_s(job) - now)
         return Adopted(claim.msg_id, attempts.requester_of(job), attempts.call_of(job), left_s)
 

@@ -49,13 +49,13 @@ def _check_lanes(jobs: Jobs) -> None:
         assert lane.jobs_count > 0
         for job in lane.waiting:
             assert job.lane is lane
-            assert job.place in {WAITING, STARTING}
+            assert job.place == WAITING
         if lane.waiting:
             assert lane.last_waiting().rank == max(job.rank for job in lane.waiting)
 
 
 def _check_job(jobs: Jobs, job: Job) -> None:
-    assert (job.place in {WAITING, STARTING}) is (job in job.lane.waiting)
+    assert (job.place == WAITING) is (job in job.lane.waiting)
     assert job.unwritten_count >= 0
     assert bool(job.held) is (job.state is JobState.HELD)
     assert Hold.NOTHING in Hold(job.held)
@@ -64,8 +64,11 @@ def _check_job(jobs: Jobs, job: Job) -> None:
     if job.state is JobState.ASSIGNED:
         assert job.place != DISK
         assert job.attempt >= 1
-    if job.place in {RUNNING, ORPHANED} and job.is_open:
+    if job.place in {RUNNING, ORPHANED, STARTING} and job.is_open:
         assert job.state is JobState.ASSIGNED
+        assert job.msg_id is not None
+    if job.place == STARTING:
+        assert job.terms.at_most_once
     if job in jobs.lives.unrecorded:
         assert job.place in {RUNNING, ORPHANED}
     assert (job.ended_at is None) is job.is_open
@@ -91,9 +94,9 @@ def _check_core(jobs: Jobs) -> None:
     """The core has exactly the calls that jobs think it has."""
     for requester in jobs.attempts.requesters.values():
         for job_id in requester.requests:
-            assert jobs.memory.by_id[job_id].place in {WAITING, RUNNING}
+            assert jobs.memory.by_id[job_id].place in {WAITING, STARTING, RUNNING}
     for job in jobs.memory.by_id.values():
-        if job.place in {WAITING, RUNNING}:
+        if job.place in {WAITING, STARTING, RUNNING}:
             request = jobs.attempts.requester_of(job).requests[job.new.job_id]
             assert request.call.attempt is not None
             assert request.call.attempt.number == job.number

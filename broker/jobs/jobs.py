@@ -40,7 +40,7 @@ from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
 from .intake import NOT_WRITTEN, Intake
-from .job import ORPHANED, Job
+from .job import ORPHANED, STARTING, Job
 from .kept import Kept
 from .keys import Keys
 from .lanes import Lane, Lanes
@@ -503,9 +503,12 @@ class Jobs:
 
     def _withdraw(self, now: float) -> None:
         """Take back from the core what has ended meanwhile."""
-        withdrawn, self.lives.withdrawn = self.lives.withdrawn, []
-        for job in withdrawn:
-            self.attempts.withdraw(job, now)
+        attempts, lives = self.attempts, self.lives
+        while lives.withdrawn:
+            withdrawn, lives.withdrawn = lives.withdrawn, []
+            for job in withdrawn:
+                attempts.hear(now)  # the one before may have freed a slot for it
+                attempts.withdraw(job, now)
 
     def _committed(self, entry: Entry, now: float) -> None:
         """What follows from an entry that is on disk."""
@@ -561,6 +564,9 @@ class Jobs:
             self.intake.written(job)
             self.lives.drop(job)
             self.lives.followers.remove(job.new.seq)
+        for job in tuple(entry.changed):
+            if job.place == STARTING:
+                self.attempts.not_written(job, now)
         for owed in receipts:
             if owed.job in dropped:
                 self.counts.refuse(NOT_WRITTEN.code)

@@ -101,10 +101,7 @@ class Lives:
             self.inbox.dropped(job)
             self._counts.kept[job.state] -= 1
             self._counts.kept_size_bytes -= job.size_bytes
-        lane = job.lane
-        lane.jobs_count -= 1
-        if not lane.jobs_count:
-            self._lanes.remove(lane)
+        self._leave_lane(job)
         self._memory.remove(job)
 
     # --- while it is open -------------------------------------------------------------------------------------------

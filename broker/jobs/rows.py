@@ -32,7 +32,8 @@ class NewJob(NamedTuple):
 
 class JobChange(NamedTuple):
     """What changes in the life of a job: written with the new job, and again whenever it has changed. `state` and
-    `held` are JobState and Hold values. `msg_id`: of the running attempt, None if its assignment was not recorded."""
+    `held` are JobState and Hold values. `msg_id`: of the running attempt; None if there is
+    none."""
 
     seq: int
     state: int

@@ -69,7 +69,7 @@ class Windows:
             if self.is_closed:
                 self._attempts.withdraw(job, now)
             else:
-                self._attempts.begin(job, now)
+                self._attempts.send(job, now)
         elif job.place == DISK:
             if job.state is JobState.ACCEPTED:
                 is_next = job.lane.ready_at > now and not job.lane.is_reading
@@ -203,5 +203,4 @@ class Windows:
         self.is_closed = True
         for lane in self._lanes.by_number.values():
             for job in tuple(lane.waiting):
-                if job.place != STARTING:
-                    self._attempts.withdraw(job, now)
+                self._attempts.withdraw(job, now)

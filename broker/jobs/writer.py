@@ -182,6 +182,11 @@ class Writer:
         self.entry = Entry(self._written)
 
     @property
+    def is_failing(self) -> bool:
+        """The last write failed, and nothing has succeeded since."""
+        return self._journal.is_failing
+
+    @property
     def next_at(self) -> float:
         """When to call `flush` next, whatever happens; never unless the journal fails."""
         return self._retry_at
