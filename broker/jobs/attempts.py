@@ -176,10 +176,13 @@ class Attempts:
         worker that runs it gets a cancel. Whatever the core has said of it was heard before."""
         if job.place == DISK:
             return
+        is_at_worker = job.place in {RUNNING, ORPHANED}
         if job.place == ORPHANED:
             self._orphans.remove(job)
         else:
             self.unload(job)
+        if is_at_worker and job.new.key is not None:
+            self._lives.keys.linger(job, now)
         self._leave(job, now)
 
     def unload(self, job: Job) -> None:
@@ -307,7 +310,7 @@ class Attempts:
             self._lives.record(job, now)
 
     def _succeeded(self, job: Job, result: object, encoding: Encoding, now: float) -> None:
-        self._settle(job, None)
+        self._settle(job, None, now)
         assert job.state is JobState.ASSIGNED, "what has ended is withdrawn in the same turn"
         self._counts.attempt_over("success")
         data = bytes(result) if isinstance(result, Raw) else bytes(CODECS[encoding].null)
@@ -315,7 +318,7 @@ class Attempts:
 
     def _failed(self, job: Job, failure: Failure, now: float) -> None:
         if not job.is_open:
-            self._settle(job, failure)
+            self._settle(job, failure, now)
             self._waits_no_more(job)
             self._lives.left(job, now)
             return
@@ -342,7 +345,7 @@ class Attempts:
 
     def _over(self, job: Job, failure: Failure, now: float) -> None:
         """A worker has failed it, or given it back; or it cannot be carried to any."""
-        self._settle(job, failure)
+        self._settle(job, failure, now)
         self._waits_no_more(job)
         self._counts.attempt_over(errors.outcome_label(failure.code))
         if job.state is JobState.ACCEPTED:
@@ -380,12 +383,15 @@ class Attempts:
         else:
             self._lives.give_back(job, job.run_at, now)
 
-    def _settle(self, job: Job, failure: Failure | None) -> None:
+    def _settle(self, job: Job, failure: Failure | None, now: float) -> None:
         """Its worker has answered, and may forget the attempt once what has become of it is on disk. A worker that has
-        not answered keeps its slot until it does."""
-        is_answer = failure is None or failure.delivery is None
-        if is_answer and job.worker_id is not None and job.msg_id is not None:
+        not answered keeps its slot until it does, and the job the place that it takes of its key."""
+        if job.worker_id is None or job.msg_id is None:
+            return
+        if failure is None or failure.delivery is None:
             self._writer.entry.over.append((job.worker_id, job.msg_id))
+        elif job.new.key is not None and failure.delivery == errors.MAY_HAVE_RUN:
+            self._lives.keys.linger(job, now)
 
     def _record_failure(self, job: Job, code: str, text: str, now: float) -> None:
         row = AttemptRow(job.new.seq, job.attempt, job.worker_id, job.started_at, now, code, text)

@@ -17,6 +17,7 @@ def check_invariants(jobs: Jobs) -> None:
     orphans = [job for job in jobs.memory.by_id.values() if job.place == ORPHANED]
     assert set(jobs.orphans.jobs) <= set(orphans)
     _check_unique(jobs)
+    _check_keys(jobs)
     if not jobs.attempts.has_unheard:
         _check_core(jobs)
 
@@ -73,6 +74,15 @@ def _check_job(jobs: Jobs, job: Job) -> None:
         assert job.place in {RUNNING, ORPHANED}
     assert (job.ended_at is None) is job.is_open
     assert (job.remove_at is None) is job.is_open
+
+
+def _check_keys(jobs: Jobs) -> None:
+    """An attempt that keeps a place of its key is over, and its worker has not said so, or is away."""
+    stays = jobs.keys.lingering.stays
+    assert set(stays.values()) == {stay for key in jobs.keys.by_name.values() for stay in key.lingering}
+    for msg_id, stay in stays.items():
+        worker = jobs.keys.lingering.workers.get(stay.worker_id)
+        assert worker is None or worker.assignments[msg_id].request is None
 
 
 def _check_unique(jobs: Jobs) -> None:

@@ -44,6 +44,7 @@ from .job import ORPHANED, STARTING, Job
 from .kept import Kept
 from .keys import Keys
 from .lanes import Lane, Lanes
+from .lingering import Lingering
 from .lives import Lives
 from .memory import Memory
 from .orphans import Orphans
@@ -151,7 +152,7 @@ class Jobs:
             wake=self.stir,
             adoption_s=settings.adoption_s,
         )
-        self.keys = keys = Keys(memory, lanes, lives, reads)
+        self.keys = keys = Keys(memory, lanes, lives, reads, Lingering(core, settings.adoption_s))
         self.after = after = After(memory, writer, reads, lives)
         self.inbox = inbox = Inbox(writer, reads, settings, counts)
         self.room = room = Room(counts, lives, settings)
@@ -243,6 +244,10 @@ class Jobs:
         """Job ids of those that take the places of a key."""
         return self.keys.holders(key)
 
+    def lingering(self, key: str) -> list[str]:
+        """Job ids of those that keep places of a key although they are over: their workers may still run them."""
+        return self.keys.lingering_of(key)
+
     # --- the start and settings -------------------------------------------------------------------------------------
 
     def open(self, now: float) -> None:
@@ -255,7 +260,7 @@ class Jobs:
     def reconfigure(self, settings: JobSettings) -> None:
         """Change the settings. Lowered bounds refuse what is new until there is room again."""
         self.settings = self.room.settings = self.kept.settings = settings
-        self.attempts.adoption_s = settings.adoption_s
+        self.attempts.adoption_s = self.keys.lingering.adoption_s = settings.adoption_s
         self.lives.reconfigure(settings)
         self.inbox.reconfigure(settings)
         self.timetable.reconfigure(settings)
@@ -398,12 +403,25 @@ class Jobs:
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def worker_joined(self, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float) -> None:
-        """A worker that serves these commands, with these defaults, has joined the core."""
+    def worker_joined(
+        self, worker_id: str, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float
+    ) -> None:
+        """A worker that serves these commands, with these defaults, has joined the core, and was told which of its
+        claims are settled."""
         self.attempts.defaults.update(defaults)
         self.windows.served(commands)
-        del now
+        self.keys.worker_joined(worker_id, now)
         self.stir()
+
+    def worker_left(self, worker_id: str, now: float) -> None:
+        """The core knows that its connection is lost."""
+        self.keys.lingering.worker_left(worker_id, now)
+        self.stir()
+
+    def answered_late(self, msg_id: str, now: float) -> None:
+        """A worker has answered an attempt that was over without it."""
+        if self.keys.answered(msg_id, now):
+            self.stir()
 
     def worker_leaving(self, worker_id: str) -> None:
         """It has said `disconnect`: losing it costs its jobs nothing."""

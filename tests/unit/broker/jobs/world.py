@@ -184,6 +184,7 @@ class FakeWorker:
             core.failed(self.link, msg_id, text, code, now, retry)
         if not is_wanted:  # as the worker's session does
             self.settle(msg_id)
+            self.world.jobs.answered_late(msg_id, self.world.now)
         self.world.turn()
 
     def settle(self, msg_id: str) -> None:
@@ -218,7 +219,7 @@ class FakeWorker:
             if claim.msg_id not in goes_on:
                 self.settle(claim.msg_id)
         self.link = world.core.worker_joined(self.name, self._offer, self, self.name, world.core_now, adopted)
-        world.jobs.worker_joined(self.commands, self.defaults, world.now)
+        world.jobs.worker_joined(self.name, self.commands, self.defaults, world.now)
         for msg_id in tuple(self.ended):
             self.respond(msg_id)
 
@@ -239,6 +240,7 @@ class FakeWorker:
         link, self.link = self.link, None
         if link is not None:
             self.world.core.worker_left(link, self.world.core_now)
+            self.world.jobs.worker_left(self.name, self.world.now)
             self.world.turn()
 
     def kill(self) -> None:
