@@ -102,6 +102,7 @@ class JobDesk:
         """Write what is left, and close the journal. What is asked for later is refused. May be called again."""
         if self._closing is None:
             self._end_turn()
+            self.jobs.close(self.now())
             if self._handle is not None:
                 self._handle.cancel()
             self._closing = asyncio.create_task(self.journal.close())

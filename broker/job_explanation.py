@@ -132,9 +132,9 @@ class JobExplainer:
 
     def _holders(self, key: str) -> list[dict[str, str]]:
         """The jobs that take the places of a key. One that is `stopping` has ended, but its worker has not said so."""
-        jobs = self._desk.jobs
-        rows = [{"job_id": job_id, "state": "assigned"} for job_id in jobs.holders(key)]
-        rows += [{"job_id": job_id, "state": "stopping"} for job_id in jobs.lingering(key)]
+        keys = self._desk.jobs.keys
+        rows = [{"job_id": job_id, "state": "assigned"} for job_id in keys.holders(key)]
+        rows += [{"job_id": job_id, "state": "stopping"} for job_id in keys.stopping(key)]
         return rows[:LISTED_COUNT_MAX]
 
     async def _before_count(self, job_id: str, now: float) -> int | None:

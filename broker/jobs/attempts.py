@@ -328,6 +328,7 @@ class Attempts:
         elif code == errors.BrokerStopped.code:
             job.place = ORPHANED
             job.code, job.error = code, failure.text
+            self._lives.unrecorded.pop(job, None)
             self._writer.entry.change(job)
         elif failure.delivery == errors.NOT_DELIVERED and code not in DEAD_CODES:
             if code != errors.NoAvailableWorkers.code:

@@ -83,6 +83,7 @@ class Jobs:
         "_is_drain_asked",
         "_observer",
         "_open_at",
+        "_unrecorded_until",
         "_wake",
         "_workers",
         "adoption",
@@ -130,6 +131,7 @@ class Jobs:
         self._wake = wake
         self._is_awake = False
         self._open_at = float("inf")
+        self._unrecorded_until = float("inf")
         self._is_drain_asked = False
         self._answers: list[Entry | Question] = []
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
@@ -240,14 +242,6 @@ class Jobs:
         job = self.memory.by_id.get(job_id)
         return job is None or job.state is JobState.ACCEPTED
 
-    def holders(self, key: str) -> list[str]:
-        """Job ids of those that take the places of a key."""
-        return self.keys.holders(key)
-
-    def lingering(self, key: str) -> list[str]:
-        """Job ids of those that keep places of a key although they are over: their workers may still run them."""
-        return self.keys.lingering_of(key)
-
     # --- the start and settings -------------------------------------------------------------------------------------
 
     def open(self, now: float) -> None:
@@ -286,21 +280,19 @@ class Jobs:
         lives.owners.update(opened.open_counts)
         lives.remove_at = opened.remove_at_min or lives.remove_at
         lives.expires_at = opened.expires_at_min or lives.expires_at
-        was_killed = False
         lost_at = now + self.settings.adoption_s
         for stored in opened.assigned:
             job = self.memory.take(stored)
             job.place = ORPHANED
             job.lane.assigned_count += 1
-            was_killed = was_killed or job.code != errors.BrokerStopped.code
             self.orphans.add(job, lost_at)
+        # After a kill workers may come back with attempts that were not recorded: they go first.
+        self._unrecorded_until = now if opened.was_stopped else lost_at
         for lane in self.all_lanes.by_number.values():
-            # After a kill workers may come back with attempts that were not recorded: they go first.
-            if lane.accepted_count and was_killed:
+            if lane.accepted_count and not opened.was_stopped:
                 lane.not_before = lost_at
             self.all_lanes.touched[lane] = None
-        is_new = not (opened.assigned or opened.lane_counts)
-        self.keys.opened(opened, now if is_new else lost_at)
+        self.keys.opened(opened, self._unrecorded_until, now)
         self.after.opened(opened)
         self.inbox.opened(opened)
         self.timetable.opened(opened)
@@ -483,6 +475,16 @@ class Jobs:
         del now
         self._is_drain_asked = True
         self.stir()
+
+    def close(self, now: float) -> None:
+        """It was drained, the core has stopped, and its last turn has ended: nothing comes after this. If no worker can
+        have an attempt that the journal does not know of, that is noted there, so that the next broker need not wait
+        for claims."""
+        is_known = self.is_open and now >= self._unrecorded_until and self.windows.is_closed
+        is_complete = is_known and not self.lives.unrecorded and not self.keys.lingering.stays
+        if is_complete and self.intake.seq:  # for a journal without jobs no file is made
+            self.writer.entry.batch.is_last = True
+            self.writer.flush(now)
 
     def turn_ended(self, now: float, core_now: float) -> None:
         """Deal with all that was reported, give the core what may run, and hand to the journal what has changed."""

@@ -55,10 +55,20 @@ class Key:
 
 
 class Keys:
-    """`by_name`: the keys of which a job is inside or held. `opens_at`: before it no job goes to the core, for
-    after a restart a worker may come back with one of which the broker does not know."""
+    """`by_name`: the keys of which a job is inside or held. `opens_at`: until then no key gives a place away, for after
+    a kill of the broker a worker may still run an attempt of any: one that was not recorded, or was over before."""
 
-    __slots__ = ("_clock", "_lanes", "_lives", "_memory", "_reads", "by_name", "lingering", "opens_at")
+    __slots__ = (
+        "_clock",
+        "_is_opening",
+        "_lanes",
+        "_lives",
+        "_memory",
+        "_reads",
+        "by_name",
+        "lingering",
+        "opens_at",
+    )
 
     def __init__(
         self, memory: Memory, lanes: Lanes, lives: Lives, reads: Reads, lingering: Lingering
@@ -71,16 +81,18 @@ class Keys:
         self.by_name: dict[str, Key] = {}
         self._clock: deque[tuple[float, str]] = deque()  # in order, for all wait equally long
         self.opens_at = 0.0
+        self._is_opening = False
 
-    def opened(self, opened: Opened, opens_at: float) -> None:
+    def opened(self, opened: Opened, opens_at: float, now: float) -> None:
         """Take what the journal has: what was with workers keeps its places, what was held is released when it may."""
         self.opens_at = opens_at
+        self._is_opening = now < opens_at
         for stored in opened.assigned:
             if stored.new.key is not None:
                 self._enter(self._memory.by_id[stored.new.job_id])
         for name in opened.held_keys:
             self._key(name).has_held = True
-            self._clock.append((opens_at, name))
+            self._clock.append((now, name))
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set, or has stood still."""
@@ -90,11 +102,9 @@ class Keys:
 
     # --- in and out -------------------------------------------------------------------------------------------------
 
-    def enter(self, job: Job, now: float) -> bool:
-        """Whether `job` goes to the core now. If all places are taken, it is held; before `opens_at` it is not."""
-        if now < self.opens_at:
-            return False
-        if self.take(job):
+    def enter(self, job: Job) -> bool:
+        """Whether `job` goes to the core now. If all places are taken, or some may turn out to be, it is held."""
+        if not self._is_opening and self.take(job):
             return True
         self._key(_name(job)).has_held = True
         self._lives.hold(job, Hold.KEY)
@@ -150,7 +160,7 @@ class Keys:
         key = self.by_name.get(name)
         return [] if key is None else [job.new.job_id for job in key.inside]
 
-    def lingering_of(self, name: str) -> list[str]:
+    def stopping(self, name: str) -> list[str]:
         """Job ids of the attempts that are over, and keep its places because their workers may still run them."""
         key = self.by_name.get(name)
         return [] if key is None else [stay.job_id for stay in key.lingering]
@@ -160,12 +170,20 @@ class Keys:
     @property
     def next_at(self) -> float:
         """When to call `advance` next."""
-        return min(self._clock[0][0] if self._clock else NEVER, self.lingering.next_at)
+        return min(
+            self._clock[0][0] if self._clock else NEVER,
+            self.lingering.next_at,
+            self.opens_at if self._is_opening else NEVER,
+        )
 
     def advance(self, now: float) -> None:
         """Give away places that were kept long enough."""
         for stay in self.lingering.due(now):
             self.answered(stay.msg_id, now)
+        if self._is_opening and now >= self.opens_at:
+            self._is_opening = False
+            for waiting in tuple(self.by_name.values()):
+                self._fill(waiting, now)
         clock = self._clock
         while clock and clock[0][0] <= now:
             key = self.by_name.get(clock.popleft()[1])
@@ -178,7 +196,7 @@ class Keys:
     def _fill(self, key: Key, now: float) -> None:
         """Ask for held jobs, if there is a place for one."""
         free_count = key.limit - key.taken_count - len(key.released)
-        if key.has_held and free_count > 0 and not key.is_asking and now >= self.opens_at:
+        if key.has_held and free_count > 0 and not key.is_asking and not self._is_opening:
             key.is_asking = True
             key.has_held = False  # unless another one is held from here on
             query = FindHeldByKey(key.name, min(free_count, FOUND_COUNT_MAX))

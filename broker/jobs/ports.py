@@ -42,7 +42,8 @@ class Opened(NamedTuple):
     `open_size_bytes`: data of open jobs. `inboxes`: by (owner, client_id), the highest number ever given, and up to
     which they were acknowledged. `waited_for`: seqs that held jobs wait for, at most WAITED_FOR_COUNT_MAX + 1;
     `after_due`: those of them that have ended, or are not there. `held_keys`: keys of jobs that are held by KEY.
-    `schedule_runs`: (schedule, job_id, seq) of open jobs that a schedule has submitted."""
+    `schedule_runs`: (schedule, job_id, seq) of open jobs that a schedule has submitted. `was_stopped`: the broker
+    before has stopped in order, see Batch.is_last; it is noted in the journal that this one has begun."""
 
     seq_max: int
     lanes: list[LaneRow]
@@ -62,6 +63,7 @@ class Opened(NamedTuple):
     after_due: list[int]
     held_keys: list[str]
     schedule_runs: list[tuple[str, str, int]]
+    was_stopped: bool
 
 
 class NextInLane(NamedTuple):

@@ -111,7 +111,7 @@ class Batch:
     for them know it even after they were removed. `acknowledged`: (owner, client_id, number): a client has dealt with
     the messages of its inbox up to this one; `inbox_dropped`: there was no room for those up to it. Both are removed.
     `inboxes_gone`: of these inboxes nothing is kept up to this number, and nothing at all unless there are later
-    ones."""
+    ones. `is_last`: the broker stops in order, and no worker has an attempt that the journal does not know of."""
 
     __slots__ = (
         "acknowledged",
@@ -122,6 +122,7 @@ class Batch:
         "inbox",
         "inbox_dropped",
         "inboxes_gone",
+        "is_last",
         "jobs",
         "lanes",
         "lanes_gone",
@@ -147,6 +148,7 @@ class Batch:
         self.schedules_gone: list[str] = []
         self.removed: list[int] = []
         self.lanes_gone: list[int] = []
+        self.is_last = False
 
 
 class StoredJob(NamedTuple):

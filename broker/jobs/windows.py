@@ -109,12 +109,8 @@ class Windows:
         return size_bytes <= WAITING_SIZE_BYTES_MAX and attempts.waiting_count < WAITING_COUNT_MAX
 
     def _enter(self, job: Job, now: float) -> None:
-        if job.new.key is not None and not self._keys.enter(job, now):
-            if job.state is JobState.ACCEPTED:
-                job.lane.not_before = self._keys.opens_at
-                self._attempts.store(job)
-            return
-        self._attempts.begin(job, now)
+        if job.new.key is None or self._keys.enter(job):
+            self._attempts.begin(job, now)
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set."""

@@ -101,6 +101,7 @@ class Entry:
             or batch.after
             or batch.after_done
             or batch.results
+            or batch.is_last
         )
 
     @property
@@ -166,6 +167,7 @@ class Entry:
         ours.schedules += theirs.schedules
         ours.schedules_gone += theirs.schedules_gone
         ours.lanes_gone += theirs.lanes_gone
+        ours.is_last |= theirs.is_last
 
 
 class Writer:

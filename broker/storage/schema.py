@@ -27,11 +27,22 @@ class Schema(NamedTuple):
     upgrades: Mapping[int, tuple[str, ...]]
 
 
+OPENED: Final = "INSERT INTO meta VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+CLOSED: Final = "INSERT OR REPLACE INTO meta SELECT 'closed', value FROM meta WHERE name = 'opened'"
+WAS_CLOSED: Final = (
+    "SELECT count(*) FROM meta AS opened JOIN meta AS closed ON closed.value = opened.value - 1 "
+    "WHERE opened.name = 'opened' AND closed.name = 'closed'"
+)
+"""How often a broker has begun with the file, the time that made it included, and which was the last one that has
+stopped in order: was it the one before this?"""
+NEVER_OPENED: Final = "UPDATE meta SET value = 0 WHERE name = 'opened'"
+"""The file is not made yet."""
+
 SCHEMA: Final = Schema(
     version=1,
     tables=(
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-        "INSERT INTO meta VALUES ('seq_max', 0), ('probe', 0)",
+        "INSERT INTO meta VALUES ('seq_max', 0), ('probe', 0), ('opened', 1), ('closed', 0)",
         "CREATE TABLE lane (lane INTEGER PRIMARY KEY, command TEXT NOT NULL, target BLOB)",
         "CREATE INDEX lane_command ON lane (command)",
         """CREATE TABLE job (

@@ -3,6 +3,7 @@
 import pytest
 from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.offer import Offer
+from taskferry.broker.jobs.states import JobState
 from taskferry.protocol.messages import Claim
 
 from tests.unit.broker.jobs.world import FakeWorker, World
@@ -64,3 +65,126 @@ def test_an_attempt_that_the_journal_knows_as_its_workers_goes_on_whatever_its_l
     assert worker.running
     worker.succeed(job_id)
     assert world.state(job_id) == "done"
+
+
+def fresh(world: World) -> tuple[FakeWorker, str]:
+    """A worker, and a job that it runs since just now: the journal has it as accepted."""
+    worker = world.worker("w1")
+    job_id = world.submit()
+    assert world.disk.jobs[1].change.state == JobState.ACCEPTED
+    return worker, job_id
+
+
+def test_an_assignment_that_is_not_recorded_is_not_given_to_another_worker_before_its_own_may_be_back() -> (
+    None
+):
+    world = World()
+    worker, job_id = fresh(world)
+    world.kill()
+    other = world.worker("w2")
+    world.sleep(3.9)
+    assert not other.running, "though nothing else was assigned"
+    worker.connect()
+    assert worker.running
+    worker.succeed(job_id)
+    assert world.begun == [(job_id, 1, "w1")]
+    assert world.state(job_id) == "done"
+
+
+def test_a_claim_of_it_that_comes_too_late_is_not_believed() -> None:
+    world = World()
+    worker, job_id = fresh(world)
+    world.kill()
+    other = world.worker("w2")
+    world.sleep(4.1)
+    assert world.begun == [(job_id, 1, "w1"), (job_id, 1, "w2")], "the number counts what is in the journal"
+    worker.connect()
+    assert not worker.running
+    assert len(worker.settled) == 1
+    other.succeed(job_id)
+    assert world.state(job_id) == "done"
+
+
+def test_a_claim_of_it_that_comes_too_late_is_believed_if_nobody_else_has_it() -> None:
+    world = World()
+    worker, job_id = fresh(world)
+    world.kill()
+    world.sleep(60)
+    worker.connect()
+    assert worker.running
+    worker.succeed(job_id)
+    assert (world.begun, world.state(job_id)) == ([(job_id, 1, "w1")], "done")
+
+
+def test_a_claim_of_it_goes_before_the_window_in_which_it_waits() -> None:
+    """It has been given to the core again, and waits there for a slot."""
+    world = World()
+    worker, job_id = fresh(world)
+    world.kill()
+    other = world.worker("w2", concurrency=1)
+    live = world.submit("send")
+    world.worker("w3", "send")
+    world.submit(priority=9)
+    world.sleep(4.1)
+    assert world.begun[1:] != [(job_id, 1, "w2")]
+    assert job_id in world.jobs.memory.by_id
+    worker.connect()
+    worker.succeed(job_id)
+    assert world.state(job_id) == "done"
+    assert [begun for begun in world.begun if begun[0] == job_id] == [(job_id, 1, "w1")]
+    assert live
+    assert other.running
+
+
+@pytest.mark.parametrize("ending", ["in order", "before claims were over", "killed"])
+def test_only_after_an_orderly_stop_nothing_waits_for_claims(ending: str) -> None:
+    world = World()
+    job_id = world.submit()
+    if ending == "before claims were over":
+        world.kill()
+        world.sleep(1)
+    if ending == "killed":
+        world.kill()
+    else:
+        world.stop()
+    worker = world.worker()
+    assert bool(worker.running) is (ending == "in order")
+    world.sleep(4.1)
+    worker.succeed(job_id)
+    world.stop()
+    assert not world.jobs.counts.open_count
+
+
+def test_a_stop_that_could_not_be_written_is_none() -> None:
+    world = World()
+    worker, job_id = fresh(world)
+    world.journal.is_full = True
+    world.stop()
+    other = world.worker("w2")
+    assert not other.running
+    worker.connect()
+    worker.succeed(job_id)
+    assert world.begun == [(job_id, 1, "w1")]
+
+
+def test_a_stop_makes_no_journal_of_its_own() -> None:
+    world = World()
+    world.stop()
+    assert not world.disk.closed_at
+    world.sleep(5)
+    job_id = world.submit()
+    world.worker().succeed(job_id)
+    world.stop()
+    assert world.disk.closed_at
+
+
+def test_a_stop_before_the_journal_was_read_says_nothing() -> None:
+    world = World()
+    world.submit()
+    world.is_lazy = True
+    world.kill()
+    world.jobs.close(world.now)
+    world.settle()
+    world.is_lazy = False
+    world.kill()
+    assert not world.worker().running

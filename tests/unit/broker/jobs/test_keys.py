@@ -25,8 +25,8 @@ def test_one_of_a_key_runs_at_once_and_the_others_are_held() -> None:
     other = world.submit(key="other")
     assert running(world) == [jobs[0], other]
     assert [world.state(job_id) for job_id in jobs] == ["assigned", "held", "held"]
-    assert world.jobs.holders("k") == [jobs[0]]
-    assert world.jobs.holders("none") == []
+    assert world.jobs.keys.holders("k") == [jobs[0]]
+    assert world.jobs.keys.holders("none") == []
     worker.succeed(jobs[0])
     assert running(world) == [jobs[1], other]
     worker.succeed(jobs[1])
@@ -106,12 +106,12 @@ def over(world: World, ending: str, **options: Any) -> tuple[FakeWorker, str, st
 def test_a_place_is_taken_until_the_worker_has_said_that_the_attempt_has_ended(ending: str) -> None:
     world = World()
     worker, first, second = over(world, ending)
-    assert world.jobs.holders("k") == []
-    assert world.jobs.lingering("k") == [first]
+    assert world.jobs.keys.holders("k") == []
+    assert world.jobs.keys.stopping("k") == [first]
     world.sleep(3600)
     assert running(world) == [first], "however long that takes"
     worker.fail(first, "cancelled")
-    assert world.jobs.lingering("k") == []
+    assert world.jobs.keys.stopping("k") == []
     assert running(world) == [second if ending == "cancelled" else first]
     assert len(world.begun) == 2
 
@@ -349,7 +349,7 @@ def test_a_worker_that_comes_back_too_late_finds_its_place_taken() -> None:
     world.kill()
     other.connect()
     world.sleep(6)
-    assert world.jobs.holders("k") == [second]
+    assert world.jobs.keys.holders("k") == [second]
     worker.connect()
     assert running(world) == [second]
     assert len(worker.settled) == 1
@@ -376,7 +376,51 @@ def test_a_step_of_the_clock_moves_what_is_kept() -> None:
     opens_at = world.jobs.keys.opens_at
     world.jobs.clock_stepped(3600)
     assert world.jobs.keys.opens_at == opens_at + 3600
-    assert world.jobs.keys.next_at == opens_at + 3600
+
+
+def test_after_an_orderly_stop_no_key_waits() -> None:
+    world = World()
+    worker = world.worker(concurrency=1)
+    running_id, waiting = world.submit(key="k"), world.submit(key="other")
+    held = world.submit(key="k")
+    world.stop()
+    worker.connect()
+    assert running(world) == [running_id]
+    world.worker("w2")
+    assert running(world) == [running_id, waiting], "at once, and the place of the first is its own"
+    worker.succeed(running_id)
+    assert running(world) == [waiting, held]
+
+
+def test_after_a_kill_all_keys_wait_and_jobs_without_one_do_not() -> None:
+    world = World()
+    world.kill()
+    worker = world.worker(concurrency=3)
+    first, second, plain = world.submit(key="k"), world.submit(key="k"), world.submit()
+    assert running(world) == [plain]
+    assert world.state(first) == "held"
+    world.sleep(4.1)
+    assert running(world) == [first, plain]
+    worker.succeed(first)
+    assert running(world) == [second, plain]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_attempt_that_is_over_keeps_its_place_through_a_restart(is_killed: bool) -> None:
+    world = World()
+    worker, first, second = over(world, "cancelled")
+    world.workers["w2"].lose_link()
+    if is_killed:
+        world.kill()
+    else:
+        world.stop()
+    world.workers["w2"].connect()
+    world.sleep(3)
+    assert running(world) == [first], "its worker may come back with it"
+    worker.connect()
+    assert not worker.running
+    world.sleep(1.1)
+    assert running(world) == [second]
 
 
 LIMITS = {"a": 1, "b": 2}

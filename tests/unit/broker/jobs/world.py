@@ -319,6 +319,17 @@ class World:
             worker.link = None
         self.start()
 
+    def stop(self) -> None:
+        """Stop in order, and start again; connections are lost."""
+        self.jobs.drain(self.now)
+        self.turn()
+        self.core.drain()
+        self.core.stop(self.core_now)
+        self.turn()
+        self.jobs.close(self.now)
+        self.settle()
+        self.kill()
+
     def _make_id(self) -> str:
         self._ids_count += 1
         return f"job-{self._ids_count}"
