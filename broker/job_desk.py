@@ -102,10 +102,21 @@ class JobDesk:
         """Write what is left, and close the journal. What is asked for later is refused. May be called again."""
         if self._closing is None:
             self._end_turn()
+            self.jobs.close(self.now())
             if self._handle is not None:
                 self._handle.cancel()
             self._closing = asyncio.create_task(self.journal.close())
         await asyncio.shield(self._closing)
+
+    # --- from sessions of workers ---
+
+    def worker_left(self, worker_id: str) -> None:
+        """Its connection is lost, and the core knows it."""
+        self.jobs.worker_left(worker_id, self.now())
+
+    def answered_late(self, msg_id: str) -> None:
+        """A worker has answered an attempt that was over without it."""
+        self.jobs.answered_late(msg_id, self.now())
 
     # --- what Jobs asks for ---
 

@@ -124,12 +124,18 @@ class JobExplainer:
             states = {job.new.job_id: JobState(job.change.state) for job in found}
             open_ids = [job_id for job_id in view.after if states.get(job_id) is not JobState.DONE]
         else:
-            open_ids = [] if view.key is None else self._desk.jobs.holders(view.key)
-            states = dict.fromkeys(open_ids, JobState.ASSIGNED)
+            return self._holders(view.key or "")
         return [
             {"job_id": job_id, "state": states[job_id].name.lower() if job_id in states else "removed"}
             for job_id in open_ids[:LISTED_COUNT_MAX]
         ]
+
+    def _holders(self, key: str) -> list[dict[str, str]]:
+        """The jobs that take the places of a key. One that is `stopping` has ended, but its worker has not said so."""
+        keys = self._desk.jobs.keys
+        rows = [{"job_id": job_id, "state": "assigned"} for job_id in keys.holders(key)]
+        rows += [{"job_id": job_id, "state": "stopping"} for job_id in keys.stopping(key)]
+        return rows[:LISTED_COUNT_MAX]
 
     async def _before_count(self, job_id: str, now: float) -> int | None:
         found: list[StoredJob] = await self._read(Find([job_id]))

@@ -272,6 +272,8 @@ class WorkerSession:
         if worker is not None:
             log_event(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
             self._core.worker_left(worker, time.monotonic())
+            if self._context.desk is not None:
+                self._context.desk.worker_left(worker.worker_id)
 
     @property
     def _who(self) -> str:
@@ -352,7 +354,7 @@ class WorkerSession:
             else:
                 desk.not_adopted(adopted, worker_id)
 
-        adopted = desk.jobs.claim(worker_id, offer.commands, hello.running, judged, desk.now())
+        adopted = desk.jobs.claim(worker_id, offer, hello.running, judged, desk.now())
         if adopted is not None:
             judged(adopted)
 
@@ -372,7 +374,7 @@ class WorkerSession:
             return
         if desk is not None:
             defaults = {name: hello.defaults[name] for name in offer.commands if name in hello.defaults}
-            desk.jobs.worker_joined(offer.commands, defaults, desk.now())
+            desk.jobs.worker_joined(worker_id, offer.commands, defaults, desk.now())
         if self._core.next_at < self._timer.wakes_at:
             self._timer.wake_at(self._core.next_at)
         commands_count = len(self.worker.commands)
@@ -416,6 +418,8 @@ class WorkerSession:
         """It has answered what it has not been given, or an attempt that has ended without it: it may not know so."""
         if EPOCH_END in msg_id:
             self.settled(msg_id)
+            if self._context.desk is not None:
+                self._context.desk.answered_late(msg_id)
         else:
             text = f"msg_id: no assignment {msg_id!r} at this worker"
             self._complain(errors.UnknownAssignment(text), payload)

@@ -22,17 +22,21 @@ class Attempt:
 
     Such a call is patient: it waits for a slot as long as it takes, whatever the overload, and `timeout_s` counts from
     its assignment. Its port is notified of the assignment. At the broker's stop its worker is not told to cancel.
-    `job_id`, `number` (from 1) and `is_last` are for the worker. A requester submits either attempts or other calls,
-    not both.
+    `job_id`, `number` (from 1) and `is_last` are for the worker. If it `reserves`, its assignment at first only takes
+    the slot: it is sent, and its time begins, when the requester says so (`Core.send_reserved`). A requester submits
+    either attempts or other calls, not both.
     """
 
-    __slots__ = ("is_last", "job_id", "number", "timeout_s")
+    __slots__ = ("is_last", "job_id", "number", "reserves", "timeout_s")
 
-    def __init__(self, job_id: str, number: int, timeout_s: float, *, is_last: bool) -> None:
+    def __init__(
+        self, job_id: str, number: int, timeout_s: float, *, is_last: bool, reserves: bool = False
+    ) -> None:
         self.job_id = job_id
         self.number = number
         self.timeout_s = timeout_s
         self.is_last = is_last
+        self.reserves = reserves
 
 
 class Call:

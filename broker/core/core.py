@@ -131,7 +131,10 @@ class Core:
         """It has disconnected: end its requests, whose results are no longer needed."""
         del self.requesters[requester]
         for request in tuple(requester.requests.values()):
+            worker = self._delivery.unreserve(request)
             self._ending.finish(request, REQUESTER_GONE, now, "requester_gone")
+            if worker is not None:
+                self._delivery.fill(worker, now)
 
     def submit(self, requester: Requester, call: Call, now: float) -> None:
         """Admit a call, then assign it, queue it, or fail it; or refuse it."""
@@ -153,8 +156,22 @@ class Core:
     def cancel(self, requester: Requester, request_id: str, now: float) -> None:
         """Cancel a request. One that is not in flight has already ended; its response may be on its way."""
         request = requester.requests.get(request_id)
-        if request is not None:
-            self._ending.fail(request, CANCELLED, now, cancel="cancelled")
+        if request is None:
+            return
+        worker = self._delivery.unreserve(request)
+        self._ending.fail(request, CANCELLED, now, cancel="cancelled")
+        if worker is not None:
+            self._delivery.fill(worker, now)
+
+    def send_reserved(self, requester: Requester, request_id: str, msg_id: str, now: float) -> bool:
+        """Send the assignment of an attempt that has only taken its slot. False if there is no such one any more: the
+        attempt waits again, has another assignment, or has ended."""
+        request = requester.requests.get(request_id)
+        reserved = None if request is None else request.assignment
+        if request is None or reserved is None or reserved.msg_id != msg_id or not reserved.is_unsent:
+            return False
+        self._delivery.send_reserved(request, reserved, now)
+        return True
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
@@ -359,6 +376,7 @@ class Core:
         self.drain()
         for requester in self.requesters:
             for request in tuple(requester.requests.values()):
+                self._delivery.unreserve(request)
                 failure = STOPPED if request.may_have_run else SHUTTING_DOWN
                 cancel: CancelReason | None = "shutting_down" if request.call.attempt is None else None
                 self._ending.fail(request, failure, now, cancel=cancel)

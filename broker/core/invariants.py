@@ -38,7 +38,8 @@ def _check_requests(core: Core, live: list[Request]) -> None:
             "waiting or assigned, never both or neither"
         )
         assert request.deadline >= request.due_at >= request.submitted_at
-        is_patient = request.call.attempt is not None and request.is_waiting
+        is_unsent = request.assignment is not None and request.assignment.is_unsent
+        is_patient = request.call.attempt is not None and (request.is_waiting or is_unsent)
         assert is_patient == (request.deadline == NEVER)
         assert request.hedge is None or request.assignment is not None
         copies = [copy for copy in (request.assignment, request.hedge) if copy is not None]

@@ -67,7 +67,7 @@ class RequesterPort(Protocol):
         """Send a failure. `request_id` is None if it could not be read; `worker_id` is that of the last worker."""
 
     def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
-        """A call with an `attempt` was sent to a worker. Not called for other calls."""
+        """A call with an `attempt` was sent to a worker, or has reserved a slot there. Not called for other calls."""
 
     def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
         """A worker reports progress, in `encoding`."""

@@ -21,11 +21,15 @@ ADOPTED: Final = 0
 """The message number of an assignment that was sent over an older connection: earlier than any of this one."""
 
 
+UNSENT: Final = 2**62
+"""The message number of an assignment that only reserves its slot: later than any that is ever written."""
+
+
 class Request:
     """A call from its admission to its one outcome.
 
     Times are in seconds of the caller's monotonic clock; `timeout_s` is the time from admission to deadline, of an
-    attempt from its assignment: before that its `deadline` is infinite. `due_at` is when the request has to be checked
+    attempt from when it is sent: before that its `deadline` is infinite. `due_at` is when the request has to be checked
     next: at its deadline, or earlier if a hedge may be due. `assignment` is set while a worker holds the request,
     `hedge` while a second worker does too. `is_waiting` is true while it waits for a free slot, since `waiting_since`;
     `waited_s` is the sum of earlier waits. `failed_ids` are the workers that were lost while they may have run it,
@@ -131,6 +135,11 @@ class Assignment:
     def was_written(self) -> bool:
         """It has left the broker, so the command may have run."""
         return self.message_number <= self.worker.port.written_count
+
+    @property
+    def is_unsent(self) -> bool:
+        """It only reserves its slot."""
+        return self.message_number == UNSENT
 
     @property
     def was_adopted(self) -> bool:

@@ -1,14 +1,18 @@
 """Claims: what a worker that connects says it still runs, and which of it goes on.
 
 An attempt goes on if it is the latest of its job as far as anybody knows: the journal has its msg_id, or it has not
-recorded the assignment, because the broker was killed right after it, and the attempt is the next one.
+recorded the assignment, because the broker was killed right after it, and the attempt is the next one. And only at a
+worker that the journal says has it, or that the job's target allows.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ...protocol.messages import Claim
 from ..core.adopted import Adopted
+from ..core.call import Target
+from ..core.fleet.route import mismatch_of
+from ..core.offer import Offer
 from .attempts import Attempts
 from .counts import JobCounts
 from .job import DISK, ORPHANED, RUNNING, STARTING, WAITING, Job
@@ -29,17 +33,18 @@ TIMEOUT_S_MIN: Final = 0.001
 class Claiming:
     """The claims of one worker. `unread_count`: reads that have not been answered."""
 
-    __slots__ = ("claims", "commands", "stored", "then", "unread_count", "worker_id")
+    __slots__ = ("claims", "commands", "labels", "stored", "then", "unread_count", "worker_id")
 
     def __init__(
         self,
         worker_id: str,
-        commands: Container[str],
+        offer: Offer,
         claims: Sequence[Claim],
         then: Callable[[list[Adopted]], None],
     ) -> None:
         self.worker_id = worker_id
-        self.commands = commands
+        self.commands = frozenset(offer.commands)
+        self.labels = offer.labels
         self.claims = claims
         self.then = then
         self.stored: dict[str, StoredJob] = {}
@@ -84,21 +89,21 @@ class Adoption:
     def claim(
         self,
         worker_id: str,
-        commands: Container[str],
+        offer: Offer,
         claims: Sequence[Claim],
         then: Callable[[list[Adopted]], None],
         now: float,
     ) -> list[Adopted] | None:
         """What goes on of what a worker says that it still runs; None: `then` is called with it later. What it had and
-        does not claim is lost. Nothing goes on that is of another command than those that it serves."""
+        does not claim is lost. Nothing goes on that is of another command than those that it offers."""
         self._attempts.worker_joined(worker_id)
-        claimed = {claim.job_id for claim in claims}
+        claimed = frozenset([claim.job_id for claim in claims])
         for job in self._orphans.of_worker(worker_id):
             if job.new.job_id not in claimed:
                 self._attempts.lost(job, now)
         if not claims:
             return []
-        claiming = Claiming(worker_id, commands, claims, then)
+        claiming = Claiming(worker_id, offer, claims, then)
         job_ids = list(claimed)
         for start in range(0, len(job_ids), ROWS_PER_READ_MAX):
             claiming.unread_count += 1
@@ -119,25 +124,23 @@ class Adoption:
                 job = self._memory.take(claiming.stored[claim.job_id])
             if job is None:
                 continue
-            is_served = job.lane.command in claiming.commands
-            if is_served and self._fits(job, claim, claiming.worker_id):
+            if self._fits(job, claim, claiming):
                 adopted.append(self._adopt(job, claim, claiming.worker_id, now))
             else:
                 self._memory.release(job)
         claiming.then(adopted)
         self._attempts.hear(now)
 
-    def _fits(self, job: Job, claim: Claim, worker_id: str) -> bool:
-        if job.entry is not None or not job.is_open:
+    def _fits(self, job: Job, claim: Claim, claiming: Claiming) -> bool:
+        if job.entry is not None or not job.is_open or job.lane.command not in claiming.commands:
+            return False
+        is_recorded = job.msg_id == claim.msg_id
+        is_of_worker = job.worker_id == claiming.worker_id
+        if not (is_recorded and is_of_worker) and not _allows(job.lane.target, claiming):
             return False
         if job.msg_id is not None:
-            is_elsewhere = job.place == RUNNING and job.worker_id != worker_id
-            return job.msg_id == claim.msg_id and not is_elsewhere
-        if job.state is JobState.ACCEPTED:
-            is_next = claim.attempt == job.attempt + 1
-        else:
-            is_next = job.state is JobState.ASSIGNED and claim.attempt == job.attempt
-        if not is_next:
+            return is_recorded and (is_of_worker or job.place != RUNNING)
+        if job.state is not JobState.ACCEPTED or claim.attempt != job.attempt + 1:
             return False
         return job.place != DISK or job.new.key is None or self._keys.take(job)
 
@@ -156,9 +159,12 @@ class Adoption:
         job.worker_id = worker_id
         job.is_free_loss = False
         job.code = job.error = None
-        if job.started_at is None:
-            job.started_at = now
         self._writer.entry.change(job)
         self._counts.adopted_count += 1
+        assert job.started_at is not None, "it is assigned"
         left_s = max(TIMEOUT_S_MIN, job.started_at + attempts.timeout_s(job) - now)
         return Adopted(claim.msg_id, attempts.requester_of(job), attempts.call_of(job), left_s)
+
+
+def _allows(target: Target | None, claiming: Claiming) -> bool:
+    return target is None or mismatch_of(claiming.worker_id, claiming.labels, target) is None

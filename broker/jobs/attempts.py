@@ -80,8 +80,8 @@ class Attempts:
         "_chance",
         "_core",
         "_counts",
+        "_deaf_to",
         "_heard",
-        "_is_deaf",
         "_lanes",
         "_leaving",
         "_lives",
@@ -122,7 +122,7 @@ class Attempts:
         self._chance = chance
         self._wake = wake
         self._heard: list[tuple[int, str, str | None, object, Encoding | None]] = []
-        self._is_deaf = False
+        self._deaf_to: str | None = None
         self._leaving: dict[str, None] = {}
         self.adoption_s = adoption_s
         self.core_now = 0.0
@@ -142,7 +142,7 @@ class Attempts:
 
     def note(self, heard: tuple[int, str, str | None, object, Encoding | None]) -> None:
         """A port was called."""
-        if not self._is_deaf:
+        if self._deaf_to is None or self._deaf_to != heard[1]:
             self._heard.append(heard)
             self._wake()
 
@@ -150,33 +150,46 @@ class Attempts:
 
     def begin(self, job: Job, now: float) -> None:
         """Give the core a job. What it says at once has been heard afterwards."""
-        if job.terms.at_most_once and job.place != STARTING:
-            self._start_once(job)
-            return
-        number = job.number = job.attempt if job.place == STARTING else job.attempt + 1
-        if job.place != STARTING:
-            self._wait(job)
+        number = job.number = job.attempt + 1
+        self._wait(job)
         job.place = WAITING
         self._core.submit(self.requesters[job.new.encoding], self._call(job, number), self.core_now)
         self.hear(now)
 
+    def send(self, job: Job, now: float) -> None:
+        """Let the attempt of a job that runs at most once begin: it is on disk that it may have. If its worker is gone
+        again, nothing begins before that of another one is."""
+        assert job.msg_id is not None
+        requester, job_id = self.requesters[job.new.encoding], job.new.job_id
+        if self._core.send_reserved(requester, job_id, job.msg_id, self.core_now):
+            job.place = RUNNING
+        self.hear(now)
+
+    def not_written(self, job: Job, now: float) -> None:
+        """It cannot be written that a job that runs at most once may have begun: it does not keep a slot from others
+        meanwhile."""
+        job.lane.not_before = now + PAUSE_S
+        self._lives.withdrawn.append(job)
+
     def withdraw(self, job: Job, now: float) -> None:
         """Make the core end its call of a job that waits, runs or has been orphaned, without consequences for it. A
-        worker that runs it gets a cancel."""
+        worker that runs it gets a cancel. Whatever the core has said of it was heard before."""
         if job.place == DISK:
             return
+        is_at_worker = job.place in {RUNNING, ORPHANED}
         if job.place == ORPHANED:
             self._orphans.remove(job)
         else:
             self.unload(job)
+        if is_at_worker and job.new.key is not None:
+            self._lives.keys.linger(job, now)
         self._leave(job, now)
 
     def unload(self, job: Job) -> None:
-        """Make the core end its call of a job, and hear nothing of it."""
-        if job.place != STARTING:
-            self._is_deaf = True
-            self._core.cancel(self.requesters[job.new.encoding], job.new.job_id, self.core_now)
-            self._is_deaf = False
+        """Make the core end its call of a job, and hear nothing of it; but of another one that gets its slot."""
+        job_id = self._deaf_to = job.new.job_id
+        self._core.cancel(self.requesters[job.new.encoding], job_id, self.core_now)
+        self._deaf_to = None
         self._waits_no_more(job)
 
     def requester_of(self, job: Job) -> Requester:
@@ -207,16 +220,10 @@ class Attempts:
             affinity=terms.affinity,
             trace=terms.trace,
             target=lane.target,
-            attempt=Attempt(new.job_id, number, timeout_s(job, declared), is_last=is_last),
+            attempt=Attempt(
+                new.job_id, number, timeout_s(job, declared), is_last=is_last, reserves=terms.at_most_once
+            ),
         )
-
-    def _start_once(self, job: Job) -> None:
-        """Write the attempt of a job that runs at most once; the core gets it after the commit."""
-        self._lives.assign(job)
-        job.attempt += 1
-        job.place = STARTING
-        self._wait(job)
-        self._writer.entry.change(job)
 
     def _wait(self, job: Job) -> None:
         job.lane.wait(job)
@@ -233,9 +240,10 @@ class Attempts:
     def _leave(self, job: Job, now: float) -> None:
         """The core has it no more, and nothing has come of it: it is on disk only, if it has not ended."""
         self._waits_no_more(job)
+        if job.state is JobState.ASSIGNED or job.place == STARTING:
+            job.attempt = job.number - 1
+            self._memory.note_key(job)  # it has not started
         if job.state is JobState.ASSIGNED:
-            if job.msg_id is None:  # written before the core had it
-                job.attempt -= 1
             self._lives.give_back(job, job.run_at, now)
             return
         self._lives.left(job, now)
@@ -290,10 +298,19 @@ class Attempts:
         if job.state is JobState.ACCEPTED:
             self._lives.assign(job)
         job.attempt = job.number
-        self._lives.record(job, now)
+        if job.terms.at_most_once:
+            job.place = STARTING
+            if self._writer.is_failing:
+                self.not_written(job, now)
+        if not job.is_open:
+            return  # it is withdrawn in this turn
+        if job.place == STARTING:
+            self._lives.record_now(job)
+        else:
+            self._lives.record(job, now)
 
     def _succeeded(self, job: Job, result: object, encoding: Encoding, now: float) -> None:
-        self._settle(job, None)
+        self._settle(job, None, now)
         assert job.state is JobState.ASSIGNED, "what has ended is withdrawn in the same turn"
         self._counts.attempt_over("success")
         data = bytes(result) if isinstance(result, Raw) else bytes(CODECS[encoding].null)
@@ -301,7 +318,7 @@ class Attempts:
 
     def _failed(self, job: Job, failure: Failure, now: float) -> None:
         if not job.is_open:
-            self._settle(job, failure)
+            self._settle(job, failure, now)
             self._waits_no_more(job)
             self._lives.left(job, now)
             return
@@ -311,6 +328,7 @@ class Attempts:
         elif code == errors.BrokerStopped.code:
             job.place = ORPHANED
             job.code, job.error = code, failure.text
+            self._lives.unrecorded.pop(job, None)
             self._writer.entry.change(job)
         elif failure.delivery == errors.NOT_DELIVERED and code not in DEAD_CODES:
             if code != errors.NoAvailableWorkers.code:
@@ -328,7 +346,7 @@ class Attempts:
 
     def _over(self, job: Job, failure: Failure, now: float) -> None:
         """A worker has failed it, or given it back; or it cannot be carried to any."""
-        self._settle(job, failure)
+        self._settle(job, failure, now)
         self._waits_no_more(job)
         self._counts.attempt_over(errors.outcome_label(failure.code))
         if job.state is JobState.ACCEPTED:
@@ -366,12 +384,15 @@ class Attempts:
         else:
             self._lives.give_back(job, job.run_at, now)
 
-    def _settle(self, job: Job, failure: Failure | None) -> None:
+    def _settle(self, job: Job, failure: Failure | None, now: float) -> None:
         """Its worker has answered, and may forget the attempt once what has become of it is on disk. A worker that has
-        not answered keeps its slot until it does."""
-        is_answer = failure is None or failure.delivery is None
-        if is_answer and job.worker_id is not None and job.msg_id is not None:
+        not answered keeps its slot until it does, and the job the place that it takes of its key."""
+        if job.worker_id is None or job.msg_id is None:
+            return
+        if failure is None or failure.delivery is None:
             self._writer.entry.over.append((job.worker_id, job.msg_id))
+        elif job.new.key is not None and failure.delivery == errors.MAY_HAVE_RUN:
+            self._lives.keys.linger(job, now)
 
     def _record_failure(self, job: Job, code: str, text: str, now: float) -> None:
         row = AttemptRow(job.new.seq, job.attempt, job.worker_id, job.started_at, now, code, text)

@@ -5,6 +5,9 @@ page is on disk.
 
 A job with a `unique` key is tried again only while no other has its place. To know that takes a second look into the
 journal: first for the jobs of these keys, then once more for the job, so that both answers are as of one moment.
+
+A dry run of retries goes through the same pages and the same rules, and notes what it would have opened. Whatever is
+open can be cancelled, and whatever has ended removed: of these the journal tells the number.
 """
 
 from collections.abc import Callable
@@ -17,17 +20,16 @@ from ...protocol.job_messages import Changed, Filter, JobStateName, Remove, Retr
 from ...protocol.messages import Cancel
 from ..core.failure import Failure
 from .after import After
-from .counts import JobCounts
 from .following import FAILED, UNKNOWN, may_see
 from .job import Job
 from .lives import Lives
 from .memory import Memory
 from .ports import Asker, CountMatching, Find, FindUnique, Journal, JournalError, Select
 from .reads import Reads
+from .room import NOTHING, TRIED_KEYS_COUNT_MAX, Room, Tried, overloaded
 from .rows import ROWS_PER_READ_MAX, StoredJob
-from .settings import JobSettings
 from .states import ENDED, OPEN, JobState
-from .unique import Unique
+from .unique import AGAIN, Again, Unique
 from .writer import Writer
 
 Ask = Cancel | Retry | Remove
@@ -45,7 +47,7 @@ class Action:
 
 
 class One:
-    """A change of one job. `rivals`: jobs with its unique key, None: not asked for."""
+    """A change of one job. `rivals`: jobs with its unique key; None: to be asked for."""
 
     __slots__ = ("action", "asker", "message", "rivals")
 
@@ -58,9 +60,9 @@ class One:
 
 class Bulk:
     """A change of many, with `count` jobs done so far. The next page is that `before` this seq, None: there is none.
-    `rivals`: jobs with the unique keys of this page."""
+    `rivals`: jobs with the unique keys of this page. `tried`: what a dry run has counted."""
 
-    __slots__ = ("action", "asker", "before", "count", "filter", "message", "owner", "rivals")
+    __slots__ = ("action", "asker", "before", "count", "filter", "message", "owner", "rivals", "tried")
 
     def __init__(self, asker: Asker, message: Ask, action: Action, filter: Filter, owner: str | None) -> None:
         self.asker = asker
@@ -71,6 +73,7 @@ class Bulk:
         self.count = 0
         self.before: int | None = None
         self.rivals: list[StoredJob] | JournalError | None = None
+        self.tried = Tried() if message.dry_run else NOTHING
 
 
 class Changes:
@@ -79,16 +82,15 @@ class Changes:
     __slots__ = (
         "_after",
         "_cancel",
-        "_counts",
         "_journal",
         "_lives",
         "_memory",
         "_reads",
         "_remove",
         "_retry",
+        "_room",
         "_unique",
         "_writer",
-        "settings",
     )
 
     def __init__(
@@ -101,8 +103,7 @@ class Changes:
         reads: Reads,
         unique: Unique,
         after: After,
-        counts: JobCounts,
-        settings: JobSettings,
+        room: Room,
     ) -> None:
         self._journal = journal
         self._memory = memory
@@ -111,8 +112,7 @@ class Changes:
         self._reads = reads
         self._unique = unique
         self._after = after
-        self._counts = counts
-        self.settings = settings
+        self._room = room
         failed = frozenset({JobState.DEAD, JobState.CANCELLED})
         self._cancel: Final = Action(OPEN, "only an open job can be cancelled", lives.cancel)
         self._retry: Final = Action(failed, "only a dead or cancelled job can be retried", self._try_again)
@@ -150,7 +150,7 @@ class Changes:
             self._lives.record_all()
             matching = msgspec.structs.replace(message.filter, states=names)
             bulk = Bulk(asker, message, action, matching, None if asker.sees_all else asker.owner)
-            if message.dry_run:
+            if message.dry_run and action is not self._retry:
                 self._reads.ask(CountMatching(matching, bulk.owner), self._counted, bulk)
             else:
                 self._next_page(bulk)
@@ -176,12 +176,11 @@ class Changes:
             text = f"job {job_id} is {job.state.name.lower()}: {action.rule}"
             asker.fail(message.request_id, Failure(errors.WrongState.code, text), None)
             return
-        if message.dry_run:
-            asker.answer(Changed(message.request_id, 1, True))
-            return
-        if action is self._retry and (failure := self._no_room()) is not None:
-            asker.fail(message.request_id, failure, None)
-            return
+        if action is self._retry:
+            failure = self._room.refusal(job.new.owner, job.data_size_bytes)
+            if failure is not None:
+                asker.fail(message.request_id, failure, None)
+                return
         if not job.is_open and job.unwritten_count:  # its end is not on disk yet
             if self._journal.is_failing:
                 asker.fail(message.request_id, FAILED, None)
@@ -189,13 +188,17 @@ class Changes:
                 self._reads.ask(Find([job_id]), self._found, one)
             return
         if action is self._retry and job.new.unique_key is not None:
-            if rivals is None:
+            barred = AGAIN if rivals is None else self._unique.bars_retry(job, rivals)
+            if isinstance(barred, Again):
                 self._reads.ask(FindUnique([_key(job)], now), self._found_rivals, one)
                 self._reads.ask(Find([job_id]), self._found, one)
                 return
-            if (failure := self._unique.bars_retry(job, rivals)) is not None:
-                asker.fail(message.request_id, failure, None)
+            if barred is not None:
+                asker.fail(message.request_id, barred, None)
                 return
+        if message.dry_run:
+            asker.answer(Changed(message.request_id, 1, True))
+            return
         if not is_loaded:
             self._memory.add(job)
         action.apply(job, now)
@@ -204,12 +207,6 @@ class Changes:
     def _found_rivals(self, change: One | Bulk, answer: Any, now: float) -> None:
         del now
         change.rivals = answer
-
-    def _no_room(self) -> Failure | None:
-        bound = self.settings.open_count_max
-        if self._counts.open_count < bound:
-            return None
-        return Failure(errors.Overloaded.code, f"{bound} jobs are open (open_count_max)")
 
     # --- many -------------------------------------------------------------------------------------------------------
 
@@ -241,26 +238,51 @@ class Changes:
             bulk.asker.fail(bulk.message.request_id, FAILED, None)
             return
         assert rivals is not None
-        is_retry = bulk.action is self._retry
         for stored in answer:
-            job = self._memory.take(stored)
-            may_change = job.state in bulk.action.states and job.entry is None and not job.is_removed
-            if not may_change or (not job.is_open and job.unwritten_count):
-                self._memory.release(job)
+            job = self._memory.by_id.get(stored.new.job_id)
+            is_loaded = job is not None
+            if job is None:
+                job = self._memory.detached(stored)
+            if not _may_change(job, bulk.action):
                 continue
-            if is_retry and self._no_room() is not None:
-                self._memory.release(job)
-                bulk.before = None
-                break
-            if is_retry and self._unique.bars_retry(job, rivals) is not None:
-                self._memory.release(job)
-                continue
-            bulk.action.apply(job, now)
+            if bulk.action is self._retry:
+                barred = self._bars(bulk, job, rivals)
+                if isinstance(barred, Again):
+                    bulk.before = job.new.seq + 1  # from here on once more
+                    break
+                if self._room.is_full(bulk.tried):
+                    bulk.before = None
+                    break
+                if barred:
+                    continue
             bulk.count += 1
-        if bulk.before is not None:
+            if bulk.message.dry_run:
+                bulk.tried.add(job)
+                continue
+            if not is_loaded:
+                self._memory.add(job)
+            bulk.action.apply(job, now)
+        if bulk.tried.is_full:
+            bound = TRIED_KEYS_COUNT_MAX
+            text = f"dry_run: over {bound} unique keys (TRIED_KEYS_COUNT_MAX); give a narrower filter"
+            bulk.asker.fail(bulk.message.request_id, overloaded(text), None)
+        elif bulk.before is not None:
             self._next_page(bulk)
+        elif bulk.message.dry_run:
+            bulk.asker.answer(Changed(bulk.message.request_id, bulk.count, True))
         else:
             self._writer.entry.answer(bulk.asker, Changed(bulk.message.request_id, bulk.count))
+
+    def _bars(self, bulk: Bulk, job: Job, rivals: list[StoredJob]) -> bool | Again:
+        """Whether a job of a page cannot be tried again."""
+        if self._room.refusal(job.new.owner, job.data_size_bytes, bulk.tried) is not None:
+            return True
+        if job.new.unique_key is None:
+            return False
+        if bulk.tried.bars(job):
+            return True
+        barred = self._unique.bars_retry(job, rivals)
+        return barred if isinstance(barred, Again) else barred is not None
 
     def _counted(self, bulk: Bulk, answer: Any, now: float) -> None:
         del now
@@ -279,6 +301,12 @@ class Changes:
     def _forget(self, job: Job, now: float) -> None:
         del now
         self._lives.remove(job)
+
+
+def _may_change(job: Job, action: Action) -> bool:
+    """It is in one of the states, and that is on disk."""
+    may_change = job.state in action.states and job.entry is None and not job.is_removed
+    return may_change and (job.is_open or not job.unwritten_count)
 
 
 def _key(job: Job) -> tuple[str, str]:

@@ -23,10 +23,10 @@ from .lives import Lives
 from .memory import Memory
 from .ports import Find, FindUnique, Journal, JournalError
 from .reads import Reads
+from .room import Room, overloaded
 from .rows import ROWS_PER_READ_MAX, NewJob, StoredJob
-from .settings import JobSettings
 from .submission import Submission
-from .unique import Unique
+from .unique import Again, Unique
 from .writer import Owed, Writer
 
 PENDING_COUNT_MAX: Final = 100_000
@@ -73,12 +73,12 @@ class Intake:
         "_make_id",
         "_memory",
         "_reads",
+        "_room",
         "_unique",
         "_writer",
         "pending_count",
         "pending_size_bytes",
         "seq",
-        "settings",
     )
 
     def __init__(
@@ -93,7 +93,7 @@ class Intake:
         unique: Unique,
         after: After,
         counts: JobCounts,
-        settings: JobSettings,
+        room: Room,
         make_id: Callable[[], str],
     ) -> None:
         self._journal = journal
@@ -107,7 +107,7 @@ class Intake:
         self._counts = counts
         self._make_id = make_id
         self._groups: list[Group] = []
-        self.settings = settings
+        self._room = room
         self.seq = 0
         self.pending_count = 0
         self.pending_size_bytes = 0
@@ -183,23 +183,16 @@ class Intake:
         expires_at = message.expires_at
         if expires_at is not None and not now < expires_at <= TIME_MAX:
             return _bad("expires_at: seconds since 1970, later than now")
-        settings, counts = self.settings, self._counts
-        owner = submission.owner
         size_bytes = len(submission.data)
         if self.pending_count >= PENDING_COUNT_MAX:
-            return _overloaded(f"{PENDING_COUNT_MAX} submissions wait for the disk (PENDING_COUNT_MAX)")
+            return overloaded(f"{PENDING_COUNT_MAX} submissions wait for the disk (PENDING_COUNT_MAX)")
         if self.pending_size_bytes + size_bytes > PENDING_SIZE_BYTES_MAX:
-            return _overloaded(
+            return overloaded(
                 f"{PENDING_SIZE_BYTES_MAX} bytes of submissions wait for the disk (PENDING_SIZE_BYTES_MAX)"
             )
-        if counts.open_count >= settings.open_count_max:
-            return _overloaded(f"{settings.open_count_max} jobs are open (open_count_max)")
-        if counts.open_size_bytes + size_bytes > settings.open_size_bytes_max:
-            bound = settings.open_size_bytes_max
-            return _overloaded(f"open jobs have {bound} bytes of data (open_size_bytes_max)")
-        if self._lives.owners.get(owner, 0) >= settings.account_open_count_max:
-            bound = settings.account_open_count_max
-            return _overloaded(f"{owner} has {bound} open jobs (account_open_count_max)")
+        failure = self._room.refusal(submission.owner, size_bytes)
+        if failure is not None:
+            return failure
         if message.receipts and self._lives.followers.is_full:
             return FULL
         return None
@@ -244,8 +237,7 @@ class Intake:
             digest = self._digest(submission)
             known = self._memory.by_id.get(job_id) or group.by_id.get(job_id)
             if isinstance(known, Job) and known.is_removed:  # its name is free as soon as that is on disk
-                self._give_up(submission)
-                self.offer(submission, now)
+                self._offer_again(submission, now)
                 return None
             if known is not None:
                 if known.new.digest != digest:
@@ -271,6 +263,9 @@ class Intake:
             verdict = self._unique.decide(submission, group.by_unique.get(key, []), now)
             if isinstance(verdict, Failure):
                 return verdict
+            if isinstance(verdict, Again):
+                self._offer_again(submission, now)
+                return None
             if verdict is not None:
                 self._duplicate(submission, verdict)
                 return None
@@ -293,6 +288,10 @@ class Intake:
             )
         )
 
+    def _offer_again(self, submission: Submission, now: float) -> None:
+        self._give_up(submission)
+        self.offer(submission, now)
+
     def _give_up(self, submission: Submission) -> None:
         self.pending_count -= 1
         self.pending_size_bytes -= len(submission.data)
@@ -311,7 +310,7 @@ class Intake:
         lane = self._lanes.find(message.command, message.target) or self._new_lane(submission)
         if lane is None:
             self._give_up(submission)
-            self.refuse(submission, _overloaded(f"jobs wait in {LANES_COUNT_MAX} lanes (LANES_COUNT_MAX)"))
+            self.refuse(submission, overloaded(f"jobs wait in {LANES_COUNT_MAX} lanes (LANES_COUNT_MAX)"))
             return
         terms = terms_of(message)
         self.seq += 1
@@ -354,7 +353,3 @@ class Intake:
 
 def _bad(text: str) -> Failure:
     return Failure(errors.BadRequest.code, text, None, errors.NOT_DELIVERED)
-
-
-def _overloaded(text: str) -> Failure:
-    return Failure(errors.Overloaded.code, text, None, errors.NOT_DELIVERED)

@@ -28,7 +28,7 @@ RUNNING: Final = 2
 ORPHANED: Final = 3
 """A worker had it when its connection was lost, or when the broker was; it may come back with it."""
 STARTING: Final = 4
-"""It runs at most once, so its attempt is written before the core gets it."""
+"""It runs at most once. A worker's slot is reserved for it, and it is being written that the attempt has begun."""
 
 
 _encode = msgspec.msgpack.Encoder().encode

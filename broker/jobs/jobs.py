@@ -7,7 +7,7 @@ Times are seconds since 1970, passed in as `now`; the core has a clock of its ow
 core report is only noted, and dealt with in `turn_ended`.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Raw
@@ -31,6 +31,7 @@ from ...protocol.messages import Cancel, Claim, Defaults
 from ..core.adopted import Adopted
 from ..core.core import Core
 from ..core.failure import plain_failure
+from ..core.offer import Offer
 from .adoption import Adoption
 from .after import After
 from .attempts import Attempts
@@ -39,15 +40,17 @@ from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
 from .intake import NOT_WRITTEN, Intake
-from .job import ORPHANED, Job
+from .job import ORPHANED, STARTING, Job
 from .kept import Kept
 from .keys import Keys
 from .lanes import Lane, Lanes
+from .lingering import Lingering
 from .lives import Lives
 from .memory import Memory
 from .orphans import Orphans
 from .ports import Asker, JobObserver, Journal, JournalError, Opened, Opening, Workers
 from .reads import Question, Reads
+from .room import Room
 from .schedules.schedules import Schedules
 from .settings import JobSettings
 from .states import JobState
@@ -80,6 +83,7 @@ class Jobs:
         "_is_drain_asked",
         "_observer",
         "_open_at",
+        "_unrecorded_until",
         "_wake",
         "_workers",
         "adoption",
@@ -98,6 +102,7 @@ class Jobs:
         "memory",
         "orphans",
         "reads",
+        "room",
         "settings",
         "timetable",
         "windows",
@@ -126,12 +131,11 @@ class Jobs:
         self._wake = wake
         self._is_awake = False
         self._open_at = float("inf")
+        self._unrecorded_until = float("inf")
         self._is_drain_asked = False
         self._answers: list[Entry | Question] = []
         self._early: list[tuple[Callable[[Any, Any, float], None], Asker, str | None, Any]] = []
-        self._early_claims: list[
-            tuple[str, Container[str], Sequence[Claim], Callable[[list[Adopted]], None]]
-        ] = []
+        self._early_claims: list[tuple[str, Offer, Sequence[Claim], Callable[[list[Adopted]], None]]] = []
         self.all_lanes = lanes = Lanes(core)
         self.memory = memory = Memory(lanes)
         self.writer = writer = Writer(journal, self._answered)
@@ -150,9 +154,10 @@ class Jobs:
             wake=self.stir,
             adoption_s=settings.adoption_s,
         )
-        self.keys = keys = Keys(memory, lanes, lives, reads)
+        self.keys = keys = Keys(memory, lanes, lives, reads, Lingering(core, settings.adoption_s))
         self.after = after = After(memory, writer, reads, lives)
         self.inbox = inbox = Inbox(writer, reads, settings, counts)
+        self.room = room = Room(counts, lives, settings)
         self.intake = intake = Intake(
             journal,
             memory=memory,
@@ -163,7 +168,7 @@ class Jobs:
             unique=Unique(memory, lives),
             after=after,
             counts=counts,
-            settings=settings,
+            room=room,
             make_id=make_id,
         )
         self.timetable = schedules = Schedules(
@@ -200,8 +205,7 @@ class Jobs:
             reads=reads,
             unique=Unique(memory, lives),
             after=self.after,
-            counts=counts,
-            settings=settings,
+            room=self.room,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
 
@@ -238,10 +242,6 @@ class Jobs:
         job = self.memory.by_id.get(job_id)
         return job is None or job.state is JobState.ACCEPTED
 
-    def holders(self, key: str) -> list[str]:
-        """Job ids of those that take the places of a key."""
-        return self.keys.holders(key)
-
     # --- the start and settings -------------------------------------------------------------------------------------
 
     def open(self, now: float) -> None:
@@ -253,8 +253,8 @@ class Jobs:
 
     def reconfigure(self, settings: JobSettings) -> None:
         """Change the settings. Lowered bounds refuse what is new until there is room again."""
-        self.settings = self.intake.settings = self.kept.settings = self.changes.settings = settings
-        self.attempts.adoption_s = settings.adoption_s
+        self.settings = self.room.settings = self.kept.settings = settings
+        self.attempts.adoption_s = self.keys.lingering.adoption_s = settings.adoption_s
         self.lives.reconfigure(settings)
         self.inbox.reconfigure(settings)
         self.timetable.reconfigure(settings)
@@ -280,28 +280,26 @@ class Jobs:
         lives.owners.update(opened.open_counts)
         lives.remove_at = opened.remove_at_min or lives.remove_at
         lives.expires_at = opened.expires_at_min or lives.expires_at
-        was_killed = False
         lost_at = now + self.settings.adoption_s
         for stored in opened.assigned:
             job = self.memory.take(stored)
             job.place = ORPHANED
             job.lane.assigned_count += 1
-            was_killed = was_killed or job.code != errors.BrokerStopped.code
             self.orphans.add(job, lost_at)
+        # After a kill workers may come back with attempts that were not recorded: they go first.
+        self._unrecorded_until = now if opened.was_stopped else lost_at
         for lane in self.all_lanes.by_number.values():
-            # After a kill workers may come back with attempts that were not recorded: they go first.
-            if lane.accepted_count and was_killed:
+            if lane.accepted_count and not opened.was_stopped:
                 lane.not_before = lost_at
             self.all_lanes.touched[lane] = None
-        is_new = not (opened.assigned or opened.lane_counts)
-        self.keys.opened(opened, now if is_new else lost_at)
+        self.keys.opened(opened, self._unrecorded_until, now)
         self.after.opened(opened)
         self.inbox.opened(opened)
         self.timetable.opened(opened)
         self.is_open = True
         claims, self._early_claims = self._early_claims, []
-        for worker_id, commands, claimed, then in claims:
-            self.adoption.claim(worker_id, commands, claimed, then, now)
+        for worker_id, offer, claimed, then in claims:
+            self.adoption.claim(worker_id, offer, claimed, then, now)
         for call, asker, _, message in early:
             call(asker, message, now)
 
@@ -397,12 +395,25 @@ class Jobs:
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def worker_joined(self, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float) -> None:
-        """A worker that serves these commands, with these defaults, has joined the core."""
+    def worker_joined(
+        self, worker_id: str, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float
+    ) -> None:
+        """A worker that serves these commands, with these defaults, has joined the core, and was told which of its
+        claims are settled."""
         self.attempts.defaults.update(defaults)
         self.windows.served(commands)
-        del now
+        self.keys.worker_joined(worker_id, now)
         self.stir()
+
+    def worker_left(self, worker_id: str, now: float) -> None:
+        """The core knows that its connection is lost."""
+        self.keys.lingering.worker_left(worker_id, now)
+        self.stir()
+
+    def answered_late(self, msg_id: str, now: float) -> None:
+        """A worker has answered an attempt that was over without it."""
+        if self.keys.answered(msg_id, now):
+            self.stir()
 
     def worker_leaving(self, worker_id: str) -> None:
         """It has said `disconnect`: losing it costs its jobs nothing."""
@@ -411,20 +422,20 @@ class Jobs:
     def claim(
         self,
         worker_id: str,
-        commands: Container[str],
+        offer: Offer,
         claims: Sequence[Claim],
         then: Callable[[Claimed], None],
         now: float,
     ) -> Claimed | None:
-        """Which of the attempts that a worker of `commands` still runs go on; None: `then` is called with them later.
+        """Which of the attempts that a worker with this offer still runs go on; None: `then` is called with them later.
         Call it for every worker, before it joins the core: what it had and does not claim is lost."""
         self.stir()
         if self.is_open:
             self.attempts.hear(now)
-            return self.adoption.claim(worker_id, commands, claims, then, now)
+            return self.adoption.claim(worker_id, offer, claims, then, now)
         if not claims:
             return []
-        self._early_claims.append((worker_id, commands, claims, then))
+        self._early_claims.append((worker_id, offer, claims, then))
         return None
 
     # --- time and the end -------------------------------------------------------------------------------------------
@@ -465,6 +476,16 @@ class Jobs:
         self._is_drain_asked = True
         self.stir()
 
+    def close(self, now: float) -> None:
+        """It was drained, the core has stopped, and its last turn has ended: nothing comes after this. If no worker can
+        have an attempt that the journal does not know of, that is noted there, so that the next broker need not wait
+        for claims."""
+        is_known = self.is_open and now >= self._unrecorded_until and self.windows.is_closed
+        is_complete = is_known and not self.lives.unrecorded and not self.keys.lingering.stays
+        if is_complete and self.intake.seq:  # for a journal without jobs no file is made
+            self.writer.entry.batch.is_last = True
+            self.writer.flush(now)
+
     def turn_ended(self, now: float, core_now: float) -> None:
         """Deal with all that was reported, give the core what may run, and hand to the journal what has changed."""
         self._is_awake = True  # nobody need be woken meanwhile
@@ -502,9 +523,12 @@ class Jobs:
 
     def _withdraw(self, now: float) -> None:
         """Take back from the core what has ended meanwhile."""
-        withdrawn, self.lives.withdrawn = self.lives.withdrawn, []
-        for job in withdrawn:
-            self.attempts.withdraw(job, now)
+        attempts, lives = self.attempts, self.lives
+        while lives.withdrawn:
+            withdrawn, lives.withdrawn = lives.withdrawn, []
+            for job in withdrawn:
+                attempts.hear(now)  # the one before may have freed a slot for it
+                attempts.withdraw(job, now)
 
     def _committed(self, entry: Entry, now: float) -> None:
         """What follows from an entry that is on disk."""
@@ -559,6 +583,9 @@ class Jobs:
             self.intake.written(job)
             self.lives.drop(job)
             self.lives.followers.remove(job.new.seq)
+        for job in tuple(entry.changed):
+            if job.place == STARTING:
+                self.attempts.not_written(job, now)
         for owed in receipts:
             if owed.job in dropped:
                 self.counts.refuse(NOT_WRITTEN.code)

@@ -101,10 +101,7 @@ class Lives:
             self.inbox.dropped(job)
             self._counts.kept[job.state] -= 1
             self._counts.kept_size_bytes -= job.size_bytes
-        lane = job.lane
-        lane.jobs_count -= 1
-        if not lane.jobs_count:
-            self._lanes.remove(lane)
+        self._leave_lane(job)
         self._memory.remove(job)
 
     # --- while it is open -------------------------------------------------------------------------------------------
@@ -129,11 +126,15 @@ class Lives:
     def record(self, job: Job, now: float) -> None:
         """Write soon that a worker has it; at once if somebody waits to hear of it."""
         if self.followers.count and self.followers.of(job.new.seq):
-            entry = self._writer.entry
-            entry.change(job)
-            entry.begun.append(job)
+            self.record_now(job)
         else:
             self.unrecorded[job] = now + RECORD_S
+
+    def record_now(self, job: Job) -> None:
+        """Write that a worker has it, and tell whoever follows it."""
+        entry = self._writer.entry
+        entry.change(job)
+        entry.begun.append(job)
 
     def record_due(self, now: float) -> None:
         """Write the assignments whose time has come."""
@@ -154,6 +155,13 @@ class Lives:
         for job in self.unrecorded:
             self._writer.entry.change(job)
         self.unrecorded.clear()
+
+    def record_unique(self, key: tuple[str, str]) -> None:
+        """Write those of the jobs with this command and unique key."""
+        for job in tuple(self.unrecorded):
+            if job.new.unique_key == key[1] and job.lane.command == key[0]:
+                del self.unrecorded[job]
+                self._writer.entry.change(job)
 
     @property
     def record_at(self) -> float:
@@ -257,11 +265,7 @@ class Lives:
         job.is_removed = True
         job.unwritten_count += 1
         entry.removed.append(job)
-        lane = job.lane
-        lane.jobs_count -= 1
-        if not lane.jobs_count:
-            entry.batch.lanes_gone.append(lane.number)
-            self._lanes.remove(lane)
+        self._leave_lane(job)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -272,6 +276,15 @@ class Lives:
         if after is not before:
             self._count(job, before, -1)
             self._count(job, after, 1)
+
+    def _leave_lane(self, job: Job) -> None:
+        """Nothing is kept of it: nor of its lane, if it was the last one there."""
+        lane = job.lane
+        lane.jobs_count -= 1
+        if not lane.jobs_count:
+            if lane.is_written:
+                self._writer.entry.batch.lanes_gone.append(lane.number)
+            self._lanes.remove(lane)
 
     def _closed(self, job: Job) -> None:
         """It is not open any more."""

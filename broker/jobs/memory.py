@@ -2,19 +2,19 @@
 
 from .job import DISK, Job, read_back
 from .lanes import Lane, Lanes
+from .namesakes import Namesakes
 from .rows import StoredJob
 
 
 class Memory:
-    """`by_id`: by job_id; `by_unique`: of each (command, unique key) the latest that was open when it
-    was noted, else the latest."""
+    """`by_id`: by job_id; `by_unique`: by (command, unique key)."""
 
     __slots__ = ("_lanes", "by_id", "by_unique")
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self.by_id: dict[str, Job] = {}
-        self.by_unique: dict[tuple[str, str], Job] = {}
+        self.by_unique: dict[tuple[str, str], Namesakes] = {}
 
     def add(self, job: Job) -> None:
         """It is in memory now."""
@@ -22,13 +22,14 @@ class Memory:
         self.note_key(job)
 
     def note_key(self, job: Job) -> None:
-        """It is in memory now, or open again: find it by its unique key, unless one that matters more has that."""
+        """It is in memory now, or open again: find it by its unique key, if it has one."""
         new = job.new
         if new.unique_key is not None:
             key = job.lane.command, new.unique_key
-            before = self.by_unique.get(key)
-            if before is None or (before.is_open, before.new.seq) < (job.is_open, new.seq):
-                self.by_unique[key] = job
+            same = self.by_unique.get(key)
+            if same is None:
+                same = self.by_unique[key] = Namesakes()
+            same.add(job)
 
     def lane_of(self, stored: StoredJob) -> Lane:
         """The lane of rows that the journal answered."""
@@ -53,7 +54,9 @@ class Memory:
         del self.by_id[new.job_id]
         if new.unique_key is not None:
             key = job.lane.command, new.unique_key
-            if self.by_unique.get(key) is job:
+            same = self.by_unique[key]
+            same.discard(job)
+            if same.is_empty:
                 del self.by_unique[key]
 
     def release(self, job: Job) -> None:

@@ -5,7 +5,7 @@ The broker implements them with SQLite and sessions, the tests with lists. An im
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Raw
 
@@ -42,7 +42,8 @@ class Opened(NamedTuple):
     `open_size_bytes`: data of open jobs. `inboxes`: by (owner, client_id), the highest number ever given, and up to
     which they were acknowledged. `waited_for`: seqs that held jobs wait for, at most WAITED_FOR_COUNT_MAX + 1;
     `after_due`: those of them that have ended, or are not there. `held_keys`: keys of jobs that are held by KEY.
-    `schedule_runs`: (schedule, job_id, seq) of open jobs that a schedule has submitted."""
+    `schedule_runs`: (schedule, job_id, seq) of open jobs that a schedule has submitted. `was_stopped`: the broker
+    before has stopped in order, see Batch.is_last; it is noted in the journal that this one has begun."""
 
     seq_max: int
     lanes: list[LaneRow]
@@ -62,6 +63,7 @@ class Opened(NamedTuple):
     after_due: list[int]
     held_keys: list[str]
     schedule_runs: list[tuple[str, str, int]]
+    was_stopped: bool
 
 
 class NextInLane(NamedTuple):
@@ -94,9 +96,14 @@ class Find(NamedTuple):
     with_result: bool = False
 
 
+UNIQUE_COUNT_MAX: Final = 2
+"""Jobs of one unique key and kind in an answer: one is the rule; from two on there may be more."""
+
+
 class FindUnique(NamedTuple):
-    """Of each of these (command, unique_key) pairs the latest job that is open, and the latest that was submitted at or
-    after `since`. Answered by a list of StoredJob, without data."""
+    """Of each of these (command, unique_key) pairs the latest jobs that are open and have had no attempt, the latest
+    that are open and have, UNIQUE_COUNT_MAX of each kind, and the one with the latest `submitted_at`, if that is not
+    before `since`. Answered by a list of StoredJob, without data."""
 
     keys: list[tuple[str, str]]
     since: float

@@ -32,7 +32,8 @@ class NewJob(NamedTuple):
 
 class JobChange(NamedTuple):
     """What changes in the life of a job: written with the new job, and again whenever it has changed. `state` and
-    `held` are JobState and Hold values. `msg_id`: of the running attempt, None if its assignment was not recorded."""
+    `held` are JobState and Hold values. `msg_id`: of the running attempt; None if there is
+    none."""
 
     seq: int
     state: int
@@ -110,7 +111,7 @@ class Batch:
     for them know it even after they were removed. `acknowledged`: (owner, client_id, number): a client has dealt with
     the messages of its inbox up to this one; `inbox_dropped`: there was no room for those up to it. Both are removed.
     `inboxes_gone`: of these inboxes nothing is kept up to this number, and nothing at all unless there are later
-    ones."""
+    ones. `is_last`: the broker stops in order, and no worker has an attempt that the journal does not know of."""
 
     __slots__ = (
         "acknowledged",
@@ -121,6 +122,7 @@ class Batch:
         "inbox",
         "inbox_dropped",
         "inboxes_gone",
+        "is_last",
         "jobs",
         "lanes",
         "lanes_gone",
@@ -146,6 +148,7 @@ class Batch:
         self.schedules_gone: list[str] = []
         self.removed: list[int] = []
         self.lanes_gone: list[int] = []
+        self.is_last = False
 
 
 class StoredJob(NamedTuple):

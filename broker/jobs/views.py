@@ -11,7 +11,7 @@ from ...protocol.job_messages import FailedAttempt, JobView
 from ...protocol.transcode import transcode
 from ..core.fleet.route import describe_target
 from .attempts import Attempts
-from .job import ORPHANED, WAITING, Job
+from .job import ORPHANED, Job
 from .lanes import Lanes
 from .rows import AttemptRow
 from .states import Hold, JobState
@@ -100,7 +100,7 @@ class Viewer:
         if job.state is JobState.ASSIGNED:
             if job.place == ORPHANED:
                 return f"for {job.worker_id}, whose connection was lost, to come back"
-            return "for a free slot" if job.place == WAITING else None
+            return None
         if job.state is not JobState.ACCEPTED:
             return None
         if job.run_at > now:

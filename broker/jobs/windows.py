@@ -69,7 +69,7 @@ class Windows:
             if self.is_closed:
                 self._attempts.withdraw(job, now)
             else:
-                self._attempts.begin(job, now)
+                self._attempts.send(job, now)
         elif job.place == DISK:
             if job.state is JobState.ACCEPTED:
                 is_next = job.lane.ready_at > now and not job.lane.is_reading
@@ -109,12 +109,8 @@ class Windows:
         return size_bytes <= WAITING_SIZE_BYTES_MAX and attempts.waiting_count < WAITING_COUNT_MAX
 
     def _enter(self, job: Job, now: float) -> None:
-        if job.new.key is not None and not self._keys.enter(job, now):
-            if job.state is JobState.ACCEPTED:
-                job.lane.not_before = self._keys.opens_at
-                self._attempts.store(job)
-            return
-        self._attempts.begin(job, now)
+        if job.new.key is None or self._keys.enter(job):
+            self._attempts.begin(job, now)
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set."""
@@ -203,5 +199,4 @@ class Windows:
         self.is_closed = True
         for lane in self._lanes.by_number.values():
             for job in tuple(lane.waiting):
-                if job.place != STARTING:
-                    self._attempts.withdraw(job, now)
+                self._attempts.withdraw(job, now)

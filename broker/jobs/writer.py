@@ -101,6 +101,7 @@ class Entry:
             or batch.after
             or batch.after_done
             or batch.results
+            or batch.is_last
         )
 
     @property
@@ -166,6 +167,7 @@ class Entry:
         ours.schedules += theirs.schedules
         ours.schedules_gone += theirs.schedules_gone
         ours.lanes_gone += theirs.lanes_gone
+        ours.is_last |= theirs.is_last
 
 
 class Writer:
@@ -180,6 +182,11 @@ class Writer:
         self._retry_at = NEVER
         self._failed: Entry | None = None
         self.entry = Entry(self._written)
+
+    @property
+    def is_failing(self) -> bool:
+        """The last write failed, and nothing has succeeded since."""
+        return self._journal.is_failing
 
     @property
     def next_at(self) -> float:

@@ -12,6 +12,7 @@ import msgspec
 
 from ..jobs.rows import AttemptRow, Batch, InboxRow, JobChange, JobResult, LaneRow, NewJob, ScheduleRow
 from .multi_row import In, MultiRow
+from .schema import CLOSED
 
 LARGE_BYTES: Final = 65_536
 """A row whose blob is larger has a statement to itself: the values of a statement are copied when they are bound."""
@@ -81,6 +82,7 @@ class Changes:
         "_inbox",
         "_inbox_gone",
         "_inboxes_gone",
+        "_is_last",
         "_jobs",
         "_lanes",
         "_removed",
@@ -91,6 +93,7 @@ class Changes:
 
     def __init__(self) -> None:
         self.count = 0
+        self._is_last = False
         self._jobs: list[NewJob] = []
         self._changes: dict[int, JobChange] = {}
         self._results: dict[int, JobResult] = {}
@@ -134,6 +137,9 @@ class Changes:
         self._take_away(batch)
 
     def _take_away(self, batch: Batch) -> None:
+        if batch.is_last:
+            self.count += 1
+            self._is_last = True
         if batch.after_done:
             self.count += len(batch.after_done)
             done = set(batch.after_done)
@@ -196,6 +202,8 @@ class Changes:
             self._write_inbox(connection)
         if self._schedules:
             SCHEDULES.write(connection, flat(row for row in self._schedules.values() if row is not None))
+        if self._is_last:
+            connection.execute(CLOSED)
 
     def _remove_jobs(self, connection: Connection) -> None:
         # The highest seq is remembered, for it may be the newest job that goes.

@@ -13,7 +13,7 @@ from ..jobs.ports import JournalError
 from .errors import journal_error
 from .lock import FILE_MODE
 from .multi_row import STATEMENTS_KEPT
-from .schema import APPLICATION_ID, SCHEMA, Schema
+from .schema import APPLICATION_ID, NEVER_OPENED, SCHEMA, Schema
 
 SQLITE_MIN: Final = (3, 32, 0)
 """Older ones take 999 values in a statement, which is too few for its rows."""
@@ -94,7 +94,7 @@ def identity(path: Path) -> tuple[int, int]:
 def in_memory(schema: Schema) -> sqlite3.Connection:
     """An empty journal."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    for statement in schema.tables:
+    for statement in (*schema.tables, NEVER_OPENED):
         connection.execute(statement)
     return connection
 

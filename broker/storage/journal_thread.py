@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from ..jobs.ports import CountMatching, JournalError, Query, Select
+from ..jobs.ports import CountMatching, JournalError, Opened, Query, Select
 from ..jobs.rows import Batch
 from .changes import Changes
 from .database import Database
 from .errors import journal_error, primary_code
 from .queries import answer
 from .scans import Scan
+from .schema import OPENED
 
 TRANSACTION_ROWS_MAX: Final = 20_000
 """Rows of one transaction, or a few more: the first of them wait for the last."""
@@ -65,6 +66,8 @@ class JournalThread:
         self._database = database
         self._waiting = waiting
         self._report = report
+        self._is_counted = True
+        """It is noted in the file that this broker has begun with it. If it may not be, the next write does it."""
         self._scans: deque[tuple[Scan, Callable[[Any], None]]] = deque()
         self._refused: list[int] = []
         """Submissions of transactions that failed. What an fsync that failed was to write may have reached the disk
@@ -148,6 +151,8 @@ class JournalThread:
             database.open()
         connection = database.connection
         connection.execute("BEGIN IMMEDIATE" if has_writes else "BEGIN")
+        if has_writes and not self._is_counted:
+            connection.execute(OPENED)
         answers: list[tuple[Callable[[Any], None], object]] = []
         if has_writes and self._refused:
             removal = Changes()
@@ -163,13 +168,14 @@ class JournalThread:
             rows_count += changes.count
             changes.write(connection)
             changes = Changes()
-            answers.append((item.then, answer(connection, item.query)))
+            answers.append((item.then, self._answer(item.query)))
         rows_count += changes.count
         changes.write(connection)
         if has_writes and not rows_count:
             connection.execute(PROBE)
         connection.execute("COMMIT")
         if has_writes:
+            self._is_counted = True
             self._refused.clear()
         return answers, rows_count
 
@@ -200,9 +206,15 @@ class JournalThread:
     def _answer_alone(self, query: Query) -> object:
         try:
             self._database.open()
-            return answer(self._database.connection, query)
+            return self._answer(query)
         except Exception as error:
             return self._read_error(error)
+
+    def _answer(self, query: Query) -> object:
+        found = answer(self._database.connection, query)
+        if isinstance(found, Opened):  # to count once too often does no harm
+            self._is_counted = found.was_stopped
+        return found
 
     def _read_error(self, error: Exception) -> JournalError:
         return error if isinstance(error, JournalError) else journal_error(self._database.path, error)

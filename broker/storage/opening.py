@@ -1,11 +1,12 @@
 """What a broker needs to know of a journal to begin: sums over all jobs, those that were assigned, the small tables."""
 
-from sqlite3 import Connection
+from sqlite3 import Connection, Error
 from typing import Final, NamedTuple
 
 from ..jobs.ports import LaneCount, Opened, Opening
 from ..jobs.rows import WAITED_FOR_COUNT_MAX, LaneRow, ScheduleRow
 from ..jobs.states import JobState
+from .schema import OPENED, WAS_CLOSED
 from .stored_jobs import in_order, stored
 
 GROUPS: Final = (
@@ -75,8 +76,15 @@ def least(value: float, other: float | None) -> float:
 
 
 def opening(connection: Connection, query: Opening) -> Opened:
-    """Everything that is needed to begin: one pass over `life`, and the small tables."""
+    """Everything that is needed to begin: one pass over `life`, and the small tables. That it was asked for is noted in
+    the journal."""
     run = connection.execute
+    try:
+        run(OPENED)
+    except Error:  # a full disk can still be read
+        was_stopped = False
+    else:
+        was_stopped = bool(run(WAS_CLOSED).fetchone()[0])
     sums = Sums()
     for row in run(GROUPS).fetchall():
         sums.add(Group(*row))
@@ -105,6 +113,7 @@ def opening(connection: Connection, query: Opening) -> Opened:
         ],
         held_keys=[row[0] for row in run(HELD_KEYS).fetchall()],
         schedule_runs=run(SCHEDULE_RUNS).fetchall(),
+        was_stopped=was_stopped,
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from ...protocol.limits import PRIORITY_MAX
 from ..jobs.ports import (
+    UNIQUE_COUNT_MAX,
     Find,
     FindAfter,
     FindAttempts,
@@ -30,13 +31,14 @@ from ..jobs.rows import AttemptRow, StoredJob
 from ..jobs.states import JobState
 from .multi_row import SIZES
 from .opening import opening
+from .schema import IS_UNSTARTED
 from .stored_jobs import by_seq, encode_seqs, stored, with_results
 from .survey import place_in_lane, survey
 
 decode_numbered = msgspec.json.Decoder(list[tuple[int, int]]).decode
 decode_candidates = msgspec.json.Decoder(list[tuple[int, int, int, int]]).decode
 decode_waits = msgspec.json.Decoder(list[tuple[int, int, int | None]]).decode
-decode_pairs = msgspec.json.Decoder(list[tuple[int | None, int | None]]).decode
+decode_latest = msgspec.json.Decoder(list[list[int | None]]).decode
 decode_seqs = msgspec.json.Decoder(list[int | None]).decode
 
 
@@ -99,15 +101,25 @@ def portions(values: list[Any]) -> list[list[Any]]:
     return [part + part[-1:] * (min(s for s in SIZES if s >= len(part)) - len(part)) for part in some]
 
 
+SAME_UNIQUE: Final = (
+    "unique_key = asked_key AND lane IN (SELECT lane FROM lane WHERE command = asked_command)"
+)
 LATEST_UNIQUE: Final = ", ".join(
-    f"(SELECT max(seq) FROM life WHERE unique_key = asked_key AND {which} "  # noqa: S608
-    "AND lane IN (SELECT lane FROM lane WHERE command = asked_command))"
-    for which in ("state < 3", "submitted_at >= since")
+    [
+        f"(SELECT seq FROM life WHERE state < 3 AND ({IS_UNSTARTED}) = {is_unstarted} AND {SAME_UNIQUE} "  # noqa: S608
+        f"ORDER BY seq DESC LIMIT 1 OFFSET {offset})"
+        for is_unstarted in (1, 0)
+        for offset in range(UNIQUE_COUNT_MAX)
+    ]
+    + [
+        f"(SELECT seq FROM life WHERE submitted_at >= since AND {SAME_UNIQUE} "  # noqa: S608
+        "ORDER BY submitted_at DESC, seq DESC LIMIT 1)"
+    ]
 )
 
 
 def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
-    """Of each key the latest job that is open, and the latest that is recent enough."""
+    """Of each key the latest open jobs, with and without an attempt, and the most recent one."""
     seqs: set[int] = set()
     for keys in portions(query.keys):
         rows = ",".join(["(?,?,?)"] * len(keys))
@@ -116,7 +128,7 @@ def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
             f"SELECT json_group_array(json_array({LATEST_UNIQUE})) FROM asked",
             [value for key in keys for value in (*key, query.since)],
         ).fetchone()[0]
-        seqs.update(seq for pair in decode_pairs(text) for seq in pair if seq is not None)
+        seqs.update(seq for latest in decode_latest(text) for seq in latest if seq is not None)
     return by_seq(connection, sorted(seqs))
 
 

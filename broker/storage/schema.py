@@ -13,6 +13,11 @@ APPLICATION_ID: Final = 0x54666A31
 """'Tfj1', in the header of the file, by which it is recognized as ours (`PRAGMA application_id`)."""
 
 
+IS_UNSTARTED: Final = "substr(packed, 13, 1) = x'00'"
+"""Of a life: its job has had no attempt. So many bytes are before that number in `packed`, and 0 is one byte. An index
+has it for jobs with a unique key; a column of its own would cost all others."""
+
+
 class Schema(NamedTuple):
     """`version`: `PRAGMA user_version` of a file of today. `tables`: what makes an empty file one. `upgrades`: for each
     older version the statements that make a file of it one of the next."""
@@ -22,11 +27,22 @@ class Schema(NamedTuple):
     upgrades: Mapping[int, tuple[str, ...]]
 
 
+OPENED: Final = "INSERT INTO meta VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+CLOSED: Final = "INSERT OR REPLACE INTO meta SELECT 'closed', value FROM meta WHERE name = 'opened'"
+WAS_CLOSED: Final = (
+    "SELECT count(*) FROM meta AS opened JOIN meta AS closed ON closed.value = opened.value - 1 "
+    "WHERE opened.name = 'opened' AND closed.name = 'closed'"
+)
+"""How often a broker has begun with the file, the time that made it included, and which was the last one that has
+stopped in order: was it the one before this?"""
+NEVER_OPENED: Final = "UPDATE meta SET value = 0 WHERE name = 'opened'"
+"""The file is not made yet."""
+
 SCHEMA: Final = Schema(
     version=1,
     tables=(
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-        "INSERT INTO meta VALUES ('seq_max', 0), ('probe', 0)",
+        "INSERT INTO meta VALUES ('seq_max', 0), ('probe', 0), ('opened', 1), ('closed', 0)",
         "CREATE TABLE lane (lane INTEGER PRIMARY KEY, command TEXT NOT NULL, target BLOB)",
         "CREATE INDEX lane_command ON lane (command)",
         """CREATE TABLE job (
@@ -40,7 +56,8 @@ SCHEMA: Final = Schema(
         )""",
         "CREATE INDEX life_ready ON life (lane, priority DESC, run_at) WHERE state = 0",
         "CREATE INDEX life_held_by_key ON life (key, priority DESC) WHERE state = 1 AND held = 2",
-        "CREATE INDEX life_open_unique ON life (unique_key) WHERE state < 3 AND unique_key IS NOT NULL",
+        f"CREATE INDEX life_open_unique ON life (unique_key, {IS_UNSTARTED}) "
+        "WHERE state < 3 AND unique_key IS NOT NULL",
         "CREATE INDEX life_unique ON life (unique_key, submitted_at) WHERE unique_key IS NOT NULL",
         "CREATE INDEX life_expires ON life (expires_at) WHERE state < 3 AND expires_at IS NOT NULL",
         "CREATE INDEX life_remove ON life (remove_at) WHERE remove_at IS NOT NULL",

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from typing import Any
 
 from taskferry.worker import Context, Worker
@@ -52,6 +53,15 @@ async def stuck_once(context: Context) -> int:
     if context.attempt == 1:
         await asyncio.Event().wait()
     return context.attempt
+
+
+@worker.command()
+def stubborn(context: Context, seconds: float) -> float:
+    """Cannot be stopped, for it runs in a thread and does not ask. Tell when it ends."""
+    _ran(context)
+    time.sleep(seconds)
+    os.write(1, f"ended {context.request_id}\n".encode())
+    return seconds
 
 
 @worker.command()

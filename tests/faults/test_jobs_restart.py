@@ -161,3 +161,23 @@ async def test_results_that_a_worker_has_while_the_broker_is_down_are_not_lost(
             response = await client.result(job_id)
             assert (response["success"], response["data"]) == (True, 0.4)
     assert count_runs([worker]) == dict.fromkeys(jobs, 1)
+
+
+async def test_jobs_that_may_run_once_and_wait_for_a_slot_survive_a_kill_of_the_broker(
+    programs: Programs, tmp_path: Path
+) -> None:
+    options = (*lasting_ports(), "--journal", str(tmp_path / "journal.db"))
+    broker = programs.start_broker(*options)
+    worker = start_worker(programs, broker.worker_url, "w", "--concurrency", "1")
+    await asyncio.to_thread(wait_for_workers, broker, "w")
+    async with job_client(broker.requester_url) as client:
+        running = await client.submit("nap", {"seconds": 2}, at_most_once=True)
+        await asyncio.to_thread(wait_until, lambda: has_run([worker], [running]), "it runs")
+        waiting = await client.submit_all("echo", 50, at_most_once=True)
+        await all_are(client, "accepted", waiting)
+    broker.kill()
+    broker.wait()
+    again = programs.start_broker(*options)
+    async with job_client(again.requester_url) as client:
+        await all_are(client, "done", [running, *waiting])
+    assert count_runs([worker]) == dict.fromkeys([running, *waiting], 1)

@@ -14,7 +14,7 @@ from ..fleet.worker import Worker
 from ..measures.turn import Batch, Turn
 from ..ports import Steps
 from ..queue.queue import Queue
-from ..request import ADOPTED, Assignment, Request
+from ..request import ADOPTED, UNSENT, Assignment, Request
 from .deadlines import Deadlines
 from .ending import Ending
 from .failures import TIMEOUT, no_workers
@@ -60,11 +60,13 @@ class Delivery:
         self._msg_count += 1
         attempt = request.call.attempt
         msg_id = str(self._msg_count) if attempt is None else f"{self.epoch}{EPOCH_END}{self._msg_count}"
-        try:
-            message_number = worker.port.assign(msg_id, request, timeout_s)
-        except (errors.NotRepresentable, errors.TooLarge) as error:
-            worker.reposition()
-            return failure_of(error)
+        message_number = UNSENT
+        if attempt is None or not attempt.reserves:
+            try:
+                message_number = worker.port.assign(msg_id, request, timeout_s)
+            except (errors.NotRepresentable, errors.TooLarge) as error:
+                worker.reposition()
+                return failure_of(error)
         batch = request.command.batch
         if batch.turn is not self.turn:
             batch = request.command.batch = Batch(request.command, self.turn)
@@ -81,6 +83,40 @@ class Delivery:
         if attempt is not None:
             self._begin(request, attempt, assignment)
         return None
+
+    def send_reserved(self, request: Request, reserved: Assignment, now: float) -> None:
+        """Send an assignment that has only taken a slot. If it cannot be carried to this worker, a slot is reserved at
+        one that reads it, or else the request fails."""
+        worker = reserved.worker
+        try:
+            message_number = worker.port.assign(reserved.msg_id, request, request.timeout_s)
+        except (errors.NotRepresentable, errors.TooLarge) as error:
+            self.unreserve(request)
+            other = self._reader(request, worker)
+            if other is not None:
+                self.send(request, other, request.timeout_s, now)
+            else:
+                self._ending.fail(request, failure_of(error), now)
+            self.fill(worker, now)
+            return
+        reserved.message_number = message_number
+        reserved.assigned_at = now
+        reserved.batch = Batch(request.command, self.turn)
+        self._deadlines.move(request, now + request.timeout_s)
+
+    def unreserve(self, request: Request) -> Worker | None:
+        """Take a request back from the worker at which it has only reserved a slot. Returns the worker, which has a
+        free slot instead; None if there is none."""
+        reserved = request.assignment
+        if reserved is None or not reserved.is_unsent:
+            return None
+        worker = reserved.worker
+        del worker.assignments[reserved.msg_id]
+        worker.release()
+        request.assignment = reserved.request = None
+        if self._steps is not None:
+            self._steps.unassigned(request, reserved, errors.NOT_DELIVERED)
+        return worker
 
     def adopt(self, request: Request, worker: Worker, msg_id: str, now: float) -> Worker | None:
         """Enter a request that `worker` already has in the books, even if there is no free slot for it. Returns the
@@ -102,8 +138,9 @@ class Delivery:
         return None if before is None else before.worker
 
     def _begin(self, request: Request, attempt: Attempt, assignment: Assignment) -> None:
-        """An attempt was sent to a worker: its time begins."""
-        self._deadlines.move(request, assignment.assigned_at + attempt.timeout_s)
+        """An attempt was sent to a worker: its time begins. Or it has reserved a slot there."""
+        if not attempt.reserves:
+            self._deadlines.move(request, assignment.assigned_at + attempt.timeout_s)
         request.requester.port.assigned(
             request.call.request_id, assignment.worker.worker_id, assignment.msg_id
         )

@@ -4,6 +4,7 @@ A route has its own line of waiting requests, so that a request that waits for o
 any worker can take.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..call import Target
@@ -31,12 +32,15 @@ class Route:
 
 def mismatch(worker: "Worker", target: Target | None) -> str | None:
     """Why `worker` does not match `target`, in a few words; None if it does."""
-    if target is None:
-        return None
+    return None if target is None else mismatch_of(worker.worker_id, worker.labels, target)
+
+
+def mismatch_of(worker_id: str, labels: Mapping[str, str], target: Target) -> str | None:
+    """The same for a worker of this name with these labels."""
     if isinstance(target, str):
-        return None if worker.worker_id == target else "not the requested worker"
+        return None if worker_id == target else "not the requested worker"
     for key, wanted in target.items():
-        value = worker.labels.get(key)
+        value = labels.get(key)
         if value is None:
             return f"labels do not match: no {key}"
         if value != wanted if isinstance(wanted, str) else value not in wanted:

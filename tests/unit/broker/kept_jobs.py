@@ -83,7 +83,7 @@ class Keeper:
         link = self.links[name] = Link()
         offer = Offer(list(commands), concurrency=slots_count, labels=labels)
         worker = self.broker.core.worker_joined(name, offer, cast(Any, link), "", self.now)
-        self.desk.jobs.worker_joined(commands, {}, self.desk.now())
+        self.desk.jobs.worker_joined(name, commands, {}, self.desk.now())
         return worker
 
     async def assigned(self, job_id: str, name: str) -> str:

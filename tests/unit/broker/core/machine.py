@@ -160,6 +160,7 @@ class CoreMachine(RuleBasedStateMachine):
         command=st.sampled_from([*COMMANDS, *COMMANDS, NEVER_SERVED]),
         timeout=st.sampled_from([0.001, 3.0, 20.0]),
         priority=st.sampled_from([None, 0, 9]),
+        reserves=st.booleans(),
         asks_for=st.sampled_from(TARGETS),
         count=st.integers(1, 5),
     )
@@ -168,6 +169,13 @@ class CoreMachine(RuleBasedStateMachine):
     ) -> None:
         for _ in range(count):
             self.jobs.attempt(command, request_id=self._new_attempt(command), target=asks_for, **fields)
+        self.look()
+
+    @rule(number=index, count=st.integers(1, 5))
+    def reserved_attempts_are_sent(self, number: int, count: int) -> None:
+        """Also some that wait again, have been reserved elsewhere since, or have ended."""
+        for request_id, _, msg_id in self.jobs.assignments[-1 - number :][:count]:
+            self.jobs.send_reserved(request_id, msg_id)
         self.look()
 
     @rule(number=index)
@@ -275,6 +283,7 @@ class CoreMachine(RuleBasedStateMachine):
                 for msg_id, assignment in holder.assignments.items()
                 if assignment.request is not None
                 and assignment.request.call.attempt is not None
+                and not assignment.is_unsent
                 and assignment.request.call.command in worker.offer.commands
             ]
             if holder.identity == worker.identity:

@@ -336,14 +336,27 @@ class FakeRequester:
         return request_id
 
     def attempt(
-        self, command: str = "echo", *, request_id: str | None = None, timeout: float = 3600.0, **fields: Any
+        self,
+        command: str = "echo",
+        *,
+        request_id: str | None = None,
+        timeout: float = 3600.0,
+        reserves: bool = False,
+        **fields: Any,
     ) -> str:
         """Submit the first attempt of a job, by default `r1`, `r2` and so on."""
         self._count += 1
         request_id = request_id or f"r{self._count}"
-        return self.submit(
-            command, request_id=request_id, attempt=Attempt(request_id, 1, timeout, is_last=False), **fields
-        )
+        attempt = Attempt(request_id, 1, timeout, is_last=False, reserves=reserves)
+        return self.submit(command, request_id=request_id, attempt=attempt, **fields)
+
+    def send_reserved(self, request_id: str, msg_id: str | None = None) -> bool:
+        """Let an attempt begin for which a slot is reserved; by default under its latest msg_id."""
+        if msg_id is None:
+            msg_id = [known for other, _, known in self.assignments if other == request_id][-1]
+        is_sent = self.world.core.send_reserved(self.session, request_id, msg_id, self.world.now)
+        self.world.check()
+        return is_sent
 
     def receive_invalid(self, request_id: str | None, failure: Failure) -> None:
         """Send a message that is not a valid call."""

@@ -2,6 +2,7 @@
 
 import pytest
 from taskferry.broker.jobs import changes
+from taskferry.broker.jobs.settings import JobSettings
 from taskferry.protocol.job_messages import Filter, Remove, Retry
 from taskferry.protocol.messages import Cancel
 
@@ -68,14 +69,72 @@ def test_one_of_job_id_and_filter_is_needed() -> None:
     assert world.change(Cancel, job_id="x", filter=Filter()) == "bad_request"
 
 
-def test_retrying_is_bounded_by_open_jobs() -> None:
-    world = World(open_count_max=2)
-    for _ in range(2):
-        world.submit()
-    world.change(Cancel, filter=Filter())
-    world.submit()
-    assert world.change(Retry, filter=Filter()) == 1
-    assert world.change(Retry, job_id="job-1") == "overloaded"
+def cancelled(world: World, count: int, owner: str = "anna") -> list[str]:
+    """Jobs that were cancelled, each with 10 bytes of data."""
+    job_ids = [world.submit(data="x" * 8, asker=FakeAsker(owner)) for _ in range(count)]
+    for job_id in job_ids:
+        assert world.change(Cancel, job_id=job_id) == 1
+    return job_ids
+
+
+BOUNDS = {
+    "open_count_max": (2, "2 jobs are open (open_count_max)"),
+    "open_size_bytes_max": (29, "open jobs have 29 bytes of data (open_size_bytes_max)"),
+    "account_open_count_max": (2, "anna has 2 open jobs (account_open_count_max)"),
+}
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_a_retry_passes_the_bounds_of_a_submission(bound: str, is_dry: bool) -> None:
+    value, text = BOUNDS[bound]
+    world = World()
+    job_ids = cancelled(world, 3)
+    world.jobs.reconfigure(JobSettings(**{bound: value}))
+    for job_id in job_ids[:2]:
+        assert world.change(Retry, job_id=job_id) == 1
+    refused = FakeAsker()
+    world.jobs.retry(refused, Retry("c", job_ids[2], dry_run=is_dry), world.now)
+    world.settle()
+    _, failure = refused.take()
+    assert (failure.code, failure.text, failure.delivery) == ("overloaded", text, "not_delivered")
+    world.send(data="x" * 8)
+    assert world.asker.take()[1] == failure, "as for a submission"
+    assert world.state(job_ids[2]) == "cancelled"
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_a_retry_of_many_ends_at_the_bounds_and_a_dry_run_says_so(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "ROWS_PER_READ_MAX", 2)
+    world = World()
+    cancelled(world, 4)
+    world.jobs.reconfigure(JobSettings(**{bound: BOUNDS[bound][0]}))
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 2
+    assert world.jobs.counts.open_count == 0
+    assert world.change(Retry, filter=Filter()) == 2
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 0
+    assert world.change(Retry, filter=Filter()) == 0
+
+
+def test_one_identity_without_room_leaves_that_of_others() -> None:
+    world = World()
+    cancelled(world, 2, "bert")
+    cancelled(world, 3, "anna")
+    world.jobs.reconfigure(JobSettings(account_open_count_max=2))
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 4
+    assert world.change(Retry, filter=Filter()) == 4
+    assert world.jobs.lives.owners == {"anna": 2, "bert": 2}
+
+
+def test_a_dry_run_of_one_says_what_would_become_of_it() -> None:
+    world = World()
+    (job_id,) = cancelled(world, 1)
+    assert world.change(Retry, job_id=job_id, dry_run=True) == 1
+    assert world.change(Remove, job_id=job_id, dry_run=True) == 1
+    assert world.change(Cancel, job_id=job_id, dry_run=True) == "wrong_state"
+    assert world.state(job_id) == "cancelled"
 
 
 def test_changes_at_the_same_time_as_ends() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec import Raw
+from taskferry.broker.core.offer import Offer
 from taskferry.broker.jobs import attempts, kept
 from taskferry.broker.jobs.invariants import check_invariants
 from taskferry.broker.jobs.states import Hold, JobState
@@ -109,11 +110,11 @@ def test_claims_that_fit_nothing() -> None:
     claims = [Claim(f"x.{n}", f"job-x{n}", 1) for n in range(1001)]
     claims += [Claim("x.a", done, 1), Claim("x.b", failed, 1), Claim("x.c", held, 1), Claim("x.d", other, 7)]
     answers: list[list[object]] = []
-    world.jobs.claim("w7", ("echo",), claims, answers.append, world.now)  # type: ignore[arg-type]
+    world.jobs.claim("w7", Offer(("echo",)), claims, answers.append, world.now)  # type: ignore[arg-type]
     world.turn()
     assert answers == [[]]
     world.journal.is_broken = True
-    world.jobs.claim("w7", ("echo",), claims, answers.append, world.now)  # type: ignore[arg-type]
+    world.jobs.claim("w7", Offer(("echo",)), claims, answers.append, world.now)  # type: ignore[arg-type]
     world.turn()
     assert answers == [[], []]
 

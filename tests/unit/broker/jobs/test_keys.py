@@ -1,6 +1,7 @@
 """Jobs with a `key`: at most so many at once."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +13,8 @@ from tests.unit.broker.jobs.world import FakeAsker, FakeWorker, World
 
 
 def running(world: World) -> list[str]:
-    """What workers run and were not told to cancel, in the order of submission."""
-    calls = [
-        call.request_id
-        for worker in world.workers.values()
-        for msg_id, call in worker.running.items()
-        if msg_id not in worker.cancelled
-    ]
+    """What workers run, also if they were told to cancel it, in the order of submission."""
+    calls = [call.request_id for worker in world.workers.values() for call in worker.running.values()]
     return sorted(calls, key=lambda job_id: int(job_id.rpartition("-")[2]))
 
 
@@ -29,8 +25,8 @@ def test_one_of_a_key_runs_at_once_and_the_others_are_held() -> None:
     other = world.submit(key="other")
     assert running(world) == [jobs[0], other]
     assert [world.state(job_id) for job_id in jobs] == ["assigned", "held", "held"]
-    assert world.jobs.holders("k") == [jobs[0]]
-    assert world.jobs.holders("none") == []
+    assert world.jobs.keys.holders("k") == [jobs[0]]
+    assert world.jobs.keys.holders("none") == []
     worker.succeed(jobs[0])
     assert running(world) == [jobs[1], other]
     worker.succeed(jobs[1])
@@ -67,7 +63,7 @@ def test_the_most_urgent_is_released_first() -> None:
     assert world.state(low) == "held"
 
 
-@pytest.mark.parametrize("ending", ["failed", "retried", "cancelled", "lost", "given back"])
+@pytest.mark.parametrize("ending", ["failed", "retried", "lost", "given back"])
 def test_however_an_attempt_ends_its_place_is_free(ending: str) -> None:
     world = World(chance=0.0)
     worker = world.worker()
@@ -76,8 +72,6 @@ def test_however_an_attempt_ends_its_place_is_free(ending: str) -> None:
         worker.fail(first, retry=False)
     elif ending == "retried":
         worker.fail(first, retry=60)
-    elif ending == "cancelled":
-        world.change(Cancel, job_id=first)
     elif ending == "lost":
         worker.kill()
         assert world.state(second) == "held", "its worker may come back with it"
@@ -90,6 +84,141 @@ def test_however_an_attempt_ends_its_place_is_free(ending: str) -> None:
         assert running(world) == [first]
         return
     assert running(world) == [second]
+
+
+def over(world: World, ending: str, **options: Any) -> tuple[FakeWorker, str, str]:
+    """A job whose attempt is over, though its worker still runs it, and one that waits for its place."""
+    worker = world.worker("w1", concurrency=1)
+    world.worker("w2", concurrency=1)
+    first = world.submit(key="k", timeout=5.0, backoff=1.0, target="w1", **options)
+    second = world.submit(key="k")
+    if ending == "cancelled":
+        world.change(Cancel, job_id=first)
+    else:
+        world.sleep(5.1)
+    assert worker.cancelled
+    assert running(world) == [first]
+    assert world.state(second) == "held"
+    return worker, first, second
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "timed out"])
+def test_a_place_is_taken_until_the_worker_has_said_that_the_attempt_has_ended(ending: str) -> None:
+    world = World()
+    worker, first, second = over(world, ending)
+    assert world.jobs.keys.holders("k") == []
+    assert world.jobs.keys.stopping("k") == [first]
+    world.sleep(3600)
+    assert running(world) == [first], "however long that takes"
+    worker.fail(first, "cancelled")
+    assert world.jobs.keys.stopping("k") == []
+    assert running(world) == [second if ending == "cancelled" else first]
+    assert len(world.begun) == 2
+
+
+def test_each_attempt_that_is_over_keeps_a_place_of_its_own() -> None:
+    world = World()
+    worker = world.worker()
+    jobs = [world.submit(key="k", key_limit=2) for _ in range(4)]
+    for job_id in jobs[:2]:
+        world.change(Cancel, job_id=job_id)
+    assert running(world) == jobs[:2]
+    worker.fail(jobs[0], "cancelled")
+    assert running(world) == jobs[1:3]
+    worker.fail(jobs[1], "cancelled")
+    assert running(world) == jobs[2:]
+
+
+def test_a_job_that_is_tried_again_waits_for_the_end_of_its_own_attempt() -> None:
+    world = World()
+    worker, first, second = over(world, "timed out", priority=9)
+    world.sleep(2)
+    assert (running(world), world.state(first)) == ([first], "held")
+    worker.succeed(first)
+    assert running(world) == [first]
+    assert world.view(first).attempt == 2
+    worker.succeed(first)
+    assert running(world) == [second]
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "timed out"])
+def test_the_place_is_free_when_the_worker_has_not_come_back_in_time(ending: str) -> None:
+    world = World()
+    worker, first, second = over(world, ending)
+    worker.lose_link()
+    world.sleep(3.9)
+    assert running(world) == [first]
+    assert world.jobs.next_at <= world.now + 0.2
+    world.sleep(0.2)
+    assert running(world) == [first, second], "as of any job whose worker was lost"
+    worker.connect()
+    assert running(world) == [second]
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_the_place_is_free_when_the_worker_is_back_and_was_told_to_forget_the_attempt(
+    is_noticed: bool,
+) -> None:
+    world = World()
+    worker, _, second = over(world, "cancelled")
+    if is_noticed:
+        worker.lose_link()
+    worker.connect()
+    assert running(world) == [second]
+    assert worker.settled
+    world.sleep(10)
+    assert running(world) == [second]
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_the_place_of_an_orphan_that_is_cancelled_is_taken_for_as_long_as_its_worker_has(
+    is_back: bool,
+) -> None:
+    world = World()
+    worker = world.worker("w1")
+    world.worker("w2")
+    first = world.submit(key="k", target="w1")
+    second = world.submit(key="k")
+    worker.lose_link()
+    world.change(Cancel, job_id=first)
+    assert running(world) == [first]
+    if is_back:
+        worker.connect()
+        assert running(world) == [second]
+    else:
+        world.sleep(4.1)
+        assert running(world) == [first, second]
+
+
+def test_an_answer_in_the_turn_of_a_cancel_frees_the_place_at_once() -> None:
+    world = World(is_lazy=True)
+    worker = world.worker()
+    world.settle()
+    for _ in range(2):
+        world.send(key="k")
+    world.settle()
+    assert worker.link is not None
+    job, msg_id = world.jobs.memory.by_id["job-1"], worker.msg_id_of("job-1")
+    world.jobs.lives.cancel(job, world.now)
+    world.core.cancel(world.jobs.attempts.requester_of(job), "job-1", world.core_now)
+    del worker.running[msg_id]
+    assert not world.core.failed(worker.link, msg_id, "cancelled", "cancelled", world.core_now)
+    world.jobs.answered_late(msg_id, world.now)
+    world.jobs.stir()
+    world.settle()
+    assert running(world) == ["job-2"]
+
+
+def test_a_place_that_lingers_moves_with_the_clock() -> None:
+    world = World()
+    worker, first, second = over(world, "cancelled")
+    worker.lose_link()
+    world.now += 3600
+    world.jobs.clock_stepped(3600)
+    world.sleep(3.9)
+    assert running(world) == [first]
+    world.sleep(0.2)
+    assert running(world) == [first, second]
 
 
 def test_a_held_job_can_be_cancelled_and_expires() -> None:
@@ -210,21 +339,6 @@ def test_a_restart_keeps_places_and_releases_what_was_held(is_known: bool) -> No
     assert world.begun.count((first, 1, "w1")) == 1
 
 
-def test_after_a_restart_a_job_with_a_key_waits_until_every_worker_may_have_claimed() -> None:
-    world = World()
-    worker = world.worker()
-    worker.succeed(world.submit())
-    world.kill()
-    worker.connect()
-    other, with_key = world.submit(), world.submit(key="k")
-    assert running(world) == [other]
-    assert world.state(with_key) == "accepted", "it is not held: no other job has its place"
-    world.sleep(world.jobs.keys.opens_at - world.now - 0.1)
-    assert running(world) == [other]
-    world.sleep(0.2)
-    assert running(world) == [other, with_key]
-
-
 def test_a_worker_that_comes_back_too_late_finds_its_place_taken() -> None:
     world = World()
     worker = world.worker()
@@ -235,7 +349,7 @@ def test_a_worker_that_comes_back_too_late_finds_its_place_taken() -> None:
     world.kill()
     other.connect()
     world.sleep(6)
-    assert world.jobs.holders("k") == [second]
+    assert world.jobs.keys.holders("k") == [second]
     worker.connect()
     assert running(world) == [second]
     assert len(worker.settled) == 1
@@ -262,7 +376,51 @@ def test_a_step_of_the_clock_moves_what_is_kept() -> None:
     opens_at = world.jobs.keys.opens_at
     world.jobs.clock_stepped(3600)
     assert world.jobs.keys.opens_at == opens_at + 3600
-    assert world.jobs.keys.next_at == opens_at + 3600
+
+
+def test_after_an_orderly_stop_no_key_waits() -> None:
+    world = World()
+    worker = world.worker(concurrency=1)
+    running_id, waiting = world.submit(key="k"), world.submit(key="other")
+    held = world.submit(key="k")
+    world.stop()
+    worker.connect()
+    assert running(world) == [running_id]
+    world.worker("w2")
+    assert running(world) == [running_id, waiting], "at once, and the place of the first is its own"
+    worker.succeed(running_id)
+    assert running(world) == [waiting, held]
+
+
+def test_after_a_kill_all_keys_wait_and_jobs_without_one_do_not() -> None:
+    world = World()
+    world.kill()
+    worker = world.worker(concurrency=3)
+    first, second, plain = world.submit(key="k"), world.submit(key="k"), world.submit()
+    assert running(world) == [plain]
+    assert world.state(first) == "held"
+    world.sleep(4.1)
+    assert running(world) == [first, plain]
+    worker.succeed(first)
+    assert running(world) == [second, plain]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_attempt_that_is_over_keeps_its_place_through_a_restart(is_killed: bool) -> None:
+    world = World()
+    worker, first, second = over(world, "cancelled")
+    world.workers["w2"].lose_link()
+    if is_killed:
+        world.kill()
+    else:
+        world.stop()
+    world.workers["w2"].connect()
+    world.sleep(3)
+    assert running(world) == [first], "its worker may come back with it"
+    worker.connect()
+    assert not worker.running
+    world.sleep(1.1)
+    assert running(world) == [second]
 
 
 LIMITS = {"a": 1, "b": 2}
@@ -283,7 +441,9 @@ class Play:
     def submit(self, number: int) -> None:
         key = "ab"[number % 2]
         command = ("one", "two")[number // 2 % 2]
-        self.world.submit(command, key=key, key_limit=LIMITS[key], priority=number)
+        self.world.submit(
+            command, key=key, key_limit=LIMITS[key], priority=number, timeout=4.0, attempts=3, backoff=1.0
+        )
 
     def succeed(self, number: int) -> None:
         worker = self.workers[number % 2]
@@ -326,18 +486,15 @@ class Play:
         return sorted(call.request_id for call in worker.running.values()) if worker.link else []
 
     def check(self) -> None:
-        """A worker that is away for so long that it has lost its attempts counts no more, nor does a cancelled job of
-        which it cannot be told."""
-        jobs = self.world.disk.jobs.values()
-        keys = {kept.new.job_id: kept.new.key for kept in jobs}
-        cancelled = {kept.new.job_id for kept in jobs if kept.change.state == JobState.CANCELLED}
+        """Whatever handlers of a key run, cancelled or not, are within its limit, but for those of a worker that is
+        away for so long that it has lost its attempts."""
+        keys = {kept.new.job_id: kept.new.key for kept in self.world.disk.jobs.values()}
         adoption_s = self.world.settings.adoption_s
         counts = Counter(
             keys[call.request_id]
             for worker in self.workers
             if worker.link is not None or self.world.now < self.away_since[worker] + adoption_s
-            for msg_id, call in worker.running.items()
-            if msg_id not in worker.cancelled and call.request_id not in cancelled
+            for call in worker.running.values()
         )
         assert all(counts[key] <= limit for key, limit in LIMITS.items()), counts
 

@@ -2,7 +2,7 @@
 
 import pytest
 from taskferry.broker.jobs import attempts, intake, windows
-from taskferry.protocol.job_messages import Filter
+from taskferry.protocol.job_messages import Filter, Remove
 from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import WINDOW_COUNT_MIN, World
@@ -184,3 +184,24 @@ def test_the_clock_may_be_set_back() -> None:
     assert world.view(lost).losses == 1
     world.sleep(6)
     assert world.asker.take_code() == "timeout"
+
+
+def test_nothing_is_left_of_a_lane_whose_last_job_could_not_be_written() -> None:
+    world = World(is_lazy=True)
+    world.settle()
+    world.send(job_id="one")
+    world.settle()
+    world.jobs.cancel(world.asker, Cancel("c", "one"), world.now)
+    world.settle()
+    world.send(job_id="two")
+    world.jobs.remove(world.asker, Remove("c", "one"), world.now)
+    world.turn()
+    world.journal.is_full = True
+    world.settle()
+    assert not world.jobs.lanes
+    world.journal.is_full = False
+    world.sleep(1.1)
+    world.settle()
+    assert not world.disk.lanes
+    world.kill()
+    world.settle()

@@ -4,6 +4,7 @@ import dataclasses
 
 from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.failure import Failure
+from taskferry.broker.core.offer import Offer
 from taskferry.broker.jobs.invariants import check_invariants
 from taskferry.broker.jobs.settings import JobSettings
 from taskferry.protocol.job_messages import Receipt
@@ -97,7 +98,7 @@ def test_claims_of_what_is_over_or_elsewhere_are_not_adopted() -> None:
     liar = world.worker("w3", "nothing")
     adopted: list[object] = []
     claims = [Claim(msg_id, job_id, 2), Claim("x.1", "unknown", 1)]
-    assert world.jobs.claim("w3", ("echo",), claims, adopted.extend, world.now) is None
+    assert world.jobs.claim("w3", Offer(("echo",)), claims, adopted.extend, world.now) is None
     world.turn()
     assert not adopted
     assert liar.link is not None
@@ -115,7 +116,7 @@ def test_an_attempt_that_waits_again_is_taken_back_for_the_worker_that_has_it() 
         failure = Failure("worker_lost", "gone", None, "may_have_run")
         adopted[0].requester.port.fail(job_id, failure, "w8")
 
-    world.jobs.claim("w8", ("echo",), [Claim("old.1", job_id, 1)], gone_again, world.now)
+    world.jobs.claim("w8", Offer(("echo",)), [Claim("old.1", job_id, 1)], gone_again, world.now)
     world.turn()
     assert world.state(job_id) == "assigned"
     world.sleep(4.2)

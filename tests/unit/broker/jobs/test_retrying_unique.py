@@ -1,7 +1,8 @@
 """A retry by hand of jobs with a `unique` key: it must not open a second one."""
 
 import pytest
-from taskferry.broker.jobs import changes
+from taskferry.broker.jobs import changes, room
+from taskferry.broker.jobs.states import JobState
 from taskferry.protocol.job_messages import Changed, Filter, Remove, Retry, Unique
 from taskferry.protocol.messages import Cancel
 
@@ -120,6 +121,96 @@ def test_many_open_one_of_each_key(is_restarted: bool, page: int, monkeypatch: p
     assert open_count(world) == 2
     assert world.change(Retry, filter=Filter()) == 0, "those that are left have no place"
     assert world.change(Remove, filter=Filter()) == 4
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("page", [2, 1000])
+def test_a_dry_run_counts_one_of_each_key(
+    is_restarted: bool, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "ROWS_PER_READ_MAX", page)
+    world = World()
+    cancelled(world, 5)
+    other = world.submit("other", unique="k")
+    world.change(Cancel, job_id=other)
+    plain = world.submit()
+    world.change(Cancel, job_id=plain)
+    if is_restarted:
+        world.kill()
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 3
+    assert open_count(world) == 0
+    assert world.change(Retry, filter=Filter()) == 3
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 0
+    asker = FakeAsker(sees_all=True)
+    barred = next(k.new.job_id for k in world.disk.jobs.values() if k.change.state == JobState.CANCELLED)
+    world.jobs.retry(asker, Retry("c", barred, dry_run=True), world.now)
+    world.settle()
+    assert asker.take_code() == "not_unique"
+
+
+@pytest.mark.parametrize("has_started", [False, True])
+def test_a_dry_run_knows_that_a_job_which_has_started_leaves_its_place(has_started: bool) -> None:
+    world = World()
+    older = cancelled(world, 1, until="started")
+    newer = world.submit(unique=Unique("k", until="started"))
+    if has_started:
+        worker = world.worker()
+        worker.fail(newer, retry=False)
+        worker.kill()
+    else:
+        world.change(Cancel, job_id=newer)
+    count = 2 if has_started else 1  # the newest goes first
+    assert world.change(Retry, filter=Filter(), dry_run=True) == count
+    assert world.change(Retry, filter=Filter()) == count
+    assert world.state(older[0]) == ("accepted" if has_started else "cancelled")
+
+
+def test_a_dry_run_remembers_so_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TRIED_KEYS_COUNT_MAX", 3)
+    monkeypatch.setattr(changes, "TRIED_KEYS_COUNT_MAX", 3)
+    world = World()
+    for number in range(2):
+        world.submit(unique=f"k{number}")
+    assert world.change(Cancel, filter=Filter()) == 2
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 2
+    world.submit(unique="k2")
+    assert world.change(Cancel, filter=Filter()) == 1
+    asker = FakeAsker(sees_all=True)
+    world.jobs.retry(asker, Retry("c", filter=Filter(), dry_run=True), world.now)
+    world.settle()
+    text = "dry_run: over 3 unique keys (TRIED_KEYS_COUNT_MAX); give a narrower filter"
+    _, failure = asker.take()
+    assert (failure.code, failure.text) == ("overloaded", text)
+    assert world.change(Retry, filter=Filter()) == 3
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_a_rival_is_found_although_those_that_hid_it_end_meanwhile(is_bulk: bool) -> None:
+    world = World()
+    (dead,) = cancelled(world)
+    worker = world.worker()
+    first, *others = (world.submit(unique=Unique("k", until="started")) for _ in range(4))
+    world.sleep(0.1)
+    worker.fail(first, retry=3600)
+    asker = FakeAsker(sees_all=True)
+    world.is_lazy = True
+    world.journal.queries.clear()
+    message = Retry("c", filter=Filter()) if is_bulk else Retry("c", dead)
+    world.jobs.retry(asker, message, world.now)
+    world.turn()
+    while "FindUnique" not in world.journal.queries:
+        assert world.journal.work()
+        assert world.journal.answer()
+        world.turn()
+    assert world.journal.work()
+    for job_id in others:
+        worker.succeed(job_id)
+    world.settle()
+    assert world.state(first) == "accepted"
+    if is_bulk:
+        assert asker.take() == Changed("c", 0)
+    else:
+        assert asker.take_code() == "not_unique"
 
 
 def test_one_that_has_started_leaves_its_place_if_that_was_asked_for() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from taskferry.broker.core.failure import Failure
-from taskferry.protocol.job_messages import Receipt, Submit, Unique
+from taskferry.protocol.job_messages import Receipt, Remove, Retry, Submit, Unique
+from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, World
 
@@ -176,3 +177,133 @@ def test_a_write_that_fails_frees_the_key() -> None:
     world.journal.is_full = False
     world.sleep(2)
     assert not receipt(world).duplicate
+
+
+def changed(world: World, kind: type[Cancel | Retry], job_id: str) -> None:
+    assert world.change(kind, job_id=job_id) == 1
+
+
+def started(world: World, count: int) -> list[str]:
+    """So many open jobs with one key, all of which have started."""
+    return [receipt(world, until="started").job_id for _ in range(count)]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_job_that_has_not_started_blocks_although_a_later_one_has(is_restarted: bool) -> None:
+    world = World()
+    first = receipt(world, until="started")
+    changed(world, Cancel, first.job_id)
+    second = receipt(world, until="started")
+    worker = world.worker(concurrency=1)
+    assert worker.running
+    changed(world, Retry, first.job_id)
+    if is_restarted:
+        world.sleep(0.1)
+        world.kill()
+    assert receipt(world, until="started").job_id == first.job_id
+    assert receipt(world).job_id in {first.job_id, second.job_id}
+    assert refusal(world, until="started", conflict="reject") == "not_unique"
+    assert not receipt(world, until="started", conflict="replace").duplicate
+    assert (world.state(first.job_id), world.state(second.job_id)) == ("cancelled", "assigned")
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_replace_takes_the_place_of_all_that_are_open(is_restarted: bool) -> None:
+    world = World()
+    world.worker()
+    jobs = started(world, 5)
+    if is_restarted:
+        world.sleep(0.1)
+        world.kill()
+    last = receipt(world, conflict="replace")
+    assert [world.state(job_id) for job_id in jobs] == ["cancelled"] * 5
+    assert receipt(world).job_id == last.job_id
+
+
+def test_replace_leaves_all_alone_if_one_of_them_is_of_another_identity() -> None:
+    world = World()
+    world.worker()
+    other = receipt(world, asker=FakeAsker("bert"), until="started")
+    own = receipt(world, until="started")
+    assert refusal(world, conflict="replace") == "not_unique"
+    assert (world.state(other.job_id), world.state(own.job_id)) == ("assigned", "assigned")
+
+
+def test_a_job_is_found_although_those_that_hid_it_end_meanwhile() -> None:
+    """The journal names the latest that are open. Before it has answered, they are done."""
+    world = World()
+    worker = world.worker()
+    first, *others = started(world, 4)
+    world.worker("w2").lose_link()  # writes what is not written yet
+    world.sleep(0.1)
+    world.kill()
+    worker.connect()
+    worker.fail(first, retry=3600)
+    assert first not in world.jobs.memory.by_id
+    world.is_lazy = True
+    world.send(unique="k")
+    assert world.journal.work()
+    for job_id in others:
+        worker.succeed(job_id)
+    world.settle()
+    assert world.asker.take() == Receipt("r", first, "accepted", duplicate=True)
+
+
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_seconds_count_from_the_latest_submission_even_if_the_clock_was_set_back(is_in_memory: bool) -> None:
+    world = World()
+    worker = world.worker()
+    late = receipt(world, until="started")
+    world.now -= 100
+    world.jobs.clock_stepped(-100)
+    early = receipt(world, until="started")
+    if not is_in_memory:
+        worker.succeed(late.job_id)
+        worker.succeed(early.job_id)
+    world.sleep(130)
+    assert bool(world.jobs.memory.by_id) is is_in_memory
+    world.is_lazy = True
+    askers = [FakeAsker() for _ in range(2)]
+    for asker, seconds in zip(askers, (1000, 60), strict=True):
+        terms = Unique("k", until="started", seconds=seconds)
+        message = Submit(command="echo", request_id="r", unique=terms)
+        world.jobs.submit(asker, message, Raw(b"null"), world.now)
+    world.settle()
+    job_ids = [asker.take().job_id for asker in askers]
+    assert job_ids[0] in {early.job_id, late.job_id}
+    assert job_ids[1] == late.job_id
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_job_that_is_being_removed_counts_no_more(is_read: bool) -> None:
+    world = World()
+    worker = world.worker()
+    first, second = receipt(world), None
+    worker.succeed(first.job_id)
+    second = receipt(world)
+    worker.succeed(second.job_id)
+    world.is_lazy = True
+    world.jobs.remove(FakeAsker(), Remove("c", second.job_id), world.now)
+    world.turn()
+    if is_read:  # the removal is decided between the question for the key and its answer
+        world.send(unique=Unique("k", seconds=60))
+        world.journal.work()
+        world.journal.work()
+    else:
+        world.journal.work()
+        world.journal.answer()
+        world.turn()
+        world.send(unique=Unique("k", seconds=60))
+    world.settle()
+    assert world.asker.take() == Receipt("r", first.job_id, "done", duplicate=True)
+
+
+def test_many_that_have_started_cost_no_look_at_each() -> None:
+    world = World()
+    world.worker(concurrency=300)
+    world.worker("w2", "other")
+    world.submit("other", unique="k")
+    started(world, 300)
+    same = world.jobs.memory.by_unique["echo", "k"]
+    assert same.rival(Unique("k", until="started")) is None
+    assert not same.unstarted, "what has started is not looked at again"

@@ -245,6 +245,8 @@ class Walk(World):
         self.turn()
         self.settle()
         assert not any(lane.waiting for lane in self.jobs.lanes.values())
+        self.jobs.close(self.now)
+        self.settle()
         self.step_kill()
 
     def set_clock(self, by_s: float) -> None:

@@ -184,6 +184,7 @@ class FakeWorker:
             core.failed(self.link, msg_id, text, code, now, retry)
         if not is_wanted:  # as the worker's session does
             self.settle(msg_id)
+            self.world.jobs.answered_late(msg_id, self.world.now)
         self.world.turn()
 
     def settle(self, msg_id: str) -> None:
@@ -200,7 +201,7 @@ class FakeWorker:
         claims = [Claim(m, c.request_id, c.attempt.number) for m, c in kept.items() if c.attempt is not None]
         self.connection += 1
         join = functools.partial(self._join, self.connection, claims)
-        answered = world.jobs.claim(self.name, self.commands, claims, join, world.now)
+        answered = world.jobs.claim(self.name, self._offer, claims, join, world.now)
         if answered is not None:
             join(answered)
         world.turn()
@@ -213,20 +214,18 @@ class FakeWorker:
                 if one.call.request_id not in one.requester.requests:
                     one.requester.port.fail(one.call.request_id, failure, self.name)
             return
-        offer = Offer(
-            commands=self.commands,
-            concurrency=self.concurrency,
-            labels=self.labels,
-            instance=self.name,
-        )
         goes_on = {one.msg_id for one in adopted}
         for claim in claims:
             if claim.msg_id not in goes_on:
                 self.settle(claim.msg_id)
-        self.link = world.core.worker_joined(self.name, offer, self, self.name, world.core_now, adopted)
-        world.jobs.worker_joined(self.commands, self.defaults, world.now)
+        self.link = world.core.worker_joined(self.name, self._offer, self, self.name, world.core_now, adopted)
+        world.jobs.worker_joined(self.name, self.commands, self.defaults, world.now)
         for msg_id in tuple(self.ended):
             self.respond(msg_id)
+
+    @property
+    def _offer(self) -> Offer:
+        return Offer(self.commands, concurrency=self.concurrency, labels=self.labels, instance=self.name)
 
     def leave(self) -> None:
         """Say `disconnect`."""
@@ -241,6 +240,7 @@ class FakeWorker:
         link, self.link = self.link, None
         if link is not None:
             self.world.core.worker_left(link, self.world.core_now)
+            self.world.jobs.worker_left(self.name, self.world.now)
             self.world.turn()
 
     def kill(self) -> None:
@@ -318,6 +318,17 @@ class World:
         for worker in self.workers.values():
             worker.link = None
         self.start()
+
+    def stop(self) -> None:
+        """Stop in order, and start again; connections are lost."""
+        self.jobs.drain(self.now)
+        self.turn()
+        self.core.drain()
+        self.core.stop(self.core_now)
+        self.turn()
+        self.jobs.close(self.now)
+        self.settle()
+        self.kill()
 
     def _make_id(self) -> str:
         self._ids_count += 1

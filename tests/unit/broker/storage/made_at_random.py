@@ -164,6 +164,7 @@ class Maker:
             client = random.choice(OWNERS), random.choice(CLIENTS)
             number = random.randint(0, model.inboxes.get(client, (0, 0))[0])
             random.choice((batch.acknowledged, batch.inbox_dropped)).append((*client, number))
+        batch.is_last = random.random() < 0.1
         if random.random() < 0.1:
             client = random.choice(OWNERS), random.choice(CLIENTS)
             batch.inboxes_gone.append((*client, model.inboxes.get(client, (0, 0))[0]))

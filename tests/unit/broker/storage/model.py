@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from taskferry.broker.jobs.ports import (
+    UNIQUE_COUNT_MAX,
     CountMatching,
     Find,
     FindAfter,
@@ -75,6 +76,9 @@ class Model:
     lanes: dict[int, LaneRow] = field(default_factory=dict)
     schedules: dict[str, ScheduleRow] = field(default_factory=dict)
     seq_max: int = 0
+    opened_count: int = 0
+    closed_at: int = 0
+    """How often a broker had opened it when one has stopped in order."""
 
     def write(self, batch: Batch) -> None:
         self.lanes.update((row.lane, row) for row in batch.lanes)
@@ -111,6 +115,8 @@ class Model:
         self._remove(batch.removed)
         for lane in batch.lanes_gone:
             self.lanes.pop(lane, None)
+        if batch.is_last:
+            self.closed_at = self.opened_count
 
     def _remove(self, seqs: list[int]) -> None:
         for seq in seqs:
@@ -186,6 +192,8 @@ class Model:
             run_at = [kept.change.run_at for kept in jobs if kept.change.state == JobState.ACCEPTED]
             lane_counts.append(LaneCount(lane, len(run_at), min(run_at, default=None), len(jobs)))
         expires_at = [kept.new.expires_at for kept in open_jobs if kept.new.expires_at is not None]
+        self.opened_count += 1
+        was_stopped = self.closed_at == self.opened_count - 1
         remove_at = [k.change.remove_at for k in self.jobs.values() if k.change.remove_at is not None]
         return Opened(
             seq_max=self.seq_max,
@@ -216,6 +224,7 @@ class Model:
                 for kept in open_jobs
                 if kept.new.schedule is not None
             ],
+            was_stopped=was_stopped,
         )
 
     def next_in_lane(self, query: NextInLane) -> NextFound:
@@ -241,8 +250,12 @@ class Model:
                 for kept in self.jobs.values()
                 if kept.new.unique_key == unique_key and self.lanes[kept.new.lane].command == command
             ]
-            found.update([kept.new.seq for kept in same if kept.change.state in OPEN][-1:])
-            found.update([kept.new.seq for kept in same if kept.new.submitted_at >= query.since][-1:])
+            for is_unstarted in (True, False):
+                of_kind = [kept for kept in same if kept.change.state in OPEN]
+                of_kind = [kept for kept in of_kind if (kept.change.attempt == 0) is is_unstarted]
+                found.update([kept.new.seq for kept in of_kind][-UNIQUE_COUNT_MAX:])
+            recent = [kept.new for kept in same if kept.new.submitted_at >= query.since]
+            found.update(new.seq for new in sorted(recent, key=lambda new: (new.submitted_at, new.seq))[-1:])
         return [self.jobs[seq].stored() for seq in sorted(found)]
 
     def waiting(self, seqs: list[int]) -> list[Waiting]:

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from taskferry.broker.jobs.ports import CountMatching, Find, JournalError, NextInLane, Opening, Query, Select
+from taskferry.broker.jobs.ports import (
+    CountMatching,
+    Find,
+    JournalError,
+    NextInLane,
+    Opened,
+    Opening,
+    Query,
+    Select,
+)
 from taskferry.broker.jobs.rows import Batch, JobResult, StoredJob
 from taskferry.broker.jobs.states import JobState
-from taskferry.broker.storage import journal_thread
+from taskferry.broker.storage import journal_thread, opening
 from taskferry.broker.storage.changes import LARGE_BYTES
 from taskferry.broker.storage.journal_thread import TRANSACTION_ROWS_MAX
 from taskferry.broker.storage.multi_row import SIZES
@@ -65,6 +74,49 @@ async def test_what_was_acknowledged_is_there_again(tmp_path: Path) -> None:
             JobResult(300, "msgpack", b"\x01"),
             JobState.DONE,
         )
+
+
+async def was_stopped(journal: SqliteJournal) -> bool:
+    found = await ask(journal, Opening())
+    assert isinstance(found, Opened)
+    return found.was_stopped
+
+
+async def test_the_next_broker_knows_whether_this_one_has_stopped_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    last = Batch()
+    last.is_last = True
+    async with opened(path) as journal:
+        assert await was_stopped(journal), "nobody was there before"
+        await write(journal, submissions([1]))
+    async with opened(path) as journal:
+        assert not await was_stopped(journal)
+        await write(journal, last)
+    for is_expected in (True, False, False):
+        async with opened(path) as journal:
+            assert await was_stopped(journal) is is_expected
+    async with opened(path) as journal:
+        await write(journal, last)
+    async with opened(path) as journal:
+        assert await was_stopped(journal)
+
+
+async def test_that_a_journal_was_opened_is_noted_as_soon_as_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.db"
+    last = Batch()
+    last.is_last = True
+    async with opened(path) as journal:
+        await write(journal, submissions([1]))
+        await write(journal, last)
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "OPENED", "this is no statement")  # as on a full disk
+        async with opened(path) as journal:
+            assert not await was_stopped(journal)
+            assert await write(journal, submissions([2])) is None
+    async with opened(path) as journal:
+        assert not await was_stopped(journal), "the write has noted it"
 
 
 async def test_all_is_answered_in_order_and_a_query_sees_what_was_written_before_it(tmp_path: Path) -> None:
