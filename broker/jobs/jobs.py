@@ -30,7 +30,7 @@ from ...protocol.job_messages import Job as ViewJob
 from ...protocol.messages import Cancel, Claim, Defaults
 from ..core.adopted import Adopted
 from ..core.core import Core
-from ..core.failure import plain_failure
+from ..core.failure import Failure, plain_failure
 from .adoption import Adoption
 from .after import After
 from .attempts import Attempts
@@ -52,6 +52,7 @@ from .schedules.schedules import Schedules
 from .settings import JobSettings
 from .states import JobState
 from .submission import Submission
+from .turns import QUESTIONS_COUNT_MAX
 from .unique import Unique
 from .windows import Windows
 from .writer import Entry, Writer
@@ -66,6 +67,10 @@ EARLY_COUNT_MAX: Final = 10_000
 
 _FAILED: Final = plain_failure(errors.JournalFailed)
 _EARLY: Final = plain_failure(errors.Overloaded)
+_MANY: Final = Failure(
+    errors.Overloaded.code,
+    f"{QUESTIONS_COUNT_MAX} questions of this connection wait for the journal (QUESTIONS_COUNT_MAX)",
+)
 
 
 class Jobs:
@@ -323,6 +328,20 @@ class Jobs:
         else:
             asker.fail(request_id, _EARLY, None)
 
+    def _look_up(
+        self,
+        call: Callable[[Any, Any, float], None],
+        asker: Asker,
+        request_id: str | None,
+        message: Any,
+        now: float,
+    ) -> None:
+        """Call this, which asks the journal, unless too much of the same connection waits to be looked up."""
+        if self.reads.is_full(asker):
+            asker.fail(request_id, _MANY, None)
+        else:
+            self._ask(call, asker, request_id, message, now)
+
     # --- requesters -------------------------------------------------------------------------------------------------
 
     def submit(self, asker: Asker, message: Submit, data: Raw, now: float) -> None:
@@ -344,27 +363,27 @@ class Jobs:
 
     def view(self, asker: Asker, message: ViewJob, now: float) -> None:
         """Answer with the whole of a job."""
-        self._ask(self.following.view, asker, message.request_id, message, now)
+        self._look_up(self.following.view, asker, message.request_id, message, now)
 
     def await_end(self, asker: Asker, message: Await, now: float) -> None:
         """Answer with the response of a job, once it has ended."""
-        self._ask(self.following.await_end, asker, message.request_id, message, now)
+        self._look_up(self.following.await_end, asker, message.request_id, message, now)
 
     def list(self, asker: Asker, message: ListJobs, now: float) -> None:
         """Answer with a page of jobs."""
-        self._ask(self.following.list, asker, message.request_id, message, now)
+        self._look_up(self.following.list, asker, message.request_id, message, now)
 
     def cancel(self, asker: Asker, message: Cancel, now: float) -> None:
         """End open jobs."""
-        self._ask(self.changes.cancel, asker, message.request_id, message, now)
+        self._look_up(self.changes.cancel, asker, message.request_id, message, now)
 
     def retry(self, asker: Asker, message: Retry, now: float) -> None:
         """Run dead or cancelled jobs again."""
-        self._ask(self.changes.retry, asker, message.request_id, message, now)
+        self._look_up(self.changes.retry, asker, message.request_id, message, now)
 
     def remove(self, asker: Asker, message: Remove, now: float) -> None:
         """Forget ended jobs."""
-        self._ask(self.changes.remove, asker, message.request_id, message, now)
+        self._look_up(self.changes.remove, asker, message.request_id, message, now)
 
     def schedule(self, asker: Asker, message: Schedule, data: Raw, now: float) -> None:
         """Add a schedule, or replace it."""
@@ -376,7 +395,7 @@ class Jobs:
 
     def greet(self, asker: Asker, message: Greeting, now: float) -> None:
         """A connection says which client it is: it gets what is in that client's inbox."""
-        self._ask(self.inbox.greet, asker, message.request_id, message, now)
+        self._look_up(self.inbox.greet, asker, message.request_id, message, now)
 
     def acknowledge(self, asker: Asker, message: Ack, now: float) -> None:
         """A client has dealt with messages of its inbox."""
@@ -384,6 +403,7 @@ class Jobs:
 
     def asker_left(self, asker: Asker) -> None:
         """A connection has closed. Its jobs go on."""
+        self.reads.asker_left(asker)
         self.following.asker_left(asker)
         self.lives.followers.asker_left(asker)
         self.inbox.asker_left(asker)
@@ -399,7 +419,7 @@ class Jobs:
 
     def worker_joined(self, commands: Iterable[str], defaults: Mapping[str, Defaults], now: float) -> None:
         """A worker that serves these commands, with these defaults, has joined the core."""
-        self.attempts.defaults.update(defaults)
+        self.attempts.declare(defaults)
         self.windows.served(commands)
         del now
         self.stir()
