@@ -132,7 +132,8 @@ class Adoption:
             return False
         if job.msg_id is not None:
             is_elsewhere = job.place == RUNNING and job.worker_id != worker_id
-            return job.msg_id == claim.msg_id and not is_elsewhere
+            is_same = job.msg_id == claim.msg_id and job.attempt == claim.attempt
+            return is_same and not is_elsewhere
         if job.state is JobState.ACCEPTED:
             is_next = claim.attempt == job.attempt + 1
         else:
