@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Final, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw, UnsetType
 
 from ..log.event import log_event, without_quoted
 from ..protocol import errors, limits, messages
@@ -143,7 +143,9 @@ class WorkerSession:
                 continue
             if type(message) is WorkerResponse and worker is not None:
                 msg_id, result = message.msg_id, message.data
-                if result.success:
+                if result.success and len(payload) > self._data_size_bytes_max:
+                    is_known = self._large_result(worker, msg_id, result.result, now)
+                elif result.success:
                     is_known = core.succeeded(worker, msg_id, result.result, now)
                 else:
                     is_known = core.failed(worker, msg_id, result.error, result.code, now, result.retry)
@@ -403,6 +405,14 @@ class WorkerSession:
             self._complain(errors.BadMessage(text), payload)
             return
         self._core.notify(worker, msg_id, data.copy())  # a Raw keeps its whole message in memory
+
+    def _large_result(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
+        """A result that may be larger than a requester's message can carry is no success: nobody could fetch it."""
+        size_bytes = 0 if result is UNSET else len(result)
+        if size_bytes <= self._data_size_bytes_max:
+            return self._core.succeeded(worker, msg_id, result, now)
+        text = f"result: {size_bytes} bytes, at most {self._data_size_bytes_max}"
+        return self._core.failed(worker, msg_id, text, errors.TooLarge.code, now, None)
 
     def _answer_heartbeat(self, message: messages.Heartbeat) -> None:
         self.link.send(self._codec.encode(messages.Heartbeat(message.msg_id, time.time())))

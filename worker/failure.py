@@ -1,6 +1,6 @@
 """How a handler's failure is described: the error that a handler raises on purpose, and the text for all others."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..protocol.encodings import Encoding
 from ..protocol.errors import HandlerError, NotRepresentable
@@ -77,11 +77,46 @@ def wire_text(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
 def describe_exception(error: BaseException) -> str:
     """`ValueError: width must be even`: one line for a requester, whatever the exception's own `__str__` does."""
     name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:
-        return wire_text(name)
+    text = _text_of(error)
     return wire_text(f"{name}: {text}" if text else name)
+
+
+class Outcome(NamedTuple):
+    """What a handler says of its failure, as it can be sent. `retry`: see CommandError."""
+
+    text: str
+    code: str
+    retry: bool | float | None
+
+
+def outcome_of(error: CommandError) -> Outcome:
+    """What `error` says, whatever a handler has put there, such as an exception for a text: an assignment must end."""
+    text, code, retry = (_attribute(error, name) for name in ("text", "code", "retry"))
+    if isinstance(text, BaseException):
+        text = describe_exception(text)
+    return Outcome(
+        _text_of(text) or HandlerError.message,
+        str.__str__(code) if isinstance(code, str) else HandlerError.code,
+        retry if isinstance(retry, bool | int | float) and 0 <= retry <= DELAY_S_MAX else None,
+    )
+
+
+def _attribute(error: CommandError, name: str) -> object:
+    try:
+        value: object = getattr(error, name)
+    except Exception:  # a subclass has made it a property
+        return None
+    return value
+
+
+def _text_of(value: object) -> str:
+    """A string as one without surprises; of anything else what `str` says, if it does; empty for None."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    try:
+        return "" if value is None else str.__str__(str(value))
+    except BaseException:  # an exit that is asked for in a `__str__` is none
+        return ""
 
 
 def describe_unencodable(error: Exception, encoding: Encoding) -> CommandError:

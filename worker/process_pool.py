@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from ..log.traceback import places
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
-from .failure import CommandError, describe_exception, describe_unencodable
+from .failure import CommandError, describe_exception, describe_unencodable, outcome_of
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,8 @@ def _run_handler(
     try:
         result = function(*arguments, **keywords)
     except CommandError as error:
-        return ProcessReport(None, error.text, error.code, retry=error.retry)
+        outcome = outcome_of(error)
+        return ProcessReport(None, outcome.text, outcome.code, retry=outcome.retry)
     except BaseException as error:
         return ProcessReport(None, describe_exception(error), None, places(error))
     try:

@@ -33,7 +33,14 @@ from .command import Command, Execution
 from .context import Context
 from .deadlines import Deadlines
 from .executors import Executors
-from .failure import CommandError, ContextCancelled, describe_exception, describe_unencodable, wire_text
+from .failure import (
+    CommandError,
+    ContextCancelled,
+    describe_exception,
+    describe_unencodable,
+    outcome_of,
+    wire_text,
+)
 from .handlers import Handlers, Run
 from .kept import KeptResults
 from .progress import Progress, Word
@@ -309,7 +316,8 @@ class Runner:
                 log_event(logger, events.CancelledHandlerFailed(assignment.command), error=error)
             self._end_cancelled(assignment, error)
         elif isinstance(error, CommandError):
-            self.fail(assignment, error.text, error.code, error, retry=error.retry)
+            outcome = outcome_of(error)
+            self.fail(assignment, outcome.text, outcome.code, error, retry=outcome.retry)
         else:
             name = type(error).__name__
             log_event(

@@ -139,7 +139,8 @@ class Adoption:
         if not (is_recorded and is_of_worker) and not _allows(job.lane.target, claiming):
             return False
         if job.msg_id is not None:
-            return is_recorded and (is_of_worker or job.place != RUNNING)
+            is_same = is_recorded and job.attempt == claim.attempt
+            return is_same and (is_of_worker or job.place != RUNNING)
         if job.state is not JobState.ACCEPTED or claim.attempt != job.attempt + 1:
             return False
         return job.place != DISK or job.new.key is None or self._keys.take(job)

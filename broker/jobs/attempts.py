@@ -4,7 +4,7 @@ To the core `Jobs` is one more client, joined once for each encoding. Its ports 
 must not be called from inside its calls.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Raw, UnsetType
@@ -38,6 +38,9 @@ PAUSE_S: Final = 1.0
 
 LEAVING_COUNT_MAX: Final = 10_000
 """Workers of which is known that they are leaving; the first of more are forgotten."""
+
+DEFAULTS_COUNT_MAX: Final = 10_000
+"""Commands of which is known what workers declare; those declared longest ago are forgotten first."""
 
 _ASSIGNED: Final = 0
 _SUCCEEDED: Final = 1
@@ -256,6 +259,15 @@ class Attempts:
         self._memory.release(job)
 
     # --- from the core ----------------------------------------------------------------------------------------------
+
+    def declare(self, defaults: Mapping[str, Defaults]) -> None:
+        """What a worker says of its commands."""
+        known = self.defaults
+        for command, declared in defaults.items():
+            known.pop(command, None)
+            known[command] = declared
+        while len(known) > DEFAULTS_COUNT_MAX:
+            del known[next(iter(known))]
 
     def worker_leaving(self, worker_id: str) -> None:
         """It said `disconnect`: losing it costs its jobs nothing."""

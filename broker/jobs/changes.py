@@ -139,7 +139,8 @@ class Changes:
             asker.fail(message.request_id, Failure(errors.BadRequest.code, text), None)
         elif message.filter is None:
             assert message.job_id is not None
-            self._reads.ask(Find([message.job_id]), self._found, One(asker, message, action))
+            one = One(asker, message, action)
+            self._reads.ask_for(asker, Find([message.job_id]), self._found, one, is_change=True)
         else:
             names: list[JobStateName] = [_NAMES[state] for state in sorted(action.states)]
             if message.filter.states is not None:
@@ -151,7 +152,7 @@ class Changes:
             matching = msgspec.structs.replace(message.filter, states=names)
             bulk = Bulk(asker, message, action, matching, None if asker.sees_all else asker.owner)
             if message.dry_run and action is not self._retry:
-                self._reads.ask(CountMatching(matching, bulk.owner), self._counted, bulk)
+                self._reads.ask_for(asker, CountMatching(matching, bulk.owner), self._counted, bulk)
             else:
                 self._next_page(bulk)
 
@@ -181,11 +182,12 @@ class Changes:
             if failure is not None:
                 asker.fail(message.request_id, failure, None)
                 return
-        if not job.is_open and job.unwritten_count:  # its end is not on disk yet
-            if self._journal.is_failing:
-                asker.fail(message.request_id, FAILED, None)
-            else:
-                self._reads.ask(Find([job_id]), self._found, one)
+        is_unwritten = not job.is_open and job.unwritten_count > 0
+        if self._journal.is_failing and (is_unwritten or not is_loaded):
+            asker.fail(message.request_id, FAILED, None)  # memory must not fill up with changes
+            return
+        if is_unwritten:  # its end is not on disk yet
+            self._reads.ask(Find([job_id]), self._found, one)
             return
         if action is self._retry and job.new.unique_key is not None:
             barred = AGAIN if rivals is None else self._unique.bars_retry(job, rivals)
@@ -211,10 +213,11 @@ class Changes:
     # --- many -------------------------------------------------------------------------------------------------------
 
     def _next_page(self, bulk: Bulk) -> None:
-        self._reads.ask(Select(bulk.filter, bulk.owner, bulk.before, ROWS_PER_READ_MAX), self._page, bulk)
+        query = Select(bulk.filter, bulk.owner, bulk.before, ROWS_PER_READ_MAX)
+        self._reads.ask_for(bulk.asker, query, self._page, bulk, is_change=True)
 
     def _page(self, bulk: Bulk, answer: Any, now: float) -> None:
-        if isinstance(answer, JournalError):
+        if isinstance(answer, JournalError) or self._journal.is_failing:
             bulk.asker.fail(bulk.message.request_id, FAILED, None)
             return
         bulk.before = answer[-1].new.seq if len(answer) == ROWS_PER_READ_MAX else None

@@ -1,6 +1,6 @@
 """What requesters ask about jobs: the whole of one, a list, and the response once it has ended."""
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeVar
 
 from msgspec import Raw
@@ -10,6 +10,7 @@ from ...protocol.encodings import Encoding
 from ...protocol.errors import TaskferryError
 from ...protocol.job_messages import Await, Filter, JobAnswer, Jobs, JobView, ListJobs
 from ...protocol.job_messages import Job as Ask
+from ...protocol.limits import TEXT_LENGTH_MAX
 from ..core.failure import Failure, failure_of, plain_failure
 from .attempts import Attempts
 from .followers import FULL
@@ -27,6 +28,12 @@ Key = TypeVar("Key")
 
 AWAITS_COUNT_MAX: Final = 10_000
 """Ends that one connection may wait for: as many as requests in flight."""
+
+DEADLINES_SLACK: Final = 1000
+"""Deadlines of those that wait no more, before they are swept out, besides as many as there are others."""
+
+RESULT_SIZE_BYTES: Final = 65_536
+"""A result of at most so much is read together with its job; a larger one in its turn, when its size is known."""
 
 PAGE_SIZE_BYTES_MAX: Final = 256 * 1024
 """Text in one answer to `list`: a quarter of a message, for texts may grow when they are encoded."""
@@ -61,6 +68,7 @@ class Following:
         "_lives",
         "_memory",
         "_reads",
+        "_timed_count",
         "_viewer",
     )
 
@@ -83,7 +91,7 @@ class Following:
         self._by_job: dict[str, dict[Awaiting, None]] = {}
         self._by_asker: dict[Asker, dict[Awaiting, None]] = {}
         self._deadlines: list[tuple[float, int, Awaiting]] = []
-        self._count = 0
+        self._count = self._timed_count = 0
 
     @property
     def next_at(self) -> float:
@@ -95,7 +103,7 @@ class Following:
     def view(self, asker: Asker, message: Ask, now: float) -> None:
         """Answer with all that is known of a job. With `receipts`, `asker` hears of what it does next as well."""
         del now
-        self._reads.ask(Find([message.job_id]), self._viewed, (asker, message))
+        self._reads.ask_for(asker, Find([message.job_id]), self._viewed, (asker, message))
 
     def _viewed(self, context: tuple[Asker, Ask], answer: Any, now: float) -> None:
         asker, message = context
@@ -111,7 +119,9 @@ class Following:
                 asker.fail(message.request_id, FULL, None)
                 return
             followers.add(job.new.seq, asker)
-        self._reads.ask(FindAttempts(job.new.seq), self._shown, (asker, message, job))
+        size_bytes = job.attempt * TEXT_LENGTH_MAX
+        query = FindAttempts(job.new.seq)
+        self._reads.ask_for(asker, query, self._shown, (asker, message, job), size_bytes)
 
     def _shown(self, context: tuple[Asker, Ask, Job], answer: Any, now: float) -> None:
         asker, message, job = context
@@ -149,9 +159,8 @@ class Following:
         before = None if cursor is None else int(cursor)
         count = min(message.count + 1, ROWS_PER_READ_MAX)
         owner = None if asker.sees_all else asker.owner
-        self._reads.ask(
-            Select(message.filter or Filter(), owner, before, count), self._listed, (asker, message)
-        )
+        query = Select(message.filter or Filter(), owner, before, count)
+        self._reads.ask_for(asker, query, self._listed, (asker, message))
 
     def _listed(self, context: tuple[Asker, ListJobs], answer: Any, now: float) -> None:
         asker, message = context
@@ -184,36 +193,61 @@ class Following:
             return
         deadline = NEVER if message.timeout is None else now + message.timeout
         waiting = Awaiting(asker, message.job_id, request_id, deadline)
+        self._by_asker.setdefault(asker, {})[waiting] = None
         job = self._memory.by_id.get(message.job_id)
         if job is not None and job.entry is None and job.is_open and may_see(asker, job.new.owner):
             self._wait(waiting)
         else:
-            self._reads.ask(Find([message.job_id], with_result=True), self._looked_up, waiting)
+            self._look_up(waiting, RESULT_SIZE_BYTES)
+
+    def _look_up(self, waiting: Awaiting, size_bytes: int) -> None:
+        query = Find([waiting.job_id], result_size_bytes_max=size_bytes)
+        self._reads.ask_for(waiting.asker, query, self._looked_up, waiting, size_bytes)
 
     def _looked_up(self, waiting: Awaiting, answer: Any, now: float) -> None:
+        if waiting.is_over:
+            return
         job = self._found(waiting.asker, waiting.request_id, waiting.job_id, answer)
         if job is None:
-            return
-        if job.is_open or job.unwritten_count:
+            self._over(waiting)
+        elif job.is_removed:
+            self._over(waiting)
+            waiting.asker.fail(waiting.request_id, UNKNOWN, None)
+        elif job.is_open or job.unwritten_count:
             if waiting.deadline <= now:
+                self._over(waiting)
                 self._time_out(waiting)
             else:
                 self._wait(waiting)
-            return
-        job.result = answer[0].result
-        self._respond(waiting, job)
+        elif answer[0].result is None and job.result_size_bytes is not None:  # it is large
+            self._look_up(waiting, job.result_size_bytes)
+        else:
+            self._over(waiting)
+            job.result = answer[0].result
+            self._respond(waiting, job)
 
     def _wait(self, waiting: Awaiting) -> None:
         self._by_job.setdefault(waiting.job_id, {})[waiting] = None
-        self._by_asker.setdefault(waiting.asker, {})[waiting] = None
         if waiting.deadline < NEVER:
             self._count += 1
+            self._timed_count += 1
             heappush(self._deadlines, (waiting.deadline, self._count, waiting))
 
     def _over(self, waiting: Awaiting) -> None:
+        """It waits no more: for the journal, or for the end."""
         waiting.is_over = True
-        _remove(self._by_job, waiting.job_id, waiting)
         _remove(self._by_asker, waiting.asker, waiting)
+        if waiting in self._by_job.get(waiting.job_id, ()):
+            _remove(self._by_job, waiting.job_id, waiting)
+            if waiting.deadline < NEVER:
+                self._timed_count -= 1
+                self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget deadlines that have come to nothing, if they are many."""
+        if len(self._deadlines) > 2 * self._timed_count + DEADLINES_SLACK:
+            self._deadlines = [deadline for deadline in self._deadlines if not deadline[2].is_over]
+            heapify(self._deadlines)
 
     def ended(self, job: Job) -> None:
         """The end of a job is on disk."""
@@ -223,9 +257,8 @@ class Following:
 
     def advance(self, now: float) -> None:
         """Answer those whose time is over."""
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now:
-            waiting = heappop(deadlines)[2]
+        while self._deadlines and self._deadlines[0][0] <= now:
+            waiting = heappop(self._deadlines)[2]
             if not waiting.is_over:
                 self._over(waiting)
                 self._time_out(waiting)

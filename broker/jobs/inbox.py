@@ -11,6 +11,7 @@ from typing import Final
 
 from ...protocol import errors
 from ...protocol.job_messages import Ack, Greeted, Greeting, JobEnded
+from ...protocol.limits import TEXT_LENGTH_MAX
 from ..core.failure import Failure
 from .counts import JobCounts
 from .job import Job
@@ -208,9 +209,9 @@ class Inbox:
             connection.asked_count = count
             connection.is_missing = False
             box = connection.box
-            self._reads.ask(
-                ReadInbox(box.owner, box.client_id, connection.sent, count), self._found, connection
-            )
+            query = ReadInbox(box.owner, box.client_id, connection.sent, count)
+            size_bytes = count * TEXT_LENGTH_MAX
+            self._reads.ask_for(connection.asker, query, self._found, connection, size_bytes)
 
     def _found(
         self, connection: Connection, answer: "list[tuple[int, StoredJob]] | JournalError", now: float

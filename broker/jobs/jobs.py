@@ -17,8 +17,6 @@ from ...protocol.job_messages import (
     Ack,
     Await,
     Greeting,
-    JobAssigned,
-    JobEnded,
     ListJobs,
     Remove,
     Retry,
@@ -30,17 +28,18 @@ from ...protocol.job_messages import Job as ViewJob
 from ...protocol.messages import Cancel, Claim, Defaults
 from ..core.adopted import Adopted
 from ..core.core import Core
-from ..core.failure import plain_failure
+from ..core.failure import Failure, plain_failure
 from ..core.offer import Offer
 from .adoption import Adoption
 from .after import After
 from .attempts import Attempts
 from .changes import Changes
+from .commits import Commits
 from .counts import JobCounts
 from .following import Following
 from .inbox import Inbox
-from .intake import NOT_WRITTEN, Intake
-from .job import ORPHANED, STARTING, Job
+from .intake import Intake
+from .job import ORPHANED
 from .kept import Kept
 from .keys import Keys
 from .lanes import Lane, Lanes
@@ -55,6 +54,7 @@ from .schedules.schedules import Schedules
 from .settings import JobSettings
 from .states import JobState
 from .submission import Submission
+from .turns import QUESTIONS_COUNT_MAX
 from .unique import Unique
 from .windows import Windows
 from .writer import Entry, Writer
@@ -69,6 +69,10 @@ EARLY_COUNT_MAX: Final = 10_000
 
 _FAILED: Final = plain_failure(errors.JournalFailed)
 _EARLY: Final = plain_failure(errors.Overloaded)
+_MANY: Final = Failure(
+    errors.Overloaded.code,
+    f"{QUESTIONS_COUNT_MAX} questions of this connection wait for the journal (QUESTIONS_COUNT_MAX)",
+)
 
 
 class Jobs:
@@ -91,6 +95,7 @@ class Jobs:
         "all_lanes",
         "attempts",
         "changes",
+        "commits",
         "counts",
         "following",
         "inbox",
@@ -207,6 +212,20 @@ class Jobs:
             after=self.after,
             room=self.room,
         )
+        self.commits = Commits(
+            workers=self._workers,
+            observer=self._observer,
+            memory=memory,
+            lives=lives,
+            writer=writer,
+            intake=self.intake,
+            attempts=attempts,
+            windows=self.windows,
+            following=self.following,
+            after=self.after,
+            inbox=self.inbox,
+            counts=counts,
+        )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
 
     @property
@@ -321,6 +340,20 @@ class Jobs:
         else:
             asker.fail(request_id, _EARLY, None)
 
+    def _look_up(
+        self,
+        call: Callable[[Any, Any, float], None],
+        asker: Asker,
+        request_id: str | None,
+        message: Any,
+        now: float,
+    ) -> None:
+        """Call this, which asks the journal, unless too much of the same connection waits to be looked up."""
+        if self.reads.is_full(asker):
+            asker.fail(request_id, _MANY, None)
+        else:
+            self._ask(call, asker, request_id, message, now)
+
     # --- requesters -------------------------------------------------------------------------------------------------
 
     def submit(self, asker: Asker, message: Submit, data: Raw, now: float) -> None:
@@ -342,27 +375,27 @@ class Jobs:
 
     def view(self, asker: Asker, message: ViewJob, now: float) -> None:
         """Answer with the whole of a job."""
-        self._ask(self.following.view, asker, message.request_id, message, now)
+        self._look_up(self.following.view, asker, message.request_id, message, now)
 
     def await_end(self, asker: Asker, message: Await, now: float) -> None:
         """Answer with the response of a job, once it has ended."""
-        self._ask(self.following.await_end, asker, message.request_id, message, now)
+        self._look_up(self.following.await_end, asker, message.request_id, message, now)
 
     def list(self, asker: Asker, message: ListJobs, now: float) -> None:
         """Answer with a page of jobs."""
-        self._ask(self.following.list, asker, message.request_id, message, now)
+        self._look_up(self.following.list, asker, message.request_id, message, now)
 
     def cancel(self, asker: Asker, message: Cancel, now: float) -> None:
         """End open jobs."""
-        self._ask(self.changes.cancel, asker, message.request_id, message, now)
+        self._look_up(self.changes.cancel, asker, message.request_id, message, now)
 
     def retry(self, asker: Asker, message: Retry, now: float) -> None:
         """Run dead or cancelled jobs again."""
-        self._ask(self.changes.retry, asker, message.request_id, message, now)
+        self._look_up(self.changes.retry, asker, message.request_id, message, now)
 
     def remove(self, asker: Asker, message: Remove, now: float) -> None:
         """Forget ended jobs."""
-        self._ask(self.changes.remove, asker, message.request_id, message, now)
+        self._look_up(self.changes.remove, asker, message.request_id, message, now)
 
     def schedule(self, asker: Asker, message: Schedule, data: Raw, now: float) -> None:
         """Add a schedule, or replace it."""
@@ -374,7 +407,7 @@ class Jobs:
 
     def greet(self, asker: Asker, message: Greeting, now: float) -> None:
         """A connection says which client it is: it gets what is in that client's inbox."""
-        self._ask(self.inbox.greet, asker, message.request_id, message, now)
+        self._look_up(self.inbox.greet, asker, message.request_id, message, now)
 
     def acknowledge(self, asker: Asker, message: Ack, now: float) -> None:
         """A client has dealt with messages of its inbox."""
@@ -382,6 +415,7 @@ class Jobs:
 
     def asker_left(self, asker: Asker) -> None:
         """A connection has closed. Its jobs go on."""
+        self.reads.asker_left(asker)
         self.following.asker_left(asker)
         self.lives.followers.asker_left(asker)
         self.inbox.asker_left(asker)
@@ -400,7 +434,7 @@ class Jobs:
     ) -> None:
         """A worker that serves these commands, with these defaults, has joined the core, and was told which of its
         claims are settled."""
-        self.attempts.defaults.update(defaults)
+        self.attempts.declare(defaults)
         self.windows.served(commands)
         self.keys.worker_joined(worker_id, now)
         self.stir()
@@ -496,10 +530,8 @@ class Jobs:
         for answer in answers:
             if isinstance(answer, Question):
                 answer.handler(answer.context, answer.answer, now)
-            elif answer.error is None:
-                self._committed(answer, now)
             else:
-                self._failed(answer, now)
+                self.commits.answered(answer, now)
         if self._is_drain_asked:
             self._is_drain_asked = False
             windows.close(now)
@@ -529,64 +561,3 @@ class Jobs:
             for job in withdrawn:
                 attempts.hear(now)  # the one before may have freed a slot for it
                 attempts.withdraw(job, now)
-
-    def _committed(self, entry: Entry, now: float) -> None:
-        """What follows from an entry that is on disk."""
-        counts, memory = self.counts, self.memory
-        for lane in entry.lanes:
-            lane.is_written = True
-        for job in entry.submitted:
-            self.intake.written(job)
-        counts.submitted_count += len(entry.submitted)
-        for owed in entry.receipts:
-            counts.duplicates_count += owed.receipt.duplicate
-            owed.asker.answer(owed.receipt)
-        for job in entry.begun:
-            assert job.worker_id is not None, "an attempt that has begun has one"
-            for follower in self.lives.followers.of(job.new.seq):
-                follower.answer(JobAssigned(job.new.job_id, job.attempt, job.worker_id))
-        for job in entry.ended:
-            self._ended(job, now)
-        for worker_id, msg_id in entry.over:
-            self._workers.settled(worker_id, msg_id)
-        for asker, message in entry.answers:
-            asker.answer(message)
-        for job in entry.removed:
-            job.unwritten_count -= 1
-            memory.remove(job)
-        for job in entry.changed:
-            job.unwritten_count -= 1
-            if not job.unwritten_count:
-                self.windows.written(job, now)
-
-    def _ended(self, job: Job, now: float) -> None:
-        """The end of a job is on disk."""
-        state = job.state
-        code = "success" if state is JobState.DONE else job.code or ""
-        self.counts.end(state, "success" if state is JobState.DONE else errors.outcome_label(code))
-        self.following.ended(job)
-        self.after.end_written(job, now)
-        for follower in self.lives.followers.of(job.new.seq):
-            follower.answer(JobEnded(job.new.job_id, state.name.lower(), None, job.code, job.error))
-        self.lives.followers.remove(job.new.seq)
-        if job.new.client_id is not None:
-            self.inbox.end_written(job, now)
-        if state is JobState.DEAD:
-            self._observer.job_dead(job.new.job_id, job.lane.command, code, job.attempt)
-        job.result = None
-
-    def _failed(self, entry: Entry, now: float) -> None:
-        """An entry could not be written: its submissions are refused, the rest is written again."""
-        receipts = entry.receipts
-        dropped = frozenset(self.writer.failed(entry, now))
-        for job in dropped:
-            self.intake.written(job)
-            self.lives.drop(job)
-            self.lives.followers.remove(job.new.seq)
-        for job in tuple(entry.changed):
-            if job.place == STARTING:
-                self.attempts.not_written(job, now)
-        for owed in receipts:
-            if owed.job in dropped:
-                self.counts.refuse(NOT_WRITTEN.code)
-                owed.asker.fail(owed.receipt.request_id, NOT_WRITTEN, None)

@@ -70,17 +70,21 @@ class Kept:
         overdue: Overdue = answer
         lives.remove_at = min(lives.remove_at, overdue.remove_at_min or NEVER)
         lives.expires_at = min(lives.expires_at, overdue.expires_at_min or NEVER)
-        if max(len(overdue.removed), len(overdue.expired)) == ROWS_PER_READ_MAX:
-            self._look_at = now
+        has_changed = False
         for stored in overdue.removed:
             job = self._memory.take(stored)
             if not job.is_open and not job.is_removed and not job.unwritten_count:
                 lives.remove(job)
+                has_changed = True
             else:
                 self._memory.release(job)
         for stored in overdue.expired:
             job = self._memory.take(stored)
             if job.entry is None and job.state in {JobState.ACCEPTED, JobState.HELD}:
                 lives.end(job, JobState.DEAD, now, errors.Expired.code, errors.Expired.message)
+                has_changed = True
             else:
                 self._memory.release(job)
+        is_full = max(len(overdue.removed), len(overdue.expired)) == ROWS_PER_READ_MAX
+        if is_full and has_changed:  # else the journal fails, and would answer the same again
+            self._look_at = now

@@ -4,7 +4,7 @@ Order in a lane: the highest priority first, then the earliest `run_at`, then th
 is in memory: the jobs that workers have, and a few that wait in the core's line.
 """
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 import msgspec
@@ -20,6 +20,9 @@ NEVER: Final = float("inf")
 
 LANES_COUNT_MAX: Final = 10_000
 """Each costs a kilobyte of memory and a row, and is checked every second while it has jobs and no worker."""
+
+CLOCK_SLACK: Final = 1000
+"""Times in the clock that are not valid any more, before they are swept out, besides as many as there are lanes."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Label | Target).decode
@@ -184,6 +187,10 @@ class Lanes:
         if at < lane.wake_at:
             lane.wake_at = at
             heappush(self._clock, (at, lane.number))
+            if len(self._clock) > 2 * len(self.by_number) + CLOCK_SLACK:
+                awake = self.by_number.values()
+                self._clock = [(lane.wake_at, lane.number) for lane in awake if lane.wake_at < NEVER]
+                heapify(self._clock)
 
     def clock_stepped(self, by_s: float) -> None:
         """The clock was set: pauses are as long as before, and every lane is looked at."""

@@ -88,12 +88,12 @@ class NextFound(NamedTuple):
 
 
 class Find(NamedTuple):
-    """These jobs, those that there are; with data if `with_data`, with result if `with_result`. Answered by a list of
-    StoredJob."""
+    """These jobs, those that there are; with data if `with_data`, with results of at most
+    `result_size_bytes_max`. Answered by a list of StoredJob."""
 
     job_ids: list[str]
     with_data: bool = False
-    with_result: bool = False
+    result_size_bytes_max: int = 0
 
 
 UNIQUE_COUNT_MAX: Final = 2

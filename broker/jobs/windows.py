@@ -25,6 +25,11 @@ that is read back costs twice the CPU of one that went straight in, and many at 
 WAITING_COUNT_MAX: Final = 10_000
 """Jobs that wait in the core's line, over all lanes: a tenth of what that holds, for requests wait there as well."""
 
+LANES_READ_COUNT_MAX: Final = 32
+LANE_READ_SIZE_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Lanes that are read at once, and the data that each may bring; a worker that serves a thousand full lanes would
+otherwise bring all that they have into memory, and hold up commits while it is read."""
+
 POLL_S: Final = 1.0
 """How often lanes with ready jobs and no workers are checked: workers come back by more ways than by connecting."""
 
@@ -40,6 +45,7 @@ class Windows:
         "_lives",
         "_memory",
         "_poll_at",
+        "_reading_count",
         "_reads",
         "count_min",
         "is_closed",
@@ -55,6 +61,7 @@ class Windows:
         self._keys = keys
         self._reads = reads
         self._poll_at = NEVER
+        self._reading_count = 0
         self.is_closed = False
         self.count_min = WINDOW_COUNT_MIN
 
@@ -137,11 +144,15 @@ class Windows:
                     self._lanes.touched[lane] = None
 
     def fill(self, now: float) -> None:
-        """Look after the lanes that something has happened to in this turn."""
+        """Look after the lanes that something has happened to; if as many are being read as may be, then after the rest
+        in a later turn."""
         lanes = self._lanes
         touched, lanes.touched = lanes.touched, {}
-        for lane in touched:
+        rest = iter(touched)
+        for lane in rest:
             self._refill(lane, now)
+            if self._reading_count >= LANES_READ_COUNT_MAX:
+                lanes.touched = dict.fromkeys(rest)
 
     def _refill(self, lane: Lane, now: float) -> None:
         """Ask for more jobs if less than half of the window waits."""
@@ -165,16 +176,19 @@ class Windows:
         if count and (size_bytes_max <= 0 or attempts.waiting_count >= WAITING_COUNT_MAX):
             return
         lane.is_reading = True
+        self._reading_count += 1
         lane.stored_at = NEVER
         loaded = frozenset(
             [job.new.seq for job in lane.waiting]
             + [job.new.seq for job in self._lives.unrecorded if job.lane is lane]
         )
-        query = NextInLane(lane.number, window - count, max(0, size_bytes_max), loaded, now)
+        size_bytes_max = min(max(0, size_bytes_max), LANE_READ_SIZE_BYTES_MAX)
+        query = NextInLane(lane.number, window - count, size_bytes_max, loaded, now)
         self._reads.ask(query, self._found, lane)
 
     def _found(self, lane: Lane, answer: Any, now: float) -> None:
         lane.is_reading = False
+        self._reading_count -= 1
         self._lanes.touched[lane] = None
         if isinstance(answer, JournalError):
             lane.not_before = now + POLL_S

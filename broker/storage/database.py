@@ -31,6 +31,9 @@ BUSY_S: Final = 2.0
 """How long a read-only connection (`taskferry journal backup`) may hold up a checkpoint."""
 
 
+NO_FILE: Final = (0, 0)
+
+
 class Database:
     """One journal file and its only writing connection. `connection` is one in memory while there is no file."""
 
@@ -39,7 +42,8 @@ class Database:
         self._schema = schema
         self.connection = in_memory(schema)
         self.is_open = False
-        self._identity = (0, 0)
+        self._wal_path = path.with_name(f"{path.name}-wal")
+        self._identity = self._wal_identity = NO_FILE
 
     def open(self) -> None:
         """Open the file, if there is one and it is not open. Raises JournalError."""
@@ -47,15 +51,20 @@ class Database:
             self._connect()
 
     def make(self) -> None:
-        """Open the file, which is made if there is none, unless it is open. Raises JournalError; also if the open file
-        is not the one with its name any more, for what is written to it would be lost."""
+        """Open the file, which is made if there is none, unless it is open. Raises JournalError; also if the open file,
+        or its WAL, is not the one with its name any more, for what is written to it would be lost."""
         if not self.is_open:
             self._connect()
-        elif identity(self.path) != self._identity:
-            raise JournalError(
-                f"journal {self.path}: the file was moved, removed or replaced while it was in use; put it back, "
-                "or restart the broker"
-            )
+            return
+        if self._wal_identity == NO_FILE:  # the first write makes it
+            self._wal_identity = identity(self._wal_path)
+        files = ((self.path, self._identity), (self._wal_path, self._wal_identity))
+        for path, known in files:
+            if identity(path) != known:
+                raise JournalError(
+                    f"journal {path}: the file was moved, removed or replaced while it was in use; put it back, "
+                    "or restart the broker"
+                )
 
     def _connect(self) -> None:
         if sqlite3.sqlite_version_info < SQLITE_MIN:
@@ -71,6 +80,7 @@ class Database:
         self.connection.close()
         self.connection = connection
         self._identity = identity(self.path)
+        self._wal_identity = identity(self._wal_path)
         self.is_open = True
 
     def close(self) -> None:
@@ -87,7 +97,7 @@ def identity(path: Path) -> tuple[int, int]:
     try:
         found = os.stat(path)
     except OSError:
-        return 0, 0
+        return NO_FILE
     return found.st_dev, found.st_ino
 
 

@@ -91,7 +91,9 @@ def find(connection: Connection, query: Find) -> list[StoredJob]:
     for job_ids in portions(query.job_ids):
         where = f"job_id IN ({','.join('?' * len(job_ids))})"
         found += stored(connection, where, job_ids, with_data=query.with_data)
-    return with_results(connection, found) if query.with_result else found
+    return (
+        with_results(connection, found, query.result_size_bytes_max) if query.result_size_bytes_max else found
+    )
 
 
 def portions(values: list[Any]) -> list[list[Any]]:

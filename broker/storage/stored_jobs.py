@@ -51,9 +51,13 @@ def stored(
     return found
 
 
-def with_results(connection: Connection, jobs: list[StoredJob]) -> list[StoredJob]:
-    """The same jobs, with the results of those that have one."""
-    sizes = {job.new.seq: job.result_size_bytes for job in jobs if job.result_size_bytes is not None}
+def with_results(connection: Connection, jobs: list[StoredJob], size_bytes_max: int) -> list[StoredJob]:
+    """The same jobs, with the results of those that have one that is no larger."""
+    sizes = {
+        job.new.seq: job.result_size_bytes
+        for job in jobs
+        if job.result_size_bytes is not None and job.result_size_bytes <= size_bytes_max
+    }
     small = [seq for seq, size_bytes in sizes.items() if size_bytes <= LARGE_BYTES]
     results: dict[int, JobResult] = {}
     for seq, size_bytes in sizes.items():

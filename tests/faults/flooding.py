@@ -19,6 +19,8 @@ JOIN: Final = frame(TEXT, b'{"type":"connect","data":{"commands":["flooded"]}}')
 FRAMES: Final = {
     "requests": frame(TEXT, b'{"command":"unserved"}'),
     "submissions": frame(TEXT, b'{"type":"submit","command":"unserved"}'),
+    "lists": frame(TEXT, b'{"type":"list","filter":{"command":"none"}}'),
+    "views": frame(TEXT, b'{"type":"job","job_id":"none"}'),
     "pings": frame(PING),
     "pings with a payload": frame(PING, b"12345678"),
     "pongs": frame(PONG),

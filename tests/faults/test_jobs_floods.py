@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from tests.integration.test_broker_access import TOKENS, bearer, write
 from tests.processes import Broker, Programs
 
 FLOOD_S: Final = 2.0
+LISTS_S_MAX: Final = 3.0
+"""For ten lists, each of which has its turn at once. All those of the other connection take several times as long."""
 SUBMISSION: Final = frame(TEXT, b'{"type":"submit","command":"unserved"}')
 RECEIVE_BUFFER_BYTES: Final = 4096
 ENDED_COUNT: Final = 2_000
@@ -90,6 +93,20 @@ async def test_ten_who_submit_as_fast_as_they_can_leave_others_their_turn(
         flood.wait()
         assert broker.rss_bytes() - before < GROWTH_BYTES_MAX
     assert "Traceback" not in broker.stderr, broker.stderr[-4000:]
+
+
+async def test_who_asks_for_thousands_of_lists_leaves_others_their_turn(broker: Broker) -> None:
+    question = frame(TEXT, b'{"type":"list","filter":{"command":"none"}}')
+    async with job_client(broker.requester_url) as client:
+        await client.submit_all("unserved", 5_000)
+        with RawPeer(broker.requester_url) as greedy:
+            await asyncio.to_thread(greedy.send, question * 9_000)
+            started = time.monotonic()
+            for _ in range(10):
+                await client.views(states=["dead"])
+                await client.submit("unserved")
+            assert time.monotonic() - started < LISTS_S_MAX
+        await client.views(states=["dead"])
 
 
 async def test_who_fills_the_bound_of_its_account_does_not_keep_another_from_submitting(

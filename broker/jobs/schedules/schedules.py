@@ -15,7 +15,7 @@ from msgspec import Raw
 from ....protocol import errors, job_messages
 from ....protocol.job_messages import Receipt, ScheduleAction
 from ....protocol.limits import DELAY_S_MAX
-from ...core.failure import Failure
+from ...core.failure import Failure, plain_failure
 from ..counts import JobCounts
 from ..intake import Intake
 from ..job import Job
@@ -40,6 +40,8 @@ CLOCK_SLACK: Final = 100
 """Times in the clock that are not valid any more, before they are swept out."""
 NEVER: Final = float("inf")
 
+_NOT_WRITTEN: Final = plain_failure(errors.JournalFailed)
+
 
 class Schedules:
     """All schedules, by name. `clock`: when each is to be looked at; only its `wake_at` is valid."""
@@ -48,6 +50,7 @@ class Schedules:
         "_counts",
         "_intake",
         "_journal",
+        "_left",
         "_observer",
         "_schedules",
         "_settings",
@@ -72,6 +75,8 @@ class Schedules:
         self._counts = counts
         self._observer = observer
         self._schedules: dict[str, Schedule] = {}
+        self._left: dict[str, dict[str, int]] = {}
+        """Open runs of schedules that were removed: one that is added under the name must not overlap with them."""
         self.clock: list[tuple[float, str]] = []
 
     def opened(self, opened: Opened) -> None:
@@ -83,9 +88,7 @@ class Schedules:
                 self._observer.schedule_skipped(row.name, f"it cannot run any more: {error}")
             self._wake(schedule, schedule.due_at)
         for name, job_id, seq in opened.schedule_runs:
-            run_of = self._schedules.get(name)
-            if run_of is not None:
-                run_of.runs[job_id] = seq
+            self._runs_of(name)[job_id] = seq
         self._counts.schedules_count = len(self._schedules)
 
     def reconfigure(self, settings: JobSettings) -> None:
@@ -119,6 +122,7 @@ class Schedules:
             return
         if current is None:
             self._schedules[schedule.name] = schedule
+            schedule.runs = self._left.pop(schedule.name, schedule.runs)
             self._counts.schedules_count += 1
         else:
             current.replace(schedule)
@@ -140,6 +144,9 @@ class Schedules:
         if schedule is None or not _may_see(asker, schedule):
             text = f"no schedule is called {message.name!r}"
             asker.fail(request_id, Failure(errors.UnknownJob.code, text), None)
+            return
+        if self._journal.is_failing and action != "list":
+            asker.fail(request_id, _NOT_WRITTEN, None)
             return
         if action == "run":
             self._run_now(asker, request_id, schedule, now)
@@ -173,15 +180,16 @@ class Schedules:
 
     def accepted(self, job: Job) -> None:
         """A run is a job now, or is one again."""
-        schedule = self._schedules.get(job.new.schedule or "")
-        if schedule is not None:
-            schedule.runs[job.new.job_id] = job.new.seq
+        assert job.new.schedule is not None
+        self._runs_of(job.new.schedule)[job.new.job_id] = job.new.seq
 
     def ended(self, job: Job) -> None:
         """A run has ended, or could not be written."""
-        schedule = self._schedules.get(job.new.schedule or "")
-        if schedule is not None:
-            schedule.runs.pop(job.new.job_id, None)
+        name = job.new.schedule
+        assert name is not None
+        self._runs_of(name).pop(job.new.job_id, None)
+        if name in self._left and not self._left[name]:
+            del self._left[name]
 
     def _due(self, schedule: Schedule, now: float) -> None:
         """Submit the run whose time has come, unless there is a reason to leave it out."""
@@ -284,7 +292,7 @@ class Schedules:
     ) -> Failure | None:
         """Why this schedule cannot be added, its times apart."""
         if self._journal.is_failing:
-            return Failure(errors.JournalFailed.code, errors.JournalFailed.message)
+            return _NOT_WRITTEN
         if len(message.name) > NAME_LENGTH_MAX:
             return _bad(
                 f"name: {len(message.name)} characters; a schedule's name has at most {NAME_LENGTH_MAX}"
@@ -309,6 +317,11 @@ class Schedules:
             )
         return None
 
+    def _runs_of(self, name: str) -> dict[str, int]:
+        """The open runs of the schedule of this name, or of one that was removed."""
+        schedule = self._schedules.get(name)
+        return self._left.setdefault(name, {}) if schedule is None else schedule.runs
+
     def _skip(self, schedule: Schedule, reason: str) -> None:
         schedule.skipped_count += 1
         self._counts.schedule_skipped_count += 1
@@ -325,6 +338,8 @@ class Schedules:
 
     def _remove(self, schedule: Schedule) -> None:
         del self._schedules[schedule.name]
+        if schedule.runs:
+            self._left[schedule.name] = schedule.runs
         self._counts.schedules_count -= 1
         self._writer.entry.batch.schedules_gone.append(schedule.name)
 
@@ -348,8 +363,13 @@ class Schedules:
             heapify(self.clock)
 
     def _answer(self, asker: Asker, request_id: str | None, schedules: list[Schedule]) -> None:
-        views = [schedule.view() for schedule in schedules]
-        self._writer.entry.answer(asker, job_messages.Schedules(request_id, views))
+        answer = job_messages.Schedules(request_id, [schedule.view() for schedule in schedules])
+        if (
+            self._journal.is_failing
+        ):  # it is a list: what has changed since the last commit is the time of a run
+            asker.answer(answer)
+        else:
+            self._writer.entry.answer(asker, answer)
 
 
 class Run:

@@ -159,6 +159,38 @@ async def test_a_claim_of_a_command_that_the_worker_does_not_serve_changes_nothi
         assert (await requester.ended(job_id))["processed_by"] == "w"
 
 
+@pytest.mark.parametrize("number", [0, 2, 2**63, 10**30])
+async def test_a_claim_with_the_number_of_another_attempt_does_not_go_on_and_harms_nothing(
+    path: Path, number: int
+) -> None:
+    async with job_rig(path) as rig:
+        requester, worker = await rig.requester(), await rig.worker()
+        job_id = await requester.submit()
+        assignment = await worker.receive()
+        await rig.restart()
+        if number:
+            worker = await rig.worker(running=({**claim(assignment), "attempt": number},))
+            assert (await worker.receive())["type"] == "settled"
+        requester = await rig.requester()
+        assert await requester.submit(), "the journal can be written"
+        assert (await requester.view(job_id))["attempt"] == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "state"),
+    [(1024 * 1024 - 4096, "done"), (1024 * 1024 - 4095, "dead"), (1024 * 1024 - 500, "dead")],
+)
+async def test_a_result_that_nobody_could_fetch_is_a_failure(path: Path, size: int, state: str) -> None:
+    async with job_rig(path) as rig:
+        requester, worker = await rig.requester(), await rig.worker()
+        job_id = await requester.submit()
+        respond(worker, await worker.receive(), success=True, result="x" * (size - 2))
+        response = await requester.ended(job_id)
+        assert response.get("code") == (None if state == "done" else "too_large")
+        view = await requester.view(job_id)
+        assert (view["state"], view["attempt"]) == (state, 1)
+
+
 async def test_what_is_answered_too_late_is_settled(path: Path) -> None:
     async with job_rig(path) as rig:
         requester, worker = await rig.requester(), await rig.worker()

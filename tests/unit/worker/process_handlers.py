@@ -51,6 +51,10 @@ def give_up() -> NoReturn:
     raise Dead("closed for good")
 
 
+def give_up_without_a_word() -> NoReturn:
+    raise Dead(threading.Lock(), code=threading.Lock())  # type: ignore[arg-type]
+
+
 def leave() -> NoReturn:
     raise SystemExit("gone")
 

@@ -109,6 +109,8 @@ EXCEPTIONS = {
     "retry": Retry(text="not yet"),
     "retry after": Retry(after=30, code="busy"),
     "dead": Dead("closed"),
+    "no text": Dead(None),  # type: ignore[arg-type]
+    "an exception for a text": CommandError(ValueError("odd"), code=3),  # type: ignore[arg-type]
     "bad code": CommandError("oops", code="Not A Code"),
     "the broker's code": CommandError("oops", code="timeout"),
     "exit": SystemExit(3),
@@ -197,6 +199,8 @@ async def test_an_unknown_command_is_answered(connection: Connection) -> None:
     [
         ("ordinary", "handler_error", "ValueError: width must be even"),
         ("own", "too_dark", "too dark"),
+        ("no text", "handler_error", "Handler failed"),
+        ("an exception for a text", "handler_error", "ValueError: odd"),
         ("bad code", "handler_error", "oops"),
         ("the broker's code", "handler_error", "oops"),
         ("exit", "handler_error", "SystemExit: 3"),

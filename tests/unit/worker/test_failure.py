@@ -6,7 +6,7 @@ import pytest
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import TEXT_LENGTH_MAX
 from taskferry.worker import CommandError, Dead, Retry
-from taskferry.worker.failure import describe_exception, describe_unencodable, wire_text
+from taskferry.worker.failure import describe_exception, describe_unencodable, outcome_of, wire_text
 
 from tests.each_case import each_case
 
@@ -14,6 +14,64 @@ from tests.each_case import each_case
 class Rude(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text for you")
+
+
+class Ruder(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("no text for you")
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise RuntimeError("no length for you")
+
+
+class Closed(CommandError):
+    @property
+    def text(self) -> str:
+        raise RuntimeError("no text for you")
+
+    @text.setter
+    def text(self, text: str) -> None: ...
+
+
+class Busy(CommandError):
+    retry = 5.0
+
+
+def changed(error: CommandError, **attributes: Any) -> CommandError:
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+@each_case(
+    ("error", "outcome"),
+    [
+        (Dead("closed", code="account_closed"), ("closed", "account_closed", False)),
+        (Dead(None), ("Handler failed", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead(ValueError("closed")), ("ValueError: closed", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead(Rude()), ("Rude", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead(Dead("closed")), ("Dead: closed", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead(404), ("404", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead("x", code=12), ("x", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead("x", code=["x"]), ("x", "handler_error", False)),  # type: ignore[arg-type]
+        (Dead(Text("closed"), code=Text("own")), ("closed", "own", False)),
+        (Retry(0, None), ("Handler failed", "handler_error", 0.0)),  # type: ignore[arg-type]
+        (changed(Retry(), retry="x"), ("The handler asks for another attempt", "handler_error", None)),
+        (
+            changed(Retry(), retry=float("nan")),
+            ("The handler asks for another attempt", "handler_error", None),
+        ),
+        (Closed("x"), ("Handler failed", "handler_error", None)),
+        (Busy("x"), ("x", "handler_error", 5.0)),
+    ],
+)
+def test_whatever_a_handler_puts_into_its_failure_can_be_sent(error: CommandError, outcome: Any) -> None:
+    assert outcome_of(error) == outcome
+    assert type(outcome_of(error).text) is str
 
 
 @each_case(
@@ -24,6 +82,7 @@ class Rude(Exception):
         (RuntimeError(), "RuntimeError"),
         (SystemExit(3), "SystemExit: 3"),
         (Rude(), "Rude"),
+        (Ruder(), "Ruder"),
         (ValueError("\ud800"), "ValueError: ?"),
     ],
 )

@@ -30,6 +30,7 @@ async def connection(broker: FakeBroker) -> AsyncIterator[Connection]:
         process_handlers.fail_on_purpose,
         process_handlers.ask_for_another_attempt,
         process_handlers.give_up,
+        process_handlers.give_up_without_a_word,
         process_handlers.leave,
         process_handlers.take,
         process_handlers.die,
@@ -73,6 +74,8 @@ async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCapture
         "closed for good",
         False,
     )
+    code, text = await connection.failure("give_up_without_a_word")
+    assert (code, text[:9]) == ("handler_error", "<unlocked")
     assert await connection.failure("take", {"clinging": {"number": 1}}) == (
         "handler_error",
         "TypeError: I stay here",

@@ -62,7 +62,9 @@ async def open_counts(journal: SqliteJournal) -> dict[str, int]:
 
 
 async def find(journal: SqliteJournal, *job_ids: str) -> list[StoredJob]:
-    found: list[StoredJob] = await ask(journal, Find(list(job_ids), with_data=True, with_result=True))
+    found: list[StoredJob] = await ask(
+        journal, Find(list(job_ids), with_data=True, result_size_bytes_max=10**9)
+    )
     return found
 
 

@@ -194,7 +194,11 @@ class Maker:
                 NextInLane(lane, count, random.choice((1, 60, 10**6)), frozenset(some), self.time())
                 for lane in self.model.lanes
             ),
-            Find(job_ids, with_data=random.random() < 0.5, with_result=random.random() < 0.5),
+            Find(
+                job_ids,
+                with_data=random.random() < 0.5,
+                result_size_bytes_max=random.choice((0, 3, 1000, 10**6)),
+            ),
             FindUnique([(command, key) for command in COMMANDS for key in ("k1", "k2")], self.time()),
             FindHeldByKey("k1", count),
             FindAfter(some, random.choice((0, *some)), count),

@@ -47,11 +47,16 @@ class Kept:
     change: JobChange
     result: JobResult | None = None
 
-    def stored(self, *, with_data: bool = False, with_result: bool = False) -> StoredJob:
+    def stored(self, *, with_data: bool = False, result_size_bytes_max: int = 0) -> StoredJob:
         new = self.new if with_data else self.new._replace(data=b"")
         size_bytes = None if self.result is None else len(self.result.result)
+        is_small = size_bytes is not None and 0 < result_size_bytes_max >= size_bytes
         return StoredJob(
-            new, self.change, self.result if with_result else None, len(self.new.data), size_bytes
+            new,
+            self.change,
+            self.result if is_small else None,
+            len(self.new.data),
+            size_bytes,
         )
 
     @property
@@ -135,7 +140,9 @@ class Model:
             case Find():
                 by_id = {kept.new.job_id: kept for kept in self.jobs.values()}
                 return [
-                    by_id[job_id].stored(with_data=query.with_data, with_result=query.with_result)
+                    by_id[job_id].stored(
+                        with_data=query.with_data, result_size_bytes_max=query.result_size_bytes_max
+                    )
                     for job_id in query.job_ids
                     if job_id in by_id
                 ]

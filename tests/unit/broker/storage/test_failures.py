@@ -211,6 +211,34 @@ async def test_nothing_is_acknowledged_into_a_file_that_is_gone(tmp_path: Path) 
         assert [job.new.seq for job in await find(journal, "job-1", "job-2", "job-3")] == [1, 3]
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_nothing_is_acknowledged_into_a_wal_that_is_gone(tmp_path: Path, is_new: bool) -> None:
+    path, moved = tmp_path / "journal.db", tmp_path / "moved.db"
+    wal = tmp_path / "journal.db-wal"
+    if not is_new:
+        async with opened(path) as journal:
+            assert await write(journal, submissions([1])) is None
+        assert not wal.exists()
+    async with opened(path) as journal:
+        for seq in (2, 3):
+            assert await write(journal, submissions([seq])) is None
+        wal.rename(moved)
+        for _ in range(2):
+            assert str(await write(journal, submissions([4]))) == (
+                f"journal {wal}: the file was moved, removed or replaced while it was in use; put it back, "
+                "or restart the broker"
+            )
+            wal.write_bytes(b"another file")
+        assert journal.is_failing
+        moved.replace(wal)
+        assert await write(journal, submissions([5])) is None
+        wal.unlink()
+        assert isinstance(await write(journal, submissions([6])), JournalError)
+    async with opened(path) as journal:
+        found = await find(journal, *(f"job-{seq}" for seq in range(2, 7)))
+        assert [job.new.seq for job in found] == [2, 3, 5]
+
+
 async def test_another_program_that_writes_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

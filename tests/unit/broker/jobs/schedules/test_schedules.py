@@ -626,3 +626,37 @@ def test_open_runs_of_a_schedule_that_is_gone_are_ignored_at_the_start() -> None
     act(world, "remove")
     world.kill()
     assert world.state(at(MINUTE)) == "accepted"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_schedule_that_is_removed_and_added_again_does_not_overlap_with_its_open_run(
+    is_restarted: bool,
+) -> None:
+    world = World()
+    worker = world.worker()
+    add(world, every=60.0)
+    job_id = act(world, "run").job_id
+    act(world, "remove")
+    if is_restarted:
+        world.kill()
+        worker.connect()
+    add(world, every=60.0)
+    _, failure = act(world, "run")
+    assert failure.code == "wrong_state"
+    worker.succeed(job_id)
+    world.sleep(5)  # after a kill accepted jobs wait for claims
+    assert act(world, "run").job_id is not None
+    act(world, "remove")
+    worker.succeed(next(iter(worker.running.values())).request_id)
+    assert not world.jobs.timetable._left
+
+
+def test_while_nothing_can_be_written_schedules_are_listed_and_not_changed() -> None:
+    world = World()
+    add(world, every=60.0)
+    world.journal.is_full = True
+    world.send()
+    world.asker.sent.clear()
+    for action in ("run", "pause", "resume", "remove"):
+        assert act(world, action)[1].code == "journal_failed"
+    assert [schedule.name for schedule in act(world, "list", None).schedules] == ["s"]
