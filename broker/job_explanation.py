@@ -44,6 +44,7 @@ class Inquirer:
     encoding = Encoding.JSON
     owner = ""
     sees_all = True
+    has_left = False
 
     def __init__(self) -> None:
         self.answered: asyncio.Future[JobView | None] = asyncio.get_running_loop().create_future()

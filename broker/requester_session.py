@@ -92,7 +92,7 @@ class RequesterSession:
         self._gate: Gate = entrant.gate
         self._usage: Usage = entrant.gate.usage
         self._is_over = False
-        """Its login has ended: what still arrives before its link closes is ignored."""
+        """Its login has ended, or its link: what still arrives is ignored."""
         self._core: Core = context.core
         self._timer: CoreTimer = context.timer
         self._data_size_bytes_max = context.data_size_bytes_max
@@ -194,8 +194,7 @@ class RequesterSession:
         if reason.startswith(SLOW_READER):
             log_event(logger, SlowReaderClosed("requester", self._link.peer, reason))
         if not self._is_over:
-            self._core.requester_left(self._requester, time.monotonic())
-            self._jobs.left()
+            self._leave()
         self._entrant.left()
 
     # --- from the core ---
@@ -245,6 +244,10 @@ class RequesterSession:
     def sees_all(self) -> bool:
         return self._jobs.sees_all
 
+    @property
+    def has_left(self) -> bool:
+        return self._is_over
+
     def answer(self, message: object) -> None:
         self._link.send(self._codec.encode(message))
 
@@ -258,9 +261,7 @@ class RequesterSession:
 
     def login_ended(self, code: int, reason: str) -> None:
         if not self._is_over:
-            self._is_over = True
-            self._core.requester_left(self._requester, time.monotonic())
-            self._jobs.left()
+            self._leave()
             self._link.close(code, reason)
 
     def close(self, code: int, reason: str) -> None:
@@ -268,6 +269,11 @@ class RequesterSession:
         self._link.close(code, reason)
 
     # --- inside ---
+
+    def _leave(self) -> None:
+        self._is_over = True
+        self._core.requester_left(self._requester, time.monotonic())
+        self._jobs.left()
 
     def _within_rate(self, payloads: list[bytes], now: float) -> list[bytes]:
         """Those messages that the account may still send; the others are answered."""

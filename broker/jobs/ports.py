@@ -255,6 +255,10 @@ class Journal(Protocol):
 class Submitter(Protocol):
     """Who hears what became of a submission."""
 
+    @property
+    def has_left(self) -> bool:
+        """Its connection has closed: it hears nothing any more."""
+
     def answer(self, message: object) -> None:
         """Send a message of protocol/messages.py."""
 

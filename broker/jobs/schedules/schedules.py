@@ -376,6 +376,7 @@ class Run:
     """The submitter of a run whose time has come."""
 
     __slots__ = ("_moment", "_now", "_schedule", "_schedules")
+    has_left: Final = False
 
     def __init__(self, schedules: Schedules, schedule: Schedule, moment: float, now: float) -> None:
         self._schedules = schedules
@@ -397,6 +398,7 @@ class RunByHand:
     """The submitter of a run by hand, for the connection that has asked for it."""
 
     __slots__ = ("_asker", "_moment", "_request_id", "_schedule", "_schedules")
+    has_left: Final = False
 
     def __init__(
         self, schedules: Schedules, schedule: Schedule, moment: float, asker: Asker, request_id: str | None

@@ -221,7 +221,7 @@ def test_receipts_follow_a_job_as_long_as_the_connection_lasts() -> None:
     assert world.asker.take() == JobEnded("one", "dead", None, "bad_request", "no")
     world.send(receipts=True, job_id="two")
     world.asker.sent.clear()
-    world.jobs.asker_left(world.asker)
+    world.leave(world.asker)
     worker.succeed("two")
     assert not world.asker.sent
 

@@ -217,7 +217,7 @@ def test_whoever_wanted_receipts_has_gone_before_the_commit() -> None:
     world.worker()
     world.send(receipts=True)
     answer_together(world)
-    world.jobs.asker_left(world.asker)
+    world.leave(world.asker)
     world.settle()
     assert [type(sent) for sent in world.asker.sent] == [Receipt]
 

@@ -3,6 +3,7 @@
 import pytest
 from msgspec import Raw
 from taskferry.broker.jobs import followers, following
+from taskferry.broker.jobs.lanes import NEVER
 from taskferry.protocol.errors import TooLarge
 from taskferry.protocol.job_messages import Await, JobAssigned, JobEnded, ListJobs, Remove, Submit
 from taskferry.protocol.job_messages import Job as ViewJob
@@ -57,7 +58,7 @@ def test_await_is_bounded_and_ends_with_its_connection(monkeypatch: pytest.Monke
     world.wait_for(job_id, asker)
     world.wait_for(job_id, asker)
     assert asker.take_code() == "overloaded"
-    world.jobs.asker_left(asker)
+    world.leave(asker)
     worker.succeed(job_id)
     assert not asker.sent
 
@@ -74,12 +75,31 @@ def test_a_job_is_followed_from_any_moment_by_any_connections() -> None:
     worker.fail(job_id)
     world.sleep(2)
     assert early.take() == late.take() == JobAssigned(job_id, 2, "w1")
-    world.jobs.asker_left(early)
+    world.leave(early)
     worker.succeed(job_id)
     assert late.take() == JobEnded(job_id, "done")
     assert not early.sent
     assert world.view(job_id, late, receipts=True).state == "done"
     assert world.jobs.lives.followers.count == 0
+
+
+def test_nothing_is_kept_for_a_connection_that_closes_while_the_journal_looks() -> None:
+    world = World(is_lazy=True)
+    world.settle()
+    world.send(job_id="one", receipts=True)
+    world.turn()
+    world.leave(world.asker)
+    world.settle()
+    assert world.jobs.counts.submitted_count == 1
+    asker = FakeAsker()
+    world.jobs.view(asker, ViewJob("one", "v", receipts=True), world.now)
+    world.jobs.await_end(asker, Await("one", "a", 60.0), world.now)
+    world.turn()
+    world.leave(asker)
+    world.settle()
+    assert world.jobs.lives.followers.count == 0
+    assert world.jobs.following.next_at == NEVER
+    assert not asker.sent
 
 
 def test_what_is_followed_is_bounded_and_only_for_those_who_may_see_it(

@@ -26,10 +26,6 @@ def acknowledge(world: World, asker: FakeAsker, number: int) -> None:
     world.settle()
 
 
-def leave(world: World, asker: FakeAsker) -> None:
-    world.jobs.asker_left(asker)
-
-
 def run(world: World, worker: FakeWorker, asker: FakeAsker, count: int = 1) -> list[str]:
     """Submit jobs on this connection, and make them end."""
     others = asker.sent[:]
@@ -55,7 +51,7 @@ def test_what_ends_while_a_client_is_away_comes_when_it_is_back() -> None:
     asker, answer = connect(world)
     assert answer == Greeted("h", "c", 0, 0)
     first, second = world.submit(asker=asker), world.submit(asker=asker)
-    leave(world, asker)
+    world.leave(asker)
     worker.succeed(second)
     worker.fail(first, retry=False, text="broken")
     again, answer = connect(world)
@@ -144,7 +140,7 @@ def test_a_connection_catches_up_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     worker = world.worker()
     first, _ = connect(world)
     run(world, worker, first, 8)
-    leave(world, first)
+    world.leave(first)
     asker, answer = connect(world)
     assert answer.waiting == 8
     got = []
@@ -162,7 +158,7 @@ def test_what_ends_while_it_catches_up_comes_in_order() -> None:
     run(world, worker, first, 2)
     first.sent.clear()
     third = world.submit(asker=first)
-    leave(world, first)
+    world.leave(first)
     world.is_lazy = True
     asker = FakeAsker()
     world.jobs.greet(asker, Greeting("c"), world.now)
@@ -178,7 +174,7 @@ def test_a_full_inbox_drops_the_oldest_and_says_so() -> None:
     worker = world.worker()
     first, _ = connect(world)
     jobs = [world.submit(asker=first) for _ in range(5)]
-    leave(world, first)
+    world.leave(first)
     for job_id in jobs[:3]:
         worker.succeed(job_id)
     assert world.jobs.counts.inbox_dropped_count == 0
@@ -190,7 +186,7 @@ def test_a_full_inbox_drops_the_oldest_and_says_so() -> None:
     asker, answer = connect(world)
     assert (answer.waiting, answer.dropped) == (3, 2)
     assert numbers(asker) == [3, 4, 5]
-    leave(world, asker)
+    world.leave(asker)
     world.kill()
     asker, answer = connect(world)
     assert (asker.sent[0].number, asker.sent[0].dropped) == (3, 2)
@@ -234,7 +230,7 @@ def test_a_job_that_was_removed_or_tried_again_has_no_message() -> None:
     worker = world.worker()
     asker, _ = connect(world)
     jobs = [world.submit(asker=asker) for _ in range(4)]
-    leave(world, asker)
+    world.leave(asker)
     for job_id in jobs:
         worker.fail(job_id, retry=False)
     assert world.change(Remove, job_id=jobs[0]) == 1
@@ -295,7 +291,7 @@ def test_a_client_that_leaves_while_it_is_being_read_for_gets_nothing() -> None:
     asker = FakeAsker()
     world.jobs.greet(asker, Greeting("c"), world.now)
     world.turn()
-    leave(world, asker)
+    world.leave(asker)
     world.settle()
     assert len(asker.sent) == 1
 
@@ -322,9 +318,9 @@ def test_a_new_inbox_takes_the_place_of_the_one_that_was_used_longest_ago(
     for owner, client_id in (("anna", "a"), ("bert", "b"), ("carl", "c"), ("dora", "d")):
         asker, _ = connect(world, client_id, owner)
         run(world, worker, asker, 2)
-        leave(world, asker)
+        world.leave(asker)
     asker, _ = connect(world, "a", "anna")
-    leave(world, asker)
+    world.leave(asker)
     asker, answer = connect(world, "e", "emil")
     assert answer.waiting == 0
     run(world, worker, asker)
@@ -342,12 +338,12 @@ def test_one_identity_has_half_of_the_inboxes(monkeypatch: pytest.MonkeyPatch) -
     connect(world, "a", "anna")
     connect(world, "b", "bert")
     second, _ = connect(world, "b2", "bert")
-    leave(world, second)
+    world.leave(second)
     third, _ = connect(world, "b3", "bert")
     asker = FakeAsker("bert")
     world.jobs.greet(asker, Greeting("b4", "h"), world.now)
     assert asker.take_code() == "overloaded", "both of his are connected"
-    leave(world, third)
+    world.leave(third)
     connect(world, "b4", "bert")
     connect(world, "c", "carl")
     asker = FakeAsker("dora")
@@ -361,7 +357,7 @@ def test_an_end_for_which_there_is_no_inbox_is_counted(monkeypatch: pytest.Monke
     worker = world.worker()
     first, _ = connect(world, "a")
     job_id = world.submit(asker=first)
-    leave(world, first)
+    world.leave(first)
     connect(world, "b")
     worker.succeed(job_id)
     assert world.jobs.counts.inbox_dropped_count == 1

@@ -69,6 +69,7 @@ class FakeAsker:
         self.sent: list[Any] = []
         """Messages, and (request_id, what) for responses: bytes of a result, or a Failure."""
         self.refuses: TaskferryError | None = None
+        self.has_left = False
 
     def answer(self, message: object) -> None:
         self.sent.append(message)
@@ -405,6 +406,11 @@ class World:
         worker.defaults = defaults or {}
         worker.connect()
         return worker
+
+    def leave(self, asker: FakeAsker) -> None:
+        """Its connection closes."""
+        asker.has_left = True
+        self.jobs.asker_left(asker)
 
     def submit(
         self, command: str = "echo", data: object = None, asker: FakeAsker | None = None, **options: Any
