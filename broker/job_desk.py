@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ..log.event import log_event
 from ..protocol.errors import MAY_HAVE_RUN
-from ..transport.group import PAUSE_S_MIN
+from ..transport.group import SWEEP_INTERVAL_S
 from .core.adopted import Adopted
 from .core.core import Core
 from .core.delivery.failures import LOST
@@ -37,6 +37,10 @@ is still recognised by its job and its number."""
 
 CLOCK_STEP_S_MIN: Final = 0.5
 """From this much on the wall clock was set. What it drifts or is slewed between two looks is less."""
+
+PAUSED_S_MIN: Final = 0.5
+"""From this late on a check was not delayed by a busy loop. Pauses of less than a second may not be noticed: workers
+have a second more to come back than they need."""
 
 DELAY_S_MAX: Final = 60.0
 """How long the timer may run at once: a wall clock that is slewed is then looked at again soon enough."""
@@ -68,6 +72,7 @@ class JobDesk:
         self._handle: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
         self._offset_s = 0.0
+        self._check_at = 0.0
         self._closing: asyncio.Task[None] | None = None
         self.jobs = Jobs(
             core,
@@ -90,6 +95,7 @@ class JobDesk:
         self._loop = asyncio.get_running_loop()
         await self.journal.open()
         self._core.epoch = "".join(secrets.choice(string.ascii_lowercase) for _ in range(EPOCH_LENGTH))
+        self._check_at = time.monotonic() + SWEEP_INTERVAL_S
         self._offset_s = time.time() - time.monotonic()
         self.jobs.open(self.now())
 
@@ -138,13 +144,20 @@ class JobDesk:
     # --- time ---
 
     def check(self) -> None:
-        """Look whether the wall clock was set. Call this twice a second."""
-        offset_s = time.time() - time.monotonic()
-        by_s = offset_s - self._offset_s
-        if abs(by_s) >= CLOCK_STEP_S_MIN:
+        """Find out whether the wall clock was set, or the process or its machine has stood still. Call this every
+        SWEEP_INTERVAL_S."""
+        core_now = time.monotonic()
+        offset_s = time.time() - core_now
+        stepped_s = offset_s - self._offset_s
+        paused_s = core_now - self._check_at
+        self._check_at = core_now + SWEEP_INTERVAL_S
+        by_s = paused_s if paused_s >= PAUSED_S_MIN else 0.0
+        if abs(stepped_s) >= CLOCK_STEP_S_MIN:
             self._offset_s = offset_s
-            log_event(logger, ClockStepped(by_s))
-            self.jobs.clock_stepped(by_s)
+            log_event(logger, ClockStepped(stepped_s))
+            by_s += stepped_s
+        if by_s:
+            self.jobs.clock_stepped(by_s, self.now())
             self._set_timer()
 
     def _wake(self) -> None:
@@ -171,13 +184,11 @@ class JobDesk:
         self._wakes_at = at
         if at < NEVER:
             delay_s = min(max(0.0, at - self.now()), DELAY_S_MAX)
-            self._handle = self._loop.call_later(delay_s, self._due, time.monotonic() + delay_s)
+            self._handle = self._loop.call_later(delay_s, self._due)
 
-    def _due(self, due_at: float) -> None:
+    def _due(self) -> None:
         self._handle = None
-        late_s = time.monotonic() - due_at
-        if late_s >= PAUSE_S_MIN:  # what workers have sent meanwhile is not read yet
-            self.jobs.clock_stepped(late_s)
+        self.check()  # after a pause nothing is judged before what workers have sent meanwhile was read
         self.jobs.advance(self.now())
         self._end_turn()
 

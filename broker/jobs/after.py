@@ -61,9 +61,10 @@ class After:
         self._is_complete = len(opened.waited_for) <= WAITED_FOR_COUNT_MAX
         self._ended += opened.after_due
 
-    def clock_stepped(self, by_s: float) -> None:
+    def clock_stepped(self, by_s: float, now: float) -> None:
         """The clock was set, or has stood still."""
-        self.next_at += by_s
+        if self.next_at < NEVER:
+            self.next_at = min(self.next_at + by_s, now + RETRY_S)
 
     # --- submissions ------------------------------------------------------------------------------------------------
 

@@ -490,17 +490,19 @@ class Jobs:
         self.timetable.advance(now)
         self.stir()
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set, forward if `by_s` is positive, or the process has stood still for so long: workers have as
-        long to come back as before."""
-        self.orphans.clock_stepped(by_s)
-        self.all_lanes.clock_stepped(by_s)
-        self.windows.clock_stepped(by_s)
-        self.keys.clock_stepped(by_s)
-        self.after.clock_stepped(by_s)
-        self.lives.clock_stepped(by_s)
-        self.kept.clock_stepped(by_s)
-        self.writer.clock_stepped(by_s)
+    def clock_stepped(self, by_s: float, now: float) -> None:
+        """The clock was set, forward if `by_s` is positive, or the process or its machine has stood still for so long:
+        `now` is the time after it. What waits does so for as long as before; but all workers that are away have their
+        whole time to come back again, for nobody has listened to them meanwhile."""
+        until = now + self.settings.adoption_s
+        self.memory.clock_stepped(by_s, now)
+        before = self._unrecorded_until
+        self._unrecorded_until = until if now - by_s < before else now
+        self.orphans.begin_again(until)
+        self.all_lanes.clock_stepped(by_s, now, (before, self._unrecorded_until))
+        self.keys.clock_stepped(by_s, now, until)
+        for part in (self.windows, self.after, self.lives, self.kept, self.writer):
+            part.clock_stepped(by_s, now)
         self.following.clock_stepped(by_s)
         self.stir()
 

@@ -56,9 +56,9 @@ class Kept:
         self._lives.remove_at = self._lives.expires_at = NEVER
         self._reads.ask(FindOverdue(now, self._excess_bytes, ROWS_PER_READ_MAX), self._found)
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set."""
-        self._look_at += by_s
+    def clock_stepped(self, by_s: float, now: float) -> None:
+        """The clock was set, or has stood still."""
+        self._look_at = min(self._look_at + by_s, now + LOOK_INTERVAL_S)
 
     def _found(self, context: object, answer: Any, now: float) -> None:
         del context

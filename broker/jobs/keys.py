@@ -94,11 +94,11 @@ class Keys:
             self._key(name).has_held = True
             self._clock.append((now, name))
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set, or has stood still."""
-        self.opens_at += by_s
-        self._clock = deque((at + by_s, name) for at, name in self._clock)
-        self.lingering.clock_stepped(by_s)
+    def clock_stepped(self, by_s: float, now: float, until: float) -> None:
+        """The clock was set, or has stood still. Workers have until then to come back."""
+        self.opens_at = until
+        self._clock = deque((min(at + by_s, now + KEPT_S), name) for at, name in self._clock)
+        self.lingering.begin_again(until)
 
     # --- in and out -------------------------------------------------------------------------------------------------
 

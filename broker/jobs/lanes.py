@@ -24,6 +24,9 @@ LANES_COUNT_MAX: Final = 10_000
 CLOCK_SLACK: Final = 1000
 """Times in the clock that are not valid any more, before they are swept out, besides as many as there are lanes."""
 
+PAUSE_S_MAX: Final = 1.0
+"""How far ahead of now `not_before` is, unless the lane waits for claims."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Label | Target).decode
 
@@ -192,11 +195,14 @@ class Lanes:
                 self._clock = [(lane.wake_at, lane.number) for lane in awake if lane.wake_at < NEVER]
                 heapify(self._clock)
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set: pauses are as long as before, and every lane is looked at."""
+    def clock_stepped(self, by_s: float, now: float, claims: tuple[float, float]) -> None:
+        """The clock was set, or has stood still: pauses are as long as before, and every lane is looked at. Those that
+        wait for claims until the first of these times now wait until the second one."""
+        before, until = claims
         self._clock.clear()
         for lane in self.by_number.values():
-            lane.not_before += by_s
+            moved = min(lane.not_before + by_s, now + PAUSE_S_MAX)
+            lane.not_before = until if lane.not_before == before else moved
             lane.wake_at = NEVER
             self.touched[lane] = None
 

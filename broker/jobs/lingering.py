@@ -88,6 +88,6 @@ class Lingering:
         """Those whose worker has not come back in time."""
         return [stay for stay, until in self._until.items() if until <= now]
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set, or has stood still."""
-        self._until = {stay: until + by_s for stay, until in self._until.items()}
+    def begin_again(self, until: float) -> None:
+        """All workers that are away have until then."""
+        self._until = dict.fromkeys(self._until, until)

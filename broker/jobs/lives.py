@@ -146,9 +146,10 @@ class Lives:
             del unrecorded[job]
             self._writer.entry.change(job)
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set."""
-        self.unrecorded = {job: at + by_s for job, at in self.unrecorded.items()}
+    def clock_stepped(self, by_s: float, now: float) -> None:
+        """The clock was set, or has stood still."""
+        latest = now + RECORD_S
+        self.unrecorded = {job: min(at + by_s, latest) for job, at in self.unrecorded.items()}
 
     def record_all(self) -> None:
         """Write all assignments, so that the journal finds jobs by their true state."""

@@ -4,6 +4,7 @@ from .job import DISK, Job, read_back
 from .lanes import Lane, Lanes
 from .namesakes import Namesakes
 from .rows import StoredJob
+from .states import JobState
 
 
 class Memory:
@@ -58,6 +59,12 @@ class Memory:
             same.discard(job)
             if same.is_empty:
                 del self.by_unique[key]
+
+    def clock_stepped(self, by_s: float, now: float) -> None:
+        """The clock was set, or has stood still: no attempt has lost that time."""
+        for job in self.by_id.values():
+            if job.state is JobState.ASSIGNED and job.started_at is not None:
+                job.started_at = min(job.started_at + by_s, now)
 
     def release(self, job: Job) -> None:
         """Remove it, unless there is a reason to keep it."""

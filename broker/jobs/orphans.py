@@ -51,6 +51,6 @@ class Orphans:
             due.append(job)
         return due
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set: they have as long as before."""
-        self._until = {job: until + by_s for job, until in self._until.items()}
+    def begin_again(self, until: float) -> None:
+        """All of them have until then."""
+        self._until = dict.fromkeys(self._until, until)

@@ -119,9 +119,10 @@ class Windows:
         if job.new.key is None or self._keys.enter(job):
             self._attempts.begin(job, now)
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set."""
-        self._poll_at += by_s
+    def clock_stepped(self, by_s: float, now: float) -> None:
+        """The clock was set, or has stood still."""
+        if self._poll_at < NEVER:
+            self._poll_at = min(self._poll_at + by_s, now + POLL_S)
 
     # --- more from disk ---------------------------------------------------------------------------------------------
 

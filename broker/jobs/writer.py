@@ -241,9 +241,10 @@ class Writer:
         entry.fill()
         self._journal.write(entry.batch, entry.written)
 
-    def clock_stepped(self, by_s: float) -> None:
-        """The clock was set."""
-        self._retry_at += by_s
+    def clock_stepped(self, by_s: float, now: float) -> None:
+        """The clock was set, or has stood still."""
+        if self._retry_at < NEVER:
+            self._retry_at = min(self._retry_at + by_s, now + RETRY_S)
 
     def _written(self, entry: Entry, error: JournalError | None) -> None:
         self._unanswered_count -= 1

@@ -1,6 +1,7 @@
 """Jobs through the sockets of a broker with a real journal: what each side is sent, and when."""
 
 import asyncio
+import dataclasses
 import shutil
 import time
 from pathlib import Path
@@ -380,6 +381,49 @@ async def test_a_drain_lets_attempts_end_and_begins_none(path: Path) -> None:
         for job_id in (waiting, late):
             view = await requester.view(job_id)
             assert (view["state"], view.get("attempt", 0)) == ("accepted", 0)
+
+
+async def test_a_worker_that_was_away_is_not_given_up_because_the_broker_stood_still(path: Path) -> None:
+    async with job_rig(path) as rig:
+        desk = rig.broker.job_desk
+        assert desk is not None
+        desk.jobs.reconfigure(dataclasses.replace(desk.jobs.settings, adoption_s=0.8))
+        requester = await rig.requester()
+        worker = await rig.worker()
+        job_id = await requester.submit()
+        assignment = await worker.receive()
+        worker.link.abort("the network fails")
+        await until(lambda: bool(desk.jobs.orphans.jobs))
+        time.sleep(2.0)
+        worker = await rig.worker(running=(claim(assignment),))
+        respond(worker, assignment)
+        assert (await worker.receive())["type"] == "settled"
+        view = await requester.view(job_id)
+        assert (view["state"], view.get("losses", 0)) == ("done", 0)
+
+
+async def test_a_suspended_machine_gives_no_worker_up_before_it_could_come_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the wall clock goes on meanwhile, and the first to notice may be the timer."""
+    async with job_rig(path) as rig:
+        desk = rig.broker.job_desk
+        assert desk is not None
+        requester = await rig.requester()
+        worker = await rig.worker()
+        job_id = await requester.submit()
+        assignment = await worker.receive()
+        worker.link.abort("the network fails")
+        await until(lambda: bool(desk.jobs.orphans.jobs))
+        real = time.time
+        monkeypatch.setattr("taskferry.broker.job_desk.time.time", lambda: real() + 3601)
+        desk._due()
+        assert desk.jobs.orphans.jobs
+        assert "the clock was set by +3601.0 s" in caplog.text
+        worker = await rig.worker(running=(claim(assignment),))
+        respond(worker, assignment)
+        assert (await worker.receive())["type"] == "settled"
+        assert (await requester.view(job_id))["state"] == "done"
 
 
 async def test_a_clock_that_is_set_is_reported(

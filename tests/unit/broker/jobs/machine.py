@@ -60,6 +60,10 @@ class JobsMachine(RuleBasedStateMachine):
     def set_clock(self, by_s: float) -> None:
         self.walk.set_clock(by_s)
 
+    @rule(seconds=st.sampled_from((1.5, 30.0)), name=NAMES)
+    def pause(self, seconds: float, name: str) -> None:
+        self.walk.step_pause(seconds, name)
+
     @rule()
     def kill(self) -> None:
         self.walk.step_kill()

@@ -209,7 +209,7 @@ def test_a_read_that_fails_is_tried_again() -> None:
     world.sleep(2)
     worker.succeed(first)
     assert world.state(second) == "held"
-    world.jobs.clock_stepped(0.5)
+    world.jobs.clock_stepped(0.5, world.now)
     world.journal.broken_reads = set()
     world.sleep(2)
     assert world.state(second) == "assigned"

@@ -214,7 +214,7 @@ def test_a_place_that_lingers_moves_with_the_clock() -> None:
     worker, first, second = over(world, "cancelled")
     worker.lose_link()
     world.now += 3600
-    world.jobs.clock_stepped(3600)
+    world.jobs.clock_stepped(3600, world.now)
     world.sleep(3.9)
     assert running(world) == [first]
     world.sleep(0.2)
@@ -374,7 +374,8 @@ def test_a_step_of_the_clock_moves_what_is_kept() -> None:
     world.submit(key="k")
     world.kill()
     opens_at = world.jobs.keys.opens_at
-    world.jobs.clock_stepped(3600)
+    world.now += 3600
+    world.jobs.clock_stepped(3600, world.now)
     assert world.jobs.keys.opens_at == opens_at + 3600
 
 

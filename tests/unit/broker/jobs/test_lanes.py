@@ -178,7 +178,7 @@ def test_the_clock_may_be_set_back() -> None:
     world.wait_for(lost, world.asker, timeout=10.0)
     world.workers["w1"].kill()
     world.now -= 3600
-    world.jobs.clock_stepped(-3600)
+    world.jobs.clock_stepped(-3600, world.now)
     world.turn()
     world.sleep(4.2)
     assert world.view(lost).losses == 1

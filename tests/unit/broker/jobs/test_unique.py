@@ -255,7 +255,7 @@ def test_seconds_count_from_the_latest_submission_even_if_the_clock_was_set_back
     worker = world.worker()
     late = receipt(world, until="started")
     world.now -= 100
-    world.jobs.clock_stepped(-100)
+    world.jobs.clock_stepped(-100, world.now)
     early = receipt(world, until="started")
     if not is_in_memory:
         worker.succeed(late.job_id)

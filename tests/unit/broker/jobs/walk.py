@@ -249,10 +249,19 @@ class Walk(World):
         self.settle()
         self.step_kill()
 
+    def step_pause(self, seconds: float, name: str) -> None:
+        """The broker stands still. A worker may answer, or be gone, before it notices."""
+        self.pause(seconds)
+        self.step_work(name, 0, "success")
+        worker = self.workers.get(name)
+        if worker is not None:
+            worker.lose_link()
+        self.wake_up()
+
     def set_clock(self, by_s: float) -> None:
         """The wall clock is set."""
         self.now += by_s
-        self.jobs.clock_stepped(by_s)
+        self.jobs.clock_stepped(by_s, self.now)
         self.turn()
 
     def finish(self) -> None:

@@ -288,6 +288,7 @@ class World:
         self._ids_count = 0
         self.asker = FakeAsker()
         self.checks_core = True
+        self.paused_s = 0.0
         self.start()
 
     # --- the broker -------------------------------------------------------------------------------------------------
@@ -389,6 +390,18 @@ class World:
             if due <= at:
                 self.core_now += 0.001
                 self.now += 0.001
+
+    def pause(self, seconds: float) -> None:
+        """The broker stands still. It has not noticed yet: see `wake_up`."""
+        self.paused_s = seconds
+        self.now += seconds
+        self.core_now += seconds
+
+    def wake_up(self) -> None:
+        """The broker notices that it has stood still, as its timers do before anything is judged."""
+        self.core.paused(self.core_now - self.paused_s, self.core_now)
+        self.jobs.clock_stepped(self.paused_s, self.now)
+        self.turn()
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
