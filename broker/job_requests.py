@@ -40,9 +40,9 @@ JobMessage = (
 
 class JobRequests:
     """`asker` is answered, or its requests' `kept` calls are submitted instead: by request_id those in flight that may
-    become jobs. `data_size_bytes_max`: of a job."""
+    become jobs. `data_size_bytes_max`: of a job. `has_left`: see Submitter."""
 
-    __slots__ = ("_asker", "_data_size_bytes_max", "_desk", "_empty_data", "_gate", "kept")
+    __slots__ = ("_asker", "_data_size_bytes_max", "_desk", "_empty_data", "_gate", "has_left", "kept")
 
     def __init__(
         self, desk: JobDesk | None, gate: Gate, asker: Asker, empty_data: Raw, data_size_bytes_max: int
@@ -53,6 +53,7 @@ class JobRequests:
         self._empty_data = empty_data
         self._data_size_bytes_max = data_size_bytes_max
         self.kept: dict[str, Call] = {}
+        self.has_left = False
 
     @property
     def sees_all(self) -> bool:
@@ -117,6 +118,7 @@ class JobRequests:
 
     def left(self) -> None:
         """Its link has closed, or its login has ended."""
+        self.has_left = True
         self.kept.clear()
         if self._desk is not None:
             self._desk.jobs.asker_left(self._asker)

@@ -245,6 +245,10 @@ class RequesterSession:
     def sees_all(self) -> bool:
         return self._jobs.sees_all
 
+    @property
+    def has_left(self) -> bool:
+        return self._jobs.has_left
+
     def answer(self, message: object) -> None:
         self._link.send(self._codec.encode(message))
 

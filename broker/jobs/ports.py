@@ -248,6 +248,10 @@ class Journal(Protocol):
 class Submitter(Protocol):
     """Who hears what became of a submission."""
 
+    @property
+    def has_left(self) -> bool:
+        """Its connection has closed: nothing that it is sent arrives."""
+
     def answer(self, message: object) -> None:
         """Send a message of protocol/messages.py."""
 

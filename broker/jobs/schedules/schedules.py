@@ -383,6 +383,11 @@ class Run:
         self._moment = moment
         self._now = now
 
+    @property
+    def has_left(self) -> bool:
+        """Never: what becomes of a run is noted by its schedule."""
+        return False
+
     def answer(self, message: object) -> None:
         """The receipt."""
         assert isinstance(message, Receipt)
@@ -406,6 +411,11 @@ class RunByHand:
         self._moment = moment
         self._asker = asker
         self._request_id = request_id
+
+    @property
+    def has_left(self) -> bool:
+        """Never: what becomes of a run is noted by its schedule."""
+        return False
 
     def answer(self, message: object) -> None:
         """The receipt."""

@@ -24,6 +24,7 @@ class Submitter:
     encoding = Encoding.JSON
     owner = "me"
     sees_all = False
+    has_left = False
 
     def __init__(self) -> None:
         self.answers: list[Any] = []
