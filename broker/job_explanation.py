@@ -142,8 +142,13 @@ class JobExplainer:
         found: list[StoredJob] = await self._read(Find([job_id]))
         if not found:
             return None
-        count: int | None = await self._read(PlaceInLane(found[0].new.seq, now, PLACE_MAX))
-        return count
+        new, change, *_ = found[0]
+        rank = (-new.priority, change.run_at, new.seq)
+        # The journal has them as waiting: that they have begun is written a little later.
+        unrecorded = self._desk.jobs.lives.unrecorded
+        begun_count = sum(job.new.lane == new.lane and job.rank < rank for job in unrecorded)
+        count: int | None = await self._read(PlaceInLane(new.seq, now, PLACE_MAX))
+        return count if count is None or count >= PLACE_MAX else max(0, count - begun_count)
 
     async def _read(self, query: Query) -> Any:
         """Raises JournalSilent."""

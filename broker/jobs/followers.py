@@ -34,6 +34,8 @@ class Followers:
 
     def add(self, seq: int, asker: Submitter) -> None:
         """`asker` has submitted this job, or asked about it, with `receipts`."""
+        if asker.has_left:  # while the journal was asked
+            return
         askers = self._by_seq.setdefault(seq, {})
         if asker not in askers:
             askers[asker] = None

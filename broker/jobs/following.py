@@ -186,6 +186,8 @@ class Following:
 
     def await_end(self, asker: Asker, message: Await, now: float) -> None:
         """Answer with the response of a job once it has ended."""
+        if asker.has_left:  # before the journal was read
+            return
         request_id = message.request_id or message.job_id
         if len(self._by_asker.get(asker, ())) >= AWAITS_COUNT_MAX:
             text = f"over {AWAITS_COUNT_MAX} jobs are awaited on this connection (AWAITS_COUNT_MAX)"

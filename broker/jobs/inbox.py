@@ -160,6 +160,8 @@ class Inbox:
     def greet(self, asker: Asker, message: Greeting, now: float) -> None:
         """A connection says which client it is: answer, and send what waits. A second greeting replaces the first."""
         del now
+        if asker.has_left:  # before the journal was read
+            return
         self.asker_left(asker)
         box = self._box(asker.owner, message.client_id)
         if box is None:

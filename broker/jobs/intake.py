@@ -340,7 +340,7 @@ class Intake:
         self._lives.accept(job)
         asker = submission.asker
         self._writer.entry.receipts.append(Owed(asker, job, Receipt(message.request_id, job_id, "")))
-        if message.receipts and not asker.has_left:
+        if message.receipts:
             self._lives.followers.add(new.seq, asker)
         if seqs or submission.waits_for:
             self._after.added(job, seqs + submission.waits_for, now)

@@ -531,7 +531,7 @@ class Jobs:
         answers, self._answers = self._answers, []
         for answer in answers:
             if isinstance(answer, Question):
-                answer.deliver(now)
+                answer.handler(answer.context, answer.answer, now)
             else:
                 self.commits.answered(answer, now)
         if self._is_drain_asked:

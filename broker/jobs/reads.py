@@ -45,11 +45,6 @@ class Question:
         self.answer = answer
         self._reads.note(self)
 
-    def deliver(self, now: float) -> None:
-        """Deal with the answer, if somebody still wants it."""
-        if self.asker is None or self.is_change or not self.asker.has_left:
-            self.handler(self.context, self.answer, now)
-
 
 class Reads:
     """`answered` is called with each question that has an answer."""

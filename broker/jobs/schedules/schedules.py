@@ -376,13 +376,17 @@ class Run:
     """The submitter of a run whose time has come."""
 
     __slots__ = ("_moment", "_now", "_schedule", "_schedules")
-    has_left: Final = False
 
     def __init__(self, schedules: Schedules, schedule: Schedule, moment: float, now: float) -> None:
         self._schedules = schedules
         self._schedule = schedule
         self._moment = moment
         self._now = now
+
+    @property
+    def has_left(self) -> bool:
+        """Never: what becomes of a run is noted by its schedule."""
+        return False
 
     def answer(self, message: object) -> None:
         """The receipt."""
@@ -398,7 +402,6 @@ class RunByHand:
     """The submitter of a run by hand, for the connection that has asked for it."""
 
     __slots__ = ("_asker", "_moment", "_request_id", "_schedule", "_schedules")
-    has_left: Final = False
 
     def __init__(
         self, schedules: Schedules, schedule: Schedule, moment: float, asker: Asker, request_id: str | None
@@ -408,6 +411,11 @@ class RunByHand:
         self._moment = moment
         self._asker = asker
         self._request_id = request_id
+
+    @property
+    def has_left(self) -> bool:
+        """Never: what becomes of a run is noted by its schedule."""
+        return False
 
     def answer(self, message: object) -> None:
         """The receipt."""

@@ -74,7 +74,8 @@ def test_what_a_connection_has_asked_is_forgotten_with_it_but_for_changes() -> N
     world.turn()
     world.leave(asker)
     world.settle()
-    assert asker.sent == [Changed("c", 1)]
+    assert len(asker.sent) == 2, "the list that was with the journal, and the change"
+    assert asker.sent[1] == Changed("c", 1)
     lists(world, other, 1)
     world.settle()
     assert len(other.sent) == 1
@@ -285,3 +286,40 @@ def test_what_one_has_changed_meanwhile_another_does_not_change_again() -> None:
         world.jobs.cancel(asker, Cancel("c", None, Filter(job_ids=job_ids)), world.now)
     world.settle()
     assert [asker.take().count for asker in askers] == [3, 0]
+
+
+# --- who has left while the journal was asked -------------------------------------------------------------------------
+
+
+def leave(world: World, asker: FakeAsker) -> None:
+    """As a session does when its link closes."""
+    asker.has_left = True
+    world.jobs.asker_left(asker)
+
+
+def test_nobody_follows_a_job_over_a_connection_that_has_closed() -> None:
+    world = World(is_lazy=True)
+    world.settle()
+    asker, other = FakeAsker(), FakeAsker()
+    world.send(asker=asker, job_id="named", receipts=True)
+    world.jobs.view(asker, ViewJob("named", "v"), world.now)
+    leave(world, asker)
+    world.settle()
+    world.send(asker=other, job_id="other")
+    world.settle()
+    world.jobs.view(other, ViewJob("other", "v", receipts=True), world.now)
+    world.turn()
+    leave(world, other)
+    world.settle()
+    assert not world.jobs.lives.followers.count
+
+
+def test_what_is_asked_before_the_journal_was_read_leaves_nothing_if_its_connection_closes() -> None:
+    world = World(is_lazy=True)
+    asker = FakeAsker()
+    world.jobs.greet(asker, Greeting("c", "h"), world.now)
+    world.jobs.await_end(asker, Await("none", "a"), world.now)
+    leave(world, asker)
+    world.settle()
+    assert not asker.sent
+    assert world.jobs.inbox.client_of(asker) is None

@@ -66,10 +66,10 @@ class FakeAsker:
         self.owner = owner
         self.sees_all = sees_all
         self.encoding = encoding
+        self.has_left = False
         self.sent: list[Any] = []
         """Messages, and (request_id, what) for responses: bytes of a result, or a Failure."""
         self.refuses: TaskferryError | None = None
-        self.has_left = False
 
     def answer(self, message: object) -> None:
         self.sent.append(message)
