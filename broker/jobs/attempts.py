@@ -20,7 +20,7 @@ from ..core.core import Core
 from ..core.failure import Failure
 from ..core.requester import Requester
 from .counts import JobCounts
-from .job import DISK, ORPHANED, RUNNING, STARTING, WAITING, Job
+from .job import DISK, NO_TERMS, ORPHANED, RUNNING, STARTING, WAITING, Job
 from .lanes import Lanes
 from .lives import Lives
 from .memory import Memory
@@ -224,7 +224,7 @@ class Attempts:
             trace=terms.trace,
             target=lane.target,
             attempt=Attempt(
-                new.job_id, number, timeout_s(job, declared), is_last=is_last, reserves=terms.at_most_once
+                new.job_id, number, timeout_s(job, declared), is_last=is_last, reserves=_is_once(job)
             ),
         )
 
@@ -310,16 +310,19 @@ class Attempts:
         if job.state is JobState.ACCEPTED:
             self._lives.assign(job)
         job.attempt = job.number
-        if job.terms.at_most_once:
-            job.place = STARTING
-            if self._writer.is_failing:
-                self.not_written(job, now)
-        if not job.is_open:
-            return  # it is withdrawn in this turn
-        if job.place == STARTING:
-            self._lives.record_now(job)
-        else:
+        if _is_once(job):
+            self._reserved(job, now)
+        elif job.state is JobState.ASSIGNED:
             self._lives.record(job, now)
+        # else it is withdrawn in this turn
+
+    def _reserved(self, job: Job, now: float) -> None:
+        """A slot is reserved for a job that runs at most once."""
+        job.place = STARTING
+        if self._writer.is_failing:
+            self.not_written(job, now)
+        if job.state is JobState.ASSIGNED:
+            self._lives.record_now(job)
 
     def _succeeded(self, job: Job, result: object, encoding: Encoding, now: float) -> None:
         self._settle(job, None, now)
@@ -409,3 +412,8 @@ class Attempts:
     def _record_failure(self, job: Job, code: str, text: str, now: float) -> None:
         row = AttemptRow(job.new.seq, job.attempt, job.worker_id, job.started_at, now, code, text)
         self._writer.entry.batch.attempts.append(row)
+
+
+def _is_once(job: Job) -> bool:
+    """It runs at most once. Most jobs have no terms, which is quickly told."""
+    return job.terms is not NO_TERMS and job.terms.at_most_once

@@ -278,7 +278,7 @@ class Changes:
 
     def _bars(self, bulk: Bulk, job: Job, rivals: list[StoredJob]) -> bool | Again:
         """Whether a job of a page cannot be tried again."""
-        if self._room.refusal(job.new.owner, job.data_size_bytes, bulk.tried) is not None:
+        if self._room.refusal_after(bulk.tried, job.new.owner, job.data_size_bytes) is not None:
             return True
         if job.new.unique_key is None:
             return False

@@ -62,21 +62,30 @@ class Room:
         self._lives = lives
         self.settings = settings
 
-    def is_full(self, tried: Tried = NOTHING) -> bool:
-        """There is room for no job at all."""
+    def is_full(self, tried: Tried) -> bool:
+        """There is room for no job at all, if `tried` were open as well."""
         return self._counts.open_count + tried.count >= self.settings.open_count_max
 
-    def refusal(self, owner: str, size_bytes: int, tried: Tried = NOTHING) -> Failure | None:
-        """Why `owner` may not have one more open job with so much data; `tried` are taken for open ones."""
-        settings, counts = self.settings, self._counts
-        if counts.open_count + tried.count >= settings.open_count_max:
+    def refusal(self, owner: str, size_bytes: int) -> Failure | None:
+        """Why `owner` may not have one more open job with so much data."""
+        counts = self._counts
+        owned_count = self._lives.owners.get(owner, 0)
+        return self._judge(owner, counts.open_count, counts.open_size_bytes + size_bytes, owned_count)
+
+    def refusal_after(self, tried: Tried, owner: str, size_bytes: int) -> Failure | None:
+        """The same if `tried` were open as well."""
+        counts = self._counts
+        owned_count = self._lives.owners.get(owner, 0) + tried.owned.get(owner, 0)
+        open_size_bytes = counts.open_size_bytes + tried.size_bytes + size_bytes
+        return self._judge(owner, counts.open_count + tried.count, open_size_bytes, owned_count)
+
+    def _judge(self, owner: str, open_count: int, open_size_bytes: int, owned_count: int) -> Failure | None:
+        settings = self.settings
+        if open_count >= settings.open_count_max:
             return overloaded(f"{settings.open_count_max} jobs are open (open_count_max)")
-        if counts.open_size_bytes + tried.size_bytes + size_bytes > settings.open_size_bytes_max:
+        if open_size_bytes > settings.open_size_bytes_max:
             bound = settings.open_size_bytes_max
             return overloaded(f"open jobs have {bound} bytes of data (open_size_bytes_max)")
-        owned_count = self._lives.owners.get(owner, 0)
-        if tried is not NOTHING:
-            owned_count += tried.owned.get(owner, 0)
         if owned_count >= settings.account_open_count_max:
             bound = settings.account_open_count_max
             return overloaded(f"{owner} has {bound} open jobs (account_open_count_max)")

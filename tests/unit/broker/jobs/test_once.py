@@ -1,5 +1,6 @@
 """Jobs that run at most once: a worker gets one only after it is on disk that it may have begun."""
 
+import pytest
 from taskferry.broker.jobs.job import STARTING
 from taskferry.protocol.errors import NotRepresentable
 from taskferry.protocol.job_messages import JobAssigned, Unique
@@ -173,11 +174,13 @@ def test_one_that_gets_its_turn_while_nothing_can_be_written_gives_the_slot_back
     assert world.state(once) == "done"
 
 
-def test_one_that_is_cancelled_in_the_turn_in_which_it_gets_a_slot_does_not_begin() -> None:
+@pytest.mark.parametrize("is_once", [False, True])
+def test_one_that_is_cancelled_in_the_turn_in_which_it_gets_a_slot_is_taken_back(is_once: bool) -> None:
     """The one before it is cancelled as well, and so frees the slot."""
     world = World()
     worker = world.worker(concurrency=1)
-    blocker, first, second = world.submit(), *(world.submit(at_most_once=True) for _ in range(2))
+    blocker, first = world.submit(), world.submit(at_most_once=True)
+    second = world.submit(at_most_once=is_once)
     world.is_lazy = True
     worker.succeed(blocker)
     by_id = world.jobs.memory.by_id
@@ -187,6 +190,10 @@ def test_one_that_is_cancelled_in_the_turn_in_which_it_gets_a_slot_does_not_begi
     world.jobs.stir()
     world.settle()
     assert [world.state(job_id) for job_id in (first, second)] == ["cancelled"] * 2
-    assert world.begun == [(blocker, 1, "w1")]
     assert worker.link is not None
-    assert not worker.link.in_flight_count
+    if is_once:
+        assert world.begun == [(blocker, 1, "w1")]
+        assert not worker.link.in_flight_count
+    else:
+        assert world.begun == [(blocker, 1, "w1"), (second, 1, "w1")]
+        assert worker.cancelled == [worker.msg_id_of(second)]
