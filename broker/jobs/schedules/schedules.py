@@ -375,18 +375,14 @@ class Schedules:
 class Run:
     """The submitter of a run whose time has come."""
 
-    __slots__ = ("_moment", "_now", "_schedule", "_schedules")
+    __slots__ = ("_moment", "_now", "_schedule", "_schedules", "has_left")
 
     def __init__(self, schedules: Schedules, schedule: Schedule, moment: float, now: float) -> None:
+        self.has_left = False
         self._schedules = schedules
         self._schedule = schedule
         self._moment = moment
         self._now = now
-
-    @property
-    def has_left(self) -> bool:
-        """Never: what becomes of a run is noted by its schedule."""
-        return False
 
     def answer(self, message: object) -> None:
         """The receipt."""
@@ -401,21 +397,17 @@ class Run:
 class RunByHand:
     """The submitter of a run by hand, for the connection that has asked for it."""
 
-    __slots__ = ("_asker", "_moment", "_request_id", "_schedule", "_schedules")
+    __slots__ = ("_asker", "_moment", "_request_id", "_schedule", "_schedules", "has_left")
 
     def __init__(
         self, schedules: Schedules, schedule: Schedule, moment: float, asker: Asker, request_id: str | None
     ) -> None:
+        self.has_left = False
         self._schedules = schedules
         self._schedule = schedule
         self._moment = moment
         self._asker = asker
         self._request_id = request_id
-
-    @property
-    def has_left(self) -> bool:
-        """Never: what becomes of a run is noted by its schedule."""
-        return False
 
     def answer(self, message: object) -> None:
         """The receipt."""
