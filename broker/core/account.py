@@ -2,8 +2,9 @@
 
 from typing import Final
 
-NO_BOUND: Final = 2**62
-"""In place of a bound that is not wanted: more than there can be of anything."""
+NO_BOUND: Final = 2**61
+"""In place of a bound that is not wanted: more than there can be of anything. From 2**62 on, a compiled integer is an
+object, and comparing it takes a call."""
 
 
 class Account:

@@ -21,8 +21,9 @@ ADOPTED: Final = 0
 """The message number of an assignment that was sent over an older connection: earlier than any of this one."""
 
 
-UNSENT: Final = 2**62
-"""The message number of an assignment that only reserves its slot: later than any that is ever written."""
+UNSENT: Final = 2**61
+"""The message number of an assignment that only reserves its slot: later than any that is ever written. See NO_BOUND
+for its size."""
 
 
 class Request:
