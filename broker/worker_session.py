@@ -143,12 +143,12 @@ class WorkerSession:
                 continue
             if type(message) is WorkerResponse and worker is not None:
                 msg_id, result = message.msg_id, message.data
-                if result.success and len(payload) > self._data_size_bytes_max:
-                    is_known = self._large_result(worker, msg_id, result.result, now)
-                elif result.success:
-                    is_known = core.succeeded(worker, msg_id, result.result, now)
-                else:
+                if not result.success:
                     is_known = core.failed(worker, msg_id, result.error, result.code, now, result.retry)
+                elif len(payload) > self._data_size_bytes_max:
+                    is_known = self._large_result(worker, msg_id, result.result, now)
+                else:
+                    is_known = core.succeeded(worker, msg_id, result.result, now)
                 if not is_known:
                     self._unknown_answered(msg_id, payload)
             else:
