@@ -1,4 +1,5 @@
-"""`python -m tests.mutants.trial SECONDS TESTS...`, in a folder that mutmut has filled: tries its mutants.
+"""`python -m tests.mutants.trial SECONDS MODULES TESTS...`, in a folder that mutmut has filled: tries its mutants, or
+those of some modules (`keys,lanes`).
 
 mutmut starts pytest for each mutant. Here the tests are collected once, and each mutant is a fork that runs the tests
 that reach it until one fails: a few hundredths of a second. Nor does a function look up at each call which mutant it
@@ -67,9 +68,11 @@ def become(name: str) -> None:
 
 
 class Trial:
-    """A pytest plugin that tries mutants, for so many seconds, in place of running the tests once."""
+    """A pytest plugin that tries mutants, for so many seconds, in place of running the tests once. Of these modules, or
+    of all."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, modules: str) -> None:
+        self._modules = [module for module in modules.split(",") if module]
         self._ends_at = time.monotonic() + seconds
         stats = json.loads(Path("mutmut-stats.json").read_text())
         self._tests: dict[str, list[str]] = stats["tests_by_mangled_function_name"]
@@ -82,7 +85,12 @@ class Trial:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         gc.freeze()  # so that the forks share what there is
-        untried = sorted(name for name in self._meta_of if self._verdict(name) not in (KILLED, TIMED_OUT))
+        untried = sorted(
+            name
+            for name in self._meta_of
+            if self._verdict(name) not in (KILLED, TIMED_OUT)
+            and (not self._modules or name.split(".")[-2] in self._modules)
+        )
         random.Random(0).shuffle(untried)
         for is_slow in (False, True):
             for number, name in enumerate(untried):
@@ -158,7 +166,7 @@ class Trial:
 
 
 if __name__ == "__main__":
-    seconds, *selection = sys.argv[1:]
+    seconds, modules, *selection = sys.argv[1:]
     options = ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "--rootdir=."]
     mutmut.mutation.trampoline.wrap_in_trampoline = remember
-    sys.exit(pytest.main([*options, *selection], plugins=[Trial(float(seconds))]))
+    sys.exit(pytest.main([*options, *selection], plugins=[Trial(float(seconds), modules)]))

@@ -103,6 +103,19 @@ def test_a_retry_passes_the_bounds_of_a_submission(bound: str, is_dry: bool) -> 
     assert world.state(job_ids[2]) == "cancelled"
 
 
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_data_of_open_jobs_may_be_as_much_as_the_bound_says(is_dry: bool) -> None:
+    world = World()
+    cancelled(world, 3)
+    world.jobs.reconfigure(JobSettings(open_size_bytes_max=30))
+    assert world.change(Retry, filter=Filter(), dry_run=is_dry) == 3
+    world.send()
+    if is_dry:
+        assert world.asker.take().state == "accepted"
+    else:
+        assert world.asker.take_code() == "overloaded"
+
+
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_a_retry_of_many_ends_at_the_bounds_and_a_dry_run_says_so(
     bound: str, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from taskferry.broker.jobs.job import Job
 from taskferry.broker.jobs.states import JobState
 from taskferry.protocol.messages import Cancel
 
@@ -183,10 +184,15 @@ def test_the_place_of_an_orphan_that_is_cancelled_is_taken_for_as_long_as_its_wo
     world.change(Cancel, job_id=first)
     assert running(world) == [first]
     if is_back:
+        world.sleep(3)
         worker.connect()
         assert running(world) == [second]
+        world.sleep(1.1)
+        assert world.jobs.keys.next_at > world.now + 10, "nothing is due any more"
     else:
-        world.sleep(4.1)
+        world.sleep(3.9)
+        assert running(world) == [first]
+        world.sleep(0.2)
         assert running(world) == [first, second]
 
 
@@ -282,6 +288,50 @@ def test_a_released_job_without_workers_keeps_no_place() -> None:
     assert world.state(second) == "held"
     one.succeed(third)
     assert running(world) == [second]
+
+
+def released(world: World) -> tuple[FakeWorker, str]:
+    """A worker, and a job for which a place is kept: it was released, and is on its way to the core."""
+    worker = world.worker(concurrency=5)
+    first, second = world.submit(key="k"), world.submit(key="k", priority=5)
+    world.is_lazy = True
+    worker.succeed(first)
+    while not world.jobs.keys.by_name["k"].released:
+        world.journal.work()
+        world.journal.answer()
+        world.turn()
+    return worker, second
+
+
+@pytest.mark.parametrize("priority", [4, 5, 6])
+def test_only_a_more_urgent_job_takes_a_place_that_is_kept(priority: int) -> None:
+    world = World()
+    _, second = released(world)
+    keys = world.jobs.keys
+    job = world.jobs.memory.by_id[second]
+    late = Job(job.new._replace(seq=99, job_id="late", priority=priority), job.terms, job.lane, world.now)
+    assert keys.take(late) is (priority > 5)
+    assert keys.take(job) is (priority <= 5), "the place is its own"
+    assert keys.take(job) is (priority <= 5), "it has it already"
+
+
+def test_a_place_is_kept_for_a_second_whatever_the_clock_does() -> None:
+    world = World()
+    released(world)
+    key = world.jobs.keys.by_name["k"]
+    world.now += 0.9
+    world.jobs.advance(world.now)
+    assert key.released
+    for by_s in (3600.0, -7200.0):
+        world.now += by_s
+        world.jobs.keys.clock_stepped(by_s, world.now, world.now + 4)
+        world.jobs.keys.advance(world.now)
+        assert key.released
+    world.jobs.keys.clock_stepped(0.6, world.now, world.now + 4)
+    assert world.jobs.keys.next_at <= world.now + 1
+    world.now += 1
+    world.jobs.keys.advance(world.now)
+    assert not key.released
 
 
 def test_a_place_is_not_kept_for_ever() -> None:

@@ -147,9 +147,11 @@ def test_while_nothing_can_be_written_it_keeps_no_slot_from_others() -> None:
     assert worker.link is not None
     assert not worker.link.in_flight_count
     world.is_lazy = False
+    world.journal.queries.clear()
     for _ in range(30):
         world.sleep(0.1)
         assert not worker.link.in_flight_count
+    assert world.journal.queries.count("NextInLane") <= 4, "once a second"
     assert not world.begun
     world.journal.is_full = False
     world.sleep(5)
@@ -197,3 +199,18 @@ def test_one_that_is_cancelled_in_the_turn_in_which_it_gets_a_slot_is_taken_back
     else:
         assert world.begun == [(blocker, 1, "w1"), (second, 1, "w1")]
         assert worker.cancelled == [worker.msg_id_of(second)]
+
+
+def test_the_slot_of_one_that_is_cancelled_before_it_began_goes_to_the_next() -> None:
+    world = World()
+    worker = world.worker(concurrency=1)
+    blocker, first, second = world.submit(), world.submit(at_most_once=True), world.submit()
+    world.is_lazy = True
+    worker.succeed(blocker)
+    world.jobs.lives.cancel(world.jobs.memory.by_id[first], world.now)
+    world.jobs.stir()
+    world.settle()
+    assert [call.request_id for call in worker.running.values()] == [second]
+    world.is_lazy = False
+    worker.succeed(second)
+    assert world.state(second) == "done"

@@ -165,6 +165,16 @@ def test_a_dry_run_knows_that_a_job_which_has_started_leaves_its_place(has_start
     assert world.state(older[0]) == ("accepted" if has_started else "cancelled")
 
 
+def test_a_dry_run_counts_one_of_a_key_that_is_open_until_its_end_although_all_have_started() -> None:
+    world = World()
+    worker = world.worker()
+    for _ in range(3):
+        worker.fail(world.submit(unique="k"), retry=False)
+    worker.kill()
+    assert world.change(Retry, filter=Filter(), dry_run=True) == 1
+    assert world.change(Retry, filter=Filter()) == 1
+
+
 def test_a_dry_run_remembers_so_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "TRIED_KEYS_COUNT_MAX", 3)
     monkeypatch.setattr(changes, "TRIED_KEYS_COUNT_MAX", 3)

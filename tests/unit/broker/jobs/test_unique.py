@@ -5,10 +5,15 @@ from typing import Any
 import pytest
 from msgspec import Raw
 from taskferry.broker.core.failure import Failure
+from taskferry.broker.jobs.rows import StoredJob
 from taskferry.protocol.job_messages import Receipt, Remove, Retry, Submit, Unique
 from taskferry.protocol.messages import Cancel
 
 from tests.unit.broker.jobs.world import FakeAsker, World
+
+
+def stored(world: World, job_id: str) -> StoredJob:
+    return next(kept.stored() for kept in world.disk.jobs.values() if kept.new.job_id == job_id)
 
 
 def receipt(world: World, asker: FakeAsker | None = None, command: str = "echo", **unique: Any) -> Receipt:
@@ -119,7 +124,11 @@ def test_the_key_of_another_identity_is_taken() -> None:
     world = World()
     first = receipt(world, asker=FakeAsker("bert"))
     for conflict in ("existing", "replace", "reject"):
-        assert refusal(world, conflict=conflict) == "not_unique"
+        world.send("echo", unique=Unique("k", conflict=conflict))
+        _, failure = world.asker.take()
+        assert failure == Failure("not_unique", "unique: a job of another identity has the key 'k'")
+    world.send("echo", unique="k")
+    assert world.asker.take()[1].text == "unique: a job of another identity has the key 'k'"
     assert world.state(first.job_id) == "accepted"
     assert receipt(world, asker=FakeAsker("root", sees_all=True)).job_id == first.job_id
 
@@ -247,6 +256,63 @@ def test_a_job_is_found_although_those_that_hid_it_end_meanwhile() -> None:
         worker.succeed(job_id)
     world.settle()
     assert world.asker.take() == Receipt("r", first, "accepted", duplicate=True)
+
+
+def test_one_that_has_not_started_is_found_although_those_that_hid_it_are_cancelled_meanwhile() -> None:
+    world = World()
+    world.worker()
+    jobs = started(world, 3)
+    for kept in world.disk.jobs.values():  # as if none of that had been recorded
+        kept.change = kept.change._replace(state=0, attempt=0, msg_id=None, worker_id=None)
+    world.kill()
+    world.is_lazy = True
+    world.send(unique=Unique("k", until="started"))
+    assert world.journal.work()
+    for job_id in jobs[1:]:
+        world.jobs.lives.cancel(world.jobs.memory.take(stored(world, job_id)), world.now)
+    world.jobs.stir()
+    world.settle()
+    assert world.asker.take() == Receipt("r", jobs[0], "accepted", duplicate=True)
+
+
+@pytest.mark.parametrize("conflict", ["existing", "replace"])
+def test_a_job_that_was_opened_again_and_has_started_is_found_in_memory(conflict: str) -> None:
+    """The journal was asked before it knew."""
+    world = World()
+    worker = world.worker()
+    first = receipt(world)
+    worker.fail(first.job_id, retry=False)
+    world.is_lazy = True
+    world.send(unique=Unique("k", conflict=conflict))  # type: ignore[arg-type]
+    assert world.journal.work()
+    job = world.jobs.memory.take(stored(world, first.job_id))
+    world.jobs.lives.retry(job, world.now)
+    world.jobs.memory.note_key(job)
+    assert job.attempt
+    world.jobs.stir()
+    world.settle()
+    if conflict == "existing":
+        assert world.asker.take().job_id == first.job_id
+    else:
+        assert world.asker.take().job_id != first.job_id
+        assert world.state(first.job_id) == "cancelled"
+
+
+def test_the_latest_of_those_that_block_is_named() -> None:
+    world = World()
+    world.worker()
+    jobs = started(world, 4)
+    assert receipt(world).job_id == jobs[-1]
+
+
+@pytest.mark.parametrize("after_s", [0.5, 1.0, 1.1])
+def test_a_second_is_a_time_as_well(after_s: float) -> None:
+    world = World()
+    worker = world.worker()
+    first = receipt(world, seconds=1)
+    worker.succeed(first.job_id)
+    world.sleep(after_s)
+    assert receipt(world, seconds=1).duplicate is (after_s <= 1.0)
 
 
 @pytest.mark.parametrize("is_in_memory", [False, True])
