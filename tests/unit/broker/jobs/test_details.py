@@ -86,8 +86,7 @@ def test_more_claims_than_one_read_takes_are_all_judged(monkeypatch: pytest.Monk
     monkeypatch.setattr(adoption, "ROWS_PER_READ_MAX", 2)
     world = World()
     worker = world.worker(concurrency=7)
-    jobs = {world.submit() for _ in range(7)}
-    world.sleep(0.1)
+    jobs = {world.submit() for _ in range(7)}  # which are not recorded: each is read
     world.kill()
     worker.connect()
     assert {call.request_id for call in worker.running.values()} == jobs
