@@ -9,8 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from ..broker_process import BrokerProcess
-from ..contenders import TASKFERRY, with_journal
+from ..broker_process import BrokerProcess, running_broker
+from ..contenders import with_journal
 from ..cores import Cores
 from ..formats import number, span
 from ..load import Load
@@ -130,7 +130,10 @@ async def _paced(submitter: JobSubmitter, stream: RequestStream, count: int) -> 
     await stream.until_ended(STREAM_TIMEOUT_S)
 
 
-async def _beside_flood(per_s: int, phase_s: float, broker: BrokerProcess) -> Mapping[str, float]:
+async def _beside_flood(
+    per_s: int, phase_s: float, other: BrokerProcess, broker: BrokerProcess
+) -> Mapping[str, float]:
+    """Live requests alone, beside a flood of jobs at another broker on the same core, and beside it at their own."""
     stream = RequestStream()
     small = TaskferryRequester(_SMALL, stream)
     workers = [TaskferryWorker(_SMALL, stream, "small")]
@@ -138,6 +141,9 @@ async def _beside_flood(per_s: int, phase_s: float, broker: BrokerProcess) -> Ma
         with no_collections():
             await _latencies_s(small, stream, phase_s / 5)  # warm-up
             alone_s = await _latencies_s(small, stream, phase_s)
+            async with _flood(per_s, other):
+                await _latencies_s(small, stream, phase_s / 5)
+                elsewhere_s = await _latencies_s(small, stream, phase_s)
             async with _flood(per_s, broker) as jobs:
                 await _latencies_s(small, stream, phase_s / 5)
                 jobs.latencies_s.clear()
@@ -145,13 +151,17 @@ async def _beside_flood(per_s: int, phase_s: float, broker: BrokerProcess) -> Ma
                 beside_s = await _latencies_s(small, stream, phase_s)
                 jobs_per_s = len(jobs.latencies_s) / (asyncio.get_running_loop().time() - began)
     return {
-        **{f"alone_{name}_ms": percentile(alone_s, share) * 1e3 for name, share in PERCENTILES.items()},
-        **{f"beside_{name}_ms": percentile(beside_s, share) * 1e3 for name, share in PERCENTILES.items()},
+        **{
+            f"{phase}_{name}_ms": percentile(latencies_s, share) * 1e3
+            for phase, latencies_s in zip(PHASES, (alone_s, elsewhere_s, beside_s), strict=True)
+            for name, share in PERCENTILES.items()
+        },
         "jobs_per_s": jobs_per_s,
     }
 
 
 PERCENTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+PHASES: Final = ("alone", "elsewhere", "beside")
 
 
 @asynccontextmanager
@@ -199,10 +209,13 @@ def _measure(a_round: Round, report: Report) -> None:
             f"p50 {shown['p50_ms']:.2f} ms"
         )
     for per_s in FLOODS_PER_S:
-        shown = run_beside(contender, a_round.cores, partial(_beside_flood, per_s, PHASE_S * seconds_share))
+        with running_broker(contender.command, contender.find_addresses, a_round.cores.broker) as other:
+            run = partial(_beside_flood, per_s, PHASE_S * seconds_share, other)
+            shown = run_beside(contender, a_round.cores, run)
         report({"beside": flood_name(per_s)}, shown)
         a_round.note(
             f"beside {flood_name(per_s)}: p99 of live requests {shown['alone_p99_ms']:.2f} ms alone, "
+            f"{shown['elsewhere_p99_ms']:.2f} ms with them at another broker, "
             f"{shown['beside_p99_ms']:.2f} ms beside them"
         )
 
@@ -223,14 +236,10 @@ def _tables(results: SectionResults) -> list[Table]:
         (
             str(row.case["beside"]),
             *(
-                number(row.median(f"beside_{name}_ms") / row.median(f"alone_{name}_ms"))
-                for name in PERCENTILES
+                number(row.median("beside_p99_ms") / row.median(f"{phase}_p99_ms"))
+                for phase in ("elsewhere", "alone")
             ),
-            *(
-                number(row.median(f"{phase}_{name}_ms"))
-                for name in PERCENTILES
-                for phase in ("alone", "beside")
-            ),
+            *(number(row.median(f"{phase}_{name}_ms")) for name in PERCENTILES for phase in PHASES),
             number(row.median("jobs_per_s")),
         )
         for row in results.rows
@@ -238,8 +247,8 @@ def _tables(results: SectionResults) -> list[Table]:
     ]
     beside_headings = (
         "beside",
-        *(f"{name} / alone" for name in ("p50", "p99", "p99.9")),
-        *(f"{name} {phase} ms" for name in ("p50", "p99", "p99.9") for phase in ("alone", "beside")),
+        *(f"p99 / {phase}" for phase in ("elsewhere", "alone")),
+        *(f"{name} {phase} ms" for name in ("p50", "p99", "p99.9") for phase in PHASES),
         "jobs/s",
     )
     return [
@@ -249,9 +258,9 @@ def _tables(results: SectionResults) -> list[Table]:
 
 
 def _plot(axes: Sequence[Any], results: SectionResults) -> None:
-    """p99 of live requests alone and beside, by flood."""
+    """p99 of live requests in each phase, by flood."""
     rows = [row for row in results.rows if "beside" in row.case]
-    for phase in ("alone", "beside"):
+    for phase in PHASES:
         axes[0].plot(
             [row.median(f"{phase}_p99_ms") for row in rows],
             [str(row.case["beside"]) for row in rows],
@@ -272,8 +281,9 @@ SECTION: Final = Section(
         "flight on each, of a command that no worker serves, so that nothing else happens. Submitted and done: the "
         "same with 4 worker processes (the SDK, `taskferry worker`), each job until its result has been awaited; here "
         f"and there no process is pinned. {RECEIPTS}: sent whether others have their receipts or not. Broker CPU is "
-        f"that of all its threads. Live requests: {SMALL_PER_S} a second, alone, then beside jobs that are submitted "
-        f"and done by a worker of their own; {TASKFERRY} has a journal in both."
+        f"that of all its threads. Live requests: {SMALL_PER_S} a second, alone, then while jobs are submitted and "
+        "done by a worker of their own: elsewhere, at another broker on the same core, then beside them, at the same "
+        "broker. Elsewhere is what shared cores and the load's own process cost; what is above it is the broker's."
     ),
     measure=_measure,
     tables=_tables,
