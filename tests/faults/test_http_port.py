@@ -128,7 +128,7 @@ ODD = {
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 32 + b"\r\n\r\n", 400),
     "a zero in a header": (GET + b"X: \x00\r\n\r\n", 400),
     "a folded header": (GET + b"X: a\r\n b\r\nConnection: close\r\n\r\n", 200),
-    "a WebSocket": (handshake("", "Connection: close"), 404),
+    "a WebSocket": (handshake("", "Connection: close"), 421),
 }
 
 
