@@ -289,7 +289,7 @@ class Jobs:
         opened: Opened = answer
         counts, lives = self.counts, self.lives
         self.intake.seq = opened.seq_max
-        self.all_lanes.opened(opened.lanes, opened.lane_counts)
+        self.writer.entry.batch.lanes_gone += self.all_lanes.opened(opened.lanes, opened.lane_counts)
         counts.accepted_count = sum(count.count for count in opened.lane_counts)
         counts.held_count = opened.held_count
         counts.assigned_count = len(opened.assigned)

@@ -145,20 +145,25 @@ class Lanes:
         self.touched.pop(lane, None)
         self.unserved.pop(lane, None)
 
-    def opened(self, rows: list[LaneRow], counts: list[LaneCount]) -> None:
-        """What the journal has."""
+    def opened(self, rows: list[LaneRow], counts: list[LaneCount]) -> list[int]:
+        """What the journal has. Returns the numbers of lanes without jobs: the broker was killed between the removal
+        of the last one and of the row. Nothing is left of them."""
+        counted = {count.lane for count in counts}
         for row in rows:
+            self._number = max(self._number, row.lane)
+            if row.lane not in counted:
+                continue
             target: str | Target | None = None if row.target is None else _decode(row.target)
             key: object = row.command if target is None else (row.command, target_key(target))
             lane = self.by_number[row.lane] = self._by_key[key] = Lane(row.lane, row.command, target, key)
             lane.is_written = True
-            self._number = max(self._number, row.lane)
         for count in counts:
             lane = self.by_number[count.lane]
             lane.accepted_count = count.count
             lane.jobs_count = count.jobs_count
             if count.run_at_min is not None:
                 lane.ready_at = count.run_at_min
+        return [row.lane for row in rows if row.lane not in counted]
 
     def slots_count(self, lane: Lane) -> int:
         """The slots of the workers that serve it; 0: no worker does."""

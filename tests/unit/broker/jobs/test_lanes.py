@@ -186,6 +186,34 @@ def test_the_clock_may_be_set_back() -> None:
     assert world.asker.take_code() == "timeout"
 
 
+def test_a_lane_without_jobs_is_removed_at_the_start() -> None:
+    world = World(is_lazy=True)
+    world.settle()
+    world.send(job_id="one")
+    world.settle()
+    world.jobs.cancel(world.asker, Cancel("c", "one"), world.now)
+    world.settle()
+    world.jobs.remove(world.asker, Remove("c", "one"), world.now)
+    world.turn()
+    world.send()
+    world.turn()
+    assert world.journal.work()  # finds the job to remove
+    assert world.journal.answer()
+    world.turn()
+    world.journal.is_full = True
+    assert world.journal.work()  # the other one cannot be written
+    world.journal.is_full = False
+    assert world.journal.work()  # the lane stays, for it has one more job, of which the journal knows nothing
+    world.kill()
+    assert world.disk.lanes
+    assert not world.disk.jobs
+    world.settle()
+    assert not world.disk.lanes
+    world.send()
+    world.settle()
+    assert list(world.disk.lanes) == list(world.jobs.lanes) == [2]
+
+
 def test_nothing_is_left_of_a_lane_whose_last_job_could_not_be_written() -> None:
     world = World(is_lazy=True)
     world.settle()
