@@ -3,8 +3,6 @@ executes none, no line of a log can be forged, and JSON keeps every value as it 
 
 import asyncio
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import pytest
 from tests.faults.caller import calling
 from tests.integration.peers import connected, eventually, serving
 from tests.processes import Broker
+from tests.terminals import run_at_terminal
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\r\n00:00:00 ERROR   forged\x9b31m\u202e\u2066\u061c\u200f\x7f\x00"
 """Sets the title, clears the screen, forges a line of the log, changes colour (C1), turns the text round, and more."""
@@ -38,27 +37,12 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 def run_on_a_terminal(*arguments: str) -> tuple[int, str]:
     """Exit code and all that reaches a terminal, less what is ours."""
-    controller, terminal = pty.openpty()
-    with subprocess.Popen(
+    code, seen = run_at_terminal(
         [sys.executable, "-m", "taskferry.cli", *(argument.encode() for argument in arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "1000"},
-    ) as running:
-        os.close(terminal)
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(controller, 65536)
-            except OSError:  # Linux: the other end is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
-        os.close(controller)
-        code = running.wait(ASKED_S_MAX)
-    return code, OURS.sub("", seen.decode())
+        typed=None,
+        environment={"COLUMNS": "1000"},
+    )
+    return code, OURS.sub("", seen)
 
 
 def assert_harmless(seen: str) -> None:

@@ -1,8 +1,6 @@
 """`taskferry request`, `workers` and `status` as a person or a script runs them, against a real broker and worker."""
 
 import json
-import os
-import pty
 import re
 import signal
 import socket
@@ -15,6 +13,7 @@ import msgpack
 import pytest
 
 from tests.processes import Broker, Programs, programs_in, wait_until
+from tests.terminals import run_at_terminal
 
 TIMEOUT_S = 20
 
@@ -72,27 +71,12 @@ def request(broker: Broker, *arguments: str, stdin: bytes = b"") -> tuple[int, s
 
 def taskferry_on_a_terminal(*arguments: str) -> tuple[int, str]:
     """Exit code and everything that a person sees, without the terminal's escape sequences."""
-    controller, terminal = pty.openpty()
-    with subprocess.Popen(
+    code, seen = run_at_terminal(
         [sys.executable, "-m", "taskferry.cli", *(argument.encode() for argument in arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    ) as running:
-        os.close(terminal)
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(controller, 65536)
-            except OSError:  # Linux: the other end is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
-        os.close(controller)
-        code = running.wait(TIMEOUT_S)
-    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode()).replace("\r\n", "\n")
+        typed=None,
+        environment={"COLUMNS": "120"},
+    )
+    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r\n", "\n")
 
 
 def closed_port() -> int:

@@ -1,7 +1,6 @@
 """`taskferry drain` against an HTTP server that answers as a broker would."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from taskferry.cli import drain as drain_module
 from taskferry.cli.drain import drain
 
 from tests.processes import wait_until
+from tests.terminals import run_at_terminal
 from tests.unit.cli.fake_http_port import HttpPort
 
 DRAIN = "/api/workers/vm-1/drain"
@@ -167,35 +167,13 @@ def in_a_terminal(
     port: HttpPort, while_it_runs: Callable[[subprocess.Popen[bytes]], None]
 ) -> tuple[int, str]:
     """The exit code of `taskferry drain vm-1`, and all that was on the terminal."""
-    pty = pytest.importorskip("pty")
-    leader, follower = pty.openpty()
     program = (
         "from taskferry.cli import drain; drain.POLL_INTERVAL_S = 0.01\n"
         "from taskferry.cli.main import main; main()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "drain", "vm-1", "--http", port.url],
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
+    return run_at_terminal(
+        [sys.executable, "-c", program, "drain", "vm-1", "--http", port.url], while_it_runs=while_it_runs
     )
-    os.close(follower)
-    try:
-        while_it_runs(process)
-        seen = b""
-        while True:
-            try:
-                more = os.read(leader, 65536)
-            except OSError:  # Linux: the other end is closed
-                break
-            if not more:
-                break
-            seen += more
-        return process.wait(20), seen.decode()
-    finally:
-        process.kill()
-        process.wait()
-        os.close(leader)
 
 
 def test_on_a_terminal_progress_is_shown_and_wiped(port: HttpPort) -> None:
