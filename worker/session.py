@@ -103,9 +103,8 @@ class Session:
         self._codec = CODECS[link.encoding]
         self._renewal = Renewal(self._tokens, self.token, self._public_url, self._send_token)
         hello = structs.replace(self._hello, running=self._runner.claims())
-        if (
-            self._is_draining
-        ):  # no slot but for what it claims, so that nothing is assigned before it can say so
+        if self._is_draining:
+            # No slot but for what it claims, so that nothing is assigned before it can say so.
             hello.concurrency = min(max(1, len(hello.running)), wire.CONCURRENCY_MAX)
         self._send(messages.WorkerConnect(hello, _CONNECT_ID, time.time()))
         self._timer = self._loop.call_later(wire.HANDSHAKE_S_MAX, self._welcome_overdue)

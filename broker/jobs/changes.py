@@ -26,7 +26,7 @@ from .lives import Lives
 from .memory import Memory
 from .ports import Asker, CountMatching, Find, FindUnique, Journal, JournalError, Select
 from .reads import Reads
-from .room import NOTHING, TRIED_KEYS_COUNT_MAX, Room, Tried, overloaded
+from .room import TRIED_KEYS_COUNT_MAX, Room, Tried, overloaded
 from .rows import ROWS_PER_READ_MAX, StoredJob
 from .states import ENDED, OPEN, JobState
 from .unique import AGAIN, Again, Unique
@@ -73,7 +73,7 @@ class Bulk:
         self.count = 0
         self.before: int | None = None
         self.rivals: list[StoredJob] | JournalError | None = None
-        self.tried = Tried() if message.dry_run else NOTHING
+        self.tried = Tried()
 
 
 class Changes:

@@ -290,7 +290,7 @@ class Jobs:
         counts, lives = self.counts, self.lives
         self.intake.seq = opened.seq_max
         self.writer.entry.batch.lanes_gone += self.all_lanes.opened(opened.lanes, opened.lane_counts)
-        counts.accepted_count = sum(count.count for count in opened.lane_counts)
+        counts.accepted_count = sum(count.accepted_count for count in opened.lane_counts)
         counts.held_count = opened.held_count
         counts.assigned_count = len(opened.assigned)
         counts.kept.update((JobState(state), count) for state, count in opened.kept_counts.items())

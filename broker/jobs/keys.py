@@ -200,7 +200,7 @@ class Keys:
             key.is_asking = True
             key.has_held = False  # unless another one is held from here on
             query = FindHeldByKey(key.name, min(free_count, FOUND_COUNT_MAX))
-            self._reads.ask(query, self._found, (key, query.count))
+            self._reads.ask(query, self._found, (key, query.count_max))
         elif key.is_idle:
             del self.by_name[key.name]
 

@@ -159,7 +159,7 @@ class Lanes:
             lane.is_written = True
         for count in counts:
             lane = self.by_number[count.lane]
-            lane.accepted_count = count.count
+            lane.accepted_count = count.accepted_count
             lane.jobs_count = count.jobs_count
             if count.run_at_min is not None:
                 lane.ready_at = count.run_at_min

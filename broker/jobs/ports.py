@@ -31,7 +31,7 @@ class LaneCount(NamedTuple):
     its jobs, in whatever state."""
 
     lane: int
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    accepted_count: int
     run_at_min: float | None
     jobs_count: int
 
@@ -68,11 +68,11 @@ class Opened(NamedTuple):
 
 class NextInLane(NamedTuple):
     """Accepted jobs of a lane whose `run_at` has come, in order: highest priority, then earliest `run_at`, then lowest
-    seq; with their data; at most `count`, and no more of them than `size_bytes_max` of data, but one. `without`: seqs
-    that are loaded already. Answered by NextFound."""
+    seq; with their data; at most `count_max`, and no more of them than `size_bytes_max` of data, but one. `without`:
+    seqs that are loaded already. Answered by NextFound."""
 
     lane: int
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
     size_bytes_max: int
     without: frozenset[int]
     now: float
@@ -114,7 +114,7 @@ class FindHeldByKey(NamedTuple):
     by a list of StoredJob, without data."""
 
     key: str
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
 
 
 class Waiting(NamedTuple):
@@ -126,12 +126,12 @@ class Waiting(NamedTuple):
 
 
 class FindAfter(NamedTuple):
-    """The held jobs that wait for any of `seqs`, with a seq over `beyond`, lowest first; at most `count`. Answered by a
-    list of Waiting."""
+    """The held jobs that wait for any of `seqs`, with a seq over `beyond`, lowest first; at most `count_max`. Answered
+    by a list of Waiting."""
 
     seqs: list[int]
     beyond: int
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
 
 
 class FindWaits(NamedTuple):
@@ -148,13 +148,13 @@ class FindAttempts(NamedTuple):
 
 
 class Select(NamedTuple):
-    """Jobs that match, newest first, with a seq below `before`; at most `count`. `owner`: only those of this identity;
-    None: of all. Answered by a list of StoredJob without data."""
+    """Jobs that match, newest first, with a seq below `before`; at most `count_max`. `owner`: only those of this
+    identity; None: of all. Answered by a list of StoredJob without data."""
 
     filter: Filter
     owner: str | None
     before: int | None
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
 
 
 class CountMatching(NamedTuple):
@@ -167,11 +167,11 @@ class CountMatching(NamedTuple):
 class FindOverdue(NamedTuple):
     """Ended jobs whose `remove_at` has come, and open ones whose `expires_at` has. If more is kept than may be, by
     `excess_bytes`, then also the ended jobs whose `remove_at` is next, until their data and results are as many bytes.
-    At most `count` of each. Answered by Overdue."""
+    At most `count_max` of each. Answered by Overdue."""
 
     now: float
     excess_bytes: int
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
 
 
 class Overdue(NamedTuple):
@@ -184,25 +184,25 @@ class Overdue(NamedTuple):
 
 
 class ReadInbox(NamedTuple):
-    """Messages of an inbox with a number over `after`, in order, with their jobs (without data); at most `count`.
+    """Messages of an inbox with a number over `after`, in order, with their jobs (without data); at most `count_max`.
     Answered by a list of (number, StoredJob)."""
 
     owner: str
     client_id: str
     after: int
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
 
 
 class Survey(NamedTuple):
     """What operators want to see of the accepted jobs. Answered by Surveyed."""
 
     now: float
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count_max: int
 
 
 class Surveyed(NamedTuple):
     """`delayed_counts`: by lane, the accepted jobs whose `run_at` has not come. `oldest`: of those whose `run_at` has
-    come, the ones with the earliest (of equal ones any), in order, without data; at most `count`."""
+    come, the ones with the earliest (of equal ones any), in order, without data; at most `count_max`."""
 
     delayed_counts: dict[int, int]
     oldest: list[StoredJob]

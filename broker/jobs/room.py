@@ -49,9 +49,6 @@ class Tried:
         return has_unstarted is not None and (terms.until == "ended" or has_unstarted)
 
 
-NOTHING: Final = Tried()
-
-
 class Room:
     """Knows what is open, and the bounds."""
 

@@ -55,7 +55,7 @@ class Sums:
         """Add the next one."""
         count, lane, state = group.jobs_count, group.lane, group.state
         before = self.lanes.get(lane, LaneCount(lane, 0, None, 0))
-        accepted_count, run_at_min = before.count, before.run_at_min
+        accepted_count, run_at_min = before.accepted_count, before.run_at_min
         if state == JobState.ACCEPTED:
             accepted_count += count
             run_at_min = least(group.run_at_min, run_at_min)

@@ -68,12 +68,12 @@ NEXT: Final = (
 def next_in_lane(connection: Connection, query: NextInLane) -> NextFound:
     """The jobs of a lane that are next. Those that are loaded are mostly the first of the lane: they are read, too, and
     left out here, which is cheaper than to have them left out."""
-    values = {"lane": query.lane, "now": query.now, "count": query.count + len(query.without) + 1}
+    values = {"lane": query.lane, "now": query.now, "count": query.count_max + len(query.without) + 1}
     text, run_at_min = connection.execute(NEXT, values).fetchone()
     ready = sorted(found for found in decode_candidates(text) if found[2] not in query.without)
     seqs: list[int] = []
     size_bytes = 0
-    for _, _, seq, data_size_bytes in ready[: query.count]:
+    for _, _, seq, data_size_bytes in ready[: query.count_max]:
         size_bytes += data_size_bytes
         if seqs and size_bytes > query.size_bytes_max:
             break
@@ -137,7 +137,7 @@ def find_unique(connection: Connection, query: FindUnique) -> list[StoredJob]:
 def find_held_by_key(connection: Connection, query: FindHeldByKey) -> list[StoredJob]:
     """The first jobs that a key holds."""
     where = "seq IN (SELECT seq FROM life WHERE key = ? AND state = 1 AND held = 2 ORDER BY priority DESC, seq LIMIT ?)"
-    found = stored(connection, where, (query.key, query.count))
+    found = stored(connection, where, (query.key, query.count_max))
     found.sort(key=lambda job: (-job.new.priority, job.new.seq))
     return found
 
@@ -154,10 +154,10 @@ def find_after(connection: Connection, query: FindAfter) -> list[Waiting]:
     for some in portions(query.seqs):
         text = connection.execute(
             f"SELECT json_group_array(seq) FROM ({' UNION ALL '.join([WAIT_FOR_ONE] * len(some))})",  # noqa: S608
-            [value for seq in some for value in (seq, query.beyond, query.count)],
+            [value for seq in some for value in (seq, query.beyond, query.count_max)],
         ).fetchone()[0]
         seqs.update(seq for seq in decode_seqs(text) if seq is not None)
-    return waiting(connection, sorted(seqs)[: query.count])
+    return waiting(connection, sorted(seqs)[: query.count_max])
 
 
 def find_waits(connection: Connection, query: FindWaits) -> list[Waiting]:
@@ -197,12 +197,12 @@ def find_overdue(connection: Connection, query: FindOverdue) -> Overdue:
     ended = stored(
         connection,
         "seq IN (SELECT seq FROM life WHERE remove_at IS NOT NULL ORDER BY remove_at, seq LIMIT ?)",
-        (query.count + 1,),
+        (query.count_max + 1,),
     )
     ended.sort(key=lambda job: (job.change.remove_at or 0.0, job.new.seq))
     removed: list[StoredJob] = []
     excess_bytes = query.excess_bytes
-    for job in ended[: query.count]:
+    for job in ended[: query.count_max]:
         if (job.change.remove_at or 0.0) > query.now and excess_bytes <= 0:
             break
         removed.append(job)
@@ -210,10 +210,10 @@ def find_overdue(connection: Connection, query: FindOverdue) -> Overdue:
     expiring = stored(
         connection,
         "seq IN (SELECT seq FROM life WHERE state < 3 AND expires_at IS NOT NULL ORDER BY expires_at, seq LIMIT ?)",
-        (query.count + 1,),
+        (query.count_max + 1,),
     )
     expiring.sort(key=lambda job: (job.new.expires_at or 0.0, job.new.seq))
-    expired = [job for job in expiring[: query.count] if (job.new.expires_at or 0.0) <= query.now]
+    expired = [job for job in expiring[: query.count_max] if (job.new.expires_at or 0.0) <= query.now]
     return Overdue(
         removed,
         expired,
@@ -227,7 +227,7 @@ def read_inbox(connection: Connection, query: ReadInbox) -> list[tuple[int, Stor
     text = connection.execute(
         "SELECT json_group_array(json_array(number, seq)) FROM (SELECT number, seq FROM inbox "
         "WHERE owner = ? AND client_id = ? AND number > ? ORDER BY number LIMIT ?)",
-        (query.owner, query.client_id, query.after, query.count),
+        (query.owner, query.client_id, query.after, query.count_max),
     ).fetchone()[0]
     numbered = sorted(decode_numbered(text))
     jobs = {job.new.seq: job for job in by_seq(connection, [seq for _, seq in numbered])}

@@ -39,7 +39,7 @@ class Scan:
         self._seqs: list[int] = []
         self._count_max: int | None = None
         if isinstance(query, Select):
-            self._count_max = query.count
+            self._count_max = query.count_max
             self._before = SEQ_MAX if query.before is None else query.before
 
     def step(self, connection: Connection) -> bool:

@@ -45,14 +45,14 @@ def survey(connection: Connection, query: Survey) -> tuple[dict[int, int], list[
         if delayed_count:
             delayed_counts[lane] = delayed_counts.get(lane, 0) + delayed_count
     # Each of the ranges with an earlier first job has at least one that goes before all of a later range.
-    earliest = sorted(ranges, key=lambda found: found[2])[: query.count]
+    earliest = sorted(ranges, key=lambda found: found[2])[: query.count_max]
     oldest: list[tuple[float, int]] = []
     for lane, priority, _, _ in earliest:
         oldest += connection.execute(
             f"SELECT run_at, seq FROM life WHERE {RANGE} AND run_at <= :now ORDER BY run_at, seq LIMIT :count",  # noqa: S608
-            {"lane": lane, "priority": priority, "now": query.now, "count": query.count},
+            {"lane": lane, "priority": priority, "now": query.now, "count": query.count_max},
         ).fetchall()
-    return delayed_counts, [seq for _, seq in sorted(oldest)[: query.count]]
+    return delayed_counts, [seq for _, seq in sorted(oldest)[: query.count_max]]
 
 
 def place_in_lane(connection: Connection, query: PlaceInLane) -> int | None:

@@ -60,7 +60,7 @@ async def test_a_million_waiting_jobs(tmp_path: Path) -> None:
         found = await ask(journal, Opening())
         open_s, open_cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
         assert isinstance(found, Opened)
-        assert found.lane_counts[0].count == WAITING_COUNT
+        assert found.lane_counts[0].accepted_count == WAITING_COUNT
         full_s = await submit(journal, WAITING_COUNT + 1, 20_000)
         nexts = []
         for first in range(1, 20_000, 256):

@@ -152,12 +152,12 @@ class Model:
                 held = self.in_state(JobState.HELD)
                 held = [k for k in held if k.new.key == query.key and k.change.held == Hold.KEY]
                 held.sort(key=lambda kept: (-kept.new.priority, kept.new.seq))
-                return [kept.stored() for kept in held[: query.count]]
+                return [kept.stored() for kept in held[: query.count_max]]
             case FindAfter():
                 seqs = {seq for seq, waited_for in self.after if waited_for in query.seqs}
                 held_seqs = [kept.new.seq for kept in self.in_state(JobState.HELD)]
                 return self.waiting(
-                    sorted(seq for seq in seqs if seq in held_seqs and seq > query.beyond)[: query.count]
+                    sorted(seq for seq in seqs if seq in held_seqs and seq > query.beyond)[: query.count_max]
                 )
             case FindWaits():
                 return self.waiting(sorted(query.seqs))
@@ -168,7 +168,7 @@ class Model:
             case Select():
                 found = self.matching(query.filter, query.owner)
                 found = [k for k in found if query.before is None or k.new.seq < query.before]
-                return [kept.stored() for kept in found[::-1][: query.count]]
+                return [kept.stored() for kept in found[::-1][: query.count_max]]
             case CountMatching():
                 return len(self.matching(query.filter, query.owner))
             case FindOverdue():
@@ -180,7 +180,7 @@ class Model:
                     for key, seq in sorted(self.inbox.items())
                     if key[:2] == client and key[2] > query.after
                 ]
-                return [(number, self.jobs[seq].stored()) for number, seq in messages[: query.count]]
+                return [(number, self.jobs[seq].stored()) for number, seq in messages[: query.count_max]]
             case Survey() | PlaceInLane():
                 raise NotImplementedError("they have a test of their own")
 
@@ -240,7 +240,7 @@ class Model:
         ready = [k for k in lane if k.change.run_at <= query.now and k.new.seq not in query.without]
         ready.sort(key=lambda kept: kept.rank)
         taken: list[Kept] = []
-        while len(taken) < min(query.count, len(ready)):
+        while len(taken) < min(query.count_max, len(ready)):
             kept = ready[len(taken)]
             size_bytes = sum(len(other.new.data) for other in taken)
             if taken and size_bytes + len(kept.new.data) > query.size_bytes_max:
@@ -301,13 +301,13 @@ class Model:
         removed: list[int] = []
         excess_bytes = query.excess_bytes
         for remove_at, seq in sorted(ending):
-            if len(removed) < query.count and (remove_at <= query.now or excess_bytes > 0):
+            if len(removed) < query.count_max and (remove_at <= query.now or excess_bytes > 0):
                 removed.append(seq)
                 excess_bytes -= self.jobs[seq].kept_size_bytes
         left = [remove_at for remove_at, seq in ending if seq not in removed]
         open_jobs = self.in_state(*OPEN)
         expiring = sorted((k.new.expires_at, k.new.seq) for k in open_jobs if k.new.expires_at is not None)
-        expired = [seq for expires_at, seq in expiring if expires_at <= query.now][: query.count]
+        expired = [seq for expires_at, seq in expiring if expires_at <= query.now][: query.count_max]
         return Overdue(
             [self.jobs[seq].stored() for seq in removed],
             [self.jobs[seq].stored() for seq in expired],
