@@ -12,6 +12,9 @@ from taskferry.protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_REQUEST_D
 
 DEPTH_MAX: Final = 256
 """Of `_json.c`: it leaves to the decoder what is deeper."""
+DEPTH_AT_THE_LIMIT: Final = 900
+"""The interpreter's limit is 1,000 less the calls that are running, and ours is two calls deeper than the decoder: of a
+message just that deep, one of them may say that it is too deep and the other what else is wrong with it."""
 WORDS: Final = (
     *(bytes([byte]) for byte in b'{}[],:"\\ \n\t\r0-.eEx\x00\x1f\x7f\xc3'),
     *(b'"data":', b'"result":', b'"command":"echo",', b"true", b"false", b"null", b"-0.5e+3", b"1E9"),
@@ -94,7 +97,11 @@ def _depth(value: object) -> int:
 
 def _same(ours: Callable[[bytes], object], theirs: Callable[[bytes], object], message: bytes) -> str:
     expected = _outcome(theirs, message)
-    assert _outcome(ours, message) == expected
+    answer = _outcome(ours, message)
+    if answer != expected and message.count(b"[") + message.count(b"{") > DEPTH_AT_THE_LIMIT:
+        assert any(type(one) is tuple and one[0] is RecursionError for one in (answer, expected))
+        return "at the interpreter's limit"
+    assert answer == expected
     if isinstance(expected, tuple):
         return re.sub(r"[0-9]+|'.*'| - at.*", "", str(expected[1]))
     return "decoded"

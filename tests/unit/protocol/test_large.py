@@ -26,6 +26,8 @@ from taskferry.protocol.large import (
 from taskferry.protocol.messages import Request, WorkerResponse
 
 from tests.each_case import each_case
+from tests.fuzz.json_target import DEPTH_AT_THE_LIMIT
+from tests.fuzz.json_target import check as check_as_fuzzing_does
 
 try:
     from taskferry.protocol._json import find_value_anywhere
@@ -206,6 +208,13 @@ def test_depth_is_bounded_and_what_is_deeper_is_the_decoders(pair: tuple[bytes, 
     assert find_value(nested(DEPTH_MAX + 1), (b"data",)) is None
     message = nested(DEPTH_MAX + 1)
     assert LARGE_REQUEST_DECODERS[Encoding.JSON](message) == CODECS[Encoding.JSON].request(message)
+
+
+@pytest.mark.parametrize("end", [b"", b"x"])
+def test_at_the_interpreters_limit_either_decoder_may_be_the_first_to_refuse(end: bytes) -> None:
+    """One calls the other, so it is some calls deeper: only one of the two may find a message too deep."""
+    for depth in range(DEPTH_AT_THE_LIMIT, 1_001):
+        check_as_fuzzing_does(b'{"type":' + b"[" * depth + end)
 
 
 @each_case(
