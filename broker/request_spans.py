@@ -31,7 +31,7 @@ class _Story:
 
     def end_waiting(self) -> None:
         if self.waiting is not None:
-            self.waiting.end()
+            spans.end(self.waiting)
             self.waiting = None
 
 
@@ -58,7 +58,7 @@ class RequestSpans:
     def waits(self, request: Request) -> None:
         story = self._stories[request]
         if story is not None:
-            story.waiting = self._tracer.start_span(QUEUE, story.context)
+            story.waiting = spans.start(self._tracer, QUEUE, story.context)
 
     def assigned(self, request: Request, assignment: Assignment, *, is_hedge: bool) -> None:
         story = self._stories[request]

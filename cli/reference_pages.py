@@ -106,6 +106,7 @@ EVENTS_OF: Final = {
     "Workers": "worker.events",
     "Requesters": "requester.events",
     "Logins of workers and requesters": "credentials.events",
+    "Tracing": "tracing.events",
 }
 
 

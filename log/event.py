@@ -3,8 +3,11 @@
 Each package declares its events in its `events.py`. Must not know how an event is written, nor when it happens.
 """
 
+import contextlib
 import logging
 import re
+import sys
+import traceback
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -44,8 +47,14 @@ class Event(msgspec.Struct, frozen=True):
 
 
 def log_event(logger: logging.Logger, event: Event, *, error: BaseException | None = None) -> None:
-    """Log an event, with the traceback of `error`."""
-    logger.log(event.level, event, exc_info=error, stacklevel=2)
+    """Log an event, with the traceback of `error`. Never raises: what is reported must go on, even if a handler or a
+    filter that the program has added to logging fails. That is printed, as logging does with its own."""
+    try:
+        logger.log(event.level, event, exc_info=error, stacklevel=2)
+    except Exception:
+        if logging.raiseExceptions and sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                traceback.print_exc(file=sys.stderr)
 
 
 def without_quoted(text: str) -> str:

@@ -5,15 +5,28 @@ next to it). Of a request, only its command, its id and its outcome are in a spa
 errors. Needs OpenTelemetry's API, so it is loaded only if tracing is on.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ..log.event import log_event
 from ..protocol.errors import REGISTRY
+from .events import TracingFailed
+
+logger = logging.getLogger(__name__)
 
 SYSTEM: Final = "taskferry"
 UNKNOWN_METHOD: Final = "_OTHER"
@@ -50,12 +63,32 @@ def begin(
     attributes: Mapping[str, str | int | bool],
 ) -> Span:
     """A span for one call of `command`, under `parent`; None: under the current span."""
-    return tracer.start_span(
-        SYSTEM if command == UNKNOWN_METHOD else command,
-        parent,
-        kind,
-        {"rpc.system.name": SYSTEM, "rpc.method": command, **attributes},
-    )
+    name = SYSTEM if command == UNKNOWN_METHOD else command
+    return start(tracer, name, parent, kind, {"rpc.system.name": SYSTEM, "rpc.method": command, **attributes})
+
+
+def start(
+    tracer: Tracer,
+    name: str,
+    parent: Context | None,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, str | int | bool] | None = None,
+) -> Span:
+    """A span. If what the program has plugged into OpenTelemetry fails, one that records nothing: a call must not fail
+    because it is traced."""
+    try:
+        return tracer.start_span(name, parent, kind, attributes)
+    except Exception as error:
+        log_event(logger, TracingFailed(type(error).__name__), error=error)
+        return INVALID_SPAN
+
+
+def end(span: Span) -> None:
+    """End it, whatever is plugged in there."""
+    try:
+        span.end()
+    except Exception as error:
+        log_event(logger, TracingFailed(type(error).__name__), error=error)
 
 
 def end_client(span: Span, outcome: str, worker_id: str | None = None) -> None:
@@ -76,7 +109,7 @@ def _end(span: Span, outcome: str, *, is_failure: bool, error_type: str | None =
     if is_failure:
         span.set_attribute("error.type", error_type or outcome)
         span.set_status(Status(StatusCode.ERROR))
-    span.end()
+    end(span)
 
 
 def context_of(trace: str | None) -> Context:

@@ -166,6 +166,41 @@ class HandlerFailed(Event, frozen=True):
         return f"{line}\n{self.traceback}" if self.traceback else line
 
 
+class HandlerNotStarted(Event, frozen=True):
+    """A handler could not be started, for want of a thread or a process. Its request has failed; the next one may do
+    better."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "{command} could not be started (request {request_id}): {reason}"
+    same: ClassVar[tuple[str, ...] | None] = ("command", "reason")
+    command: str
+    request_id: str
+    reason: str
+
+
+class ThreadNotStarted(Event, frozen=True):
+    """No further thread for handlers could be started; what would have run in it waits for one of those that there
+    are."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "could not start another thread for handlers ({reason}); {thread_count} go on"
+    same: ClassVar[tuple[str, ...] | None] = ("reason",)
+    reason: str
+    thread_count: int
+
+
+class ReportFailed(Event, frozen=True):
+    """How a handler ended could not be reported, by an error of the worker itself or of something plugged into it. The
+    request has failed with `handler_error`."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "{command}: its end could not be reported (request {request_id}): {exception}"
+    same: ClassVar[tuple[str, ...] | None] = ("command", "exception")
+    command: str
+    request_id: str
+    exception: str
+
+
 class CancelledHandlerFailed(Event, frozen=True):
     """A handler raised an exception while it was being cancelled; its result is not needed. With the traceback."""
 
@@ -221,6 +256,14 @@ class LoopBlocked(Event, frozen=True):
     place: str
     blocked_s: float
     dead_after_s: float
+
+
+class LoopUnwatched(Event, frozen=True):
+    """The thread that would report a blocked event loop could not be started. The worker serves without it."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "a handler that blocks the event loop will not be reported: {reason}"
+    reason: str
 
 
 class WorkerProcessEnded(Event, frozen=True):

@@ -1,6 +1,6 @@
 """How a handler's failure is described: the error that a handler raises on purpose, and the text for all others."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..protocol.encodings import Encoding
 from ..protocol.errors import HandlerError, NotRepresentable
@@ -13,9 +13,10 @@ _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 class CommandError(Exception):
     """Raise it in a handler to fail with your own text and code.
 
-    `text` goes to the requester as it is, at most 4096 characters of it. `code` is what a program compares: it matches
-    `[a-z][a-z0-9_]*`, has at most 64 characters, and is either your own or one that the protocol lets a worker give,
-    such as `bad_request`; any other becomes `handler_error`. No traceback is logged.
+    `text` goes to the requester as it is, at most 4096 characters of it; an exception in its place becomes its line.
+    `code` is what a program compares: it matches `[a-z][a-z0-9_]*`, has at most 64 characters, and is either your own
+    or one that the protocol lets a worker give, such as `bad_request`; any other becomes `handler_error`. No traceback
+    is logged. It can be copied and pickled, as its subclasses can, whatever their own `__init__` takes.
     """
 
     retry: bool | float | None = None
@@ -23,12 +24,16 @@ class CommandError(Exception):
     None: as for any failure."""
 
     def __init__(self, text: str, *, code: str = HandlerError.code) -> None:
-        super().__init__(text, code)
-        self.text = text
-        self.code = code
+        said = _said(text) or HandlerError.message
+        super().__init__(said)
+        self.text = said
+        self.code = _code_of(code)
 
     def __str__(self) -> str:
         return self.text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self.args), self.__dict__
 
 
 class Retry(CommandError):
@@ -92,21 +97,39 @@ class Outcome(NamedTuple):
 def outcome_of(error: CommandError) -> Outcome:
     """What `error` says, whatever a handler has put there, such as an exception for a text: an assignment must end."""
     text, code, retry = (_attribute(error, name) for name in ("text", "code", "retry"))
-    if isinstance(text, BaseException):
-        text = describe_exception(text)
-    return Outcome(
-        _text_of(text) or HandlerError.message,
-        str.__str__(code) if isinstance(code, str) else HandlerError.code,
-        retry if isinstance(retry, bool | int | float) and 0 <= retry <= DELAY_S_MAX else None,
-    )
+    return Outcome(_said(text) or HandlerError.message, _code_of(code), _retry_of(retry))
+
+
+def _remade(kind: type[CommandError], arguments: tuple[Any, ...]) -> CommandError:
+    """A copy, without its `__init__`, whose parameters are those of its class; its attributes come after."""
+    return kind.__new__(kind, *arguments)
 
 
 def _attribute(error: CommandError, name: str) -> object:
     try:
         value: object = getattr(error, name)
-    except Exception:  # a subclass has made it a property
+    except BaseException:  # a subclass has made it a property
         return None
     return value
+
+
+def _said(text: object) -> str:
+    return describe_exception(text) if isinstance(text, BaseException) else _text_of(text)
+
+
+def _code_of(code: object) -> str:
+    return str.__str__(code) if isinstance(code, str) else HandlerError.code
+
+
+def _retry_of(retry: object) -> bool | float | None:
+    """What can be sent: a number of a class of its own, such as NumPy's, cannot."""
+    if isinstance(retry, bool) or not isinstance(retry, int | float):
+        return retry if isinstance(retry, bool) else None
+    try:
+        wait_s = float(retry)
+    except Exception:
+        return None
+    return wait_s if 0 <= wait_s <= DELAY_S_MAX else None
 
 
 def _text_of(value: object) -> str:
@@ -119,7 +142,7 @@ def _text_of(value: object) -> str:
         return ""
 
 
-def describe_unencodable(error: Exception, encoding: Encoding) -> CommandError:
+def describe_unencodable(error: BaseException, encoding: Encoding) -> CommandError:
     """Why a handler's result cannot be written in `encoding`, as the failure that is sent in its place."""
     title = _TITLES[encoding]
     match error:
@@ -131,6 +154,6 @@ def describe_unencodable(error: Exception, encoding: Encoding) -> CommandError:
         case UnicodeEncodeError():
             return CommandError("result: a string in it is not valid Unicode")
         case TypeError() | ValueError():
-            return CommandError(f"result: cannot be written as {title}: {error}")
+            return CommandError(f"result: cannot be written as {title}: {_text_of(error)}")
         case _:
             return CommandError(f"result: cannot be written as {title}: {describe_exception(error)}")

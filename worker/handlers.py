@@ -47,6 +47,9 @@ class Ends(Protocol):
     ) -> None:
         """It failed in another process."""
 
+    def end_all_the_same(self, assignment: Assignment, error: BaseException) -> None:
+        """One of the calls above has raised `error`."""
+
 
 class Handlers:
     """`run` has the method that runs a handler, for each kind of it."""
@@ -86,11 +89,14 @@ class Handlers:
             self._ends.end_unwanted(assignment)
             return
         try:
-            result = await function(*positional, **keywords)
+            try:
+                result = await function(*positional, **keywords)
+            except BaseException as error:
+                self._ends.end_with(assignment, error)
+            else:
+                self._ends.end_well(assignment, result)
         except BaseException as error:
-            self._ends.end_with(assignment, error)
-        else:
-            self._ends.end_well(assignment, result)
+            self._ends.end_all_the_same(assignment, error)
 
     def _run_in_thread(
         self,
@@ -109,7 +115,7 @@ class Handlers:
             except BaseException as error:
                 end, outcome = self._ends.end_with, error
             try:
-                self._loop.call_soon_threadsafe(end, assignment, outcome)
+                self._loop.call_soon_threadsafe(self._end, end, assignment, outcome)
             except RuntimeError:  # the event loop is closed: the worker has stopped
                 log_event(logger, events.HandlerEndedLate(assignment.command))
 
@@ -124,19 +130,22 @@ class Handlers:
     ) -> None:
         def report(future: "Future[ProcessReport]") -> None:
             try:
-                self._loop.call_soon_threadsafe(self._end_process, assignment, future)
+                self._loop.call_soon_threadsafe(self._end, self._end_process, assignment, future)
             except RuntimeError:
                 log_event(logger, events.HandlerEndedLate(assignment.command))
 
-        try:
-            future = self._executors.processes.submit(
-                function, positional, keywords, self._encoding, assignment.deadline
-            )
-        except OSError as error:
-            self._ends.end_with(assignment, error)
-            return
+        future = self._executors.processes.submit(
+            function, positional, keywords, self._encoding, assignment.deadline
+        )
         assignment.future = future
         future.add_done_callback(report)
+
+    def _end(self, end: Callable[[Assignment, Any], None], assignment: Assignment, outcome: object) -> None:
+        """Report the end of a handler that ran elsewhere."""
+        try:
+            end(assignment, outcome)
+        except BaseException as error:
+            self._ends.end_all_the_same(assignment, error)
 
     def _end_process(self, assignment: Assignment, future: "Future[ProcessReport]") -> None:
         if future.cancelled():

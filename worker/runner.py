@@ -210,7 +210,7 @@ class Runner:
         except BindingError as error:
             self.fail(assignment, str(error), errors.BadRequest.code, error)
             return True
-        except Exception as error:  # raised by the user's own types when they are made
+        except BaseException as error:  # raised by the user's own types when they are made
             self.end_with(assignment, error)
             return True
         if context_name is not None:
@@ -219,7 +219,13 @@ class Runner:
             self._deadlines.watch(deadline)
         if steps is not None:
             function = steps.starts(msg_id, function, execution)
-        run(assignment, function, positional, keywords)
+        try:
+            run(assignment, function, positional, keywords)
+        except Exception as error:  # no thread, or no process, can be started now: the next one may
+            reason = describe_exception(error)
+            log_event(logger, events.HandlerNotStarted(action, call.request_id, reason))
+            text = f"The worker could not start the handler: {reason}"
+            self.fail(assignment, text, errors.HandlerError.code, error)
         return True
 
     def cancel(self, msg_id: str, reason: str) -> None:
@@ -295,7 +301,7 @@ class Runner:
             payload = self._codec.encode(
                 WorkerResponse(assignment.msg_id, Result(True, cast(Raw, result)), time.time())
             )
-        except Exception as error:
+        except BaseException as error:  # the result's own classes take part in this
             failure = describe_unencodable(error, self._codec.encoding)
             reason = without_quoted(failure.text)
             log_event(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
@@ -330,6 +336,19 @@ class Runner:
         assignment.cancellation = assignment.cancellation or DEADLINE_PASSED
         self._end_cancelled(assignment)
 
+    def end_all_the_same(self, assignment: Assignment, error: BaseException) -> None:
+        """Reporting how it ended has failed with `error`. It is answered, and its slot is free, whatever that was."""
+        log_event(
+            logger,
+            events.ReportFailed(assignment.command, assignment.request_id, type(error).__name__),
+            error=error,
+        )
+        if self.in_flight.get(assignment.msg_id) is assignment:
+            text = "The worker failed to report how the handler ended"
+            assignment.steps = None  # it may be what failed
+            code = errors.HandlerError.code
+            self._end(assignment, self._failure(assignment.msg_id, text, code), code, error)
+
     def _end_cancelled(self, assignment: Assignment, error: BaseException | None = None) -> None:
         reason, code = assignment.cancellation or DEADLINE_PASSED
         self._end(assignment, self._failure(assignment.msg_id, f"Cancelled: {reason}", code), code, error)
@@ -360,12 +379,12 @@ class Runner:
             steps.ended(assignment.msg_id, code, error)
         if assignment.is_abandoned:
             return
+        del self.in_flight[assignment.msg_id]
         job = assignment.job
         if job is None:
             self._send(payload)
         else:
             self._respond(Claim(assignment.msg_id, job.job_id, job.attempt), payload)
-        del self.in_flight[assignment.msg_id]
         if self._idle is not None:
             self._report_idle(self._idle)
 

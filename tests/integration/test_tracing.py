@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
     NoOpTracerProvider,
@@ -453,3 +453,40 @@ async def test_switched_off_there_are_no_spans_and_no_trace(traces: Traces) -> N
     ):
         assert (await requester.call("tell_in_loop"))[0] is None
     assert [span.name for span in traces.spans] == ["inside"]
+
+
+class FailingProcessor(SpanProcessor):
+    """A span processor of the program's own that fails at the start, or at the end, of every span."""
+
+    def __init__(self, moment: str) -> None:
+        self._moment = moment
+
+    def on_start(self, span: object, parent_context: object = None) -> None:
+        if self._moment == "start":
+            raise LookupError("no tenant")
+
+    def on_end(self, span: object) -> None:
+        if self._moment == "end":
+            raise LookupError("no tenant")
+
+
+@pytest.mark.parametrize("moment", ["start", "end"])
+async def test_what_is_plugged_into_tracing_may_fail(moment: str, caplog: pytest.LogCaptureFixture) -> None:
+    with tracing() as traces:
+        traces.provider.add_span_processor(FailingProcessor(moment))
+        async with (
+            broker_here() as broker,
+            Requester(url_of(broker)) as requester,
+            worker_here(broker, a_worker(traces, concurrency=1)),
+        ):
+            for _ in range(3):  # no slot is lost
+                assert await requester.call("work", timeout=10) == SECRET
+                with pytest.raises(HandlerError):
+                    await requester.call("work", {"error": "no"}, timeout=10)
+            assert await asyncio.to_thread(_call_blocking, broker) == SECRET
+    assert "a span was lost: LookupError" in caplog.text
+
+
+def _call_blocking(broker: Broker) -> object:
+    with BlockingRequester(url_of(broker)) as requester:
+        return requester.call("work", timeout=10)

@@ -2,11 +2,12 @@
 
 import io
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import pytest
 from taskferry.log.event import Event, log_event
@@ -126,3 +127,42 @@ def test_levels_and_the_format_change_and_levels_no_longer_set_are_reset() -> No
         assert logging.getLogger("taskferry.b").level == logging.ERROR
         assert logging.getLogger("uvicorn").level == logging.ERROR
         assert root.level == logging.WARNING
+
+
+def test_a_moment_without_threads_delays_what_is_summed_up(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    handler_to(stream, logger, WINDOW_S)
+
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as moment:
+        moment.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            log_event(logger, Flapped("w"))
+    log_event(logger, Flapped("other"))  # the next record starts the timer
+    until(stream, "w flapped (repeated 2 times in the last 0.05 s)\n")
+
+
+@pytest.mark.parametrize("raises", ["emit", "filter"])
+def test_what_a_program_adds_to_logging_may_fail(
+    raises: str, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(logging.NullHandler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            return bool(logging.Handler.handle(self, record))
+
+        def emit(self, record: logging.LogRecord) -> NoReturn:
+            raise OSError("the log is full")
+
+    broken = Broken()
+    if raises == "filter":
+        broken.addFilter(lambda record: bool(record.__dict__["tenant"]))
+    logger.addHandler(broken)
+    log_event(logger, Flapped("w"))
+    assert ("KeyError: 'tenant'" if raises == "filter" else "the log is full") in capsys.readouterr().err
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    log_event(logger, Flapped("w"))
+    assert capsys.readouterr().err == ""

@@ -1,9 +1,13 @@
 """The texts of failures: whatever a handler raises becomes one sendable line."""
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.errors import REGISTRY, TaskferryError
 from taskferry.protocol.limits import TEXT_LENGTH_MAX
 from taskferry.worker import CommandError, Dead, Retry
 from taskferry.worker.failure import describe_exception, describe_unencodable, outcome_of, wire_text
@@ -95,6 +99,65 @@ def test_a_text_is_cut_at_its_bound() -> None:
     cut = wire_text("x" * (TEXT_LENGTH_MAX + 1))
     assert len(cut) == TEXT_LENGTH_MAX
     assert cut.endswith("x ...")
+
+
+class Own(CommandError):
+    """With parameters of its own, and an attribute."""
+
+    def __init__(self, user_id: int, *, reason: str) -> None:
+        super().__init__(f"user {user_id}: {reason}", code="own")
+        self.user_id = user_id
+
+
+COPIES: list[Callable[[Any], Any]] = [
+    copy.copy,
+    copy.deepcopy,
+    *(
+        lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ),
+]
+
+
+@each_case(
+    "error",
+    [
+        CommandError("too dark", code="too_dark"),
+        CommandError(ValueError("odd")),  # type: ignore[arg-type]
+        Retry(after=3, text="not yet", code="busy"),
+        Dead("closed"),
+        Own(3, reason="closed"),
+        changed(CommandError("x"), note="y"),
+        *(kind("no", request_id="r", processed_by="w") for kind in REGISTRY.values()),
+    ],
+)
+def test_copies_and_pickles_are_equal(error: CommandError | TaskferryError) -> None:
+    error.add_note("seen")
+    for copied in COPIES:
+        again = copied(error)
+        assert type(again) is type(error)
+        assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+        assert again.code == error.code
+        if isinstance(error, CommandError):
+            assert outcome_of(copied(error)) == outcome_of(error)
+
+
+@each_case(
+    ("text", "code", "expected"),
+    [
+        (ValueError("odd"), "odd", ("ValueError: odd", "odd")),
+        (404, 404, ("404", "handler_error")),
+        (None, None, ("Handler failed", "handler_error")),
+        ("", "", ("Handler failed", "")),
+        (Rude(), b"x", ("Rude", "handler_error")),
+        (Text("closed"), Text("own"), ("closed", "own")),
+    ],
+)
+def test_what_is_no_text_is_made_one_as_it_is_raised(text: Any, code: Any, expected: tuple[str, str]) -> None:
+    error = CommandError(text, code=code)
+    assert (error.text, error.code) == expected
+    assert str(error) == error.text
+    assert {type(error.text), type(error.code)} == {str}
 
 
 def test_a_command_error_is_its_text() -> None:
