@@ -119,7 +119,11 @@ class TokenSource:
                 loop.call_soon_threadsafe(_settle, ended, *outcome)
 
         self._is_in_thread = True
-        threading.Thread(target=run, name="taskferry token", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="taskferry token", daemon=True).start()
+        except BaseException:
+            self._is_in_thread = False
+            raise
         return await ended
 
 

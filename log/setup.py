@@ -54,9 +54,13 @@ class FoldingHandler(logging.StreamHandler[TextIO]):
         next_at = self._folding.next_at
         if next_at is None or self._timer is not None:
             return
-        self._timer = threading.Timer(next_at - now, self._wake)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(next_at - now, self._wake)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # no thread can be started now: what is due is written with the next record
+            return
+        self._timer = timer
 
     def _wake(self) -> None:
         self.acquire()

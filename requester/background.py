@@ -111,7 +111,11 @@ class Background:
             name=f"taskferry requester {without_secrets(arguments.url)}",
             daemon=True,
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            raise
         self._is_ready.wait()
 
     def submit(self, message: Wanted, waiter: ThreadWaiter, *, wants_response: bool = False) -> None:

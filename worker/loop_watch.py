@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from ..log.event import log_event
 from ..protocol.limits import SILENCE_S_MAX
 from .command import Command, Execution
-from .events import LoopBlocked
+from .events import LoopBlocked, LoopUnwatched
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,11 @@ class LoopWatch:
         self._thread = threading.Thread(target=self._watch, name="loop-watch", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Without a thread to be had, nothing is watched."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            log_event(logger, LoopUnwatched(str(error)))
 
     def stop(self) -> None:
         """Returns at once; the thread ends by itself."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from taskferry.credentials.source import TokenError, TokenSource, token_file, token_now
@@ -116,3 +118,18 @@ async def test_an_async_function_may_ignore_that_its_time_is_up(monkeypatch: pyt
                 break
             except TokenError:
                 continue
+
+
+async def test_a_moment_without_threads_is_over_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    source = TokenSource(lambda: "a-token")
+    with monkeypatch.context() as moment:
+        moment.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            with pytest.raises(TokenError, match="raised RuntimeError"):
+                await source.fetch()
+    token = await source.fetch()
+    assert token is not None
+    assert token.reveal() == "a-token"

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -326,3 +326,18 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), requester.call("echo",
     assert "after a fork, make a new one in the child" in lines[0]
     assert lines[1] == "7 parent goes on"
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_a_thread_nothing_is_left_open(
+    broker: FakeBrokerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as moment:
+        moment.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            BlockingRequester(broker.url)
+    gc.collect()  # an event loop that is not closed warns
+    with BlockingRequester(broker.url) as requester:
+        assert requester.call("echo", {"value": 1}) == {"value": 1}

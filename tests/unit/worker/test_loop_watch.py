@@ -1,7 +1,9 @@
 """A handler that blocks the event loop is detected and named, while it does so."""
 
 import logging
+import threading
 import time
+from typing import NoReturn
 
 import pytest
 from taskferry.worker import Worker, loop_watch
@@ -46,3 +48,18 @@ async def test_other_code_that_blocks_the_loop_is_placed(
     async with broker.serve(worker):
         time.sleep(0.3)
     assert "by code that is not a handler's (at " in caplog.text
+
+
+async def test_a_worker_serves_although_its_watch_cannot_start(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    worker = Worker()
+    worker.command()(inner_wait)
+    with monkeypatch.context() as moment:
+        moment.setattr(threading.Thread, "start", refuse)
+        async with broker.serve(worker) as connection:
+            assert await connection.result("inner_wait") == "done"
+    assert "will not be reported: can't start new thread" in caplog.text
