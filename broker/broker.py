@@ -123,6 +123,7 @@ class Broker:
             self._loop_lag.histogram,
             version=self.version,
             strategy=settings.strategy,
+            ready_commands=settings.ready_commands,
         )
 
     async def start(self) -> None:
@@ -146,6 +147,9 @@ class Broker:
                 await self.job_desk.close()
             raise
         self.worker_port, self.requester_port = self._workers.number, self._requesters.number
+        self.core.started(time.monotonic())
+        if self.core.next_at < self._timer.wakes_at:
+            self._timer.wake_at(self.core.next_at)
         self._loop_lag.start()
 
     def reconfigure(self, settings: BrokerSettings) -> None:

@@ -6,7 +6,7 @@ nothing; keeps no numbers itself.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -118,6 +118,7 @@ class Status(Struct, frozen=True):
 
     version: str
     state: str
+    unready_commands: list[str]
     uptime_s: float
     strategy: str
     worker_count: int
@@ -226,7 +227,7 @@ class Subjects:
         self._unlisted = tuple(command for command in known if not command.is_listed)
         self.workers: tuple[WorkerLoad, ...] = tuple(core.roster.workers.values())
         self.commands = [CommandReading(command, (command,)) for command in known if command.is_listed]
-        self._other = Command(OTHER, "", is_listed=False)
+        self._other = Command(OTHER)
         if self._unlisted or core.roster.forgotten.outcomes:
             self._other.absorb(core.roster.forgotten)
             self.commands.append(CommandReading(self._other, self._unlisted, is_other=True))
@@ -253,8 +254,10 @@ class ReadModel:
         *,
         version: str,
         strategy: str,
+        ready_commands: Iterable[str] = (),
     ) -> None:
         self.version = version
+        self._unready = dict.fromkeys(ready_commands)
         self.jobs: JobReading | None = None
         self.jobs_error: str | None = None
         self.strategy = strategy
@@ -267,9 +270,21 @@ class ReadModel:
         self._started_at = time.monotonic()
 
     @property
-    def is_draining(self) -> bool:
-        """The broker takes no more requests."""
-        return self._core.is_draining
+    def state(self) -> str:
+        """`starting` until all `ready_commands` were served, then `serving`; `draining` if it takes no more
+        requests."""
+        if self._core.is_draining:
+            return "draining"
+        return "starting" if self.unready_commands() else "serving"
+
+    def unready_commands(self) -> list[str]:
+        """Those of the settings' `ready_commands` that no worker has served yet. One that was served once is ready for
+        good: without the broker, the requests of all other commands would fail as well."""
+        known = self._core.roster.commands
+        for name in tuple(self._unready):
+            if name in known and known[name].route.pool is not None:
+                del self._unready[name]
+        return list(self._unready)
 
     def totals(self) -> Totals:
         core, counts = self._core, self._core.counts
@@ -327,11 +342,11 @@ class ReadModel:
                     command.outcomes,
                 )
             )
-        if totals.unserved_count:
-            outcomes["no_available_workers"] += totals.unserved_count
+        outcomes.update(core.roster.unknown.outcomes)
         return Status(
             version=self.version,
-            state="draining" if core.is_draining else "serving",
+            state=self.state,
+            unready_commands=self.unready_commands(),
             uptime_s=round(time.monotonic() - self._started_at, 3),
             strategy=self.strategy,
             worker_count=len(core.roster.workers),

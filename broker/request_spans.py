@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 
 from ..tracing import spans
-from .core.fleet.roster import UNKNOWN
+from .core.fleet.gathering import UNKNOWN
 from .core.request import Assignment, Request
 
 QUEUE: Final = "queue"

@@ -3,6 +3,7 @@
 Must not know how the settings are used.
 """
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from ..loadbalance.choice import StrategyChoice
 from ..loadbalance.registry import STRATEGIES, STRATEGY_DEFAULT
 from ..loadbalance.strategy import Chance
 from ..protocol import limits
+from ..protocol.field_types import NAME_PATTERN, NAME_RULE
 from .access.hosts import check_host, check_origin
 from .access.proxies import check_network
 from .core.settings import CoreSettings
@@ -33,6 +35,10 @@ ALLOWED_COUNT_MAX: Final = 100
 """Hosts, origins and proxies in each list. Every handshake is compared with them."""
 
 
+READY_COMMANDS_COUNT_MAX: Final = 100
+"""Commands that readiness waits for. Each probe looks at those that are not there yet."""
+
+
 NO_JOURNAL: Final = "none"
 """In place of a path: keep no jobs."""
 
@@ -44,6 +50,11 @@ def _check_strategy(name: str) -> None:
         strategy_factories({name})
     except StrategyError as error:
         raise ValueError(str(error)) from None
+
+
+def _check_name(name: str) -> None:
+    if re.match(NAME_PATTERN, name) is None:
+        raise ValueError(NAME_RULE)
 
 
 _PORT: Final = Whole(0, 65535)
@@ -137,6 +148,22 @@ class BrokerSettings:
         "hedges_share_max",
         Number(0, 1),
         "Hedges as a share of the requests of the last 20 seconds, plus a reserve of 10. 0 turns them off.",
+    )
+    start_wait_s: float = _of_core(
+        "start_wait_s",
+        Number(0, 300, "seconds"),
+        "How long after its start requests wait for a command that no worker serves yet, instead of failing. Workers "
+        "come back within 3 seconds: the default adds time to connect. 0: they fail at once.",
+        key="start_wait",
+    )
+    ready_commands: tuple[str, ...] = setting(
+        (),
+        List(
+            Text(limits.NAME_LENGTH_MAX, length_min=1, check=_check_name),
+            READY_COMMANDS_COUNT_MAX,
+        ),
+        "Command that a worker must have served once before /readyz says that this broker is ready. May be repeated.",
+        option="--ready-command",
     )
     connections_count_max: int = setting(
         20_000,

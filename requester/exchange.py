@@ -1,9 +1,9 @@
 """All requests in flight of one client, and how each of them ends, exactly once and never late.
 
 A request is admitted (bounds), written (now, or as soon as there is a link), answered, cancelled, or ended by its
-deadline; when the link breaks, it fails if it may have run, and is sent again otherwise. Questions (question.py) live
-the same life; only their answers differ. Links are opened in connection.py; what is kept of a request is in
-in_flight.py.
+deadline; when the link breaks or the broker stops, it fails if it may have run, and is sent again otherwise. Questions
+(question.py) live the same life; only their answers differ. Links are opened in connection.py; what is kept of a
+request is in in_flight.py.
 """
 
 import asyncio
@@ -25,12 +25,14 @@ from ..protocol.errors import (
     MAY_HAVE_RUN,
     NOT_DELIVERED,
     BadRequest,
+    BrokerStopped,
     Cancelled,
     CannotConnect,
     ConnectionLost,
     DuplicateRequestId,
     NotRepresentable,
     Overloaded,
+    ShuttingDown,
     TaskferryError,
     WorkerTimeout,
 )
@@ -292,15 +294,10 @@ class Exchange:
             waiter = request.waiter
             if waiter.done():
                 continue
-            if request.may_have_run and response.delivery == NOT_DELIVERED:
-                # True of this link; over an earlier one a broker may have got it too.
-                response = msgspec.structs.replace(response, delivery=MAY_HAVE_RUN)
-            if request.wants_response:
-                waiter.set_result(response)
-            elif response.success:
-                waiter.set_result(response.data)
-            else:
-                waiter.set_exception(response_error(response))
+            if response.success:
+                waiter.set_result(response if request.wants_response else response.data)
+            elif not self._outlives_broker(request, response.code):
+                self._failed(request, response)
         for line in self._lines:
             if line.waiting:
                 self._admit_waiting(line)
@@ -328,6 +325,7 @@ class Exchange:
                         request.fail(self._lost(request))
                         continue
                     request.may_have_run = True
+                request.is_left = False
                 request.number = 0
                 request.ends_s = request.deadline_s
                 self._deadline_timer.by(request.ends_s)
@@ -368,6 +366,30 @@ class Exchange:
             request.payload = payload
         request.number = self.link.send(request.payload)
         request.ends_s = request.deadline_s + ANSWER_GRACE_S
+
+    def _failed(self, request: InFlight, response: Response) -> None:
+        if request.may_have_run and response.delivery == NOT_DELIVERED:
+            # True of this link; over an earlier one a broker may have got it too.
+            response = msgspec.structs.replace(response, delivery=MAY_HAVE_RUN)
+        if request.wants_response:
+            request.waiter.set_result(response)
+        else:
+            request.waiter.set_exception(response_error(response))
+
+    def _outlives_broker(self, request: InFlight, code: str | None) -> bool:
+        """Whether a request failed only because its broker is going away. Then it waits, within its deadline, for the
+        one that comes after: it has not run, or it may run twice."""
+        may_have_run = code == BrokerStopped.code
+        is_kept = code == ShuttingDown.code or (may_have_run and request.is_idempotent)
+        if not is_kept or request.question is not None or self.is_closed:
+            return False
+        request.may_have_run |= may_have_run
+        request.is_left = True
+        request.number = 0
+        request.ends_s = request.deadline_s
+        self._requests.put_back(request)
+        self._deadline_timer.by(request.ends_s)
+        return True
 
     def _refuse_soon(self) -> None:
         """Not at once: a caller that only catches and repeats would keep the loop from connecting again."""
@@ -484,6 +506,10 @@ class Exchange:
             request.fail(error)
         elif request.may_have_run:
             request.fail(self._lost(request))
+        elif request.is_left:
+            leaving = ShuttingDown(f"{ShuttingDown.message} ({self.public_url}), and no other came in time")
+            leaving.delivery = NOT_DELIVERED
+            request.fail(leaving)
         else:
             request.fail(
                 CannotConnect(f"{CannotConnect.message} at {self.public_url} in time: {self.no_link_reason}")
@@ -496,8 +522,9 @@ class Exchange:
         return error
 
     def _lost(self, request: InFlight) -> ConnectionLost:
+        reason = ShuttingDown.message if request.is_left else self.no_link_reason
         return ConnectionLost(
-            f"Connection to the broker lost: {request.what_may_be} ({self.public_url}: {self.no_link_reason})"
+            f"Connection to the broker lost: {request.what_may_be} ({self.public_url}: {reason})"
         )
 
     def _unanswered(self, request: InFlight) -> WorkerTimeout:

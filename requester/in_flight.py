@@ -31,8 +31,9 @@ class InFlight(Struct, eq=False):
 
     `deadline_s` is on the clock of `time.monotonic()`; at `ends_s` the client ends the request by itself. `number` is
     the link's number for the message, 0 while it is not sent. `may_have_run`: an earlier link broke after it was sent.
-    `wants_response`: the caller wants the whole response, also of a failure. `question`: None for a live request. (A
-    Struct because one is made for each call: that takes half the time of a class in Python.)
+    `is_left`: the broker at the other end is shutting down, and it waits for the next one. `wants_response`: the caller
+    wants the whole response, also of a failure. `question`: None for a live request. (A Struct because one is made for
+    each call: that takes half the time of a class in Python.)
     """
 
     request_id: str
@@ -44,6 +45,7 @@ class InFlight(Struct, eq=False):
     wants_response: bool
     number: int = 0
     may_have_run: bool = False
+    is_left: bool = False
     question: Question | None = None
 
     @property
@@ -111,6 +113,11 @@ class Line:
         self.in_flight[request.request_id] = request
         self.size_bytes = size_bytes
         return request
+
+    def put_back(self, request: InFlight) -> None:
+        """It was in flight a moment ago, and its answer did not end it."""
+        self.in_flight[request.request_id] = request
+        self.size_bytes += len(request.payload)
 
     def remove(self, request: InFlight) -> None:
         """It has ended, in flight."""

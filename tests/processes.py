@@ -225,7 +225,8 @@ class Broker(Program):
         free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
         number = len(list(folder.glob("*.stdout")))
         journal = ("--journal", str(folder / f"{number}.journal.db"))
-        arguments = (*program, *free_ports, *journal, *options)
+        # Most tests say when their workers come; what waits for them has tests of its own.
+        arguments = (*program, *free_ports, *journal, "--start-wait", "0", *options)
         super().__init__(folder, *arguments, environment=environment, wrapper=wrapper, is_warm=is_warm)
         try:
             ready = self.wait_for_stdout(_READY)

@@ -30,6 +30,7 @@ from .delivery.failures import CANCELLED, SHUTTING_DOWN, STOPPED, TIMEOUT
 from .delivery.hedging import Hedging
 from .delivery.recovery import Recovery
 from .failure import Failure, failure_of, is_deliberate
+from .fleet.gathering import Gathering
 from .fleet.roster import Roster
 from .fleet.worker import Worker, WorkerEvent, WorkerState
 from .health.canary import CANARY_TIMEOUT_S
@@ -83,8 +84,9 @@ class Core:
         self.deadlines = Deadlines()
         self.queue = Queue(settings, observer)
         self._ending = Ending(self.counts, self.deadlines, self.queue, steps)
-        self._delivery = Delivery(self.queue, self._ending, self.deadlines, steps)
-        self.roster = Roster(choice, self._delivery, observer)
+        gathering = Gathering()
+        self._delivery = Delivery(self.queue, self._ending, self.deadlines, gathering, steps)
+        self.roster = Roster(choice, self._delivery, observer, gathering)
         self.health = Health(self.roster)
         self._admission = Admission(settings, self.roster, self.deadlines, self.counts, steps)
         self._hedging = Hedging(self._delivery, self.deadlines, self.counts, settings.hedges_share_max, steps)
@@ -118,6 +120,12 @@ class Core:
     @epoch.setter
     def epoch(self, epoch: str) -> None:
         self._delivery.epoch = epoch
+
+    def started(self, now: float) -> None:
+        """The broker has just started: for `start_wait_s` requests wait for what nobody serves yet."""
+        if self.settings.start_wait_s:
+            self.roster.gathering.begin(now + self.settings.start_wait_s)
+            self._look_at = now + LOOK_INTERVAL_S
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
@@ -335,7 +343,13 @@ class Core:
                 self.health.expired(request, now)
                 self._ending.fail(request, TIMEOUT, now, cancel="timeout")
         if now >= self._look_at:
-            self._look_at = now + LOOK_INTERVAL_S if self.roster.workers else NEVER
+            gathering = self.roster.gathering
+            if gathering.is_on and now >= gathering.ends_at:
+                gathering.is_on = False
+                self._delivery.strand_all(now)
+                self.roster.stop_gathering()
+            is_needed = self.roster.workers or gathering.is_on
+            self._look_at = now + LOOK_INTERVAL_S if is_needed else NEVER
             for request, failure in self.queue.overdue(now):
                 self._ending.fail(request, failure, now)
             self._recovery.budget.look(self.counts.submitted_count, now)
@@ -353,6 +367,7 @@ class Core:
                     request.leave_out(pause_s)
                     self.deadlines.postpone(request, pause_s + READ_S)
         self.health.paused(now, now + READ_S)
+        self.roster.gathering.ends_at += pause_s
 
     def reconfigure(self, settings: CoreSettings, choice: StrategyChoice) -> None:
         """Change the settings and strategies. Requests in flight keep their deadline and their worker. New bounds apply

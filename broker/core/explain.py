@@ -131,7 +131,8 @@ def _waits_for(request: Request) -> str:
     if request.assignment is not None:
         return f"for the answer of {request.assignment.worker.worker_id}"
     pool = request.route.pool
-    assert pool is not None, "no request waits on a route without workers"
+    if pool is None:
+        return "for a worker that serves it: the broker has just started, and its workers may still come back"
     able = [member for member in pool.members if pool in member.pools]
     if not able:
         return "for an eligible worker: each that serves it is ejected, suspect, joining or draining"

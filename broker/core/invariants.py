@@ -19,7 +19,7 @@ def check_invariants(core: Core) -> None:
     _check_workers(core)
     routes = [
         route
-        for command in core.roster.commands.values()
+        for command in (*core.roster.commands.values(), *core.roster.gathering.awaited.values())
         for route in (command.route, *command.targeted.values())
     ]
     for route in routes:
@@ -87,7 +87,7 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
     }
     if route.pool is None:
         assert not servers
-        assert not waiting_count, "no request waits on a route without workers"
+        assert core.roster.gathering.is_on or not waiting_count, "no request waits on a route without workers"
         return
     assert route in route.pool.routes
     assert set(route.pool.members) == servers

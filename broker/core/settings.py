@@ -15,7 +15,8 @@ class CoreSettings:
     `retries_count_max`: how often an idempotent request is assigned again after its worker was lost; a request that has
     cost three workers is itself suspect. `retries_share_max`: such retries as a share of recent requests, so that
     retries do not bury a failing fleet (Finagle's retry budget: 20 %). `hedges_share_max`: the same for hedges; hedging
-    after the 95th percentile needs 5 %.
+    after the 95th percentile needs 5 %. `start_wait_s`: how long after the broker's start requests wait for what nobody
+    serves yet; a worker tries to connect at least every 3 s.
     """
 
     timeout_s: float = limits.TIMEOUT_S_DEFAULT
@@ -25,3 +26,4 @@ class CoreSettings:
     retries_count_max: int = 2
     retries_share_max: float = 0.2
     hedges_share_max: float = 0.05
+    start_wait_s: float = 5.0

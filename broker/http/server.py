@@ -37,6 +37,9 @@ READY_WITHOUT_JOURNAL: Final = "ready for requests; jobs are refused, for the jo
 has its jobs."""
 
 
+UNREADY: Final = "starting: no worker has served {} of the ready_commands yet\n"
+
+
 class DrainRequest(msgspec.Struct):
     """The body of a request to drain a worker, or to undo that."""
 
@@ -44,7 +47,8 @@ class DrainRequest(msgspec.Struct):
 
 
 def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> ASGIApp:
-    """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains). `/metrics`: for Prometheus.
+    """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains, or no worker
+    has served a command that the settings name for this). `/metrics`: for Prometheus.
     `/api/workers`, `/api/status`, and those of explain_views.py: JSON.
     `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again.
 
@@ -54,8 +58,11 @@ def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> AS
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        if model.is_draining:
+        if model.state == "draining":
             return PlainTextResponse("draining\n", status_code=503)
+        if count := len(model.unready_commands()):
+            # Without their names, which only who may observe may know: `unready_commands` of /api/status.
+            return PlainTextResponse(UNREADY.format(count), status_code=503)
         if model.jobs is not None and model.jobs.is_failing:
             return PlainTextResponse(READY_WITHOUT_JOURNAL)
         return PlainTextResponse("ready\n")

@@ -1,15 +1,35 @@
 """The HTTP port of a real broker: health and the JSON views."""
 
+import asyncio
 import json
 
 from tests.integration.peers import connected, serving
-from tests.processes import Broker, Programs
+from tests.processes import Broker, Programs, wait_until
 
 
 def test_health_and_readiness(shared_broker: Broker) -> None:
     assert shared_broker.get("/healthz") == (200, "ok\n")
     assert shared_broker.get("/readyz") == (200, "ready\n")
     assert shared_broker.get("/no-such-page")[0] == 404
+
+
+async def test_readiness_waits_once_for_the_commands_that_the_settings_name(programs: Programs) -> None:
+    broker = programs.start_broker("--ready-command", "a", "--ready-command", "b")
+    starting = "starting: no worker has served {} of the ready_commands yet\n"
+    assert broker.get("/readyz") == (503, starting.format(2))
+    assert broker.get("/healthz") == (200, "ok\n")
+    async with connected(broker.worker_url) as worker:
+        await worker.join("w", "b", "c")
+        assert broker.get("/readyz") == (503, starting.format(1))
+        assert (broker.status()["state"], broker.status()["unready_commands"]) == ("starting", ["a"])
+    async with connected(broker.worker_url) as worker:
+        await worker.join("w", "a")
+        assert broker.get("/readyz") == (200, "ready\n"), (
+            "b was there: what it has lost is not the broker's start"
+        )
+    await asyncio.to_thread(wait_until, lambda: not broker.workers(), "the worker is gone")
+    assert broker.get("/readyz") == (200, "ready\n")
+    assert (broker.status()["state"], broker.status()["unready_commands"]) == ("serving", [])
 
 
 async def test_workers_as_json(broker: Broker) -> None:
@@ -70,6 +90,7 @@ async def test_status_as_json(programs: Programs) -> None:
         assert status.pop("version").count(".") == 2
         assert status == {
             "state": "serving",
+            "unready_commands": [],
             "strategy": "round_robin",
             "worker_count": 1,
             "requester_count": 1,

@@ -55,9 +55,9 @@ class Admission:
                 return None
         command = self._roster.commands.get(call.command)
         if command is None:
-            command = self._roster.unknown
-            route = command.route
-        elif call.target is None:
+            gathering = self._roster.gathering
+            command = gathering.unknown if call.attempt is not None else gathering.command(call.command)
+        if call.target is None or command is self._roster.unknown:
             route = command.route
         else:
             targeted = self._roster.targeted(command, call.target)

@@ -9,6 +9,7 @@ from typing import Final
 from ....protocol import errors
 from ..call import Attempt
 from ..failure import Failure, failure_of
+from ..fleet.gathering import Gathering
 from ..fleet.route import Route
 from ..fleet.worker import Worker
 from ..measures.turn import Batch, Turn
@@ -27,9 +28,12 @@ class Delivery:
     """Assigns requests, queues them, and assigns waiting ones to free slots. `turn` is the current turn of the event
     loop."""
 
-    __slots__ = ("_deadlines", "_ending", "_msg_count", "_queue", "_steps", "epoch", "turn")
+    __slots__ = ("_deadlines", "_ending", "_gathering", "_msg_count", "_queue", "_steps", "epoch", "turn")
 
-    def __init__(self, queue: Queue, ending: Ending, deadlines: Deadlines, steps: Steps | None) -> None:
+    def __init__(
+        self, queue: Queue, ending: Ending, deadlines: Deadlines, gathering: Gathering, steps: Steps | None
+    ) -> None:
+        self._gathering = gathering
         self._queue = queue
         self._ending = ending
         self._deadlines = deadlines
@@ -147,7 +151,7 @@ class Delivery:
 
     def line_up(self, request: Request, now: float) -> None:
         """Queue a request until a slot is free; fail it if no worker serves it or there is no room."""
-        if request.route.pool is None:
+        if request.route.pool is None and not self._gathering.holds(request):
             self._ending.fail(request, no_workers(request.call), now)
         elif (failure := self._queue.refusal(request)) is not None:
             self._ending.fail(request, failure, now)
@@ -183,9 +187,17 @@ class Delivery:
                 self.place(request, worker, request.remaining_s(now), now)
 
     def strand(self, route: Route, now: float) -> None:
-        """No worker is left on a route: fail the requests that wait on it."""
-        while (request := route.waiting.peek()) is not None:
-            self._ending.fail(request, no_workers(request.call), now)
+        """No worker is left on a route: fail the requests that wait on it, except those that wait for the first ones
+        to come back."""
+        for request in [request for line in route.waiting.oldest() for request in line]:
+            if not self._gathering.holds(request):
+                self._ending.fail(request, no_workers(request.call), now)
+
+    def strand_all(self, now: float) -> None:
+        """Nothing waits any longer for workers that have not come back."""
+        for route in tuple(self._queue.routes):
+            if route.pool is None:
+                self.strand(route, now)
 
     # --- canaries and turns ------------------------------------------------------------------------------------------
 

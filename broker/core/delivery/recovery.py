@@ -77,8 +77,10 @@ class Recovery:
             return True
         pool = request.route.pool
         if pool is None:
-            self._ending.fail(request, no_workers(request.call), now)
-            return True
+            is_held = self._roster.gathering.holds(request)
+            if not is_held:
+                self._ending.fail(request, no_workers(request.call), now)
+            return not is_held
         other = pool.pick_avoiding(request.failed_ids, request.call.affinity)
         if other is None:
             return False
@@ -100,7 +102,8 @@ class Recovery:
     def _verdict(self, request: Request, was_written: bool, now: float) -> Failure | None:
         """The failure with which the request ends; None if it may go to another worker."""
         if was_written:
-            if request.route.pool is None or not self._may_retry(request):
+            has_nobody = request.route.pool is None and not self._roster.gathering.holds(request)
+            if has_nobody or not self._may_retry(request):
                 return LOST
             request.retries_count += 1
             self._counts.retried_count += 1

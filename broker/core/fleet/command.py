@@ -9,7 +9,7 @@ from .route import Route
 
 
 class Command:
-    """A command that some worker has served since the broker started.
+    """A command that some worker has served since the broker started, or that is awaited (see gathering.py).
 
     `route` is that of requests without a target; `targeted` holds the others by `target_key`. `strategy` is the name of
     the strategy that picks its workers. `outcomes` counts ended requests by label: `success`, `requester_gone`, or an
@@ -36,16 +36,16 @@ class Command:
         "worker_duration",
     )
 
-    def __init__(self, name: str, strategy: str, *, is_listed: bool) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.is_listed = is_listed
-        self.strategy = strategy
+        self.is_listed = False
+        self.strategy = ""
         self.route = Route(self)
         self.targeted: dict[object, Route] = {}
         self.outcomes: defaultdict[str, int] = defaultdict(int)
         self.duration = Histogram()
         self.recent_duration = self.duration.window()
-        self.exemplars = Exemplars(is_wanted=is_listed)
+        self.exemplars = Exemplars(is_wanted=False)
         self.queue_wait = Histogram()
         self.worker_duration = Histogram()
         self.broker_duration = Histogram()
@@ -56,6 +56,11 @@ class Command:
     def waiting_count(self) -> int:
         """Requests that wait for it, including those with a target."""
         return self.route.waiting.count + sum(route.waiting.count for route in self.targeted.values())
+
+    def show(self) -> None:
+        """Show it under its own name from now on."""
+        self.is_listed = True
+        self.exemplars = Exemplars(is_wanted=True)
 
     def absorb(self, other: "Command") -> None:
         """Add the counts of `other`."""

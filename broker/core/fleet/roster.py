@@ -15,6 +15,7 @@ from ..call import Target
 from ..failure import Failure
 from ..ports import Observer
 from .command import Command
+from .gathering import Gathering
 from .pool import Pool
 from .record import Records
 from .route import Route, mismatch, target_key
@@ -40,9 +41,6 @@ update, so targets without waiting requests make room for new ones, the least re
 TARGET_RETRY_AFTER_S: Final = 1.0
 """Sent to a requester if there is no room for its target: room can become free at any moment."""
 
-UNKNOWN: Final = "_unknown"
-"""The name of the stand-in for all commands that no worker has served. No command has it, as above."""
-
 
 class Placement(Protocol):
     """Acts on what the roster reports. Must not call back into the roster."""
@@ -66,26 +64,30 @@ class Roster:
         "_targeted",
         "commands",
         "forgotten",
+        "gathering",
         "records",
         "unknown",
         "workers",
     )
 
-    def __init__(self, choice: StrategyChoice, placement: Placement, observer: Observer) -> None:
+    def __init__(
+        self, choice: StrategyChoice, placement: Placement, observer: Observer, gathering: Gathering
+    ) -> None:
         self._choice = choice
+        self.gathering = gathering
         self._placement = placement
         self._observer = observer
         self._targeted: OrderedDict[Route, object] = OrderedDict()
         self.commands: dict[str, Command] = {}
-        self.forgotten = Command(OTHER, "", is_listed=False)
-        self.unknown = Command(UNKNOWN, "", is_listed=False)
+        self.forgotten = Command(OTHER)
+        self.unknown = gathering.unknown
         self._listed_count = 0
         self.workers: dict[str, Worker] = {}
         self.records = Records()
 
     @property
     def unserved_count(self) -> int:
-        """Requests that have failed because no worker had ever served their command."""
+        """Requests that have ended while no worker had ever served their command."""
         return sum(self.unknown.outcomes.values())
 
     # --- joining and leaving ----------------------------------------------------------------------------------------
@@ -174,6 +176,14 @@ class Roster:
                 for route in command.targeted.values():
                     del self._targeted[route]
 
+    def stop_gathering(self) -> None:
+        """Wait no longer for commands that no worker has served since the start. Call it when no request waits for
+        them."""
+        for command in self.gathering.end():
+            for route in command.targeted.values():
+                del self._targeted[route]
+            self.unknown.absorb(command)
+
     # --- routes -----------------------------------------------------------------------------------------------------
 
     def targeted(self, command: Command, target: Target) -> Route | Failure:
@@ -215,10 +225,12 @@ class Roster:
     def _command(self, name: str) -> Command:
         command = self.commands.get(name)
         if command is None:
-            is_listed = self._listed_count < COMMANDS_LISTED_COUNT_MAX
-            self._listed_count += is_listed
-            command = Command(name, self._choice.name_for(name), is_listed=is_listed)
-            self.commands[name] = command
+            awaited = self.gathering.awaited.pop(name, None)
+            command = self.commands[name] = awaited or Command(name)
+            command.strategy = self._choice.name_for(name)
+            if self._listed_count < COMMANDS_LISTED_COUNT_MAX:
+                self._listed_count += 1
+                command.show()
         return command
 
     # --- pools ------------------------------------------------------------------------------------------------------

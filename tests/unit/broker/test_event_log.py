@@ -21,7 +21,7 @@ def test_an_overload_of_a_command_and_of_a_target(caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO, "taskferry.broker")
     log = EventLog()
     for target, name in ((None, ""), ({"gpu": "yes"}, "gpu=yes")):
-        route = Route(Command("echo", "random", is_listed=True), target)
+        route = Route(Command("echo"), target)
         route.overload.is_overloaded = True
         log.overload_changed(route)
         route.overload.end()

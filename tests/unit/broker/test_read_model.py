@@ -33,7 +33,7 @@ async def test_totals_and_outcomes_count_what_has_ended() -> None:
         assert (command.command, command.worker_count, command.queued_count) == ("work", 1, 0)
         assert (status.state, status.worker_count, status.requester_count) == ("serving", 1, 1)
         shell.core.drain()
-        assert shell.read_model.is_draining
+        assert shell.read_model.state == "draining"
         assert shell.read_model.status().state == "draining"
 
 

@@ -15,6 +15,7 @@ from taskferry.broker.settings import (
     ALLOWED_COUNT_MAX,
     BROKER,
     NO_JOURNAL,
+    READY_COMMANDS_COUNT_MAX,
     STRATEGY_PATTERNS_COUNT_MAX,
     BrokerSettings,
 )
@@ -24,6 +25,7 @@ from taskferry.configuration.sources import ConfigurationError, Sources
 from taskferry.loadbalance.consistent_hash import ConsistentHash
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.program.options import sources_of
+from taskferry.protocol.field_types import NAME_RULE
 
 from tests.each_case import each_case
 
@@ -32,6 +34,7 @@ BOUNDS = {
     "requester_port": (0, 65535),
     "http_port": (0, 65535),
     "grace_s": (0, 3600),
+    "start_wait_s": (0, 300),
     "message_size_bytes_max": (16 * 1024, 64 * 1024 * 1024),
     "queue_count_max": (0, 10_000_000),
     "queue_size_bytes_max": (0, 2**40),
@@ -69,6 +72,7 @@ LIVE = {
     "queue_count_max",
     "queue_size_bytes_max",
     "in_flight_count_max",
+    "start_wait",
     "connections_count_max",
     "access",
     "allowed_hosts",
@@ -95,6 +99,7 @@ LIVE = {
 
 
 LIST_OPTIONS = {
+    "ready_commands": "--ready-command",
     "allowed_hosts": "--allowed-host",
     "allowed_origins": "--allowed-origin",
     "trusted_proxies": "--trusted-proxy",
@@ -175,6 +180,14 @@ def test_the_settings_that_a_reload_changes() -> None:
         (
             {"trusted_proxies": ["10.0.0.7/8"]},
             'trusted_proxies: "10.0.0.7/8": expected an address or a network, such as 10.0.0.7 or 10.0.0.0/8',
+        ),
+        (
+            {"ready_commands": ["resize", "*"]},
+            f'ready_commands: "*": {NAME_RULE}',
+        ),
+        (
+            {"ready_commands": ["a"] * (READY_COMMANDS_COUNT_MAX + 1)},
+            "ready_commands: expected at most 100 texts, got 101",
         ),
         (
             {"allowed_hosts": ["a"] * (ALLOWED_COUNT_MAX + 1)},

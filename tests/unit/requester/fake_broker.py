@@ -37,6 +37,8 @@ class FakeBroker:
     def __init__(self) -> None:
         self.admit: Callable[[str | None], Refusal | None] = lambda _: None
         self.tokens: list[str | None] = []
+        self.verbatim = ""
+        """If set, what `verbatim` sends in place of the data."""
         self.requests: list[Request] = []
         self.cancelled: list[str] = []
         self.questions: list[Any] = []
@@ -164,7 +166,7 @@ class Session:
             case "say_goodbye":
                 self.link.close(1012, "restart")
             case "verbatim":
-                text: str = self.decode(request.data)
+                text: str = self.broker.verbatim or self.decode(request.data)
                 self.link.send(text.replace("ID", request.request_id or "").encode())
             case _:
                 raise AssertionError(request.command)

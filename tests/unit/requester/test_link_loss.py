@@ -9,7 +9,14 @@ import pytest
 from taskferry.credentials.source import TokenSource
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import Request
-from taskferry.requester import CannotConnect, ConnectionLost, Overloaded, Requester
+from taskferry.requester import (
+    BrokerStopped,
+    CannotConnect,
+    ConnectionLost,
+    Overloaded,
+    Requester,
+    ShuttingDown,
+)
 from taskferry.requester import connection as connection_module
 from taskferry.requester.connection import Connection
 from taskferry.requester.exchange import Exchange
@@ -121,6 +128,59 @@ async def test_what_was_sent_twice_may_have_run_whatever_the_second_broker_says(
         assert not outcome.retryable
     assert outcome.delivery == "may_have_run"
     assert len(broker.requests) == 2
+
+
+SHUTTING_DOWN = '{"request_id":"ID","success":false,"error":"Broker is shutting down","code":"shutting_down"}'
+STOPPED = '{"request_id":"ID","success":false,"error":"Broker stopped","code":"broker_stopped"}'
+
+
+async def _answered_by_the_next_broker(
+    requester: Requester, broker: FakeBroker, refusal: str, *, idempotent: bool = False
+) -> object:
+    """The result of a call that a broker answers with `refusal` before it goes, and the next one with its data."""
+    call = asyncio.create_task(requester.call("verbatim", refusal, timeout=20, idempotent=idempotent))
+    await until(lambda: broker.requests)
+    assert await requester.call("echo", "answered meanwhile") == "answered meanwhile"
+    assert not call.done()
+    leaving = broker.sessions[0]
+    broker.verbatim = '{"request_id":"ID","success":true,"data":"by the next broker"}'
+    leaving.link.abort("fake broker stopped")
+    result = await call
+    first, *_, last = broker.requests
+    assert first.request_id == last.request_id
+    return result
+
+
+async def test_what_a_leaving_broker_does_not_take_goes_to_the_next_one(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    result = await _answered_by_the_next_broker(requester, broker, SHUTTING_DOWN)
+    assert result == "by the next broker"
+
+
+async def test_an_idempotent_request_that_a_broker_could_not_wait_for_goes_to_the_next_one(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    result = await _answered_by_the_next_broker(requester, broker, STOPPED, idempotent=True)
+    assert result == "by the next broker"
+
+
+async def test_one_that_may_not_run_twice_ends_with_the_broker(requester: Requester) -> None:
+    with pytest.raises(BrokerStopped):
+        await requester.call("verbatim", STOPPED)
+
+
+async def test_what_a_leaving_broker_did_not_take_ends_at_its_deadline(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    with pytest.raises(ShuttingDown, match="and no other came in time") as caught:
+        await requester.call("verbatim", SHUTTING_DOWN, timeout=0.3)
+    assert caught.value.delivery == "not_delivered"
+    with pytest.raises(ConnectionLost, match="the command may have run"):
+        await requester.call("verbatim", STOPPED, timeout=0.3, idempotent=True)
+    exchange = requester._exchange
+    assert exchange is not None
+    assert exchange.in_flight_count == exchange._requests.size_bytes == 0
 
 
 async def test_a_request_that_was_never_written_is_sent_again_silently(

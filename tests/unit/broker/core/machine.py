@@ -86,6 +86,7 @@ class CoreMachine(RuleBasedStateMachine):
         retries_count_max=st.integers(0, 2),
         retries_share_max=st.sampled_from([0.0, 0.2, 1.0]),
         hedges_share_max=st.sampled_from([0.0, 0.05, 1.0]),
+        start_wait_s=st.sampled_from([0.0, 0.0, 3.0]),
         commands_known_count_max=st.sampled_from([0, 2, 100]),
         targets_count_max=st.sampled_from([1, 2, 100]),
         is_listened_to=st.booleans(),
@@ -110,6 +111,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.bounds = {(module, name): getattr(module, name) for module, name in bounds}
         set_bounds(bounds)
         self.world = World(strategy, listener=WatchfulListener() if is_listened_to else None, **settings)
+        self.world.core.started(self.world.now)
         self.retries_count_max = settings["retries_count_max"]
         bounded = self.world.account("bounded", in_flight=in_flight, waiting=waiting)
         self.accounts = [bounded, self.world.account("other"), bounded]

@@ -2,7 +2,7 @@
 
 import pytest
 from taskferry.broker.core.failure import Failure
-from taskferry.broker.core.fleet.roster import UNKNOWN
+from taskferry.broker.core.fleet.gathering import UNKNOWN
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.errors import NOT_DELIVERED
 from taskferry.protocol.limits import TIMEOUT_S_DEFAULT

@@ -117,7 +117,7 @@ def test_no_request_ends_early_and_none_more_than_a_tick_late(
 
 
 def make_request(deadline: float) -> Request:
-    command = Command("echo", "least_loaded", is_listed=True)
+    command = Command("echo")
     requester = Requester(None, unlimited("anonymous"))  # type: ignore[arg-type]  # the wheel does not use the port
     call = Call("r", "echo", Raw(b"{}"))
     return Request(call, command, command.route, requester, START_S, deadline - START_S, deadline)
