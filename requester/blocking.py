@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
+from ..program.threads import check_threads
 from ..protocol.encodings import Encoding
 from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
@@ -41,8 +42,8 @@ class BlockingRequester(BlockingJobCalls):
     Ctrl-C in a waiting call cancels the request. If it is not closed it ends with the interpreter, or with its last
     reference.
 
-    Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close` or in a process forked
-    from the one that made it.
+    Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close`, in a process forked from
+    the one that made it, or in one in which gevent or eventlet has replaced threads.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class BlockingRequester(BlockingJobCalls):
         self._arguments = checked_arguments(
             url, encoding, in_flight_count_max, tokens, tls, client_id=client_id
         )
+        check_threads(type(self).__name__)
         self._background = Background(self._arguments)
         self._stop = weakref.finalize(self, self._background.stop)
 

@@ -46,7 +46,7 @@ class Requester(JobCalls):
     the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the system. `client_id`: a name
     for this client, which then has an `inbox`.
 
-    Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close`.
+    Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close` or in another event loop.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Requester(JobCalls):
         )
 
     async def __aenter__(self) -> Self:
-        self._start()
+        self._exchange_here()
         return self
 
     async def __aexit__(
@@ -111,7 +111,7 @@ class Requester(JobCalls):
         Unauthenticated or Forbidden as soon as a broker refuses this client, and RateLimited if one still does in the
         end.
         """
-        self._start()
+        self._exchange_here()
         assert self._connection is not None
         await self._connection.wait(timeout, retry=retry)
 
@@ -151,7 +151,7 @@ class Requester(JobCalls):
         class; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and `retry_after_s` say how
         far the request got and when to send it again, which this client never does by itself.
         """
-        exchange = self._exchange or self._start()
+        exchange = self._exchange_here()
         future = exchange.loop.create_future()
         message = OutgoingRequest(
             request_id,
@@ -201,7 +201,7 @@ class Requester(JobCalls):
         The options are those of `call`. What this side detects by itself (no link, a bad timeout, ...) is a response
         with that code as well. With `otherwise="submit"` one that is kept as a job has its `job_id`.
         """
-        exchange = self._exchange or self._start()
+        exchange = self._exchange_here()
         future: asyncio.Future[Response] = exchange.loop.create_future()
         message = OutgoingRequest(
             request_id,
@@ -235,7 +235,7 @@ class Requester(JobCalls):
         Each message comes until it is acknowledged: what was not comes again after a reconnect. Raises RuntimeError
         without a client_id, and what the broker answers if it has no inbox for this client: Forbidden, JobsOff.
         """
-        exchange = self._exchange or self._start()
+        exchange = self._exchange_here()
         inbox = exchange.inbox
         if inbox is None:
             raise RuntimeError("an inbox needs a client_id: Requester(..., client_id='billing-1')")
@@ -252,6 +252,10 @@ class Requester(JobCalls):
 
     async def close(self) -> None:
         """End requests in flight with Cancelled, close the link to the broker, and stop. May be called twice."""
+        if self._exchange is not None and self._exchange.loop.is_closed():
+            self._connection = None  # it has ended with its loop
+        if self._connection is not None:
+            self._exchange_here()
         self._is_closed = True
         self._exchange = None
         connection, self._connection = self._connection, None
@@ -263,7 +267,7 @@ class Requester(JobCalls):
         return WIRES[self._arguments.encoding]
 
     async def _ask(self, question: Question) -> Any:
-        exchange = self._exchange or self._start()
+        exchange = self._exchange_here()
         future = exchange.loop.create_future()
         if SWITCH.tracer is not None and isinstance(question.message, Submit):
             from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
@@ -279,13 +283,24 @@ class Requester(JobCalls):
 
     @contextmanager
     def _open_feed(self, job_id: str) -> Iterator[Callable[[], Awaitable[News]]]:
-        feeds = (self._exchange or self._start()).feeds
+        feeds = self._exchange_here().feeds
         feed = Feed(job_id)
         feeds.add(feed)
         try:
             yield feed.next
         finally:
             feeds.remove(feed)
+
+    def _exchange_here(self) -> Exchange:
+        """The exchange, for a caller in its event loop. Raises RuntimeError in another one, before anything is
+        sent."""
+        exchange = self._exchange or self._start()
+        if exchange.loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                f"this {type(self).__name__} belongs to another event loop: make one in each loop, "
+                "or share a BlockingRequester among threads"
+            )
+        return exchange
 
     def _start(self) -> Exchange:
         if self._is_closed:

@@ -52,7 +52,7 @@ from .jobs.inbox import Inbox
 from .question import IfLost, Question
 from .refusal import Refusal
 from .response import Response, kept_response, response_error
-from .wire import WIRES, OutgoingRequest, check_routing
+from .wire import WIRES, OutgoingRequest, check_routing, check_texts
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +146,7 @@ class Exchange:
     def begin(self, message: OutgoingRequest, waiter: Waiter, *, wants_response: bool) -> InFlight:
         """Accept a request; `waiter` gets its outcome. A request_id is made if it has none.
 
-        What breaks a bound of this side fails at once: BadRequest (timeout, request_id, target, hedge, data),
-        DuplicateRequestId, TooLarge.
+        What breaks a bound of this side fails at once: BadRequest, which names the field; DuplicateRequestId; TooLarge.
         """
         request_id = message.request_id
         is_own_id = request_id is None
@@ -546,11 +545,19 @@ def exchange_for(arguments: Arguments) -> Exchange:
 
 
 def _check(message: OutgoingRequest) -> None:
-    """Raise BadRequest if its timeout, target or hedge breaks a bound; users may pass anything."""
+    """Raise BadRequest, which names the field, for what JSON could carry as something else; users may pass
+    anything."""
     timeout_s: object = message.timeout
     if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
         raise BadRequest(
             f"timeout: {timeout_s!r} is not a number of seconds over 0 and at most {TIMEOUT_S_MAX:g}"
         )
+    if (
+        type(message.command) is not str
+        or message.affinity is not None
+        or message.trace is not None
+        or message.otherwise is not None
+    ):
+        check_texts(message)
     if message.target is not None or message.hedge is not None:
         check_routing(message)

@@ -59,6 +59,14 @@ class _Routing(Struct):
     hedge: Hedge | None
 
 
+def check_texts(message: OutgoingRequest) -> None:
+    """Raise BadRequest for bytes, or anything else, as a text: JSON would carry bytes as the text of their base64."""
+    for name in ("command", "affinity", "trace", "otherwise"):
+        value: object = getattr(message, name)
+        if not isinstance(value, str) and (value is not None or name == "command"):
+            raise BadRequest(f"{name}: expected a text, got {type(value).__name__}")
+
+
 def check_routing(message: OutgoingRequest) -> None:
     """Turn `target` into plain values. Raises BadRequest if it or `hedge` breaks a bound.
 
@@ -91,18 +99,23 @@ class Wire:
         """Likewise."""
 
     def encode_request(self, message: OutgoingRequest) -> bytes:
-        """The message's bytes. Raises BadRequest for `data` that cannot be encoded, TooLarge over its bound."""
+        """The message's bytes. Raises BadRequest for a field that cannot be encoded, TooLarge for `data` over its
+        bound."""
         try:
             payload = self._encode(message)
         except _ENCODE_ERRORS as error:
-            raise BadRequest(f"data: cannot be written as {_TITLES[self._encoding]}: {error}") from None
+            raise BadRequest(f"{self._unwritable(message)}: {self._cannot}: {error}") from None
         if len(payload) > DATA_SIZE_BYTES_MAX:
             self._check_size(message, payload)
         return payload
 
-    def encode_question(self, message: object) -> bytes:
-        """The message's bytes. Raises TooLarge over the bound of a message."""
-        payload = self._encode(message)
+    def encode_question(self, message: Struct) -> bytes:
+        """The message's bytes. Raises BadRequest for a field that cannot be encoded, TooLarge over the bound of a
+        message."""
+        try:
+            payload = self._encode(message)
+        except _ENCODE_ERRORS as error:
+            raise BadRequest(f"{self._unwritable(message)}: {self._cannot}: {error}") from None
         if len(payload) > MESSAGE_SIZE_BYTES_MAX:
             raise TooLarge(f"message: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} bytes")
         return payload
@@ -112,7 +125,7 @@ class Wire:
         try:
             encoded = self._encode(data)
         except _ENCODE_ERRORS as error:
-            raise BadRequest(f"data: cannot be written as {_TITLES[self._encoding]}: {error}") from None
+            raise BadRequest(f"data: {self._cannot}: {error}") from None
         if len(encoded) > DATA_SIZE_BYTES_MAX:
             raise TooLarge(f"data: {len(encoded)} bytes, at most {DATA_SIZE_BYTES_MAX} bytes")
         return Raw(encoded)
@@ -143,6 +156,20 @@ class Wire:
             return msgspec.convert(data, type_, str_keys=self._encoding is Encoding.JSON)
         except msgspec.ValidationError as error:
             raise NotRepresentable(f"result: {error}") from None
+
+    @property
+    def _cannot(self) -> str:
+        return f"cannot be written as {_TITLES[self._encoding]}"
+
+    def _unwritable(self, message: Struct) -> str:
+        """The name of the field that cannot be encoded: `data`, if each can alone, but not at its depth."""
+        for name in message.__struct_fields__:
+            value = getattr(message, name)
+            try:
+                self._encode(None if value is UNSET else value)
+            except _ENCODE_ERRORS:
+                return name
+        return "data"
 
     def _check_size(self, message: OutgoingRequest, payload: bytes) -> None:
         data_size_bytes = 0 if message.data is UNSET else len(self._encode(message.data))

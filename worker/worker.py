@@ -10,6 +10,7 @@ from ..configuration.schema import checked
 from ..credentials.source import Tokens, TokenSource
 from ..log.settings import LogSettings
 from ..log.setup import set_up_logging
+from ..program.threads import check_threads
 from ..protocol.limits import COMMANDS_COUNT_MAX
 from .canary import check_canary
 from .command import Command, ExecutorName
@@ -118,11 +119,12 @@ class Worker:
 
         Blocks. Raises CannotConnect if `url` is not a WebSocket URL, or not one for the token or for TLS; BadMessage if
         the broker refuses what the worker declares; ValueError if it has no commands, its canary cannot be one, or the
-        token cannot be one; and SystemExit (128 + the signal) when stopped at once. Logs to stderr, unless logging has
-        been set up.
+        token cannot be one; RuntimeError in a process in which gevent or eventlet has replaced threads; and SystemExit
+        (128 + the signal) when stopped at once. Logs to stderr, unless logging has been set up.
         """
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
+        check_threads(type(self).__name__)
         set_up_logging(LogSettings())
         code = run_program(self, lambda: self._serve(url, tokens, tls))
         if code:
@@ -138,6 +140,7 @@ class Worker:
         """
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
+        check_threads(type(self).__name__)
         await self._serve(url, tokens, tls)
 
     async def _serve(self, url: str, tokens: TokenSource, tls: ssl.SSLContext | None) -> None:

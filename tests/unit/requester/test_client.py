@@ -4,13 +4,14 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import pytest
 from taskferry import requester as package
+from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import REGISTRY, TaskferryError
 from taskferry.protocol.limits import (
     MESSAGE_SIZE_BYTES_MAX,
@@ -21,6 +22,7 @@ from taskferry.protocol.limits import (
 from taskferry.requester import (
     BadRequest,
     Cancelled,
+    CannotConnect,
     DuplicateRequestId,
     HandlerError,
     NoAvailableWorkers,
@@ -31,7 +33,7 @@ from taskferry.requester import (
     ShuttingDown,
     TooLarge,
 )
-from taskferry.requester.wire import DATA_SIZE_BYTES_MAX
+from taskferry.requester.wire import DATA_SIZE_BYTES_MAX, WIRES, OutgoingRequest
 
 from tests.unit.requester.fake_broker import FakeBroker
 from tests.unit.requester.waiting import until
@@ -239,6 +241,61 @@ async def test_data_that_cannot_be_written_is_refused_naming_it(
 ) -> None:
     with pytest.raises(BadRequest, match=f"data: cannot be written as (JSON|MessagePack): .*{named}"):
         await any_requester.call("echo", data)
+
+
+async def test_another_field_that_cannot_be_written_is_refused_by_its_name(
+    any_requester: Requester, broker: FakeBroker
+) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"affinity": object()}, "affinity: expected a text, got object"),
+        ({"trace": b"x"}, "trace: expected a text, got bytes"),
+        ({"otherwise": b"submit"}, "otherwise: expected a text, got bytes"),
+        ({"trace": "\ud800"}, "trace: cannot be written as .*surrogates"),
+        ({"request_id": "\ud800"}, "request_id: cannot be written as .*surrogates"),
+        ({"target": {"gpu": "\ud800"}}, "target: cannot be written as .*surrogates"),
+        ({"priority": object()}, "priority: cannot be written as .*object"),
+    ]
+    for options, text in refused:
+        with pytest.raises(BadRequest, match=f"^{text}"):
+            await any_requester.call("echo", **options)
+    assert broker.requests == []
+
+
+async def test_a_command_that_is_no_text_is_refused_and_nothing_sent(
+    any_requester: Requester, broker: FakeBroker
+) -> None:
+    for command, text in ((b"x", "bytes"), (5, "int"), (None, "NoneType")):
+        with pytest.raises(BadRequest, match=f"^command: expected a text, got {text}$"):
+            await any_requester.call(command)  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match=r"^command: cannot be written as .*surrogates"):
+        await any_requester.call("ec\ud800ho")
+    assert broker.requests == []
+
+
+async def test_a_field_of_a_question_that_cannot_be_written_is_refused_by_its_name(
+    any_requester: Requester, broker: FakeBroker
+) -> None:
+    with pytest.raises(BadRequest, match=r"^job_id: cannot be written as .*surrogates"):
+        await any_requester.submit("echo", job_id="\ud800")
+    with pytest.raises(BadRequest, match=r"^filter: cannot be written as .*surrogates"):
+        await any_requester.cancel_jobs(owner="\ud800")
+    assert broker.questions == []
+
+
+def test_data_that_is_too_deep_only_within_its_message_is_blamed_itself() -> None:
+    def fault_at(depth: int) -> str:
+        deep: object = 0
+        for _ in range(depth):
+            deep = [deep]
+        try:
+            WIRES[Encoding.JSON].encode_request(OutgoingRequest("r", "echo", deep, 1.0))
+        except BadRequest as error:
+            return error.text
+        return ""
+
+    depth = next(depth for depth in range(10, 1_000_000, 10) if fault_at(depth))
+    faults = {fault_at(each).partition(":")[0] for each in range(depth - 10, depth)}
+    assert faults <= {"", "data"}
 
 
 async def test_data_that_contains_itself_is_refused(any_requester: Requester) -> None:
@@ -513,6 +570,54 @@ async def test_a_closed_requester_says_so(broker: FakeBroker) -> None:
 async def test_a_requester_that_was_never_used_closes(broker: FakeBroker) -> None:
     await Requester(broker.url).close()
     assert broker.connection_count == 0
+
+
+async def test_another_event_loop_is_refused_before_anything_is_sent(
+    requester: Requester, broker: FakeBroker
+) -> None:
+    def each_call() -> list[str]:
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: requester.call("echo"),
+            lambda: requester.request("echo"),
+            lambda: requester.submit("echo"),
+            lambda: anext(requester.job("a").receipts()),
+            requester.connect,
+            requester.__aenter__,
+            requester.close,
+        ]
+        return [asyncio.run(error_of(call)) for call in calls]
+
+    async def error_of(call: Callable[[], Awaitable[object]]) -> str:
+        try:
+            await call()
+        except RuntimeError as error:
+            return str(error)
+        return "none"
+
+    for error in await asyncio.to_thread(each_call):
+        assert error == (
+            "this Requester belongs to another event loop: make one in each loop, or share a BlockingRequester "
+            "among threads"
+        )
+    assert await requester.call("echo", 1) == 1
+    assert broker.commands == ["echo"]
+    assert broker.questions == []
+
+
+def test_one_whose_loop_has_ended_says_so_and_closes() -> None:
+    requester = Requester("ws://127.0.0.1:1")
+
+    async def use() -> None:
+        with pytest.raises(CannotConnect):
+            await requester.connect(retry=False)
+
+    async def use_again() -> None:
+        with pytest.raises(RuntimeError, match="belongs to another event loop"):
+            await requester.call("echo")
+        await requester.close()
+
+    asyncio.run(use())
+    asyncio.run(use_again())
 
 
 async def test_repr_shows_the_state(broker: FakeBroker) -> None:
