@@ -17,12 +17,10 @@ from types import FrameType
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 import click
-import msgspec
 
 from ...log.printable import printable
 from ...program.exit_codes import INTERRUPTED
 from ...program.loop import new_event_loop
-from ...protocol.codec import syntax_fault
 from ...protocol.errors import (
     CannotConnect,
     Forbidden,
@@ -37,6 +35,7 @@ from ...protocol.errors import (
 )
 from ...protocol.limits import JOB_ID_LENGTH_MAX
 from .. import exit_codes
+from ..arguments import DataError, json_value
 from ..client import Requester
 from ..command_line import Client
 from ..program import fail, keep_on_at_hangup
@@ -230,11 +229,9 @@ def _data_of(line: bytes | LineError) -> Any:
     if isinstance(line, LineError):
         raise line
     try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise LineError(f"not valid JSON: {syntax_fault(error)}") from None
-    except RecursionError:
-        raise LineError("nested too deeply") from None
+        return json_value(line)
+    except DataError as error:
+        raise LineError(str(error)) from None
 
 
 @contextmanager

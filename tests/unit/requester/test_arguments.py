@@ -24,6 +24,8 @@ from tests.each_case import each_case
         (['list=[1,"2"]', 'text="3"', "empty="], {"list": [1, "2"], "text": "3", "empty": ""}),
         (["url=http://host/?a=b"], {"url": "http://host/?a=b"}),
         (["big=1180591620717411303424"], {"big": 2**70}),
+        ([' {"a": {"b": "="}}'], {"a": {"b": "="}}),
+        (["a=-", "b=tru", "c=1x", "d=( [1]"], {"a": "-", "b": "tru", "c": "1x", "d": "( [1]"}),
     ],
 )
 def test_what_words_mean(words: list[str], data: Any) -> None:
@@ -51,7 +53,25 @@ def test_a_msgpack_file(tmp_path: Path, suffix: str) -> None:
     ("words", "message"),
     [
         (["hello"], "'hello' is neither JSON, nor key=value, nor @FILE, nor - for standard input"),
-        (["{broken"], "'{broken' is neither JSON"),
+        (
+            ['{"url": "http://h/?q=1",}'],
+            """'{"url": "http://h/?q=1",}': not valid JSON: trailing comma in object (byte 24)""",
+        ),
+        ([" [1, 2"], "' [1, 2': not valid JSON: it ends too early (byte 6)"),
+        (["{a=1}"], "'{a=1}': not valid JSON: object keys must be strings (byte 1)"),
+        (['"a"=1'], """'"a"=1': not valid JSON: trailing characters (byte 4)"""),
+        (["{" + "a" * 100], f"'{{{'a' * 59}...': not valid JSON: "),
+        (["[" * 100_000], f"'{'[' * 60}...': nested too deeply"),
+        (['{"a":', "1}"], """'{"a":' begins like JSON, which is one word: put all of it in single quotes"""),
+        (["a=1", "[b]=2"], "'[b]=2' begins like JSON"),
+        (
+            ["list=[1,2,]"],
+            "list: not valid JSON: trailing comma in array (byte 5); to send it as a text, write it as ",
+        ),
+        (
+            ['name="Ann'],
+            """name: not valid JSON: it ends too early (byte 4); to send it as a text, write it as """,
+        ),
         (["=1"], "'=1' is neither"),
         (["a=1", "b"], "'b' is neither"),
         (["a=1", "a=2"], "the key 'a' is given twice"),
@@ -67,7 +87,8 @@ def test_what_means_nothing_is_refused_by_name(words: list[str], message: str) -
 @each_case(
     ("content", "message"),
     [
-        (b"", "standard input: not valid JSON: Input data was truncated"),
+        (b"", "standard input: not valid JSON: it ends too early (byte 0)"),
+        (b'{"a": ', "standard input: not valid JSON: it ends too early (byte 6)"),
         (b'{"a": 1} {"b": 2}', "standard input: not valid JSON: trailing characters (byte 10)"),
         (b'"\xff"', "standard input: not valid JSON: a string is not UTF-8"),
         (b"1e400", "standard input: not valid JSON: Number out of range"),

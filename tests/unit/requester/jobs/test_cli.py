@@ -190,7 +190,7 @@ WRONG = (
     (("--target", "a", "--label", "b=c"), "--target names one worker"),
     (("--results", "x"), "--results needs lines"),
     (("--concurrency", "5"), "--concurrency needs lines"),
-    (("{broken",), "DATA: '{broken' is neither JSON"),
+    (("{broken",), "DATA: '{broken': not valid JSON: object keys must be strings (byte 1)"),
     (("@absent.jsonl",), "DATA: absent.jsonl: no such file or directory"),
     (("-", "--job-id", "x" * 117), "--job-id: with lines at most 116 characters"),
 )
