@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 
 from ..protocol.messages import AssignmentMessage
@@ -65,8 +65,7 @@ async def _await_within(
 
 
 def _run_within(context: Context, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
-    token = attach(context)
-    try:
-        return function(*arguments, **keywords)
-    finally:
-        detach(token)
+    attach(
+        context
+    )  # never detached either: the call has a context of its own, in which its awaitable goes on
+    return function(*arguments, **keywords)

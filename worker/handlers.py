@@ -1,9 +1,11 @@
 """Runs each handler where it belongs, and reports in the event loop how it ended."""
 
 import asyncio
+import contextvars
+import inspect
 import logging
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ from . import events
 from .assignment import GIVEN_BACK, Assignment
 from .command import Execution
 from .executors import Executors
+from .own_context import call_in, has_decimal_context, take_own_decimal_context
 from .process_pool import ProcessReport
 
 logger = logging.getLogger(__name__)
@@ -27,8 +30,8 @@ Run = Callable[[Assignment, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 class Ends(Protocol):
     """To which the end of each handler is reported, once, in the event loop."""
 
-    def end_well(self, assignment: Assignment, result: object) -> None:
-        """It returned `result`."""
+    def end_well(self, assignment: Assignment, result: object) -> Awaitable[object] | None:
+        """It returned `result`. If that is returned, it is to be awaited, and has not ended."""
 
     def end_with(self, assignment: Assignment, error: BaseException) -> None:
         """It raised `error`."""
@@ -54,13 +57,14 @@ class Ends(Protocol):
 class Handlers:
     """`run` has the method that runs a handler, for each kind of it."""
 
-    __slots__ = ("_encoding", "_ends", "_executors", "_loop", "run")
+    __slots__ = ("_encoding", "_ends", "_executors", "_loop", "_shares_decimal_context", "run")
 
     def __init__(self, executors: Executors, encoding: Encoding, ends: Ends) -> None:
         self._loop = asyncio.get_running_loop()
         self._executors = executors
         self._encoding = encoding
         self._ends = ends
+        self._shares_decimal_context = has_decimal_context()
         self.run: dict[Execution, Run] = {
             Execution.COROUTINE: self._run_in_loop,
             Execution.THREAD: self._run_in_thread,
@@ -86,15 +90,21 @@ class Handlers:
         """A coroutine handler, from its first step to its response. No BaseException passes this frame."""
         assignment.is_started = True
         if not assignment.is_wanted():
+            if function is _awaited:
+                close_coroutine(*positional)
             self._ends.end_unwanted(assignment)
             return
+        if self._shares_decimal_context:
+            take_own_decimal_context()
         try:
             try:
                 result = await function(*positional, **keywords)
             except BaseException as error:
                 self._ends.end_with(assignment, error)
             else:
-                self._ends.end_well(assignment, result)
+                rest = self._ends.end_well(assignment, result)
+                if rest is not None:
+                    await self._await(assignment, _awaited, (rest,), {})
         except BaseException as error:
             self._ends.end_all_the_same(assignment, error)
 
@@ -105,17 +115,19 @@ class Handlers:
         positional: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> None:
+        context = contextvars.copy_context()
+
         def job() -> None:
-            end: Callable[[Assignment, Any], None] = self._ends.end_unwanted
+            end: Callable[[Assignment, Any], object] = self._ends.end_unwanted
             outcome: object = None
             try:
                 if assignment.is_wanted():
-                    outcome = function(*positional, **keywords)
+                    outcome = call_in(context, function, positional, keywords)
                     end = self._ends.end_well
             except BaseException as error:
                 end, outcome = self._ends.end_with, error
             try:
-                self._loop.call_soon_threadsafe(self._end, end, assignment, outcome)
+                self._loop.call_soon_threadsafe(self._end, end, assignment, outcome, context=context)
             except RuntimeError:  # the event loop is closed: the worker has stopped
                 log_event(logger, events.HandlerEndedLate(assignment.command))
 
@@ -140,10 +152,12 @@ class Handlers:
         assignment.future = future
         future.add_done_callback(report)
 
-    def _end(self, end: Callable[[Assignment, Any], None], assignment: Assignment, outcome: object) -> None:
-        """Report the end of a handler that ran elsewhere."""
+    def _end(self, end: Callable[[Assignment, Any], Any], assignment: Assignment, outcome: object) -> None:
+        """Report the end of a handler that ran elsewhere; a plain function around a coroutine goes on here."""
         try:
-            end(assignment, outcome)
+            rest: Awaitable[object] | None = end(assignment, outcome)
+            if rest is not None:
+                self._run_in_loop(assignment, _awaited, (rest,), {})
         except BaseException as error:
             self._ends.end_all_the_same(assignment, error)
 
@@ -178,6 +192,16 @@ class Handlers:
                 events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
             )
         self._ends.fail(assignment, report.error, report.code, retry=report.retry)
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result
+
+
+def close_coroutine(result: object) -> None:
+    """What a handler returned is not needed any more: a coroutine that never starts must be closed, or Python warns."""
+    if inspect.iscoroutine(result):
+        result.close()
 
 
 if sys.version_info >= (3, 12):

@@ -4,15 +4,18 @@ The handler's name and arguments cross the process boundary one way, finished by
 and no result of a handler can fail to be pickled.
 """
 
+import asyncio
 import contextlib
+import contextvars
 import gc
+import inspect
 import logging
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
@@ -22,6 +25,7 @@ from ..log.traceback import places
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from .failure import CommandError, describe_exception, describe_unencodable, outcome_of
+from .own_context import call_in
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +169,7 @@ def _run_handler(
     if time.monotonic() >= deadline:
         return ProcessReport(None, is_expired=True)
     try:
-        result = function(*arguments, **keywords)
+        result = call_in(contextvars.copy_context(), _call, (function, arguments, keywords), {})
     except CommandError as error:
         outcome = outcome_of(error)
         return ProcessReport(None, outcome.text, outcome.code, retry=outcome.retry)
@@ -176,3 +180,12 @@ def _run_handler(
     except Exception as error:
         failure = describe_unencodable(error, encoding)
         return ProcessReport(None, failure.text, failure.code)
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    result = function(*arguments, **keywords)
+    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result

@@ -5,9 +5,10 @@ its response is kept until the broker has settled it. All calls come from the ev
 """
 
 import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from msgspec import Raw
@@ -41,7 +42,7 @@ from .failure import (
     outcome_of,
     wire_text,
 )
-from .handlers import Handlers, Run
+from .handlers import Handlers, Run, close_coroutine
 from .kept import KeptResults
 from .progress import Progress, Word
 from .steps import Steps
@@ -290,30 +291,35 @@ class Runner:
 
     # --- ending: each assignment passes here once ---
 
-    def end_well(self, assignment: Assignment, result: object) -> None:
-        """The handler returned `result`. One that was cancelled may have stopped half-way, unless it cannot know that
-        it was: then an attempt that was to be given back is done after all, and need not run again."""
+    def end_well(self, assignment: Assignment, result: object) -> Awaitable[object] | None:
+        """The handler returned `result`; what this returns is still to be awaited. One that was cancelled may have
+        stopped half-way, unless it cannot know that it was: then an attempt that was to be given back is done after
+        all, and need not run again."""
         cancellation = assignment.cancellation
         if cancellation is not None and (cancellation is not GIVEN_BACK or assignment.is_told):
+            close_coroutine(result)
             self._end_cancelled(assignment)
-            return
+            return None
         try:
             payload = self._codec.encode(
                 WorkerResponse(assignment.msg_id, Result(True, cast(Raw, result)), time.time())
             )
         except BaseException as error:  # the result's own classes take part in this
+            if inspect.isawaitable(result):
+                return result
             failure = describe_unencodable(error, self._codec.encoding)
             reason = without_quoted(failure.text)
             log_event(logger, events.ResultRefused(assignment.command, assignment.request_id, reason))
             self.fail(assignment, failure.text, failure.code)
-            return
+            return None
         if len(payload) > self._result_size_bytes_max:
             size_bytes = len(self._codec.encode(result))
             if size_bytes > self._result_size_bytes_max:
                 text = f"result: {size_bytes} bytes, at most {self._result_size_bytes_max}"
                 self.fail(assignment, text, errors.TooLarge.code)
-                return
+                return None
         self._end(assignment, payload, None, None)
+        return None
 
     def end_with(self, assignment: Assignment, error: BaseException) -> None:
         """The handler ended with an exception."""

@@ -80,8 +80,9 @@ class Worker:
         parameter is named `data` receives `data` whole, object or not.
 
         An `async def` runs in the event loop. A plain `def` runs in a thread, or with `executor="process"` in another
-        process, to keep a core busy. The result is anything that msgspec can write: plain values, dataclasses,
-        structures, dates; a float that is not finite becomes null in JSON.
+        process, to keep a core busy; if it returns a coroutine, that goes on in the event loop. The result is anything
+        that msgspec can write: plain values, dataclasses, structures, dates; a float that is not finite becomes null in
+        JSON.
 
         `attempts`, `backoff` and `timeout` are defaults for jobs of this command; a submitter's own come first. A job
         is tried at most `attempts` times (1 to 100), after waits of `backoff` seconds: one number, or up to 20, of

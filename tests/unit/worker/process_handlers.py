@@ -1,8 +1,10 @@
 """Handlers that tests run in processes: functions of a module, as such handlers must be."""
 
+import decimal
 import os
 import threading
 import time
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -82,3 +84,25 @@ def sleep_until_gone(path: str) -> str:
 def join(*, function: str, context: str, trace: str) -> str:
     """Has parameters named as those of the functions that call handlers."""
     return function + context + trace
+
+
+TENANT: ContextVar[str] = ContextVar("tenant", default="nobody")
+
+
+def leave_traces(tenant: str = "", precision: int = 0) -> list[Any]:
+    """The context as this call found it, which it then changes."""
+    found = [TENANT.get(), decimal.getcontext().prec]
+    if tenant:
+        TENANT.set(tenant)
+    if precision:
+        decimal.getcontext().prec = precision
+    return found
+
+
+def half(number: int) -> Any:
+    """A plain function around a coroutine."""
+    return _half(number)
+
+
+async def _half(number: int) -> float:
+    return number / 2
