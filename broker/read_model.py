@@ -18,7 +18,7 @@ from .access.rights import Action
 from .core.core import Core
 from .core.explain import explain, longest_waiting
 from .core.fleet.command import Command
-from .core.fleet.roster import OTHER
+from .core.fleet.directory import OTHER
 from .core.fleet.worker import Worker, WorkerState
 from .core.measures.exemplars import Exemplars
 from .core.measures.histogram import Histogram
@@ -228,8 +228,9 @@ class Subjects:
         self.workers: tuple[WorkerLoad, ...] = tuple(core.roster.workers.values())
         self.commands = [CommandReading(command, (command,)) for command in known if command.is_listed]
         self._other = Command(OTHER)
-        if self._unlisted or core.roster.forgotten.outcomes:
-            self._other.absorb(core.roster.forgotten)
+        forgotten = core.roster.directory.forgotten
+        if self._unlisted or forgotten.outcomes:
+            self._other.absorb(forgotten)
             self.commands.append(CommandReading(self._other, self._unlisted, is_other=True))
 
     def gather(self) -> Iterator[None]:
@@ -329,7 +330,7 @@ class ReadModel:
     def status(self) -> Status:
         """Await `jobs.refresh` first, if there are jobs."""
         core, totals = self._core, self.totals()
-        outcomes: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter(core.roster.directory.ended_before)
         commands = []
         for command in core.roster.commands.values():
             outcomes.update(command.outcomes)

@@ -209,8 +209,7 @@ class Core:
             holder.port.replaced()
             self.worker_left(holder, now)
         self.health.joined(worker, now)
-        if self._look_at == NEVER:
-            self._look_at = now + LOOK_INTERVAL_S
+        self._look_at = min(self._look_at, now + LOOK_INTERVAL_S)
         self._send_canaries(now)
         return worker
 
@@ -252,6 +251,9 @@ class Core:
         self.health.lost(worker, unanswered, now)
         self.roster.leave(worker, now)
         self._recovery.recover(assignments.values(), now)
+        self.roster.directory.leave(
+            worker.commands, now
+        )  # last: what waits for them now must not be forgotten
 
     def succeeded(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
         """A worker reports the result of an assignment; UNSET stands for null. False if the worker has no assignment
@@ -343,13 +345,15 @@ class Core:
                 self.health.expired(request, now)
                 self._ending.fail(request, TIMEOUT, now, cancel="timeout")
         if now >= self._look_at:
-            gathering = self.roster.gathering
+            directory, gathering = self.roster.directory, self.roster.gathering
             if gathering.is_on and now >= gathering.ends_at:
                 gathering.is_on = False
                 self._delivery.strand_all(now)
-                self.roster.stop_gathering()
+                directory.stop_gathering()
+            if now >= directory.expires_at:
+                directory.expire(now)
             is_needed = self.roster.workers or gathering.is_on
-            self._look_at = now + LOOK_INTERVAL_S if is_needed else NEVER
+            self._look_at = now + LOOK_INTERVAL_S if is_needed else directory.expires_at
             for request, failure in self.queue.overdue(now):
                 self._ending.fail(request, failure, now)
             self._recovery.budget.look(self.counts.submitted_count, now)

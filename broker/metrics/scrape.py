@@ -3,17 +3,16 @@
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
-
+from ..http.accepting import accepts_gzip
 from ..read_model import ReadModel
 from .access import ACCESS
 from .commands import COMMANDS
 from .exposition import END, text_of
 from .family import Family
+from .format import Format, choose
 from .jobs import JOBS
 from .program import PROGRAM, process_registry
 from .requests import REQUESTS
@@ -58,14 +57,13 @@ class Scraper:
             raise TooManyScrapes(f"{SCRAPES_COUNT_MAX} scrapes are in progress already (SCRAPES_COUNT_MAX)")
         self._count += 1
         try:
-            return await self._answer(accept, is_gzip=gzip_accepted(accept_encoding))
+            return await self._answer(accept, is_gzip=accepts_gzip(accept_encoding))
         finally:
             self._count -= 1
 
     async def _answer(self, accept: str, *, is_gzip: bool) -> tuple[bytes, dict[str, str]]:
-        encode_process, content_type = choose_encoder(accept)
-        is_openmetrics = content_type.startswith("application/openmetrics-text")
-        headers = {"content-type": content_type, "vary": "accept, accept-encoding"}
+        form = choose(accept)
+        headers = {"content-type": form.content_type, "vary": "accept, accept-encoding"}
         compressor = None
         if is_gzip:
             headers["content-encoding"] = "gzip"
@@ -74,7 +72,7 @@ class Scraper:
             await self._model.jobs.refresh()
         body: list[bytes] = []
         give_way_at = time.monotonic() + SLICE_S
-        for chunk in _chunks(self._pieces(encode_process, is_openmetrics=is_openmetrics)):
+        for chunk in _chunks(self._pieces(form)):
             body.append(chunk if compressor is None else compressor.compress(chunk))
             if time.monotonic() >= give_way_at:
                 await asyncio.sleep(0)
@@ -83,17 +81,15 @@ class Scraper:
             body.append(compressor.flush())
         return b"".join(body), headers
 
-    def _pieces(
-        self, encode_process: Callable[[CollectorRegistry], bytes], *, is_openmetrics: bool
-    ) -> Iterator[str]:
+    def _pieces(self, form: Format) -> Iterator[str]:
         """The text; an empty piece if only time has passed."""
-        yield encode_process(self._process).decode().removesuffix(END)
+        yield form.encode(self._process).decode().removesuffix(END)
         subjects = self._model.subjects()
         for _ in subjects.gather():
             yield ""
         for family in FAMILIES if self._model.jobs is None else (*FAMILIES, *JOBS):
-            yield from text_of(family, subjects, is_openmetrics=is_openmetrics)
-        if is_openmetrics:
+            yield from text_of(family, subjects, is_openmetrics=form.is_openmetrics)
+        if form.is_openmetrics:
             yield END
 
 

@@ -16,7 +16,8 @@ class Command:
     error code of the registry. Of their durations, `duration` is the time from admission to outcome, `queue_wait` the
     time in the queue; for requests that a worker answered, `worker_duration` and `broker_duration` divide the rest
     between the two (see turn.py; `batch` is the latest). `is_listed`: it is shown under its own name even if there are
-    too many commands to show (see roster.py). `log_duration_s`: see speed.py.
+    too many commands to show (see directory.py). `workers_count`: connected workers that have it, those that drain
+    included. `log_duration_s`: see speed.py.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Command:
         "strategy",
         "targeted",
         "worker_duration",
+        "workers_count",
     )
 
     def __init__(self, name: str) -> None:
@@ -50,12 +52,18 @@ class Command:
         self.worker_duration = Histogram()
         self.broker_duration = Histogram()
         self.batch = Batch(self, Turn())
+        self.workers_count = 0
         self.log_duration_s: float | None = None
 
     @property
     def waiting_count(self) -> int:
         """Requests that wait for it, including those with a target."""
         return self.route.waiting.count + sum(route.waiting.count for route in self.targeted.values())
+
+    @property
+    def ended_count(self) -> int:
+        """Requests for it that have ended."""
+        return sum(self.outcomes.values())
 
     def show(self) -> None:
         """Show it under its own name from now on."""

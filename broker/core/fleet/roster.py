@@ -15,23 +15,13 @@ from ..call import Target
 from ..failure import Failure
 from ..ports import Observer
 from .command import Command
+from .directory import Directory
 from .gathering import Gathering
 from .pool import Pool
 from .record import Records
 from .route import Route, mismatch, target_key
 from .tally import Tally
 from .worker import SERVING, TRANSITIONS, Worker, WorkerEvent, WorkerState
-
-COMMANDS_KNOWN_COUNT_MAX: Final = 10_000
-"""Beyond this number of commands, one is removed as soon as its last worker has left, so that workers that join with
-ever new names do not fill the memory. Up to it, commands and their counts are kept."""
-
-COMMANDS_LISTED_COUNT_MAX: Final = 1000
-"""Commands that metrics show under their own names, as many as one worker may serve: each is some eighty time series,
-so these are 80,000. All others are merged into one, OTHER."""
-
-OTHER: Final = "_other"
-"""The name under which they are shown. No command has it: names start with a letter or a digit."""
 
 TARGETS_COUNT_MAX: Final = 100
 """Targets that have a route, over all commands. Each adds a strategy that every assignment of its workers has to
@@ -53,17 +43,16 @@ class Placement(Protocol):
 
 
 class Roster:
-    """Workers by id and commands by name. `forgotten` holds the counts of removed commands that were not listed;
-    `unknown` stands for all commands that no worker has served."""
+    """`workers` by id, and `commands` by name, of which the `directory` keeps the books; `unknown` stands for all
+    commands that no worker has served."""
 
     __slots__ = (
         "_choice",
-        "_listed_count",
         "_observer",
         "_placement",
         "_targeted",
         "commands",
-        "forgotten",
+        "directory",
         "gathering",
         "records",
         "unknown",
@@ -78,10 +67,9 @@ class Roster:
         self._placement = placement
         self._observer = observer
         self._targeted: OrderedDict[Route, object] = OrderedDict()
-        self.commands: dict[str, Command] = {}
-        self.forgotten = Command(OTHER)
+        self.directory = Directory(choice, gathering, self._targeted)
+        self.commands = self.directory.known
         self.unknown = gathering.unknown
-        self._listed_count = 0
         self.workers: dict[str, Worker] = {}
         self.records = Records()
 
@@ -96,7 +84,7 @@ class Roster:
         """Register a worker that serves the commands `names` (duplicates count once). It takes over its id, even if an
         old connection of the same worker, which is about to leave, still has it."""
         self.workers[worker.worker_id] = worker
-        worker.commands = {self._command(name): Tally() for name in names}
+        worker.commands = {self.directory.serve(name): Tally() for name in dict.fromkeys(names)}
         self._join_pools(worker)
 
     def leave(self, worker: Worker, now: float) -> None:
@@ -107,8 +95,6 @@ class Roster:
             del self.workers[worker.worker_id]
             self.records.keep(worker.worker_id, worker.record)
         self._hand_on(entered, stranded, now)
-        if len(self.commands) > COMMANDS_KNOWN_COUNT_MAX:
-            self._forget_commands(worker)
 
     def move(
         self, worker: Worker, event: WorkerEvent, now: float, verdict: str = "", words: str = ""
@@ -142,7 +128,7 @@ class Roster:
         """Change the strategies. If any command gets another one, all pools are made again, as if the workers had just
         joined; if none does, the pools stay, and their strategies keep their state. The same workers are eligible as
         before, so there is nothing to fill."""
-        self._choice = choice
+        self._choice = self.directory.choice = choice
         names = {command: choice.name_for(command.name) for command in self.commands.values()}
         if all(name == command.strategy for command, name in names.items()):
             return
@@ -162,27 +148,6 @@ class Roster:
             self._placement.strand(route, now)
         for worker in reversed(entered):
             self._placement.fill(worker, now)
-
-    def _forget_commands(self, worker: Worker) -> None:
-        """There are too many commands: remove those without a worker, now that `worker` has left."""
-        for command in worker.commands:
-            # A draining worker may still refer to a command that was removed and has been registered again since.
-            if command.route.pool is None and self.commands.get(command.name) is command:
-                del self.commands[command.name]
-                if command.is_listed:
-                    self._listed_count -= 1
-                else:
-                    self.forgotten.absorb(command)
-                for route in command.targeted.values():
-                    del self._targeted[route]
-
-    def stop_gathering(self) -> None:
-        """Wait no longer for commands that no worker has served since the start. Call it when no request waits for
-        them."""
-        for command in self.gathering.end():
-            for route in command.targeted.values():
-                del self._targeted[route]
-            self.unknown.absorb(command)
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
@@ -221,17 +186,6 @@ class Roster:
                 route.pool.remove(member)
             route.pool = None
         return True
-
-    def _command(self, name: str) -> Command:
-        command = self.commands.get(name)
-        if command is None:
-            awaited = self.gathering.awaited.pop(name, None)
-            command = self.commands[name] = awaited or Command(name)
-            command.strategy = self._choice.name_for(name)
-            if self._listed_count < COMMANDS_LISTED_COUNT_MAX:
-                self._listed_count += 1
-                command.show()
-        return command
 
     # --- pools ------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import re
 
 from taskferry.broker.access.counts import Limit
 from taskferry.broker.access.rights import Action
-from taskferry.broker.core.fleet.roster import COMMANDS_LISTED_COUNT_MAX, OTHER
+from taskferry.broker.core.fleet.directory import COMMANDS_LISTED_COUNT_MAX, OTHER
 from taskferry.broker.core.fleet.worker import WorkerState
 from taskferry.broker.core.measures.histogram import DURATION_BOUNDS_S
 from taskferry.broker.entrance_counts import Ended, Proof

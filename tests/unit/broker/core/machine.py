@@ -14,7 +14,7 @@ from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S
 from taskferry.broker.core.explain import explain
-from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet import directory, roster
 from taskferry.broker.core.health import outliers
 from taskferry.broker.core.queue import overload
 from taskferry.loadbalance.registry import STRATEGIES
@@ -105,7 +105,7 @@ class CoreMachine(RuleBasedStateMachine):
         **settings: Any,
     ) -> None:
         bounds = SMALL | {
-            (roster, "COMMANDS_KNOWN_COUNT_MAX"): commands_known_count_max,
+            (directory, "COMMANDS_KNOWN_COUNT_MAX"): commands_known_count_max,
             (roster, "TARGETS_COUNT_MAX"): targets_count_max,
         }
         self.bounds = {(module, name): getattr(module, name) for module, name in bounds}

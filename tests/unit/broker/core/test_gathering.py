@@ -141,6 +141,16 @@ def test_zero_seconds_turn_it_off() -> None:
     assert world.outcomes() == {"no_available_workers": 1}
 
 
+def test_what_waits_for_a_free_slot_is_not_concerned_when_it_is_over() -> None:
+    world = started()
+    worker, requester = world.worker("w", "echo", concurrency=1), world.requester()
+    first, second = requester.submit(), requester.submit()
+    world.sleep(START_WAIT_S + LATE_S_MAX)
+    worker.succeed(first)
+    worker.succeed(second)
+    assert world.outcomes() == {"success": 2}
+
+
 def test_a_pause_of_the_broker_is_no_time_for_workers_to_come_back() -> None:
     world = started()
     world.requester().submit("echo", timeout=10.0)

@@ -1,7 +1,7 @@
 """Which commands metrics show under their own names, and where all others are counted."""
 
 import pytest
-from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet import directory
 from taskferry.broker.core.measures.histogram import Histogram
 
 from tests.unit.broker.core.world import World
@@ -9,9 +9,9 @@ from tests.unit.broker.core.world import World
 
 @pytest.fixture(autouse=True)
 def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert roster.COMMANDS_LISTED_COUNT_MAX == 1000
-    monkeypatch.setattr(roster, "COMMANDS_LISTED_COUNT_MAX", 2)
-    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
+    assert directory.COMMANDS_LISTED_COUNT_MAX == 1000
+    monkeypatch.setattr(directory, "COMMANDS_LISTED_COUNT_MAX", 2)
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 3)
 
 
 def listed(world: World) -> list[str]:
@@ -58,8 +58,8 @@ def test_the_counts_of_an_unlisted_command_outlive_it() -> None:
     assert not any(unlisted.exemplars.kept)
     worker.leave()
     assert "c" not in world.core.roster.commands
-    forgotten = world.core.roster.forgotten
-    assert (forgotten.name, forgotten.is_listed) == (roster.OTHER, False)
+    forgotten = world.core.roster.directory.forgotten
+    assert (forgotten.name, forgotten.is_listed) == (directory.OTHER, False)
     assert forgotten.outcomes == {"success": 1, "handler_error": 1}
     assert sum(forgotten.duration.counts) == 2
     assert sum(forgotten.queue_wait.counts) == 1
@@ -79,3 +79,79 @@ def test_one_histogram_absorbs_another() -> None:
     one.absorb(other)
     assert (one.counts[9], one.counts[-1], sum(one.counts)) == (3, 1, 4)
     assert one.sum_s == pytest.approx(1000.9)
+
+
+def test_a_command_that_is_served_takes_the_place_of_one_that_is_gone() -> None:
+    world = World()
+    requester = world.requester()
+    gone = world.worker("w", "a")
+    gone.succeed(requester.submit("a"))
+    gone.leave()
+    world.worker("v", "b")
+    assert listed(world) == ["a", "b"], "while there is room it keeps its place"
+    live = world.worker("u", "c")
+    assert listed(world) == ["b", "c"]
+    live.succeed(requester.submit("c"))
+    world.worker("t", "d", "a")
+    assert listed(world) == ["b", "c"], "none of these is gone"
+    assert world.core.roster.commands["a"].outcomes == {}, "it has begun again"
+    assert world.core.roster.directory.forgotten.outcomes == {}
+    assert world.core.roster.directory.ended_before == {"success": 1}
+
+
+def test_a_place_that_becomes_free_goes_to_a_command_that_waits_for_one() -> None:
+    world = World()
+    requester = world.requester()
+    listed_ones, other = world.worker("w", "a", "b"), world.worker("v", "c")
+    other.succeed(requester.submit("c"))
+    world.worker("u", "d")
+    listed_ones.leave()  # there are four, and three may be known
+    assert listed(world) == ["c", "d"]
+    directory_ = world.core.roster.directory
+    assert directory_.forgotten.outcomes == {"success": 1}, "what was counted as another stays there"
+    assert world.core.roster.commands["c"].outcomes == {"success": 1}
+
+
+def test_what_nobody_serves_and_nobody_requests_is_forgotten_after_a_while() -> None:
+    assert directory.COMMAND_KEPT_S == 3600
+    world = World()
+    requester = world.requester()
+    worker = world.worker("w", "a", "b")
+    requester.submit("a", target="nobody")
+    worker.leave()
+    world.sleep(directory.COMMAND_KEPT_S - 1.0)
+    assert requester.outcome(requester.submit("a")) == "no_available_workers"
+    world.sleep(2.0)
+    assert set(world.core.roster.commands) == {"a"}, "it is still asked for"
+    assert world.core.next_at > world.now + directory.COMMAND_KEPT_S - 10.0, "nothing is due before"
+    world.sleep(directory.COMMAND_KEPT_S)
+    assert (world.core.roster.commands, listed(world)) == ({}, [])
+    assert world.core.roster.directory.ended_before == {"no_available_workers": 2}
+    assert world.core.next_at == float("inf")
+    assert requester.outcome(requester.submit("a")) == "no_available_workers"
+    assert world.core.roster.unserved_count == 1
+
+
+def test_a_worker_that_drains_keeps_its_commands_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "COMMAND_KEPT_S", 10.0)
+    world = World()
+    worker = world.worker("w", "a")
+    worker.drain_by_operator()
+    world.sleep(30.0)
+    worker.resume_by_operator()
+    requester = world.requester()
+    worker.succeed(requester.submit("a"))
+    assert requester.outcome("r1") == "success"
+
+
+def test_those_that_are_forgotten_in_one_check_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert directory.FORGOTTEN_COUNT_MAX == 1000
+    monkeypatch.setattr(directory, "FORGOTTEN_COUNT_MAX", 1)
+    monkeypatch.setattr(directory, "COMMAND_KEPT_S", 10.0)
+    world = World()
+    world.worker("w", "a", "b").leave()
+    world.now += 20.0
+    world.core.advance(world.now)
+    assert set(world.core.roster.commands) == {"b"}
+    world.core.advance(world.now)
+    assert set(world.core.roster.commands) == set()

@@ -4,7 +4,7 @@ may be at once."""
 from typing import Any
 
 import pytest
-from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet import directory, roster
 from taskferry.broker.core.fleet.route import target_key
 from taskferry.protocol.errors import NOT_DELIVERED
 
@@ -316,7 +316,7 @@ def test_a_lost_request_ends_if_there_is_no_room_for_its_forgotten_target(
 def test_a_request_lost_with_the_last_worker_of_a_removed_command_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 0)
     monkeypatch.setattr(roster, "TARGETS_COUNT_MAX", 1)
     world = World()
     worker, requester = world.worker("w", concurrency=3), world.requester()

@@ -3,7 +3,8 @@
 import pytest
 from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.delivery.deadlines import NEVER
-from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet import directory
+from taskferry.broker.core.fleet.directory import COMMAND_KEPT_S
 from taskferry.broker.core.fleet.worker import TRANSITIONS, WorkerEvent, WorkerState
 from taskferry.broker.core.health.canary import CANARY_INTERVAL_S
 from taskferry.protocol.errors import WorkerIdTaken
@@ -56,7 +57,7 @@ def test_the_core_wakes_up_for_its_checks_only_while_there_are_workers() -> None
     assert world.core.next_at == world.now + LOOK_INTERVAL_S
     worker.leave()
     world.sleep(LOOK_INTERVAL_S)
-    assert world.core.next_at == NEVER
+    assert world.core.next_at == world.now - LOOK_INTERVAL_S + COMMAND_KEPT_S, "to forget the command"
     world.worker()
     assert world.core.next_at == world.now + LOOK_INTERVAL_S
 
@@ -304,7 +305,7 @@ def test_commands_are_kept_after_their_last_worker_has_left() -> None:
 
 
 def test_the_number_of_known_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 3)
     world = World()
     staying = world.worker("staying", "kept")
     join_and_leave(world, "a", "b")
@@ -320,7 +321,7 @@ def test_the_number_of_known_commands_is_bounded(monkeypatch: pytest.MonkeyPatch
 
 
 def test_requests_for_a_removed_command_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 0)
     world = World()
     worker, requester = world.worker("w", concurrency=2), world.requester()
     written = requester.submit()
@@ -336,7 +337,7 @@ def test_requests_for_a_removed_command_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_draining_worker_removes_only_commands_that_it_knew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 0)
     world = World()
     draining, requester = world.worker("draining"), world.requester()
     held = requester.submit(target="draining")
@@ -352,4 +353,4 @@ def test_a_draining_worker_removes_only_commands_that_it_knew(monkeypatch: pytes
 
 
 def test_the_bound_on_known_commands_has_a_default() -> None:
-    assert roster.COMMANDS_KNOWN_COUNT_MAX == 10_000
+    assert directory.COMMANDS_KNOWN_COUNT_MAX == 10_000

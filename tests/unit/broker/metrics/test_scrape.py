@@ -12,15 +12,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from taskferry.broker.broker import Broker
 from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import Call
-from taskferry.broker.core.fleet import roster
+from taskferry.broker.core.fleet import directory
 from taskferry.broker.core.offer import Offer
+from taskferry.broker.http.accepting import accepts_gzip
 from taskferry.broker.metrics import exposition
 from taskferry.broker.metrics import scrape as scraping
 from taskferry.broker.metrics.exposition import text_of
+from taskferry.broker.metrics.format import choose
 from taskferry.broker.metrics.jobs import JOBS
 from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, SLICE_S, Scraper, TooManyScrapes
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
+
+from tests.each_case import each_case
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -84,6 +88,50 @@ async def test_format_and_compression_are_those_asked_for() -> None:
     assert newer.count(b"# EOF") == 1
 
 
+@each_case(
+    ("accept", "is_openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/openmetrics-text", True),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text; version=1.0.0; q=0.000, text/plain", False),
+        ("application/openmetrics-text;q=0.3,text/plain;q=0.4", False),
+        ("Application/OpenMetrics-Text;q=0.4 , text/plain;q=0.4", True),
+        ("application/openmetrics-text; version=2.0.0", False),
+        ('application/openmetrics-text; version="1.0.0";escaping=allow-utf-8;q=0.6,text/plain;q=0.3', True),
+        ("application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", False),
+        ("application/openmetrics-text;q=much", False),
+        ("application/openmetrics-text;q=2", False),
+        ("application/openmetrics-text;q=nan", False),
+        (";;=,,", False),
+    ],
+)
+def test_the_format_is_the_one_liked_better_and_labelled_as_what_it_is(
+    accept: str, is_openmetrics: bool
+) -> None:
+    form = choose(accept)
+    version = "version=1.0.0" if is_openmetrics else "version=0.0.4"
+    assert (form.is_openmetrics, version in form.content_type) == (is_openmetrics, True)
+
+
+@each_case(
+    ("accept_encoding", "is_gzip"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, *", False),
+        ("*", True),
+        ("*;q=0", False),
+        ("identity", False),
+    ],
+)
+def test_gzip_is_used_only_if_it_is_not_refused(accept_encoding: str, is_gzip: bool) -> None:
+    assert accepts_gzip(accept_encoding) is is_gzip
+
+
 async def test_it_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
@@ -133,8 +181,8 @@ async def test_scrapes_at_a_time_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_commands_beyond_the_bound_are_shown_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roster, "COMMANDS_LISTED_COUNT_MAX", 2)
-    monkeypatch.setattr(roster, "COMMANDS_KNOWN_COUNT_MAX", 3)
+    monkeypatch.setattr(directory, "COMMANDS_LISTED_COUNT_MAX", 2)
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 3)
     broker = broker_with(["a", "b", "c", "d", "e"], requests_count=3)
     scraper = Scraper(broker.read_model)
     values = samples(await scrape(scraper))
