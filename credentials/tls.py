@@ -1,5 +1,6 @@
 """A client's side of TLS: whom it trusts, the certificate that it shows, and what went wrong, in one line."""
 
+import os
 import ssl
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,11 @@ _OF_VERIFICATION: Final = {
 """By the codes of OpenSSL (x509_vfy.h)."""
 
 
+_KEY_LOG: Final = "SSLKEYLOGFILE"
+
+
 class TlsError(Exception):
-    """A file for TLS cannot be used: one line, which names the option and the file."""
+    """A file for TLS cannot be used: one line, which names the option, or the variable, and the file."""
 
 
 def client_context(
@@ -38,7 +42,7 @@ def client_context(
         if path is not None:
             _check_readable(option, path)
     try:
-        context = ssl.create_default_context(cafile=ca)
+        context = default_context(ca)
     except ssl.SSLError:
         raise TlsError(f"--ca: {ca} is not a PEM file of certificates") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -48,6 +52,22 @@ def client_context(
     if certificate is not None:
         _load_certificate(context, certificate, key)
     return context
+
+
+def default_context(ca: str | None = None) -> ssl.SSLContext:
+    """What trusts the authorities in the PEM file `ca`, by default those of the system. Raises TlsError, and SSLError
+    for a file that is none.
+
+    OpenSSL writes its keys to the file that SSLKEYLOGFILE names, for those who debug, and opens it here.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        where = f"{_KEY_LOG}: " if os.environ.get(_KEY_LOG) else ""
+        file = f"{error.filename}: " if error.filename else ""
+        raise TlsError(f"{where}{file}{(error.strerror or str(error)).lower()}") from None
 
 
 def describe_tls(error: ssl.SSLError, host: str) -> str:

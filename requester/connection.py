@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S_DEFAULT: Final = 10.0
 """How long a caller that asks for a link first waits for it."""
 
+_CANCELLED: Final = "the task that keeps the connection was cancelled; make a new requester"
+
 
 class Connection:
     """The link of one exchange, reopened whenever it breaks, each time with a fresh one of the `tokens`. Made inside
@@ -64,6 +66,7 @@ class Connection:
                 log_event(logger, warning)
         self._attempt_ended = asyncio.Event()
         self._task = asyncio.create_task(self._keep_up(), name=f"taskferry link to {exchange.public_url}")
+        self._task.add_done_callback(self._task_ended)
 
     async def wait(self, timeout_s: float, *, retry: bool) -> None:
         """Wait until there is a link. Raises CannotConnect after `timeout_s`; without `retry`, after one attempt.
@@ -74,7 +77,7 @@ class Connection:
         exchange = self._exchange
         try:
             async with asyncio.timeout(timeout_s):
-                while exchange.link is None and not exchange.is_closed:
+                while exchange.link is None and not (exchange.is_closed or self._task.done()):
                     self._attempt_ended.clear()
                     await self._attempt_ended.wait()
                     if not retry or (self._refusal is not None and self._refusal.is_final):
@@ -109,6 +112,10 @@ class Connection:
         while True:
             try:
                 token = await self._open()
+                await self._until_gone(token, backoff)
+                if exchange.is_closed:
+                    return
+                wait_s = backoff.next_wait_s()
             except TokenError:
                 self._failed(is_news=True)
                 wait_s = backoff.next_wait_s()
@@ -117,12 +124,24 @@ class Connection:
                 wait_s = backoff.next_wait_s(
                     is_refused=self._refusal is not None, retry_after_s=error.retry_after_s
                 )
-            else:
-                await self._until_gone(token, backoff)
-                if exchange.is_closed:
-                    return
+            except Exception as error:  # nobody awaits this task: calls would wait for a link for ever
+                exchange.no_link_reason = f"{type(error).__name__}: {error}"
+                self._failed(is_news=True)
                 wait_s = backoff.next_wait_s()
             await asyncio.sleep(wait_s)
+
+    def _task_ended(self, _: "asyncio.Task[None]") -> None:
+        """Something else has cancelled it, such as a program that cancels all tasks: no call may wait for a link, once
+        there is none."""
+        exchange = self._exchange
+        if exchange.is_closed:
+            return
+        self._refusal = Refusal(CannotConnect, exchange.public_url, _CANCELLED, 0.0)
+        if exchange.link is None:
+            exchange.refuse(self._refusal)
+        else:
+            exchange.refusal = self._refusal
+        self._attempt_ended.set()
 
     async def _open(self) -> Token | None:
         """One attempt. Returns the token that the link was opened with. Raises TokenError and ConnectError."""

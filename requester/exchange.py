@@ -330,6 +330,8 @@ class Exchange:
                 self._deadline_timer.by(request.ends_s)
             self._admit_waiting(line)
         self.feeds.link_lost()
+        if self.refusal is not None:  # there will be no other link
+            self._refuse_soon()
 
     # --- inside ---
 

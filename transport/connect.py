@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..configuration.url import without_secrets
-from ..credentials.tls import describe_tls, speaks_no_tls
+from ..credentials.tls import TlsError, default_context, describe_tls, speaks_no_tls
 from ..credentials.token import Token
 from ..log.printable import printable
 from ..protocol.encodings import Encoding
@@ -163,9 +163,9 @@ async def connect(
     opening = _Opening(receiver)
     link = Link(protocol, opening, group, settings, request=_request(protocol, token))
     loop = asyncio.get_running_loop()
-    if uri.secure and tls is None:
-        tls = ssl.create_default_context()
     try:
+        if uri.secure and tls is None:
+            tls = default_context()
         async with asyncio.timeout(settings.handshake_s_max):
             await loop.create_connection(lambda: LoopProtocol(link), uri.host, uri.port, ssl=tls)
             await opening.outcome
@@ -179,8 +179,12 @@ async def connect(
         link.abort("handshake not finished in time")
         text = f"no answer within {settings.handshake_s_max:g} s"
         raise ConnectError(text, advice=BLOCKED) from None
+    except TlsError as error:
+        raise ConnectError(f"TLS cannot be set up: {error}") from None
     except OSError as error:
         raise _broken(error, uri) from None
+    except Exception as error:  # no thread for the resolver, or whatever else: the next attempt may do better
+        raise ConnectError(f"{type(error).__name__}: {error}") from error
     except asyncio.CancelledError:
         link.abort("cancelled")
         group.links.discard(

@@ -171,6 +171,10 @@ class Service:
         except ConnectError as error:
             self._session = None
             return self._connect_failed(error, has_token=session.token is not None)
+        except Exception as error:  # whatever it is: a worker that runs for months must not end by it
+            self._session = None
+            self._report_trouble(f"cannot connect to {self._public_url}: {type(error).__name__}: {error}")
+            return self._backoff.next_wait_s()
         await self._unless_draining(session.closed)
         if not session.closed.done():
             await session.drain(self._grace_s, self._ends_at)

@@ -1,6 +1,5 @@
 """Fetches key sets from the URLs of issuers, in a thread, and keeps what it has while an issuer is unreachable."""
 
-import http.client
 import ipaddress
 import logging
 import ssl
@@ -146,11 +145,13 @@ class KeyUrls:
         source.tried_at = now
         source.next_at = now + REFRESH_INTERVAL_S
         name, algorithm, url = source.place
-        if source.attempt is None or source.attempt.is_over:
-            source.attempt = _Attempt(url)
         try:
+            if source.attempt is None or source.attempt.is_over:
+                source.attempt = _Attempt(url)
             keys = set_keys(name, algorithm, source.attempt.wait())
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (
+            Exception
+        ) as error:  # whatever it is, such as no thread for the attempt: the next one may do better
             source.next_at = now + RETRY_INTERVAL_S
             source.has_failed = True
             reason = _reason(error)

@@ -4,6 +4,9 @@ import asyncio
 import logging
 import time
 from functools import partial
+from pathlib import Path
+from ssl import SSLError
+from typing import NoReturn
 
 import pytest
 from taskferry.credentials.source import TokenSource
@@ -332,3 +335,45 @@ def _but_for_timeout(request: Request) -> tuple[object, ...]:
         request.target,
         request.hedge,
     )
+
+
+@pytest.mark.parametrize(
+    "error", [LookupError("odd"), RuntimeError("can't start new thread"), SSLError("odd")]
+)
+async def test_an_error_of_any_kind_while_connecting_is_reported_and_tried_again(
+    error: Exception, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    async with Requester(broker.url) as requester:
+        with monkeypatch.context() as trouble:
+            trouble.setattr(connection_module, "connect", fail)
+            with pytest.raises(CannotConnect, match=str(error)):
+                await requester.connect(retry=False)
+        assert f"{type(error).__name__}: {error}; retrying" in caplog.text
+        assert await requester.call("echo", {"x": 1}) == {"x": 1}
+
+
+async def test_a_file_that_tls_cannot_write_to_is_reported_by_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nowhere" / "keys"))
+    async with Requester("wss://127.0.0.1:1") as requester:
+        with pytest.raises(CannotConnect, match="TLS cannot be set up: SSLKEYLOGFILE"):
+            await requester.call("echo", timeout=0.05)
+
+
+async def test_without_the_task_that_keeps_the_link_no_call_waits_for_one(broker: FakeBroker) -> None:
+    async with Requester(broker.url) as requester:
+        await requester.connect()
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("taskferry link"):
+                task.cancel()
+        assert await requester.call("echo", {"x": 1}) == {"x": 1}, "the link is still there"
+        await broker.stop()
+        with pytest.raises((CannotConnect, ConnectionLost)):
+            await requester.call("echo", timeout=3600)
+        for attempt in (requester.call("echo", timeout=3600), requester.connect(timeout=3600)):
+            with pytest.raises(CannotConnect, match="was cancelled; make a new requester"):
+                await attempt

@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import threading
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -188,3 +190,26 @@ async def test_a_port_in_use_cannot_be_bound(group: LinkGroup) -> None:
     async with open_port(group) as port:
         with pytest.raises(OSError, match="in use"):
             await listen("127.0.0.1", port.number, lambda _: Recorder(), group, LinkSettings())
+
+
+async def test_a_file_that_tls_cannot_write_to_is_named(
+    group: LinkGroup, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "nowhere" / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+    error = await failed_connect("wss://127.0.0.1:1", group)
+    assert error.line == f"TLS cannot be set up: SSLKEYLOGFILE: {path}: no such file or directory"
+    assert not error.is_permanent
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])  # uvloop resolves names in threads of its own
+async def test_a_moment_without_threads_is_an_error_like_others(
+    group: LinkGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    error = await failed_connect("ws://localhost:1", group)
+    assert str(error) == "RuntimeError: can't start new thread"
+    assert not error.is_permanent

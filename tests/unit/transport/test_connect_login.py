@@ -213,6 +213,15 @@ def test_files_that_are_none(ca: str, tmp_path: Path) -> None:
     assert context_of(None) is None
 
 
+def test_the_file_for_the_keys_of_tls_is_named(
+    ca: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "nowhere" / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(path))
+    with pytest.raises(TlsError, match=f"^SSLKEYLOGFILE: {path}: no such file or directory$"):
+        context_of(ca)
+
+
 async def test_a_refusal_of_our_own_server_arrives(group: LinkGroup) -> None:
     refusal = Refusal(HTTPStatus.UNAUTHORIZED, "the token has run out", RefusalReason.UNAUTHENTICATED)
     async with open_port(group, admit=lambda _: refusal) as port:

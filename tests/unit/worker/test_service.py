@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from taskferry.protocol import limits as wire_limits
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import BadMessage, CannotConnect
-from taskferry.worker import Worker
+from taskferry.worker import Worker, service
 from taskferry.worker import limits as worker_limits
 
 from tests.unit.worker.fake_broker import PATIENCE_S, FakeBroker, refuse, welcome
@@ -419,3 +421,34 @@ async def test_cancelling_serve_while_it_connects_or_waits_stops_too(broker: Fak
     for pause_s in (0.0, 0.02, 0.1):
         async with serving(Napping().worker, broker.url):
             await asyncio.sleep(pause_s)
+
+
+@pytest.mark.parametrize("error", [LookupError("odd"), RuntimeError("can't start new thread")])
+async def test_an_error_of_any_kind_while_connecting_is_reported_and_tried_again(
+    error: Exception, broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    trouble = pytest.MonkeyPatch()
+
+    async def fail_once(*_: object, **__: object) -> NoReturn:
+        trouble.undo()
+        raise error
+
+    trouble.setattr(service, "connect", fail_once)
+    async with broker.serve(Napping().worker) as connection:
+        assert connection.hello["type"] == "connect"
+    assert f"cannot connect to {broker.url}: {type(error).__name__}: {error}; retrying" in caplog.text
+
+
+async def test_a_file_that_tls_cannot_write_to_is_reported_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "nowhere" / "keys"))
+    async with serving(Napping().worker, "wss://127.0.0.1:1") as task:
+        async with asyncio.timeout(PATIENCE_S):
+            while "TLS cannot be set up: SSLKEYLOGFILE: " not in caplog.text:
+                await asyncio.sleep(0.005)
+        monkeypatch.delenv("SSLKEYLOGFILE")
+        async with asyncio.timeout(PATIENCE_S):
+            while "connection refused" not in caplog.text:
+                await asyncio.sleep(0.005)
+        assert not task.done()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trustme
@@ -232,3 +233,18 @@ def test_a_thread_fetches_at_the_start_after_a_reload_and_for_an_unknown_key(
     finally:
         authenticator.stop()
     wait_until(lambda: threading.active_count() == threads, "the thread has ended")
+
+
+def test_a_moment_without_threads_is_over_for_the_next_attempt(
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    authenticator = Authenticator(policy(server.url))
+    with monkeypatch.context() as moment:
+        moment.setattr(threading.Thread, "start", refuse)
+        authenticator.fetch_keys(NOW)
+    assert "RuntimeError" in caplog.text
+    authenticator.fetch_keys(NOW + RETRY_INTERVAL_S)
+    login(authenticator, signed("ES256", 0, "a"))
