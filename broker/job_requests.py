@@ -126,7 +126,7 @@ class JobRequests:
             return self._gate.refusal(Action.JOBS, JOBS_OWN)
         size_bytes = 0 if message.data is UNSET else len(message.data)
         if size_bytes > self._data_size_bytes_max:
-            text = f"data: {size_bytes} bytes, at most {self._data_size_bytes_max}"
+            text = errors.size_fault("data", size_bytes, self._data_size_bytes_max)
             return Failure(errors.TooLarge.code, text, None, errors.NOT_DELIVERED)
         return self._gate.call(message.command, message.target)
 

@@ -33,6 +33,7 @@ from ..protocol.messages import (
 from ..protocol.transcode import transcode
 from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
 from .access.gate import Gate
+from .access.rights import Action
 from .access.usage import Usage
 from .core.call import Call
 from .core.core import Core
@@ -105,7 +106,7 @@ class RequesterSession:
         self._codec = CODECS[link.encoding]
         self._decode_large = LARGE_REQUEST_DECODERS[link.encoding]
         self._frequent = self._context.frequent[link.encoding]
-        self._requester = self._core.requester_joined(self, self._usage.account)
+        self._requester = self._core.requester_joined(self, self._usage.account, self._may_call)
         self._jobs = JobRequests(
             self._context.desk, self._gate, self, self._codec.empty_data, self._data_size_bytes_max
         )
@@ -206,7 +207,7 @@ class RequesterSession:
             result = transcode(result, encoding, self.encoding)
         size = len(result)
         if size > self._data_size_bytes_max:
-            raise errors.TooLarge(f"result: {size} bytes, at most {self._data_size_bytes_max}")
+            raise errors.TooLarge(errors.size_fault("result", size, self._data_size_bytes_max))
         if self._kept:
             self._kept.pop(request_id, None)
         if size < PARTS_SIZE_BYTES_MIN:
@@ -300,7 +301,7 @@ class RequesterSession:
         return within
 
     def _refuse_large(self, data: Raw, payload: bytes) -> None:
-        text = f"data: {len(data)} bytes, at most {self._data_size_bytes_max}"
+        text = errors.size_fault("data", len(data), self._data_size_bytes_max)
         self._refuse(errors.TooLarge(text), payload)
 
     def _forbids(self, call: Call) -> bool:
@@ -308,6 +309,9 @@ class RequesterSession:
         if refusal is not None:
             self._core.refuse(self._requester, call.request_id, refusal)
         return refusal is not None
+
+    def _may_call(self, command: str) -> bool:
+        return self._gate.decide(Action.CALL, command).is_allowed
 
     def _cancels_jobs(self, payload: bytes) -> bool:
         try:

@@ -191,9 +191,8 @@ class WorkerSession:
         if source is not self.encoding:
             data = transcode(data, source, self.encoding)
             if len(data) > self._data_size_bytes_max:
-                raise errors.TooLarge(
-                    f"data: {len(data)} bytes as {self.encoding.value}, at most {self._data_size_bytes_max}"
-                )
+                what = f"data as {self.encoding.value}"
+                raise errors.TooLarge(errors.size_fault(what, len(data), self._data_size_bytes_max))
         name, request_id, trace, attempt = asked.command, asked.request_id, asked.trace, asked.attempt
         if trace is not None or attempt is not None:
             job = None if attempt is None else AttemptOf(attempt.job_id, attempt.number, attempt.is_last)
@@ -411,7 +410,7 @@ class WorkerSession:
         size_bytes = 0 if result is UNSET else len(result)
         if size_bytes <= self._data_size_bytes_max:
             return self._core.succeeded(worker, msg_id, result, now)
-        text = f"result: {size_bytes} bytes, at most {self._data_size_bytes_max}"
+        text = errors.size_fault("result", size_bytes, self._data_size_bytes_max)
         return self._core.failed(worker, msg_id, text, errors.TooLarge.code, now, None)
 
     def _answer_heartbeat(self, message: messages.Heartbeat) -> None:

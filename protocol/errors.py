@@ -7,7 +7,7 @@ metrics and the table in PROTOCOL.md all come from here; tests compare them.
 import re
 from typing import ClassVar, Final, Literal
 
-from .limits import CODE_LENGTH_MAX
+from .limits import CODE_LENGTH_MAX, ENVELOPE_SIZE_BYTES_MAX
 
 Blame = Literal["requester", "worker", "broker"]
 
@@ -108,6 +108,12 @@ class TooLarge(TaskferryError):
     code = "too_large"
     message = "Too large"
     blame = "requester"
+
+
+def size_fault(what: str, size_bytes: int, size_bytes_max: int) -> str:
+    """The text of a TooLarge for a broker's bound on data and results, which names the setting."""
+    bound = f"message_size_bytes_max of the broker less {ENVELOPE_SIZE_BYTES_MAX}"
+    return f"{what}: {size_bytes} bytes, at most {size_bytes_max} ({bound})"
 
 
 class NotRepresentable(TaskferryError):

@@ -60,6 +60,7 @@ class Client(NamedTuple):
 def client_of(context: click.Context) -> Client:
     """The client that the options describe. Sets up logging, too."""
     from ..credentials.settings import login_from, unprotected, unverified  # noqa: PLC0415  for a quick --help
+    from ..credentials.source import token_now  # noqa: PLC0415
     from ..log.setup import set_up_logging  # noqa: PLC0415
     from .client import Requester  # noqa: PLC0415
 
@@ -74,6 +75,7 @@ def client_of(context: click.Context) -> Client:
     settings = configuration.settings(REQUESTER)
     try:
         login = login_from(settings)
+        token_now(login.token)  # a file without one will not get it while this runs
     except ValueError as error:
         raise Refused(str(error)) from None
     try:

@@ -117,7 +117,9 @@ class Wire:
         except _ENCODE_ERRORS as error:
             raise BadRequest(f"{self._unwritable(message)}: {self._cannot}: {error}") from None
         if len(payload) > MESSAGE_SIZE_BYTES_MAX:
-            raise TooLarge(f"message: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} bytes")
+            raise TooLarge(
+                f"message: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} (MESSAGE_SIZE_BYTES_MAX)"
+            )
         return payload
 
     def raw(self, data: object) -> Raw:
@@ -127,7 +129,7 @@ class Wire:
         except _ENCODE_ERRORS as error:
             raise BadRequest(f"data: {self._cannot}: {error}") from None
         if len(encoded) > DATA_SIZE_BYTES_MAX:
-            raise TooLarge(f"data: {len(encoded)} bytes, at most {DATA_SIZE_BYTES_MAX} bytes")
+            raise TooLarge(f"data: {len(encoded)} bytes, at most {DATA_SIZE_BYTES_MAX} (DATA_SIZE_BYTES_MAX)")
         return Raw(encoded)
 
     def encode_cancel(self, request_id: str) -> bytes:
@@ -174,9 +176,13 @@ class Wire:
     def _check_size(self, message: OutgoingRequest, payload: bytes) -> None:
         data_size_bytes = 0 if message.data is UNSET else len(self._encode(message.data))
         if data_size_bytes > DATA_SIZE_BYTES_MAX:
-            raise TooLarge(f"data: {data_size_bytes} bytes, at most {DATA_SIZE_BYTES_MAX} bytes")
+            raise TooLarge(
+                f"data: {data_size_bytes} bytes, at most {DATA_SIZE_BYTES_MAX} (DATA_SIZE_BYTES_MAX)"
+            )
         if len(payload) > MESSAGE_SIZE_BYTES_MAX:
-            raise TooLarge(f"request: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} bytes")
+            raise TooLarge(
+                f"request: {len(payload)} bytes, at most {MESSAGE_SIZE_BYTES_MAX} (MESSAGE_SIZE_BYTES_MAX)"
+            )
 
 
 WIRES: Final[dict[Encoding, Wire]] = {encoding: Wire(encoding) for encoding in Encoding}

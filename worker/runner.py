@@ -139,7 +139,7 @@ class Runner:
                 send(response)
                 continue
             # It was made for a broker that accepted more.
-            text = f"result: {len(response)} bytes, at most {self._result_size_bytes_max}"
+            text = errors.size_fault("result", len(response), self._result_size_bytes_max)
             self._respond(claim, self._failure(claim.msg_id, text, errors.TooLarge.code))
         self._progress.link_opened(self._send_progress)
 
@@ -315,7 +315,7 @@ class Runner:
         if len(payload) > self._result_size_bytes_max:
             size_bytes = len(self._codec.encode(result))
             if size_bytes > self._result_size_bytes_max:
-                text = f"result: {size_bytes} bytes, at most {self._result_size_bytes_max}"
+                text = errors.size_fault("result", size_bytes, self._result_size_bytes_max)
                 self.fail(assignment, text, errors.TooLarge.code)
                 return None
         self._end(assignment, payload, None, None)

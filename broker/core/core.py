@@ -10,7 +10,7 @@ Each admitted call becomes a request and ends exactly once, in `Ending`: by a re
 and `now` (seconds, monotonic) must not go backwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Raw, UnsetType
@@ -31,6 +31,7 @@ from .delivery.hedging import Hedging
 from .delivery.recovery import Recovery
 from .failure import Failure, failure_of, is_deliberate
 from .fleet.gathering import Gathering
+from .fleet.lack import Lack
 from .fleet.roster import Roster
 from .fleet.worker import Worker, WorkerEvent, WorkerState
 from .health.canary import CANARY_TIMEOUT_S
@@ -40,7 +41,7 @@ from .offer import Offer
 from .ports import CancelReason, Observer, RequesterPort, Steps, WorkerPort
 from .queue.queue import Queue
 from .request import Assignment
-from .requester import Requester
+from .requester import Requester, may_call_all
 from .settings import CoreSettings
 
 LOOK_INTERVAL_S: Final = 0.25
@@ -85,8 +86,12 @@ class Core:
         self.queue = Queue(settings, observer)
         self._ending = Ending(self.counts, self.deadlines, self.queue, steps)
         gathering = Gathering()
-        self._delivery = Delivery(self.queue, self._ending, self.deadlines, gathering, steps)
+        lack = Lack()
+        self._delivery = Delivery(
+            self.queue, self._ending, self.deadlines, gathering=gathering, lack=lack, steps=steps
+        )
         self.roster = Roster(choice, self._delivery, observer, gathering)
+        lack.of(self.roster)
         self.health = Health(self.roster)
         self._admission = Admission(settings, self.roster, self.deadlines, self.counts, steps)
         self._hedging = Hedging(self._delivery, self.deadlines, self.counts, settings.hedges_share_max, steps)
@@ -129,9 +134,11 @@ class Core:
 
     # --- requesters -------------------------------------------------------------------------------------------------
 
-    def requester_joined(self, port: RequesterPort, account: Account) -> Requester:
-        """A requester has connected. Pass the result with each of its calls."""
-        requester = Requester(port, account)
+    def requester_joined(
+        self, port: RequesterPort, account: Account, may_call: Callable[[str], bool] = may_call_all
+    ) -> Requester:
+        """A requester has connected, which may call what `may_call` says. Pass the result with each of its calls."""
+        requester = Requester(port, account, may_call)
         self.requesters[requester] = None
         return requester
 

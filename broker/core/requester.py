@@ -1,16 +1,29 @@
 """One requester's connection as the core sees it."""
 
+from collections.abc import Callable
+
 from .account import Account
 from .ports import RequesterPort
 from .request import Request
 
 
+def may_call_all(_: str) -> bool:
+    """For a requester that may call every command."""
+    return True
+
+
 class Requester:
-    """A connection that submits calls, on an account. `requests` are those in flight, by request_id."""
+    """A connection that submits calls, on an account. `requests` are those in flight, by request_id.
 
-    __slots__ = ("account", "port", "requests")
+    `may_call`: whether it may call a command, for what is said about others than the one that it calls.
+    """
 
-    def __init__(self, port: RequesterPort, account: Account) -> None:
+    __slots__ = ("account", "may_call", "port", "requests")
+
+    def __init__(
+        self, port: RequesterPort, account: Account, may_call: Callable[[str], bool] = may_call_all
+    ) -> None:
         self.port = port
         self.account = account
+        self.may_call = may_call
         self.requests: dict[str, Request] = {}

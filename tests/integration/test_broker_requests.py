@@ -75,7 +75,7 @@ async def test_without_a_worker_there_is_an_answer_at_once(shared_broker: Broker
             "request_id": "r",
             "success": False,
             "data": None,
-            "error": "No available workers",
+            "error": "No available workers: no worker serves 'nobody-serves-this'; start one that does",
             "processed_by": None,
             "code": "no_available_workers",
             "delivery": "not_delivered",

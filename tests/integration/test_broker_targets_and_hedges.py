@@ -30,10 +30,14 @@ async def test_a_target_is_a_worker_or_labels_and_any_of_several_values(shared_b
         assert await ran_at(None) == {first, second, third}
         response = await requester.call(command, {}, target={"gpu": "no", "zone": ["a", "x"]})
         assert response["code"] == "no_available_workers"
-        assert response["error"] == f"No available workers: none that serves {command} is gpu=no zone=a|x"
+        assert response["error"] == (
+            f"No available workers: no worker that serves {command} has the labels gpu=no zone=a|x; start one that has"
+        )
         assert response["delivery"] == "not_delivered"
         response = await requester.call(command, {}, target="not-there")
-        assert response["error"] == f"No available workers: none that serves {command} is not-there"
+        assert response["error"] == (
+            "No available workers: no worker 'not-there' is connected; start it, or name another one"
+        )
 
 
 async def test_requests_that_wait_for_one_worker_do_not_block_others(shared_broker: Broker) -> None:

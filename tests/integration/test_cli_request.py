@@ -174,7 +174,8 @@ def test_no_worker_is_4(served: Broker) -> None:
     code, stdout, stderr = request(served, "nobody_serves_this")
     assert (code, stdout) == (4, "")
     assert (
-        stderr == "error: No available workers [no_available_workers, not delivered]. "
+        stderr == "error: No available workers: no worker serves 'nobody_serves_this'; start one that does "
+        "[no_available_workers, not delivered]. "
         "To see which worker serves what: taskferry workers\n"
     )
 

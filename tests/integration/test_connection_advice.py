@@ -5,12 +5,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import trustme
+from click import Command
 from click.testing import CliRunner
 from taskferry.requester import BlockingRequester, CannotConnect, Requester
+from taskferry.requester.cli import request
 from taskferry.requester.jobs.jobs_cli import jobs
 from taskferry.requester.jobs.submit_cli import submit
 from taskferry.worker import Worker
@@ -140,6 +143,23 @@ async def test_workers_are_told_what_to_do(ends: Ends, caplog: pytest.LogCapture
         worker.drain()
         await serving
         assert f"{expected}; retrying" in caplog.text, what
+
+
+@pytest.mark.parametrize("command", [jobs, request])
+def test_a_token_file_without_a_token_is_named_before_anything_is_sent(
+    command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "alice.token"
+    for content, problem in (
+        ("", "the token is empty"),
+        ("two words", "the token has other characters than "),
+    ):
+        file.write_text(content)
+        words = [] if command is jobs else ["echo"]
+        result = CliRunner().invoke(command, [*words, "--token-file", str(file)])
+        assert result.exit_code == 2
+        assert f"--token-file: {file}: {problem}" in result.stderr
+        assert "broker" not in result.stderr
 
 
 def test_the_port_of_workers_is_recognised_at_once(ends: Ends) -> None:

@@ -214,7 +214,7 @@ def test_the_sdk_example_prints_what_it_claims(programs: Programs, broker: Broke
         "Echo: Hello World",
         "[0, 2, 4, 6, 8]",
         "division_by_zero: division by zero: 1 / 0 (from built-in, retryable: False)",
-        "False no_available_workers No available workers",
+        "False no_available_workers No available workers: no worker serves 'no_such_command'; start one that does",
         "Echo: Hello from a thread",
     ]
 

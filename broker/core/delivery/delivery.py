@@ -10,6 +10,7 @@ from ....protocol import errors
 from ..call import Attempt
 from ..failure import Failure, failure_of
 from ..fleet.gathering import Gathering
+from ..fleet.lack import Lack
 from ..fleet.route import Route
 from ..fleet.worker import Worker
 from ..measures.turn import Batch, Turn
@@ -18,7 +19,7 @@ from ..queue.queue import Queue
 from ..request import ADOPTED, UNSENT, Assignment, Request
 from .deadlines import Deadlines
 from .ending import Ending
-from .failures import TIMEOUT, no_workers
+from .failures import TIMEOUT
 
 EPOCH_END: Final = "."
 """Stands after the epoch in the msg_id of an attempt, and in no other msg_id."""
@@ -28,12 +29,30 @@ class Delivery:
     """Assigns requests, queues them, and assigns waiting ones to free slots. `turn` is the current turn of the event
     loop."""
 
-    __slots__ = ("_deadlines", "_ending", "_gathering", "_msg_count", "_queue", "_steps", "epoch", "turn")
+    __slots__ = (
+        "_deadlines",
+        "_ending",
+        "_gathering",
+        "_lack",
+        "_msg_count",
+        "_queue",
+        "_steps",
+        "epoch",
+        "turn",
+    )
 
     def __init__(
-        self, queue: Queue, ending: Ending, deadlines: Deadlines, gathering: Gathering, steps: Steps | None
+        self,
+        queue: Queue,
+        ending: Ending,
+        deadlines: Deadlines,
+        *,
+        gathering: Gathering,
+        lack: Lack,
+        steps: Steps | None,
     ) -> None:
         self._gathering = gathering
+        self._lack = lack
         self._queue = queue
         self._ending = ending
         self._deadlines = deadlines
@@ -152,11 +171,19 @@ class Delivery:
     def line_up(self, request: Request, now: float) -> None:
         """Queue a request until a slot is free; fail it if no worker serves it or there is no room."""
         if request.route.pool is None and not self._gathering.holds(request):
-            self._ending.fail(request, no_workers(request.call), now)
+            self.fail_for_lack(request, now=now)
         elif (failure := self._queue.refusal(request)) is not None:
             self._ending.fail(request, failure, now)
         else:
             self.wait(request, now)
+
+    def fail_for_lack(self, *requests: Request, now: float) -> None:
+        """Fail requests of one route that no worker can take, all for the same reason."""
+        if requests:
+            text = self._lack.text(requests[0].requester, requests[0].call, now)
+            failure = Failure(errors.NoAvailableWorkers.code, text)
+            for request in requests:
+                self._ending.fail(request, failure, now)
 
     def wait(self, request: Request, now: float, *, is_first: bool = False) -> None:
         """Queue a request; with `is_first`, ahead of its requester's other requests of its priority class."""
@@ -189,9 +216,8 @@ class Delivery:
     def strand(self, route: Route, now: float) -> None:
         """No worker is left on a route: fail the requests that wait on it, except those that wait for the first ones
         to come back."""
-        for request in [request for line in route.waiting.oldest() for request in line]:
-            if not self._gathering.holds(request):
-                self._ending.fail(request, no_workers(request.call), now)
+        waiting = [request for line in route.waiting.oldest() for request in line]
+        self.fail_for_lack(*(request for request in waiting if not self._gathering.holds(request)), now=now)
 
     def strand_all(self, now: float) -> None:
         """Nothing waits any longer for workers that have not come back."""

@@ -5,7 +5,6 @@ from typing import Final
 from ....protocol import errors
 from ..call import Call
 from ..failure import Failure, plain_failure
-from ..fleet.route import describe_target
 from ..measures.counts import Counts
 from ..requester import Requester
 from ..settings import CoreSettings
@@ -43,11 +42,3 @@ def refusal(
     if is_closed:
         return Failure(errors.ShuttingDown.code, errors.ShuttingDown.message, None, errors.NOT_DELIVERED)
     return None
-
-
-def no_workers(call: Call) -> Failure:
-    """No worker serves the command, or none of those that do matches the target."""
-    text = errors.NoAvailableWorkers.message
-    if call.target is not None:
-        text = f"{text}: none that serves {call.command} is {describe_target(call.target)}"
-    return Failure(errors.NoAvailableWorkers.code, text)

@@ -14,7 +14,7 @@ from .budget import Budget
 from .deadlines import NEVER, Deadlines
 from .delivery import Delivery
 from .ending import Ending
-from .failures import LOST, TIMEOUT, no_workers
+from .failures import LOST, TIMEOUT
 
 
 class Recovery:
@@ -79,7 +79,7 @@ class Recovery:
         if pool is None:
             is_held = self._roster.gathering.holds(request)
             if not is_held:
-                self._ending.fail(request, no_workers(request.call), now)
+                self._delivery.fail_for_lack(request, now=now)
             return not is_held
         other = pool.pick_avoiding(request.failed_ids, request.call.affinity)
         if other is None:

@@ -298,7 +298,7 @@ class Schedules:
                 f"name: {len(message.name)} characters; a schedule's name has at most {NAME_LENGTH_MAX}"
             )
         if len(bytes(data)) > DATA_SIZE_BYTES_MAX:
-            text = f"data: {len(bytes(data))} bytes; a schedule has at most {DATA_SIZE_BYTES_MAX}"
+            text = f"data: {len(bytes(data))} bytes; a schedule has at most {DATA_SIZE_BYTES_MAX} (DATA_SIZE_BYTES_MAX)"
             return Failure(errors.TooLarge.code, text)
         if message.at is not None and not now - LATE_S_MAX <= message.at <= now + DELAY_S_MAX:
             return _bad("at: seconds since 1970, not in the past, and at most a year from now")

@@ -56,6 +56,18 @@ async def test_a_command_without_its_right_is_forbidden_and_the_core_never_sees_
         assert (await call(requester, "echo"))["code"] == "no_available_workers"
 
 
+async def test_a_command_without_its_right_is_not_suggested() -> None:
+    async with open_shell(
+        policy(alice='call = ["echo", "wrok"]', bob='call = ["*"]', crew='serve = ["*"]')
+    ) as shell:
+        await shell.worker(identity="crew", name="w1")
+        for identity, end in (("alice", "start one that does"), ("bob", "did you mean work?")):
+            requester = await shell.requester(identity=identity)
+            shell.core._delivery._lack._search_at = 0.0
+            error = (await call(requester, "wrok"))["error"]
+            assert error == f"No available workers: no worker serves 'wrok'; {end}"
+
+
 async def test_a_target_needs_its_own_right_at_each_call() -> None:
     async with open_shell(ACCESS) as shell:
         requester = await shell.requester(identity="bob")

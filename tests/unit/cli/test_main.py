@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,18 @@ def test_every_sub_command_has_help(name: str, capsys: pytest.CaptureFixture[str
     assert f"Usage: taskferry {name} " in capsys.readouterr().out
 
 
+def test_the_help_of_no_number_speaks_of_ranges_as_click_does(capsys: pytest.CaptureFixture[str]) -> None:
+    def commands(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+        yield path
+        for name, each in getattr(command, "commands", {}).items():
+            yield from commands(each, *path, name)
+
+    for name, entry in ENTRIES.items():
+        for path in commands(getattr(importlib.import_module(entry.module), entry.name), name):
+            assert run(*path, "--help") == 0
+            assert not re.search(r"RANGE|\bFLOAT\b|\bINTEGER\b|x[<>]=", capsys.readouterr().out), path
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"taskferry {version('taskferry')}\n"
@@ -121,7 +134,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
             ["drain", "vm-1", "--wait", "nan"],
             "error: Invalid value for '--wait': expected a number of seconds from 0 to 3600, got nan",
         ),
-        (["request", "echo", "{broken"], "error: DATA: '{broken' is neither JSON"),
+        (
+            ["request", "echo", "{broken"],
+            "error: DATA: '{broken': not valid JSON: object keys must be strings (byte 1)",
+        ),
         (
             ["request", "echo", "--broker", "localhost"],
             "error: --broker: 'localhost' is not a URL of the form",

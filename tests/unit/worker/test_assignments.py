@@ -284,7 +284,8 @@ async def test_a_result_over_its_bound_is_a_failure(broker: FakeBroker) -> None:
     async with broker.serve(Stage().worker) as connection:
         assert len(await connection.result("returns", {"kind": "largest"})) == 4094
         code, text = await connection.failure("returns", {"kind": "large"})
-    assert (code, text) == ("too_large", "result: 5002 bytes, at most 4096")
+    bound = "message_size_bytes_max of the broker less 4096"
+    assert (code, text) == ("too_large", f"result: 5002 bytes, at most 4096 ({bound})")
 
 
 @pytest.mark.parametrize("command", ["told", "thread_told"])

@@ -256,7 +256,7 @@ async def test_a_result_that_the_next_broker_would_not_accept_becomes_a_failure(
     connection = await broken(connection, broker)
     response = await connection.response_to("e.1")
     assert response["code"] == "too_large"
-    assert response["error"].endswith("bytes, at most 12288")
+    assert response["error"].endswith("bytes, at most 12288 (message_size_bytes_max of the broker less 4096)")
     assert (await connection.response_to("e.2"))["success"]
     broker.answer = welcome
     connection = await broken(connection, broker)

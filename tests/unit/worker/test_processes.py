@@ -88,7 +88,7 @@ async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCapture
     assert len(await connection.result("return_text", {"size": 998})) == 998
     assert await connection.failure("return_text", {"size": 999}) == (
         "too_large",
-        "result: 1001 bytes, at most 1000",
+        "result: 1001 bytes, at most 1000 (message_size_bytes_max of the broker less 4096)",
     )
     assert (await connection.result("square", {"number": 1}))["pid"] == result["pid"]
 

@@ -55,7 +55,7 @@ def test_a_command_that_no_worker_has_ever_served_fails_at_once() -> None:
     answer = requester.answer(requester.submit("unheard-of"))
     assert (answer.outcome, answer.text, answer.worker_id) == (
         "no_available_workers",
-        "No available workers",
+        "No available workers: no worker serves 'unheard-of'; start one that does",
         None,
     )
     assert world.core.roster.unserved_count == 1
@@ -72,7 +72,7 @@ def test_a_command_whose_last_worker_has_left_fails_at_once() -> None:
     answer = requester.answer(requester.submit())
     assert (answer.outcome, answer.text, answer.worker_id) == (
         "no_available_workers",
-        "No available workers",
+        "No available workers: no worker serves echo any more; start one that does",
         None,
     )
     assert world.core.roster.unserved_count == 0

@@ -46,8 +46,8 @@ def test_what_nobody_has_served_by_then_fails_and_is_counted_as_unserved() -> No
     assert not world.answers
     world.sleep(0.01 + LATE_S_MAX)
     assert [(answer.outcome, answer.text) for answer in world.answers] == [
-        ("no_available_workers", "No available workers"),
-        ("no_available_workers", "No available workers: none that serves echo is w"),
+        ("no_available_workers", "No available workers: no worker serves 'echo'; start one that does"),
+        ("no_available_workers", "No available workers: no worker serves 'echo'; start one that does"),
     ]
     assert {answer.failure.delivery for answer in world.answers if answer.failure} == {"not_delivered"}
     roster = world.core.roster

@@ -61,16 +61,19 @@ def test_labels_match_workers_that_have_every_key_with_one_of_its_values(
 
 
 @pytest.mark.parametrize(
-    ("target", "asked"),
+    ("target", "why"),
     [
-        ("nobody", "nobody"),
-        ("other", "other"),
-        ({"gpu": "yes"}, "gpu=yes"),
-        ({"gpu": "no", "zone": ["a", "b"]}, "gpu=no zone=a|b"),
+        ("nobody", "no worker 'nobody' is connected; start it, or name another one"),
+        ("other", "other does not serve echo"),
+        ({"gpu": "yes"}, "no worker that serves echo has the label gpu=yes; start one that has"),
+        (
+            {"gpu": "no", "zone": ["a", "b"]},
+            "no worker that serves echo has the labels gpu=no zone=a|b; start one that has",
+        ),
     ],
 )
 def test_a_target_that_no_worker_matches_fails_at_once_and_is_named(
-    target: str | dict[str, str | list[str]], asked: str
+    target: str | dict[str, str | list[str]], why: str
 ) -> None:
     world = World()
     labelled(world, "w", gpu="no", zone="c")
@@ -79,10 +82,10 @@ def test_a_target_that_no_worker_matches_fails_at_once_and_is_named(
     answer = requester.answer(requester.submit(target=target))
     assert (answer.outcome, answer.text) == (
         "no_available_workers",
-        f"No available workers: none that serves echo is {asked}",
+        f"No available workers: {why}",
     )
     unserved = requester.answer(requester.submit("unheard-of", target=target))
-    assert unserved.text == f"No available workers: none that serves unheard-of is {asked}"
+    assert unserved.text == "No available workers: no worker serves 'unheard-of'; start one that does"
 
 
 def test_a_label_must_have_the_whole_value() -> None:
@@ -163,8 +166,10 @@ def test_a_free_slot_takes_the_oldest_request_of_all_its_routes() -> None:
     assert served == ["r1", "r2", "r3", "r4", "r5"]
 
 
-@pytest.mark.parametrize("goes", ["leave", "drain"])
-def test_requests_fail_if_the_last_worker_of_their_target_leaves(goes: str) -> None:
+@pytest.mark.parametrize(
+    ("goes", "why"), [("leave", "start one that has"), ("drain", "w is stopping: start another one")]
+)
+def test_requests_fail_if_the_last_worker_of_their_target_leaves(goes: str, why: str) -> None:
     world = World()
     worker, plain = labelled(world, "w", gpu="yes"), world.worker("plain")
     requester = world.requester()
@@ -175,7 +180,7 @@ def test_requests_fail_if_the_last_worker_of_their_target_leaves(goes: str) -> N
     answer = requester.answer(waiting)
     assert (answer.outcome, answer.text) == (
         "no_available_workers",
-        "No available workers: none that serves echo is gpu=yes",
+        f"No available workers: no worker that serves echo has the label gpu=yes; {why}",
     )
     assert requester.outcome(for_any) is None
     plain.succeed("r2")

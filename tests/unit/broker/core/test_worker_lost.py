@@ -196,7 +196,7 @@ def test_requests_that_wait_only_for_a_lost_worker_fail_at_once() -> None:
     answer = requester.answer(for_a)
     assert (answer.outcome, answer.text, answer.worker_id) == (
         "no_available_workers",
-        "No available workers",
+        "No available workers: no worker serves a any more; start one that does",
         None,
     )
     assert requester.outcome(for_b) is None, "b has another worker: it goes on waiting"
