@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from .health.fares import Fares
+
 NO_BOUND: Final = 2**61
 """In place of a bound that is not wanted: more than there can be of anything. From 2**62 on, a compiled integer is an
 object, and comparing it takes a call."""
@@ -12,10 +14,11 @@ class Account:
 
     `name`: for people. `in_flight_count` requests are admitted and have not ended, at most `in_flight_count_max`;
     `waiting_size_bytes` of data wait for a free slot, at most `waiting_size_bytes_max`. A lowered bound admits nothing
-    more until there is room again.
+    more until there is room again. `fares`: how it has fared at which worker.
     """
 
     __slots__ = (
+        "fares",
         "in_flight_count",
         "in_flight_count_max",
         "name",
@@ -25,6 +28,7 @@ class Account:
 
     def __init__(self, name: str, in_flight_count_max: int, waiting_size_bytes_max: int) -> None:
         self.name = name
+        self.fares = Fares()
         self.in_flight_count = 0
         self.in_flight_count_max = in_flight_count_max
         self.waiting_size_bytes = 0

@@ -249,7 +249,7 @@ class Core:
         """A worker's connection has closed, whether it said `disconnect` or not."""
         assignments, worker.assignments = worker.assignments, {}
         unanswered = [
-            assignment.request.command
+            assignment.request
             for assignment in assignments.values()
             if assignment.request is not None
             and assignment.was_written
@@ -287,7 +287,7 @@ class Core:
             else:
                 self._ending.finish(request, SUCCESS, now)
             if now >= worker.learn_at:
-                self.health.succeeded(worker, command, now - assignment.assigned_at, now)
+                self.health.succeeded(worker, request, now - assignment.assigned_at, now)
         if self.queue.count:
             self._delivery.fill(worker, now)
         return is_wanted
@@ -319,7 +319,7 @@ class Core:
                 self._hedging.settle(request, assignment)
             self._ending.fail(request, failure, now, is_answer=True)
             self.health.failed(
-                worker, request.command, failure.code, words, now, is_deliberate=is_deliberate(failure)
+                worker, request, failure.code, words, now, is_deliberate=is_deliberate(failure)
             )
         if self.queue.count:
             self._delivery.fill(worker, now)

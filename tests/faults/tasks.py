@@ -31,6 +31,13 @@ async def nap(context: Context, seconds: float) -> float:
 
 
 @worker.command()
+async def divide(context: Context, by: float) -> float:
+    """Fail if the requester wants it to."""
+    _ran(context)
+    return 1 / by
+
+
+@worker.command()
 async def hang(context: Context) -> None:
     """Ends only when it is cancelled."""
     _ran(context)

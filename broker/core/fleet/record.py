@@ -7,20 +7,22 @@ whose link breaks would come back undrained.
 from collections import OrderedDict
 from typing import Final
 
+from ..health.streak import Streak
+
 RECORDS_COUNT_MAX: Final = 10_000
 """Records kept of workers that are away; beyond it the oldest is dropped. A worker without failures, ejections or a
 drain has none."""
 
 
 class Record:
-    """`failures_count`: in a row, without a success between them. `ejections_count` determines how long the next
+    """`streak`: its failures in a row, without a success between them. `ejections_count` determines how long the next
     ejection lasts. `ejected_until` and `trusted_since` are times of the core's clock; `ejected_until` keeps its value
     after an ejection until a probe has readmitted the worker, and is 0 otherwise."""
 
-    __slots__ = ("ejected_until", "ejections_count", "failures_count", "is_drained", "trusted_since")
+    __slots__ = ("ejected_until", "ejections_count", "is_drained", "streak", "trusted_since")
 
     def __init__(self) -> None:
-        self.failures_count = 0
+        self.streak = Streak()
         self.ejections_count = 0
         self.ejected_until = 0.0
         self.trusted_since = 0.0
@@ -29,7 +31,7 @@ class Record:
     @property
     def is_clean(self) -> bool:
         """It need not be kept."""
-        return not (self.failures_count or self.ejections_count or self.is_drained)
+        return not (self.streak.count or self.ejections_count or self.is_drained)
 
 
 class Records:

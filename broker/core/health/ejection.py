@@ -2,8 +2,9 @@
 
 Two rules judge results: too many failures in a row to be chance (below), and a success rate far below that of the peers
 (outliers.py). Both compare a worker with the others that serve the same command, so an error that all workers share
-ejects none. A failed probe ejects again, and canaries can eject (health.py). Sources: Finagle's failure accrual (five
-in a row, probation by single requests), Envoy's outlier detection (ejection times, share, slow start).
+ejects none. Neither believes a single requester alone (streak.py). A failed probe ejects again, and canaries can eject
+(health.py). Sources: Finagle's failure accrual (five in a row, probation by single requests), Envoy's outlier detection
+(ejection times, share, slow start).
 """
 
 from math import log
@@ -12,13 +13,15 @@ from typing import Final
 from ..fleet.command import Command
 from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, TRUSTED, Worker, WorkerEvent, WorkerState
-
-FAILURES_COUNT_MIN: Final = 5
-"""Failures in a row before a worker is compared with its peers: Finagle's and Envoy's default."""
+from .streak import FAILURES_COUNT_MIN
 
 IMPROBABILITY: Final = 20.0
 """A streak ejects if, at the rate at which the peers fail, its probability is at most e^-20, one in half a billion. So
 five failures suffice if peers fail at 1 %, and thirty if they fail at 50 %."""
+
+SHARED_COUNT_MIN: Final = 3
+"""From so many failures in a row on, a peer counts as failing now, however well it did before: an error that begins at
+all workers in the same moment finds each with a good past."""
 
 FAILURE_SHARE_MIN: Final = 0.01
 """The lowest share of failures that peers are assumed to have: then five in a row are too many, and fewer never are."""
@@ -52,23 +55,26 @@ class Ejections:
 
     # --- what happens to a worker -----------------------------------------------------------------------------------
 
-    def failed(self, worker: Worker, command: Command, what: str, now: float) -> None:
-        """An assignment has failed, and its worker is to blame."""
-        worker.commands[command].failed_count += 1
-        worker.record.failures_count += 1
+    def failed(self, worker: Worker, command: Command, what: str, doubt: str | None, now: float) -> None:
+        """An assignment has failed, and its worker is to blame, or perhaps only the account `doubt`."""
+        tally, streak = worker.commands[command], worker.record.streak
+        tally.failed_count += 1
+        tally.doubted_count += doubt is not None
+        streak.fail(doubt)
         worker.learn_at = ALWAYS
-        count = worker.record.failures_count
+        is_to_judge = streak.is_to_judge()
         if worker.state is WorkerState.PROBING:
-            self.eject(worker, "probe", "failed its probe", now, what)
-        elif is_doubling(count) and worker.state in TRUSTED and is_improbable(count, worker, command):
-            self.eject(worker, "failures", f"{count} failures in a row", now, what)
+            if is_to_judge or doubt is None:
+                self.eject(worker, "probe", "failed its probe", now, what)
+        elif is_to_judge and worker.state in TRUSTED and is_improbable(streak.weight, worker, command):
+            self.eject(worker, "failures", f"{streak.count} failures in a row", now, what)
 
     def succeeded(self, worker: Worker, now: float) -> None:
         """A worker has succeeded for the first time after failures, or while it was suspect. The success of an ejected
         worker does not count: it got the assignment before its ejection, or in a panic, and will be probed."""
         if worker.state is WorkerState.EJECTED:
             return
-        worker.record.failures_count = 0
+        worker.record.streak.settle(0)
         if worker.state is WorkerState.PROBING:
             self._ease(worker, now)
             self.readmitted_count += 1
@@ -88,7 +94,7 @@ class Ejections:
         forgiven_count = int((now - record.trusted_since) / FORGIVENESS_S)
         record.ejections_count = max(0, record.ejections_count - forgiven_count) + 1
         record.trusted_since = now
-        record.failures_count = 1  # the ejection settles them; not 0, so that the next success is noticed
+        record.streak.settle(1)  # the ejection settles them; not 0, so that the next success is noticed
         worker.learn_at = ALWAYS
         record.ejected_until = now + min(EJECTION_S * record.ejections_count, EJECTION_S_MAX)
         self.counts[cause] += 1
@@ -101,16 +107,16 @@ class Ejections:
         if record.ejected_until:  # if that is over, the next check starts the probe
             self._hold(worker, "ejected before it reconnected", now)
             return True
-        count = record.failures_count
-        if count < FAILURES_COUNT_MIN or (worker.canary is None and not may_eject(worker)):
+        streak = record.streak
+        if streak.weight < FAILURES_COUNT_MIN or (worker.canary is None and not may_eject(worker)):
             return False
-        self.eject(worker, "failures", f"{count} failures in a row, lost connections among them", now)
+        self.eject(worker, "failures", f"{streak.count} failures in a row, lost connections among them", now)
         return True
 
-    def lost(self, worker: Worker, now: float) -> None:
-        """A worker's link broke while it held assignments that it may have run."""
-        worker.record.failures_count += 1
-        if worker.state is WorkerState.PROBING:
+    def lost(self, worker: Worker, doubt: str | None, now: float) -> None:
+        """A worker's link broke while it held assignments that it may have run; perhaps through the account `doubt`."""
+        worker.record.streak.fail(doubt)
+        if worker.state is WorkerState.PROBING and doubt is None:
             self.eject(worker, "probe", "was lost while it was probed", now)
 
     def left(self, worker: Worker) -> None:
@@ -159,13 +165,6 @@ def may_eject(worker: Worker) -> bool:
     return all(pool.may_eject for pool in worker.memberships if pool.routes[0].target is None)
 
 
-def is_doubling(failures_count: int) -> bool:
-    """Whether to compare a worker with its peers: at 5, 10, 20, 40 ... failures. To compare at every failure of a
-    command that always fails would be expensive."""
-    times, rest = divmod(failures_count, FAILURES_COUNT_MIN)
-    return rest == 0 and times.bit_count() == 1
-
-
 def is_improbable(failures_count: int, worker: Worker, command: Command) -> bool:
     """Whether so many failures in a row are hardly chance, at the rate at which the peers of `worker` fail."""
     pool = command.route.pool
@@ -173,6 +172,15 @@ def is_improbable(failures_count: int, worker: Worker, command: Command) -> bool
     peers = [peer for peer in pool.members if peer is not worker and peer.state is WorkerState.HEALTHY]
     if not peers:
         return False
-    shares = [share for peer in peers if (share := peer.commands[command].failure_share()) is not None]
+    shares = [share for peer in peers if (share := _failure_share(peer, command)) is not None]
     share = sum(shares) / len(shares) if shares else 0.0
     return failures_count * -log(max(FAILURE_SHARE_MIN, share)) >= IMPROBABILITY
+
+
+def _failure_share(peer: Worker, command: Command) -> float | None:
+    """The share of its assignments at which a peer fails; None if it has no results."""
+    share = peer.commands[command].failure_share()
+    count = peer.record.streak.count
+    if count < SHARED_COUNT_MIN:
+        return share
+    return max(share or 0.0, count / (count + FAILURES_COUNT_MIN))

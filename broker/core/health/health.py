@@ -5,10 +5,11 @@ roster keeps the states, by the table in worker.py.
 """
 
 from collections.abc import Sequence
-from math import inf
+from math import exp, inf
 from typing import Final
 
 from ....protocol.errors import REQUESTER_CODES, WorkerStopping
+from ..call import Call
 from ..fleet.command import Command
 from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, Worker, WorkerEvent, WorkerState
@@ -26,6 +27,10 @@ checks, so that a check takes less than a millisecond."""
 HELD_SHARE_MIN: Final = 0.5
 """The share of a request's timeout for which a worker must have held it, for the timeout to count as that worker's
 failure. A request that has waited in the broker for most of its time says nothing about the worker that got it."""
+
+FARES_S: Final = 300.0
+"""How long a requester's success at another worker speaks for what it sends: it need not send more than some requests a
+minute."""
 
 NEUTRAL_CODES: Final = REQUESTER_CODES | {WorkerStopping.code}
 """Failures that say nothing about the worker: its requester caused them, or it stops in an orderly way."""
@@ -79,38 +84,46 @@ class Health:
         self.ejections.left(worker)
         self.canaries.workers.pop(worker, None)
 
-    def succeeded(self, worker: Worker, command: Command, duration_s: float, now: float) -> None:
+    def succeeded(self, worker: Worker, request: Request, duration_s: float, now: float) -> None:
         """A worker has succeeded, after `duration_s`. Call this only if `now` is at or after its `learn_at`."""
+        command = request.command
         worker.learn_at = now + LEARN_INTERVAL_S
-        if worker.record.failures_count:
+        if worker.record.streak.count:
             self.ejections.succeeded(worker, now)
+        if not is_steered(request.call):
+            request.requester.account.fares.succeeded(command.name, worker.worker_id, now)
         if self.speeds.learn(worker, command, duration_s, now):
             worker.reposition()
 
     def failed(
-        self, worker: Worker, command: Command, code: str, words: str, now: float, *, is_deliberate: bool
+        self, worker: Worker, request: Request, code: str, words: str, now: float, *, is_deliberate: bool
     ) -> None:
         """A worker's handler has failed, with this code and text. `is_deliberate`: it has decided so."""
         if is_deliberate or code in NEUTRAL_CODES:
-            worker.commands[command].neutral_count += 1
+            worker.commands[request.command].neutral_count += 1
         else:
-            self.ejections.failed(worker, command, words, now)
+            self.ejections.failed(worker, request.command, words, doubt_of(request, worker, now), now)
 
     def expired(self, request: Request, now: float) -> None:
-        """A request has timed out: its workers have failed, unless most of the time had passed before they got it."""
-        held_s_min = HELD_SHARE_MIN * request.timeout_s
+        """A request has timed out: its workers have failed, unless most of the time had passed before they got it, or
+        no worker could have done it in the time that they had."""
+        command = request.command
+        usual_s = 0.0 if command.log_duration_s is None else exp(command.log_duration_s)
+        held_s_min = max(HELD_SHARE_MIN * request.timeout_s, usual_s)
         for assignment in (request.assignment, request.hedge):
             if assignment is None or assignment.assigned_at <= self.paused_at:
                 continue
             if now - assignment.assigned_at >= held_s_min:
-                self.ejections.failed(assignment.worker, request.command, "no answer in time", now)
+                doubt = doubt_of(request, assignment.worker, now)
+                self.ejections.failed(assignment.worker, command, "no answer in time", doubt, now)
 
-    def lost(self, worker: Worker, unanswered: Sequence[Command], now: float) -> None:
-        """A worker's link has closed. It may have started a request for each of the commands `unanswered`."""
-        if unanswered:
-            self.ejections.lost(worker, now)
-        for command in unanswered:
-            worker.commands[command].failed_count += 1
+    def lost(self, worker: Worker, unanswered: Sequence[Request], now: float) -> None:
+        """A worker's link has closed. It may have started each of the requests `unanswered`."""
+        doubts = {doubt_of(request, worker, now) for request in unanswered}
+        if doubts:
+            self.ejections.lost(worker, next(iter(doubts)) if len(doubts) == 1 else None, now)
+        for request in unanswered:
+            worker.commands[request.command].failed_count += 1
         self.drained(worker)
         self.speeds.forget(worker)
 
@@ -163,7 +176,7 @@ class Health:
                 self.ejections.eject(worker, "outlier", reason, now)
 
     def _canary_failed(self, worker: Worker, reason: str, now: float) -> None:
-        worker.record.failures_count = max(1, worker.record.failures_count)
+        worker.record.streak.count = max(1, worker.record.streak.count)
         worker.learn_at = ALWAYS
         worker.canary_due_at = now + CANARY_TIMEOUT_S
         match worker.state:
@@ -173,3 +186,16 @@ class Health:
                 self.ejections.eject(worker, "probe", reason, now)
             case WorkerState.JOINING | WorkerState.SUSPECT:
                 self.ejections.eject(worker, "canary", reason, now)
+
+
+def is_steered(call: Call) -> bool:
+    """Its requester has a say in which worker gets it."""
+    return call.target is not None or call.affinity is not None
+
+
+def doubt_of(request: Request, worker: Worker, now: float) -> str | None:
+    """The account of a request that has failed at `worker`, if perhaps only its requester is to blame: it has a say in
+    who gets its requests, or does not succeed elsewhere. None if that speaks against the worker."""
+    account = request.requester.account
+    elsewhere_at = account.fares.elsewhere_at(request.command.name, worker.worker_id)
+    return account.name if is_steered(request.call) or elsewhere_at < now - FARES_S else None

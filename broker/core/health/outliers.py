@@ -17,8 +17,8 @@ WORKERS_COUNT_MIN: Final = 5
 """Fewer workers give no meaningful mean. Source: Envoy's success_rate_minimum_hosts."""
 
 RESULTS_COUNT_MIN: Final = 100
-"""Results of one worker since the last check; with fewer its rate is chance. Source: Envoy's
-success_rate_request_volume."""
+"""Results of one worker since the last check, without those that its requesters may have caused; with fewer its rate is
+chance. Source: Envoy's success_rate_request_volume."""
 
 GAP_MIN: Final = 0.05
 """The minimum distance below the mean: if all others succeed at 99.9 %, a worker at 99.5 % is many deviations away, but
@@ -36,9 +36,9 @@ def outliers(command: Command) -> list[tuple[Worker, float, float]]:
     rates: dict[Worker, float] = {}
     for worker in members:
         tally = worker.commands[command]
-        recent_count = tally.recent_count
-        if recent_count >= RESULTS_COUNT_MIN:
-            rates[worker] = (tally.succeeded_count - tally.succeeded_before) / recent_count
+        certain_count = tally.certain_count
+        if certain_count >= RESULTS_COUNT_MIN:
+            rates[worker] = (tally.succeeded_count - tally.succeeded_before) / certain_count
             tally.look()
     if len(rates) < WORKERS_COUNT_MIN:
         return []

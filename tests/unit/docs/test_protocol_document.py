@@ -12,7 +12,7 @@ from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SI
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.fleet import pool
 from taskferry.broker.core.fleet.worker import TRANSITIONS
-from taskferry.broker.core.health import ejection, outliers
+from taskferry.broker.core.health import ejection, outliers, streak
 from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
 from taskferry.broker.core.ports import CancelReason
 from taskferry.broker.core.queue import overload
@@ -494,7 +494,7 @@ FACTS: list[tuple[str, *tuple[str, ...]]] = [
         f"{CANARY_TIMEOUT_S:g} s to answer",
         f"nothing for {CANARY_INTERVAL_S:g} s",
     ),
-    ("The worker port", "**Health.**", f"({ejection.FAILURES_COUNT_MIN} if"),
+    ("The worker port", "**Health.**", f"({streak.FAILURES_COUNT_MIN} if"),
     ("The worker port", "**Health.**", f"{outliers.DEVIATIONS:g} standard deviations"),
     ("The worker port", "**Health.**", f"{outliers.GAP_MIN * 100:g} percentage points"),
     (

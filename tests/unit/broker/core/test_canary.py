@@ -146,7 +146,7 @@ def test_a_canary_that_fails_makes_it_suspect_and_the_next_is_sent_sooner() -> N
     world.sleep(CANARY_INTERVAL_S + LOOK_S)
     worker.fail(CANARY, "no database")
     assert (worker.state, worker.session.reason, worker.holds) == ("suspect", "failed its canary", [])
-    assert worker.session.record.failures_count == 1
+    assert worker.session.record.streak.count == 1
     world.sleep(CANARY_TIMEOUT_S + LOOK_S)
     assert worker.holds == [CANARY]
     worker.fail(CANARY)

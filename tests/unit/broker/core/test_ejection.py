@@ -1,16 +1,19 @@
 """A worker that fails while others do not gets nothing for a while, and is readmitted by one probe and a slow start."""
 
+from math import inf
+from typing import Any
+
 import pytest
 from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.fleet.tally import RECENT_COUNT_MIN, Tally
+from taskferry.broker.core.health import fares
 from taskferry.broker.core.health.ejection import (
     EJECTION_S,
     EJECTION_S_MAX,
-    FAILURES_COUNT_MIN,
     FORGIVENESS_S,
-    is_doubling,
 )
-from taskferry.broker.core.health.health import HELD_SHARE_MIN
+from taskferry.broker.core.health.health import FARES_S, HELD_SHARE_MIN
+from taskferry.broker.core.health.streak import ACCUSERS_COUNT_MAX, FAILURES_COUNT_MIN, Streak
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
@@ -19,7 +22,14 @@ LOOK_S = 0.3
 
 
 def fail_once(requester: FakeRequester, worker: FakeWorker, code: str | None = None) -> None:
-    worker.fail(requester.submit(target=worker.worker_id), "broken", code)
+    """A request of someone in the world of `requester` fails."""
+    worker.fail(fresh(requester.world, target=worker.worker_id), "broken", code)
+
+
+def fresh(world: World, command: str = "echo", **fields: Any) -> str:
+    """A request of one of several requesters that have nothing to do with each other."""
+    request_id = f"of someone {len(world.submitted)}"
+    return world.anyone().submit(command, request_id=request_id, **fields)
 
 
 def succeed_once(requester: FakeRequester, worker: FakeWorker) -> None:
@@ -63,9 +73,9 @@ def test_a_success_resets_the_count() -> None:
 
 def test_failures_of_all_its_commands_count_together() -> None:
     world = World()
-    worker, _, requester = world.worker("w", "a", "b"), world.worker("v", "a", "b"), world.requester()
+    worker, _ = world.worker("w", "a", "b"), world.worker("v", "a", "b")
     for number in range(5):
-        worker.fail(requester.submit("ab"[number % 2], target="w"))
+        worker.fail(fresh(world, "ab"[number % 2], target="w"))
     assert worker.state == "ejected"
 
 
@@ -79,9 +89,9 @@ def test_failures_caused_by_the_requester_do_not_count(code: str) -> None:
 
 
 def test_timeouts_count() -> None:
-    world, (worker, _), requester = world_of(2, concurrency=5)
+    world, (worker, _), _ = world_of(2, concurrency=5)
     for _ in range(5):
-        requester.submit(target="w0", timeout=1.0)
+        fresh(world, target="w0", timeout=1.0)
     world.sleep(1.1)
     assert worker.state == "ejected"
     assert worker.session.reason == "5 failures in a row: no answer in time"
@@ -201,7 +211,13 @@ def test_a_worker_in_probation_is_not_compared_with() -> None:
 
 
 def test_a_streak_is_judged_only_when_it_has_doubled() -> None:
-    assert [count for count in range(200) if is_doubling(count)] == [5, 10, 20, 40, 80, 160]
+    streak = Streak()
+    judged = []
+    for count in range(1, 200):
+        streak.fail(None)
+        if streak.is_to_judge():
+            judged.append(count)
+    assert judged == [5, 10, 20, 40, 80, 160]
 
 
 @pytest.mark.parametrize(("count", "bound"), [(2, 1), (3, 1), (6, 1), (7, 2), (10, 3), (11, 3)])
@@ -218,11 +234,10 @@ def test_at_most_three_in_ten_may_be_ejected_but_always_one(count: int, bound: i
 
 def test_the_share_holds_for_every_command() -> None:
     world = World()
-    requester = world.requester()
     first, both, second = world.worker("1", "a"), world.worker("2", "a", "b"), world.worker("3", "b")
     world.eject(first)
     for _ in range(20):
-        both.fail(requester.submit("b", target="2"))
+        both.fail(fresh(world, "b", target="2"))
     assert both.state == "healthy", "no worker would be left for a"
     assert second.state == "healthy"
 
@@ -330,7 +345,9 @@ def test_a_probe_that_is_never_answered_ejects() -> None:
     world, (worker, _), requester = world_of(2)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
-    requester.submit(target="w0", timeout=1.0)
+    requester.account.fares.succeeded("echo", "w1", world.now)
+    while not worker.holds:
+        requester.submit(timeout=1.0)
     world.sleep(1.1)
     assert worker.state == "ejected"
     assert worker.session.reason == "failed its probe: no answer in time"
@@ -352,3 +369,120 @@ def test_the_verdict_does_not_contain_the_text_of_the_handler() -> None:
     world.eject(worker)
     assert worker.session.reason == "5 failures in a row: broken"
     assert worker.session.verdict == "5 failures in a row"
+
+
+# --- a single requester ---
+
+
+@pytest.mark.parametrize("fields", [{"target": "w0"}, {"affinity": "somebody"}])
+def test_a_requester_that_steers_its_failures_ejects_nobody(fields: dict[str, Any]) -> None:
+    world = World("consistent_hash")
+    worker, *others = [world.worker(f"w{number}") for number in range(4)]
+    requester = world.requester()
+    for other in others:
+        succeed_once(requester, other)
+    for _ in range(100):
+        request_id = requester.submit(**fields)
+        (victim,) = (worker for worker in (worker, *others) if worker.holds)
+        victim.fail(request_id)
+    assert {worker.state for worker in (worker, *others)} == {"healthy"}
+
+
+def test_a_requester_that_sends_what_fails_everywhere_ejects_nobody_however_good_their_past() -> None:
+    world = World("round_robin")
+    workers = [world.worker(f"w{number}") for number in range(10)]
+    honest, careless = world.requester(world.account("honest")), world.requester(world.account("careless"))
+    for _ in range(1000):
+        request_id = honest.submit()
+        next(worker for worker in workers if worker.holds).succeed(request_id)
+    for _ in range(500):
+        request_id = careless.submit()
+        next(worker for worker in workers if worker.holds).fail(request_id)
+    assert {worker.state for worker in workers} == {"healthy"}
+
+
+def test_an_error_that_begins_everywhere_at_once_ejects_nobody_however_good_their_past() -> None:
+    world = World("round_robin")
+    workers = [world.worker(f"w{number}") for number in range(10)]
+    requester = world.requester()
+    for number in range(1000):
+        request_id = requester.submit()
+        worker = next(worker for worker in workers if worker.holds)
+        worker.succeed(request_id) if number < 500 else worker.fail(request_id)
+    assert {worker.state for worker in workers} == {"healthy"}
+
+
+def test_a_requester_that_fares_well_elsewhere_is_believed_alone() -> None:
+    world, (worker, other), requester = world_of(2, concurrency=1)
+    succeed_once(requester, other)  # where it chose: says nothing
+    world.sleep(LOOK_S)
+    busy = requester.submit(target="w0")
+    other.succeed(requester.submit())
+    worker.succeed(busy)
+    requester.submit(target="w1")
+    for _ in range(4):
+        worker.fail(requester.submit())
+    assert worker.state == "healthy"
+    worker.fail(requester.submit())
+    assert worker.state == "ejected"
+
+
+@pytest.mark.parametrize(("ago_s", "state"), [(FARES_S, "ejected"), (FARES_S + 1.0, "healthy")])
+def test_how_it_fared_is_forgotten(ago_s: float, state: str) -> None:
+    world, (worker, _), requester = world_of(2, concurrency=1)
+    requester.account.fares.succeeded("echo", "w1", world.now - ago_s)
+    requester.submit(target="w1")
+    for _ in range(5):
+        worker.fail(requester.submit())
+    assert worker.state == state
+
+
+def test_a_timeout_that_is_shorter_than_the_command_takes_blames_nobody() -> None:
+    world, (worker, other), requester = world_of(2, concurrency=2)
+    slow = requester.submit(target="w1")
+    world.sleep(2.0)
+    other.succeed(slow)
+    for timeout_s, failed_count in ((1.9, 0), (2.1, 1)):
+        fresh(world, target="w0", timeout=timeout_s)
+        world.sleep(timeout_s + 0.1)
+        assert worker.session.failed_count == failed_count
+
+
+def test_a_probe_that_one_requester_fails_decides_nothing_and_several_do() -> None:
+    world, (worker, _), requester = world_of(2)
+    world.eject(worker)
+    world.sleep(EJECTION_S + LOOK_S)
+    for _ in range(20):
+        worker.fail(requester.submit(target="w0"))
+    assert worker.state == "probing"
+    for _ in range(3):  # with as many of the first
+        fail_once(requester, worker)
+    assert worker.state == "ejected"
+
+
+def test_the_failures_of_one_account_weigh_no_more_than_all_others_together() -> None:
+    streak = Streak()
+    for account, weight in (("a", 0), ("a", 0), ("b", 2), ("b", 4), ("b", 4), ("c", 6), ("b", 6), (None, 8)):
+        streak.fail(account)
+        assert streak.weight == weight, account
+    assert streak.count == 8
+    streak.settle(1)
+    assert (streak.count, streak.weight, streak.is_to_judge()) == (1, 0, False)
+
+
+def test_the_accounts_of_a_streak_are_bounded() -> None:
+    streak = Streak()
+    for number in range(ACCUSERS_COUNT_MAX + 5):
+        streak.fail(f"account {number}")
+    assert (streak.weight, streak.count) == (ACCUSERS_COUNT_MAX, ACCUSERS_COUNT_MAX + 5)
+
+
+def test_fares_are_kept_of_the_last_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fares.COMMANDS_COUNT_MAX == 100
+    monkeypatch.setattr(fares, "COMMANDS_COUNT_MAX", 2)
+    kept = fares.Fares()
+    for at, (command, worker_id) in enumerate([("a", "v"), ("b", "v"), ("a", "w"), ("a", "w"), ("c", "v")]):
+        kept.succeeded(command, worker_id, float(at))
+    assert [kept.elsewhere_at("a", worker_id) for worker_id in "vwx"] == [3.0, 0.0, 3.0]
+    assert kept.elsewhere_at("b", "x") == -inf
+    assert (kept.elsewhere_at("c", "v"), kept.elsewhere_at("c", "x")) == (-inf, 4.0)

@@ -151,7 +151,9 @@ def test_those_that_are_forgotten_in_one_check_are_bounded(monkeypatch: pytest.M
     world = World()
     world.worker("w", "a", "b").leave()
     world.now += 20.0
-    world.core.advance(world.now)
-    assert set(world.core.roster.commands) == {"b"}
-    world.core.advance(world.now)
-    assert set(world.core.roster.commands) == set()
+    world.worker("v", "c").leave()
+    world.core.roster.directory.expire(world.now)
+    assert set(world.core.roster.commands) == {"b", "c"}
+    monkeypatch.setattr(directory, "FORGOTTEN_COUNT_MAX", 9)
+    world.core.roster.directory.expire(world.now)
+    assert set(world.core.roster.commands) == {"c"}, "it has been gone for a moment"

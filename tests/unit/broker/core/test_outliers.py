@@ -227,6 +227,22 @@ def test_old_results_are_forgotten_in_small_fleets_too() -> None:
     world.sleep(INTERVAL_S)
     for worker in workers[1:]:
         results(world, worker, 1.0, 100)
+    requester.account.fares.succeeded("echo", "w1", world.now)
+    for worker in workers[1:]:
+        requester.submit(target=worker.worker_id)  # it is full
     for _ in range(5):
-        workers[0].fail(requester.submit(target="w0"))
+        workers[0].fail(requester.submit())
     assert workers[0].state == "ejected"
+
+
+def test_failures_that_one_requester_causes_make_no_outlier() -> None:
+    world, workers = world_of(5)
+    requester = world.requester()
+    for worker in workers:
+        results(world, worker, 1.0, RESULTS_COUNT_MIN)
+    for number in range(4 * RESULTS_COUNT_MIN):
+        workers[0].fail(requester.submit(target="w0"))
+        if not number % 3:
+            workers[0].succeed(requester.submit(target="w0"))
+    assert ejected(world, workers) == []
+    assert workers[0].session.failed_count == 4 * RESULTS_COUNT_MIN

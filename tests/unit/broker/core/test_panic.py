@@ -2,7 +2,8 @@
 
 import pytest
 from taskferry.broker.core.health.canary import CANARY_INTERVAL_S, CANARY_TIMEOUT_S
-from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
+from taskferry.broker.core.health.ejection import EJECTION_S
+from taskferry.broker.core.health.streak import FAILURES_COUNT_MIN
 
 from tests.unit.broker.core.world import CANARY, FakeWorker, World
 
@@ -71,8 +72,10 @@ def test_whatever_starts_the_panic_waiting_requests_go_to_suspect_workers(cause:
             world.sleep(CANARY_INTERVAL_S)
         case "it fails too often":
             for _ in range(FAILURES_COUNT_MIN - 1):
-                third.fail(requester.submit(target="third"))
-            last = requester.submit()
+                last = f"failure {len(world.submitted)}"
+                world.anyone().submit(target="third", request_id=last)
+                third.fail(last)
+            last = world.anyone().submit(request_id="last")
         case "it is ejected and returns":
             world.eject(third)
             third.leave()

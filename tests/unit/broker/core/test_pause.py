@@ -3,7 +3,7 @@
 import pytest
 from taskferry.broker.core.core import LOOK_INTERVAL_S, READ_S
 from taskferry.broker.core.explain import explain
-from taskferry.broker.core.health.ejection import FAILURES_COUNT_MIN
+from taskferry.broker.core.health.streak import FAILURES_COUNT_MIN
 
 from tests.unit.broker.core.world import CANARY, FakeWorker, World
 
@@ -11,7 +11,7 @@ PAUSE_S = 60.0
 
 
 def failures_count(worker: FakeWorker) -> int:
-    return worker.session.record.failures_count
+    return worker.session.record.streak.count
 
 
 @pytest.mark.parametrize("hedge", [None, 1.0])

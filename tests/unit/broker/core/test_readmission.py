@@ -1,7 +1,8 @@
 """What can happen to a worker while it is ejected or probed: answers, silence, lost connections and reconnects."""
 
 import pytest
-from taskferry.broker.core.health.ejection import EJECTION_S, FAILURES_COUNT_MIN
+from taskferry.broker.core.health.ejection import EJECTION_S
+from taskferry.broker.core.health.streak import FAILURES_COUNT_MIN
 
 from tests.unit.broker.core.world import CANARY, FakeRequester, FakeWorker, World
 
@@ -105,7 +106,9 @@ def test_a_worker_lost_with_its_probe_has_failed_it() -> None:
     world, (worker, _), requester = world_of(2)
     world.eject(worker)
     world.sleep(EJECTION_S + LOOK_S)
-    requester.submit(target="w0")
+    requester.account.fares.succeeded("echo", "w1", world.now)
+    while not worker.holds:
+        requester.submit()
     worker.leave()
     assert world.events.notified[-1] == "w0: probing -> ejected"
     assert world.events.verdict == "was lost while it was probed"
@@ -127,11 +130,10 @@ def test_a_worker_lost_in_probation_without_an_assignment_has_not_failed() -> No
 def test_a_worker_that_crashes_repeatedly_is_ejected_when_it_returns() -> None:
     world = World()
     world.worker("other")
-    requester = world.requester()
     for _ in range(FAILURES_COUNT_MIN):
         worker = world.worker("w")
         assert worker.state == "healthy"
-        requester.submit(target="w")
+        world.anyone().submit(target="w")
         worker.leave()
     back = world.worker("w")
     assert back.state == "ejected"
@@ -146,13 +148,35 @@ def test_the_only_worker_that_crashes_repeatedly_is_ejected_only_if_a_canary_can
     canary: str | None, state: str, reason: str
 ) -> None:
     world = World()
-    requester = world.requester()
     for _ in range(FAILURES_COUNT_MIN):
         worker = world.worker("w")
-        requester.submit()
+        world.anyone().submit()
         worker.leave()
     back = world.worker("w", canary=canary)
     assert (back.state, back.session.reason) == (state, reason)
+
+
+def test_a_requester_whose_requests_crash_their_worker_does_not_have_it_ejected() -> None:
+    world = World()
+    world.worker("other")
+    requester = world.requester()
+    for _ in range(4 * FAILURES_COUNT_MIN):
+        worker = world.worker("w")
+        requester.submit(target="w")
+        worker.leave()
+    assert world.worker("w").state == "healthy"
+
+
+def test_a_probe_that_one_requester_crashes_decides_nothing() -> None:
+    world, (worker, _), requester = world_of(2)
+    world.eject(worker)
+    world.sleep(EJECTION_S + LOOK_S)
+    requester.submit(target="w0")
+    worker.leave()
+    assert world.core.health.ejections.counts["probe"] == 0
+    world.worker("w0")
+    world.sleep(LOOK_S)
+    assert world.core.roster.workers["w0"].state.value == "probing"
 
 
 def test_losses_without_assignments_do_not_count() -> None:
@@ -174,6 +198,6 @@ def test_one_loss_counts_once_however_much_it_held() -> None:
     for _ in range(50):
         requester.submit(target="w")
     worker.leave()
-    assert worker.session.record.failures_count == 1
+    assert worker.session.record.streak.count == 1
     assert worker.session.failed_count == 50, "though each of them is counted"
     assert world.worker("w").state == "healthy"

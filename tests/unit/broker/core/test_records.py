@@ -13,10 +13,12 @@ def test_a_clean_record_is_not_kept() -> None:
     assert records.take("w") is None
 
 
-@pytest.mark.parametrize("field", ["failures_count", "ejections_count", "is_drained"])
-def test_a_record_is_kept_until_the_worker_is_back(field: str) -> None:
+@pytest.mark.parametrize("what", ["a failure", "an ejection", "a drain"])
+def test_a_record_is_kept_until_the_worker_is_back(what: str) -> None:
     records, remembered = Records(), Record()
-    setattr(remembered, field, True if field == "is_drained" else 1)
+    remembered.streak.count = int(what == "a failure")
+    remembered.ejections_count = int(what == "an ejection")
+    remembered.is_drained = what == "a drain"
     records.keep("w", remembered)
     assert records.take("other") is None
     assert records.take("w") is remembered
@@ -29,7 +31,7 @@ def test_the_number_of_records_is_bounded_and_the_oldest_is_dropped(monkeypatch:
     records = Records()
     for worker_id in "abc":
         bad = Record()
-        bad.failures_count = 1
+        bad.streak.count = 1
         records.keep(worker_id, bad)
     assert [records.take(worker_id) is not None for worker_id in "abc"] == [False, True, True]
 
@@ -37,15 +39,14 @@ def test_the_number_of_records_is_bounded_and_the_oldest_is_dropped(monkeypatch:
 def test_failures_in_a_row_continue_after_a_reconnect() -> None:
     world = World()
     world.worker("other")
-    requester = world.requester()
     worker = world.worker("w")
-    for _ in range(3):
-        worker.fail(requester.submit(target="w"))
+    for number in range(3):
+        worker.fail(world.anyone().submit(request_id=f"{number}", target="w"))
     worker.leave()
     back = world.worker("w")
-    back.fail(requester.submit(target="w"))
+    back.fail(world.anyone().submit(request_id="3", target="w"))
     assert back.state == "healthy"
-    back.fail(requester.submit(target="w"))
+    back.fail(world.anyone().submit(request_id="4", target="w"))
     assert back.state == "ejected"
 
 

@@ -20,7 +20,7 @@ from taskferry.broker.core.delivery.ending import SUCCESS
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
-from taskferry.broker.core.health.ejection import FAILURES_COUNT_MIN
+from taskferry.broker.core.health.streak import FAILURES_COUNT_MIN
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.offer import Offer
 from taskferry.broker.core.ports import CancelReason
@@ -38,6 +38,8 @@ from tests.unit.broker.core.listening import WatchfulListener
 
 START_S: Final = 1000.0
 """The time at which the world starts."""
+CROWD_COUNT: Final = 2 * FAILURES_COUNT_MIN
+"""Requesters that have nothing to do with each other."""
 CANARY: Final = "canary"
 """Stands for a canary among the request_ids that a fake worker holds."""
 
@@ -138,6 +140,7 @@ class World:
         self.common = unlimited("anonymous")
         self.core = Core(CoreSettings(**settings), choice, self.events, listener)
         self.now = START_S
+        self._crowd: list[FakeRequester] = []
         self.submitted: list[tuple[FakeRequester, str]] = []
         self.answers: list[Answer] = []
         self.abandoned_count = 0
@@ -162,6 +165,13 @@ class World:
     def requester(self, account: Account | None = None) -> "FakeRequester":
         """A requester that has connected; without an account of its own, on one that all others share."""
         return FakeRequester(self, account or self.common)
+
+    def anyone(self) -> "FakeRequester":
+        """One of some requesters that have nothing to do with each other, in turn."""
+        if not self._crowd:
+            self._crowd = [self.requester(self.account(f"number {number}")) for number in range(CROWD_COUNT)]
+        self._crowd.append(self._crowd.pop(0))
+        return self._crowd[-1]
 
     def worker(self, worker_id: str = "w", *commands: str, **offer: Any) -> "FakeWorker":
         """A worker of `commands`, by default `echo`, that has joined."""
@@ -192,23 +202,26 @@ class World:
 
     def eject(self, worker: "FakeWorker") -> None:
         """Make `worker` fail as often in a row as an ejection takes; its peers must not fail at its first command."""
-        requester, command = self.requester(), worker.offer.commands[0]
+        command = worker.offer.commands[0]
         for _ in range(FAILURES_COUNT_MIN):
             assert worker.state != "ejected"
             request_id = f"ejecting-{len(self.submitted)}"
-            requester.submit(command, request_id=request_id, target=worker.worker_id)
+            self.anyone().submit(command, request_id=request_id, target=worker.worker_id)
             worker.fail(request_id, "broken")
         assert worker.state == "ejected"
 
     def probe(self, worker: "FakeWorker", *, succeeds: bool) -> None:
         """Give `worker`, whose ejection is over, the assignment that is its probe."""
         assert worker.state == "probing"
-        request_id = f"probing-{len(self.submitted)}"
-        self.requester().submit(worker.offer.commands[0], request_id=request_id, target=worker.worker_id)
-        if succeeds:
-            worker.succeed(request_id)
-        else:
-            worker.fail(request_id, "still broken")
+        for _ in range(
+            1 if succeeds else FAILURES_COUNT_MIN
+        ):  # one failure that was aimed at it proves nothing
+            request_id = f"probing-{len(self.submitted)}"
+            self.anyone().submit(worker.offer.commands[0], request_id=request_id, target=worker.worker_id)
+            if succeeds:
+                worker.succeed(request_id)
+            else:
+                worker.fail(request_id, "still broken")
 
     def drain(self) -> None:
         self.core.drain()
