@@ -147,6 +147,7 @@ def test_a_worker_that_drains_keeps_its_commands_known(monkeypatch: pytest.Monke
 def test_those_that_are_forgotten_in_one_check_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert directory.FORGOTTEN_COUNT_MAX == 1000
     monkeypatch.setattr(directory, "FORGOTTEN_COUNT_MAX", 1)
+    monkeypatch.setattr(directory, "COMMANDS_LISTED_COUNT_MAX", 9)
     monkeypatch.setattr(directory, "COMMAND_KEPT_S", 10.0)
     world = World()
     world.worker("w", "a", "b").leave()
