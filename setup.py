@@ -26,10 +26,12 @@ COMPILED = (
     "broker/worker_session.py",
     "loadbalance/**/*.py",
     "protocol/frequent.py",
+    "transport/backlog.py",
     "transport/counts.py",
     "transport/framing.py",
     "transport/group.py",
     "transport/link.py",
+    "transport/taken.py",
 )
 NOT_COMPILED = ("broker/jobs/packed.py",)
 """Classes of msgspec: mypyc keeps less of annotations than it needs."""

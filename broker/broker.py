@@ -35,6 +35,7 @@ from .job_reading import JobReading
 from .jobs.ports import JournalError
 from .journal_watch import JournalWatch
 from .loop_lag import LoopLag
+from .memory import Memory
 from .operations import Operations
 from .port import Port, PortTaken
 from .read_model import ReadModel
@@ -135,7 +136,9 @@ class Broker:
         if self.job_desk is not None:
             self.read_model.jobs = JobReading(self.job_desk, self.core)
         self._authenticator.start()
-        self._group = LinkGroup(self.core.turn_ended, self._check)
+        self._group = LinkGroup(self.core.turn_ended, self._check, self.settings.unsent_size_bytes_max)
+        self.read_model.links = self._group
+        self._memory = Memory(lambda: self.core.queue.size_bytes + self._group.unsent_size_bytes)
         try:
             await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
             await self._requesters.open(self.settings.host, self.settings.requester_port, self._group)
@@ -159,6 +162,7 @@ class Broker:
         self.read_model.strategy = settings.strategy
         self._workers.connections_count_max = settings.connections_count_max
         self._requesters.connections_count_max = settings.connections_count_max
+        self._group.unsent_size_bytes_max = settings.unsent_size_bytes_max
         self.entrance.reconfigure(entrance_settings(settings))
         self.core.reconfigure(settings.core_settings(), choice)
         if self.job_desk is not None:
@@ -205,6 +209,7 @@ class Broker:
         for session in tuple(self._workers.sessions):
             session.check(now)
         self._check_logins()
+        self._memory.check()
         if self.job_desk is not None:
             self.job_desk.check()
 

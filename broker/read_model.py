@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ..transport.admission import RefusalReason
 from ..transport.counts import LinkCounts
+from ..transport.group import LinkGroup
 from .access.rights import Action
 from .core.core import Core
 from .core.explain import explain, longest_waiting
@@ -243,7 +244,7 @@ class Subjects:
 class ReadModel:
     """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
     settings name another for a command; `loop_lag`: see loop_lag.py; `http_counts`: to which the HTTP port adds;
-    `jobs`: None if the broker keeps none; `jobs_error`: why, if it was to keep some."""
+    `jobs`: None if the broker keeps none; `jobs_error`: why, if it was to keep some; `links`: None until it starts."""
 
     def __init__(
         self,
@@ -261,6 +262,7 @@ class ReadModel:
         self._unready = dict.fromkeys(ready_commands)
         self.jobs: JobReading | None = None
         self.jobs_error: str | None = None
+        self.links: LinkGroup | None = None
         self.strategy = strategy
         self.loop_lag = loop_lag
         self.http_counts = HttpCounts()
@@ -326,6 +328,11 @@ class ReadModel:
         """The port of workers, and that of requesters."""
         ports = (self._workers, self._requesters)
         return tuple(PortRow(port.name, len(port.sessions), port.counts) for port in ports)
+
+    @property
+    def unsent_size_bytes(self) -> int:
+        """What waits for peers that do not read it."""
+        return 0 if self.links is None else self.links.unsent_size_bytes
 
     def status(self) -> Status:
         """Await `jobs.refresh` first, if there are jobs."""

@@ -31,7 +31,8 @@ from ..protocol.messages import (
     text_or_none,
 )
 from ..protocol.transcode import transcode
-from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
+from ..transport.group import SLOW_READER
+from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
 from .access.gate import Gate
 from .access.rights import Action
 from .access.usage import Usage

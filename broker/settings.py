@@ -171,6 +171,13 @@ class BrokerSettings:
         "Open connections on each of the two WebSocket ports.",
         is_live=True,
     )
+    unsent_size_bytes_max: int = setting(
+        256 * 1024 * 1024,
+        Whole(0, 2**40, "bytes"),
+        "Total size of what waits for workers and requesters that do not read it. Beyond it those are disconnected for "
+        "which most waits and which have taken nothing for longest. For one of them at most 64 MiB may wait.",
+        is_live=True,
+    )
     access: str | None = setting(
         None,
         _PATH,

@@ -20,7 +20,8 @@ from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, AttemptOf, Call, Settled, WorkerResponse
 from ..protocol.transcode import transcode
-from ..transport.link import PARTS_SIZE_BYTES_MIN, SLOW_READER, Link
+from ..transport.group import SLOW_READER
+from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
 from . import events
 from .core.adopted import Adopted
 from .core.core import Core

@@ -38,6 +38,16 @@ BUSY_READ_SIZE_BYTES: Final = 2048
 READERS_COUNT_MAX: Final = 64
 """Links that may read on in one turn, after they have waited for it."""
 
+NO_BOUND: Final = 2**61
+"""In place of a bound: more than can wait. From 2**62 on, a compiled integer is an object."""
+
+SLOW_READER: Final = "slow reader"
+"""The first words of the reason why a link is dropped if its peer does not read."""
+
+UNSENT_SHARE_KEPT: Final = 7 / 8
+"""When too much waits for slow readers, links are dropped until no more than this share of the bound waits: finding
+them takes a look at each, which must not be needed for every message."""
+
 READ_S_MAX: Final = 0.005
 """How long a turn may last before it stops links that have much to read. Stopping them costs about 5 % of the CPU of a
 request of 256 KiB if a turn ends after 2 ms, and under 1 % with 5 ms."""
@@ -55,6 +65,12 @@ class Sweepable(Protocol):
     def read_on(self) -> None:
         """Read again, after `LinkGroup.wait_turn`."""
 
+    def stalled_s(self, now: float) -> float:
+        """How long its peer has taken nothing, if something waits for it."""
+
+    def abort(self, reason: str) -> None:
+        """Drop it, and what waits for its peer."""
+
 
 TurnEnded = Callable[[float, float], None]
 """Called after each turn, in which messages may have come and gone, with its begin and its end, in seconds of
@@ -65,7 +81,11 @@ Swept = Callable[[float], None]
 
 
 class LinkGroup:
-    """The links of one program on one event loop. Made in the running loop; `close` ends its timer."""
+    """The links of one program on one event loop. Made in the running loop; `close` ends its timer.
+
+    `unsent_size_bytes` wait for peers that do not take all at once, at most `unsent_size_bytes_max`, which may be
+    changed; beyond it the links are dropped for which most waits, and which have taken nothing for longest.
+    """
 
     __slots__ = (
         "_is_flush_due",
@@ -77,6 +97,7 @@ class LinkGroup:
         "_timer",
         "_turn_ended",
         "_unflushed",
+        "_unsent",
         "_waiting",
         "buffers",
         "is_between_turns",
@@ -84,9 +105,16 @@ class LinkGroup:
         "read_buffer",
         "read_sizes",
         "turn_began_at",
+        "unsent_size_bytes",
+        "unsent_size_bytes_max",
     )
 
-    def __init__(self, turn_ended: TurnEnded | None = None, swept: Swept | None = None) -> None:
+    def __init__(
+        self,
+        turn_ended: TurnEnded | None = None,
+        swept: Swept | None = None,
+        unsent_size_bytes_max: int = NO_BOUND,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._swept = swept
         self._turn_ended = turn_ended
@@ -96,6 +124,10 @@ class LinkGroup:
         self.is_between_turns = turn_ended is not None
         """The next link to read must call `open_turn`. Never true if turns are not reported."""
         self._unflushed: list[Sweepable] = []
+        self._unsent: dict[Sweepable, int] = {}
+        """What waits for each slow reader, in bytes."""
+        self.unsent_size_bytes = 0
+        self.unsent_size_bytes_max = unsent_size_bytes_max
         self.links: set[Sweepable] = set()
         self.read_buffer = memoryview(bytearray(READ_BUFFER_SIZE_BYTES))
         """All links of the loop read into this: see `Link.get_buffer`."""
@@ -129,6 +161,14 @@ class LinkGroup:
             self._loop.call_soon(self._let_next_read)
         self._waiting.append(link)
 
+    def note_unsent(self, link: Sweepable, size_bytes: int) -> None:
+        """So much waits for the peer of `link`, which does not take all at once."""
+        self.unsent_size_bytes += size_bytes - self._unsent.pop(link, 0)
+        if size_bytes:
+            self._unsent[link] = size_bytes
+            if self.unsent_size_bytes > self.unsent_size_bytes_max:
+                self._drop_slow_readers()
+
     def close(self) -> None:
         """Stop the sweep. Closing the links that are still open is up to their owner."""
         self._timer.cancel()
@@ -147,6 +187,24 @@ class LinkGroup:
                 count = self._readers_count
                 self._readers_count = min(READERS_COUNT_MAX, count + 1) if is_short else max(1, count // 2)
             self._turn_ended(began_at, now)
+
+    def _drop_slow_readers(self) -> None:
+        """Too much waits: drop the links for which most waits and which take least. A link's own reader may be among
+        them; to have taken something within the last check says nothing."""
+        now = time.monotonic()
+        bound = self.unsent_size_bytes_max
+        unsent = self._unsent
+        weights = {
+            link: size_bytes * max(SWEEP_INTERVAL_S, link.stalled_s(now))
+            for link, size_bytes in unsent.items()
+        }
+        for link in sorted(weights, key=weights.__getitem__, reverse=True):
+            if self.unsent_size_bytes <= bound * UNSENT_SHARE_KEPT:
+                return
+            link.abort(
+                f"{SLOW_READER}: over {bound} bytes wait for all of them, and much of that for it "
+                "(unsent_size_bytes_max)"
+            )
 
     def _let_next_read(self) -> None:
         for _ in range(min(self._readers_count, len(self._waiting))):

@@ -6,6 +6,7 @@ Knows bytes and seconds, and nothing of what messages mean.
 
 import asyncio
 import logging
+import sys
 import time
 from typing import Final, cast
 
@@ -18,12 +19,14 @@ from websockets.server import ServerProtocol
 
 from ..protocol.encodings import SUBPROTOCOLS, Encoding
 from .admission import Admit, RefusalReason
+from .backlog import BATCH_SIZE_BYTES_MAX, Backlog
 from .counts import LinkCounts
 from .framing import Framing
-from .group import BUSY_READ_SIZE_BYTES, READ_S_MAX, LinkGroup
+from .group import BUSY_READ_SIZE_BYTES, NO_BOUND, READ_S_MAX, SLOW_READER, LinkGroup
 from .handshake import Handshake, describe_handshake
 from .receiver import Receiver
 from .settings import LinkSettings
+from .taken import Taking
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +42,9 @@ _CLOSE_REASON_SIZE_BYTES_MAX: Final = 123
 _PRIVATE_USE: Final = " (private use)"
 """What `websockets` says of a code from 4000; ours come with a reason."""
 
-SLOW_READER: Final = "slow reader"
-"""The first words of the reason why a link is closed if its peer did not read."""
+_SAYS_WHAT_IS_LEFT: Final = sys.platform != "win32"
+"""The event loop knows how much of what it was passed is still in its buffer. Windows takes that buffer as it is, and
+says only when it is done."""
 
 SUSPICION_S: Final = 1.0
 """A peer that has not answered a ping by then may be gone: a round trip around the world takes a third of it."""
@@ -53,12 +57,13 @@ class Link:
     the handshake that it sends.
 
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no longer), `peer`
-    ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, passed to the operating system; the
-    rest has certainly not left this process), `is_silent` (a ping has been unanswered for `SUSPICION_S`), `receiver`
-    (its owner; may be replaced), `counts` (to which it adds what passes through it: its port's, or its own).
+    ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, passed whole to the operating
+    system; the rest has certainly not left this process), `is_silent` (a ping has been unanswered for `SUSPICION_S`),
+    `receiver` (its owner; may be replaced), `counts` (to which it adds what passes through it: its port's, or its own).
     """
 
     __slots__ = (
+        "_backlog",
         "_can_send",
         "_deadline",
         "_deadline_reason",
@@ -71,19 +76,20 @@ class Link:
         "_is_counted",
         "_is_end_due",
         "_is_flush_due",
+        "_is_paused",
         "_is_pinged",
+        "_is_tls",
         "_is_waiting_turn",
         "_missing_size",
         "_out",
         "_out_size",
-        "_paused_at",
-        "_paused_size",
         "_pinged_at",
         "_protocol",
         "_read_size",
         "_reason",
         "_request",
         "_settings",
+        "_taking",
         "_transport",
         "closed",
         "counts",
@@ -97,6 +103,7 @@ class Link:
     )
 
     _transport: asyncio.Transport
+    _taking: Taking
     _framing: Framing
     encoding: Encoding
 
@@ -124,8 +131,10 @@ class Link:
         self._is_counted = False
         self._is_end_due = False
         self._is_flush_due = False
-        self._paused_at: float | None = None
-        self._paused_size = 0
+        self._backlog: Backlog | None = None
+        """Set while the peer does not take all at once."""
+        self._is_tls = False
+        self._is_paused = False
         self._is_waiting_turn = False
         self._missing_size = 0
         self._read_size = group.read_sizes[len(group.read_sizes) // 2]
@@ -181,17 +190,21 @@ class Link:
         return self.sent_count
 
     def flush(self) -> None:
-        """Pass all that is queued to the operating system, unless it is still busy with what it has."""
-        if self._paused_at is not None or self.closed:
+        """Pass what is queued to the operating system, as much as it takes."""
+        if self._is_paused or self.closed:
             return
         self._is_flush_due = False
         out, size = self._out, self._out_size
+        if self._backlog is not None or size > BATCH_SIZE_BYTES_MAX:
+            self._flush_backlog()
+            return
         if not out:
             return
         self._out = []
         self._out_size = 0
         counts = self.counts
-        counts.sent_count += self.sent_count - self.written_count
+        before = self.written_count
+        counts.sent_count += self.sent_count - before
         self.written_count = self.sent_count
         if size >= len(out) * _JOINED_SIZE_BYTES_MAX:
             counts.sent_bytes_count += sum(map(len, out))
@@ -200,22 +213,36 @@ class Link:
             data = b"".join(out)
             counts.sent_bytes_count += len(data)
             self._transport.write(data)
+        if self._is_paused:
+            self._backlog = backlog = Backlog(before)
+            backlog.add(out)
+            backlog.take(NO_BOUND)  # all of it was passed on
+            self._note_written()
+            self._note_unsent()
 
     def pause_writing(self) -> None:
         """The peer does not keep up. If the settings say so, read nothing more from it until it does."""
-        self._paused_at = time.monotonic()
-        self._paused_size = self._transport.get_write_buffer_size()
+        self._is_paused = True
+        self._taking.begins(time.monotonic())
         if self._settings.reads_only_while_writable and not self.closed:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The peer has caught up."""
-        self._paused_at = None
-        if self._settings.reads_only_while_writable and not self.closed and not self._is_waiting_turn:
-            self._transport.resume_reading()
+        """The peer has taken all that the event loop was passed."""
+        self._is_paused = False
+        if self._backlog is not None:
+            self.written_count = self._backlog.passed_count
         self.flush()
-        if self._is_end_due and not self.closed:
+        if self._is_paused or self.closed:
+            return
+        if self._settings.reads_only_while_writable and not self._is_waiting_turn:
+            self._transport.resume_reading()
+        if self._is_end_due:
             self._end_writing()
+
+    def stalled_s(self, now: float) -> float:
+        """How long the peer has been known to take nothing, while something waits for it."""
+        return now - self._taking.at
 
     # --- ending ---
 
@@ -233,9 +260,12 @@ class Link:
 
     def abort(self, reason: str) -> None:
         """Drop the connection at once, and send nothing more."""
-        if not self.closed:
-            self._reason = self._reason or reason
-            self._transport.abort()
+        if self.closed:
+            return
+        self._reason = self._reason or reason
+        self._note_written()
+        self._drop_unsent()
+        self._transport.abort()
 
     # --- health ---
 
@@ -247,18 +277,8 @@ class Link:
                 self._handshake.refused_as = RefusalReason.TOO_SLOW
             self.abort(self._deadline_reason)
             return
-        if self._paused_at is not None:
-            unsent_size = self._transport.get_write_buffer_size()
-            if unsent_size < self._paused_size:
-                # It reads, if slowly. Its pong can only come after all that was sent before the ping.
-                self._heard = True
-                self._paused_size = unsent_size
-                self._paused_at = now
-            if now - self._paused_at >= settings.silence_s_max:
-                self.abort(f"{SLOW_READER}: took nothing for {settings.silence_s_max:g} s")
-                return
-            if settings.reads_only_while_writable:
-                return
+        if self._is_paused and (self._has_stalled(now) or settings.reads_only_while_writable):
+            return
         if self._heard:
             self._heard = False
             self._is_pinged = False
@@ -272,11 +292,14 @@ class Link:
             # However long the silence is: it may be this process that was stopped for a while.
             self._is_pinged = True
             self._pinged_at = now
+            self._taking.pinged()
             if self._can_send:
                 self._out.append(self._framing.ping())
                 if not self._is_flush_due:
                     self._is_flush_due = True
                     self._group.flush_soon(self)
+        elif self._taking.goes_on_before_ping(now):
+            self._heard_at = self._pinged_at = now
         elif silence_s >= settings.silence_s_max:
             self.abort(f"silent for {settings.silence_s_max:g} s")
         elif now - self._pinged_at >= SUSPICION_S and not self.is_silent:
@@ -288,7 +311,12 @@ class Link:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP (and TLS) is connected; the WebSocket handshake starts."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        now = time.monotonic()
+        self._taking = Taking(self._transport, now)
         self.closed = False
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
+        # Whatever the system does not take at once pauses the link. TLS counts a limit of 0 as reached by nothing.
+        self._transport.set_write_buffer_limits(high=1 if self._is_tls else 0, low=0)
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
             self.peer = f"{address[0]}:{address[1]}"
@@ -296,7 +324,6 @@ class Link:
         self._handshake.connected(address, transport.get_extra_info("peercert"))
         self.counts.connections_count += 1
         self._is_counted = True
-        now = time.monotonic()
         self._heard_at = now
         self._set_deadline(now + self._settings.handshake_s_max, "handshake not finished in time")
         self._group.links.add(self)
@@ -346,7 +373,7 @@ class Link:
     def read_on(self) -> None:
         """Read again, after others had their turns."""
         self._is_waiting_turn = False
-        if not self.closed and not (self._paused_at is not None and self._settings.reads_only_while_writable):
+        if not self.closed and not (self._is_paused and self._settings.reads_only_while_writable):
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
@@ -358,11 +385,13 @@ class Link:
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whichever side closed it."""
         self.closed = True
-        self._can_send = False
         if self._is_counted:
             self.counts.connections_count -= 1
         self._group.links.discard(self)
-        self._out = []
+        if self._backlog is not None and self._is_paused:
+            # How much the loop has written lately is not known any more; but not all of it, or it would have said so.
+            self.written_count = self._backlog.written_count(1)
+        self._drop_unsent()
         if self._handshake is not None and self._handshake.refused_as is not None:
             self.counts.handshakes_refused[self._handshake.refused_as] += 1
         self.receiver.link_closed(self._reason or self._describe_end(exc))
@@ -387,8 +416,68 @@ class Link:
         if not self._is_flush_due:
             self._is_flush_due = True
             self._group.flush_soon(self)
-        elif self._out_size > self._settings.unsent_size_bytes_max:
-            self._abort_slow_reader()
+        elif self._is_paused:
+            self._note_unsent()
+
+    def _flush_backlog(self) -> None:
+        """Pass on what waits batch by batch, until the peer does not take all of one."""
+        backlog = self._backlog
+        if backlog is None:
+            backlog = self._backlog = Backlog(self.written_count)
+        backlog.add(self._out)
+        self._out = []
+        self._out_size = 0
+        while not self._is_paused and not self.closed:
+            pieces = backlog.take()
+            if not pieces:
+                self._backlog = None
+                break
+            size = backlog.batch_size_bytes
+            self.counts.sent_count += backlog.passed_count - self.written_count
+            self.counts.sent_bytes_count += size
+            self.written_count = backlog.passed_count
+            if size >= len(pieces) * _JOINED_SIZE_BYTES_MAX:
+                self._transport.writelines(pieces)
+            else:
+                self._transport.write(b"".join(pieces))
+        self._note_written()
+        self._note_unsent()
+
+    def _note_written(self) -> None:
+        """Find out how many messages have left the event loop's buffer."""
+        if self._backlog is not None and self._is_paused and _SAYS_WHAT_IS_LEFT:
+            # TLS says how much is left of what it has encrypted, which is longer; but not all of it was written.
+            left_size = 1 if self._is_tls else self._transport.get_write_buffer_size()
+            self.written_count = self._backlog.written_count(left_size)
+
+    def _note_unsent(self) -> None:
+        """Count what waits for the peer, and drop the link if that is too much."""
+        if self.closed:
+            return
+        size = 0
+        if self._is_paused:
+            size = self._out_size + (0 if self._backlog is None else self._backlog.size_bytes)
+        if size > self._settings.unsent_size_bytes_max:
+            self.abort(f"{SLOW_READER}: over {self._settings.unsent_size_bytes_max} bytes wait for it")
+        else:
+            self._group.note_unsent(self, size)
+
+    def _has_stalled(self, now: float) -> bool:
+        """Drop the link if its peer takes nothing any more."""
+        self._note_written()
+        if self._taking.goes_on(now):
+            self._heard = True  # it reads, if slowly; its pong can only come after all that was sent before
+        elif now - self._taking.at >= self._settings.silence_s_max:
+            self.abort(f"{SLOW_READER}: took nothing for {self._settings.silence_s_max:g} s")
+            return True
+        return False
+
+    def _drop_unsent(self) -> None:
+        self._can_send = False
+        self._backlog = None
+        self._out = []
+        self._out_size = 0
+        self._group.note_unsent(self, 0)
 
     def _set_deadline(self, deadline: float, reason: str = "") -> None:
         """Drop the connection at `deadline`. Without `reason`, the reason is the one for which it is being closed."""
@@ -435,22 +524,17 @@ class Link:
                 is_ending = True
         if not self.closed:
             self.flush()
-            if self._out_size > self._settings.unsent_size_bytes_max:
-                self._abort_slow_reader()
+            if self._is_paused:
+                self._note_unsent()
             if is_ending:
                 self._end_writing()
         if self._protocol.close_expected() and self._deadline is None:
             self._set_deadline(time.monotonic() + self._settings.close_s_max)
 
-    def _abort_slow_reader(self) -> None:
-        """More is queued than is allowed: abort the link, unless the peer keeps reading."""
-        if self._paused_at is not None:
-            self.abort(f"{SLOW_READER}: over {self._settings.unsent_size_bytes_max} bytes wait for it")
-
     def _end_writing(self) -> None:
         """Half-close after all that is queued; if the peer does not take that yet, once it does."""
         self._set_deadline(time.monotonic() + self._settings.close_s_max)
-        self._is_end_due = self._paused_at is not None
+        self._is_end_due = self._is_paused
         if self._is_end_due:
             return
         if self._transport.can_write_eof():

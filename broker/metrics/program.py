@@ -104,6 +104,13 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "Bytes passed to the operating system, frame headers and handshakes included.",
         _of_each_port(lambda counts: counts.sent_bytes_count),
     ),
+    NumberFamily(
+        "taskferry_unsent_size_bytes",
+        "gauge",
+        (),
+        "What waits in the broker for workers and requesters that do not read it.",
+        lambda subjects: total(subjects.model.unsent_size_bytes),
+    ),
     HistogramFamily(
         "taskferry_event_loop_lag_seconds",
         (),

@@ -25,6 +25,12 @@ class Counted:
     def read_on(self) -> None:
         self.read_count += 1
 
+    def stalled_s(self, now: float) -> float:
+        raise AssertionError("nothing waits for its peer")
+
+    def abort(self, reason: str) -> None:
+        raise AssertionError("nothing waits for its peer")
+
 
 async def test_every_link_that_requested_it_is_flushed_at_the_end_of_the_turn(group: LinkGroup) -> None:
     links = [Counted() for _ in range(3)]
