@@ -1,12 +1,14 @@
 """`python -m taskferry.broker` does what `taskferry broker` does."""
 
-import sys
+from ..program.start import start
+
+
+def _run() -> None:
+    from ..program.command_line import run  # noqa: PLC0415  here Ctrl-C is no traceback
+    from .cli import broker  # noqa: PLC0415
+
+    run(broker, "taskferry broker")
+
 
 if __name__ == "__main__":
-    try:
-        from ..program.command_line import run
-        from .cli import broker
-
-        run(broker, "taskferry broker")
-    except KeyboardInterrupt:  # while it was still loading
-        sys.exit(130)
+    start(_run)

@@ -112,10 +112,11 @@ def _announce(broker: Broker, http: "HttpServer", *, is_encrypted: bool) -> None
     host = broker.settings.host
     place = f"[{host}]" if ":" in host else host
     s = "s" if is_encrypted else ""
-    click.echo(
-        f"taskferry broker ready: workers ws{s}://{place}:{broker.worker_port}  "
-        f"requesters ws{s}://{place}:{broker.requester_port}  http http{s}://{place}:{http.port}"
-    )
+    with contextlib.suppress(OSError):  # a full disk is no reason not to serve
+        click.echo(
+            f"taskferry broker ready: workers ws{s}://{place}:{broker.worker_port}  "
+            f"requesters ws{s}://{place}:{broker.requester_port}  http http{s}://{place}:{http.port}"
+        )
     ports = (broker.worker_port, broker.requester_port, http.port)
     log_event(logger, BrokerStarted(host, *ports, broker.version))
 

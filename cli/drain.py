@@ -10,6 +10,7 @@ import click
 from ..configuration.kinds import Number
 from ..log.printable import printable
 from ..program.exit_codes import FAILED, TIMEOUT
+from ..program.interrupts import raise_at_interrupt
 from ..program.plain_options import option
 from ..protocol.limits import TIMEOUT_S_MAX
 from .http_port import HttpPort, HttpPortError, fail, http_options, not_understood, print_json
@@ -67,6 +68,7 @@ def _followed(port: HttpPort, row: dict[str, Any], wait_s: float) -> str:
     """Wait up to `wait_s` until the worker has nothing in flight. The result, for people. `row` is kept up to date."""
     worker_id = row["worker_id"]
     ends_at = time.monotonic() + wait_s
+    raise_at_interrupt()
     try:
         while row["in_flight"] and time.monotonic() < ends_at:
             _show_progress(f"{worker_id} drains: {row['in_flight']} in flight")

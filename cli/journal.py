@@ -16,6 +16,7 @@ from ..broker.storage.location import default_path
 from ..configuration.sources import ConfigurationError, Sources
 from ..log.printable import printable, printable_throughout
 from ..program.exit_codes import FAILED, USAGE
+from ..program.interrupts import raise_at_interrupt
 from ..program.table_options import notes
 from .access_rows import iso
 from .http_port import print_json
@@ -162,6 +163,7 @@ def back_up(context: click.Context, *, target: Path, named: str | None, config: 
     """
     path = journal_path(context, named, config)
     try:
+        raise_at_interrupt()  # a part of the copy is removed
         size_bytes = inspection.backup(path, target)
     except JournalError as error:
         fail(context, error)

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import click
 
-from .exit_codes import INTERRUPTED, USAGE
+from .exit_codes import FAILED, INTERRUPTED, SUCCESS, USAGE
 
 HELP_WIDTH_MAX: Final = 120
 """Columns of the help, on a terminal that has them. Longer lines are hard to read."""
@@ -28,6 +28,9 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
             help_option_names=["-h", "--help"],
             max_content_width=HELP_WIDTH_MAX,
         )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(SUCCESS)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else name
         click.echo(f"error: {error.format_message()} (try: {path} --help)", err=True)
@@ -37,4 +40,14 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        click.echo(f"error: {_describe(error)}", err=True)
+        sys.exit(FAILED)
     sys.exit(code)
+
+
+def _describe(error: OSError) -> str:
+    if error.filename is None:
+        is_of_cwd = isinstance(error, FileNotFoundError)  # any other file has a name
+        return "the current directory has been removed: change to another one" if is_of_cwd else str(error)
+    return f"{error.filename}: {(error.strerror or str(error)).lower()}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from .hangup import SIGHUP, Terminal, receive_hangups
+from .interrupts import HANDLED, ignore_signals
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,7 +20,8 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 def signals_handled(
     on_stop: Callable[[signal.Signals], None], on_reload: Callable[[], None]
 ) -> Iterator[None]:
-    """Within the block, call `on_stop` in the running loop at each SIGINT and SIGTERM, and `on_reload` at SIGHUP.
+    """Within the block, call `on_stop` in the running loop at each SIGINT and SIGTERM, and `on_reload` at SIGHUP. After
+    it they change nothing: the program is about to end.
 
     SIGHUP from a terminal that was closed counts as SIGTERM. Has no effect outside the main thread, where Python cannot
     handle signals.
@@ -39,20 +41,18 @@ def signals_handled(
     def stop_in_loop(number: int, _: object) -> None:
         loop.call_soon_threadsafe(on_stop, signal.Signals(number))
 
-    before = {number: signal.getsignal(number) for number in STOPPING}
     for number in STOPPING:
         try:
             loop.add_signal_handler(number, on_stop, number)
         except NotImplementedError:  # event loops on Windows handle no signals
             signal.signal(number, stop_in_loop)
     if SIGHUP is not None:
-        before[SIGHUP] = signal.getsignal(SIGHUP)
         loop.add_signal_handler(SIGHUP, hang_up)
         receive_hangups()
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number in HANDLED:
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+        ignore_signals()

@@ -1,12 +1,14 @@
 """`python -m taskferry.requester` does what `taskferry request` does."""
 
-import sys
+from ..program.start import start
+
+
+def _run() -> None:
+    from ..program.command_line import run  # noqa: PLC0415  here Ctrl-C is no traceback
+    from .cli import request  # noqa: PLC0415
+
+    run(request, "taskferry request")
+
 
 if __name__ == "__main__":
-    try:
-        from ..program.command_line import run
-        from .cli import request
-
-        run(request, "taskferry request")
-    except KeyboardInterrupt:  # while it was still loading
-        sys.exit(130)
+    start(_run)

@@ -92,15 +92,14 @@ def run(
     context: click.Context, client: Client, work: Callable[["Requester"], Coroutine[Any, Any, int]]
 ) -> None:
     """Connect, do the `work`, which returns the exit code, and exit. An error of the broker is one line."""
-    import asyncio  # noqa: PLC0415  as above
-
+    from ..program.interruptible import run_interruptible  # noqa: PLC0415  as above
     from ..protocol.errors import TaskferryError  # noqa: PLC0415
     from .program import fail, keep_on_at_hangup  # noqa: PLC0415
 
     keep_on_at_hangup()
     client.warn()
     try:
-        code = asyncio.run(_connect_and(client, work))
+        code = run_interruptible(lambda: _connect_and(client, work))
     except TaskferryError as error:
         code = fail(error)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from ..log.printable import printable, printable_lines
 from ..program.events import ReloadRefused
 from ..program.exit_codes import INTERRUPTED
 from ..program.hangup import SIGHUP, Terminal
+from ..program.interruptible import run_interruptible
 from ..program.loop import new_event_loop
 from ..protocol.errors import CannotConnect, Forbidden, RateLimited, TaskferryError, Unauthenticated
 from . import exit_codes, output
@@ -72,7 +73,7 @@ def keep_on_at_hangup() -> None:
 def send_one(order: Order) -> int:
     """Send one request, print its result, and return the exit code. Raises KeyboardInterrupt."""
     try:
-        response = asyncio.run(_send_one(order))
+        response = run_interruptible(lambda: _send_one(order))
     except NOT_CONNECTED as error:
         return fail(error)
     if response.job_id is not None:
@@ -90,8 +91,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
     tally = Tally()
     is_interrupted = False
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_send_many(order, count, concurrency, tally))
+        run_interruptible(lambda: _send_many(order, count, concurrency, tally), new_event_loop)
     except NOT_CONNECTED as error:
         return fail(error)
     except KeyboardInterrupt:

@@ -3,13 +3,15 @@
 The guard matters: the processes of `executor="process"` handlers import this module again.
 """
 
-import sys
+from ..program.start import start
+
+
+def _run() -> None:
+    from ..program.command_line import run  # noqa: PLC0415  here Ctrl-C is no traceback
+    from .cli import worker  # noqa: PLC0415
+
+    run(worker, "taskferry worker")
+
 
 if __name__ == "__main__":
-    try:
-        from ..program.command_line import run
-        from .cli import worker
-
-        run(worker, "taskferry worker")
-    except KeyboardInterrupt:  # while it was still loading
-        sys.exit(130)
+    start(_run)

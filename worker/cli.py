@@ -14,6 +14,7 @@ import click
 from ..configuration.sources import ConfigurationError, Sourced
 from ..log.settings import LOG
 from ..program.command_line import Refused
+from ..program.interrupts import raise_at_interrupt
 from ..program.options import program_options, sources_of
 from ..program.table_options import flags_of
 from .settings import WORKER, WorkerOptions, WorkerSettings
@@ -58,6 +59,7 @@ def worker(
     Exit codes: 0 stopped as asked; 2 an option is wrong, the module cannot be loaded, or the broker refuses the worker;
     130, 143 stopped at once.
     """
+    raise_at_interrupt()
     try:
         start = _read(context, is_verbose=verbose)
         options = start.reload.settings

@@ -10,6 +10,7 @@ from ..configuration.schema import checked
 from ..credentials.source import Tokens, TokenSource
 from ..log.settings import LogSettings
 from ..log.setup import set_up_logging
+from ..program.interrupts import handlers_restored
 from ..program.threads import check_threads
 from ..protocol.limits import COMMANDS_COUNT_MAX
 from .canary import check_canary
@@ -127,7 +128,8 @@ class Worker:
         del token  # so that no traceback shows it
         check_threads(type(self).__name__)
         set_up_logging(LogSettings())
-        code = run_program(self, lambda: self._serve(url, tokens, tls))
+        with handlers_restored():
+            code = run_program(self, lambda: self._serve(url, tokens, tls))
         if code:
             raise SystemExit(code)
 

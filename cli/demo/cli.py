@@ -80,7 +80,7 @@ class Interruption:
 
 def _path_to_write(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
     """Checked before the run, not after it."""
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is not None and not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r}")
     return path
 
@@ -157,9 +157,7 @@ def _carry_out(
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(main())
-    except BrokenPipeError:
-        raise  # the reader has gone: click exits quietly
-    except (DemoFailed, OSError) as error:
+    except DemoFailed as error:
         click.echo(f"error: {error}", err=True)
         return FAILED
 
