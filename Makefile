@@ -11,7 +11,7 @@ WHEEL_BIN := $(WHEEL)/environment/bin
 WHEEL_READY := $(WHEEL)/.ready
 # The folders at the root that are packages, as setup.py finds them, and all that a wheel is made of.
 PACKAGES := $(patsubst %/py.typed,%,$(wildcard */py.typed))
-PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) -name '*.py' -o -name '*.c')
+PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) namespace -name '*.py' -o -name '*.c')
 
 # pip, pytest and the programs under test keep their temporary files here too: nothing is left outside the checkout.
 export TMPDIR := $(CURDIR)/.cache/tmp

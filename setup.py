@@ -1,6 +1,7 @@
 """Finds the packages, and builds what is written twice or worth compiling; all else is in pyproject.toml.
 
-Each folder with a `py.typed` is a package: `broker/core` is installed as `taskferry.broker.core`.
+Each folder with a `py.typed` is a package: `broker/core` is installed as `taskferry.broker.core`. `taskferry` itself is
+a namespace, with what is in `namespace/`.
 
 `transport/_frames.c` and `protocol/_json.c` are built always. A wheel, and so every installation but an editable one,
 has the modules of the hot path (`COMPILED` below) compiled to C by mypyc, from the same sources. Without a C compiler,
@@ -86,4 +87,6 @@ def compiled_modules() -> list[Extension]:
     return modules
 
 
-setup(packages=list(packages()), package_dir=packages(), ext_modules=extensions())
+PACKAGES = {"taskferry": "namespace"} | packages()
+
+setup(packages=list(PACKAGES), package_dir=PACKAGES, ext_modules=extensions())

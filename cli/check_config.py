@@ -14,6 +14,7 @@ import click
 from ..configuration.schema import Setting, Table, shown
 from ..configuration.sources import Configuration, ConfigurationError, Sourced, Sources
 from ..log.settings import LOG
+from ..program.environment import unknown_variables
 from ..program.exit_codes import USAGE
 from ..program.options import sources_of
 
@@ -67,7 +68,7 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
     if words[:1] == ("--json",):
         as_json, words = True, words[1:]
     try:
-        tables, configuration = _read(file, words)
+        tables, configuration, unknown = _read(file, words)
         access = _access(tables, configuration)
         _check_certificate(tables, configuration)
     except ConfigurationError as error:
@@ -90,7 +91,7 @@ def check_config(context: click.Context, *, as_json: bool, file: Path, words: tu
             click.echo(
                 f"{access.file} has no errors; identities: {access.identities_count}, tokens: {access.tokens_count}"
             )
-    for warning in access.warnings if access else ():
+    for warning in (*unknown, *(access.warnings if access else ())):
         click.echo(f"warning: {warning}", err=True)
 
 
@@ -99,8 +100,9 @@ def all_tables() -> list[Table[Any]]:
     return [_table(program) for program in PROGRAMS.values()] + [LOG]
 
 
-def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configuration]:
-    """The tables to show, and the values in force. Raises ConfigurationError, and UsageError for an unknown program."""
+def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configuration, list[str]]:
+    """The tables to show, the values in force, and what is useless in the environment. Raises ConfigurationError, and
+    UsageError for an unknown program."""
     name, *arguments = words or ("",)
     if name and name not in PROGRAMS:
         raise click.UsageError(
@@ -108,10 +110,14 @@ def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configu
         )
     given: dict[str, dict[str, Sourced]] = {}
     faults: list[str] = []
+    unknown: dict[str, str] = {}
     for program_name, program in PROGRAMS.items():
         is_asked = program_name == name
         try:
-            sources = sources_of(_context(program, arguments if is_asked else []), _table(program))
+            started = _context(program, arguments if is_asked else [])
+            sources = sources_of(started, _table(program))
+            if is_asked or not name:
+                unknown |= {found.variable: str(found) for found in unknown_variables(started)}
         except click.UsageError as error:
             faults.append(error.format_message())
             continue
@@ -126,7 +132,7 @@ def _read(file: Path, words: tuple[str, ...]) -> tuple[list[Table[Any]], Configu
     if faults:
         raise ConfigurationError(faults)
     tables = [_table(PROGRAMS[name]), LOG] if name else all_tables()
-    return tables, configuration
+    return tables, configuration, list(unknown.values())
 
 
 def _check_certificate(tables: list[Table[Any]], configuration: Configuration) -> None:

@@ -29,6 +29,7 @@ from ..credentials.settings import (
     unverified,
 )
 from ..log.printable import printable, printable_json
+from ..program.environment import unknown_variables
 from ..program.exit_codes import FAILED, NO_CONNECTION, RATE_LIMITED, REFUSED, USAGE
 from ..program.table_options import notes
 
@@ -158,11 +159,14 @@ def http_options(function: Function) -> Function:
 
     @functools.wraps(function)
     def with_port(*args: Any, **options: Any) -> Any:
+        context = click.get_current_context()
+        for unknown in unknown_variables(context):
+            click.echo(f"warning: {printable(str(unknown))}", err=True)
         given = LoginFlags(**{name: options.pop(name) for name in LoginFlags._fields})
         try:
             port = _port(options.pop("url"), given)
         except HttpPortError as error:
-            fail(click.get_current_context(), error)
+            fail(context, error)
         return function(*args, port=port, **options)
 
     command: Callable[..., Any] = click.option(

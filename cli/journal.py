@@ -15,6 +15,7 @@ from ..broker.storage.inspection import JournalInfo
 from ..broker.storage.location import default_path
 from ..configuration.sources import ConfigurationError, Sources
 from ..log.printable import printable, printable_throughout
+from ..program.command_group import CommandGroup
 from ..program.exit_codes import FAILED, USAGE
 from ..program.interrupts import raise_at_interrupt
 from ..program.table_options import notes
@@ -74,7 +75,7 @@ def fail(context: click.Context, error: JournalError) -> NoReturn:
     context.exit(FAILED)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def journal() -> None:
     """See what is in a journal of jobs, check it, or copy it; also while a broker runs."""
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import click
 
+from ..program.command_group import CommandGroup
 from ..program.command_line import run
 
 
@@ -50,7 +51,7 @@ ENTRIES: Final = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose sub-commands are the ENTRIES."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

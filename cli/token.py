@@ -16,6 +16,7 @@ from ..broker.identity.static_token import digest_of, label_of, new_token
 from ..broker.identity.tables import ROLE_NAMES
 from ..configuration.sources import ConfigurationError
 from ..credentials.source import TOKEN_VARIABLE
+from ..program.command_group import CommandGroup
 from ..program.exit_codes import FAILED
 from ..protocol.limits import TOKEN_LENGTH_MAX
 from .access_options import access_options, fail, read_access
@@ -23,7 +24,7 @@ from .access_rows import Row, expiry_text, iso, plain, rows
 from .http_port import print_json
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def token() -> None:
     """Make tokens for the access file, check one, or list them."""
 

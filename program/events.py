@@ -41,3 +41,13 @@ class ReloadRefused(Event, frozen=True):
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "configuration not reloaded, nothing has changed: {reason}"
     reason: str
+
+
+class UnknownVariable(Event, frozen=True):
+    """A variable of the environment looks like a setting of this program, and is none. `hint`: the one that may have
+    been meant, or empty. Its value is not logged: it may be a secret."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "the environment variable {variable} is no setting, and changes nothing{hint}"
+    variable: str
+    hint: str

@@ -134,7 +134,7 @@ def source_of(context: click.Context, name: str) -> str | None:
         case ParameterSource.COMMANDLINE:
             return _parameter(context, name).opts[0]
         case ParameterSource.ENVIRONMENT:
-            return next(name for name in _variables(_parameter(context, name)) if os.environ.get(name))
+            return next(name for name in variables_of(_parameter(context, name)) if os.environ.get(name))
         case _:
             return None
 
@@ -169,6 +169,7 @@ def _parameter(context: click.Context, name: str) -> click.Parameter:
     return next(parameter for parameter in context.command.params if parameter.name == name)
 
 
-def _variables(parameter: click.Parameter) -> Iterator[str]:
+def variables_of(parameter: click.Parameter) -> Iterator[str]:
+    """The environment variables that can give a parameter its value."""
     variables = parameter.envvar
     yield from [variables] if isinstance(variables, str) else variables or ()

@@ -9,6 +9,7 @@ import click
 from ..configuration.sources import DEFAULT, ConfigurationError
 from ..log.settings import LOG
 from ..program.command_line import Refused
+from ..program.environment import unknown_variables
 from ..program.exit_codes import INTERRUPTED
 from ..program.options import program_options, sources_of
 from ..program.table_options import notes
@@ -82,7 +83,7 @@ def client_of(context: click.Context) -> Client:
         requester = Requester(settings.broker, encoding=settings.encoding, token=login.token, tls=login.tls)
     except ValueError as error:
         raise click.UsageError(f"--broker: {error}") from None
-    warnings = unverified(settings, settings.broker)
+    warnings = [*unknown_variables(context), *unverified(settings, settings.broker)]
     if requester.has_token and log.level == LOG_LEVEL_DEFAULT:  # else the requester logs it
         warnings += unprotected(settings.broker)
     return Client(requester, settings, warnings)

@@ -14,12 +14,14 @@ import click
 from ..configuration.sources import ConfigurationError, Sourced
 from ..log.settings import LOG
 from ..program.command_line import Refused
+from ..program.environment import unknown_variables
 from ..program.interrupts import raise_at_interrupt
 from ..program.options import program_options, sources_of
 from ..program.table_options import flags_of
 from .settings import WORKER, WorkerOptions, WorkerSettings
 
 if TYPE_CHECKING:
+    from ..log.event import Event
     from ..log.settings import LogSettings
     from ..program.reload import Reload
     from .worker import Worker
@@ -80,11 +82,12 @@ def worker(
 
 class _Start(NamedTuple):
     """What the program was started with: its settings, kept by `reload`; the values `given` for them, by field; the
-    settings of its log."""
+    settings of its log; what is unsafe or useless, for the log."""
 
     reload: "Reload[WorkerOptions]"
     given: dict[str, Any]
     log: "LogSettings"
+    warnings: "list[Event]"
 
     def again(self) -> None:
         """SIGHUP. No setting of [worker] is live: a worker sends them to the broker only when it connects."""
@@ -92,7 +95,8 @@ class _Start(NamedTuple):
 
 
 def _read(context: click.Context, *, is_verbose: bool) -> _Start:
-    from ..program.reload import Reload  # noqa: PLC0415  # as the module's docstring says
+    from ..credentials.settings import unverified  # noqa: PLC0415  # as the module's docstring says
+    from ..program.reload import Reload  # noqa: PLC0415  # likewise
 
     sources = sources_of(context, WORKER)
     if is_verbose:
@@ -101,8 +105,12 @@ def _read(context: click.Context, *, is_verbose: bool) -> _Start:
         configuration = sources.read()
     except ConfigurationError as error:
         raise Refused(str(error)) from None
+    options = configuration.settings(WORKER)
     return _Start(
-        Reload(sources, configuration, WORKER), configuration.given(WORKER), configuration.settings(LOG)
+        Reload(sources, configuration, WORKER),
+        configuration.given(WORKER),
+        configuration.settings(LOG),
+        [*unknown_variables(context), *unverified(options, options.broker)],
     )
 
 
@@ -129,7 +137,7 @@ def _serve(
     target: str, start: _Start, *, child_number: int | None, child_name: str | None, is_quiet: bool
 ) -> int:
     """One worker in this process. `child_number`: it is the child of a supervisor (0: the only one)."""
-    from ..credentials.settings import login_from, unverified  # noqa: PLC0415  # likewise
+    from ..credentials.settings import login_from  # noqa: PLC0415  # likewise
     from ..log.event import log_event  # noqa: PLC0415
     from ..log.setup import set_up_logging  # noqa: PLC0415
     from ..protocol.errors import BadMessage, CannotConnect  # noqa: PLC0415
@@ -148,7 +156,7 @@ def _serve(
         set_up_logging(start.log, is_one_of_many=is_child)
         login = login_from(options)
         if child_number is None or child_number <= 1:  # once for all children
-            for warning in unverified(options, options.broker):
+            for warning in start.warnings:
                 log_event(logger, warning)
         return run_program(
             found,

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from ...configuration.kinds import Whole
+from ...program.command_group import CommandGroup
 from ...program.plain_options import option
 from ..command_line import about_jobs, client_of, run
 from .term_options import DURATION
@@ -79,7 +80,7 @@ def jobs(context: click.Context, /, *, limit: int | None, **given: Any) -> None:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def job() -> None:
     """Show a job, wait for its result, cancel it, run it again, or forget it."""
 

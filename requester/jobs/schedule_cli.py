@@ -4,12 +4,13 @@ from typing import Any, Final
 
 import click
 
+from ...program.command_group import CommandGroup
 from ..command_line import about_jobs, client_of, run
 from .term_options import DURATION, term_options, terms_of
 from .words import DURATION_FORM, TIME_FORM, Time
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def schedule() -> None:
     """Submit a job again and again, at times or at an interval."""
 

@@ -16,6 +16,22 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("taskferry.toml")
 
 
+def test_a_variable_that_sets_nothing_is_named(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("")
+    monkeypatch.setenv("TASKFERRY_BROKER_TIMOUT", "5")
+    monkeypatch.setenv("TASKFERRY_WORKER_NAMES", "x")
+    nothing = "is no setting, and changes nothing; did you mean"
+    of_broker = (
+        f"warning: the environment variable TASKFERRY_BROKER_TIMOUT {nothing} TASKFERRY_BROKER_TIMEOUT?\n"
+    )
+    of_worker = f"warning: the environment variable TASKFERRY_WORKER_NAMES {nothing} TASKFERRY_WORKER_NAME?\n"
+    for words, warnings in (([], of_broker + of_worker), (["broker"], of_broker), (["request"], "")):
+        assert run(str(path), *words) == 0
+        assert capsys.readouterr().err == warnings
+
+
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["check-config", *arguments])

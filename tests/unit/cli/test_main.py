@@ -114,6 +114,21 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "line"),
     [
         (["nonsense"], "error: No such command 'nonsense'. (try: taskferry --help)"),
+        (["statsu"], "error: No such command 'statsu'; did you mean status? (try: taskferry --help)"),
+        (["wrker", "--help"], "error: No such command 'wrker'; did you mean worker? (try: taskferry --help)"),
+        (
+            ["job", "shwo", "a"],
+            "error: No such command 'shwo'; did you mean show? (try: taskferry job --help)",
+        ),
+        (["token", "crate"], "error: No such command 'crate'. (try: taskferry token --help)"),
+        (
+            ["schedule", "lst"],
+            "error: No such command 'lst'; did you mean list? (try: taskferry schedule --help)",
+        ),
+        (
+            ["journal", "inof"],
+            "error: No such command 'inof'; did you mean info? (try: taskferry journal --help)",
+        ),
         (["--nonsense"], "error: No such option '--nonsense'. (try: taskferry --help)"),
         (["request"], "error: Missing argument 'COMMAND'. (try: taskferry request --help)"),
         (

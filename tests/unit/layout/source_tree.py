@@ -10,6 +10,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 UNPACKAGED = {"benchmarks", "deploy", "docs", "examples", "tests"}
 """Folders at the root that hold Python without being part of the installed package."""
+NAMESPACE = "namespace"
+"""The folder of what is in `taskferry` itself, outside all sub-packages."""
 
 
 @cache
@@ -25,7 +27,7 @@ def package_roots() -> list[str]:
         for folder in ROOT.iterdir()
         if folder.is_dir()
         and not folder.name.startswith(".")
-        and folder.name not in UNPACKAGED
+        and folder.name not in {*UNPACKAGED, NAMESPACE}
         and any(folder.glob("*.py"))
     )
 
@@ -43,8 +45,8 @@ def source_files() -> list[Path]:
 
 def all_python_files() -> list[Path]:
     """Every Python file of the repository, including tests and examples, sorted."""
-    unpackaged = (path for name in UNPACKAGED for path in _python_files(ROOT / name))
-    return sorted([*source_files(), *unpackaged])
+    others = (path for name in (*UNPACKAGED, NAMESPACE) for path in _python_files(ROOT / name))
+    return sorted([*source_files(), *others])
 
 
 def relative(path: Path) -> str:

@@ -1,9 +1,13 @@
 """pyproject.toml and the link tree name exactly the existing package folders."""
 
 import re
+import subprocess
+import sys
 from importlib.metadata import entry_points, version
+from pathlib import Path
 
 from tests.unit.layout.source_tree import (
+    NAMESPACE,
     ROOT,
     all_python_files,
     package_folders,
@@ -30,11 +34,15 @@ def test_no_folder_at_the_root_shadows_the_installed_namespace() -> None:
 
 def test_the_link_tree_for_the_type_checker_matches_the_packages() -> None:
     links = {link.name: link.readlink().as_posix() for link in (ROOT / ".mypy" / "taskferry").iterdir()}
-    assert links == {name: f"../../{name}" for name in package_roots()}
+    modules = {path.name: f"../../{relative(path)}" for path in (ROOT / NAMESPACE).glob("*.py")}
+    assert links == {name: f"../../{name}" for name in package_roots()} | modules
 
 
 def test_every_folder_with_python_is_type_checked() -> None:
-    folders = {relative(path).partition("/")[0] for path in all_python_files()} - set(package_roots())
+    folders = {relative(path).partition("/")[0] for path in all_python_files()} - {
+        *package_roots(),
+        NAMESPACE,
+    }
     assert set(pyproject()["tool"]["mypy"]["packages"]) == folders | {"taskferry"}
 
 
@@ -60,6 +68,18 @@ def test_only_pyproject_has_the_version() -> None:
 def test_the_command_is_installed_and_loads() -> None:
     (script,) = entry_points(group="console_scripts", name="taskferry")
     assert callable(script.load())
+
+
+def test_the_package_runs_as_a_module_whatever_the_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "taskferry", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"taskferry {version('taskferry')}\n", "")
 
 
 def test_every_test_that_runs_without_coverage_runs_on_the_wheel() -> None:
