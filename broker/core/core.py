@@ -61,6 +61,7 @@ class Core:
         "_delivery",
         "_ending",
         "_hedging",
+        "_joined_count",
         "_look_at",
         "_recovery",
         "counts",
@@ -105,6 +106,7 @@ class Core:
             steps=steps,
         )
         self._look_at = NEVER
+        self._joined_count = 0
 
     @property
     def is_draining(self) -> bool:
@@ -207,7 +209,8 @@ class Core:
         """
         holder = self._holder_of(worker_id, offer, identity)
         record = self.roster.records.take(worker_id) if holder is None else holder.record
-        worker = Worker(worker_id, offer, port, identity, now, record)
+        self._joined_count += 1
+        worker = Worker(worker_id, offer, port, identity, now, record, self._joined_count)
         self.roster.join(worker, offer.commands)
         port.welcome(worker_id)
         for attempt in adopted:
@@ -366,6 +369,7 @@ class Core:
             self._recovery.budget.look(self.counts.submitted_count, now)
             self._hedging.budget.look(self.counts.submitted_count, now)
             self.health.look(now)
+            self.roster.look()
             self._send_canaries(now)
 
     def paused(self, since: float, now: float) -> None:

@@ -1,7 +1,11 @@
 """What must be true of the core between any two calls. Tests check it after every step; production never does."""
 
+from functools import reduce
+from operator import xor
+
 from .core import Core
 from .delivery.deadlines import NEVER
+from .fleet.pool import FOLLOWED_COUNT_MAX
 from .fleet.route import Route, mismatch
 from .fleet.worker import SERVING, TRUSTED, WorkerState
 from .request import Request
@@ -70,6 +74,10 @@ def _check_workers(core: Core) -> None:
             assert worker in pool.members
             assert (pool in worker.pools) == pool.takes(worker)
         assert set(worker.pools) <= set(worker.memberships)
+        followed = [pool for pool in worker.memberships if pool.lazy is None]
+        assert worker.followed_count == len(followed) <= FOLLOWED_COUNT_MAX
+        strategies = [id(pool.strategy) for pool in followed if pool in worker.pools]
+        assert sorted(map(id, worker.strategies)) == sorted(strategies)
         for assignment in worker.assignments.values():
             request = assignment.request
             assert request is None or assignment in (request.assignment, request.hedge)
@@ -90,6 +98,7 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
         assert core.roster.gathering.is_on or not waiting_count, "no request waits on a route without workers"
         return
     assert route in route.pool.routes
+    assert reduce(xor, (worker.mark for worker in servers)) == route.pool.mark
     assert set(route.pool.members) == servers
     assert route.pool.slots_count == sum(worker.concurrency for worker in servers)
     known = [worker for worker in servers if worker.state is not WorkerState.JOINING]

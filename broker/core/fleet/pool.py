@@ -2,7 +2,7 @@
 
 Commands that have exactly the same workers and strategy share one pool: a pick depends on a worker's load, which is one
 number however many commands the worker serves. So an assignment updates as many strategies as its worker has pools:
-one if all workers are alike, and never more than its commands and targets.
+one if all workers are alike, and never more than FOLLOWED_COUNT_MAX. Any further pool of a worker is lazy (lazy.py).
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ....loadbalance.strategy import Strategy
 from ....protocol.encodings import Encoding
+from .lazy import Lazy
 from .route import Route
 from .worker import TRUSTED, Worker, WorkerState
 
@@ -22,23 +23,35 @@ EJECTED_SHARE_MAX: Final = 0.3
 fleets of ten workers are usual here, and three of them may share a broken machine."""
 
 
+FOLLOWED_COUNT_MAX: Final = 16
+"""Pools of a worker whose strategies are updated with each of its assignments: more than well-ordered fleets have, and
+some microseconds. Others are brought up to date when something is to be picked from them."""
+
 PASSED_COUNT_MAX: Final = 32
 """Workers that one pick may skip: more than a request can have lost, and a bound if hundreds do not qualify."""
 
 
 class Pool:
     """`members` are all workers that serve its routes, with `slots_count` slots in all; `strategy` holds those that can
-    take an assignment now: eligible, with a free slot."""
+    take an assignment now: eligible, with a free slot. If the pool is lazy, `lazy` is its strategy. `mark` is equal for
+    pools with the same members."""
 
-    __slots__ = ("_states", "is_panicking", "members", "routes", "slots_count", "strategy")
+    __slots__ = ("_states", "is_panicking", "lazy", "mark", "members", "routes", "slots_count", "strategy")
 
     def __init__(self, strategy: Strategy[Any], routes: list[Route]) -> None:
         self.strategy: Strategy[Worker] = strategy
+        self.lazy: Lazy | None = None
         self.routes = routes
+        self.mark = 0
         self.members: dict[Worker, None] = {}
         self.slots_count = 0
         self.is_panicking = False
         self._states = dict.fromkeys(WorkerState, 0)
+
+    @property
+    def is_targeted(self) -> bool:
+        """It is of one target, and no other pool's."""
+        return self.routes[0].target is not None
 
     @property
     def may_eject(self) -> bool:
@@ -53,9 +66,13 @@ class Pool:
 
     def add(self, worker: Worker) -> list[Worker]:
         """Add a worker. Returns the members that this makes eligible."""
+        if self.lazy is None and worker.followed_count >= FOLLOWED_COUNT_MAX:
+            self._become_lazy()
         self.members[worker] = None
+        self.mark ^= worker.mark
         self.slots_count += worker.concurrency
-        worker.memberships.append(self)
+        worker.memberships[self] = None
+        worker.followed_count += self.lazy is None
         self._states[worker.state] += 1
         return self._settle(worker)
 
@@ -64,8 +81,10 @@ class Pool:
         if self in worker.pools:
             self.retire(worker)
         del self.members[worker]
+        self.mark ^= worker.mark
         self.slots_count -= worker.concurrency
-        worker.memberships.remove(self)
+        del worker.memberships[self]
+        worker.followed_count -= self.lazy is None
         self._states[worker.state] -= 1
         return self._settle(None)
 
@@ -77,9 +96,45 @@ class Pool:
 
     def retire(self, worker: Worker) -> None:
         """Make a member ineligible, for now."""
-        worker.pools.remove(self)
-        if worker.in_flight_count < worker.capacity:
+        del worker.pools[self]
+        if self.lazy is None:
+            worker.strategies.remove(self.strategy)
+        if self.lazy is not None or worker.in_flight_count < worker.capacity:
             self.strategy.remove(worker)
+
+    def absorb(self, twin: "Pool") -> None:
+        """Take over the routes of a pool with the same members and the same strategy, which ends."""
+        for route in twin.routes:
+            route.pool = self
+        self.routes += twin.routes
+        twin.routes = []
+        for member in tuple(twin.members):
+            if twin in member.pools:
+                twin.retire(member)
+            del member.memberships[twin]
+            member.followed_count -= twin.lazy is None
+        twin.members.clear()
+
+    def follow(self) -> None:
+        """Be lazy no more, if each member has room for one more pool that it follows."""
+        lazy = self.lazy
+        if lazy is None or any(member.followed_count >= FOLLOWED_COUNT_MAX for member in self.members):
+            return
+        lazy.refresh()
+        self.strategy, self.lazy = lazy.strategy, None
+        for member in self.members:
+            member.followed_count += 1
+            if self in member.pools:
+                member.strategies.append(self.strategy)
+
+    def _become_lazy(self) -> None:
+        lazy = Lazy(self.strategy)
+        for member in self.members:
+            member.followed_count -= 1
+            if self in member.pools:
+                member.strategies.remove(self.strategy)
+                lazy.take_over(member)
+        self.strategy = self.lazy = lazy
 
     def pick_avoiding(self, worker_ids: tuple[str, ...], affinity: str | None) -> Worker | None:
         """The strategy's pick, but none of `worker_ids` if there is another worker."""
@@ -118,8 +173,10 @@ class Pool:
         for member in concerned:
             is_in = self in member.pools
             if self.takes(member) and not is_in:
-                member.pools.append(self)
-                if member.in_flight_count < member.capacity:
+                member.pools[self] = None
+                if self.lazy is None:
+                    member.strategies.append(self.strategy)
+                if self.lazy is not None or member.in_flight_count < member.capacity:
                     self.strategy.add(member)
                 entered.append(member)
             elif is_in and not self.takes(member):

@@ -17,6 +17,7 @@ from ..ports import Observer
 from .command import Command
 from .directory import Directory
 from .gathering import Gathering
+from .merging import STEPS_COUNT_MAX, Merging
 from .pool import Pool
 from .record import Records
 from .route import Route, mismatch, target_key
@@ -48,6 +49,8 @@ class Roster:
 
     __slots__ = (
         "_choice",
+        "_lazy",
+        "_merging",
         "_observer",
         "_placement",
         "_targeted",
@@ -64,6 +67,9 @@ class Roster:
     ) -> None:
         self._choice = choice
         self.gathering = gathering
+        self._merging = Merging()
+        self._lazy: dict[Pool, None] = {}
+        """Pools that are lazy, or were a moment ago."""
         self._placement = placement
         self._observer = observer
         self._targeted: OrderedDict[Route, object] = OrderedDict()
@@ -132,6 +138,8 @@ class Roster:
         names = {command: choice.name_for(command.name) for command in self.commands.values()}
         if all(name == command.strategy for command, name in names.items()):
             return
+        self._merging.clear()
+        self._lazy.clear()
         for command, name in names.items():
             command.strategy = name
             for route in (command.route, *command.targeted.values()):
@@ -139,8 +147,26 @@ class Roster:
         for worker in self.workers.values():
             worker.pools.clear()
             worker.memberships.clear()
+            worker.strategies.clear()
+            worker.followed_count = 0
             if worker.state in SERVING:
                 self._join_pools(worker)
+
+    def look(self) -> None:
+        """The periodic check: merge pools that have the same workers, and see which need not be lazy any more."""
+        self._merging.look()
+        looked_at: list[Pool] = []
+        steps_count = 0
+        for pool in self._lazy:
+            looked_at.append(pool)
+            steps_count += 1 + len(pool.members)
+            if steps_count >= STEPS_COUNT_MAX:
+                break
+        for pool in looked_at:
+            del self._lazy[pool]
+            pool.follow()
+            if pool.lazy is not None and pool.members:
+                self._lazy[pool] = None  # again after all others
 
     def _hand_on(self, entered: list[Worker], stranded: list[Route], now: float) -> None:
         """Notify `Placement`, once a change is complete. The worker that became eligible last comes first."""
@@ -203,6 +229,7 @@ class Roster:
                 self._new_pool(routes, [worker])
             elif len(routes) == len(pool.routes):
                 pool.add(worker)
+                self._changed(pool)
             else:
                 members = [*pool.members, worker]
                 moved = set(routes)
@@ -216,6 +243,7 @@ class Roster:
         stranded: list[Route] = []
         for pool in tuple(worker.memberships):
             entered += pool.remove(worker)
+            self._changed(pool)
             if not pool.members:
                 stranded += pool.routes
                 for route in pool.routes:
@@ -229,3 +257,9 @@ class Roster:
             route.pool = pool
         for member in members:
             pool.add(member)
+        self._changed(pool)
+
+    def _changed(self, pool: Pool) -> None:
+        self._merging.changed(pool)
+        if pool.lazy is not None:
+            self._lazy[pool] = None

@@ -3,7 +3,7 @@
 import enum
 from typing import TYPE_CHECKING, Final
 
-from ....loadbalance.strategy import Candidate
+from ....loadbalance.strategy import Candidate, Strategy
 from ..offer import Offer
 from ..ports import WorkerPort
 from ..request import Assignment
@@ -96,8 +96,9 @@ del S, E
 class Worker(Candidate):
     """A connected worker: what it declared, its assignments, its results and its health.
 
-    `capacity` is how many assignments it may hold now. `memberships` are the pools that it belongs to, `pools` those in
-    which it is eligible. Strategies see the attributes of Candidate.
+    `capacity` is how many assignments it may hold now. `memberships` are the pools that it belongs to, of which
+    `followed_count` are not lazy; `pools` are those in which it is eligible, `strategies` are those of the ones that
+    are not lazy. `mark` is a number like a hash, as good as unique. Strategies see the attributes of Candidate.
     """
 
     __slots__ = (
@@ -111,6 +112,7 @@ class Worker(Candidate):
         "concurrency",
         "connected_at",
         "declared_weight",
+        "followed_count",
         "identity",
         "instance",
         "is_leaving",
@@ -118,6 +120,7 @@ class Worker(Candidate):
         "labels",
         "learn_at",
         "learned_at",
+        "mark",
         "memberships",
         "pools",
         "port",
@@ -126,6 +129,7 @@ class Worker(Candidate):
         "sdk",
         "slowness",
         "state",
+        "strategies",
         "verdict",
     )
 
@@ -137,7 +141,9 @@ class Worker(Candidate):
         identity: str,
         connected_at: float,
         record: Record | None = None,
+        number: int = 0,
     ) -> None:
+        self.mark = hash((number, number))  # of a tuple: that of a number is the number
         self.worker_id = worker_id
         self.instance = offer.instance
         self.identity = identity
@@ -156,8 +162,10 @@ class Worker(Candidate):
         self.in_flight_count = 0
         self.assignments: dict[str, Assignment] = {}
         self.commands: dict[Command, Tally] = {}
-        self.memberships: list[Pool] = []
-        self.pools: list[Pool] = []
+        self.memberships: dict[Pool, None] = {}
+        self.followed_count = 0
+        self.pools: dict[Pool, None] = {}
+        self.strategies: list[Strategy[Worker]] = []
         self.speed = 1.0
         self.latency = 1.0
         self.slowness = 0.0
@@ -182,22 +190,22 @@ class Worker(Candidate):
         """One more slot is taken, after a strategy has picked the worker."""
         count = self.in_flight_count = self.in_flight_count + 1
         if count < self.capacity:
-            for pool in self.pools:
-                pool.strategy.changed(self)
+            for strategy in self.strategies:
+                strategy.changed(self)
         else:
-            for pool in self.pools:
-                pool.strategy.remove(self)
+            for strategy in self.strategies:
+                strategy.remove(self)
 
     def release(self) -> None:
         """One slot is free again, unless it had adopted more than it has slots."""
         count = self.in_flight_count
         self.in_flight_count = count - 1
         if count < self.capacity:
-            for pool in self.pools:
-                pool.strategy.changed(self)
+            for strategy in self.strategies:
+                strategy.changed(self)
         elif count == self.capacity:
-            for pool in self.pools:
-                pool.strategy.add(self)
+            for strategy in self.strategies:
+                strategy.add(self)
 
     def reposition(self) -> None:
         """Its weight or speed has changed; or it was picked but could not take the request. In that case its equals go

@@ -14,7 +14,7 @@ from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S
 from taskferry.broker.core.explain import explain
-from taskferry.broker.core.fleet import directory, roster
+from taskferry.broker.core.fleet import directory, pool, roster
 from taskferry.broker.core.health import outliers
 from taskferry.broker.core.queue import overload
 from taskferry.loadbalance.registry import STRATEGIES
@@ -89,6 +89,7 @@ class CoreMachine(RuleBasedStateMachine):
         start_wait_s=st.sampled_from([0.0, 0.0, 3.0]),
         commands_known_count_max=st.sampled_from([0, 2, 100]),
         targets_count_max=st.sampled_from([1, 2, 100]),
+        followed_count_max=st.sampled_from([0, 1, 16]),
         is_listened_to=st.booleans(),
         in_flight=st.sampled_from([1, 5, NO_BOUND]),
         waiting=st.sampled_from([0, 20, NO_BOUND]),
@@ -99,6 +100,7 @@ class CoreMachine(RuleBasedStateMachine):
         strategy: str,
         commands_known_count_max: int,
         targets_count_max: int,
+        followed_count_max: int,
         is_listened_to: bool,
         in_flight: int,
         waiting: int,
@@ -107,6 +109,7 @@ class CoreMachine(RuleBasedStateMachine):
         bounds = SMALL | {
             (directory, "COMMANDS_KNOWN_COUNT_MAX"): commands_known_count_max,
             (roster, "TARGETS_COUNT_MAX"): targets_count_max,
+            (pool, "FOLLOWED_COUNT_MAX"): followed_count_max,
         }
         self.bounds = {(module, name): getattr(module, name) for module, name in bounds}
         set_bounds(bounds)

@@ -122,7 +122,7 @@ def test_a_request_that_waits_while_a_slot_is_free_is_detected() -> None:
     requester.submit()
     check_invariants(world.core)
     worker.session.concurrency = worker.session.capacity = 2
-    pool = worker.session.pools[0]
+    pool = next(iter(worker.session.pools))
     pool.slots_count = 2
     with pytest.raises(AssertionError, match="while a slot is free"):
         check_invariants(world.core)

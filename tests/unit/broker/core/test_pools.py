@@ -1,0 +1,207 @@
+"""Which commands share a pool, that pools which have become alike are one again, and what many pools cost."""
+
+import pytest
+from taskferry.broker.core.core import LOOK_INTERVAL_S
+from taskferry.broker.core.fleet import merging, pool, roster
+from taskferry.broker.core.fleet.pool import FOLLOWED_COUNT_MAX, Pool
+from taskferry.loadbalance.registry import STRATEGIES
+
+from tests.unit.broker.core.world import FakeWorker, World
+
+NAMES = [f"c{number}" for number in range(256)]
+
+
+def crossed(world: World) -> list[FakeWorker]:
+    """Workers whose lists divide 256 commands into as many pools: the bits of a command's number say who serves it."""
+    return [
+        world.worker(f"x{bit}", *(name for number, name in enumerate(NAMES) if number >> bit & 1))
+        for bit in range(8)
+    ]
+
+
+def pools_of(world: World) -> set[Pool]:
+    return {command.route.pool for command in world.core.roster.commands.values() if command.route.pool}
+
+
+def looks(world: World, count: int = 1) -> None:
+    world.sleep(count * LOOK_INTERVAL_S)
+
+
+def test_an_assignment_updates_a_bounded_number_of_strategies() -> None:
+    assert FOLLOWED_COUNT_MAX == 16
+    world = World()
+    honest = world.worker("w", *NAMES)
+    assert len(honest.session.strategies) == 1
+    others = crossed(world)
+    assert len(pools_of(world)) == 256
+    for worker in (honest, *others):
+        assert len(worker.session.pools) >= 128
+        assert len(worker.session.strategies) <= FOLLOWED_COUNT_MAX
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_pools_that_have_become_alike_are_one_again(strategy: str) -> None:
+    world = World(strategy)
+    honest = world.worker("w", *NAMES, concurrency=3)
+    requester = world.requester()
+    held = requester.submit("c7")
+    for worker in crossed(world):
+        worker.leave()
+    looks(world, 2)
+    assert len(pools_of(world)) == len(honest.session.pools) == len(honest.session.memberships) == 1
+    (only,) = pools_of(world)
+    assert only.lazy is None
+    assert sorted(route.command.name for route in only.routes) == sorted(NAMES)
+    assert requester.submit("c9") in honest.holds
+    assert requester.submit("c200") in honest.holds
+    waiting = requester.submit("c3")
+    assert waiting not in honest.holds
+    honest.succeed(held)
+    assert waiting in honest.holds
+
+
+def test_pools_become_alike_when_workers_drain_too() -> None:
+    world = World()
+    world.worker("w", "a", "b")
+    other = world.worker("v", "a")
+    world.worker("u", "b")
+    looks(world, 2)
+    assert len(pools_of(world)) == 2, "as many members, but others"
+    other.drain()
+    third = world.worker("t", "a", "b")
+    world.core.drain_worker(world.core.roster.workers["u"], world.now)
+    looks(world, 2)
+    assert len(pools_of(world)) == 1, "w and t serve both"
+    assert len(third.session.strategies) == 1
+
+
+def test_pools_with_other_strategies_or_targets_stay_apart() -> None:
+    world = World(patterns={"b": "random"})
+    worker, requester = world.worker("w", "a", "b", "c", concurrency=9), world.requester()
+    requester.submit("a", target="w")
+    world.worker("v", "c").leave()
+    looks(world, 3)
+    assert len(pools_of(world)) == 2
+    assert len(worker.session.pools) == 3
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_a_lazy_pool_picks_is_free(strategy: str) -> None:
+    world = World(strategy)
+    workers = {
+        worker.worker_id: worker for worker in (world.worker("w", *NAMES, concurrency=2), *crossed(world))
+    }
+    requester = world.requester()
+    last = next(name for name in reversed(NAMES[:255]) if _pool(world, name).lazy is not None)
+    servers = [worker for worker in workers.values() if last in worker.offer.commands]
+    slots_count = sum(worker.offer.concurrency for worker in servers)
+    for round_ in range(3):
+        sent = [requester.submit(last, affinity=f"{number}") for number in range(slots_count)]
+        assert world.core.queue.count == 0, "each slot is used"
+        waiting = requester.submit(last)
+        assert world.core.queue.count == 1
+        for worker in servers:
+            for request_id in tuple(worker.holds):
+                if request_id in sent:
+                    worker.succeed(request_id)
+        assert world.core.queue.count == 0, round_
+        next(worker for worker in servers if waiting in worker.holds).succeed(waiting)
+    assert world.outcomes() == {"success": 3 * (slots_count + 1)}
+
+
+def test_a_lazy_pool_follows_states_and_weights() -> None:
+    world = World()
+    honest = world.worker("w", *NAMES, concurrency=2)
+    others = crossed(world)
+    requester = world.requester()
+    last = next(name for name in reversed(NAMES[:255]) if _pool(world, name).lazy is not None)
+    servers = [worker for worker in (honest, *others) if last in worker.offer.commands]
+    world.eject(servers[1])
+    servers[2].drain()
+    honest.session.weight = 9.0
+    honest.session.reposition()
+    for _ in range(10):
+        requester.submit(last)
+    assert (servers[1].holds, servers[2].holds, len(honest.holds)) == ([], [], 2)
+    assert all(len(worker.holds) == 1 for worker in servers[3:])
+
+
+def test_a_lazy_pool_that_has_room_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "FOLLOWED_COUNT_MAX", 1)
+    world = World()
+    general = world.worker("w", "a", "b", concurrency=2)
+    special = world.worker("v", "b", concurrency=2)
+    requester = world.requester()
+    assert [_pool(world, name).lazy is None for name in "ab"] == [True, False]
+    running = [requester.submit("b") for _ in range(3)]
+    looks(world, 3)
+    assert [_pool(world, name).lazy is None for name in "ab"] == [True, False], "there is no room"
+    general.leave()
+    looks(world, 2)
+    assert _pool(world, "b").lazy is None
+    assert len(special.session.strategies) == 1
+    special.succeed(next(request_id for request_id in running if request_id in special.holds))
+    assert requester.submit("b") in special.holds
+
+
+def test_a_pool_becomes_lazy_and_is_followed_again_with_who_is_busy_and_who_is_not_eligible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "FOLLOWED_COUNT_MAX", 1)
+    world = World()
+    requester = world.requester()
+    free, busy, silent = (world.worker(name, "b") for name in ("free", "busy", "silent"))
+    world.worker("other", "a")
+    requester.submit("b")
+    holder = next(worker for worker in (free, busy, silent) if worker.holds)
+    silent = next(worker for worker in (silent, free) if worker is not holder)
+    silent.fall_silent()
+    general = world.worker("w", "a", "b")
+    lazy = [name for name in "ab" if _pool(world, name).lazy is not None]
+    assert lazy == ["b"], "one of its pools, with the members that it has"
+    for _ in range(2):
+        requester.submit("b")
+    assert world.core.queue.count == 0
+    assert not silent.holds
+    waiting = requester.submit("b")
+    general.leave()
+    looks(world, 2)
+    assert _pool(world, "b").lazy is None
+    silent.speak_again()
+    assert world.core.queue.count == 0
+    assert waiting in silent.holds
+
+
+def test_pools_are_merged_with_a_member_that_is_not_eligible() -> None:
+    world = World()
+    first, second = world.worker("w", "a", "b"), world.worker("v", "a", "b")
+    second.fall_silent()
+    world.worker("u", "a").leave()
+    looks(world, 2)
+    (only,) = pools_of(world)
+    assert [only in worker.session.pools for worker in (first, second)] == [True, False]
+    second.speak_again()
+    assert only in second.session.pools
+
+
+def test_the_work_of_one_check_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert merging.STEPS_COUNT_MAX == 2000
+    monkeypatch.setattr(merging, "STEPS_COUNT_MAX", 1)
+    monkeypatch.setattr(roster, "STEPS_COUNT_MAX", 1)
+    world = World()
+    world.worker("w", *NAMES[:8])
+    for number in range(3):
+        world.worker(f"x{number}", *(name for at, name in enumerate(NAMES[:8]) if at >> number & 1)).leave()
+    counts = []
+    for _ in range(60):
+        looks(world)
+        counts.append(len(pools_of(world)))
+    assert counts[0] > 1
+    assert counts[-1] == 1
+    assert sorted(counts, reverse=True) == counts
+
+
+def _pool(world: World, name: str) -> Pool:
+    found = world.core.roster.commands[name].route.pool
+    assert found is not None
+    return found
