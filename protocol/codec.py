@@ -14,6 +14,7 @@ from msgspec import Raw
 from .encodings import Encoding
 from .field_types import HEDGE_PATTERN, HEDGE_RULE, NAME_PATTERN, NAME_RULE
 from .messages import AnyId, BrokerControl, FromBroker, FromWorker, Outcome, Request, RequesterControl
+from .plain_values import plain_value
 
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Everything a decoder raises: wrong syntax, wrong shape (ValidationError is a DecodeError), text that is not UTF-8,
@@ -45,7 +46,7 @@ class Codec:
     def __init__(self, encoding: Encoding) -> None:
         library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
         self.encoding = encoding
-        self.encode = library.Encoder().encode
+        self.encode = library.Encoder(enc_hook=plain_value).encode
         self.request = library.Decoder(Request).decode
         self.requester_control = library.Decoder(RequesterControl).decode
         self.outcome = library.Decoder(Outcome).decode

@@ -6,13 +6,16 @@ The parameters become a msgspec structure, so that one pass over the raw bytes p
 import inspect
 import re
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
+from msgspec import inspect as types
 
 from ..protocol.codec import DECODE_ERRORS
 from ..protocol.encodings import Encoding
+from .annotations import KeyCheck, check_keys, check_type, key_check, runs_code
 from .context import Context
 
 WHOLE_PARAMETER: Final = "data"
@@ -27,6 +30,9 @@ _LIBRARIES: Final = {Encoding.JSON: msgspec.json, Encoding.MSGPACK: msgspec.msgp
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Decode = Callable[[Raw], Any]
 
+_REST: Final = "**"
+"""In place of a name, that of what no parameter names."""
+
 
 class BindingError(Exception):
     """`data` does not fit the handler's parameters: the requester's error, described in one line."""
@@ -36,11 +42,13 @@ class Binding:
     """The parameters of one handler.
 
     `context_name` is the parameter that takes the Context, None if there is none. Making one raises TypeError
-    for a signature that cannot be served: `*args`, a positional-only Context, an annotation that no JSON value fits.
+    for a signature that cannot be served: `*args`, a positional-only Context, an annotation that no value of `data`
+    fits, at any depth.
     """
 
     __slots__ = (
         "_choices",
+        "_infos",
         "_is_whole",
         "_keyword_names",
         "_positional_count",
@@ -70,6 +78,7 @@ class Binding:
         self._positional_count = positional_count
         self._keyword_names = self.names[positional_count:]
         self._is_whole = self.names == (WHOLE_PARAMETER,) and self._rest_type is None
+        self._infos = {parameter.name: _info_of(parameter) for parameter in fields}
         self._choices = {parameter.name: text for parameter in fields if (text := _choices(parameter))}
         if self._is_whole:
             self._type = _checked_type(fields[0])
@@ -79,8 +88,19 @@ class Binding:
     def binder(self, encoding: Encoding) -> Callable[[Raw], Arguments]:
         """A function from raw `data` in `encoding` to positional and keyword arguments; it raises BindingError.
 
-        The Context is not among them: the caller adds it under `context_name`.
+        The Context is not among them: the caller adds it under `context_name`. Raises TypeError for a parameter that
+        this encoding has no value for.
         """
+        infos = {**self._infos, **self._info_of_rest()}
+        for name, info in infos.items():
+            check_keys(name, info, encoding)
+        bind = self._binder(encoding)
+        checks = {name: check for name, info in infos.items() if (check := key_check(info)) is not None}
+        if checks:
+            bind = self._bind_without_other_keys(bind, _LIBRARIES[encoding].Decoder().decode, checks)
+        return _in_own_context(bind) if any(map(runs_code, infos.values())) else bind
+
+    def _binder(self, encoding: Encoding) -> Callable[[Raw], Arguments]:
         library = _LIBRARIES[encoding]
         decode: Decode = library.Decoder(self._type).decode
         if self._is_whole:
@@ -89,6 +109,9 @@ class Binding:
             split = library.Decoder(dict[str, Raw]).decode
             return self._bind_with_rest(decode, split, library.Decoder(self._rest_type).decode)
         return self._bind_named(decode)
+
+    def _info_of_rest(self) -> dict[str, types.Type]:
+        return {} if self._rest_type is None else {_REST: types.type_info(self._rest_type)}
 
     def _take_context(self, parameter: inspect.Parameter) -> None:
         if self.context_name is not None:
@@ -144,6 +167,27 @@ class Binding:
 
         return bind
 
+    def _bind_without_other_keys(
+        self, bind: Callable[[Raw], Arguments], decode: Decode, checks: dict[str, KeyCheck]
+    ) -> Callable[[Raw], Arguments]:
+        """As `bind`, which msgspec alone would do, and refuse what some of its types do not name."""
+        rest_check = checks.pop(_REST, None)
+
+        def bind_checked(data: Raw) -> Arguments:
+            arguments = bind(data)
+            plain = decode(data)
+            values = {WHOLE_PARAMETER: plain} if self._is_whole else plain
+            for name, check in checks.items():
+                if name in values and (unknown := check(values[name])) is not None:
+                    raise BindingError(unknown.line(name))
+            if rest_check is not None:
+                for name in values.keys() - self.names:
+                    if (unknown := rest_check(values[name])) is not None:
+                        raise BindingError(unknown.line(name))
+            return arguments
+
+        return bind_checked
+
     def _describe(self, error: Exception) -> str:
         text = str(error)
         if (choice := _CHOICE.fullmatch(text)) is not None and choice[1] in self._choices:
@@ -169,24 +213,32 @@ def _signature(function: Callable[..., object]) -> inspect.Signature:
 
 def _checked_type(parameter: inspect.Parameter) -> Any:
     """The parameter's annotation, if JSON and MessagePack can be decoded to it; else raises TypeError."""
-    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+    check_type(parameter.name, _info_of(parameter))
+    return _annotation_of(parameter)
+
+
+def _annotation_of(parameter: inspect.Parameter) -> Any:
+    return Any if parameter.annotation is parameter.empty else parameter.annotation
+
+
+def _info_of(parameter: inspect.Parameter) -> types.Type:
     try:
-        info = msgspec.inspect.type_info(annotation)
-    except TypeError as error:
+        return types.type_info(_annotation_of(parameter))
+    except (TypeError, NameError) as error:  # a name in a class of the user's cannot be resolved
         raise TypeError(f"{parameter.name}: {error}") from None
-    for part in info.types if isinstance(info, msgspec.inspect.UnionType) else (info,):
-        if isinstance(part, msgspec.inspect.CustomType) and part.cls is not object:
-            name = getattr(part.cls, "__name__", part.cls)
-            raise TypeError(f"{parameter.name}: no value of `data` can become a {name}")
-    return annotation
+
+
+def _in_own_context(bind: Callable[[Raw], Arguments]) -> Callable[[Raw], Arguments]:
+    """As `bind`, in a context of its own: what the user's types set there must not be there for the next request."""
+    return lambda data: copy_context().run(bind, data)
 
 
 def _choices(parameter: inspect.Parameter) -> str:
     """The values that a Literal or Enum parameter accepts, for people; empty for all others."""
-    info = msgspec.inspect.type_info(_checked_type(parameter))
-    if isinstance(info, msgspec.inspect.LiteralType):
+    info = _info_of(parameter)
+    if isinstance(info, types.LiteralType):
         return ", ".join(map(str, info.values))
-    if isinstance(info, msgspec.inspect.EnumType):
+    if isinstance(info, types.EnumType):
         return ", ".join(str(member.value) for member in info.cls)
     return ""
 

@@ -23,7 +23,7 @@ def check_canary(name: str, commands: Mapping[str, Command]) -> None:
         known = ", ".join(list(commands)[:_NAMED_COUNT_MAX]) + more
         raise ValueError(f"canary: {name!r} is not one of the worker's commands: {known}")
     try:
-        command.binding.binder(Encoding.JSON)(CODECS[Encoding.JSON].empty_data)
+        command.binder(Encoding.MSGPACK)(CODECS[Encoding.MSGPACK].empty_data)
     except BindingError as error:
         raise ValueError(f"canary: {name!r} cannot be called without data: {error}") from None
     except Exception as error:  # raised by the user's own types when they are made

@@ -9,16 +9,20 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, TypeVar
 
+from msgspec import Raw
+
 from ..configuration.kinds import Number, Whole
+from ..protocol.encodings import Encoding
 from ..protocol.field_types import NAME_PATTERN
 from ..protocol.limits import ATTEMPTS_COUNT_MAX, BACKOFF_COUNT_MAX, JOB_TIMEOUT_S_MAX, NAME_LENGTH_MAX
 from ..protocol.messages import Defaults
-from .binding import Binding
+from .binding import Arguments, Binding
 
 ExecutorName = Literal["thread", "process"]
 
 Value = TypeVar("Value")
 
+_ON_OBJECT: Final = "after the class, worker.command(NAME)(OBJECT.METHOD)"
 _NAME: Final = re.compile(NAME_PATTERN)
 _ATTEMPTS: Final = Whole(1, ATTEMPTS_COUNT_MAX)
 _TIMEOUT: Final = Number(0, JOB_TIMEOUT_S_MAX, "seconds", is_low_open=True)
@@ -52,7 +56,10 @@ class Command:
         timeout: float | None = None,
     ) -> None:
         self.name = _checked_name(getattr(function, "__name__", None) if name is None else name)
+        if isinstance(function, staticmethod):
+            function = function.__func__
         self.function = function
+        self._check_bound()
         self.execution = self._execution(executor)
         self.defaults = self._defaults(attempts, backoff, timeout)
         try:
@@ -61,6 +68,30 @@ class Command:
             raise TypeError(f"command {self.name!r}: {error}") from None
         if self.execution is Execution.PROCESS:
             self._check_for_process()
+
+    def binder(self, encoding: Encoding) -> Callable[[Raw], Arguments]:
+        """Its arguments from `data` in `encoding`, see Binding. Raises ValueError, naming the command, if `encoding`
+        has no value for one of its parameters."""
+        try:
+            return self.binding.binder(encoding)
+        except TypeError as error:
+            raise ValueError(f"command {self.name!r}: {error}") from None
+
+    def _check_bound(self) -> None:
+        """A method that is decorated in its class, or taken from it, has no object to be called with."""
+        function = self.function
+        if isinstance(function, classmethod):
+            raise TypeError(
+                f"command {self.name!r}: a class method must be registered on its class: {_ON_OBJECT}"
+            )
+        scope = getattr(function, "__qualname__", "").rpartition(".")[0].rpartition(".")[2]
+        if scope in ("", "<locals>") or not inspect.isfunction(function):
+            return
+        first = next(iter(inspect.signature(function).parameters), None)
+        if first in ("self", "cls"):
+            raise TypeError(
+                f"command {self.name!r}: a method needs its object: {_ON_OBJECT}; or make it static"
+            )
 
     def _execution(self, executor: ExecutorName | None) -> Execution:
         function = self.function

@@ -94,7 +94,7 @@ class Runner:
         handlers = Handlers(executors, codec.encoding, self)
         self._served: dict[str, Served] = {
             name: (
-                command.binding.binder(codec.encoding),
+                command.binder(codec.encoding),
                 command.binding.context_name,
                 handlers.run[command.execution],
                 command.function,

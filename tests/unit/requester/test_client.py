@@ -655,3 +655,15 @@ def test_every_exception_of_the_registry_is_at_hand() -> None:
     names = {error.__name__ for error in REGISTRY.values()} | {TaskferryError.__name__}
     assert names <= set(package.__all__)
     assert all(hasattr(package, name) for name in package.__all__)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Count(int): ...
+
+
+async def test_data_of_subclasses_is_sent_as_what_they_are(any_requester: Requester) -> None:
+    assert await any_requester.call("echo", {Text("a"): [Text("b"), Count(3)]}) == {"a": ["b", 3]}
+    assert await any_requester.call(Text("echo"), Count(3)) == 3

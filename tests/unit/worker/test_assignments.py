@@ -258,7 +258,7 @@ async def test_a_traceback_is_logged_but_not_for_a_failure_on_purpose(
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("lock", "result: cannot be written as JSON: Encoding objects of type _thread.lock is unsupported"),
+        ("lock", "result: cannot be written as JSON: Encoding objects of type lock is unsupported"),
         (
             "key",
             "result: cannot be written as JSON: Only dicts with str-like or number-like keys are supported",
@@ -566,3 +566,29 @@ async def test_an_assignment_that_arrives_while_the_worker_stops_is_not_run(brok
         connection.send_request("first")
         await started.wait()
     assert ran == ["first"]
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Share(float): ...
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_result_of_subclasses_and_unknown_keys_at_depth(
+    encoding: Encodings, broker: FakeBroker
+) -> None:
+    worker = Worker(encoding=encoding)
+
+    @worker.command()
+    async def weigh(picture: Picture) -> Any:
+        return {Text("url"): Text(picture.url), "share": Share(picture.width)}
+
+    async with broker.serve(worker) as connection:
+        picture = {"url": "a", "width": 2}
+        assert await connection.result("weigh", {"picture": picture}) == {"url": "a", "share": 2.0}
+        assert await connection.failure("weigh", {"picture": {**picture, "height": 1}}) == (
+            "bad_request",
+            "picture.height: unexpected key; picture takes url, width",
+        )

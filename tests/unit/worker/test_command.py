@@ -122,6 +122,72 @@ def test_what_cannot_be_served_is_refused(name: Any, handler: Any, executor: Any
         Worker().command(name, executor=executor)(handler)
 
 
+def in_its_class() -> None:
+    worker = Worker()
+
+    class Thumbnails:
+        @worker.command()
+        async def resize(self, url: str) -> None: ...
+
+
+def plain_in_its_class() -> None:
+    worker = Worker()
+
+    class Thumbnails:
+        @worker.command("resize")
+        def resize_all(self) -> None: ...
+
+
+def of_the_class() -> None:
+    Worker().command("resize")(Callee.method)
+
+
+def class_method() -> None:
+    worker = Worker()
+
+    class Thumbnails:
+        @worker.command("resize")
+        @classmethod
+        def resize_all(cls) -> None: ...
+
+
+@each_case("register", [in_its_class, plain_in_its_class, of_the_class, class_method])
+def test_a_method_without_its_object_is_refused_by_name(register: Callable[[], None]) -> None:
+    with pytest.raises(
+        TypeError, match=r"^command 'resize': a .*method .+: after the class, worker\.command\(NAME\)\("
+    ):
+        register()
+
+
+def test_a_static_method_is_a_function_like_any_other() -> None:
+    worker = Worker()
+
+    class Thumbnails:
+        @worker.command("outside")
+        @staticmethod
+        def resize(url: str) -> str:
+            return url
+
+        @staticmethod
+        @worker.command("inside")
+        async def shrink(url: str) -> str:
+            return url
+
+        @worker.command("coroutine")
+        @staticmethod
+        async def grow(url: str) -> str:
+            return url
+
+    executions = {name: command.execution for name, command in worker.commands.items()}
+    assert executions == {
+        "outside": Execution.THREAD,
+        "inside": Execution.COROUTINE,
+        "coroutine": Execution.COROUTINE,
+    }
+    assert Thumbnails.resize("a") == "a"
+    assert worker.commands["outside"].function is Thumbnails.resize
+
+
 def test_the_longest_name_is_served() -> None:
     worker = Worker()
     worker.command("x" * NAME_LENGTH_MAX)(plain)

@@ -83,7 +83,7 @@ async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCapture
     assert await connection.failure("leave") == ("handler_error", "SystemExit: gone")
     assert await connection.failure("return_lock") == (
         "handler_error",
-        "result: cannot be written as JSON: Encoding objects of type _thread.lock is unsupported",
+        "result: cannot be written as JSON: Encoding objects of type lock is unsupported",
     )
     assert len(await connection.result("return_text", {"size": 998})) == 998
     assert await connection.failure("return_text", {"size": 999}) == (
