@@ -138,7 +138,7 @@ class Broker:
         self._authenticator.start()
         self._group = LinkGroup(self.core.turn_ended, self._check, self.settings.unsent_size_bytes_max)
         self.read_model.links = self._group
-        self._memory = Memory(lambda: self.core.queue.size_bytes + self._group.unsent_size_bytes)
+        self._memory = Memory(self._held_size_bytes)
         try:
             await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
             await self._requesters.open(self.settings.host, self.settings.requester_port, self._group)
@@ -239,6 +239,11 @@ class Broker:
             log_event(logger, JobsOff(str(error)))
             return None
         return desk
+
+    def _held_size_bytes(self) -> int:
+        """What is held for others: most of the memory, if it is much."""
+        core = self.core
+        return core.queue.size_bytes + core.kept_data.size_bytes + self._group.unsent_size_bytes
 
     def _check_logins(self) -> None:
         """In slices: what is on its way goes first."""

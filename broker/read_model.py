@@ -45,8 +45,10 @@ class Totals:
     in_flight_count: int
     queued_count: int
     queue_size_bytes: int
+    assigned_size_bytes: int
     unserved_count: int
     retried_count: int
+    given_up_count: int
     reassigned_count: int
     hedged_count: int
     hedges_won_count: int
@@ -296,8 +298,10 @@ class ReadModel:
             in_flight_count=counts.in_flight_count,
             queued_count=core.queue.count,
             queue_size_bytes=core.queue.size_bytes,
+            assigned_size_bytes=core.kept_data.size_bytes,
             unserved_count=core.roster.unserved_count,
             retried_count=counts.retried_count,
+            given_up_count=core.kept_data.given_up_count,
             reassigned_count=counts.reassigned_count,
             hedged_count=counts.hedged_count,
             hedges_won_count=counts.hedges_won_count,

@@ -129,6 +129,12 @@ class BrokerSettings:
         Whole(0, 2**40, "bytes"),
         "Total size of the data of requests that wait for a free slot.",
     )
+    assigned_size_bytes_max: int = _of_core(
+        "assigned_size_bytes_max",
+        Whole(0, 2**40, "bytes"),
+        "Total size of the data that is kept for idempotent requests which workers have. Beyond it the oldest of who "
+        "keeps most go on without the chance of another run.",
+    )
     in_flight_count_max: int = _of_core(
         "in_flight_count_max",
         Whole(1, 1_000_000),

@@ -40,7 +40,7 @@ class Attempt:
 
 
 class Call:
-    """A call as its caller made it; never changed.
+    """A call as its caller made it; never changed, except that `data` may be released when nobody needs it any more.
 
     `request_id` is unique among the caller's calls in flight. `data` is in the encoding of the caller's port.
     `timeout_s` is the time from admission to the deadline; None means the broker's default. `idempotent`: the command

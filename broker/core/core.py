@@ -28,6 +28,7 @@ from .delivery.delivery import EPOCH_END, Delivery
 from .delivery.ending import REQUESTER_GONE, SUCCESS, Ending
 from .delivery.failures import CANCELLED, SHUTTING_DOWN, STOPPED, TIMEOUT
 from .delivery.hedging import Hedging
+from .delivery.kept_data import KeptData
 from .delivery.recovery import Recovery
 from .failure import Failure, failure_of, is_deliberate
 from .fleet.gathering import Gathering
@@ -67,6 +68,7 @@ class Core:
         "counts",
         "deadlines",
         "health",
+        "kept_data",
         "queue",
         "requesters",
         "roster",
@@ -85,11 +87,18 @@ class Core:
         self.requesters: dict[Requester, None] = {}
         self.deadlines = Deadlines()
         self.queue = Queue(settings, observer)
-        self._ending = Ending(self.counts, self.deadlines, self.queue, steps)
+        self.kept_data = KeptData(settings)
+        self._ending = Ending(self.counts, self.deadlines, self.queue, self.kept_data, steps)
         gathering = Gathering()
         lack = Lack()
         self._delivery = Delivery(
-            self.queue, self._ending, self.deadlines, gathering=gathering, lack=lack, steps=steps
+            self.queue,
+            self._ending,
+            self.deadlines,
+            gathering=gathering,
+            lack=lack,
+            kept_data=self.kept_data,
+            steps=steps,
         )
         self.roster = Roster(choice, self._delivery, observer, gathering)
         lack.of(self.roster)
@@ -368,6 +377,7 @@ class Core:
                 self._ending.fail(request, failure, now)
             self._recovery.budget.look(self.counts.submitted_count, now)
             self._hedging.budget.look(self.counts.submitted_count, now)
+            self.kept_data.look()
             self.health.look(now)
             self.roster.look()
             self._send_canaries(now)
@@ -387,7 +397,9 @@ class Core:
     def reconfigure(self, settings: CoreSettings, choice: StrategyChoice) -> None:
         """Change the settings and strategies. Requests in flight keep their deadline and their worker. New bounds apply
         to new requests only: those that already wait beyond a bound go on waiting."""
-        self.settings = self._admission.settings = self.queue.settings = self._recovery.settings = settings
+        self.settings = self._admission.settings = self.kept_data.settings = self.queue.settings = (
+            self._recovery.settings
+        ) = settings
         self._recovery.budget.share = settings.retries_share_max
         self._hedging.budget.share = settings.hedges_share_max
         self.roster.choose(choice)

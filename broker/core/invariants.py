@@ -19,6 +19,7 @@ def check_invariants(core: Core) -> None:
     live = [request for requester in core.requesters for request in requester.requests.values()]
     assert core.counts.in_flight_count == len(live), "submitted = ended + in flight"
     _check_requests(core, live)
+    _check_kept_data(core, live)
     _check_accounts(core, live)
     _check_workers(core)
     routes = [
@@ -51,6 +52,15 @@ def _check_requests(core: Core, live: list[Request]) -> None:
         for copy in copies:
             assert copy.request is request
             assert copy.worker.assignments[copy.msg_id] is copy
+
+
+def _check_kept_data(core: Core, live: list[Request]) -> None:
+    assert core.kept_data.size_bytes == sum(request.kept_size_bytes for request in live)
+    for request in live:
+        size_bytes = len(request.call.data)
+        assert request.kept_size_bytes in (0, size_bytes)
+        assert request.assignment is not None or not request.kept_size_bytes
+        assert size_bytes or request.assignment is not None, "what was released is never sent again"
 
 
 def _check_accounts(core: Core, live: list[Request]) -> None:

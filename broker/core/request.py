@@ -34,7 +34,8 @@ class Request:
     next: at its deadline, or earlier if a hedge may be due. `assignment` is set while a worker holds the request,
     `hedge` while a second worker does too. `is_waiting` is true while it waits for a free slot, since `waiting_since`;
     `waited_s` is the sum of earlier waits. `failed_ids` are the workers that were lost while they may have run it,
-    `retries_count` is how often it was assigned again because of that.
+    `retries_count` is how often it was assigned again because of that. `kept_size_bytes` of its data are kept while
+    it is assigned; see kept_data.py.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Request:
         "failed_ids",
         "hedge",
         "is_waiting",
+        "kept_size_bytes",
         "requester",
         "retries_count",
         "route",
@@ -81,6 +83,7 @@ class Request:
         self.waiting_since = 0.0
         self.waited_s = 0.0
         self.retries_count = 0
+        self.kept_size_bytes = 0
         self.failed_ids: tuple[str, ...] = ()
 
     @property

@@ -20,6 +20,13 @@ REQUESTS: Final[tuple[Family, ...]] = (
         lambda subjects: total(subjects.model.totals().queue_size_bytes),
     ),
     NumberFamily(
+        "taskferry_assigned_size_bytes",
+        "gauge",
+        (),
+        "Data of 1 kB and more that is kept for assigned requests, because they may have to be sent again.",
+        lambda subjects: total(subjects.model.totals().assigned_size_bytes),
+    ),
+    NumberFamily(
         "taskferry_requests_submitted_total",
         "counter",
         (),
@@ -46,6 +53,13 @@ REQUESTS: Final[tuple[Family, ...]] = (
         (),
         "Idempotent requests assigned again after a lost worker.",
         lambda subjects: total(subjects.model.totals().retried_count),
+    ),
+    NumberFamily(
+        "taskferry_retries_given_up_total",
+        "counter",
+        (),
+        "Idempotent requests that could not have run again, because too much data was kept.",
+        lambda subjects: total(subjects.model.totals().given_up_count),
     ),
     NumberFamily(
         "taskferry_reassignments_total",

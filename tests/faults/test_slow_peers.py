@@ -1,9 +1,11 @@
 """A peer that does not read costs bounded memory, is dropped with a reason, and takes nobody else's answers with it."""
 
 import asyncio
+import re
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from tests.faults.caller import Pulse, calling, ended
@@ -110,6 +112,62 @@ async def test_many_workers_that_read_nothing_cost_no_more_than_the_bound_for_al
             caller.ledger.assert_balances()
     await eventually(lambda: broker.rss_bytes() - before < LEFT_BYTES_MAX, "memory is given back")
     assert_broker_balances(broker)
+
+
+# --- workers that read, and do not answer ---
+
+ASSIGNED_COUNT: Final = 300
+KEPT_GROWTH_BYTES_MAX: Final = 96 * 1024 * 1024
+"""More than what is on its way through, and a third of what the workers have."""
+
+
+async def take_all(broker: Broker, *, is_idempotent: bool) -> None:
+    """Assign far more data than the broker may keep, to a worker that reads it and never answers."""
+    before = broker.rss_bytes()
+    with RawPeer(broker.worker_url) as silent:
+        hello = b'{"type":"connect","data":{"name":"silent","commands":["take"],"concurrency":1000}}'
+        silent.send(frame(TEXT, hello))
+        reading = asyncio.create_task(asyncio.to_thread(read_all, silent))
+        await eventually(lambda: "silent" in broker.workers(), "it has joined")
+        async with calling(broker.requester_url) as caller:
+            futures = [
+                await caller.send("take", {"x": LARGE}, timeout=60, idempotent=is_idempotent)
+                for _ in range(ASSIGNED_COUNT)
+            ]
+            await eventually(lambda: broker.status()["in_flight_count"] == ASSIGNED_COUNT, "it has all")
+            bound = ALL_UNSENT_SIZE_BYTES_MAX if is_idempotent else 0
+            await eventually(lambda: assigned_size(broker) <= bound, "what is not needed is released")
+            assert (assigned_size(broker) > bound / 2) == is_idempotent
+            assert broker.rss_bytes() - before < bound + KEPT_GROWTH_BYTES_MAX
+            silent.socket.shutdown(socket.SHUT_RDWR)
+            await reading
+            responses = await ended(futures)
+            assert {response["code"] for response in responses} == {"worker_lost"}
+            caller.ledger.assert_balances()
+    await eventually(lambda: assigned_size(broker) == 0, "nothing is kept")
+    assert_broker_balances(broker)
+
+
+def read_all(peer: RawPeer) -> None:
+    with suppress(OSError):
+        while peer.socket.recv(1024 * 1024):
+            pass
+
+
+def assigned_size(broker: Broker) -> float:
+    found = re.search(r"^taskferry_assigned_size_bytes (\S+)$", broker.get("/metrics")[1], re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+async def test_data_that_a_worker_has_and_that_nobody_needs_again_is_released(broker: Broker) -> None:
+    await take_all(broker, is_idempotent=False)
+
+
+async def test_data_that_may_be_needed_again_is_kept_within_its_bound(programs: Programs) -> None:
+    broker = programs.start_broker("--assigned-size-bytes-max", str(ALL_UNSENT_SIZE_BYTES_MAX))
+    await take_all(broker, is_idempotent=True)
+    assert "taskferry_retries_given_up_total 0" not in broker.get("/metrics")[1]
 
 
 # --- slow, but steady ---

@@ -20,6 +20,7 @@ from ..request import ADOPTED, UNSENT, Assignment, Request
 from .deadlines import Deadlines
 from .ending import Ending
 from .failures import TIMEOUT
+from .kept_data import KEPT_SIZE_BYTES_MIN, KeptData
 
 EPOCH_END: Final = "."
 """Stands after the epoch in the msg_id of an attempt, and in no other msg_id."""
@@ -33,6 +34,7 @@ class Delivery:
         "_deadlines",
         "_ending",
         "_gathering",
+        "_kept_data",
         "_lack",
         "_msg_count",
         "_queue",
@@ -49,9 +51,11 @@ class Delivery:
         *,
         gathering: Gathering,
         lack: Lack,
+        kept_data: KeptData,
         steps: Steps | None,
     ) -> None:
         self._gathering = gathering
+        self._kept_data = kept_data
         self._lack = lack
         self._queue = queue
         self._ending = ending
@@ -101,6 +105,8 @@ class Delivery:
         else:
             request.assignment = assignment
         worker.occupy()
+        if len(request.call.data) >= KEPT_SIZE_BYTES_MIN:
+            self._kept_data.assigned(request, assignment)
         if self._steps is not None:
             self._steps.assigned(request, assignment, is_hedge=is_hedge)
         if attempt is not None:
@@ -187,6 +193,8 @@ class Delivery:
 
     def wait(self, request: Request, now: float, *, is_first: bool = False) -> None:
         """Queue a request; with `is_first`, ahead of its requester's other requests of its priority class."""
+        if request.kept_size_bytes:
+            self._kept_data.ended(request)
         self._queue.add(request, now, is_first=is_first)
         if self._steps is not None:
             self._steps.waits(request)
@@ -239,4 +247,5 @@ class Delivery:
     def end_turn(self, began_at: float, now: float) -> None:
         """The turn that began at `began_at` is over: everything sent to the ports has been written."""
         self.turn.end(began_at, now)
+        self._kept_data.end_turn()
         self.turn = Turn()

@@ -11,6 +11,7 @@ from ..queue.queue import Queue
 from ..request import Request
 from .deadlines import NEVER, Deadlines
 from .failures import LOST
+from .kept_data import KeptData
 
 SUCCESS: Final = "success"
 REQUESTER_GONE: Final = "requester_gone"
@@ -20,12 +21,15 @@ REQUESTER_GONE: Final = "requester_gone"
 class Ending:
     """Answers requests that fail, and removes every request that has been answered."""
 
-    __slots__ = ("_counts", "_deadlines", "_queue", "_steps")
+    __slots__ = ("_counts", "_deadlines", "_kept_data", "_queue", "_steps")
 
-    def __init__(self, counts: Counts, deadlines: Deadlines, queue: Queue, steps: Steps | None) -> None:
+    def __init__(
+        self, counts: Counts, deadlines: Deadlines, queue: Queue, kept_data: KeptData, steps: Steps | None
+    ) -> None:
         self._counts = counts
         self._deadlines = deadlines
         self._queue = queue
+        self._kept_data = kept_data
         self._steps = steps
 
     def fail(
@@ -68,6 +72,8 @@ class Ending:
         self._deadlines.remove(request)
         if request.is_waiting:
             self._queue.remove(request, now)
+        if request.kept_size_bytes:
+            self._kept_data.ended(request)
         assignment = request.assignment
         if assignment is not None:
             request.assignment = None

@@ -13,6 +13,10 @@ RETRY_AFTER_S: Final = 1.0
 """Sent to a requester with too many requests in flight; its next response makes room."""
 
 LOST: Final = plain_failure(errors.WorkerLost)
+GIVEN_UP: Final = Failure(
+    errors.WorkerLost.code,
+    f"{errors.WorkerLost.message}; it could not run again, because too much data was kept (assigned_size_bytes_max)",
+)
 TIMEOUT: Final = plain_failure(errors.WorkerTimeout)
 CANCELLED: Final = plain_failure(errors.Cancelled)
 STOPPED: Final = plain_failure(errors.BrokerStopped)

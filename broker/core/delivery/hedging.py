@@ -13,6 +13,7 @@ from ..request import Assignment, Request
 from .budget import Budget
 from .deadlines import Deadlines
 from .delivery import Delivery
+from .kept_data import RELEASED
 
 DURATIONS_COUNT_MIN: Final = 100
 """Durations in the last window that a percentile needs to mean anything."""
@@ -59,10 +60,10 @@ class Hedging:
             self._steps.unassigned(request, other, ANSWERED)
 
     def _send_hedge(self, request: Request, now: float) -> bool:
-        """Send it to another worker with a free slot. False if there is no such worker, the budget is spent, or the
-        request cannot be carried to that worker."""
+        """Send it to another worker with a free slot. False if there is no such worker, the budget is spent, its
+        data was not kept, or it cannot be carried to that worker."""
         first, pool = request.assignment, request.route.pool
-        if first is None or pool is None:
+        if first is None or pool is None or request.call.data is RELEASED:
             return False
         avoided = (first.worker.worker_id, *request.failed_ids)
         other = pool.pick_avoiding(avoided, request.call.affinity)

@@ -14,7 +14,8 @@ from .budget import Budget
 from .deadlines import NEVER, Deadlines
 from .delivery import Delivery
 from .ending import Ending
-from .failures import LOST, TIMEOUT
+from .failures import GIVEN_UP, LOST, TIMEOUT
+from .kept_data import RELEASED
 
 
 class Recovery:
@@ -104,7 +105,7 @@ class Recovery:
         if was_written:
             has_nobody = request.route.pool is None and not self._roster.gathering.holds(request)
             if has_nobody or not self._may_retry(request):
-                return LOST
+                return GIVEN_UP if request.call.data is RELEASED and request.call.idempotent else LOST
             request.retries_count += 1
             self._counts.retried_count += 1
         else:
@@ -112,8 +113,11 @@ class Recovery:
         return TIMEOUT if request.deadline <= now else None
 
     def _may_retry(self, request: Request) -> bool:
-        """A request that may have run may run again: it is idempotent, and neither its own retries nor the budget are
-        used up."""
-        if not request.call.idempotent or request.retries_count >= self.settings.retries_count_max:
+        """A request that may have run may run again: it is idempotent, its data is kept, and neither its own retries
+        nor the budget are used up."""
+        call = request.call
+        if not call.idempotent or call.data is RELEASED:
+            return False
+        if request.retries_count >= self.settings.retries_count_max:
             return False
         return self.budget.spend(self._counts.submitted_count)

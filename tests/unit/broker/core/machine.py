@@ -83,6 +83,7 @@ class CoreMachine(RuleBasedStateMachine):
         queue_count_max=st.sampled_from([0, 3, 50, 50]),
         queue_size_bytes_max=st.sampled_from([60, 10_000, 10_000]),
         in_flight_count_max=st.sampled_from([4, 50, 50]),
+        assigned_size_bytes_max=st.sampled_from([0, 5000, 50_000]),
         retries_count_max=st.integers(0, 2),
         retries_share_max=st.sampled_from([0.0, 0.2, 1.0]),
         hedges_share_max=st.sampled_from([0.0, 0.05, 1.0]),
@@ -131,7 +132,7 @@ class CoreMachine(RuleBasedStateMachine):
         timeout=st.sampled_from([None, None, None, 0.001, 3.0, 20.0]),
         idempotent=st.sampled_from([True, True, False]),
         priority=st.sampled_from([None, 0, 5, 9]),
-        data=st.sampled_from([b"{}", b'"0123456789"']),
+        data=st.sampled_from([b"{}", b'"0123456789"', b'"%s"' % (b"x" * 2000)]),
         asks_for=st.sampled_from(TARGETS),
         hedge=st.sampled_from([None, 0.001, 0.001, 0.3, "p50"]),
         count=st.integers(1, 5),
@@ -400,6 +401,11 @@ class CoreMachine(RuleBasedStateMachine):
         for request_id in live:
             submitted = self.submitted[request_id]
             self.submitted[request_id] = submitted._replace(deadline=submitted.deadline + moved_s)
+        self.look()
+
+    @rule()
+    def turn_ends(self) -> None:
+        self.world.end_turn()
         self.look()
 
     @rule(

@@ -17,6 +17,7 @@ from taskferry.broker.core.call import Attempt, Call
 from taskferry.broker.core.core import READ_S, Core
 from taskferry.broker.core.delivery.delivery import EPOCH_END
 from taskferry.broker.core.delivery.ending import SUCCESS
+from taskferry.broker.core.delivery.kept_data import RELEASED
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
@@ -223,6 +224,11 @@ class World:
             else:
                 worker.fail(request_id, "still broken")
 
+    def end_turn(self) -> None:
+        """What was sent has been passed to the operating system, except for links that are stuck."""
+        self.core.turn_ended(self.now, self.now)
+        self.check()
+
     def drain(self) -> None:
         self.core.drain()
         self.check()
@@ -255,6 +261,7 @@ class World:
         self.check()
         core = self.core
         assert core.counts.in_flight_count == core.queue.count == core.queue.size_bytes == 0
+        assert core.kept_data.size_bytes == 0
         for account in {requester.account for requester, _ in self.submitted}:
             assert account.in_flight_count == account.waiting_size_bytes == 0
         assert not core.requesters
@@ -444,6 +451,7 @@ class FakeWorker:
     def assign(self, msg_id: str, request: Request, timeout_s: float) -> int:
         assert self.is_welcome, "a worker must know its id before it gets assignments"
         assert msg_id not in self.deliveries
+        assert request.call.data is not RELEASED
         if request.call.attempt is None:
             assert 0 < timeout_s <= max(0.001, request.deadline - self.world.now + 0.0005)
         else:
