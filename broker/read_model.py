@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from ..log.setup import dropped_count
 from ..transport.admission import RefusalReason
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
@@ -290,6 +291,11 @@ class ReadModel:
             if name in known and known[name].route.pool is not None:
                 del self._unready[name]
         return list(self._unready)
+
+    @property
+    def log_dropped_count(self) -> int:
+        """Lines of this program's log that were dropped."""
+        return dropped_count()
 
     def totals(self) -> Totals:
         core, counts = self._core, self._core.counts

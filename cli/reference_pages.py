@@ -18,6 +18,7 @@ from ..configuration.kinds import Text
 from ..configuration.schema import Setting, Table
 from ..log.event import Event
 from ..log.folding import KEYS_COUNT_MAX, WINDOW_S
+from ..log.writer import FLUSH_S_MAX, QUEUE_SIZE_BYTES_MAX
 from .check_config import all_tables
 
 PROGRAM_OF_TABLE: Final = {
@@ -90,6 +91,13 @@ one line, with the fields of the last: `repeated N times in the last {WINDOW_S:g
 events are repetitions if the fields named in the tables below are equal. {KEYS_COUNT_MAX:,} different lines are
 remembered (`KEYS_COUNT_MAX`); beyond that, lines are folded by event alone. When a program ends it logs all counts.
 
+## A log that nobody reads
+
+Lines are written by a thread, from a queue of {QUEUE_SIZE_BYTES_MAX // 1024:,} KiB: a pipe that is not read, or a disk
+that hangs, stops no program. Lines for which there is no room are dropped. Their number is logged where they are
+missing (`log_lines_dropped`), and counted by the broker's metric `taskferry_log_lines_dropped_total`. At its end a
+program waits up to {FLUSH_S_MAX:g} s until its last lines are written.
+
 ## What is never logged
 
 Tokens, keys and certificates (a token is named by the first 8 digits of its SHA-256); data of requests and results; the
@@ -101,6 +109,7 @@ exceptions, as usual in Python.
 
 EVENTS_OF: Final = {
     "Every program": "program.events",
+    "The log itself": "log.events",
     "The broker": "broker.events",
     "The keys that a broker fetches": "broker.identity.events",
     "Workers": "worker.events",

@@ -1,6 +1,6 @@
 """Sets up the log of a program: where and how it is written, and the level of each logger.
 
-Owns the handler, its clock and its one timer. Must not know what is logged.
+Owns the handler, its clock and its one timer; writer.py has the thread. Must not know what is logged.
 """
 
 import logging
@@ -9,46 +9,73 @@ import threading
 import time
 from typing import Final, TextIO
 
+from .events import LogLinesDropped
 from .folding import Folding
 from .format import HumanFormatter
 from .settings import WIRE_LOGGER, LogSettings
+from .writer import writer_to
 
 QUIET: Final = {WIRE_LOGGER: "warning", "uvicorn": "error"}
 """Loggers of libraries that would log every connection, or what our own lines say already, and folded."""
 
 
-class FoldingHandler(logging.StreamHandler[TextIO]):
-    """Writes records to a stream, with repetitions summed up."""
+class FoldingHandler(logging.Handler):
+    """Writes records, with repetitions summed up. Logging never waits for whoever reads the log.
 
-    def __init__(self, stream: TextIO, folding: Folding, *, is_one_of_many: bool = False) -> None:
-        super().__init__(stream)
+    Attributes: `writer`, which writes the lines."""
+
+    def __init__(self, stream: TextIO | None, folding: Folding, *, is_one_of_many: bool = False) -> None:
+        super().__init__()
         self.is_one_of_many = is_one_of_many
+        self.writer = writer_to(stream, self._note)
         self._folding = folding
         self._timer: threading.Timer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, or count it."""
+        if self.writer.is_in_child:  # a handler's: it lives for a moment, and the counts are its parent's
+            self._write(record)
+            return
         now = time.monotonic()
         self._write_due(now)
         if self._folding.admit(record, now):
-            super().emit(record)
+            self._write(record)
         self._set_timer(now)
+
+    def flush(self) -> None:
+        """Wait for a bounded time until all is written."""
+        self.writer.flush()
 
     def close(self) -> None:
         """Write what was counted so far, and nothing after it."""
         self.acquire()
         try:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            self._write_due(float("inf"))
+            if not self.writer.is_in_child:
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+                self._write_due(float("inf"))
         finally:
             self.release()
+        self.flush()
         super().close()
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:
+            place = f"{record.pathname}:{record.lineno}"
+            record.msg, record.args = f"{place}: not a line for the log: {type(error).__name__}", ()
+            line = self.format(record)
+        self.writer.put(line)
 
     def _write_due(self, now: float) -> None:
         for record in self._folding.due(now):
-            super().emit(record)
+            self._write(record)
+
+    def _note(self, count: int) -> str:
+        event = LogLinesDropped(count)
+        return self.format(logging.LogRecord(__name__, event.level, __file__, 0, event, None, None))
 
     def _set_timer(self, now: float) -> None:
         next_at = self._folding.next_at
@@ -84,6 +111,15 @@ def set_up_logging(settings: LogSettings, *, is_one_of_many: bool = False) -> No
         return
     logging.root.addHandler(FoldingHandler(sys.stderr, Folding(), is_one_of_many=is_one_of_many))
     apply(settings, LogSettings())
+
+
+def dropped_count() -> int:
+    """Lines of the log that were dropped since this process started."""
+    return sum(
+        handler.writer.dropped_count
+        for handler in logging.root.handlers
+        if isinstance(handler, FoldingHandler)
+    )
 
 
 def apply(settings: LogSettings, before: LogSettings) -> None:

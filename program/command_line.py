@@ -33,17 +33,25 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         sys.exit(SUCCESS)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else name
-        click.echo(f"error: {error.format_message()} (try: {path} --help)", err=True)
+        _print_error(f"{error.format_message()} (try: {path} --help)")
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        _print_error(error.format_message())
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except OSError as error:
-        click.echo(f"error: {_describe(error)}", err=True)
+        _print_error(_describe(error))
         sys.exit(FAILED)
     sys.exit(code)
+
+
+def _print_error(text: str) -> None:
+    """After the lines of the log that led to it, which a thread writes."""
+    if "logging" in sys.modules:
+        for handler in sys.modules["logging"].root.handlers:
+            handler.flush()
+    click.echo(f"error: {text}", err=True)
 
 
 def _describe(error: OSError) -> str:

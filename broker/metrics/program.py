@@ -117,6 +117,13 @@ PROGRAM: Final[tuple[Family, ...]] = (
         "How late the event loop came to a timer, ten times a second.",
         lambda subjects: [((), subjects.model.loop_lag, None)],
     ),
+    NumberFamily(
+        "taskferry_log_lines_dropped_total",
+        "counter",
+        (),
+        "Lines of the log that were dropped, because standard error did not take them in time.",
+        lambda subjects: total(subjects.model.log_dropped_count),
+    ),
 )
 
 

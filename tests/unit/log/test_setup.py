@@ -86,6 +86,7 @@ def test_counts_are_logged_at_the_end_and_nothing_after_it(logger: logging.Logge
     handler = handler_to(stream, logger, 3600)
     for _ in range(3):
         log_event(logger, Flapped("w"))
+    handler.flush()
     assert stream.getvalue().count("\n") == 1
     handler.close()
     assert stream.getvalue().splitlines()[-1].endswith("w flapped (repeated 2 times in the last 3600 s)")
