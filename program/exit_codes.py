@@ -1,5 +1,6 @@
-"""Exit codes that mean the same in every program of ours."""
+"""Exit codes that mean the same in every program of ours, and how a process has ended, in words."""
 
+import signal
 from typing import Final
 
 SUCCESS: Final = 0
@@ -13,3 +14,18 @@ REFUSED: Final = 6
 RATE_LIMITED: Final = 7
 INTERRUPTED: Final = 130
 """128 + SIGINT, the convention of shells."""
+
+
+def describe(code: int | None) -> str:
+    """How a process ended, to follow a noun: its exit code, or the signal that ended it (negative). None: it is not
+    known."""
+    if code is None:
+        return "has ended"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL; out of memory?)"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

@@ -356,6 +356,7 @@ WORKER_CODES: Final = frozenset(
         Cancelled,
         NotRepresentable,
         WorkerStopping,
+        WorkerLost,
     )
 )
 """The codes of the registry that a worker may send in a response. It cannot claim what only the broker can know, such

@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
 from ..protocol import errors
 from ..protocol.messages import AttemptOf
-from .process_pool import ProcessReport
+from .process_pool import RunningCall
 
 if TYPE_CHECKING:
     from .steps import Steps
@@ -40,8 +39,8 @@ class Assignment(Struct, eq=False):
     `deadline` is in seconds by `time.monotonic()`. `job`: the attempt of a job that it is. `steps`: the listener of the
     link on which it came. `cancellation` is set, once, when its result is no longer needed; `is_told`: the handler has
     noticed, or may have. `is_abandoned`: its handler may still be cleaning up, but it has no slot any more, and gets no
-    response. `is_started` says that the handler's own code has started. `task` runs a coroutine handler, `future`
-    stands for one in a process. (A Struct because one is made for each request: that takes a third of the time of a
+    response. `is_started` says that the handler's own code has started. `task` runs a coroutine handler, `call` is
+    that of one in a process. (A Struct because one is made for each request: that takes a third of the time of a
     class.)
     """
 
@@ -57,7 +56,7 @@ class Assignment(Struct, eq=False):
     is_abandoned: bool = False
     is_started: bool = False
     task: asyncio.Task[None] | None = None
-    future: Future[ProcessReport] | None = None
+    call: RunningCall | None = None
 
     def is_wanted(self) -> bool:
         """Its result may still be needed: it is not cancelled, and its deadline has not passed. From any thread."""
@@ -72,5 +71,6 @@ class Assignment(Struct, eq=False):
             # A task that has not started must not be cancelled: its coroutine would end before it could respond.
             self.task.cancel(cancellation.reason)
             self.is_told = True
-        elif self.future is not None:
-            self.future.cancel()
+        elif self.call is not None:
+            self.call.cancel()
+            self.is_told = True

@@ -231,14 +231,14 @@ class ResultRefused(Event, frozen=True):
 
 
 class HandlerProcessDied(Event, frozen=True):
-    """A process that ran handlers died; `command` was running in it, or in another one of the pool."""
+    """The process for a handler died, by itself or by a signal: `how`. Another one takes its place."""
 
     level: ClassVar[int] = logging.ERROR
-    text: ClassVar[str] = (
-        "a process that ran handlers died; {command} was running in it, or in another of the pool"
-    )
-    same: ClassVar[tuple[str, ...] | None] = ("command",)
+    text: ClassVar[str] = "the process for {command} (request {request_id}) {how}"
+    same: ClassVar[tuple[str, ...] | None] = ("command", "how")
     command: str
+    request_id: str
+    how: str
 
 
 class LoopBlocked(Event, frozen=True):

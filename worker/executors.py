@@ -17,7 +17,10 @@ class Executors:
         self.threads = ThreadPool(
             settings.thread_count or min(settings.concurrency, THREAD_COUNT_DEFAULT_MAX)
         )
-        self.processes = ProcessPool(settings.process_count or min(settings.concurrency, os.cpu_count() or 1))
+        self.processes = ProcessPool(
+            min(settings.process_count or os.cpu_count() or 1, settings.concurrency),
+            settings.max_tasks_per_process,
+        )
 
     def close(self) -> None:
         """End the processes at once, and the threads as they become free."""

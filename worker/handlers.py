@@ -6,21 +6,19 @@ import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Raw
 
 from ..log.event import log_event
-from ..protocol import errors
 from ..protocol.encodings import Encoding
 from . import events
-from .assignment import GIVEN_BACK, Assignment
+from .assignment import Assignment
 from .command import Execution
 from .executors import Executors
+from .handler_process import ProcessCall, ProcessReport, packed
 from .own_context import call_in, has_decimal_context, take_own_decimal_context
-from .process_pool import ProcessReport
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +47,9 @@ class Ends(Protocol):
         retry: bool | float | None = None,
     ) -> None:
         """It failed in another process."""
+
+    def end_lost(self, assignment: Assignment, text: str) -> None:
+        """The process that ran it has died."""
 
     def end_all_the_same(self, assignment: Assignment, error: BaseException) -> None:
         """One of the calls above has raised `error`."""
@@ -140,17 +141,13 @@ class Handlers:
         positional: tuple[Any, ...],
         keywords: dict[str, Any],
     ) -> None:
-        def report(future: "Future[ProcessReport]") -> None:
-            try:
-                self._loop.call_soon_threadsafe(self._end, self._end_process, assignment, future)
-            except RuntimeError:
-                log_event(logger, events.HandlerEndedLate(assignment.command))
-
-        future = self._executors.processes.submit(
-            function, positional, keywords, self._encoding, assignment.deadline
-        )
-        assignment.future = future
-        future.add_done_callback(report)
+        try:
+            call = packed(ProcessCall(function, positional, keywords, self._encoding, assignment.deadline))
+        except Exception as error:  # an argument cannot be sent to another process
+            self._ends.end_with(assignment, error)
+            return
+        reported = partial(self._end, self._end_process, assignment)
+        assignment.call = self._executors.processes.submit(call, reported)
 
     def _end(self, end: Callable[[Assignment, Any], Any], assignment: Assignment, outcome: object) -> None:
         """Report the end of a handler that ran elsewhere; a plain function around a coroutine goes on here."""
@@ -161,37 +158,27 @@ class Handlers:
         except BaseException as error:
             self._ends.end_all_the_same(assignment, error)
 
-    def _end_process(self, assignment: Assignment, future: "Future[ProcessReport]") -> None:
-        if future.cancelled():
-            self._ends.end_unwanted(assignment)
-            return
-        match future.exception():
-            case BrokenProcessPool():
-                if assignment.cancellation is GIVEN_BACK:
-                    self._ends.end_unwanted(assignment)
-                    return
-                log_event(logger, events.HandlerProcessDied(assignment.command))
-                self._ends.fail(assignment, "The process that ran the handler died", errors.HandlerError.code)
-                return
-            case None:
-                pass
-            case error:
-                self._ends.end_with(assignment, error)
-                return
-        report = future.result()
+    def _end_process(self, assignment: Assignment, report: ProcessReport) -> None:
         if report.is_expired:
             self._ends.end_unwanted(assignment)
-            return
-        if report.result is not None:
+        elif report.how:
+            event = events.HandlerProcessDied(assignment.command, assignment.request_id, report.how)
+            log_event(logger, event)
+            text = f"The process for the handler {report.how}"
+            if report.is_lost:
+                self._ends.end_lost(assignment, text)
+            else:
+                self._ends.fail(assignment, text, None)
+        elif report.result is not None:
             self._ends.end_well(assignment, Raw(report.result))
-            return
-        if report.traceback:
-            name = report.error.partition(":")[0]
-            log_event(
-                logger,
-                events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
-            )
-        self._ends.fail(assignment, report.error, report.code, retry=report.retry)
+        else:
+            if report.traceback:
+                name = report.error.partition(":")[0]
+                log_event(
+                    logger,
+                    events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
+                )
+            self._ends.fail(assignment, report.error, report.code, retry=report.retry)
 
 
 async def _awaited(result: Awaitable[object]) -> object:

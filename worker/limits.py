@@ -21,6 +21,20 @@ than they gain; an operator who knows better can set more."""
 PROCESS_COUNT_MAX: Final = 256
 """Processes for `executor="process"` handlers, and worker processes of `--processes`: more than cores is an error."""
 
+TASKS_PER_PROCESS_COUNT_MAX: Final = 1_000_000
+"""The most that `max_tasks_per_process` can be. A handler that leaks so little that more makes sense needs no bound."""
+
+PROCESS_GRACE_S: Final = 0.5
+"""How long a handler in a process gets to clean up when it is cancelled, before its process is killed; and a process,
+to end by itself when it has nothing more to do. Half of STOP_S_MAX, so that it is over within that."""
+
+PROCESSES_CLOSING_S_MAX: Final = 1.0
+"""How long a worker that ends waits for the processes that it has killed. They end at once, unless the system is
+busy."""
+
+CHANNEL_READ_SIZE_BYTES: Final = 1024 * 1024
+"""What a process takes of a call in one read."""
+
 INCOMING_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
 """One message from the broker. The broker bounds what it accepts from requesters, by default at 1 MiB; an operator may
 raise that to this."""

@@ -1,191 +1,163 @@
-"""Processes for handlers that keep a core busy: made when first needed, replaced when one dies.
+"""Processes for handlers that keep a core busy: one for each place, started when first needed, and replaced.
 
-The handler's name and arguments cross the process boundary one way, finished bytes the other way, so that no exception
-and no result of a handler can fail to be pickled.
+A process is replaced when it dies, when its handler is cancelled or too late, and after a number of calls if there is a
+bound. What happens in it is in handler_process.py, how it is watched in process_place.py.
+
+Pebble and loky were looked at. In loky, as in the standard library, the death of one process fails the calls of all.
+Pebble replaces one process, but all of them share one pipe and its locks, which one that is killed while it holds them
+takes with it; and it has three threads, two of which poll.
 """
 
 import asyncio
-import contextlib
-import contextvars
-import gc
-import inspect
-import logging
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
 
-from ..log.traceback import places
-from ..protocol.codec import CODECS
-from ..protocol.encodings import Encoding
-from .failure import CommandError, describe_exception, describe_unencodable, outcome_of
-from .own_context import call_in
-
-logger = logging.getLogger(__name__)
-
-CLOSING_S_MAX: Final = 1.0
-"""How long `close` waits for the processes to end. They end at once, except one that is still importing a module."""
-
-_STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+from . import limits
+from .handler_process import EXPIRED, ProcessReport
+from .process_place import Place
 
 
-class ProcessReport(NamedTuple):
-    """How a handler ended in its process: `result` (encoded), or `error`, `code` and `retry`, and a traceback to log.
+class RunningCall:
+    """A call that waits for a process or has one, until `reported` is called in the event loop, once.
 
-    `is_expired`: it did not run, because its deadline had passed before a process was free."""
+    `is_cancelled`: its result is not needed. Then the report says nothing.
+    """
 
-    result: bytes | None
-    error: str = ""
-    code: str | None = None
-    traceback: str = ""
-    is_expired: bool = False
-    retry: bool | float | None = None
+    __slots__ = ("_pool", "is_cancelled", "payload", "reported")
+
+    def __init__(
+        self, pool: "ProcessPool", payload: bytes, reported: Callable[[ProcessReport], None]
+    ) -> None:
+        self._pool = pool
+        self.payload = payload
+        self.reported = reported
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """End it: at once if it waits, otherwise its handler is interrupted, and its process killed a little later.
+        Does nothing if it has ended."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self._pool.cancel(self)
 
 
 class ProcessPool:
-    """At most `count_max` processes, started with `spawn`: a fork would copy the event loop and its sockets."""
+    """At most `count_max` processes, each for at most `calls_count_max` calls, if that is not None."""
 
-    __slots__ = ("_count_max", "_executor", "_lifeline")
+    __slots__ = ("_calls", "_calls_count_max", "_idle", "_is_closing", "_places", "_waiting", "count_max")
 
-    def __init__(self, count_max: int) -> None:
-        self._count_max = count_max
-        self._executor: ProcessPoolExecutor | None = None
-        self._lifeline: Connection | None = None
+    def __init__(self, count_max: int, calls_count_max: int | None = None) -> None:
+        self.count_max = count_max
+        self._calls_count_max = calls_count_max
+        self._is_closing = False
+        self._places: dict[Place, RunningCall | None] = {}
+        """All processes that have not ended, with what they run."""
+        self._calls: dict[RunningCall, Place] = {}
+        self._idle: list[Place] = []
+        """The last to become free is the next to be used."""
+        self._waiting: dict[RunningCall, None] = {}
 
-    def submit(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        encoding: Encoding,
-        deadline: float,
-    ) -> "Future[ProcessReport]":
-        """Run `function` in a process, unless `deadline` (`time.monotonic()`) has passed before it can start.
+    def submit(self, payload: bytes, reported: Callable[[ProcessReport], None]) -> RunningCall:
+        """Run a packed call in the next free process. `reported` is called later, in the event loop.
 
-        The future fails with BrokenProcessPool if a process died meanwhile, and with whatever pickling raises if the
-        call cannot be sent there.
+        Raises OSError if no process can be started.
         """
-        try:
-            return self._submit(function, arguments, keywords, encoding, deadline)
-        except BrokenProcessPool:
-            self.close()
-            return self._submit(function, arguments, keywords, encoding, deadline)
+        running = RunningCall(self, payload, reported)
+        if self._idle:
+            self._give(self._idle.pop(), running)
+        elif len(self._places) < self.count_max:
+            self._give(self._start(), running)
+        else:
+            self._waiting[running] = None
+        return running
+
+    def cancel(self, call: RunningCall) -> None:
+        """See RunningCall.cancel."""
+        if call in self._waiting:
+            del self._waiting[call]
+            asyncio.get_running_loop().call_soon(call.reported, EXPIRED)
+        elif call in self._calls:
+            self._calls[call].cancel()
 
     def close(self) -> None:
-        """End the processes at once, whatever they are doing, and wait for that a little. A later `submit` makes new
-        ones."""
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
-        if self._executor is not None:
-            executor, self._executor = self._executor, None
-            # Python wakes the pool's thread as it exits, and prints a traceback if that is just closing its pipe.
-            closing = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True}, daemon=True)
-            closing.start()
-            closing.join(CLOSING_S_MAX)
+        """End the processes at once, whatever they are doing, and wait for that a little. What ran or waited is
+        reported as lost or expired. A later `submit` starts new ones."""
+        self._is_closing = True
+        waiting, self._waiting = tuple(self._waiting), {}
+        for call in waiting:
+            call.reported(EXPIRED)
+        for call in self._calls:
+            call.is_cancelled = True
+        places = tuple(self._places)
+        for place in places:
+            place.kill()
+        ends_at = time.monotonic() + limits.PROCESSES_CLOSING_S_MAX
+        for place in places:
+            place.join(max(0.0, ends_at - time.monotonic()))
+        self._is_closing = False
 
-    def _submit(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        keywords: dict[str, Any],
-        encoding: Encoding,
-        deadline: float,
-    ) -> "Future[ProcessReport]":
-        with _stopping_signals_blocked(), _garbage_collection_paused():
-            executor = self._executor
-            if executor is None:
-                executor = self._executor = self._make_executor()
-            return executor.submit(_run_handler, function, arguments, keywords, encoding, deadline)
+    def _start(self) -> Place:
+        place = Place(self._reported, self._ended)
+        self._places[place] = None
+        return place
 
-    def _make_executor(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        reader, self._lifeline = context.Pipe(duplex=False)
-        return ProcessPoolExecutor(
-            self._count_max, mp_context=context, initializer=_prepare_process, initargs=(reader,)
-        )
+    def _give(self, place: Place, call: RunningCall) -> None:
+        self._places[place] = call
+        self._calls[call] = place
+        place.run(call.payload)
+        call.payload = b""
 
+    def _reported(self, place: Place, report: ProcessReport) -> None:
+        call = self._places[place]
+        assert call is not None, "a process reports nothing that it was not given"
+        self._places[place] = None
+        del self._calls[call]
+        if call.is_cancelled:
+            place.kill()
+        elif place.calls_count == self._calls_count_max:
+            place.retire()
+        else:
+            self._use(place)
+        call.reported(EXPIRED if call.is_cancelled else report)
 
-@contextlib.contextmanager
-def _stopping_signals_blocked() -> Iterator[None]:
-    """A process started here starts with SIGINT and SIGTERM blocked: Ctrl-C goes to the whole terminal group, and would
-    print a traceback from a process that is still importing."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    blocked_before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked_before)
+    def _use(self, place: Place) -> None:
+        """A process is free."""
+        if self._waiting:
+            call = next(iter(self._waiting))
+            del self._waiting[call]
+            self._give(place, call)
+        else:
+            self._idle.append(place)
 
+    def _ended(self, place: Place) -> None:
+        """A process is gone: report that to what ran in it, and start another one."""
+        call = self._places.pop(place)
+        was_idle = place in self._idle
+        if was_idle:
+            self._idle.remove(place)
+        if call is not None:
+            del self._calls[call]
+        # One that has never been ready, or dies while it is idle, may do so again: then only a call starts another.
+        if not self._is_closing and (self._waiting or (place.is_ready and not was_idle)):
+            self._replace()
+        if call is not None:
+            call.reported(EXPIRED if call.is_cancelled else _lost(place))
 
-@contextlib.contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    """multiprocessing talks to its resource tracker while it makes semaphores and processes. A garbage collection that
-    finds an earlier pool in the middle of that would talk to it too, which it refuses, with a confusing warning.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _prepare_process(lifeline: Connection) -> None:
-    """In the new process: leave signals to the worker, and exit with it, however it ends."""
-    for stopping_signal in _STOPPING_SIGNALS:
-        # A handler that does nothing, rather than SIG_IGN, which programs started from here would inherit.
-        signal.signal(stopping_signal, lambda *_: None)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING_SIGNALS)
-    threading.Thread(target=_exit_with_worker, args=(lifeline,), name="lifeline", daemon=True).start()
-
-
-def _exit_with_worker(lifeline: Connection) -> None:
-    with contextlib.suppress(OSError):
-        lifeline.poll(None)
-    os._exit(0)
-
-
-def _run_handler(
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    keywords: dict[str, Any],
-    encoding: Encoding,
-    deadline: float,
-) -> ProcessReport:
-    """In the process: run the handler, and turn its outcome into plain values."""
-    # Checked here too, as the pool hands over one call more than it has processes, and that one cannot be taken back.
-    # All processes of a machine read the same monotonic clock.
-    if time.monotonic() >= deadline:
-        return ProcessReport(None, is_expired=True)
-    try:
-        result = call_in(contextvars.copy_context(), _call, (function, arguments, keywords), {})
-    except CommandError as error:
-        outcome = outcome_of(error)
-        return ProcessReport(None, outcome.text, outcome.code, retry=outcome.retry)
-    except BaseException as error:
-        return ProcessReport(None, describe_exception(error), None, places(error))
-    try:
-        return ProcessReport(CODECS[encoding].encode(result))
-    except Exception as error:
-        failure = describe_unencodable(error, encoding)
-        return ProcessReport(None, failure.text, failure.code)
+    def _replace(self) -> None:
+        try:
+            place = self._start()
+        except OSError as error:
+            if self._places:
+                return  # what waits gets one of the others
+            report = ProcessReport(error=f"No process could be started for the handler: {error}")
+            waiting, self._waiting = tuple(self._waiting), {}
+            for call in waiting:
+                call.reported(report)
+        else:
+            self._use(place)
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    result = function(*arguments, **keywords)
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
-
-
-async def _awaited(result: Awaitable[object]) -> object:
-    return await result
+def _lost(place: Place) -> ProcessReport:
+    if place.is_ready:
+        return ProcessReport(how=place.how, is_lost=True)
+    return ProcessReport(how=f"{place.how} before it was ready")

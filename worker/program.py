@@ -6,6 +6,7 @@ Must not know brokers or messages.
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -55,13 +56,36 @@ def run_program(
         )
 
 
+def refuse_while_imported() -> None:
+    """Raise SystemExit if the program that starts a worker is only imported by a process that another program has
+    started with `multiprocessing`, such as those for its handlers: it would be a second worker.
+
+    That such a process imports, and does not run yet, is seen from the name of the module that it makes of the program,
+    which is there before the process knows its parent.
+    """
+    name = getattr(sys.modules.get("__mp_main__"), "__name__", "")
+    if name == "__mp_main__" and multiprocessing.parent_process() is None:
+        raise SystemExit(
+            "error: this program starts a worker as soon as it is imported, and a process that it has started does "
+            'import it: start the worker under `if __name__ == "__main__":`'
+        )
+
+
 def stop_when_supervisor_ends() -> None:
     """Raise SIGTERM in this process once standard input ends. The supervisor closes the other end to stop this process,
-    and the system closes it if the supervisor dies."""
+    and the system closes it if the supervisor dies.
+
+    Standard input moves to a descriptor of its own for that. Handlers, and the programs that they start, read from the
+    null device, where nothing is to be waited for.
+    """
+    lifeline = os.dup(sys.stdin.fileno())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, sys.stdin.fileno())
+    os.close(null)
 
     def watch() -> None:
         with contextlib.suppress(OSError):
-            while os.read(sys.stdin.fileno(), 1024):
+            while os.read(lifeline, 1024):
                 pass
         signal.raise_signal(signal.SIGTERM)
 

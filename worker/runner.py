@@ -53,6 +53,9 @@ Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any], 
 """A command as an assignment needs it: its binder, its parameter for the Context, the method that runs its handler, the
 handler, and its kind."""
 
+_OUR_CODES: Final = frozenset({errors.WorkerStopping.code, errors.WorkerLost.code})
+"""Those that a handler cannot give."""
+
 CLAIMS_SHARE: Final = 0.5
 """The share of the largest message that the broker accepts which claims may take in `connect`."""
 
@@ -68,7 +71,6 @@ class Runner:
         "_codec",
         "_concurrency",
         "_deadlines",
-        "_executors",
         "_idle",
         "_loop",
         "_message_size_bytes_max",
@@ -102,7 +104,6 @@ class Runner:
             )
             for name, command in commands.items()
         }
-        self._executors = executors
         self._codec = codec
         self._concurrency = concurrency
         self._send: Callable[[bytes], object] = _send_nowhere
@@ -242,15 +243,11 @@ class Runner:
 
     def give_back(self) -> None:
         """Stop all: as they end, attempts of jobs are given back to the broker. The others get no response."""
-        is_in_process = False
         for assignment in tuple(self.in_flight.values()):
             if assignment.job is None:
                 self._abandon(assignment, WORKER_STOPPING)
             else:
                 assignment.cancel(GIVEN_BACK)
-            is_in_process |= assignment.future is not None and not assignment.future.done()
-        if is_in_process:  # nothing less would end a handler there
-            self._executors.processes.close()
 
     async def stop(self) -> None:
         """Stop all, without a response, and give handlers a moment to clean up."""
@@ -368,13 +365,18 @@ class Runner:
         *,
         retry: bool | float | None = None,
     ) -> None:
-        """It failed by itself. `code` may be a handler's own; it cannot claim that the worker is stopping."""
+        """It failed by itself. `code` may be a handler's own; it cannot claim what only the worker knows."""
         code = errors.worker_code(code)
-        if code == errors.WorkerStopping.code:
+        if code in _OUR_CODES:
             code = errors.HandlerError.code
         if assignment.job is None:
             retry = None
         self._end(assignment, self._failure(assignment.msg_id, text, code, retry), code, error)
+
+    def end_lost(self, assignment: Assignment, text: str) -> None:
+        """What ran it has died, and nobody knows how far it got."""
+        code = errors.WorkerLost.code
+        self._end(assignment, self._failure(assignment.msg_id, text, code), code, None)
 
     def _end(
         self, assignment: Assignment, payload: bytes, code: str | None, error: BaseException | None

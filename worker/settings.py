@@ -99,6 +99,11 @@ class WorkerSettings:
         Whole(1, limits.PROCESS_COUNT_MAX),
         'Processes for handlers with `executor="process"`; None: one per slot, at most one per core.',
     )
+    max_tasks_per_process: int | None = _in_code(
+        None,
+        Whole(1, limits.TASKS_PER_PROCESS_COUNT_MAX),
+        "Calls after which such a process is replaced, as handlers may leak memory; None: never.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ class Supervisor:
                 continue
             if time.monotonic() - began_at >= STEADY_S:
                 backoff.reset()
-            log_event(logger, WorkerProcessEnded(number, _describe_end(code)))
+            log_event(logger, WorkerProcessEnded(number, exit_codes.describe(code)))
             await self._wait(backoff.next_wait_s())
 
     async def _start(self, number: int, is_first_start: bool) -> Process:
@@ -148,12 +148,3 @@ class Supervisor:
 def _ask_to_drain(child: Process) -> None:
     assert child.stdin is not None
     child.stdin.close()
-
-
-def _describe_end(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by signal {-code}"

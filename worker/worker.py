@@ -15,7 +15,7 @@ from ..program.threads import check_threads
 from ..protocol.limits import COMMANDS_COUNT_MAX
 from .canary import check_canary
 from .command import Command, ExecutorName
-from .program import run_program
+from .program import refuse_while_imported, run_program
 from .service import Service
 from .settings import BROKER_URL_DEFAULT, WorkerSettings
 
@@ -49,6 +49,7 @@ class Worker:
     depends on what the others depend on. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers get
     when the worker stops, 0 to 3600. `thread_count`, `process_count`: the most handlers that run in threads (by default
     one per slot, at most 128) and in processes (by default one per slot, at most one per core).
+    `max_tasks_per_process`: after how many calls such a process is replaced, 1 to 1,000,000 (by default never).
 
     Raises ValueError, which names the option and its bound.
     """
@@ -122,10 +123,12 @@ class Worker:
         Blocks. Raises CannotConnect if `url` is not a WebSocket URL, or not one for the token or for TLS; BadMessage if
         the broker refuses what the worker declares; ValueError if it has no commands, its canary cannot be one, or the
         token cannot be one; RuntimeError in a process in which gevent or eventlet has replaced threads; and SystemExit
-        (128 + the signal) when stopped at once. Logs to stderr, unless logging has been set up.
+        (128 + the signal) when stopped at once, or if a process that the program has started imports it: call this
+        under `if __name__ == "__main__":`. Logs to stderr, unless logging has been set up.
         """
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
+        refuse_while_imported()
         check_threads(type(self).__name__)
         set_up_logging(LogSettings())
         with handlers_restored():
@@ -147,6 +150,7 @@ class Worker:
         await self._serve(url, tokens, tls)
 
     async def _serve(self, url: str, tokens: TokenSource, tls: ssl.SSLContext | None) -> None:
+        refuse_while_imported()
         tokens.check()
         if not self._commands:
             raise ValueError("the worker has no commands: register a handler with @worker.command()")

@@ -327,9 +327,12 @@ class Core:
             self._answered(assignment)
             words = (text or errors.HandlerError.message)[:TEXT_LENGTH_MAX]
             failure = Failure(errors.worker_code(code), words, None, None, None, retry)
-            if request.hedge is not None:
-                self._hedging.settle(request, assignment)
-            self._ending.fail(request, failure, now, is_answer=True)
+            if failure.code == errors.WorkerLost.code and request.call.attempt is None:
+                self._recovery.crashed(assignment, failure, now)
+            else:
+                if request.hedge is not None:
+                    self._hedging.settle(request, assignment)
+                self._ending.fail(request, failure, now, is_answer=True)
             self.health.failed(
                 worker, request, failure.code, words, now, is_deliberate=is_deliberate(failure)
             )

@@ -338,7 +338,7 @@ class Attempts:
             self._lives.left(job, now)
             return
         code = failure.code
-        if code == errors.WorkerLost.code:
+        if code == errors.WorkerLost.code and failure.delivery is not None:
             self._orphaned(job, now)
         elif code == errors.BrokerStopped.code:
             job.place = ORPHANED
@@ -371,6 +371,9 @@ class Attempts:
         if failure.code == errors.WorkerStopping.code and not job.terms.at_most_once:
             self._lives.give_back(job, job.run_at, now)
             return
+        if failure.code == errors.WorkerLost.code:
+            self._count_loss(job, failure.text, now, is_free=False)
+            return
         verdict = judge(job, failure, self.defaults.get(job.lane.command, NO_DEFAULTS), self._chance)
         job.code, job.error = failure.code, failure.text
         if verdict.is_failure:
@@ -386,16 +389,20 @@ class Attempts:
         """Nobody came back with the attempt of an orphan."""
         self._orphans.remove(job)
         is_free = job.is_free_loss or job.code == errors.BrokerStopped.code
-        kind = errors.WorkerLost
-        self._counts.attempt_over(kind.code)
-        self._record_failure(job, kind.code, kind.message, now)
-        job.code, job.error = kind.code, kind.message
+        self._counts.attempt_over(errors.WorkerLost.code)
+        self._count_loss(job, errors.WorkerLost.message, now, is_free=is_free)
+
+    def _count_loss(self, job: Job, text: str, now: float, *, is_free: bool) -> None:
+        """An attempt is lost with what ran it. Unless that is free, a job may have only so many such losses."""
+        code = errors.WorkerLost.code
+        self._record_failure(job, code, text, now)
+        job.code, job.error = code, text
         if not is_free:
             job.losses_count += 1
             self._counts.lost_count += 1
         if job.terms.at_most_once or job.losses_count >= LOSSES_COUNT_MAX:
             self._lives.left(job, now)
-            self._lives.end(job, JobState.DEAD, now, kind.code, kind.message)
+            self._lives.end(job, JobState.DEAD, now, code, text)
         else:
             self._lives.give_back(job, job.run_at, now)
 

@@ -174,7 +174,7 @@ def test_processes_are_separate_workers(programs: Programs, tasks: Path, broker:
             pids.add(receive(link)["data"])
         assert len(pids) == 2
         psutil.Process(min(pids)).kill()
-        supervisor.wait_for_stderr("was ended by SIGKILL; starting another")
+        supervisor.wait_for_stderr(r"was killed \(SIGKILL; out of memory\?\); starting another")
         wait_for_workers(broker, "ferry-1", "ferry-2")
     supervisor.terminate()
     assert supervisor.wait() == 0

@@ -153,7 +153,8 @@ class SimulatedWorker:
         duration_s = self._random.uniform(*DURATION_S[self.kind])
         is_sick = self.kind == "sick" and self._clock.now < self._well_at
         if self.kind == "failing" or is_sick or (self._random.random() < 0.2 and request_id != CANARY):
-            result = Result(False, error="no", code="own_code")
+            code = self._random.choice(("own_code", "own_code", "worker_lost"))
+            result = Result(False, error="no", code=code)
         else:
             result = Result(True, Raw(f'"{request_id} by {self.worker_id}"'.encode()))
         wire = self._wire

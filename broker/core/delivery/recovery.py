@@ -1,5 +1,5 @@
-"""What happens to the requests of a lost worker. Those that cannot have run, or may run twice, go to another worker;
-the others fail with an honest outcome."""
+"""What happens to the requests of a lost worker, and to one if only what ran it is lost, such as a worker's process.
+Those that cannot have run, or may run twice, go to another worker; the others fail with an honest outcome."""
 
 from collections.abc import Iterable
 
@@ -51,13 +51,22 @@ class Recovery:
             if request is None:
                 continue
             assignment.request = None
-            if not self._recover(request, assignment, now):
+            if not self._recover(request, assignment, LOST, now):
                 unplaced.append(request)
         for request in reversed(unplaced):  # each goes to the head of its line, so the oldest must go last
             self._delivery.wait(request, now, is_first=True)
 
-    def _recover(self, request: Request, lost: Assignment, now: float) -> bool:
-        """False if the request must wait for a slot."""
+    def crashed(self, assignment: Assignment, failure: Failure, now: float) -> None:
+        """Decide about one assignment whose worker is still there, but reports that what ran it is lost. `failure`:
+        with what its request ends unless it may run again."""
+        request = assignment.request
+        assert request is not None, "it has not ended"
+        assignment.request = None
+        if not self._recover(request, assignment, failure, now):
+            self._delivery.wait(request, now, is_first=True)
+
+    def _recover(self, request: Request, lost: Assignment, loss: Failure, now: float) -> bool:
+        """False if the request must wait for a slot. `loss`: with what it fails if it may have run, and not again."""
         was_written = lost.was_written
         if self._steps is not None:
             outcome = errors.WorkerLost.code if was_written else errors.NOT_DELIVERED
@@ -72,7 +81,7 @@ class Recovery:
         request.assignment = None
         if request.call.attempt is not None and not was_written:
             self._deadlines.move(request, NEVER)
-        failure = self._follow_target(request) or self._verdict(request, was_written, now)
+        failure = self._follow_target(request) or self._verdict(request, loss if was_written else None, now)
         if failure is not None:
             self._ending.fail(request, failure, now, worker=worker)
             return True
@@ -100,12 +109,13 @@ class Recovery:
         request.route = route
         return None
 
-    def _verdict(self, request: Request, was_written: bool, now: float) -> Failure | None:
-        """The failure with which the request ends; None if it may go to another worker."""
-        if was_written:
+    def _verdict(self, request: Request, loss: Failure | None, now: float) -> Failure | None:
+        """The failure with which the request ends; None if it may go to another worker. `loss` is None if it cannot
+        have run."""
+        if loss is not None:
             has_nobody = request.route.pool is None and not self._roster.gathering.holds(request)
             if has_nobody or not self._may_retry(request):
-                return GIVEN_UP if request.call.data is RELEASED and request.call.idempotent else LOST
+                return GIVEN_UP if request.call.data is RELEASED and request.call.idempotent else loss
             request.retries_count += 1
             self._counts.retried_count += 1
         else:

@@ -80,6 +80,7 @@ def test_the_codes_that_a_worker_may_give_are_few() -> None:
         "cancelled",
         "not_representable",
         "worker_stopping",
+        "worker_lost",
     } == WORKER_CODES
 
 

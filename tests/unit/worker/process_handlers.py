@@ -1,7 +1,11 @@
 """Handlers that tests run in processes: functions of a module, as such handlers must be."""
 
+import contextlib
 import decimal
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from contextvars import ContextVar
@@ -41,8 +45,8 @@ def fail_awkwardly() -> NoReturn:
     raise AwkwardError(1, 2)
 
 
-def fail_on_purpose() -> NoReturn:
-    raise CommandError("not today", code="closed_today")
+def fail_on_purpose(code: str = "closed_today") -> NoReturn:
+    raise CommandError("not today", code=code)
 
 
 def ask_for_another_attempt() -> NoReturn:
@@ -61,7 +65,10 @@ def leave() -> NoReturn:
     raise SystemExit("gone")
 
 
-def die() -> NoReturn:
+def die(signum: int | None = None) -> NoReturn:
+    if signum is not None:
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # else faulthandler writes to where the tests write
+        os.kill(os.getpid(), signum)
     os._exit(7)
 
 
@@ -79,6 +86,22 @@ def sleep_until_gone(path: str) -> str:
     while Path(path).exists():
         time.sleep(0.01)
     return "woken"
+
+
+def clean_up(path: str) -> None:
+    """Like `sleep_until_gone`, but it is this handler that removes the file, when it is interrupted."""
+    try:
+        sleep_until_gone(path)
+    finally:
+        Path(path).unlink()
+
+
+def never_stop(path: str) -> None:
+    """Start a program, write a file, and go on whatever happens."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]):
+        while True:
+            with contextlib.suppress(BaseException):
+                sleep_until_gone(path)
 
 
 def join(*, function: str, context: str, trace: str) -> str:

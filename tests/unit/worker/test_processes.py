@@ -1,29 +1,26 @@
 """Handlers in other processes: results, failures, deaths, and nothing left behind."""
 
 import asyncio
-import gc
 import os
-import sys
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator
+import re
+import resource
+import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from taskferry.worker import Worker, limits
-from taskferry.worker.process_pool import ProcessPool
 
 from tests.unit.worker import process_handlers
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
 
 
-@pytest.fixture
-async def connection(broker: FakeBroker) -> AsyncIterator[Connection]:
-    broker.answer = lambda hello: welcome(hello, message_size_bytes_max=ENVELOPE_SIZE_BYTES_MAX + 1000)
-    worker = Worker(process_count=1)
+def worker_with(**settings: Any) -> Worker:
+    """A worker whose commands are those of process_handlers, each in a process."""
+    worker = Worker(**settings)
     for handler in (
         process_handlers.square,
         process_handlers.fail_awkwardly,
@@ -37,11 +34,26 @@ async def connection(broker: FakeBroker) -> AsyncIterator[Connection]:
         process_handlers.return_lock,
         process_handlers.return_text,
         process_handlers.sleep_until_gone,
+        process_handlers.clean_up,
+        process_handlers.never_stop,
     ):
         worker.command(executor="process")(handler)
-    async with broker.serve(worker) as connection:
+    return worker
+
+
+@pytest.fixture
+async def connection(broker: FakeBroker) -> AsyncIterator[Connection]:
+    broker.answer = lambda hello: welcome(hello, message_size_bytes_max=ENVELOPE_SIZE_BYTES_MAX + 1000)
+    async with broker.serve(worker_with(process_count=1)) as connection:
         yield connection
         assert set(connection.response_counts.values()) <= {1}
+
+
+async def gone(process: psutil.Process) -> None:
+    """Return once the process has ended."""
+    async with asyncio.timeout(PATIENCE_S):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
 
 
 async def file_written(path: Path) -> int:
@@ -93,47 +105,98 @@ async def test_each_way_to_end(connection: Connection, caplog: pytest.LogCapture
     assert (await connection.result("square", {"number": 1}))["pid"] == result["pid"]
 
 
-async def test_a_process_that_dies_fails_its_assignments_and_is_replaced(connection: Connection) -> None:
-    assert await connection.failure("die") == ("handler_error", "The process that ran the handler died")
-    assert (await connection.result("square", {"number": 2}))["square"] == 4
+async def test_a_process_that_dies_loses_its_request_says_how_and_is_replaced(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    for data, how in (
+        ({}, "ended with exit code 7"),
+        ({"signum": signal.SIGKILL}, "was killed (SIGKILL; out of memory?)"),
+        ({"signum": signal.SIGSEGV}, "was ended by SIGSEGV"),
+    ):
+        expected = ("worker_lost", f"The process for the handler {how}")
+        assert await connection.failure("die", data) == expected
+        assert re.search(rf"process for die \(request r-m\d+\) {re.escape(how)}", caplog.text)
+        assert (await connection.result("square", {"number": 2}))["square"] == 4
 
 
-def test_no_garbage_is_collected_while_processes_are_made(collections: list[str]) -> None:
-    pool = ProcessPool(1)
-    before_count = len(collections)
-    try:
-        future = pool.submit(abs, (-1,), {}, Encoding.JSON, time.monotonic() + 60)
-        meanwhile = collections[before_count:]
-        assert future.result(PATIENCE_S).result == b"1"
-    finally:
-        pool.close()
-    assert not [file for file in meanwhile if file.endswith("resource_tracker.py")]
-    assert gc.isenabled()
-    assert len(collections) > before_count, "afterwards it is"
+async def test_a_handler_cannot_claim_to_be_lost(connection: Connection) -> None:
+    code, _ = await connection.failure("fail_on_purpose", {"code": "worker_lost"})
+    assert code == "handler_error"
 
 
-@pytest.fixture
-def collections() -> Iterator[list[str]]:
-    """The source files in whose functions a collection started, which is now as often as possible."""
-    files: list[str] = []
-
-    def note(phase: str, _: dict[str, int]) -> None:
-        frame = sys._getframe(1)
-        while phase == "start" and frame is not None:
-            files.append(frame.f_code.co_filename)
-            frame = frame.f_back  # type: ignore[assignment]  # None at the end
-
-    threshold = gc.get_threshold()
-    gc.callbacks.append(note)
-    gc.set_threshold(1)
-    try:
-        yield files
-    finally:
-        gc.set_threshold(*threshold)
-        gc.callbacks.remove(note)
+async def test_a_death_leaves_its_neighbour_and_what_waits_untouched(
+    broker: FakeBroker, tmp_path: Path
+) -> None:
+    file = tmp_path / "running"
+    async with broker.serve(worker_with(process_count=2)) as connection:
+        running = connection.send_request("sleep_until_gone", {"path": str(file)})
+        await file_written(file)
+        dying = connection.send_request("die")
+        waiting = connection.send_request("square", {"number": 5})
+        assert (await connection.response_to(dying))["code"] == "worker_lost"
+        assert (await connection.response_to(waiting))["result"]["square"] == 25
+        assert connection.response_counts[running] == 0
+        file.unlink()
+        assert (await connection.response_to(running))["success"]
 
 
-async def test_cancelled_while_running_it_is_answered_when_it_ends_and_while_waiting_at_once(
+async def test_a_process_that_ends_while_idle_costs_nothing(connection: Connection) -> None:
+    pid = (await connection.result("square", {"number": 1}))["pid"]
+    process = psutil.Process(pid)
+    process.kill()
+    await gone(process)
+    assert (await connection.result("square", {"number": 3}))["pid"] != pid
+
+
+async def test_one_that_is_cancelled_or_late_is_interrupted_and_another_takes_its_place(
+    connection: Connection, tmp_path: Path
+) -> None:
+    for number, timeout_s in enumerate((30.0, 0.3)):
+        file = tmp_path / f"cleaned-up-{number}"
+        running = connection.send_request("clean_up", {"path": str(file)}, timeout=timeout_s)
+        process = psutil.Process(await file_written(file))
+        if timeout_s == 30.0:
+            connection.send_cancel(running)
+        assert (await connection.response_to(running))["code"] == "cancelled"
+        assert not file.exists()
+        await gone(process)
+        assert (await connection.result("square", {"number": 4}))["pid"] != process.pid
+
+
+async def test_one_that_does_not_stop_is_killed_with_all_that_it_has_started(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROCESS_GRACE_S", 0.05)
+    file = tmp_path / "started"
+    running = connection.send_request("never_stop", {"path": str(file)})
+    process = psutil.Process(await file_written(file))
+    (started,) = process.children()
+    connection.send_cancel(running)
+    response = await connection.response_to(running)
+    assert (response["code"], response["error"]) == ("cancelled", "Cancelled: cancelled by the test")
+    await gone(process)
+    await gone(started)
+
+
+async def test_a_process_is_replaced_after_as_many_calls_as_it_may_take(broker: FakeBroker) -> None:
+    async with broker.serve(worker_with(process_count=1, max_tasks_per_process=2)) as connection:
+        pids = [(await connection.result("square", {"number": number}))["pid"] for number in range(6)]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4] == pids[5] != pids[0]
+
+
+async def test_a_moment_without_descriptors_fails_only_what_needs_a_process(connection: Connection) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as lowest_free:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free.fileno(), hard))
+        try:
+            code, text = await connection.failure("square", {"number": 1})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (code, text[:55]) == ("handler_error", "The worker could not start the handler: OSError: [Errno")
+    assert (await connection.result("square", {"number": 3}))["square"] == 9
+
+
+async def test_one_that_waits_is_answered_at_once_when_it_is_cancelled(
     connection: Connection, tmp_path: Path
 ) -> None:
     file = tmp_path / "running"
@@ -142,10 +205,9 @@ async def test_cancelled_while_running_it_is_answered_when_it_ends_and_while_wai
     waiting = [connection.send_request("square", {"number": number}) for number in range(4)]
     connection.send_cancel(waiting[-1])
     assert (await connection.response_to(waiting[-1]))["code"] == "cancelled"
-    connection.send_cancel(running)
     assert connection.response_counts[running] == 0
     file.unlink()
-    assert (await connection.response_to(running))["code"] == "cancelled"
+    assert (await connection.response_to(running))["success"]
     for msg_id in waiting[:-1]:
         assert (await connection.response_to(msg_id))["success"]
 
@@ -184,17 +246,4 @@ async def test_processes_end_with_the_worker_whatever_they_are_doing(
     async with broker.serve(worker) as connection:
         connection.send_request("sleep_until_gone", {"path": str(file)})
         process = psutil.Process(await file_written(file))
-    async with asyncio.timeout(PATIENCE_S):
-        while process.is_running():
-            await asyncio.sleep(0.01)
-
-
-def test_a_closed_pool_leaves_no_thread_that_python_would_wake_as_it_exits() -> None:
-    pool = ProcessPool(1)
-    future = pool.submit(
-        process_handlers.square, (), {"number": 3}, Encoding.JSON, time.monotonic() + PATIENCE_S
-    )
-    assert future.result(PATIENCE_S).result is not None
-    pool.close()
-    alive = [thread for thread in threading.enumerate() if type(thread).__name__ == "_ExecutorManagerThread"]
-    assert alive == []
+    await gone(process)

@@ -30,6 +30,8 @@ from tests.each_case import each_case
         {"grace_s": 3600},
         {"thread_count": 1000},
         {"process_count": 256},
+        {"max_tasks_per_process": 1},
+        {"max_tasks_per_process": 1_000_000},
     ],
 )
 def test_within_the_bounds(options: dict[str, Any]) -> None:
@@ -62,6 +64,14 @@ def test_within_the_bounds(options: dict[str, Any]) -> None:
         ({"thread_count": 0}, "thread_count: expected a whole number from 1 to 1000, got 0"),
         ({"thread_count": 1001}, "thread_count: expected a whole number from 1 to 1000, got 1001"),
         ({"process_count": 257}, "process_count: expected a whole number from 1 to 256, got 257"),
+        (
+            {"max_tasks_per_process": 0},
+            "max_tasks_per_process: expected a whole number from 1 to 1000000, got 0",
+        ),
+        (
+            {"max_tasks_per_process": 1_000_001},
+            "max_tasks_per_process: expected a whole number from 1 to 1000000, got 1000001",
+        ),
     ],
 )
 def test_beyond_the_bounds(options: dict[str, Any], expected: str) -> None:
@@ -91,7 +101,7 @@ def test_an_operator_can_set_all_but_what_depends_on_the_handlers() -> None:
         "insecure_skip_verify",
     }  # `run` and `serve` take their own
     assert by_operator - declared == {"broker", "processes", "reload", *login}
-    assert declared - by_operator == {"thread_count", "process_count"}
+    assert declared - by_operator == {"thread_count", "process_count", "max_tasks_per_process"}
 
 
 def test_labels_are_the_workers_own() -> None:

@@ -175,7 +175,7 @@ async def test_a_process(stage: Stage) -> None:
         ("square", {"number": 2}, "None"),
         ("fail_awkwardly", {}, "handler_error"),
         ("take", {"clinging": {"number": 1}}, "handler_error TypeError"),
-        ("die", {}, "handler_error"),
+        ("die", {}, "worker_lost"),
     ):
         stage.recorder.lines.clear()
         stage.responses.clear()

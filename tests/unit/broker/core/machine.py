@@ -217,7 +217,7 @@ class CoreMachine(RuleBasedStateMachine):
                 self._submit_again(requester, in_flight[number % len(in_flight)])
             case "takes none":
                 requester.refuses = TooLarge("result: too long")
-                self.worker_responds(which, number, 3, True)
+                self.worker_responds(which, number, 3, None)
                 requester.refuses = None
         self.look()
 
@@ -305,19 +305,23 @@ class CoreMachine(RuleBasedStateMachine):
         return claims
 
     @rule(
-        which=index, assignment=index, count=st.integers(1, 9), succeeds=st.sampled_from([True, True, False])
+        which=index,
+        assignment=index,
+        count=st.integers(1, 9),
+        code=st.sampled_from([None, None, None, None, "own_code", "worker_lost"]),
     )
-    def worker_responds(self, which: int, assignment: int, count: int, succeeds: bool) -> None:
+    def worker_responds(self, which: int, assignment: int, count: int, code: str | None) -> None:
         for _ in range(count):
             holding = [worker for worker in self.workers if worker.holds]
             if not holding:
                 return
             worker = holding[which % len(holding)]
             request_id = worker.holds[assignment % len(worker.holds)]
-            if succeeds:
+            if code is None:
                 worker.succeed(request_id, f'"{request_id} by {worker.worker_id}"'.encode())
             else:
-                worker.fail(request_id, "no", "own_code")
+                # What never left the broker cannot have crashed.
+                worker.fail(request_id, "no", "own_code" if worker.is_stuck else code)
             self.look()
 
     @precondition(lambda self: self.workers)
@@ -349,7 +353,7 @@ class CoreMachine(RuleBasedStateMachine):
                 assert not worker.respond(others[which % len(others)] if others else "never", Result(True))
             case "takes none":
                 worker.refuses = NotRepresentable("data: too odd")
-                self.worker_responds(which, which, 2, True)
+                self.worker_responds(which, which, 2, None)
                 self.submit(which, "a", idempotent=True)
                 worker.refuses = None
         self.look()

@@ -1,6 +1,8 @@
 """A worker's link breaks: requests that never left the broker run elsewhere, and so do those that may run twice; others
 fail as lost."""
 
+from typing import Final
+
 import pytest
 
 from tests.unit.broker.core.world import World
@@ -265,3 +267,66 @@ def test_unwritten_assignments_of_one_requester_wait_in_their_order() -> None:
         served.append(held)
         busy.succeed(held)
     assert served[1:] == [first, second, third]
+
+
+CRASH: Final = ("The process for the handler was ended by SIGSEGV", "worker_lost")
+
+
+def test_what_ran_a_request_is_lost_although_its_worker_is_not() -> None:
+    world = World("round_robin")
+    worker, other, requester = world.worker("w"), world.worker("other"), world.requester()
+    request_id = requester.submit()
+    worker.fail(request_id, *CRASH)
+    answer = requester.answer(request_id)
+    assert (answer.outcome, answer.text, answer.worker_id) == ("worker_lost", CRASH[0], "w")
+    assert not other.holds
+    assert worker.session.in_flight_count == 0
+
+
+def test_an_idempotent_request_is_retried_elsewhere_after_a_crash() -> None:
+    world = World("round_robin")
+    worker, other, requester = world.worker("w", concurrency=9), world.worker("other"), world.requester()
+    request_id = requester.submit(idempotent=True)
+    worker.fail(request_id, *CRASH)
+    assert requester.answers == []
+    assert (worker.holds, other.holds) == ([], [request_id])
+    other.fail(request_id, *CRASH)
+    assert worker.holds == [request_id], "all others have lost it too"
+    assert world.core.counts.retried_count == 2
+    worker.succeed(request_id)
+    assert requester.answer(request_id).worker_id == "w"
+
+
+def test_after_a_crash_it_waits_for_a_slot_elsewhere_or_gets_the_same_again() -> None:
+    world = World("round_robin")
+    worker, requester = world.worker("w", concurrency=1), world.requester()
+    crashing, waiting = requester.submit(idempotent=True), requester.submit()
+    worker.fail(crashing, *CRASH)
+    assert worker.holds == [crashing], "there is no other, and it is first in line"
+    worker.succeed(crashing)
+    assert worker.holds == [waiting]
+
+
+def test_a_request_that_crashes_wherever_it_runs_ends() -> None:
+    world = World("round_robin", retries_count_max=2)
+    worker, requester = world.worker("w"), world.requester()
+    request_id = requester.submit(idempotent=True)
+    for _ in range(3):
+        worker.fail(request_id, *CRASH)
+    assert requester.outcome(request_id) == "worker_lost"
+
+
+@pytest.mark.parametrize("crashes", ["first", "hedge"])
+def test_if_one_of_two_copies_crashes_the_other_goes_on(crashes: str) -> None:
+    world = World("round_robin")
+    first, second, requester = world.worker("first"), world.worker("hedge"), world.requester()
+    request_id = requester.submit(idempotent=True, hedge=0.5)
+    world.sleep(0.6)
+    assert first.holds == second.holds == [request_id]
+    crashing, other = (first, second) if crashes == "first" else (second, first)
+    crashing.fail(request_id, *CRASH)
+    assert requester.answers == []
+    assert other.holds == [request_id]
+    assert not other.cancels
+    other.succeed(request_id)
+    assert requester.answer(request_id).worker_id == other.worker_id

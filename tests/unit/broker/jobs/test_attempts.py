@@ -133,6 +133,32 @@ def test_three_lost_workers_are_enough() -> None:
     assert world.jobs.counts.lost_count == 3
 
 
+def test_a_crash_is_a_loss_and_runs_again_at_once_but_not_for_ever() -> None:
+    world = World()
+    worker = world.worker()
+    job_id = world.submit(attempts=10)
+    for losses in (1, 2, 3):
+        msg_id = worker.msg_id_of(job_id)
+        worker.fail(job_id, "worker_lost", "The process for the handler was killed")
+        assert msg_id in worker.settled
+        assert world.view(job_id).losses == losses
+    view = world.view(job_id)
+    assert (view.state, view.code, view.error) == (
+        "dead",
+        "worker_lost",
+        "The process for the handler was killed",
+    )
+    assert [(failure.code, failure.error) for failure in view.failed] == [(view.code, view.error)] * 3
+
+
+def test_a_crash_ends_a_job_that_may_run_once() -> None:
+    world = World()
+    worker = world.worker()
+    job_id = world.submit(at_most_once=True, attempts=5)
+    worker.fail(job_id, "worker_lost", "The process for the handler ended with exit code 7")
+    assert (world.state(job_id), world.view(job_id).code) == ("dead", "worker_lost")
+
+
 def test_losing_a_worker_that_was_leaving_costs_nothing() -> None:
     world = World()
     worker = world.worker()
