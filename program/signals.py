@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from .forks import signals_restored_in_forks
 from .hangup import SIGHUP, Terminal, receive_hangups
 from .interrupts import HANDLED, ignore_signals
 
@@ -41,18 +42,19 @@ def signals_handled(
     def stop_in_loop(number: int, _: object) -> None:
         loop.call_soon_threadsafe(on_stop, signal.Signals(number))
 
-    for number in STOPPING:
+    with signals_restored_in_forks(HANDLED):
+        for number in STOPPING:
+            try:
+                loop.add_signal_handler(number, on_stop, number)
+            except NotImplementedError:  # event loops on Windows handle no signals
+                signal.signal(number, stop_in_loop)
+        if SIGHUP is not None:
+            loop.add_signal_handler(SIGHUP, hang_up)
+            receive_hangups()
         try:
-            loop.add_signal_handler(number, on_stop, number)
-        except NotImplementedError:  # event loops on Windows handle no signals
-            signal.signal(number, stop_in_loop)
-    if SIGHUP is not None:
-        loop.add_signal_handler(SIGHUP, hang_up)
-        receive_hangups()
-    try:
-        yield
-    finally:
-        for number in HANDLED:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-        ignore_signals()
+            yield
+        finally:
+            for number in HANDLED:
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
+            ignore_signals()

@@ -21,6 +21,7 @@ from ..protocol.encodings import SUBPROTOCOLS, Encoding
 from .admission import Admit, RefusalReason
 from .backlog import BATCH_SIZE_BYTES_MAX, Backlog
 from .counts import LinkCounts
+from .forks import keep_from_forks, open_to_forks
 from .framing import Framing
 from .group import BUSY_READ_SIZE_BYTES, NO_BOUND, READ_S_MAX, SLOW_READER, LinkGroup
 from .handshake import Handshake, describe_handshake
@@ -67,6 +68,7 @@ class Link:
         "_can_send",
         "_deadline",
         "_deadline_reason",
+        "_descriptor",
         "_framing",
         "_group",
         "_handshake",
@@ -145,6 +147,7 @@ class Link:
         self.is_silent = False
         self._deadline: float | None = None
         self._deadline_reason = ""
+        self._descriptor = -1
         self._reason = ""
         self.opened = False
         self.closed = True  # there is no connection yet
@@ -320,6 +323,9 @@ class Link:
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
             self.peer = f"{address[0]}:{address[1]}"
+        connection = transport.get_extra_info("socket")
+        self._descriptor = -1 if connection is None else connection.fileno()
+        keep_from_forks(self._descriptor)
         assert self._handshake is not None, "it begins now"
         self._handshake.connected(address, transport.get_extra_info("peercert"))
         self.counts.connections_count += 1
@@ -385,6 +391,7 @@ class Link:
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whichever side closed it."""
         self.closed = True
+        open_to_forks(self._descriptor)
         if self._is_counted:
             self.counts.connections_count -= 1
         self._group.links.discard(self)

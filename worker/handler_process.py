@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 
 from ..log.traceback import places
 from ..program.forks import signals_restored_in_forks
+from ..program.interrupts import HANDLED
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from . import limits
@@ -37,9 +38,7 @@ CANCEL: Final = b""
 READY: Final = b""
 """From the process: it can run handlers. Every other message is a pickled ProcessReport."""
 
-LEFT_TO_WORKER: Final = tuple(
-    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
-)
+LEFT_TO_WORKER: Final = HANDLED
 """Terminals and service managers send these to all processes of a worker. It is the worker that reacts to them."""
 
 
