@@ -36,6 +36,7 @@ from .jobs.ports import JournalError
 from .journal_watch import JournalWatch
 from .loop_lag import LoopLag
 from .memory import Memory
+from .open_files import OpenFiles
 from .operations import Operations
 from .port import Port, PortTaken
 from .read_model import ReadModel
@@ -138,6 +139,7 @@ class Broker:
         self._authenticator.start()
         self._group = LinkGroup(self.core.turn_ended, self._check, self.settings.unsent_size_bytes_max)
         self.read_model.links = self._group
+        self._open_files = OpenFiles()
         self._memory = Memory(self._held_size_bytes)
         try:
             await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
@@ -210,6 +212,7 @@ class Broker:
             session.check(now)
         self._check_logins()
         self._memory.check()
+        self._open_files.check()
         if self.job_desk is not None:
             self.job_desk.check()
 

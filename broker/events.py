@@ -225,6 +225,23 @@ class SlowReaderClosed(Event, frozen=True):
     reason: str
 
 
+class OpenFilesExhausted(Event, frozen=True):
+    """The broker may open no more files, of which each connection is one: new connections are closed at once. `reason`:
+    the system's. It has raised the soft limit of its process by itself, so the hard limit is too low."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = (
+        "no more open files ({reason}): new connections are refused; raise the limit (ulimit -Hn)"
+    )
+    reason: str
+
+
+class OpenFilesFree(Event, frozen=True):
+    """The broker can open files again, and accepts connections."""
+
+    text: ClassVar[str] = "files can be opened again: new connections are accepted"
+
+
 class HandshakeRefused(Event, frozen=True):
     """A connection did not become a WebSocket, or a request to the HTTP port was refused. `port`: `worker`, `requester`
     or `http`; `address`: of the client, as trusted proxies report it, an IPv6 one as its network."""

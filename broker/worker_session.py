@@ -484,13 +484,13 @@ class WorkerSession:
 
 def offer_of(hello: messages.Hello, commands: list[str]) -> Offer:
     """What a worker offers, in the core's terms: of what it wants to serve, these commands. A canary that is not among
-    them is none."""
+    them is none; nor is an empty token one, which any two programs could have in common."""
     return Offer(
         commands,
         concurrency=hello.concurrency,
         weight=hello.weight,
         labels=hello.labels,
-        instance=hello.instance,
+        instance=hello.instance or None,
         canary=hello.canary if hello.canary in commands else None,
         sdk=hello.sdk,
     )

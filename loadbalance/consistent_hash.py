@@ -3,7 +3,8 @@
 Source: Karger et al. for the ring (see `Ring`); Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded
 Loads" (2016), for the bound: no worker gets more than c times the average load, and a key whose worker is at the bound
 goes to the next one along the ring. HAProxy's `hash-balance-factor` is the same. Loads are shared by weight. A request
-without affinity goes to the least loaded worker, and so does one that finds no place within a few steps.
+without affinity, or with an empty one, goes to the least loaded worker; so does one that finds no place within a few
+steps.
 
 A full worker leaves and comes back all the time, so its points stay on the ring meanwhile. They are removed once it has
 been away for long, which keeps walks short. Points depend on the worker_id alone: a worker that comes back after a
@@ -123,7 +124,7 @@ class ConsistentHash(Generic[C]):
         self._picks_count += 1
         if self._picks_count >= self._look_at:
             self._look_for_the_gone()
-        if affinity is None or not self._units_sum:
+        if not affinity or not self._units_sum:
             return self._least_loaded.pick(None)
         # in flight < 1.25 x (all in flight + 1) x weight / all weights, in whole numbers. With the assignment about to
         # be made it may reach the bound, rounded up.

@@ -107,11 +107,12 @@ async def test_a_worker_that_connects_again_replaces_its_old_connection(
         assert msg_id
 
 
-async def test_another_worker_of_the_same_name_is_rejected() -> None:
+@pytest.mark.parametrize(("first", "second"), [("i1", "i2"), ("", ""), (None, "")])
+async def test_another_worker_of_the_same_name_is_rejected(first: str | None, second: str) -> None:
     async with open_shell() as shell:
-        await shell.worker(name="w1", instance="i1")
+        await shell.worker(name="w1", instance=first)
         other = await shell.worker_connection()
-        other.send({"type": "connect", "data": {"commands": ["work"], "name": "w1", "instance": "i2"}})
+        other.send({"type": "connect", "data": {"commands": ["work"], "name": "w1", "instance": second}})
         assert (await other.receive())["data"]["code"] == "worker_id_taken"
         await other.closed()
         assert list(shell.core.roster.workers) == ["w1"]

@@ -89,7 +89,7 @@ def test_without_affinity_the_pick_is_the_least_loaded(steps: list[Step]) -> Non
     fleet = Fleet(strategy)
     for step in steps:
         fleet.perform(step, lambda: strategy.pick(None))
-        assert strategy.pick(None) is least_loaded_of(fleet)
+        assert strategy.pick(None) is strategy.pick("") is least_loaded_of(fleet)
 
 
 def test_the_same_keys_go_to_the_same_workers_after_a_restart() -> None:
