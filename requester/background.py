@@ -17,6 +17,7 @@ from ..program.loop import new_event_loop
 from ..protocol.errors import NOT_DELIVERED, Cancelled
 from ..protocol.job_messages import JobEnded
 from ..transport.settings import LinkSettings
+from .blocking_window import QueuedWaiter
 from .client_arguments import Arguments
 from .connection import Connection
 from .exchange import Exchange, exchange_for
@@ -88,6 +89,10 @@ class ThreadWaiter:
         return self._result
 
 
+AnyWaiter = ThreadWaiter | QueuedWaiter
+"""Where a thread waits: for one call, or for any of many."""
+
+
 class Background:
     """A thread, its event loop, and in it one exchange with its connection.
 
@@ -101,7 +106,7 @@ class Background:
         self.process_id = os.getpid()
         self.is_stopped = False
         self._loop = new_event_loop()
-        self._submissions: deque[tuple[Wanted, bool, ThreadWaiter]] = deque()
+        self._submissions: deque[tuple[Wanted, bool, AnyWaiter]] = deque()
         self._is_wake_due = False
         self._is_ready = threading.Event()
         self._stopping = asyncio.Event()
@@ -118,7 +123,7 @@ class Background:
             raise
         self._is_ready.wait()
 
-    def submit(self, message: Wanted, waiter: ThreadWaiter, *, wants_response: bool = False) -> None:
+    def submit(self, message: Wanted, waiter: AnyWaiter, *, wants_response: bool = False) -> None:
         """Send a request, ask a question, or read the inbox or a feed; `waiter` gets the outcome in every case."""
         self._submissions.append((message, wants_response, waiter))
         if self.is_stopped:
@@ -127,7 +132,7 @@ class Background:
             self._is_wake_due = True
             self._call(self._take_submissions)
 
-    def abandon(self, waiter: ThreadWaiter) -> None:
+    def abandon(self, waiter: AnyWaiter) -> None:
         """The thread no longer waits there: cancel the request."""
         self._call(self._abandon, waiter)
 
@@ -200,7 +205,7 @@ class Background:
                 case ReadFeed():
                     message.feed.read(waiter)
 
-    def _abandon(self, waiter: ThreadWaiter) -> None:
+    def _abandon(self, waiter: AnyWaiter) -> None:
         self._take_submissions()  # its own may be among them: Ctrl-C may come before `submit` has woken the loop
         waiter.is_done = True
         if waiter.request is not None:

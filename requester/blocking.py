@@ -3,10 +3,10 @@
 import os
 import ssl
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from msgspec import UNSET
 
@@ -14,19 +14,25 @@ from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
 from ..program.threads import check_threads
 from ..protocol.encodings import Encoding
+from ..protocol.errors import TaskferryError
 from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
 from .background import Background, ReadFeed, ReadInbox, ThreadWaiter, Wanted
+from .blocking_window import QueuedWaiter, outcomes_of
+from .call_options import CallOptions, MapOptions
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
 from .jobs.blocking_calls import BlockingJobCalls
 from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
-from .options import BROKER_URL_DEFAULT
+from .options import BROKER_URL_DEFAULT, CONCURRENCY_DEFAULT
 from .question import Question
 from .response import Response
+from .window import check_concurrency
 from .wire import WIRES, OutgoingRequest, Target, Wire
+
+T = TypeVar("T")
 
 
 class BlockingRequester(BlockingJobCalls):
@@ -55,12 +61,13 @@ class BlockingRequester(BlockingJobCalls):
         token: Tokens = None,
         tls: ssl.SSLContext | None = None,
         client_id: str | None = None,
+        retries: int = 0,
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
         self.url = url
         self._arguments = checked_arguments(
-            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id
+            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id, retries=retries
         )
         check_threads(type(self).__name__)
         self._background = Background(self._arguments)
@@ -84,6 +91,22 @@ class BlockingRequester(BlockingJobCalls):
         """As Requester.connect: wait until there is a link. Raises what that raises."""
         self._check_usable()
         self._background.wait_for_link(timeout, retry=retry)
+
+    @overload
+    def call(
+        self, command: str, data: object = UNSET, *, type: type[T], **options: Unpack[CallOptions]
+    ) -> T: ...
+
+    @overload
+    def call(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        type: Any = None,
+        otherwise: Literal["submit"] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any: ...
 
     def call(
         self,
@@ -151,6 +174,46 @@ class BlockingRequester(BlockingJobCalls):
         )
         response: Response = self._run(message, wants_response=True)
         return response
+
+    def map(
+        self,
+        command: str,
+        items: Iterable[object],
+        *,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        in_order: bool = True,
+        return_exceptions: bool = False,
+        type: Any = None,
+        **options: Unpack[MapOptions],
+    ) -> Generator[Any]:
+        """Call `command` with each of `items` as data, and give the results, as Requester.map does."""
+        check_concurrency(concurrency)
+        whole: dict[str, Any] = {"timeout": TIMEOUT_S_DEFAULT, **options}
+
+        def begin(item: object, waiter: QueuedWaiter) -> None:
+            self._check_usable()
+            message = OutgoingRequest(None, command, item, **whole)
+            if SWITCH.tracer is not None:
+                from .call_spans import CallSpan  # noqa: PLC0415  needs what only tracing installs
+
+                waiter.then = CallSpan(SWITCH.tracer, message, self.url).end
+            self._background.submit(message, waiter)
+
+        with closing(
+            outcomes_of(begin, self._background.abandon, items, concurrency=concurrency, in_order=in_order)
+        ) as outcomes:
+            for outcome in outcomes:
+                result = outcome if type is None else self._converted(outcome, type)
+                if isinstance(result, TaskferryError) and not return_exceptions:
+                    raise result
+                yield result
+
+    def _converted(self, outcome: Any, type_: Any) -> Any:
+        """A result as `type_`, or the error that it, or its conversion, is."""
+        try:
+            return outcome if isinstance(outcome, TaskferryError) else self._wire.convert(outcome, type_)
+        except TaskferryError as error:
+            return error
 
     def inbox(self) -> Iterator[EndedJob]:
         """What has ended of the jobs that this client submitted, as Requester.inbox gives it."""

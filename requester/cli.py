@@ -14,7 +14,7 @@ from ..program.plain_options import option
 from ..protocol import limits
 from . import exit_codes
 from .command_line import client_of, epilog
-from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER
+from .options import CONCURRENCY_DEFAULT, COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER
 
 
 @click.command(
@@ -72,12 +72,24 @@ from .options import COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTER
     "as a job; its job_id is printed instead of a result, and the exit code is 8. It runs at most once unless "
     "--idempotent.",
 )
+@click.option(
+    "--each",
+    "source",
+    metavar="FILE.jsonl",
+    help="Send a request for each line of this file, whose DATA it is as JSON (-: of standard input), and print a line "
+    "of JSON for each outcome.",
+)
+@click.option(
+    "--as-they-come",
+    is_flag=True,
+    help="With --each: print outcomes as they come, not in the order of the lines.",
+)
 @option("--count", kind=Whole(1, COUNT_MAX), help="Send it this many times, and print a summary.")
 @option(
     "--concurrency",
     kind=Whole(1, limits.IN_FLIGHT_COUNT_MAX),
-    default_text="1",
-    help="With --count: how many at once.",
+    default_text=f"1, with --each {CONCURRENCY_DEFAULT}",
+    help="With --count or --each: how many at once.",
 )
 @click.pass_context
 def request(
@@ -93,6 +105,8 @@ def request(
     labels: tuple[str, ...],
     hedge: str | None,
     otherwise: str | None,
+    source: str | None,
+    as_they_come: bool,
     count: int | None,
     concurrency: int | None,
     **_: Any,
@@ -107,14 +121,19 @@ def request(
       -                       JSON from standard input
     and {} if left out.
 
-    The result is printed as JSON: indented and coloured on a terminal, else on one line.
+    The result is printed as JSON: indented and coloured on a terminal, else on one line. With --each, a line for each
+    says what became of it: {"line": 7, "success": true, "data": ...}, or why it failed.
     """
     from .arguments import DataError, data_from  # noqa: PLC0415  # as the module's docstring says
     from .program import Order, keep_on_at_hangup, send_many, send_one  # noqa: PLC0415
     from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
 
-    if concurrency is not None and count is None:
-        raise click.UsageError("--concurrency needs --count")
+    if concurrency is not None and count is None and source is None:
+        raise click.UsageError("--concurrency needs --count or --each")
+    if source is not None and (words or count is not None):
+        raise click.UsageError("--each takes its DATA from the file, once: leave out DATA and --count")
+    if as_they_come and source is None:
+        raise click.UsageError("--as-they-come needs --each")
     client = client_of(context)
     settings = client.settings
     try:
@@ -130,7 +149,12 @@ def request(
     client.warn()
     keep_on_at_hangup()
     try:
-        code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
+        if source is not None:
+            from .each import Lot, send_each  # noqa: PLC0415
+
+            code = send_each(order, Lot(source, concurrency or CONCURRENCY_DEFAULT, not as_they_come))
+        else:
+            code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
         code = INTERRUPTED
     context.exit(code)

@@ -2,30 +2,43 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import aclosing, contextmanager
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from msgspec import UNSET
 
 from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
 from ..protocol.encodings import Encoding
+from ..protocol.errors import TaskferryError
 from ..protocol.job_messages import JobEnded, Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
 from ..transport.settings import LinkSettings
+from .call_options import CallOptions, MapOptions
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange, exchange_for
 from .jobs.calls import JobCalls
 from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
-from .options import BROKER_URL_DEFAULT
+from .options import BROKER_URL_DEFAULT, CONCURRENCY_DEFAULT
 from .question import Question
 from .response import Response
+from .window import check_concurrency, results_of
 from .wire import WIRES, OutgoingRequest, Target, Wire
+
+T = TypeVar("T")
 
 
 class Requester(JobCalls):
@@ -44,7 +57,9 @@ class Requester(JobCalls):
     `token` proves who this is: a text, or a function, plain or async, that returns a fresh one. It is called for each
     connection, and whenever a login is about to run out; a plain one in a thread. The default is TASKFERRY_TOKEN from
     the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the system. `client_id`: a name
-    for this client, which then has an `inbox`.
+    for this client, which then has an `inbox`. `retries`: how often what the broker refuses for now (`overloaded`,
+    `rate_limited`), and so has not run, is sent again: not before the time that the broker names, and within the
+    timeout of the call. 0 to 100.
 
     Raises ValueError if an argument is invalid, and RuntimeError if it is used after `close` or in another event loop.
     """
@@ -58,6 +73,7 @@ class Requester(JobCalls):
         token: Tokens = None,
         tls: ssl.SSLContext | None = None,
         client_id: str | None = None,
+        retries: int = 0,
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
@@ -66,7 +82,7 @@ class Requester(JobCalls):
         self._connection: Connection | None = None
         self._is_closed = False
         self._arguments = checked_arguments(
-            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id
+            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id, retries=retries
         )
 
     def __repr__(self) -> str:
@@ -115,6 +131,22 @@ class Requester(JobCalls):
         assert self._connection is not None
         await self._connection.wait(timeout, retry=retry)
 
+    @overload
+    async def call(
+        self, command: str, data: object = UNSET, *, type: type[T], **options: Unpack[CallOptions]
+    ) -> T: ...
+
+    @overload
+    async def call(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        type: Any = None,
+        otherwise: Literal["submit"] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any: ...
+
     async def call(
         self,
         command: str,
@@ -149,7 +181,7 @@ class Requester(JobCalls):
 
         Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the failure's code's
         class; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and `retry_after_s` say how
-        far the request got and when to send it again, which this client never does by itself.
+        far the request got and when to send it again, which this client does by itself only with `retries`.
         """
         exchange = self._exchange_here()
         future = exchange.loop.create_future()
@@ -227,6 +259,42 @@ class Requester(JobCalls):
             exchange.abandon(request)
             _forget(future)
             raise
+
+    async def map(
+        self,
+        command: str,
+        items: Iterable[object] | AsyncIterable[object],
+        *,
+        concurrency: int = CONCURRENCY_DEFAULT,
+        in_order: bool = True,
+        return_exceptions: bool = False,
+        type: Any = None,
+        **options: Unpack[MapOptions],
+    ) -> AsyncGenerator[Any]:
+        """Call `command` with each of `items` as data, and give the results: in the order of the items, or as they
+        come.
+
+        ```python
+        async for thumbnail in requester.map("resize", urls, concurrency=20):
+        ```
+
+        At most `concurrency` (up to 10,000) calls have been begun whose result has not been taken, so `items` may have
+        no end; they are read as there is room. The first call that fails raises its error, and the others are
+        cancelled; with `return_exceptions` errors come in the place of results. The other options are those of `call`.
+        """
+        check_concurrency(concurrency)
+
+        async def call(item: object) -> Any:
+            try:
+                return await self.call(command, item, type=type, **options)
+            except TaskferryError as error:
+                if return_exceptions:
+                    return error
+                raise
+
+        async with aclosing(results_of(call, items, concurrency=concurrency, in_order=in_order)) as results:
+            async for result in results:
+                yield result
 
     async def inbox(self) -> AsyncIterator[EndedJob]:
         """What has ended of the jobs that this client (`client_id`) submitted, also while it was away, in order. Waits

@@ -7,6 +7,7 @@ from ..credentials.source import TokenSource
 from ..protocol.encodings import Encoding
 from ..transport.connect import ConnectError, check_login, check_url
 from .jobs.inbox import check_client_id
+from .options import RETRIES_COUNT_MAX
 
 
 class Arguments(NamedTuple):
@@ -18,6 +19,7 @@ class Arguments(NamedTuple):
     tokens: TokenSource
     tls: ssl.SSLContext | None
     client_id: str | None
+    retries: int
 
 
 def checked_arguments(
@@ -28,6 +30,7 @@ def checked_arguments(
     tls: ssl.SSLContext | None,
     *,
     client_id: str | None,
+    retries: int,
 ) -> Arguments:
     """The arguments. Raises ValueError if a requester cannot be made with them."""
     tokens.check()
@@ -42,4 +45,6 @@ def checked_arguments(
             f"encoding: {encoding!r} is not one of {', '.join(known.value for known in Encoding)}"
         )
     check_client_id(client_id)
-    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls, client_id)
+    if not 0 <= retries <= RETRIES_COUNT_MAX:
+        raise ValueError(f"retries: {retries} is not from 0 to {RETRIES_COUNT_MAX}")
+    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls, client_id, retries)

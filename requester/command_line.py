@@ -80,7 +80,13 @@ def client_of(context: click.Context) -> Client:
     except ValueError as error:
         raise Refused(str(error)) from None
     try:
-        requester = Requester(settings.broker, encoding=settings.encoding, token=login.token, tls=login.tls)
+        requester = Requester(
+            settings.broker,
+            encoding=settings.encoding,
+            token=login.token,
+            tls=login.tls,
+            retries=settings.retries,
+        )
     except ValueError as error:
         raise click.UsageError(f"--broker: {error}") from None
     warnings = [*unknown_variables(context), *unverified(settings, settings.broker)]

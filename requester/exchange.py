@@ -9,6 +9,7 @@ request is in in_flight.py.
 import asyncio
 import logging
 import math
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ from ..protocol.errors import (
     WorkerTimeout,
 )
 from ..protocol.job_messages import Ack, Greeted, JobAssigned, JobEnded, Receipt
-from ..protocol.limits import REQUEST_ID_LENGTH_MAX, TIMEOUT_S_MAX
+from ..protocol.limits import REQUEST_ID_LENGTH_MAX
 from ..protocol.messages import Expiring, LoggedIn, Pong
 from ..transport.connect import BLOCKED
 from ..transport.group import LinkGroup
@@ -52,7 +53,8 @@ from .jobs.inbox import Inbox
 from .question import IfLost, Question
 from .refusal import Refusal
 from .response import Response, kept_response, response_error
-from .wire import WIRES, OutgoingRequest, check_routing, check_texts
+from .retries import is_refused_for_now, wait_s
+from .wire import WIRES, OutgoingRequest, check
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class Exchange:
         "_lines",
         "_made_count",
         "_requests",
+        "_retries_count_max",
         "_wire",
         "about_login",
         "encoding",
@@ -107,7 +110,10 @@ class Exchange:
         "url",
     )
 
-    def __init__(self, url: str, encoding: Encoding, in_flight_count_max: int) -> None:
+    def __init__(
+        self, url: str, encoding: Encoding, in_flight_count_max: int, retries_count_max: int = 0
+    ) -> None:
+        self._retries_count_max = retries_count_max
         self.url = url
         self.public_url = without_secrets(url)
         """The URL as it is logged."""
@@ -156,7 +162,7 @@ class Exchange:
         try:
             if not is_own_id:
                 self._check_id(request_id)
-            _check(message)
+            check(message)
             payload = self._wire.encode_request(message)
         except TaskferryError as error:
             error.delivery = NOT_DELIVERED
@@ -295,7 +301,7 @@ class Exchange:
                 continue
             if response.success:
                 waiter.set_result(response if request.wants_response else response.data)
-            elif not self._outlives_broker(request, response.code):
+            elif not self._outlives_broker(request, response.code) and not self._retries(request, response):
                 self._failed(request, response)
         for line in self._lines:
             if line.waiting:
@@ -391,6 +397,29 @@ class Exchange:
         self._requests.put_back(request)
         self._deadline_timer.by(request.ends_s)
         return True
+
+    def _retries(self, request: InFlight, response: Response) -> bool:
+        """Whether a request that the broker refuses for now is sent again later, within its deadline. Until then it
+        keeps its place among those in flight, which slows down a caller that sends too much."""
+        if request.retries_count >= self._retries_count_max or not is_refused_for_now(response):
+            return False
+        delay_s = wait_s(response.retry_after_s, request.retries_count, random.random)
+        if self.is_closed or time.monotonic() + delay_s >= request.deadline_s:
+            return False
+        request.retries_count += 1
+        request.number = 0
+        request.ends_s = request.deadline_s
+        self._line_of(request).put_back(request)
+        self._deadline_timer.by(request.ends_s)
+        self.loop.call_later(delay_s, self._send_again, request)
+        return True
+
+    def _send_again(self, request: InFlight) -> None:
+        is_due = self._line_of(request).in_flight.get(request.request_id) is request and not request.number
+        if (
+            is_due and self.link is not None
+        ):  # else it is sent over the next link, has been sent, or has ended
+            self._send(request)
 
     def _refuse_soon(self) -> None:
         """Not at once: a caller that only catches and repeats would keep the loop from connecting again."""
@@ -511,6 +540,8 @@ class Exchange:
             leaving = ShuttingDown(f"{ShuttingDown.message} ({self.public_url}), and no other came in time")
             leaving.delivery = NOT_DELIVERED
             request.fail(leaving)
+        elif request.retries_count and self.link is not None:
+            request.fail(Overloaded(f"{Overloaded.message}: refused, and not sent again in time"))
         else:
             request.fail(
                 CannotConnect(f"{CannotConnect.message} at {self.public_url} in time: {self.no_link_reason}")
@@ -540,26 +571,7 @@ class Exchange:
 
 def exchange_for(arguments: Arguments) -> Exchange:
     """The exchange of a requester that was made with these arguments. Call it inside the running loop."""
-    exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max)
+    exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max, arguments.retries)
     if arguments.client_id is not None:
         exchange.inbox = Inbox(arguments.client_id)
     return exchange
-
-
-def _check(message: OutgoingRequest) -> None:
-    """Raise BadRequest, which names the field, for what JSON could carry as something else; users may pass
-    anything."""
-    timeout_s: object = message.timeout
-    if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
-        raise BadRequest(
-            f"timeout: {timeout_s!r} is not a number of seconds over 0 and at most {TIMEOUT_S_MAX:g}"
-        )
-    if (
-        type(message.command) is not str
-        or message.affinity is not None
-        or message.trace is not None
-        or message.otherwise is not None
-    ):
-        check_texts(message)
-    if message.target is not None or message.hedge is not None:
-        check_routing(message)

@@ -31,8 +31,9 @@ class InFlight(Struct, eq=False):
 
     `deadline_s` is on the clock of `time.monotonic()`; at `ends_s` the client ends the request by itself. `number` is
     the link's number for the message, 0 while it is not sent. `may_have_run`: an earlier link broke after it was sent.
-    `is_left`: the broker at the other end is shutting down, and it waits for the next one. `wants_response`: the caller
-    wants the whole response, also of a failure. `question`: None for a live request. (A Struct because one is made for
+    `is_left`: the broker at the other end is shutting down, and it waits for the next one. `retries_count`: how
+    often it was sent again after a refusal. `wants_response`: the caller wants the whole response, also of a failure.
+    `question`: None for a live request. (A Struct because one is made for
     each call: that takes half the time of a class in Python.)
     """
 
@@ -46,6 +47,7 @@ class InFlight(Struct, eq=False):
     number: int = 0
     may_have_run: bool = False
     is_left: bool = False
+    retries_count: int = 0
     question: Question | None = None
 
     @property

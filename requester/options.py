@@ -7,7 +7,7 @@ Imports only what the command line needs for `--help`.
 from dataclasses import dataclass
 from typing import Final
 
-from ..configuration.kinds import Choice, Number, Switch, Text
+from ..configuration.kinds import Choice, Number, Switch, Text, Whole
 from ..configuration.schema import Table, setting
 from ..credentials.settings import (
     ca_setting,
@@ -26,6 +26,12 @@ COUNT_MAX: Final = 10_000_000
 
 URL_LENGTH_MAX: Final = 2000
 """Characters of a URL: what browsers and proxies accept, too."""
+
+CONCURRENCY_DEFAULT: Final = 100
+"""Requests at once, of many: enough to keep a fleet of ordinary size busy over any network, and no flood."""
+
+RETRIES_COUNT_MAX: Final = 100
+"""How often one request may be sent again. Its timeout ends it in any case."""
 
 LOG_LEVEL_DEFAULT: Final = "error"
 """A request that fails ends with an error line; warnings would repeat it."""
@@ -46,6 +52,11 @@ class RequesterOptions:
     )
     wait: bool = setting(
         False, Switch(), "Keep trying to connect until the timeout, if there is no broker yet."
+    )
+    retries: int = setting(
+        0,
+        Whole(0, RETRIES_COUNT_MAX),
+        "How often what the broker refuses for now (overloaded, rate_limited) is sent again within the timeout.",
     )
     encoding: str = setting("json", Choice(("json", "msgpack")), "Encoding of messages.")
     as_json: bool = setting(

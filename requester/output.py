@@ -42,7 +42,12 @@ def data_line(data: Any, *, raw: bool) -> str:
 
 
 def response_line(response: Response) -> str:
-    """The whole response as JSON, with the keys that it has on the wire."""
+    """The whole response as JSON."""
+    return json_line(response_facts(response))
+
+
+def response_facts(response: Response) -> dict[str, Any]:
+    """The whole response, with the keys that it has on the wire."""
     keys = ("request_id", "success", "data", "error", "processed_by")
     members = {key: getattr(response, key) for key in keys}
     if not response.success:
@@ -54,7 +59,7 @@ def response_line(response: Response) -> str:
         "queue_wait": response.queue_wait_s,
         "retry_after": response.retry_after_s,
     }
-    return json_line(members | {key: value for key, value in known.items() if value is not None})
+    return members | {key: value for key, value in known.items() if value is not None}
 
 
 def error_line(failure: Response) -> str:

@@ -79,7 +79,7 @@ def send_one(order: Order) -> int:
     if response.job_id is not None:
         return exit_codes.KEPT
     if not response.success and not order.as_json:
-        _print_failure(response)
+        print_failure(response)
     return exit_codes.exit_code(response.code)
 
 
@@ -98,7 +98,7 @@ def send_many(order: Order, count: int, concurrency: int) -> int:
         is_interrupted = True
     _print_summary(tally, as_json=order.as_json)
     if tally.first_failure is not None:
-        _print_failure(tally.first_failure)
+        print_failure(tally.first_failure)
     return INTERRUPTED if is_interrupted else exit_codes.exit_code_of_many(tally.counts, tally.kept_count)
 
 
@@ -118,14 +118,10 @@ async def _send_one(order: Order) -> Response:
 async def _send_many(order: Order, count: int, concurrency: int, tally: Tally) -> None:
     async with order.requester as requester:
         await requester.connect(timeout=order.options["timeout"], retry=order.wait)
-        with _progress(count, tally) as advance:
-            bar = asyncio.create_task(_advance_often(advance))
-            try:
-                await run_many(
-                    lambda: requester.request(order.command, **order.options), count, concurrency, tally
-                )
-            finally:
-                bar.cancel()
+        with progress(count, tally):
+            await run_many(
+                lambda: requester.request(order.command, **order.options), count, concurrency, tally
+            )
 
 
 async def _advance_often(advance: Callable[[], None]) -> None:
@@ -135,14 +131,22 @@ async def _advance_often(advance: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _progress(count: int, tally: Tally) -> Iterator[Callable[[], None]]:
-    if not sys.stderr.isatty():
-        yield lambda: None
+def progress(count: int | None, tally: Tally, *, is_wanted: bool = True) -> Iterator[None]:
+    """Within the block, a bar on standard error, if that is a terminal, shows how far `tally` is.
+
+    `count`: None if it is not known. Inside an event loop.
+    """
+    if not (is_wanted and sys.stderr.isatty()):
+        yield
         return
     from . import terminal  # noqa: PLC0415 - rich is slow to import, and a pipe does not need it
 
     with terminal.progress_bar(count, tally) as advance:
-        yield advance
+        bar = asyncio.create_task(_advance_often(advance))
+        try:
+            yield
+        finally:
+            bar.cancel()
 
 
 def _print_response(response: Response, order: Order) -> None:
@@ -189,11 +193,12 @@ def _print_summary(tally: Tally, *, as_json: bool) -> None:
     terminal.print_summary(facts)
 
 
-def _print_failure(failure: Response) -> None:
+def print_failure(failure: Response) -> None:
+    """Print what went wrong, and what to do about it, on standard error."""
     click.echo(f"error: {output.error_line(failure)}", err=True)
 
 
 def fail(error: TaskferryError) -> int:
     """Print what went wrong, and return the exit code."""
-    _print_failure(failed_response("", error))
+    print_failure(failed_response("", error))
     return exit_codes.exit_code(error.code)

@@ -39,8 +39,8 @@ def print_summary(facts: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar(count: int, tally: Tally) -> Iterator[Callable[[], None]]:
-    """A bar on standard error; yields the function that updates it from `tally`."""
+def progress_bar(count: int | None, tally: Tally) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; yields the function that updates it from `tally`. `count`: None if it is not known."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}/s"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=count, rate="0")

@@ -16,7 +16,7 @@ from ..protocol.encodings import Encoding
 from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
 from ..protocol.field_types import Hedge, Label
 from ..protocol.field_types import Target as Labels
-from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX
+from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX, TIMEOUT_S_MAX
 from ..protocol.messages import Auth, Cancel
 from .answers import Unusual
 from .response import Response
@@ -59,7 +59,26 @@ class _Routing(Struct):
     hedge: Hedge | None
 
 
-def check_texts(message: OutgoingRequest) -> None:
+def check(message: OutgoingRequest) -> None:
+    """Raise BadRequest, which names the field, for what JSON could carry as something else; users may pass
+    anything."""
+    timeout_s: object = message.timeout
+    if not isinstance(timeout_s, (int, float)) or not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise BadRequest(
+            f"timeout: {timeout_s!r} is not a number of seconds over 0 and at most {TIMEOUT_S_MAX:g}"
+        )
+    if (
+        type(message.command) is not str
+        or message.affinity is not None
+        or message.trace is not None
+        or message.otherwise is not None
+    ):
+        _check_texts(message)
+    if message.target is not None or message.hedge is not None:
+        check_routing(message)
+
+
+def _check_texts(message: OutgoingRequest) -> None:
     """Raise BadRequest for bytes, or anything else, as a text: JSON would carry bytes as the text of their base64."""
     for name in ("command", "affinity", "trace", "otherwise"):
         value: object = getattr(message, name)

@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import FileIO, RawIOBase
+from io import RawIOBase
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import click
 
@@ -35,11 +35,11 @@ from ...protocol.errors import (
 )
 from ...protocol.limits import JOB_ID_LENGTH_MAX
 from .. import exit_codes
-from ..arguments import DataError, json_value
 from ..client import Requester
 from ..command_line import Client
 from ..program import fail, keep_on_at_hangup
 from .job import Job
+from .line_file import data_of, lines_count, opened, reason_of
 from .lines import LineError, Lines
 from .report import Report, failure
 from .submission import new_job_id
@@ -81,14 +81,14 @@ def submit_lines(client: Client, order: Order, source: str, results: Path | None
         raise click.UsageError(
             f"--job-id: with lines at most {JOB_ID_LENGTH_MAX - LINE_DIGITS_MAX} characters"
         )
-    with _opened(source) as stream, _results(results) as sink:
+    with opened(source.removeprefix("@"), "DATA") as stream, _results(results) as sink:
         run = Run(client.requester, order, Report(sink, waits=order.waits))
         keep_on_at_hangup()
         client.warn()
         error: TaskferryError | None = None
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner, _stopped_by_ctrl_c(runner, run):
-                runner.run(run.submit_all(stream, _lines_count(source)))
+                runner.run(run.submit_all(stream, lines_count(source.removeprefix("@"))))
         except TaskferryError as not_connected:
             error = not_connected
         return _ended(run, error or run.stopped_by)
@@ -102,7 +102,7 @@ def _ended(run: "Run", error: TaskferryError | None) -> int:
             raise run.broken_by
         report.close()
     except OSError as full:
-        click.echo(f"error: cannot write the results: {_reason(full)}; {report.summary()}", err=True)
+        click.echo(f"error: cannot write the results: {reason_of(full)}; {report.summary()}", err=True)
         return exit_codes.COMMAND_FAILED
     if report.lines_count or error is None:
         hint = "; the results have their job_ids" if report.unknown_count else ""
@@ -180,7 +180,7 @@ class Run:
 
     async def _submit_line(self, number: int, line: bytes | LineError) -> None:
         try:
-            data = _data_of(line)
+            data = data_of(line)
         except LineError as error:
             self.report.bad_line(number, str(error))
             return
@@ -225,42 +225,6 @@ class Run:
                 return
 
 
-def _data_of(line: bytes | LineError) -> Any:
-    if isinstance(line, LineError):
-        raise line
-    try:
-        return json_value(line)
-    except DataError as error:
-        raise LineError(str(error)) from None
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[RawIOBase]:
-    if source == "-":
-        try:
-            number = sys.stdin.fileno()
-        except OSError:  # not a file of the system: a test's
-            yield cast("RawIOBase", sys.stdin.buffer)
-        else:
-            yield FileIO(number, closefd=False)
-        return
-    try:
-        stream = FileIO(source[1:])
-    except OSError as error:
-        raise click.UsageError(f"DATA: {printable(source[1:])}: {_reason(error)}") from None
-    with stream:
-        yield stream
-
-
-def _lines_count(source: str) -> int | None:
-    """How many lines there are, if that can be said before they are read: for the progress bar."""
-    path = Path(source[1:])
-    if source == "-" or not sys.stderr.isatty() or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
-
-
 @contextmanager
 def _results(path: Path | None) -> Iterator[BinaryIO]:
     """A new file, or standard output."""
@@ -272,16 +236,12 @@ def _results(path: Path | None) -> Iterator[BinaryIO]:
             raise click.UsageError(f"--results: {printable(str(path))} is not empty: name a new file")
         file = path.open("wb")
     except OSError as error:
-        raise click.UsageError(f"--results: {printable(str(path))}: {_reason(error)}") from None
+        raise click.UsageError(f"--results: {printable(str(path))}: {reason_of(error)}") from None
     try:
         yield file
     finally:
         with suppress(OSError):  # what could not be written was reported
             file.close()
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 @contextmanager

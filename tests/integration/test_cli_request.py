@@ -308,6 +308,77 @@ def test_an_interrupted_run_is_summed_up(served: Broker, programs: Programs) -> 
     assert asking.stderr == ""
 
 
+# --- each line of a file ---
+
+
+def test_each_line_is_a_request_and_its_outcome_a_line_in_the_same_order(
+    served: Broker, tmp_path: Path
+) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text("".join(f'{{"value": {number}}}\n' for number in range(500)))
+    code, stdout, stderr = request(served, "cli_same", "--each", str(file))
+    assert [json.loads(line) for line in stdout.splitlines()] == [
+        {"line": number + 1, "success": True, "data": number} for number in range(500)
+    ]
+    assert (code, stderr) == (0, "500 lines: 500 succeeded\n")
+
+
+def test_as_they_come_a_slow_line_holds_up_no_other(served: Broker) -> None:
+    lines = b'{"seconds": 0.5}\n\n{"seconds": 0}\n{"seconds": 0}\n'
+    words = ("cli_sleep", "--each", "-", "--concurrency", "2")
+    code, stdout, _ = request(served, *words, "--as-they-come", stdin=lines)
+    assert (code, [json.loads(line)["line"] for line in stdout.splitlines()]) == (0, [3, 4, 1])
+    code, stdout, _ = request(served, *words, "--json", stdin=lines)
+    responses = [json.loads(line) for line in stdout.splitlines()]
+    assert [response["line"] for response in responses] == [1, 3, 4]
+    assert {response["processed_by"] for response in responses} == set(served.workers())
+
+
+def test_a_line_that_fails_says_so_in_its_place(served: Broker) -> None:
+    lines = b'{"value": 1}\n{"value": 1,}\n{"no": 1}\n[1\n'
+    code, stdout, stderr = request(served, "cli_same", "--each", "-", stdin=lines)
+    facts = [json.loads(line) for line in stdout.splitlines()]
+    assert [fact.get("code") for fact in facts] == [None, "bad_data", "bad_request", "bad_data"]
+    assert facts[1]["error"] == "line 2: not valid JSON: trailing comma in object (byte 12)"
+    assert facts[2]["processed_by"] in served.workers()
+    assert stderr.startswith("4 lines: 1 succeeded, 3 failed\nerror: ")
+    assert code == 1
+
+
+def test_what_each_line_cannot_be_combined_with(served: Broker, tmp_path: Path) -> None:
+    for words, text in (
+        (["a=1", "--each", "-"], "--each takes its DATA from the file, once: leave out DATA and --count"),
+        (["--count", "2", "--each", "-"], "--each takes its DATA from the file, once"),
+        (["--as-they-come"], "--as-they-come needs --each"),
+        (["--each", str(tmp_path / "none.jsonl")], "none.jsonl: no such file or directory"),
+    ):
+        code, stdout, stderr = request(served, "cli_same", *words)
+        assert (code, stdout) == (2, "")
+        assert text in stderr
+
+
+def test_lines_that_cannot_be_delivered_are_kept_as_jobs_on_request(served: Broker) -> None:
+    words = ("nobody_serves_this", "--each", "-", "--otherwise", "submit")
+    code, stdout, stderr = request(served, *words, stdin=b"1\n2\n")
+    assert (code, stderr) == (8, "2 lines: 0 succeeded, 2 kept as jobs\n")
+    for line in stdout.splitlines():
+        job_id = json.loads(line)["job_id"]
+        assert taskferry("job", "cancel", job_id, "--broker", served.requester_url)[0] == 0
+
+
+def test_an_interrupted_file_says_how_far_it_came(served: Broker, programs: Programs, tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"seconds": 0}\n' * 3 + '{"seconds": 60}\n' * 10)
+    asking = programs.start(
+        "-m", "taskferry.cli", "request", "cli_sleep", "--each", str(file), "--broker", served.requester_url
+    )
+    wait_until(lambda: asking.stdout.count("\n") == 3, "the first three")
+    asking.interrupt()
+    assert asking.wait() == 130
+    assert asking.stderr == "interrupted after 3 lines: 3 succeeded\n"
+    wait_until(lambda: not any(row["in_flight"] for row in served.workers().values()), "the cancels")
+
+
 # --- on a terminal ---
 
 

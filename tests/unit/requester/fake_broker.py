@@ -43,6 +43,8 @@ class FakeBroker:
         self.cancelled: list[str] = []
         self.questions: list[Any] = []
         self.answer_question: Callable[[Any], object] = lambda _: None
+        self.behave: Callable[[Session, Request], None] = Session.behave
+        """What it does with a request."""
         self.connection_count = 0
         self.sessions: list[Session] = []
         self.port = 0
@@ -133,7 +135,7 @@ class Session:
             else:
                 message = self.codec.request(payload)
                 self.broker.requests.append(message)
-                self.behave(message)
+                self.broker.behave(self, message)
 
     def receive_control(self, control: Any) -> None:
         match control:

@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import MappingProxyType
-from typing import Any
+from typing import Any, assert_type
 
 import msgspec
 import pytest
@@ -207,6 +207,12 @@ async def test_a_result_is_converted_to_the_type_asked_for(any_requester: Reques
     assert await any_requester.call("echo", {"1": 2}, type=dict[str, int]) == {"1": 2}
 
 
+async def test_a_type_checker_knows_the_type_of_the_result(requester: Requester) -> None:
+    assert_type(await requester.call("echo", {"x": 1}, type=Point), Point)
+    assert_type(await requester.call("echo", [1], type=list[int]), list[int])
+    assert_type(await requester.call("echo", 1), Any)
+
+
 async def test_keys_of_json_become_the_numbers_asked_for(requester: Requester) -> None:
     assert await requester.call("echo", {"1": 2}, type=dict[int, int]) == {1: 2}
 
@@ -266,7 +272,7 @@ async def test_a_command_that_is_no_text_is_refused_and_nothing_sent(
 ) -> None:
     for command, text in ((b"x", "bytes"), (5, "int"), (None, "NoneType")):
         with pytest.raises(BadRequest, match=f"^command: expected a text, got {text}$"):
-            await any_requester.call(command)  # type: ignore[arg-type]
+            await any_requester.call(command)  # type: ignore[call-overload]
     with pytest.raises(BadRequest, match=r"^command: cannot be written as .*surrogates"):
         await any_requester.call("ec\ud800ho")
     assert broker.requests == []
