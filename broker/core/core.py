@@ -220,7 +220,7 @@ class Core:
         record = self.roster.records.take(worker_id) if holder is None else holder.record
         self._joined_count += 1
         worker = Worker(worker_id, offer, port, identity, now, record, self._joined_count)
-        self.roster.join(worker, offer.commands)
+        self.roster.join(worker, offer.commands, now)
         port.welcome(worker_id)
         for attempt in adopted:
             self._adopt(worker, attempt, now)
@@ -372,8 +372,7 @@ class Core:
                 gathering.is_on = False
                 self._delivery.strand_all(now)
                 directory.stop_gathering()
-            if now >= directory.expires_at:
-                directory.expire(now)
+            directory.look(now)
             is_needed = self.roster.workers or gathering.is_on
             self._look_at = now + LOOK_INTERVAL_S if is_needed else directory.expires_at
             for request, failure in self.queue.overdue(now):

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 
-from ..measures.exemplars import Exemplars
+from ..measures.exemplars import NO_EXEMPLARS, Exemplars
 from ..measures.histogram import Histogram
-from ..measures.turn import Batch, Turn
+from ..measures.turn import BEFORE, Batch
 from .route import Route
 
 
@@ -47,18 +47,21 @@ class Command:
         self.outcomes: defaultdict[str, int] = defaultdict(int)
         self.duration = Histogram()
         self.recent_duration = self.duration.window()
-        self.exemplars = Exemplars(is_wanted=False)
+        self.exemplars = NO_EXEMPLARS
         self.queue_wait = Histogram()
         self.worker_duration = Histogram()
         self.broker_duration = Histogram()
-        self.batch = Batch(self, Turn())
+        self.batch = Batch(self, BEFORE)
         self.workers_count = 0
         self.log_duration_s: float | None = None
 
     @property
     def waiting_count(self) -> int:
         """Requests that wait for it, including those with a target."""
-        return self.route.waiting.count + sum(route.waiting.count for route in self.targeted.values())
+        count = self.route.waiting.count
+        return (
+            count + sum(route.waiting.count for route in self.targeted.values()) if self.targeted else count
+        )
 
     @property
     def ended_count(self) -> int:

@@ -1,7 +1,8 @@
 """The commands that the broker knows, which of them are listed under their own names, and when one is forgotten.
 
 A command is known as soon as a worker serves it. It is gone when no connected worker has it any more, and forgotten
-some time after that; or at once if there are too many, or if a command that is served needs its place in the list.
+some time after that; or at once if there are too many, or if a command that is there to stay needs its place in the
+list.
 """
 
 from collections import OrderedDict, defaultdict
@@ -27,8 +28,12 @@ COMMAND_KEPT_S: Final = 3600.0
 """How long a command is known after its last worker has left, or after the last request for it: long enough for an
 alert to be seen, and for its counts to be read; short enough for a retired one to end its alert by itself."""
 
-FORGOTTEN_COUNT_MAX: Final = 1000
-"""Commands that are forgotten in one check, so that it takes a few milliseconds at most."""
+LISTED_AFTER_S: Final = 60.0
+"""How long a command must have been served before it takes the place of one that is gone: so that workers that come and
+go with ever new names do not replace the list of time series with each of them."""
+
+CHANGED_COUNT_MAX: Final = 200
+"""Commands that are forgotten, or listed, in one check, so that it takes a millisecond at most."""
 
 OTHER: Final = "_other"
 """The name under which those that are not listed are shown. No command has it: names start with a letter or a digit."""
@@ -71,8 +76,8 @@ class Directory:
         self.ended_before: defaultdict[str, int] = defaultdict(int)
         self._targets = targets
         self._listed_count = 0
-        self._unlisted: OrderedDict[Command, None] = OrderedDict()
-        """Those that are served and not listed, in the order in which they will be."""
+        self._unlisted: OrderedDict[Command, float] = OrderedDict()
+        """Those that are served and not listed, in the order in which they will be, and since when."""
         self._gone: tuple[OrderedDict[Command, Gone], OrderedDict[Command, Gone]] = (
             OrderedDict(),
             OrderedDict(),
@@ -81,12 +86,12 @@ class Directory:
 
     @property
     def expires_at(self) -> float:
-        """When to call `expire` next."""
+        """When to call `look` next if there are no workers."""
         return min(
             (next(iter(gone.values())).since + COMMAND_KEPT_S for gone in self._gone if gone), default=NEVER
         )
 
-    def serve(self, name: str) -> Command:
+    def serve(self, name: str, now: float) -> Command:
         """The command of this name, which one more worker has."""
         command = self.known.get(name)
         if command is None:
@@ -96,7 +101,10 @@ class Directory:
         command.workers_count += 1
         self._gone[command.is_listed].pop(command, None)
         if not command.is_listed:
-            self._list(command)
+            if self._listed_count < COMMANDS_LISTED_COUNT_MAX:
+                self._list(command)
+            elif command not in self._unlisted:
+                self._unlisted[command] = now
         return command
 
     def leave(self, commands: Iterable[Command], now: float) -> None:
@@ -112,10 +120,11 @@ class Directory:
             else:
                 self._gone[command.is_listed][command] = Gone(now, command.ended_count)
 
-    def expire(self, now: float) -> None:
-        """Forget what was gone for long enough, and not requested meanwhile."""
+    def look(self, now: float) -> None:
+        """The periodic check: forget what was gone for long enough, and not requested meanwhile; and list what has been
+        served for long enough, if there is room, or one that is gone in the list."""
         for gone in self._gone:
-            for command, entry in list(islice(gone.items(), FORGOTTEN_COUNT_MAX)):
+            for command, entry in list(islice(gone.items(), CHANGED_COUNT_MAX)):
                 if entry.since + COMMAND_KEPT_S > now:
                     break
                 del gone[command]
@@ -123,6 +132,11 @@ class Directory:
                     gone[command] = Gone(now, command.ended_count)
                 else:
                     self._forget(command)
+        for command, since in list(islice(self._unlisted.items(), CHANGED_COUNT_MAX)):
+            if since + LISTED_AFTER_S > now or not self._make_room():
+                break
+            del self._unlisted[command]
+            self._list(command)
 
     def stop_gathering(self) -> None:
         """Wait no longer for commands that no worker has served since the start. Call it when no request waits for
@@ -133,35 +147,29 @@ class Directory:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _list(self, command: Command) -> None:
-        """List `command`, which is served, in the place of one that is gone if need be; or as soon as there is room."""
-        if self._listed_count >= COMMANDS_LISTED_COUNT_MAX:
-            displaced = next((other for other in self._gone[True] if not other.waiting_count), None)
-            if displaced is None:
-                self._unlisted[command] = None
-                return
-            del self._gone[True][displaced]
-            self._drop(displaced)
-            self._listed_count -= 1
-        self._listed_count += 1
-        self._show(command)
+    def _make_room(self) -> bool:
+        """Whether one more can be listed, if need be in the place of one that is gone."""
+        if self._listed_count < COMMANDS_LISTED_COUNT_MAX:
+            return True
+        displaced = next((command for command in self._gone[True] if not command.waiting_count), None)
+        if displaced is None:
+            return False
+        del self._gone[True][displaced]
+        self._forget(displaced)
+        return True
 
-    def _show(self, command: Command) -> None:
+    def _list(self, command: Command) -> None:
         """A counter never falls: what OTHER has counted of it stays there."""
-        self.forgotten.absorb(command)
+        if command.outcomes:
+            self.forgotten.absorb(command)
+        self._listed_count += 1
         command.show()
 
     def _forget(self, command: Command) -> None:
-        """Forget `command`. If that makes room in the list, the next one is listed."""
-        self._drop(command)
-        if not command.is_listed:
-            self.forgotten.absorb(command)
-        elif self._unlisted:
-            self._show(self._unlisted.popitem(last=False)[0])
-        else:
+        if command.is_listed:
             self._listed_count -= 1
-
-    def _drop(self, command: Command) -> None:
+        elif command.outcomes:
+            self.forgotten.absorb(command)
         del self.known[command.name]
         for outcome, count in command.outcomes.items():
             self.ended_before[outcome] += count

@@ -86,11 +86,11 @@ class Roster:
 
     # --- joining and leaving ----------------------------------------------------------------------------------------
 
-    def join(self, worker: Worker, names: Iterable[str]) -> None:
+    def join(self, worker: Worker, names: Iterable[str], now: float) -> None:
         """Register a worker that serves the commands `names` (duplicates count once). It takes over its id, even if an
         old connection of the same worker, which is about to leave, still has it."""
         self.workers[worker.worker_id] = worker
-        worker.commands = {self.directory.serve(name): Tally() for name in dict.fromkeys(names)}
+        worker.commands = {self.directory.serve(name, now): Tally() for name in dict.fromkeys(names)}
         self._join_pools(worker)
 
     def leave(self, worker: Worker, now: float) -> None:
@@ -171,7 +171,8 @@ class Roster:
     def _hand_on(self, entered: list[Worker], stranded: list[Route], now: float) -> None:
         """Notify `Placement`, once a change is complete. The worker that became eligible last comes first."""
         for route in stranded:
-            self._placement.strand(route, now)
+            if route.waiting.count:
+                self._placement.strand(route, now)
         for worker in reversed(entered):
             self._placement.fill(worker, now)
 

@@ -40,3 +40,7 @@ class Exemplars:
         """Make `call`, which has just ended, the exemplar of bucket `index`."""
         self.kept[index] = Exemplar(call.request_id, call.trace, duration_s, now)
         self.due_at[index] = now + EXEMPLAR_S_MIN
+
+
+NO_EXEMPLARS: Final = Exemplars(is_wanted=False)
+"""For all whose exemplars are not wanted: it never keeps any."""

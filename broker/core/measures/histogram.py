@@ -10,31 +10,39 @@ DURATION_BOUNDS_S: Final[tuple[float, ...]] = (
 request is slow by any measure. The last bucket, above these, has no bound."""
 
 
+NOTHING: Final = [0] * (len(DURATION_BOUNDS_S) + 1)
+"""The counts of a histogram that has counted nothing, never changed: workers may announce thousands of commands that are
+never requested."""
+
+
 class Histogram:
     """`counts[i]` counts durations up to `DURATION_BOUNDS_S[i]` and above the bound before; `sum_s` is their sum."""
 
     __slots__ = ("counts", "sum_s")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(DURATION_BOUNDS_S) + 1)
+        self.counts = NOTHING
         self.sum_s = 0.0
 
     def observe(self, duration_s: float) -> int:
         """Count one duration, in seconds. Returns the index of its bucket."""
         index = bisect_left(DURATION_BOUNDS_S, duration_s)
+        if self.counts is NOTHING:
+            self.counts = NOTHING.copy()
         self.counts[index] += 1
         self.sum_s += duration_s
         return index
 
     def observe_all(self, duration_s: float, count: int) -> None:
         """Count `count` equal durations."""
+        if self.counts is NOTHING:
+            self.counts = NOTHING.copy()
         self.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += count
         self.sum_s += duration_s * count
 
     def absorb(self, other: "Histogram") -> None:
         """Add the counts of `other`."""
-        for index, count in enumerate(other.counts):
-            self.counts[index] += count
+        self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
         self.sum_s += other.sum_s
 
     def window(self) -> "Window":
@@ -54,7 +62,7 @@ class Window:
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
-        self._before = self._long_before = list(histogram.counts)
+        self._before = self._long_before = NOTHING if histogram.counts is NOTHING else histogram.counts.copy()
         self._turned_at = 0.0
 
     def percentile_s(self, percent: int, count_min: int, now: float) -> float | None:

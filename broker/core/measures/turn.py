@@ -7,7 +7,7 @@ which its response arrived, including any delay of the loop in either. The time 
 that share both turns share both times, so they are counted together.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ..fleet.command import Command
@@ -47,3 +47,7 @@ class Turn:
             # A worker that guesses a msg_id can answer before the assignment was sent.
             command.worker_duration.observe_all(max(0.0, began_at - sending.ended_at), count)
             command.broker_duration.observe_all(sending.duration_s + self.duration_s, count)
+
+
+BEFORE: Final = Turn()
+"""The turn before the first one."""

@@ -1,6 +1,7 @@
 """Which commands metrics show under their own names, and where all others are counted."""
 
 import pytest
+from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.fleet import directory
 from taskferry.broker.core.measures.histogram import Histogram
 
@@ -81,35 +82,53 @@ def test_one_histogram_absorbs_another() -> None:
     assert one.sum_s == pytest.approx(1000.9)
 
 
-def test_a_command_that_is_served_takes_the_place_of_one_that_is_gone() -> None:
+def test_a_command_that_is_there_to_stay_takes_the_place_of_one_that_is_gone() -> None:
+    assert directory.LISTED_AFTER_S == 60
     world = World()
     requester = world.requester()
     gone = world.worker("w", "a")
     gone.succeed(requester.submit("a"))
     gone.leave()
     world.worker("v", "b")
-    assert listed(world) == ["a", "b"], "while there is room it keeps its place"
+    assert listed(world) == ["a", "b"]
     live = world.worker("u", "c")
-    assert listed(world) == ["b", "c"]
     live.succeed(requester.submit("c"))
-    world.worker("t", "d", "a")
-    assert listed(world) == ["b", "c"], "none of these is gone"
-    assert world.core.roster.commands["a"].outcomes == {}, "it has begun again"
-    assert world.core.roster.directory.forgotten.outcomes == {}
-    assert world.core.roster.directory.ended_before == {"success": 1}
-
-
-def test_a_place_that_becomes_free_goes_to_a_command_that_waits_for_one() -> None:
-    world = World()
-    requester = world.requester()
-    listed_ones, other = world.worker("w", "a", "b"), world.worker("v", "c")
-    other.succeed(requester.submit("c"))
-    world.worker("u", "d")
-    listed_ones.leave()  # there are four, and three may be known
-    assert listed(world) == ["c", "d"]
-    directory_ = world.core.roster.directory
-    assert directory_.forgotten.outcomes == {"success": 1}, "what was counted as another stays there"
+    world.worker("t", "d")
+    world.sleep(directory.LISTED_AFTER_S - 1.0)
+    assert listed(world) == ["a", "b"]
+    world.sleep(1.0 + LOOK_INTERVAL_S)
+    assert listed(world) == ["b", "c"]
+    world.sleep(directory.LISTED_AFTER_S)
+    assert listed(world) == ["b", "c"], "none of them is gone"
+    books = world.core.roster.directory
+    assert books.forgotten.outcomes == {"success": 1}, "what was counted of c as another stays there"
+    assert books.ended_before == {"success": 1}
     assert world.core.roster.commands["c"].outcomes == {"success": 1}
+    assert "a" not in world.core.roster.commands
+
+
+def test_workers_that_come_and_go_with_ever_new_names_replace_nothing() -> None:
+    world = World()
+    world.worker("w", "a", "b").leave()
+    for number in range(40):
+        worker = world.worker("v", f"new-{number}")
+        world.sleep(3.0)
+        worker.leave()
+    assert listed(world) == ["a", "b"]
+
+
+def test_what_has_waited_for_a_place_gets_one_that_becomes_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "COMMAND_KEPT_S", 100.0)
+    world = World()
+    leaving = world.worker("w", "a", "b")
+    world.worker("v", "c")
+    second = world.worker("u", "c")
+    world.sleep(directory.LISTED_AFTER_S + 1.0)
+    assert listed(world) == ["a", "b"]
+    second.leave()
+    leaving.leave()
+    world.sleep(LOOK_INTERVAL_S)
+    assert listed(world) == ["b", "c"]
 
 
 def test_what_nobody_serves_and_nobody_requests_is_forgotten_after_a_while() -> None:
@@ -144,17 +163,17 @@ def test_a_worker_that_drains_keeps_its_commands_known(monkeypatch: pytest.Monke
     assert requester.outcome("r1") == "success"
 
 
-def test_those_that_are_forgotten_in_one_check_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert directory.FORGOTTEN_COUNT_MAX == 1000
-    monkeypatch.setattr(directory, "FORGOTTEN_COUNT_MAX", 1)
+def test_the_changes_of_one_check_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert directory.CHANGED_COUNT_MAX == 200
+    monkeypatch.setattr(directory, "CHANGED_COUNT_MAX", 1)
     monkeypatch.setattr(directory, "COMMANDS_LISTED_COUNT_MAX", 9)
     monkeypatch.setattr(directory, "COMMAND_KEPT_S", 10.0)
     world = World()
     world.worker("w", "a", "b").leave()
     world.now += 20.0
     world.worker("v", "c").leave()
-    world.core.roster.directory.expire(world.now)
+    world.core.roster.directory.look(world.now)
     assert set(world.core.roster.commands) == {"b", "c"}
-    monkeypatch.setattr(directory, "FORGOTTEN_COUNT_MAX", 9)
-    world.core.roster.directory.expire(world.now)
+    monkeypatch.setattr(directory, "CHANGED_COUNT_MAX", 9)
+    world.core.roster.directory.look(world.now)
     assert set(world.core.roster.commands) == {"c"}, "it has been gone for a moment"
