@@ -4,11 +4,14 @@ They read this and nothing behind it, so that the core and the ports can change 
 nothing; keeps no numbers itself.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from heapq import nsmallest
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -30,10 +33,33 @@ from .http.counts import HttpCounts
 from .job_reading import JobReading, JobsStatus
 from .port import Port
 from .requester_session import RequesterSession
+from .slices import Slices
 from .worker_session import WorkerSession
 
 WORKER_STATES: Final = tuple(state.value for state in WorkerState if state is not WorkerState.GONE)
 """The states of connected workers."""
+
+
+PAGE_COUNT_DEFAULT: Final = 100
+"""Rows of a page: far more than a screenful, and a fraction of a millisecond's work."""
+
+COMMANDS_SHOWN_COUNT_MAX: Final = 100
+"""Commands that the row of a worker lists, of a thousand that it may serve."""
+
+STEP_COUNT: Final = 100
+"""Commands that are counted in one step."""
+
+
+class Page(NamedTuple):
+    """A part of a list that is in the order of names: `limit` rows, those after the name `after`."""
+
+    after: str = ""
+    limit: int = PAGE_COUNT_DEFAULT
+
+    def names(self, known: Iterable[str]) -> tuple[list[str], str | None]:
+        """The names of this page, and the name after which the next one begins; None if this is the last."""
+        names = nsmallest(self.limit + 1, (name for name in known if name > self.after))
+        return names[: self.limit], names[self.limit - 1] if len(names) > self.limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +111,14 @@ class PortRow:
 
 class WorkerRow(Struct, frozen=True):
     """A connected worker, as `/api/workers` shows it. Seconds; `in_flight` counts taken slots; `speed` is learned, 1 is
-    as fast as its peers."""
+    as fast as its peers. `commands`: in lists the first of `commands_count`."""
 
     worker_id: str
     identity: str
     state: str
     reason: str | None
     commands: list[str]
+    commands_count: int
     concurrency: int
     in_flight: int
     weight: float
@@ -116,9 +143,26 @@ class CommandRow(Struct, frozen=True):
     outcomes: dict[str, int]
 
 
+class WorkersPage(Struct, frozen=True):
+    """Some of `workers_count` connected workers. `next`: after which the next page begins; None if there is none."""
+
+    workers: list[WorkerRow]
+    workers_count: int
+    next: str | None
+
+
+class CommandsPage(Struct, frozen=True):
+    """The same for commands."""
+
+    commands: list[CommandRow]
+    commands_count: int
+    next: str | None
+
+
 class Status(Struct, frozen=True):
-    """The broker as a whole, as `/api/status` shows it. `jobs`: None if it keeps none; `jobs_error`: why, if it was to
-    keep some."""
+    """The broker as a whole, as `/api/status` shows it, with a page of its commands. `jobs`: None if it keeps none;
+    `jobs_error`: why, if it was to keep some. `unready_commands`: of the settings' `ready_commands`, those that no
+    worker has served yet."""
 
     version: str
     state: str
@@ -134,6 +178,8 @@ class Status(Struct, frozen=True):
     counts: dict[str, int]
     outcomes: dict[str, int]
     commands: list[CommandRow]
+    commands_count: int
+    next: str | None
     jobs: JobsStatus | None
     jobs_error: str | None
 
@@ -262,6 +308,8 @@ class ReadModel:
         ready_commands: Iterable[str] = (),
     ) -> None:
         self.version = version
+        self._reading = asyncio.Lock()
+        """Held by whatever reads long lists, so that others wait for one slice at most."""
         self._unready = dict.fromkeys(ready_commands)
         self.jobs: JobReading | None = None
         self.jobs_error: str | None = None
@@ -344,23 +392,46 @@ class ReadModel:
         """What waits for peers that do not read it."""
         return 0 if self.links is None else self.links.unsent_size_bytes
 
-    def status(self) -> Status:
+    async def commands(self, page: Page) -> CommandsPage:
+        """Some of the commands that workers have served."""
+        known = self._core.roster.commands
+        names, following = page.names(known)
+        slices = Slices()
+        rows = []
+        async with self._reading:
+            for name in names:
+                if (command := known.get(name)) is not None:
+                    rows.append(
+                        CommandRow(
+                            name,
+                            _workers_count(command),
+                            command.waiting_count,
+                            command.strategy,
+                            command.outcomes.copy(),
+                        )
+                    )
+                await slices.give_way()
+        return CommandsPage(rows, len(known), following)
+
+    async def _outcomes(self) -> Counter[str]:
+        """Those of all requests that have ended."""
+        roster = self._core.roster
+        outcomes: Counter[str] = Counter(roster.directory.ended_before)
+        outcomes.update(roster.unknown.outcomes)
+        slices = Slices()
+        async with self._reading:
+            commands = tuple(roster.commands.values())
+            for start in range(0, len(commands), STEP_COUNT):
+                for command in commands[start : start + STEP_COUNT]:
+                    if command.outcomes:
+                        outcomes.update(command.outcomes)
+                await slices.give_way()
+        return outcomes
+
+    async def status(self, page: Page = Page()) -> Status:  # noqa: B008  immutable
         """Await `jobs.refresh` first, if there are jobs."""
+        commands, outcomes = await self.commands(page), await self._outcomes()
         core, totals = self._core, self.totals()
-        outcomes: Counter[str] = Counter(core.roster.directory.ended_before)
-        commands = []
-        for command in core.roster.commands.values():
-            outcomes.update(command.outcomes)
-            commands.append(
-                CommandRow(
-                    command.name,
-                    _workers_count(command),
-                    command.waiting_count,
-                    command.strategy,
-                    command.outcomes,
-                )
-            )
-        outcomes.update(core.roster.unknown.outcomes)
         return Status(
             version=self.version,
             state=self.state,
@@ -384,19 +455,36 @@ class ReadModel:
                 "late_responses": totals.late_responses_count,
             },
             outcomes=outcomes,
-            commands=commands,
+            commands=commands.commands,
+            commands_count=commands.commands_count,
+            next=commands.next,
             jobs=None if self.jobs is None else self.jobs.status(),
             jobs_error=self.jobs_error,
         )
 
     def workers(self) -> list[WorkerRow]:
-        """Every connected worker."""
+        """Every connected worker, at once: for those who know that they are few."""
         now = time.monotonic()
         peers = {session.worker: session.link.peer for session in self._workers.sessions}
         return [_row(worker, peers.get(worker), now) for worker in self._core.roster.workers.values()]
 
+    async def workers_page(self, page: Page) -> WorkersPage:
+        """Some of the connected workers."""
+        connected = self._core.roster.workers
+        names, following = page.names(connected)
+        peers = {session.worker: session.link.peer for session in self._workers.sessions}
+        slices = Slices()
+        rows = []
+        async with self._reading:
+            for name in names:
+                if (worker := connected.get(name)) is not None:
+                    row = _row(worker, peers.get(worker), time.monotonic(), COMMANDS_SHOWN_COUNT_MAX)
+                    rows.append(row)
+                await slices.give_way()
+        return WorkersPage(rows, len(connected), following)
+
     def worker(self, worker_id: str) -> WorkerRow | None:
-        """One of them."""
+        """One of them, with all of its commands."""
         worker = self._core.roster.workers.get(worker_id)
         if worker is None:
             return None
@@ -426,14 +514,15 @@ def _workers_count(command: Command) -> int:
     return 0 if pool is None else len(pool.members)
 
 
-def _row(worker: Worker, peer: str | None, now: float) -> WorkerRow:
+def _row(worker: Worker, peer: str | None, now: float, commands_count_max: int | None = None) -> WorkerRow:
     succeeded_count, failed_count = worker.ended_counts()
     return WorkerRow(
         worker_id=worker.worker_id,
         identity=worker.identity,
         state=worker.state.value,
         reason=worker.reason or None,
-        commands=[command.name for command in worker.commands],
+        commands=[command.name for command in islice(worker.commands, commands_count_max)],
+        commands_count=len(worker.commands),
         concurrency=worker.concurrency,
         in_flight=worker.in_flight_count,
         weight=worker.declared_weight,

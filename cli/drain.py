@@ -73,7 +73,8 @@ def _followed(port: HttpPort, row: dict[str, Any], wait_s: float) -> str:
         while row["in_flight"] and time.monotonic() < ends_at:
             _show_progress(f"{worker_id} drains: {row['in_flight']} in flight")
             time.sleep(max(0.0, min(POLL_INTERVAL_S, ends_at - time.monotonic())))
-            rows = port.ask("/api/workers")["workers"]
+            # A broker that does not know the parameter answers with all of them.
+            rows = port.ask(f"/api/workers?worker_id={urllib.parse.quote(worker_id, safe='')}")["workers"]
             now = next((other for other in rows if other["worker_id"] == worker_id), None)
             if now is None:
                 return f"{worker_id} has left"

@@ -46,6 +46,12 @@ HTTP_VARIABLE: Final = "TASKFERRY_HTTP"
 ANSWER_S_MAX: Final = 5.0
 """How long a broker may take to answer, which it does between two requests."""
 
+PAGE_COUNT_MAX: Final = 1000
+"""Rows that are asked for at once: as many as a broker gives."""
+
+PAGES_COUNT_MAX: Final = 100
+"""Pages of a list that are asked for: of more workers or commands than a broker can have."""
+
 ANSWER_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of an answer that are read. That of 10,000 workers with many commands is far smaller."""
 
@@ -119,6 +125,24 @@ class HttpPort:
             raise HttpPortError(f"cannot connect to {url}: {reason}", NO_CONNECTION) from None
         except ValueError:
             raise not_understood(url) from None
+
+    def ask_pages(self, path: str, list_path: str, key: str) -> Any:
+        """The same, where the answer has the first page of a list as `key`: with all pages, of which the others are at
+        `list_path`. Raises HttpPortError."""
+        answer = page = self.ask(path)
+        try:
+            for _ in range(PAGES_COUNT_MAX):
+                after = page.get("next")
+                if after is None:
+                    break
+                page = self.ask(
+                    f"{list_path}?limit={PAGE_COUNT_MAX}&after={urllib.parse.quote(after, safe='')}"
+                )
+                answer[key] += page[key]
+                answer["next"] = page["next"]
+        except (KeyError, TypeError, AttributeError):
+            raise not_understood(self.url) from None
+        return answer
 
     def _refusal(self, error: urllib.error.HTTPError) -> HttpPortError:
         """The broker's error text if there is one, else the status."""

@@ -13,6 +13,9 @@ from .http_port import HttpPort, HttpPortError, fail, http_options, not_understo
 
 EXPLAIN_PATH: Final = "/api/explain"
 
+LISTS: Final = {"/api/workers": ("/api/workers", "workers"), "/api/status": ("/api/commands", "commands")}
+"""Of the paths whose answers hold the first page of a list: where the other pages are, and the list's name."""
+
 
 @click.command()
 @http_options
@@ -57,7 +60,8 @@ def explain(context: click.Context, id: str | None, port: HttpPort, as_json: boo
 
 def _show(context: click.Context, port: HttpPort, path: str, *, as_json: bool) -> None:
     try:
-        answer = port.ask(path)
+        pages = LISTS.get(path)
+        answer = port.ask(path) if pages is None else port.ask_pages(path, *pages)
         if as_json:
             print_json(answer)
         else:

@@ -14,6 +14,7 @@ PIPE_WIDTH: Final = 1000
 _STATE_STYLES: Final = {
     "healthy": "green",
     "serving": "green",
+    "starting": "cyan",
     "joining": "cyan",
     "probing": "cyan",
     "ejected": "red",
@@ -31,7 +32,7 @@ def workers(answer: dict[str, Any]) -> list[Table]:
         table.add_row(
             Text(worker["worker_id"]),
             state_text(worker["state"], worker.get("reason")),
-            Text(", ".join(worker["commands"])),
+            Text(_commands(worker)),
             f"{worker['in_flight']}/{worker['concurrency']}",
             f"{worker['succeeded_count']:,}",
             f"{worker['failed_count']:,}",
@@ -47,6 +48,13 @@ def workers(answer: dict[str, Any]) -> list[Table]:
     return [table]
 
 
+def _commands(worker: dict[str, Any]) -> str:
+    """Those that the row lists, and how many more there are."""
+    names = worker["commands"]
+    more_count = worker.get("commands_count", len(names)) - len(names)
+    return ", ".join([*names, f"and {more_count:,} more"] if more_count > 0 else names)
+
+
 def status(answer: dict[str, Any]) -> list[Table]:
     """The answer of /api/status: the broker and its commands. Raises KeyError or TypeError for any other answer."""
     facts: dict[str, str | Text] = {
@@ -58,6 +66,8 @@ def status(answer: dict[str, Any]) -> list[Table]:
     for name in ("worker", "requester", "submitted", "in_flight", "queued"):
         title = {"worker": "workers", "requester": "requesters"}.get(name, name.replace("_", " "))
         facts[title] = f"{answer[f'{name}_count']:,}"
+    if answer.get("unready_commands"):
+        facts["not ready for"] = Text(", ".join(answer["unready_commands"]), style="cyan")
     for outcome, count in answer["outcomes"].items():
         if count:
             facts[f"  {outcome}"] = f"{count:,}"

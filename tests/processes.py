@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -253,8 +254,16 @@ class Broker(Program):
         return view
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """The rows of `/api/workers` by worker_id."""
-        return {row["worker_id"]: row for row in json.loads(self.get("/api/workers")[1])["workers"]}
+        """The rows of `/api/workers` by worker_id, of all pages."""
+        rows: dict[str, dict[str, Any]] = {}
+        after: str | None = ""
+        while after is not None:
+            page = json.loads(
+                self.get(f"/api/workers?limit=1000&after={urllib.parse.quote(after, safe='')}")[1]
+            )
+            rows |= {row["worker_id"]: row for row in page["workers"]}
+            after = page["next"]
+        return rows
 
 
 class Programs:

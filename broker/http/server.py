@@ -27,6 +27,8 @@ from .answers import error_answer, json_answer
 from .connections import HttpBounds, HttpConnections
 from .explain_views import explain_routes
 from .guarded import Guarded
+from .list_views import list_routes
+from .pages import BadPage, bad_page
 
 BODY_SIZE_BYTES_MAX: Final = 1024
 """The most that is read of a request's body: each that means anything is a short object."""
@@ -49,7 +51,7 @@ class DrainRequest(msgspec.Struct):
 def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> ASGIApp:
     """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains, or no worker
     has served a command that the settings name for this). `/metrics`: for Prometheus.
-    `/api/workers`, `/api/status`, and those of explain_views.py: JSON.
+    `/api/...`: JSON (list_views.py, explain_views.py).
     `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again.
 
     All but the first two need the right to observe, and draining that to operate: see guarded.py."""
@@ -66,14 +68,6 @@ def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> AS
         if model.jobs is not None and model.jobs.is_failing:
             return PlainTextResponse(READY_WITHOUT_JOURNAL)
         return PlainTextResponse("ready\n")
-
-    async def workers(_: Request) -> Response:
-        return json_answer({"workers": model.workers()})
-
-    async def status(_: Request) -> Response:
-        if model.jobs is not None:
-            await model.jobs.refresh()
-        return json_answer(model.status())
 
     async def drain(request: Request) -> Response:
         # A web page cannot send this type to another site without asking first, which is never granted here.
@@ -96,11 +90,11 @@ def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> AS
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", _metrics_view(model)),
-            Route("/api/workers", workers),
             Route("/api/workers/{worker_id:any}/drain", drain, methods=["POST"]),
-            Route("/api/status", status),
+            *list_routes(model),
             *explain_routes(model),
-        ]
+        ],
+        exception_handlers={BadPage: bad_page},
     )
     return Guarded(views, entrance)
 

@@ -1,13 +1,12 @@
 """One scrape, from its headers to the bytes of the response, in slices that give way to the broker's own work."""
 
-import asyncio
-import time
 import zlib
 from collections.abc import Iterator
 from typing import Final
 
 from ..http.accepting import accepts_gzip
 from ..read_model import ReadModel
+from ..slices import Slices
 from .access import ACCESS
 from .commands import COMMANDS
 from .exposition import END, text_of
@@ -24,9 +23,6 @@ FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *ACCESS, *REQUESTS, *COMMANDS, 
 SCRAPES_COUNT_MAX: Final = 4
 """Concurrent scrapes: a pair of Prometheus servers, and one or two people with a browser. Each keeps its response in
 memory."""
-
-SLICE_S: Final = 0.002
-"""How long a scrape works without giving way, plus one chunk: a request that arrives meanwhile waits that long."""
 
 CHUNK_LENGTH: Final = 16 * 1024
 """Characters that are encoded and compressed at once: a fraction of a slice."""
@@ -71,12 +67,10 @@ class Scraper:
         if self._model.jobs is not None:
             await self._model.jobs.refresh()
         body: list[bytes] = []
-        give_way_at = time.monotonic() + SLICE_S
+        slices = Slices()
         for chunk in _chunks(self._pieces(form)):
             body.append(chunk if compressor is None else compressor.compress(chunk))
-            if time.monotonic() >= give_way_at:
-                await asyncio.sleep(0)
-                give_way_at = time.monotonic() + SLICE_S
+            await slices.give_way()
         if compressor is not None:
             body.append(compressor.flush())
         return b"".join(body), headers

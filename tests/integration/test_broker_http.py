@@ -33,7 +33,7 @@ async def test_readiness_waits_once_for_the_commands_that_the_settings_name(prog
 
 
 async def test_workers_as_json(broker: Broker) -> None:
-    assert json.loads(broker.get("/api/workers")[1]) == {"workers": []}
+    assert json.loads(broker.get("/api/workers")[1]) == {"workers": [], "workers_count": 0, "next": None}
     async with (
         connected(broker.worker_url, "msgpack") as worker,
         serving(broker.worker_url, {"b": lambda _: None}, name="plain"),
@@ -54,6 +54,7 @@ async def test_workers_as_json(broker: Broker) -> None:
             "state": "healthy",
             "reason": None,
             "commands": ["a", "b"],
+            "commands_count": 2,
             "concurrency": 3,
             "in_flight": 1,
             "weight": 2.5,
@@ -91,6 +92,8 @@ async def test_status_as_json(programs: Programs) -> None:
         assert status == {
             "state": "serving",
             "unready_commands": [],
+            "commands_count": 2,
+            "next": None,
             "strategy": "round_robin",
             "worker_count": 1,
             "requester_count": 1,

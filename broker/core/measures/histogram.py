@@ -11,8 +11,8 @@ request is slow by any measure. The last bucket, above these, has no bound."""
 
 
 NOTHING: Final = [0] * (len(DURATION_BOUNDS_S) + 1)
-"""The counts of a histogram that has counted nothing, never changed: workers may announce thousands of commands that are
-never requested."""
+"""The counts of a histogram that has counted nothing, never changed: workers may announce thousands of commands that
+are never requested."""
 
 
 class Histogram:

@@ -45,7 +45,7 @@ async def test_live_settings_reach_ports_core_and_read_model() -> None:
         settings = dataclasses.replace(SETTINGS, connections_count_max=1, strategy="round_robin")
         broker.reconfigure(settings)
         assert broker.settings is settings
-        assert broker.read_model.status().strategy == "round_robin"
+        assert (await broker.read_model.status()).strategy == "round_robin"
         with pytest.raises(ConnectError, match="over 1 connections"):
             await open_peer(broker.requester_port, group)
     finally:

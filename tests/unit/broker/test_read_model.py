@@ -24,7 +24,7 @@ async def test_totals_and_outcomes_count_what_has_ended() -> None:
         assert (await requester.receive())["code"] == "no_available_workers"
         requester.send({"command": 7})
         assert (await requester.receive())["code"] == "bad_request"
-        totals, status = shell.read_model.totals(), shell.read_model.status()
+        totals, status = shell.read_model.totals(), await shell.read_model.status()
         assert (totals.submitted_count, totals.unserved_count, totals.in_flight_count) == (3, 1, 0)
         assert totals.refused == status.refused == {"bad_request": 1}
         assert status.outcomes == {"success": 1, "handler_error": 1, "no_available_workers": 1}
@@ -34,7 +34,7 @@ async def test_totals_and_outcomes_count_what_has_ended() -> None:
         assert (status.state, status.worker_count, status.requester_count) == ("serving", 1, 1)
         shell.core.drain()
         assert shell.read_model.state == "draining"
-        assert shell.read_model.status().state == "draining"
+        assert (await shell.read_model.status()).state == "draining"
 
 
 async def test_what_waits_and_what_runs_is_read_as_it_is_now() -> None:

@@ -17,6 +17,7 @@ from tests.terminals import run_at_terminal
 from tests.unit.cli.fake_http_port import HttpPort
 
 DRAIN = "/api/workers/vm-1/drain"
+LOOK = "/api/workers?worker_id=vm-1"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def answers_with(port: HttpPort, first: dict[str, Any], *later: Sequence[dict[st
 
     port.answers[DRAIN] = json.dumps(first).encode()
     if later:
-        port.answers["/api/workers"] = look
+        port.answers[LOOK] = look
 
 
 def run(port: HttpPort, *arguments: str) -> Result:
@@ -137,7 +138,7 @@ def test_an_answer_that_is_not_a_brokers_is_one_line(port: HttpPort, body: bytes
 @pytest.mark.parametrize("body", [b"[]", b'{"workers":[{}]}', b'{"workers":[null]}'])
 def test_an_answer_that_is_not_a_list_of_workers_is_one_line(port: HttpPort, body: bytes) -> None:
     answers_with(port, row(3))
-    port.answers["/api/workers"] = body
+    port.answers[LOOK] = body
     result = run(port, "vm-1")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "cannot read" in result.stderr
@@ -145,10 +146,10 @@ def test_an_answer_that_is_not_a_list_of_workers_is_one_line(port: HttpPort, bod
 
 def test_a_broker_that_goes_away_meanwhile_is_one_line(port: HttpPort) -> None:
     answers_with(port, row(3))
-    port.refusals["/api/workers"] = (503, b"")
+    port.refusals[LOOK] = (503, b"")
     result = run(port, "vm-1")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"error: {port.url}/api/workers answered 503 Service Unavailable\n"
+    assert result.stderr == f"error: {port.url}/api/workers?... answered 503 Service Unavailable\n"
 
 
 def test_nobody_there_is_exit_code_5() -> None:
@@ -201,7 +202,7 @@ def test_ctrl_c_while_waiting_is_130_without_a_word(port: HttpPort) -> None:
         process.send_signal(signal.SIGINT)
 
     answers_with(port, row(3))
-    port.answers["/api/workers"] = look
+    port.answers[LOOK] = look
     code, seen = in_a_terminal(port, interrupt)
     assert code == 130
     assert set(seen.rstrip().split("\r\x1b[K")) == {"", "vm-1 drains: 3 in flight"}

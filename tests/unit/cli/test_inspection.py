@@ -332,6 +332,54 @@ def test_an_answer_that_is_not_an_explanation_is_one_line(port: HttpPort, body: 
     assert "cannot read" in result.stderr
 
 
+# --- long lists ---
+
+
+def test_all_pages_of_a_list_are_shown(port: HttpPort) -> None:
+    first, second = WORKERS["workers"]
+    port.answers["/api/workers"] = json.dumps({"workers": [first], "next": "a/b &c"}).encode()
+    rest = "/api/workers?limit=1000&after=a%2Fb%20%26c"
+    port.answers[rest] = json.dumps({"workers": [second], "next": None}).encode()
+    result = run(workers, "--http", port.url, "--json")
+    assert [row["worker_id"] for row in json.loads(result.stdout)["workers"]] == ["vm-1", "[red]vm-2[/red]"]
+    port.answers["/api/status"] = json.dumps(STATUS | {"next": "echo"}).encode()
+    more = {"commands": [{"command": "zip", "worker_count": 1, "queued_count": 0}], "next": None}
+    port.answers["/api/commands?limit=1000&after=echo"] = json.dumps(more).encode()
+    shown = run(status, "--http", port.url).stdout
+    assert "echo" in shown
+    assert "zip" in shown
+
+
+@pytest.mark.parametrize("page", [b"[]", b"{}", b'{"workers":3,"next":null}', b'{"workers":[],"next":7}'])
+def test_a_page_that_is_none_is_one_line(port: HttpPort, page: bytes) -> None:
+    port.answers["/api/workers"] = b'{"workers":[],"next":"a"}'
+    port.answers["/api/workers?limit=1000&after=a"] = page
+    result = run(workers, "--http", port.url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot read the answer" in result.stderr
+
+
+def test_the_pages_that_are_asked_for_are_bounded(port: HttpPort) -> None:
+    page = b'{"workers":[],"next":"a"}'
+    port.answers["/api/workers"] = port.answers["/api/workers?limit=1000&after=a"] = page
+    assert run(workers, "--http", port.url).exit_code == 0
+    assert len(port.authorizations) == http_port.PAGES_COUNT_MAX + 1
+
+
+def test_a_worker_says_how_many_more_commands_it_serves(port: HttpPort) -> None:
+    worker = WORKERS["workers"][0] | {"commands_count": 1002}
+    port.answers["/api/workers"] = json.dumps({"workers": [worker]}).encode()
+    assert "echo, get_time, and 1,000 more" in run(workers, "--http", port.url).stdout
+
+
+def test_a_broker_that_starts_says_what_it_waits_for(port: HttpPort) -> None:
+    starting = STATUS | {"state": "starting", "unready_commands": ["resize", "zip"]}
+    port.answers["/api/status"] = json.dumps(starting).encode()
+    shown = run(status, "--http", port.url).stdout
+    assert "starting" in shown
+    assert "resize, zip" in shown
+
+
 # --- the address, and what may be found there ---
 
 

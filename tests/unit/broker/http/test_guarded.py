@@ -24,7 +24,14 @@ ACCESS: Final = 'anonymous = { serve = ["work"] }\n' + "".join(
     for name, token in TOKENS.items()
 )
 CERTIFICATES: Final = '[identities.scraper]\nroles = ["observer"]\ncertificates = ["DNS:scraper.example"]\n'
-VIEWS: Final = ("/metrics", "/api/workers", "/api/status", "/api/requests", "/api/requests/r1")
+VIEWS: Final = (
+    "/metrics",
+    "/api/workers",
+    "/api/commands",
+    "/api/status",
+    "/api/requests",
+    "/api/requests/r1",
+)
 DRAIN: Final = "/api/workers/w1/drain"
 
 

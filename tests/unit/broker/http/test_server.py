@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from taskferry.broker.core.fleet.worker import WorkerState
+from taskferry.broker.http.pages import PAGE_COUNT_MAX
 from taskferry.broker.http.server import BODY_SIZE_BYTES_MAX, HttpServer, make_app
 from taskferry.broker.operations import Operations
 from taskferry.broker.port import PortTaken
@@ -43,6 +44,42 @@ async def test_views_are_json() -> None:
         unknown = await client.get("/api/requests/r1/x")
         assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
         assert "'r1/x'" in unknown.json()["error"]
+
+
+async def test_lists_come_in_pages_in_the_order_of_names() -> None:
+    async with open_shell() as shell, client_of(shell) as client:
+        for name, commands in (
+            ("w2", ["b", "c"]),
+            ("w1", [f"a{number:03}" for number in range(150)]),
+            ("w3", ["d"]),
+        ):
+            await shell.worker(name=name, commands=commands)
+        first = (await client.get("/api/workers", params={"limit": 2})).json()
+        assert [row["worker_id"] for row in first["workers"]] == ["w1", "w2"]
+        assert (first["workers_count"], first["next"]) == (3, "w2")
+        assert (len(first["workers"][0]["commands"]), first["workers"][0]["commands_count"]) == (100, 150)
+        last = (await client.get("/api/workers", params={"limit": 2, "after": "w2"})).json()
+        assert ([row["worker_id"] for row in last["workers"]], last["next"]) == (["w3"], None)
+        (one,) = (await client.get("/api/workers", params={"worker_id": "w1"})).json()["workers"]
+        assert len(one["commands"]) == 150
+        assert (await client.get("/api/workers", params={"worker_id": "w9"})).json() == {"workers": []}
+        status = (await client.get("/api/status")).json()
+        assert (len(status["commands"]), status["commands_count"], status["next"]) == (100, 153, "a099")
+        rest = (await client.get("/api/commands", params={"after": status["next"], "limit": 1000})).json()
+        assert [row["command"] for row in rest["commands"]][-4:] == ["a149", "b", "c", "d"]
+        assert (len(rest["commands"]), rest["next"]) == (53, None)
+
+
+@pytest.mark.parametrize("path", ["/api/workers", "/api/commands", "/api/status"])
+async def test_the_size_of_a_page_is_bounded(path: str) -> None:
+    async with open_shell() as shell, client_of(shell) as client:
+        for limit in (1, PAGE_COUNT_MAX):
+            assert (await client.get(path, params={"limit": limit})).status_code == 200
+        for wrong in ("0", f"{PAGE_COUNT_MAX + 1}", "-1", "1e3", "", "²", "9" * 5000):
+            refused = await client.get(path, params={"limit": wrong})
+            assert refused.status_code == 400
+            assert refused.json()["error"].startswith("limit: expected a whole number from 1 to 1000, got '")
+            assert len(refused.content) < 200
 
 
 async def test_a_worker_is_drained_and_that_is_undone() -> None:

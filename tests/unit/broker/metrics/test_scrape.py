@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
+from taskferry.broker import slices
 from taskferry.broker.broker import Broker
 from taskferry.broker.core.account import unlimited
 from taskferry.broker.core.call import Call
@@ -20,7 +21,7 @@ from taskferry.broker.metrics import scrape as scraping
 from taskferry.broker.metrics.exposition import text_of
 from taskferry.broker.metrics.format import choose
 from taskferry.broker.metrics.jobs import JOBS
-from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, SLICE_S, Scraper, TooManyScrapes
+from taskferry.broker.metrics.scrape import FAMILIES, SCRAPES_COUNT_MAX, Scraper, TooManyScrapes
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
 
@@ -137,10 +138,10 @@ async def test_it_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> No
 
     def monotonic() -> float:
         nonlocal now
-        now += SLICE_S / 3  # each look at the clock is a third of a slice later
+        now += slices.SLICE_S / 3  # each look at the clock is a third of a slice later
         return now
 
-    monkeypatch.setattr(scraping, "time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(slices, "time", SimpleNamespace(monotonic=monotonic))
     task = asyncio.create_task(
         scrape(Scraper(broker_with([f"c{number}" for number in range(200)]).read_model))
     )
@@ -153,7 +154,7 @@ async def test_it_gives_way_to_other_work(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_who_comes_and_goes_meanwhile_does_not_disturb_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scraping, "SLICE_S", 0.0)
+    monkeypatch.setattr(slices, "SLICE_S", 0.0)
     monkeypatch.setattr(scraping, "CHUNK_LENGTH", 1)
     broker = broker_with(["a", "b"], workers_count=2)
     task = asyncio.create_task(scrape(Scraper(broker.read_model)))
@@ -170,7 +171,7 @@ async def test_who_comes_and_goes_meanwhile_does_not_disturb_it(monkeypatch: pyt
 
 
 async def test_scrapes_at_a_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scraping, "SLICE_S", 0.0)
+    monkeypatch.setattr(slices, "SLICE_S", 0.0)
     scraper = Scraper(broker_with(["a"]).read_model)
     tasks = [asyncio.create_task(scrape(scraper)) for _ in range(SCRAPES_COUNT_MAX)]
     await asyncio.sleep(0)
