@@ -5,6 +5,7 @@ Knows sockets and handshakes; knows nothing of what is said once a link is open.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Generic, TypeVar
@@ -17,6 +18,7 @@ from ..transport.link import Link
 from ..transport.listen import listen
 from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
+from ..transport.sockets import bound_sockets
 from ..transport.tls_start import TlsContext
 from .events import HandshakeRefused
 
@@ -55,31 +57,36 @@ class Port(Generic[Session]):
         self._links = links
         self._tls = tls
         self._unfinished: dict[Link, None] = {}
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def open(self, host: str, number: int, group: LinkGroup) -> None:
         """Listen on `host`:`number` (0: any free port). Raises PortTaken."""
+        listeners: list[socket.socket] = []
         try:
-            self._server = await listen(
-                host,
-                number,
-                self._admit,
-                group,
-                self._links,
-                never_opened=self._never_opened,
-                counts=self.counts,
-                unfinished=self._unfinished,
-                tls=self._tls,
-            )
+            listeners = bound_sockets(host, number)
+            for listener in listeners:
+                self.number = int(listener.getsockname()[1])
+                server = await listen(
+                    listener,
+                    self._admit,
+                    group,
+                    self._links,
+                    never_opened=self._never_opened,
+                    counts=self.counts,
+                    unfinished=self._unfinished,
+                    tls=self._tls,
+                )
+                self._servers.append(server)
         except OSError as error:
+            for listener in listeners[len(self._servers) :]:
+                listener.close()
             raise PortTaken(f"{self.name} port {host}:{number}: {describe_os_error(error)}") from None
-        self.number = int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
         """Accept no more connections."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def _admit(self, request: HandshakeRequest) -> Session | Refusal:
         """A session for a connection, which is counted already; or why there is none."""

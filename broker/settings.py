@@ -81,7 +81,8 @@ class BrokerSettings:
     host: str = setting(
         "127.0.0.1",
         Text(HOST_LENGTH_MAX, length_min=1),
-        "Address to listen on. 0.0.0.0 accepts connections from other machines: set access as well.",
+        "Address to listen on. 0.0.0.0 accepts connections from other machines, and :: by IPv6 as well: set access, "
+        "too.",
     )
     worker_port: int = setting(8765, _PORT, "Port for workers (WebSocket). 0 picks a free one.")
     requester_port: int = setting(8766, _PORT, "Port for requesters (WebSocket). 0 picks a free one.")
@@ -374,6 +375,13 @@ class BrokerSettings:
 
 def _check(settings: BrokerSettings) -> None:
     """What settings must be together. Raises ValueError."""
+    used: dict[int, str] = {}
+    for key in ("worker_port", "requester_port", "http_port"):
+        number = getattr(settings, key)
+        if number in used:
+            raise ValueError(f"{key}: {number} is {used[number]} already; each needs a number of its own")
+        if number:
+            used[number] = key
     if settings.tls_key is None and settings.tls_certificate is not None:
         raise ValueError("tls_certificate: needs tls_key, the file with its private key")
     for key in ("tls_key", "tls_client_ca"):

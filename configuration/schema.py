@@ -95,7 +95,8 @@ class Table(Generic[Settings]):
             key = key or found.name
             option = facts.pop("option")
             option = f"--{key.replace('_', '-')}" if option is None else option
-            word = option.removeprefix("--").replace("-", "_").upper()
+            # What every program has names its table in the flag. The prefix of the variables does already.
+            word = option.removeprefix("--").removeprefix(f"{self.name}-").replace("-", "_").upper()
             factory = found.default_factory
             default = found.default if factory is MISSING else factory()
             yield Setting(

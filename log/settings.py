@@ -37,12 +37,14 @@ class LogSettings:
         "info",
         Choice(LEVELS),
         "Lowest level to log, to standard error. The default of `taskferry request` is `error`.",
+        option="--log-level",
         is_live=True,
     )
     format: str = setting(
         "human",
         Choice(FORMATS),
         "Lines for people, or one JSON object per line (see docs/log.md).",
+        option="--log-format",
         is_live=True,
     )
     levels: dict[str, str] = setting(  # noqa: RUF009  a field, made by a function of ours

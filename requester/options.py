@@ -7,7 +7,7 @@ Imports only what the command line needs for `--help`.
 from dataclasses import dataclass
 from typing import Final
 
-from ..configuration.kinds import Choice, Number, Switch, Text, Whole
+from ..configuration.kinds import Choice, Number, Switch, Whole
 from ..configuration.schema import Table, setting
 from ..credentials.settings import (
     ca_setting,
@@ -17,15 +17,13 @@ from ..credentials.settings import (
     token_file_setting,
 )
 from ..protocol import limits
+from ..transport.url_setting import BROKER_URL, check_tls
 
 BROKER_URL_DEFAULT: Final = "ws://localhost:8766"
 """A broker on this machine, on its default requester port."""
 
 COUNT_MAX: Final = 10_000_000
 """Requests in one run of `taskferry request`. Their durations are kept for exact percentiles, eight bytes each."""
-
-URL_LENGTH_MAX: Final = 2000
-"""Characters of a URL: what browsers and proxies accept, too."""
 
 CONCURRENCY_DEFAULT: Final = 100
 """Requests at once, of many: enough to keep a fleet of ordinary size busy over any network, and no flood."""
@@ -41,9 +39,7 @@ LOG_LEVEL_DEFAULT: Final = "error"
 class RequesterOptions:
     """The settings of `taskferry request`."""
 
-    broker: str = setting(
-        BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "Requester port of the broker."
-    )
+    broker: str = setting(BROKER_URL_DEFAULT, BROKER_URL, "Requester port of the broker.")
     timeout_s: float = setting(
         limits.TIMEOUT_S_DEFAULT,
         Number(0, limits.TIMEOUT_S_MAX, "seconds", is_low_open=True),
@@ -73,4 +69,4 @@ class RequesterOptions:
     insecure_skip_verify: bool = insecure_skip_verify_setting()
 
 
-REQUESTER: Final = Table("requester", RequesterOptions, "TASKFERRY_REQUEST_")
+REQUESTER: Final = Table("requester", RequesterOptions, "TASKFERRY_REQUEST_", check_tls)

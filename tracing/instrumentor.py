@@ -27,7 +27,7 @@ class TaskferryInstrumentor:
             from opentelemetry.trace import get_tracer  # noqa: PLC0415  an extra: loaded only if it is used
         except ImportError as error:
             raise ImportError(
-                "tracing needs OpenTelemetry's API: pip install 'taskferry[otel]'", name=error.name
+                "tracing needs OpenTelemetry's API: pip install opentelemetry-api", name=error.name
             ) from error
         SWITCH.tracer = get_tracer("taskferry", version("taskferry"), tracer_provider)
 

@@ -322,7 +322,8 @@ class Link:
         self._transport.set_write_buffer_limits(high=1 if self._is_tls else 0, low=0)
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
-            self.peer = f"{address[0]}:{address[1]}"
+            # On a socket for both, a peer of IPv4 has an address of IPv6 (RFC 4291, 2.5.5.2).
+            self.peer = f"{address[0].removeprefix('::ffff:')}:{address[1]}"
         connection = transport.get_extra_info("socket")
         self._descriptor = -1 if connection is None else connection.fileno()
         keep_from_forks(self._descriptor)

@@ -1,4 +1,4 @@
-"""Accepting links on a port: one listening socket, and a receiver for each connection whose handshake is accepted."""
+"""Accepting links on a socket: a receiver for each connection whose handshake is accepted."""
 
 import asyncio
 import socket
@@ -38,8 +38,7 @@ def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | 
 
 
 async def listen(
-    host: str,
-    port: int,
+    listener: socket.socket,
     make_receiver: MakeReceiver,
     group: LinkGroup,
     settings: LinkSettings,
@@ -49,15 +48,14 @@ async def listen(
     unfinished: dict[Link, None] | None = None,
     tls: TlsContext | None = None,
 ) -> asyncio.Server:
-    """Accept WebSocket connections on `host`:`port` (0: any free port; ask the server's sockets which), over TLS if
-    `tls` says how.
+    """Accept WebSocket connections on a socket that is bound, over TLS if `tls` says how.
 
     `make_receiver` is called with each valid handshake, and returns the receiver of the connection or a Refusal.
     `never_opened` is called with the peer and the reason for each connection that ends before its handshake does,
     unless `make_receiver` refused it.
     `counts` adds up what passes through the port. `unfinished` gets the links whose handshake has neither been accepted
     nor refused, oldest first.
-    Raises OSError if it cannot bind the port.
+    Raises OSError if it cannot listen.
     """
 
     in_handshake: dict[Link, None] = {} if unfinished is None else unfinished
@@ -79,9 +77,7 @@ async def listen(
         handshakes = _tls_handshakes(tls, settings, never_opened, counts or LinkCounts())
         make = lambda: handshakes.start(make_link)  # noqa: E731  beside the other
     loop = asyncio.get_running_loop()
-    return await loop.create_server(
-        make, host, port, backlog=BACKLOG, family=socket.AF_UNSPEC, reuse_address=True
-    )
+    return await loop.create_server(make, sock=listener, backlog=BACKLOG)
 
 
 def _tls_handshakes(

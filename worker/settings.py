@@ -20,13 +20,11 @@ from ..credentials.settings import (
 )
 from ..protocol import limits as wire
 from ..transport.settings import LinkSettings
+from ..transport.url_setting import BROKER_URL, check_tls
 from . import limits
 
 BROKER_URL_DEFAULT: Final = "ws://localhost:8765"
 """A broker on this machine, on its default worker port."""
-
-URL_LENGTH_MAX: Final = 2000
-"""Characters of a URL: what browsers and proxies accept, too."""
 
 
 def _check_name(name: str) -> None:
@@ -110,7 +108,7 @@ class WorkerSettings:
 class WorkerOptions(WorkerSettings):
     """The settings of a worker program: its own, and those of its worker."""
 
-    broker: str = setting(BROKER_URL_DEFAULT, Text(URL_LENGTH_MAX, is_url=True), "Worker port of the broker.")
+    broker: str = setting(BROKER_URL_DEFAULT, BROKER_URL, "Worker port of the broker.")
     processes: int = setting(
         1,
         Whole(1, limits.PROCESS_COUNT_MAX),
@@ -124,7 +122,7 @@ class WorkerOptions(WorkerSettings):
     insecure_skip_verify: bool = insecure_skip_verify_setting()
 
 
-WORKER: Final = Table("worker", WorkerOptions, "TASKFERRY_WORKER_")
+WORKER: Final = Table("worker", WorkerOptions, "TASKFERRY_WORKER_", check_tls)
 
 LINK_SETTINGS: Final = LinkSettings(
     message_size_bytes_max=limits.INCOMING_SIZE_BYTES_MAX,

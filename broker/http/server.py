@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ...transport.sockets import bound_sockets
 from ...transport.tls_start import TlsContext
 from ..entrance import Entrance
 from ..metrics.scrape import Scraper, TooManyScrapes
@@ -151,11 +152,16 @@ class HttpServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen on `host`:`port` (0: any free port). Raises PortTaken."""
+        listeners: list[socket.socket] = []
         try:
-            listener = _bind(host, port)
+            listeners = bound_sockets(host, port)
+            for listener in listeners:
+                listener.listen()  # now, so that "ready" is true when the broker prints it
         except OSError as error:
+            for listener in listeners:
+                listener.close()
             raise PortTaken(f"http port {host}:{port}: {describe_os_error(error)}") from None
-        self.port = int(listener.getsockname()[1])
+        self.port = int(listeners[0].getsockname()[1])
         config = uvicorn.Config(
             self._app,
             http=cast(Any, self._connections.make),  # any that makes a protocol will do
@@ -167,25 +173,9 @@ class HttpServer:
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        self._task = asyncio.create_task(self._server.serve(sockets=listeners))
 
     async def stop(self) -> None:
         """Close the port."""
         self._server.should_exit = True
         await self._task
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """A listening socket for `host`, IPv4 or IPv6, and `port`. Raises OSError."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()  # now, so that "ready" is true when the broker prints it
-    except OSError:
-        listener.close()
-        raise
-    return listener

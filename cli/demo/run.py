@@ -22,6 +22,7 @@ from ...broker.settings import BrokerSettings
 from ...requester import Job, Requester, TaskferryError
 from .table import Addresses, CommandRow, Incident, Outcome, Snapshot, WorkerRow
 from .tally import Pace, Tally
+from .typed_command import typed_command
 from .worker import DemoFailed, WorkerProcess
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class DemoRun:
             raise DemoFailed(str(error)) from None
         self._http = http
         requester_url = f"ws://{HOST}:{self._broker.requester_port}"
-        self._addresses = Addresses(worker_url, requester_url, f"http://{HOST}:{http.port}")
+        self._addresses = Addresses(typed_command(), worker_url, requester_url, f"http://{HOST}:{http.port}")
         if not await self._until(self._are_workers_there, START_S_MAX) and not self.stopping.is_set():
             raise DemoFailed(f"not all workers connected within {START_S_MAX:g} s")
 

@@ -56,8 +56,9 @@ class Incident(NamedTuple):
 
 
 class Addresses(NamedTuple):
-    """Where the demo's broker listens, as URLs."""
+    """Where the demo's broker listens, as URLs, and the `command` that is typed to use it."""
 
+    command: str
     workers: str
     requesters: str
     http: str
@@ -228,9 +229,9 @@ def invitation_lines(addresses: Addresses) -> list[str]:
     """How to use the broker while it runs."""
     return [
         f"look in  {addresses.http}/metrics",
-        f"         taskferry status --http {addresses.http}",
-        f"join in  taskferry request echo message=Hello --broker {addresses.requesters}",
-        f"         taskferry worker --broker {addresses.workers}",
+        f"         {addresses.command} status --http {addresses.http}",
+        f"join in  {addresses.command} request echo message=Hello --broker {addresses.requesters}",
+        f"         {addresses.command} worker --broker {addresses.workers}",
     ]
 
 
@@ -280,7 +281,7 @@ def _headline(snapshot: Snapshot) -> RenderableType:
 def _invitations(addresses: Addresses) -> RenderableType:
     texts = [Text(line, "dim") for line in invitation_lines(addresses)]
     for text in texts:
-        text.highlight_regex(r"taskferry .* --\w+", "not dim")
+        text.highlight_regex(r"\S*taskferry .* --\w+", "not dim")
         text.highlight_regex(r"(http|ws)://\S+", "not dim cyan")
     return Group(*texts)
 

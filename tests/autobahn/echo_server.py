@@ -12,6 +12,7 @@ from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
 from taskferry.transport.settings import LinkSettings
+from taskferry.transport.sockets import bound_sockets
 
 
 class Echo:
@@ -37,7 +38,7 @@ def accept(_: HandshakeRequest) -> Echo:
 
 async def main() -> None:
     settings = LinkSettings(message_size_bytes_max=32 * 1024 * 1024, reads_only_while_writable=True)
-    server = await listen("127.0.0.1", 0, accept, LinkGroup(), settings)
+    server = await listen(bound_sockets("127.0.0.1", 0)[0], accept, LinkGroup(), settings)
     print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.Event().wait()
 

@@ -4,9 +4,11 @@ leaves nothing behind."""
 import asyncio
 import contextlib
 import http.client
+import socket
 import time
 import urllib.parse
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,3 +241,19 @@ async def test_a_client_that_does_not_read_does_not_delay_others(shared_broker: 
             assert (await requester.call(command))["data"] == big
         deaf.connection.transport.abort()
         serving.cancel()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_all_addresses_are_the_same_for_all_ports(programs: Programs, address: str) -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    broker = programs.start_broker("--host", "::", "--insecure")
+    for url in (broker.worker_url, broker.requester_url, broker.http_url):
+        number = int(url.rpartition(":")[2])
+        with socket.create_connection((address.strip("[]"), number), timeout=5):
+            pass
+    host = broker.worker_url.replace("[::]", address)
+    programs.start("-m", "taskferry.worker", "--broker", host, "--name", "either")
+    wait_until(lambda: "either" in broker.workers(), "it is connected")
+    peer = broker.workers()["either"]["peer"]
+    assert peer.startswith(f"{address.strip('[]')}:"), peer

@@ -39,7 +39,7 @@ def test_the_same_port_twice_is_one_clear_line(programs: Programs, taken_port: i
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
     line = last_words(programs, "--worker-port", port, "--http-port", port)
-    assert line == f"error: http port 127.0.0.1:{port}: already in use by another program"
+    assert line == f"error: [broker] http_port: {port} is worker_port already; each needs a number of its own"
 
 
 def test_a_host_of_another_machine_is_one_clear_line(programs: Programs) -> None:

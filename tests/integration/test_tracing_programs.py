@@ -122,4 +122,4 @@ def test_without_the_package_the_error_says_what_to_install(programs: Programs) 
     )
     program = programs.start("-c", code)
     assert program.wait() == 0, program.stderr
-    assert program.stdout == "tracing needs OpenTelemetry's API: pip install 'taskferry[otel]'\n"
+    assert program.stdout == "tracing needs OpenTelemetry's API: pip install opentelemetry-api\n"

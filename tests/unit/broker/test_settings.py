@@ -364,3 +364,28 @@ def test_jobs_get_their_settings_under_their_own_names() -> None:
     changed = {field.name: getattr(JobSettings(), field.name) / 2 for field in fields(JobSettings)}
     changed = {name: int(value) if name.endswith("_max") else value for name, value in changed.items()}
     assert made(**changed).job_settings() == JobSettings(**changed)
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (
+            "worker_port = 7001\nrequester_port = 7001",
+            "requester_port: 7001 is worker_port already; each needs a number of its own",
+        ),
+        (
+            "http_port = 8765",  # the default of another
+            "http_port: 8765 is worker_port already; each needs a number of its own",
+        ),
+        ("worker_port = 0\nrequester_port = 0\nhttp_port = 0", ""),
+    ],
+)
+def test_ports_are_different_or_free_ones(lines: str, error: str, tmp_path: Path) -> None:
+    path = tmp_path / "taskferry.toml"
+    path.write_text(f"[broker]\n{lines}\n")
+    if not error:
+        Sources([BROKER], path).read()
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        Sources([BROKER], path).read()
+    assert caught.value.lines == (f"{path}: [broker] {error}",)

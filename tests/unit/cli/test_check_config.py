@@ -178,6 +178,35 @@ def test_each_error_is_a_line(path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert answer["errors"] == [line.removeprefix("error: ") for line in ERRORS.splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (
+            "[worker]\nbroker = 'http://ada:SECRET@broker:8765'",
+            "[worker] broker: 'http://...@broker:8765' is not a URL of the form ws://HOST:PORT or wss://HOST:PORT",
+        ),
+        (
+            "[requester]\nbroker = 'broker:8766'",
+            "[requester] broker: 'broker:8766' is not a URL of the form ws://HOST:PORT or wss://HOST:PORT",
+        ),
+        (
+            "[worker]\nbroker = 'ws://broker:8765'\nca = 'ca.pem'",
+            "[worker] ca: TLS needs a URL of the form wss://HOST:PORT; ws:// is not encrypted",
+        ),
+        (
+            "[broker]\nrequester_port = 8765",
+            "[broker] requester_port: 8765 is worker_port already; each needs a number of its own",
+        ),
+    ],
+)
+def test_what_no_program_could_start_with_is_an_error(
+    lines: str, error: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(lines)
+    assert run(str(path)) == 2
+    assert capsys.readouterr().err == f"error: taskferry.toml: {error}\n"
+
+
 def test_errors_in_the_environment_and_in_flags(
     path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

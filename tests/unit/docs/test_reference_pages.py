@@ -1,11 +1,12 @@
 """docs/configuration.md and docs/log.md are what the sources declare, completely."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from taskferry.cli.check_config import all_tables
+from taskferry.cli.check_config import PROGRAMS, all_tables
 from taskferry.cli.reference_pages import EVENTS_OF, configuration_page, log_page, main
 from taskferry.configuration.sources import Sources
 
@@ -36,6 +37,25 @@ def test_the_example_is_a_file_of_defaults(tmp_path: Path) -> None:
         assert in_file.settings(table) == by_default.settings(table)
         for key, setting in table.settings.items():
             assert (in_file.values[table.name][key].source == "file") == (setting.default is not None)
+
+
+def test_each_flag_and_variable_exists() -> None:
+    text = configuration_page()
+    for title, program in PROGRAMS.items():
+        table = program.table if title != "request" else "REQUESTER"
+        section = text.split(f"## [{table.lower()}]")[1].split("\n## ")[0] + text.split("## [log]")[1]
+        module = importlib.import_module(f"taskferry.{program.module}")
+        parameters = getattr(module, program.command).params
+        flags = {flag for parameter in parameters for flag in parameter.opts}
+        variables = {
+            name
+            for parameter in parameters
+            for name in ([parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ())
+        }
+        rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| `")]
+        named = [word for row in rows for word in re.findall(r"`([^`]+)`", row[3])]
+        assert {word for word in named if word.startswith("--")} <= flags
+        assert {word for word in named if not word.startswith("--")} <= variables
 
 
 def test_every_module_of_events_is_on_the_page() -> None:

@@ -17,6 +17,7 @@ from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
 from taskferry.transport.settings import LinkSettings
+from taskferry.transport.sockets import bound_sockets
 
 from tests.unit.requester.waiting import PATIENCE_S, until
 
@@ -63,7 +64,9 @@ class FakeBroker:
     async def start(self) -> None:
         """Listen: on a free port the first time, and on the same one after `stop`."""
         self._group = LinkGroup()
-        self._server = await listen("127.0.0.1", self.port, self._make_session, self._group, LinkSettings())
+        self._server = await listen(
+            bound_sockets("127.0.0.1", self.port)[0], self._make_session, self._group, LinkSettings()
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -41,7 +41,7 @@ sys.exit(str({heavy} & set(sys.modules) or ''))
 
 
 def run(broker: FakeBrokerThread, *arguments: str, environment: dict[str, str] | None = None) -> Result:
-    return CliRunner().invoke(request, [*arguments, "--broker", broker.url], env=environment)
+    return CliRunner().invoke(request, ["--broker", broker.url, *arguments], env=environment)
 
 
 @pytest.mark.parametrize(
@@ -221,8 +221,9 @@ def test_a_refused_request_has_its_exit_code(broker: FakeBrokerThread, code: str
     [
         (["--token-file", "/nowhere/token"], {}, "--token-file: /nowhere/token: there is no such file"),
         ([], {"TASKFERRY_TOKEN": "two words"}, "TASKFERRY_TOKEN: the token has other characters"),
-        (["--ca", "/nowhere/ca"], {}, "--ca: /nowhere/ca: no such file"),
-        (["--ca", __file__], {}, "is not a PEM file of certificates"),
+        (["--broker", "wss://x", "--ca", "/nowhere/ca"], {}, "--ca: /nowhere/ca: no such file"),
+        (["--broker", "wss://x", "--ca", __file__], {}, "is not a PEM file of certificates"),
+        (["--key", "/nowhere/key"], {}, "TLS needs a URL of the form wss://HOST:PORT"),
         (["--insecure-skip-verify"], {}, "TLS needs a URL of the form wss://HOST:PORT"),
     ],
 )

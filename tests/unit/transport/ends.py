@@ -15,6 +15,7 @@ from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
 from taskferry.transport.receiver import Receiver
 from taskferry.transport.settings import LinkSettings
+from taskferry.transport.sockets import bound_sockets
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
@@ -119,8 +120,7 @@ async def open_port(
         port.failures.append(reason)
 
     server = await listen(
-        "127.0.0.1",
-        0,
+        bound_sockets("127.0.0.1", 0)[0],
         make,
         group,
         settings or LinkSettings(),

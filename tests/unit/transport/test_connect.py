@@ -18,6 +18,7 @@ from taskferry.transport.connect import ConnectError, check_url, connect
 from taskferry.transport.group import LinkGroup
 from taskferry.transport.listen import listen
 from taskferry.transport.settings import LinkSettings
+from taskferry.transport.sockets import bound_sockets
 
 from tests.unit.transport.ends import RawPeer, Recorder, open_link, open_port, raw_server
 from tests.unit.transport.waiting import until
@@ -189,7 +190,9 @@ async def test_the_loss_of_an_open_link_is_reported_to_the_receiver(group: LinkG
 async def test_a_port_in_use_cannot_be_bound(group: LinkGroup) -> None:
     async with open_port(group) as port:
         with pytest.raises(OSError, match="in use"):
-            await listen("127.0.0.1", port.number, lambda _: Recorder(), group, LinkSettings())
+            await listen(
+                bound_sockets("127.0.0.1", port.number)[0], lambda _: Recorder(), group, LinkSettings()
+            )
 
 
 async def test_a_file_that_tls_cannot_write_to_is_named(

@@ -13,6 +13,7 @@ from taskferry.transport.group import LinkGroup
 from taskferry.transport.link import Link
 from taskferry.transport.listen import listen
 from taskferry.transport.settings import LinkSettings
+from taskferry.transport.sockets import bound_sockets
 from taskferry.worker import Worker
 
 Message = dict[str, Any]
@@ -199,7 +200,9 @@ class FakeBroker:
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> None:
-        self._server = await listen("127.0.0.1", port, self._make_connection, self._group, LinkSettings())
+        self._server = await listen(
+            bound_sockets("127.0.0.1", port)[0], self._make_connection, self._group, LinkSettings()
+        )
         self.url = f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def _make_connection(self, request: HandshakeRequest) -> Connection | Refusal:

@@ -74,7 +74,7 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
         (["--unheard-of"], "No such option"),
         (
             ["--broker", "http://localhost"],
-            "Error: 'http://localhost' is not a URL of the form ws://HOST:PORT",
+            "Error: --broker: 'http://localhost' is not a URL of the form ws://HOST:PORT",
         ),
         (["--name", "a b"], "Error: --name: only letters, digits and _ . : @ / - may be used"),
         (

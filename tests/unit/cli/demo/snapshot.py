@@ -23,7 +23,9 @@ def snapshot(**changes: Any) -> Snapshot:
         headline="A broker, 3 workers, 24 requests at once, every answer checked.",
         elapsed_s=8.25,
         duration_s=10.0,
-        addresses=Addresses("ws://127.0.0.1:50001", "ws://127.0.0.1:50002", "http://127.0.0.1:50003"),
+        addresses=Addresses(
+            "taskferry", "ws://127.0.0.1:50001", "ws://127.0.0.1:50002", "http://127.0.0.1:50003"
+        ),
         workers=WORKERS,
         commands=COMMANDS,
         done_count=2_222_221,
