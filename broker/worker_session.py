@@ -28,7 +28,7 @@ from .core.core import Core
 from .core.delivery.delivery import EPOCH_END
 from .core.failure import Failure
 from .core.fleet.worker import Worker
-from .core.offer import Offer
+from .core.offer import Offer, PlacesOffer
 from .core.ports import CancelReason
 from .core.request import Request
 from .core_timer import CoreTimer
@@ -330,6 +330,10 @@ class WorkerSession:
             text = f"data.canary: {hello.canary!r} is not among its commands"
             self._complain(errors.BadMessage(text), payload)
             return
+        if hello.places is not None and not set(hello.places.commands) <= set(hello.commands):
+            name = next(name for name in hello.places.commands if name not in hello.commands)
+            self._complain(errors.BadMessage(f"data.places: {name!r} is not among its commands"), payload)
+            return
         self._hello_msg_id = message.msg_id
         worker_id = hello.name or f"worker-{uuid.uuid4().hex[:8]}"
         gate = self._entrant.gate
@@ -492,5 +496,8 @@ def offer_of(hello: messages.Hello, commands: list[str]) -> Offer:
         labels=hello.labels,
         instance=hello.instance or None,
         canary=hello.canary if hello.canary in commands else None,
+        places=None
+        if hello.places is None
+        else PlacesOffer(frozenset(hello.places.commands), hello.places.count),
         sdk=hello.sdk,
     )

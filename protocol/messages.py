@@ -235,7 +235,15 @@ class Hello(Struct, gc=False):
     canary: Name | None = None
     running: Annotated[list["Claim"], Meta(max_length=limits.RUNNING_COUNT_MAX)] = []
     defaults: dict[Name, "Defaults"] = {}
+    places: "Places | None" = None
     sdk: Annotated[str, Meta(max_length=limits.NAME_LENGTH_MAX)] | None = None
+
+
+class Places(Struct, gc=False):
+    """Some of a worker's commands take a place besides a slot, and there are so many."""
+
+    commands: Annotated[list[Name], Meta(min_length=1, max_length=limits.COMMANDS_COUNT_MAX)]
+    count: Annotated[int, Meta(ge=1, le=limits.CONCURRENCY_MAX)]
 
 
 class WorkerConnect(Struct, tag_field="type", tag="connect"):

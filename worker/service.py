@@ -20,12 +20,12 @@ from ..log.event import log_event
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadMessage, CannotConnect, Forbidden, WorkerIdTaken
-from ..protocol.messages import Fault, Hello, Welcome
+from ..protocol.messages import Fault, Hello, Places, Welcome
 from ..transport.backoff import Backoff
 from ..transport.connect import ConnectError, connect
 from ..transport.group import LinkGroup
 from . import events, limits
-from .command import Command
+from .command import Command, Execution
 from .executors import Executors
 from .loop_watch import LoopWatch
 from .name import default_name
@@ -89,6 +89,7 @@ class Service:
             defaults={
                 name: command.defaults for name, command in commands.items() if command.defaults is not None
             },
+            places=_places_of(commands, self._executors.processes.count_max, settings.concurrency),
             sdk=f"taskferry-python/{_version()}",
         )
         self._backoff = Backoff(random.random)
@@ -256,6 +257,12 @@ class Service:
         if trouble != self._last_trouble:
             self._last_trouble = trouble
             log_event(logger, events.BrokerOutOfReach(self._public_url, trouble))
+
+
+def _places_of(commands: Mapping[str, Command], count: int, concurrency: int) -> Places | None:
+    """The places of commands whose handlers run in processes, unless there are as many as slots."""
+    names = [name for name, command in commands.items() if command.execution is Execution.PROCESS]
+    return Places(names, count) if names and count < concurrency else None
 
 
 def _version() -> str:

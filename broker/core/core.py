@@ -455,7 +455,7 @@ class Core:
 
     def _answered(self, assignment: Assignment) -> None:
         """A worker has answered a request that is still in flight: free the slot, and count it in this turn."""
-        assignment.worker.release()
+        assignment.worker.release(assignment.msg_id)
         batch = assignment.batch
         assert batch is not None, "a request's assignment is in a batch"
         if not batch.answered_count:
@@ -465,7 +465,7 @@ class Core:
     def _answered_late(self, worker: Worker, msg_id: str, *, is_success: bool, now: float) -> bool:
         """Free the slot of an assignment without a request: a canary's, or one whose request has already ended. False
         if it is of an attempt."""
-        worker.release()
+        worker.release(msg_id)
         if msg_id == worker.canary_msg_id:
             self.health.canary_ended(worker, is_success=is_success, now=now)
         else:

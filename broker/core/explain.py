@@ -133,7 +133,7 @@ def _waits_for(request: Request) -> str:
     pool = request.route.pool
     if pool is None:
         return "for a worker that serves it: the broker has just started, and its workers may still come back"
-    able = [member for member in pool.members if pool in member.pools]
+    able = [member for member in pool.members if pool.trusts(member)]
     if not able:
         return "for an eligible worker: each that serves it is ejected, suspect, joining or draining"
     noun = "its worker" if len(able) == 1 else f"one of its {len(able)} workers"
@@ -155,4 +155,7 @@ def _reason(worker: Worker, target: Target | None, pool: Pool | None, now: float
     if worker.in_flight_count >= worker.capacity:
         probe = ", its limit while it is probed" if worker.capacity < worker.concurrency else ""
         return f"{worker.in_flight_count} of {worker.capacity} slots taken{probe}"
+    if pool is not None and not worker.has_place_for(pool.routes[0].command.name):
+        assert worker.places is not None, "none of them is free"
+        return f"{len(worker.places.held_by)} of {worker.places.count_max} places taken"
     return "free"

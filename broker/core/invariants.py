@@ -8,7 +8,7 @@ from .delivery.deadlines import NEVER
 from .fleet.pool import FOLLOWED_COUNT_MAX
 from .fleet.route import Route, mismatch
 from .fleet.worker import SERVING, TRUSTED, WorkerState
-from .request import Request
+from .request import Assignment, Request
 
 
 def check_invariants(core: Core) -> None:
@@ -78,6 +78,14 @@ def _check_workers(core: Core) -> None:
         assert worker.capacity <= worker.concurrency
         if worker.in_flight_count > worker.capacity:
             assert all(assignment.was_adopted for assignment in worker.assignments.values())
+        if worker.places is not None:
+            assert worker.places.held_by == {
+                assignment.msg_id
+                for assignment in worker.assignments.values()
+                if worker.places.are_for(_command_of(assignment))
+            }
+            if len(worker.places.held_by) > worker.places.count_max:
+                assert any(assignment.was_adopted for assignment in worker.assignments.values())
         assert worker.state is not WorkerState.GONE
         assert bool(worker.memberships) == (worker.state in SERVING)
         for pool in worker.memberships:
@@ -108,9 +116,12 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
         assert core.roster.gathering.is_on or not waiting_count, "no request waits on a route without workers"
         return
     assert route in route.pool.routes
-    assert reduce(xor, (worker.mark for worker in servers)) == route.pool.mark
+    name = route.command.name
+    assert reduce(xor, (worker.mark_for(name) for worker in servers)) == route.pool.mark
+    for worker in servers:
+        assert len({worker.needs_place_for(other.command.name) for other in route.pool.routes}) == 1
     assert set(route.pool.members) == servers
-    assert route.pool.slots_count == sum(worker.concurrency for worker in servers)
+    assert route.pool.slots_count == sum(worker.slots_for(name) for worker in servers)
     known = [worker for worker in servers if worker.state is not WorkerState.JOINING]
     trusted = [worker for worker in servers if worker.state in TRUSTED]
     assert route.pool.is_panicking == (len(trusted) < len(known) / 2)
@@ -118,3 +129,10 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
         route.pool in worker.pools and worker.in_flight_count < worker.capacity for worker in servers
     )
     assert not (has_free and waiting_count), "no request waits while a slot is free"
+
+
+def _command_of(assignment: Assignment) -> str:
+    if assignment.batch is not None:
+        return assignment.batch.command.name
+    assert assignment.worker.canary is not None, "every other assignment is in a batch"
+    return assignment.worker.canary

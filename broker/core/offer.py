@@ -1,8 +1,16 @@
 """What a worker offers when it joins: which commands it serves, and how many assignments at once."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ...protocol.limits import CONCURRENCY_DEFAULT, WEIGHT_DEFAULT
+
+
+class PlacesOffer(NamedTuple):
+    """So many places, for these of the worker's commands; see places.py."""
+
+    commands: frozenset[str]
+    count_max: int
 
 
 class Offer:
@@ -10,10 +18,11 @@ class Offer:
 
     `concurrency` is its number of slots, `weight` its share of the load relative to other workers; targets select by
     `labels`. `instance` is a token of the running program: the same token under the same name is the same worker.
-    `canary` names one of `commands`, which the broker may run as a health check. `sdk` is informational.
+    `canary` names one of `commands`, which the broker may run as a health check. Some of them may need
+    `places`, too. `sdk` is informational.
     """
 
-    __slots__ = ("canary", "commands", "concurrency", "instance", "labels", "sdk", "weight")
+    __slots__ = ("canary", "commands", "concurrency", "instance", "labels", "places", "sdk", "weight")
 
     def __init__(
         self,
@@ -24,6 +33,7 @@ class Offer:
         labels: dict[str, str] | None = None,
         instance: str | None = None,
         canary: str | None = None,
+        places: PlacesOffer | None = None,
         sdk: str | None = None,
     ) -> None:
         self.commands = commands
@@ -32,4 +42,5 @@ class Offer:
         self.labels = labels or {}
         self.instance = instance
         self.canary = canary
+        self.places = places
         self.sdk = sdk

@@ -174,7 +174,9 @@ class Lanes:
         target = lane.target
         if target is None:
             return pool.slots_count
-        return sum(worker.concurrency for worker in pool.members if mismatch(worker, target) is None)
+        return sum(
+            worker.slots_for(lane.command) for worker in pool.members if mismatch(worker, target) is None
+        )
 
     # --- time -------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Processes of a real worker: those of its handlers, and those that handlers start themselves."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,33 @@ async def add(number: int) -> int:
 
 """
 
+PLACED = """
+import os, signal, time
+from taskferry.worker import Worker
+
+worker = Worker(process_count=1, concurrency=8)
+
+@worker.command(executor="process")
+def spin(path: str) -> str:
+    with open(path, "x") as file:
+        file.write(str(os.getpid()))
+    while os.path.exists(path):
+        time.sleep(0.005)
+    return path
+
+@worker.command(executor="process")
+def die_once(path: str) -> str:
+    try:
+        with open(path, "x"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    except FileExistsError:
+        return "survived"
+
+@worker.command()
+async def add(number: int) -> int:
+    return number + 1
+"""
+
 REFUSAL = (
     "error: this program starts a worker as soon as it is imported, and a process that it has started does import it: "
     'start the worker under `if __name__ == "__main__":`'
@@ -124,7 +152,7 @@ def start(
     if not is_program:
         arguments += ("--broker", broker.worker_url)
     worker = programs.start(*arguments, environment=environment, is_warm=False)
-    wait_until(lambda: len(broker.workers()) == 1, "it is connected")
+    wait_until(broker.workers, "it is connected")
     return worker
 
 
@@ -210,3 +238,64 @@ def test_a_worker_without_a_guard_is_not_started_again_by_its_own_processes(
     assert worker.stderr.count("connected to") == (1 if "run(os" in ending else 0)
     worker.kill()
     wait_until(lambda: not broker.workers(), "none is left")
+
+
+def test_what_finds_no_process_goes_to_another_worker_or_waits_in_the_broker(
+    programs: Programs, tmp_path: Path, broker: Broker
+) -> None:
+    start(programs, tmp_path, broker, PLACED, "--name", "first")
+    programs.start(
+        *("-m", "taskferry.worker", "tasks:worker", "--name", "second", "--broker", broker.worker_url),
+        environment={"PYTHONPATH": str(tmp_path)},
+        is_warm=False,
+    )
+    wait_until(lambda: len(broker.workers()) == 2, "both are connected")
+    paths = [tmp_path / f"spin-{number}" for number in range(3)]
+    with connect(broker.requester_url) as link, connect(broker.requester_url) as other:
+        for path in paths:
+            link.send(json.dumps({"command": "spin", "data": {"path": str(path)}, "request_id": path.name}))
+        wait_until(lambda: all(path.exists() and path.read_text() for path in paths[:2]), "two run")
+        assert {name: row["in_flight"] for name, row in broker.workers().items()} == {"first": 1, "second": 1}
+        assert Caller(other).result("add", {"number": 1}) == 2, "there are free slots for others"
+        assert not paths[2].exists()
+        paths[0].unlink()
+        assert json.loads(link.recv(timeout=PATIENCE_S))["success"]
+        wait_until(paths[2].exists, "the third runs")
+        for path in paths[1:]:
+            path.unlink()
+            assert json.loads(link.recv(timeout=PATIENCE_S))["success"]
+
+
+def test_a_request_whose_process_is_killed_is_run_again_or_ended_as_it_allows(
+    programs: Programs, tmp_path: Path, broker: Broker
+) -> None:
+    worker = start(programs, tmp_path, broker, PLACED, "--name", "w")
+    with connect(broker.requester_url) as link:
+        link.send(json.dumps({"command": "die_once", "data": {"path": str(tmp_path / "once")}}))
+        response = json.loads(link.recv(timeout=PATIENCE_S))
+        assert (response["code"], response["delivery"]) == ("worker_lost", "may_have_run")
+        how = "was killed (SIGKILL; out of memory?)"
+        assert response["error"] == f"The process for the handler {how}"
+        again = {"command": "die_once", "data": {"path": str(tmp_path / "twice")}, "idempotent": True}
+        link.send(json.dumps(again))
+        response = json.loads(link.recv(timeout=PATIENCE_S))
+        assert (response["success"], response["data"]) == (True, "survived")
+    assert re.search(rf"the process for die_once \(request .+\) {re.escape(how)}", worker.stderr)
+    assert "Traceback" not in worker.stderr
+
+
+def test_a_request_past_its_deadline_gives_back_its_process(
+    programs: Programs, tmp_path: Path, broker: Broker
+) -> None:
+    start(programs, tmp_path, broker, PLACED, "--name", "w")
+    late, next_one = tmp_path / "late", tmp_path / "next"
+    with connect(broker.requester_url) as link:
+        assert Caller(link).result("die_once", {"path": str(tmp_path)}) == "survived", "the process is ready"
+        response = Caller(link).response("spin", {"path": str(late)}, timeout_s=1)
+        assert response["code"] == "timeout"
+        process = psutil.Process(int(late.read_text()))
+        link.send(json.dumps({"command": "spin", "data": {"path": str(next_one)}}))
+        wait_until(next_one.exists, "another process has taken its place", timeout_s=5)
+        assert not process.is_running()
+        next_one.unlink()
+        assert json.loads(link.recv(timeout=PATIENCE_S))["success"]

@@ -104,7 +104,7 @@ class Delivery:
             request.hedge = assignment
         else:
             request.assignment = assignment
-        worker.occupy()
+        worker.occupy(msg_id, request.command.name)
         if len(request.call.data) >= KEPT_SIZE_BYTES_MIN:
             self._kept_data.assigned(request, assignment)
         if self._steps is not None:
@@ -141,7 +141,7 @@ class Delivery:
             return None
         worker = reserved.worker
         del worker.assignments[reserved.msg_id]
-        worker.release()
+        worker.release(reserved.msg_id)
         request.assignment = reserved.request = None
         if self._steps is not None:
             self._steps.unassigned(request, reserved, errors.NOT_DELIVERED)
@@ -154,14 +154,14 @@ class Delivery:
         if before is not None:
             assert before.msg_id == msg_id, "a claim is of the latest assignment"
             del before.worker.assignments[msg_id]
-            before.worker.release()
+            before.worker.release(msg_id)
             before.request = None
             if self._steps is not None:
                 self._steps.unassigned(request, before, errors.WorkerLost.code)
         batch = Batch(request.command, self.turn)
         assignment = Assignment(msg_id, worker, now, ADOPTED, request, batch)
         request.assignment = worker.assignments[msg_id] = assignment
-        worker.occupy()
+        worker.occupy(msg_id, request.command.name)
         if self._steps is not None:
             self._steps.assigned(request, assignment, is_hedge=False)
         return None if before is None else before.worker
@@ -241,7 +241,7 @@ class Delivery:
         msg_id = str(self._msg_count)
         message_number = worker.port.canary(msg_id, command, timeout_s)
         worker.assignments[msg_id] = Assignment(msg_id, worker, now, message_number, None, None)
-        worker.occupy()
+        worker.occupy(msg_id, command)
         return msg_id
 
     def end_turn(self, began_at: float, now: float) -> None:

@@ -34,7 +34,7 @@ PASSED_COUNT_MAX: Final = 32
 class Pool:
     """`members` are all workers that serve its routes, with `slots_count` slots in all; `strategy` holds those that can
     take an assignment now: eligible, with a free slot. If the pool is lazy, `lazy` is its strategy. `mark` is equal for
-    pools with the same members."""
+    pools with the same members, of which the same need a place."""
 
     __slots__ = ("_states", "is_panicking", "lazy", "mark", "members", "routes", "slots_count", "strategy")
 
@@ -62,6 +62,10 @@ class Pool:
 
     def takes(self, worker: Worker) -> bool:
         """Whether a member is eligible, apart from its slots."""
+        return self.trusts(worker) and worker.has_place_for(self.routes[0].command.name)
+
+    def trusts(self, worker: Worker) -> bool:
+        """Whether the state of a member allows that it gets assignments."""
         return worker.state in TRUSTED or (self.is_panicking and worker.state is not WorkerState.JOINING)
 
     def add(self, worker: Worker) -> list[Worker]:
@@ -69,8 +73,9 @@ class Pool:
         if self.lazy is None and worker.followed_count >= FOLLOWED_COUNT_MAX:
             self._become_lazy()
         self.members[worker] = None
-        self.mark ^= worker.mark
-        self.slots_count += worker.concurrency
+        command = self.routes[0].command.name
+        self.mark ^= worker.mark_for(command)
+        self.slots_count += worker.slots_for(command)
         worker.memberships[self] = None
         worker.followed_count += self.lazy is None
         self._states[worker.state] += 1
@@ -81,8 +86,9 @@ class Pool:
         if self in worker.pools:
             self.retire(worker)
         del self.members[worker]
-        self.mark ^= worker.mark
-        self.slots_count -= worker.concurrency
+        command = self.routes[0].command.name
+        self.mark ^= worker.mark_for(command)
+        self.slots_count -= worker.slots_for(command)
         del worker.memberships[self]
         worker.followed_count -= self.lazy is None
         self._states[worker.state] -= 1
@@ -169,16 +175,19 @@ class Pool:
             concerned = list(self.members)
         else:
             concerned = [] if worker is None else [worker]
-        entered: list[Worker] = []
-        for member in concerned:
-            is_in = self in member.pools
-            if self.takes(member) and not is_in:
-                member.pools[self] = None
-                if self.lazy is None:
-                    member.strategies.append(self.strategy)
-                if self.lazy is not None or member.in_flight_count < member.capacity:
-                    self.strategy.add(member)
-                entered.append(member)
-            elif is_in and not self.takes(member):
-                self.retire(member)
-        return entered
+        return [member for member in concerned if self.review(member)]
+
+    def review(self, member: Worker) -> bool:
+        """Make a member eligible, or not, if that has changed. True if it has become so."""
+        is_in = self in member.pools
+        is_taken = self.takes(member)
+        if is_in and not is_taken:
+            self.retire(member)
+        if is_in or not is_taken:
+            return False
+        member.pools[self] = None
+        if self.lazy is None:
+            member.strategies.append(self.strategy)
+        if self.lazy is not None or member.in_flight_count < member.capacity:
+            self.strategy.add(member)
+        return True

@@ -219,13 +219,16 @@ class Roster:
     def _join_pools(self, worker: Worker) -> None:
         """Add a worker to its pools. It does not become eligible by that, nor does any other, so there is nothing to
         fill."""
-        routes_by_pool: dict[Pool | str, list[Route]] = {}
+        routes_by_pool: dict[tuple[Pool | str, bool], list[Route]] = {}
         for command in worker.commands:
-            routes_by_pool.setdefault(command.route.pool or command.strategy, []).append(command.route)
+            needs_place = worker.needs_place_for(command.name)
+            key = (command.route.pool or command.strategy, needs_place)
+            routes_by_pool.setdefault(key, []).append(command.route)
             for route in command.targeted.values():
                 if mismatch(worker, route.target) is None:
-                    routes_by_pool[route.pool or f"{command.strategy} {id(route)}"] = [route]
-        for pool, routes in routes_by_pool.items():
+                    key = (route.pool or f"{command.strategy} {id(route)}", needs_place)
+                    routes_by_pool[key] = [route]
+        for (pool, _), routes in routes_by_pool.items():
             if isinstance(pool, str):
                 self._new_pool(routes, [worker])
             elif len(routes) == len(pool.routes):

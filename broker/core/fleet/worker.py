@@ -7,6 +7,7 @@ from ....loadbalance.strategy import Candidate, Strategy
 from ..offer import Offer
 from ..ports import WorkerPort
 from ..request import Assignment
+from .places import Places
 from .record import Record
 from .tally import Tally
 
@@ -98,10 +99,11 @@ class Worker(Candidate):
 
     `capacity` is how many assignments it may hold now. `memberships` are the pools that it belongs to, of which
     `followed_count` are not lazy; `pools` are those in which it is eligible, `strategies` are those of the ones that
-    are not lazy. `mark` is a number like a hash, as good as unique. Strategies see the attributes of Candidate.
+    are not lazy. Strategies see the attributes of Candidate.
     """
 
     __slots__ = (
+        "_marks",
         "assignments",
         "canary",
         "canary_due_at",
@@ -120,8 +122,8 @@ class Worker(Candidate):
         "labels",
         "learn_at",
         "learned_at",
-        "mark",
         "memberships",
+        "places",
         "pools",
         "port",
         "reason",
@@ -143,7 +145,10 @@ class Worker(Candidate):
         record: Record | None = None,
         number: int = 0,
     ) -> None:
-        self.mark = hash((number, number))  # of a tuple: that of a number is the number
+        self._marks = (
+            hash((number, number)),
+            hash((number, number, 1)),
+        )  # of a tuple: that of a number is the number
         self.worker_id = worker_id
         self.instance = offer.instance
         self.identity = identity
@@ -152,6 +157,8 @@ class Worker(Candidate):
         self.weight = self.declared_weight = offer.weight
         self.labels = offer.labels
         self.sdk = offer.sdk
+        self.places = None if offer.places is None else Places(offer.places)
+        """See places.py."""
         self.connected_at = connected_at
         self.state = WorkerState.JOINING
         self.reason = ""
@@ -186,8 +193,8 @@ class Worker(Candidate):
 
     # --- slots: the hot path ---
 
-    def occupy(self) -> None:
-        """One more slot is taken, after a strategy has picked the worker."""
+    def occupy(self, msg_id: str, command: str) -> None:
+        """One more slot is taken by an assignment of `command`, after a strategy has picked the worker."""
         count = self.in_flight_count = self.in_flight_count + 1
         if count < self.capacity:
             for strategy in self.strategies:
@@ -195,9 +202,11 @@ class Worker(Candidate):
         else:
             for strategy in self.strategies:
                 strategy.remove(self)
+        if self.places is not None and self.places.take(msg_id, command):
+            self._review_pools()
 
-    def release(self) -> None:
-        """One slot is free again, unless it had adopted more than it has slots."""
+    def release(self, msg_id: str) -> None:
+        """The slot of an assignment is free again, unless the worker had adopted more than it has slots."""
         count = self.in_flight_count
         self.in_flight_count = count - 1
         if count < self.capacity:
@@ -206,6 +215,8 @@ class Worker(Candidate):
         elif count == self.capacity:
             for strategy in self.strategies:
                 strategy.add(self)
+        if self.places is not None and self.places.free(msg_id):
+            self._review_pools()
 
     def reposition(self) -> None:
         """Its weight or speed has changed; or it was picked but could not take the request. In that case its equals go
@@ -214,6 +225,31 @@ class Worker(Candidate):
         if self.in_flight_count < self.capacity:
             for pool in self.pools:
                 pool.strategy.changed(self)
+
+    def _review_pools(self) -> None:
+        """Its last place was taken, or is free again."""
+        for pool in self.memberships:
+            pool.review(self)
+
+    # --- its places ---
+
+    def needs_place_for(self, command: str) -> bool:
+        """An assignment of this command takes a place."""
+        return self.places is not None and self.places.are_for(command)
+
+    def has_place_for(self, command: str) -> bool:
+        """There is a free place for an assignment of this command, or it needs none."""
+        return self.places is None or not self.places.is_full or not self.places.are_for(command)
+
+    def slots_for(self, command: str) -> int:
+        """How many assignments of this command it can run at once."""
+        if self.places is None or not self.places.are_for(command):
+            return self.concurrency
+        return min(self.concurrency, self.places.count_max)
+
+    def mark_for(self, command: str) -> int:
+        """A number like a hash, as good as unique to this worker, and to whether the command needs a place."""
+        return self._marks[self.needs_place_for(command)]
 
     # --- its results ---
 

@@ -50,8 +50,10 @@ class Canaries:
         worker.canary_due_at = now + CANARY_INTERVAL_S
 
     def _is_idle(self, worker: Worker, now: float) -> bool:
-        """No canary is unanswered, a slot is free, and nothing has ended since the last check."""
+        """No canary is unanswered, there is room for one, and nothing has ended since the last check."""
         if worker.canary_msg_id is not None or worker.in_flight_count >= worker.capacity:
+            return False
+        if not worker.has_place_for(worker.canary or ""):
             return False
         ended_count = sum(tally.ended_count for tally in worker.commands.values())
         if ended_count != worker.canary_ended_count:

@@ -52,6 +52,29 @@ async def test_a_worker_that_begins_with_anything_else_is_rejected() -> None:
         await until(lambda: not shell.workers.sessions)
 
 
+async def test_what_a_worker_declares_of_its_commands_must_be_among_them() -> None:
+    async with open_shell() as shell:
+        peer = await shell.worker_connection()
+        for field, value, text in (
+            ("canary", "d", "data.canary: 'd' is not among its commands"),
+            ("places", {"commands": ["c", "d"], "count": 1}, "data.places: 'd' is not among its commands"),
+        ):
+            peer.send({"type": "connect", "data": {"commands": ["c"], field: value}})
+            error = await peer.receive()
+            assert (error["data"]["code"], error["data"]["error"]) == ("bad_message", text)
+        places = {"commands": ["c"], "count": 3}
+        peer.send({"type": "connect", "data": {"commands": ["c", "d"], "name": "w1", "places": places}})
+        assert (await peer.receive())["type"] == "connect"
+        worker = shell.core.roster.workers["w1"]
+        assert (worker.slots_for("c"), worker.slots_for("d")) == (1, 1)
+        assert worker.places is not None
+        assert (worker.places.count_max, worker.needs_place_for("c"), worker.needs_place_for("d")) == (
+            3,
+            True,
+            False,
+        )
+
+
 async def test_a_worker_that_never_says_connect_is_rejected_once_its_time_is_up() -> None:
     async with open_shell() as shell:
         peer = await shell.worker_connection()

@@ -161,6 +161,7 @@ TABLES: dict[str, type[Struct]] = {
     "Ended": job_messages.JobEnded,
     "Claim": messages.Claim,
     "Defaults": messages.Defaults,
+    "Places": messages.Places,
     "Attempt": messages.AttemptOf,
 }
 """The heading of a message, and the structure whose fields its first table lists."""
@@ -185,6 +186,7 @@ BOUNDS: dict[tuple[type[Struct], str], str] = {
     (job_messages.Filter, "states"): "states",
     (messages.Hello, "running"): f"up to {limits.RUNNING_COUNT_MAX:,} items, each a [claim](#claim)",
     (messages.Hello, "defaults"): f"{NAME} to [defaults](#defaults)",
+    (messages.Hello, "places"): "[places](#places)",
     (messages.Result, "result"): DATA_BOUND,
     (messages.Result, "error"): f"cut at {limits.TEXT_LENGTH_MAX:,} characters",
     (messages.Result, "code"): f"1 to {limits.CODE_LENGTH_MAX} of `a-z 0-9 _`, the first a letter",

@@ -50,6 +50,7 @@ SMALLEST_PARTS: dict[type[Struct], dict[str, Any]] = {
     job_messages.Unique: {"key": "k"},
     messages.Claim: {"msg_id": "1", "job_id": "j", "attempt": 1},
     messages.Defaults: {},
+    messages.Places: {"commands": ["c"], "count": 1},
 }
 """The same for their parts that are optional, or items of a list or an object."""
 
@@ -242,6 +243,7 @@ def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
         job_messages.ScheduleView,
         messages.Claim,
         messages.Defaults,
+        messages.Places,
         messages.AttemptOf,
     }
     read = {messages.Outcome, messages.AnyId, messages.ErrorMessage}

@@ -119,6 +119,20 @@ async def test_a_process_that_dies_loses_its_request_says_how_and_is_replaced(
         assert (await connection.result("square", {"number": 2}))["square"] == 4
 
 
+async def test_it_declares_a_place_for_each_process_unless_there_are_as_many_as_slots(
+    broker: FakeBroker,
+) -> None:
+    for slots_count, processes_count, places_count in ((3, 2, 2), (3, 3, None), (2, 5, None)):
+        worker = worker_with(concurrency=slots_count, process_count=processes_count)
+        processes = list(worker.commands)
+        worker.command("in_thread")(process_handlers.square)
+        async with broker.serve(worker) as connection:
+            places = connection.hello["data"].get("places")
+            assert places == (
+                None if places_count is None else {"commands": processes, "count": places_count}
+            )
+
+
 async def test_a_handler_cannot_claim_to_be_lost(connection: Connection) -> None:
     code, _ = await connection.failure("fail_on_purpose", {"code": "worker_lost"})
     assert code == "handler_error"

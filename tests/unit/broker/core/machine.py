@@ -16,6 +16,7 @@ from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S
 from taskferry.broker.core.explain import explain
 from taskferry.broker.core.fleet import directory, pool, roster
 from taskferry.broker.core.health import outliers
+from taskferry.broker.core.offer import PlacesOffer
 from taskferry.broker.core.queue import overload
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
@@ -255,6 +256,7 @@ class CoreMachine(RuleBasedStateMachine):
         weight=st.sampled_from([0.01, 1.0, 2.0, 100.0]),
         labels=st.sampled_from([{}, {"gpu": "yes"}, {"gpu": "no"}]),
         canary=st.sampled_from([None, None, None, "a"]),
+        places=st.sampled_from([None, None, PlacesOffer(frozenset("a"), 1), PlacesOffer(frozenset("ab"), 2)]),
         is_stuck=st.booleans(),
         encoding=st.sampled_from(Encoding),
         claims_count=st.sampled_from([0, 0, 1, 4]),

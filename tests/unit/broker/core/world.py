@@ -477,6 +477,10 @@ class FakeWorker:
 
     def _check_slots(self) -> None:
         assert len(self.deliveries) <= self.offer.concurrency, "more assignments than slots"
+        places = self.offer.places
+        if places is not None:
+            in_places = [one for one in self.deliveries.values() if one.command in places.commands]
+            assert len(in_places) <= places.count_max, "more assignments than places"
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         assert msg_id in self.deliveries, "a cancel for an assignment that this worker does not hold"
