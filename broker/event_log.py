@@ -22,7 +22,7 @@ class EventLog:
     def overload_changed(self, route: Route) -> None:
         command = route.command.name
         target = "" if route.target is None else describe_target(route.target)
-        if route.overload.is_overloaded:
+        if route.waiting.is_overloaded:
             log_event(logger, events.OverloadBegan(command, target, route.waiting.count))
         else:
             log_event(logger, events.OverloadEnded(command, target))

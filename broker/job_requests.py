@@ -8,10 +8,13 @@ from typing import Final
 from msgspec import UNSET, Raw
 
 from ..protocol import errors, job_messages, messages
+from ..protocol.limits import TARGET_VALUES_COUNT_MAX
 from .access.gate import Gate
 from .access.rights import JOBS_ALL, JOBS_OWN, Action
 from .core.call import Call, Target
+from .core.delivery.failures import LARGE_TARGET
 from .core.failure import Failure
+from .core.fleet.route import values_count
 from .job_desk import JobDesk
 from .jobs.ports import Asker
 
@@ -128,6 +131,8 @@ class JobRequests:
         if size_bytes > self._data_size_bytes_max:
             text = errors.size_fault("data", size_bytes, self._data_size_bytes_max)
             return Failure(errors.TooLarge.code, text, None, errors.NOT_DELIVERED)
+        if message.target is not None and values_count(message.target) > TARGET_VALUES_COUNT_MAX:
+            return LARGE_TARGET
         return self._gate.call(message.command, message.target)
 
     def _data(self, data: Raw | object) -> Raw:

@@ -80,6 +80,7 @@ class Totals:
     hedged_count: int
     hedges_won_count: int
     shed_count: int
+    yielded_count: int
     late_responses_count: int
     unknown_assignments_count: int
     readmitted_count: int
@@ -247,7 +248,7 @@ class CommandReading:
     @property
     def is_overloaded(self) -> bool:
         """Requests come faster than they are done, for any of them."""
-        return any(command.route.overload.is_overloaded for command in self._queues)
+        return any(command.route.waiting.is_overloaded for command in self._queues)
 
     @property
     def workers_count(self) -> int:
@@ -360,6 +361,7 @@ class ReadModel:
             hedged_count=counts.hedged_count,
             hedges_won_count=counts.hedges_won_count,
             shed_count=core.queue.shed_count,
+            yielded_count=counts.yielded_count,
             late_responses_count=counts.late_responses_count,
             unknown_assignments_count=counts.unknown_assignments_count,
             readmitted_count=core.health.ejections.readmitted_count,
@@ -450,6 +452,7 @@ class ReadModel:
                 "hedged": totals.hedged_count,
                 "hedges_won": totals.hedges_won_count,
                 "shed": totals.shed_count,
+                "yielded": totals.yielded_count,
                 "ejected": sum(totals.ejected.values()),
                 "readmitted": totals.readmitted_count,
                 "late_responses": totals.late_responses_count,

@@ -123,12 +123,12 @@ class BrokerSettings:
     queue_count_max: int = _of_core(
         "queue_count_max",
         Whole(0, 10_000_000),
-        "Requests that may wait for a free slot, over all commands.",
+        "Requests that may wait for a free slot, over all commands. At the bound, whoever has most waiting gives way.",
     )
     queue_size_bytes_max: int = _of_core(
         "queue_size_bytes_max",
         Whole(0, 2**40, "bytes"),
-        "Total size of the data of requests that wait for a free slot.",
+        "Total size of the data of requests that wait for a free slot; at the bound the same.",
     )
     assigned_size_bytes_max: int = _of_core(
         "assigned_size_bytes_max",

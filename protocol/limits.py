@@ -61,7 +61,8 @@ LABEL_LENGTH_MAX: Final = 128
 """Labels of one worker, and the characters of a label's key or value."""
 
 LABEL_VALUES_COUNT_MAX: Final = 32
-"""Values of one label of a target, any of which matches."""
+TARGET_VALUES_COUNT_MAX: Final = 64
+"""Values of one label of a target, any of which matches, and of all of its labels: each is hashed for each request."""
 
 HEDGE_S_MIN: Final = 0.001
 """The shortest wait before a request is hedged: the resolution of the broker's timers."""

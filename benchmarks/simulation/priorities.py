@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from taskferry.broker.core.delivery.ending import SUCCESS
-from taskferry.broker.core.queue.line import PRIORITY_STEP_S
+from taskferry.broker.core.queue.turns import PRIORITY_STEP_S
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.errors import Overloaded

@@ -23,6 +23,7 @@ from .account import Account
 from .adopted import Adopted
 from .call import Call
 from .delivery.admission import Admission
+from .delivery.crowding import Crowding
 from .delivery.deadlines import NEVER, Deadlines
 from .delivery.delivery import EPOCH_END, Delivery
 from .delivery.ending import REQUESTER_GONE, SUCCESS, Ending
@@ -30,6 +31,7 @@ from .delivery.failures import CANCELLED, SHUTTING_DOWN, STOPPED, TIMEOUT
 from .delivery.hedging import Hedging
 from .delivery.kept_data import KeptData
 from .delivery.recovery import Recovery
+from .delivery.room import Room
 from .failure import Failure, failure_of, is_deliberate
 from .fleet.gathering import Gathering
 from .fleet.lack import Lack
@@ -59,6 +61,7 @@ class Core:
 
     __slots__ = (
         "_admission",
+        "_crowding",
         "_delivery",
         "_ending",
         "_hedging",
@@ -89,12 +92,14 @@ class Core:
         self.queue = Queue(settings, observer)
         self.kept_data = KeptData(settings)
         self._ending = Ending(self.counts, self.deadlines, self.queue, self.kept_data, steps)
+        room = Room(self.queue, self._ending, self.counts)
         gathering = Gathering()
         lack = Lack()
         self._delivery = Delivery(
             self.queue,
             self._ending,
             self.deadlines,
+            room=room,
             gathering=gathering,
             lack=lack,
             kept_data=self.kept_data,
@@ -103,11 +108,17 @@ class Core:
         self.roster = Roster(choice, self._delivery, observer, gathering)
         lack.of(self.roster)
         self.health = Health(self.roster)
-        self._admission = Admission(settings, self.roster, self.deadlines, self.counts, steps)
+        self._admission = Admission(
+            settings, self.roster, self.deadlines, room=room, counts=self.counts, steps=steps
+        )
+        self._crowding = Crowding(
+            self.roster, gathering, delivery=self._delivery, ending=self._ending, counts=self.counts
+        )
         self._hedging = Hedging(self._delivery, self.deadlines, self.counts, settings.hedges_share_max, steps)
         self._recovery = Recovery(
             settings,
             roster=self.roster,
+            crowding=self._crowding,
             delivery=self._delivery,
             ending=self._ending,
             deadlines=self.deadlines,
@@ -171,6 +182,8 @@ class Core:
         worker = None if pool is None else pool.strategy.pick(call.affinity)
         if worker is not None:
             self._delivery.place(request, worker, request.timeout_s, now)
+        elif request.route.is_makeshift:
+            self._crowding.line_up(request, now)
         else:
             self._delivery.line_up(request, now)
 

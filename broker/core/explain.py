@@ -15,7 +15,7 @@ from .fleet.command import Command
 from .fleet.pool import Pool
 from .fleet.route import mismatch
 from .fleet.worker import TRUSTED, Worker, WorkerState
-from .queue.line import PRIORITY_STEP_S
+from .queue.turns import PRIORITY_STEP_S
 from .request import Request
 
 POSITION_MAX: Final = 10_000
@@ -50,7 +50,8 @@ def explain_workers(core: Core, command: str, target: Target | None, now: float)
 
 def longest_waiting(core: Core, now: float) -> list[dict[str, Any]]:
     """The requests that have waited longest, longest first; at most LISTED_COUNT_MAX."""
-    lines = (line for route in core.queue.routes for line in route.waiting.oldest())
+    shares = (share for route in core.queue.routes for share in route.waiting.shares())
+    lines = (line for share in shares for line in share.lines())
     heads = (request for line in lines for request in islice(line, LISTED_COUNT_MAX))
     longest = nsmallest(LISTED_COUNT_MAX, heads, key=lambda request: request.waiting_since)
     return [_summary(request, now) for request in longest]
@@ -68,14 +69,14 @@ def _summary(request: Request, now: float) -> dict[str, Any]:
         "remaining_s": None if request.deadline == NEVER else round(request.deadline - now, 3),
         "queued_count": request.route.waiting.count,
         "target": request.route.target,
-        "is_overloaded": request.route.overload.is_overloaded,
+        "is_overloaded": request.route.waiting.is_overloaded,
         "waits_for": _waits_for(request),
         "retries_count": request.retries_count,
     }
 
 
 def _explain(core: Core, request: Request, now: float) -> dict[str, Any]:
-    position = _position(request) if request.is_waiting else None
+    position = _position(request, now) if request.is_waiting else None
 
     def reason(worker: Worker) -> str:
         return (
@@ -118,9 +119,9 @@ def _workers(core: Core, command: Command, reason: Callable[[Worker], str]) -> d
     }
 
 
-def _position(request: Request) -> int:
+def _position(request: Request, now: float) -> int:
     """The place in its line, from 1; POSITION_MAX + 1 for all requests beyond POSITION_MAX."""
-    for position, other in enumerate(islice(request.route.waiting.in_order(), POSITION_MAX), 1):
+    for position, other in enumerate(islice(request.route.waiting.in_order(now), POSITION_MAX), 1):
         if other is request:
             return position
     return POSITION_MAX + 1
@@ -137,9 +138,8 @@ def _waits_for(request: Request) -> str:
     if not able:
         return "for an eligible worker: each that serves it is ejected, suspect, joining or draining"
     noun = "its worker" if len(able) == 1 else f"one of its {len(able)} workers"
-    ahead = request.route.waiting.count > 1
-    behind = f"; one priority class is worth {PRIORITY_STEP_S:g} s of waiting" if ahead else ""
-    return f"for a free slot at {noun}{behind}"
+    behind = f"; clients take turns, and one priority class is worth {PRIORITY_STEP_S:g} s of waiting"
+    return f"for a free slot at {noun}{behind if request.route.waiting.count > 1 else ''}"
 
 
 def _reason(worker: Worker, target: Target | None, pool: Pool | None, now: float) -> str:

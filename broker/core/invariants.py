@@ -3,11 +3,13 @@
 from functools import reduce
 from operator import xor
 
+from .account import Account
 from .core import Core
 from .delivery.deadlines import NEVER
 from .fleet.pool import FOLLOWED_COUNT_MAX
 from .fleet.route import Route, mismatch
 from .fleet.worker import SERVING, TRUSTED, WorkerState
+from .queue.line import WaitingLine
 from .request import Assignment, Request
 
 
@@ -21,6 +23,7 @@ def check_invariants(core: Core) -> None:
     _check_requests(core, live)
     _check_kept_data(core, live)
     _check_accounts(core, live)
+    _check_holders(core, live)
     _check_workers(core)
     routes = [
         route
@@ -101,9 +104,62 @@ def _check_workers(core: Core) -> None:
             assert request is None or assignment in (request.assignment, request.hedge)
 
 
+def _check_line(line: WaitingLine, waiting: list[Request]) -> None:
+    assert line.count == len(waiting)
+    found: list[Request] = []
+    for account in line.accounts():
+        assert account.turn.priority == account.turns.first().priority, "ranked by what would be served"
+        assert account.turns.count == len(account.shares) > 0
+        for owner, share in account.shares.items():
+            assert share.owner is owner
+            assert share.turn.priority == share.priority
+            requests = [request for requests in share.lines() for request in requests]
+            assert share.count == len(requests) > 0
+            assert share.classes_count == len(share.lines())
+            assert share.next(is_newest=False) in requests, "the class that is next has requests"
+            assert share.next(is_newest=False).call.priority == share.priority
+            for request in requests:
+                assert request.requester.account is account.account
+                assert share.is_attempts == (request.call.attempt is not None)
+                assert owner is (account.account if share.is_attempts else request.requester)
+            if not share.is_attempts:
+                assert share.holder.count.amount == len(requests)
+                assert share.holder.size_bytes.amount == sum(len(request.call.data) for request in requests)
+            found += requests
+    assert set(found) == set(waiting)
+    if waiting:
+        assert line.peek() in waiting
+        assert line.turn.party in line.accounts()
+    else:
+        assert line.peek() is None
+        assert not line.is_overloaded
+
+
+def _check_holders(core: Core, live: list[Request]) -> None:
+    """What gives way if a bound is reached: all that waits, but attempts."""
+    waiting = [request for request in live if request.is_waiting and request.call.attempt is None]
+    for by_size in (False, True):
+        by_account: dict[Account, int] = {}
+        for requester in core.requesters:
+            own = [request for request in waiting if request.requester is requester]
+            by_route: dict[Route, int] = {}
+            for request in own:
+                amount = len(request.call.data) if by_size else 1
+                by_route[request.route] = by_route.get(request.route, 0) + amount
+            held = sum(by_route.values())
+            assert requester.holder.amount(by_size=by_size) == held
+            longest = requester.shares.most(by_size=by_size)
+            assert (0 if longest is None else longest.amount) == max(by_route.values(), default=0)
+            by_account[requester.account] = by_account.get(requester.account, 0) + held
+        for account, held in by_account.items():
+            assert account.holder.amount(by_size=by_size) == held
+
+
 def _check_route(core: Core, route: Route, live: list[Request]) -> None:
-    waiting_count = sum(request.is_waiting and request.route is route for request in live)
-    assert route.waiting.count == waiting_count
+    assert not route.is_makeshift, "nothing refers to it for longer than a call"
+    waiting = [request for request in live if request.is_waiting and request.route is route]
+    waiting_count = len(waiting)
+    _check_line(route.waiting, waiting)
     servers = {
         worker
         for worker in core.roster.workers.values()

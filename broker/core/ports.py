@@ -81,7 +81,7 @@ class Observer(Protocol):
         handler's text."""
 
     def overload_changed(self, route: "Route") -> None:
-        """`route.overload.is_overloaded` has changed."""
+        """`route.waiting.is_overloaded` has changed."""
 
 
 class Steps(Protocol):

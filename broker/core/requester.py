@@ -1,10 +1,15 @@
 """One requester's connection as the core sees it."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .account import Account
 from .ports import RequesterPort
+from .queue.holdings import Holder, Holders
 from .request import Request
+
+if TYPE_CHECKING:
+    from .queue.share import Share
 
 
 def may_call_all(_: str) -> bool:
@@ -13,12 +18,13 @@ def may_call_all(_: str) -> bool:
 
 
 class Requester:
-    """A connection that submits calls, on an account. `requests` are those in flight, by request_id.
+    """A connection that submits calls, on an account. `requests` are those in flight, by request_id. `holder` says how
+    much of that waits beside other connections of the account, and `shares` on which lines.
 
     `may_call`: whether it may call a command, for what is said about others than the one that it calls.
     """
 
-    __slots__ = ("account", "may_call", "port", "requests")
+    __slots__ = ("account", "holder", "may_call", "port", "requests", "shares")
 
     def __init__(
         self, port: RequesterPort, account: Account, may_call: Callable[[str], bool] = may_call_all
@@ -27,3 +33,5 @@ class Requester:
         self.account = account
         self.may_call = may_call
         self.requests: dict[str, Request] = {}
+        self.holder: Holder[Requester] = Holder(self)
+        self.shares: Holders[Share] = Holders()

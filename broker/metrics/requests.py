@@ -103,4 +103,11 @@ REQUESTS: Final[tuple[Family, ...]] = (
         "Requests rejected because they had waited too long under overload.",
         lambda subjects: total(subjects.model.totals().shed_count),
     ),
+    NumberFamily(
+        "taskferry_requests_yielded_total",
+        "counter",
+        (),
+        "Requests rejected at a bound on what waits, so that those of clients with less can wait.",
+        lambda subjects: total(subjects.model.totals().yielded_count),
+    ),
 )

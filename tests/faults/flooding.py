@@ -1,9 +1,8 @@
 """A client that floods a port: `flooding.py URL KIND COUNT RATE`.
 
-It opens COUNT connections and sends frames of KIND (of FRAMES) as fast as the broker takes them, or RATE in a second
-over all of them if that is not 0. It reads and drops whatever comes back, and connects again when it is thrown out.
-Prints `flooding` once it has begun. Ends at SIGTERM.
-"""
+It opens COUNT connections and sends frames of KIND (of FRAMES or NAPS) as fast as the broker takes them, or RATE in a
+second over all of them if that is not 0. It reads and drops whatever comes back, and connects again when it is thrown
+out. Prints `flooding` once it has begun. Ends at SIGTERM."""
 
 import itertools
 import selectors
@@ -31,6 +30,13 @@ FRAMES: Final = {
     "heartbeats": frame(TEXT, b'{"type":"heartbeat"}'),
     "wrong msg_ids": frame(TEXT, b'{"type":"response","msg_id":"x","data":{"success":true}}'),
 }
+NAPS: Final = {
+    f"naps of priority {priority}": frame(
+        TEXT, b'{"command":"nap","data":{"seconds":0.1},"timeout":6,"priority":%d}' % priority
+    )
+    for priority in (5, 6, 9)
+}
+"""Kinds that are served, each for a tenth of a second, if there is a worker of tasks.py."""
 WORKERS: Final = ("heartbeats", "wrong msg_ids")
 """Kinds for the worker port, where they join first."""
 WRITE_SIZE_BYTES: Final = 256 * 1024
@@ -45,7 +51,7 @@ class Flooder:
     def __init__(self, url: str, kind: str) -> None:
         self._url = url
         self._kind = kind
-        self._frame = FRAMES[kind]
+        self._frame = (FRAMES | NAPS)[kind]
         self._block = self._frame * (WRITE_SIZE_BYTES // len(self._frame) + 1)
         self._position = 0
         self.connect()

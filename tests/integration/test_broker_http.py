@@ -107,6 +107,7 @@ async def test_status_as_json(programs: Programs) -> None:
                 "hedged": 0,
                 "hedges_won": 0,
                 "shed": 0,
+                "yielded": 0,
                 "ejected": 0,
                 "readmitted": 0,
                 "late_responses": 0,

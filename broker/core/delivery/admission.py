@@ -1,36 +1,42 @@
 """Which calls become requests, and how the others are refused."""
 
+from ....protocol import errors
+from ....protocol.limits import TARGET_VALUES_COUNT_MAX
 from ..call import BUDGET_S_MIN, Call
 from ..failure import Failure
 from ..fleet.command import Command
 from ..fleet.roster import Roster
-from ..fleet.route import Route
+from ..fleet.route import Route, values_count
 from ..measures.counts import Counts
 from ..ports import Steps
 from ..request import Request
 from ..requester import Requester
 from ..settings import CoreSettings
 from .deadlines import NEVER, Deadlines
-from .failures import refusal
+from .failures import LARGE_TARGET, RETRY_AFTER_S, refusal
 from .hedging import due_at
+from .room import Room
 
 
 class Admission:
     """Turns calls into requests. `is_closed`: no more calls are admitted."""
 
-    __slots__ = ("_counts", "_deadlines", "_roster", "_steps", "is_closed", "settings")
+    __slots__ = ("_counts", "_deadlines", "_room", "_roster", "_steps", "is_closed", "settings")
 
     def __init__(
         self,
         settings: CoreSettings,
         roster: Roster,
         deadlines: Deadlines,
+        *,
+        room: Room,
         counts: Counts,
         steps: Steps | None,
     ) -> None:
         self.settings = settings
         self.is_closed = False
         self._roster = roster
+        self._room = room
         self._deadlines = deadlines
         self._counts = counts
         self._steps = steps
@@ -49,7 +55,9 @@ class Admission:
             or self.is_closed
             or (hedge_after is not None and not call.idempotent)
         ):
-            refused = refusal(settings, requester, call, self._counts, is_closed=self.is_closed)
+            refused = refusal(settings, requester, call, is_closed=self.is_closed)
+            if refused is None and account.in_flight_count >= account.in_flight_count_max:
+                refused = self._room_in_account(requester, now)
             if refused is not None:
                 self.refuse(requester, request_id, refused)
                 return None
@@ -57,14 +65,16 @@ class Admission:
         if command is None:
             gathering = self._roster.gathering
             command = gathering.unknown if call.attempt is not None else gathering.command(call.command)
-        if call.target is None or command is self._roster.unknown:
+        target = call.target
+        if target is None:
+            route = command.route
+        elif call.attempt is None and values_count(target) > TARGET_VALUES_COUNT_MAX:
+            self.refuse(requester, request_id, LARGE_TARGET)
+            return None
+        elif command is self._roster.unknown:
             route = command.route
         else:
-            targeted = self._roster.targeted(command, call.target)
-            if isinstance(targeted, Failure):
-                self.refuse(requester, request_id, targeted)
-                return None
-            route = targeted
+            route = self._roster.targeted(command, target)
         attempt = call.attempt
         if attempt is not None:
             return self._begin(requester, call, command, route, attempt.timeout_s, NEVER, now)
@@ -107,6 +117,15 @@ class Admission:
         if self._steps is not None:
             self._steps.admitted(request)
         return request
+
+    def _room_in_account(self, requester: Requester, now: float) -> Failure | None:
+        """Make room if an account has as many requests in flight as it may. The failure if that is not possible."""
+        account = requester.account
+        text = f"{account.name} has {account.in_flight_count_max} requests in flight (account_in_flight_count_max)"
+        if self._room.make_in_account(requester, text, now):
+            return None
+        self._counts.account_refused_count += 1
+        return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
 
     def refuse(self, requester: Requester, request_id: str | None, failure: Failure) -> None:
         """Answer a call that is not admitted, and count it. `request_id` is None if it could not be read."""

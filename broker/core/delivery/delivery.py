@@ -21,6 +21,7 @@ from .deadlines import Deadlines
 from .ending import Ending
 from .failures import TIMEOUT
 from .kept_data import KEPT_SIZE_BYTES_MIN, KeptData
+from .room import Room
 
 EPOCH_END: Final = "."
 """Stands after the epoch in the msg_id of an attempt, and in no other msg_id."""
@@ -38,6 +39,7 @@ class Delivery:
         "_lack",
         "_msg_count",
         "_queue",
+        "_room",
         "_steps",
         "epoch",
         "turn",
@@ -49,6 +51,7 @@ class Delivery:
         ending: Ending,
         deadlines: Deadlines,
         *,
+        room: Room,
         gathering: Gathering,
         lack: Lack,
         kept_data: KeptData,
@@ -58,6 +61,7 @@ class Delivery:
         self._kept_data = kept_data
         self._lack = lack
         self._queue = queue
+        self._room = room
         self._ending = ending
         self._deadlines = deadlines
         self._steps = steps
@@ -175,10 +179,10 @@ class Delivery:
         )
 
     def line_up(self, request: Request, now: float) -> None:
-        """Queue a request until a slot is free; fail it if no worker serves it or there is no room."""
+        """Queue a request until a slot is free; fail it if no worker serves it or there is no room for it."""
         if request.route.pool is None and not self._gathering.holds(request):
             self.fail_for_lack(request, now=now)
-        elif (failure := self._queue.refusal(request)) is not None:
+        elif (failure := self._room.make_for(request, now)) is not None:
             self._ending.fail(request, failure, now)
         else:
             self.wait(request, now)
@@ -224,7 +228,8 @@ class Delivery:
     def strand(self, route: Route, now: float) -> None:
         """No worker is left on a route: fail the requests that wait on it, except those that wait for the first ones
         to come back."""
-        waiting = [request for line in route.waiting.oldest() for request in line]
+        lines = [line for share in route.waiting.shares() for line in share.lines()]
+        waiting = [request for line in lines for request in line]
         self.fail_for_lack(*(request for request in waiting if not self._gathering.holds(request)), now=now)
 
     def strand_all(self, now: float) -> None:

@@ -11,6 +11,7 @@ from ..ports import Steps
 from ..request import Assignment, Request
 from ..settings import CoreSettings
 from .budget import Budget
+from .crowding import Crowding
 from .deadlines import NEVER, Deadlines
 from .delivery import Delivery
 from .ending import Ending
@@ -21,13 +22,24 @@ from .kept_data import RELEASED
 class Recovery:
     """Decides about each assignment of a lost worker. `budget` limits the retries of those that may have run."""
 
-    __slots__ = ("_counts", "_deadlines", "_delivery", "_ending", "_roster", "_steps", "budget", "settings")
+    __slots__ = (
+        "_counts",
+        "_crowding",
+        "_deadlines",
+        "_delivery",
+        "_ending",
+        "_roster",
+        "_steps",
+        "budget",
+        "settings",
+    )
 
     def __init__(
         self,
         settings: CoreSettings,
         *,
         roster: Roster,
+        crowding: Crowding,
         delivery: Delivery,
         ending: Ending,
         deadlines: Deadlines,
@@ -37,6 +49,7 @@ class Recovery:
         self.settings = settings
         self.budget = Budget(settings.retries_share_max)
         self._roster = roster
+        self._crowding = crowding
         self._delivery = delivery
         self._ending = ending
         self._deadlines = deadlines
@@ -81,7 +94,8 @@ class Recovery:
         request.assignment = None
         if request.call.attempt is not None and not was_written:
             self._deadlines.move(request, NEVER)
-        failure = self._follow_target(request) or self._verdict(request, loss if was_written else None, now)
+        loss_of_run = loss if was_written else None
+        failure = self._follow_target(request, now) or self._verdict(request, loss_of_run, now)
         if failure is not None:
             self._ending.fail(request, failure, now, worker=worker)
             return True
@@ -97,17 +111,13 @@ class Recovery:
         self._delivery.place(request, other, request.remaining_s(now), now)
         return True
 
-    def _follow_target(self, request: Request) -> Failure | None:
+    def _follow_target(self, request: Request, now: float) -> Failure | None:
         """Find the route of a request with a target again: it may have been removed meanwhile, and other workers may
         match. A failure if there is no room for that route."""
         target, command = request.call.target, request.command
         if target is None or request.route.pool is not None or command.route.pool is None:
             return None
-        route = self._roster.targeted(command, target)
-        if isinstance(route, Failure):
-            return route
-        request.route = route
-        return None
+        return self._crowding.give_route(request, now)
 
     def _verdict(self, request: Request, loss: Failure | None, now: float) -> Failure | None:
         """The failure with which the request ends; None if it may go to another worker. `loss` is None if it cannot

@@ -6,13 +6,11 @@ last worker, and the observer of changes of state.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 
 from ....loadbalance.choice import StrategyChoice
-from ....protocol import errors
 from ..call import Target
-from ..failure import Failure
 from ..ports import Observer
 from .command import Command
 from .directory import Directory
@@ -26,11 +24,8 @@ from .worker import SERVING, TRANSITIONS, Worker, WorkerEvent, WorkerState
 
 TARGETS_COUNT_MAX: Final = 100
 """Targets that have a route, over all commands. Each adds a strategy that every assignment of its workers has to
-update, so targets without waiting requests make room for new ones, the least recently used first."""
-
-
-TARGET_RETRY_AFTER_S: Final = 1.0
-"""Sent to a requester if there is no room for its target: room can become free at any moment."""
+update, so targets without waiting requests make room for new ones, the least recently used first. If there are none,
+see crowding.py."""
 
 
 class Placement(Protocol):
@@ -178,28 +173,38 @@ class Roster:
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
-    def targeted(self, command: Command, target: Target) -> Route | Failure:
-        """The route of requests for `command` with `target`; a failure if too many targets are in use."""
+    @property
+    def targets(self) -> Collection[Route]:
+        """The routes of targets, the least recently used first."""
+        return self._targeted
+
+    def targeted(self, command: Command, target: Target) -> Route:
+        """The route of requests for `command` with `target`; a makeshift one if requests wait for as many others as
+        there may be."""
         key = target_key(target)
         route = command.targeted.get(key)
         if route is not None:
             self._targeted.move_to_end(route)
             return route
+        route = Route(command, target)
         if len(self._targeted) >= TARGETS_COUNT_MAX and not self._forget_a_target():
-            text = f"requests with {TARGETS_COUNT_MAX} different targets wait (TARGETS_COUNT_MAX)"
-            return Failure(errors.Overloaded.code, text, TARGET_RETRY_AFTER_S, errors.NOT_DELIVERED)
-        route = command.targeted[key] = Route(command, target)
+            route.is_makeshift = True
+            return route
+        command.targeted[key] = route
         self._targeted[route] = key
-        pool = command.route.pool
-        if isinstance(target, str):
-            worker = self.workers.get(target)
-            matching = [] if worker is None or pool is None or worker not in pool.members else [worker]
-        else:
-            members = () if pool is None else pool.members
-            matching = [member for member in members if mismatch(member, target) is None]
+        matching = self.matching(command, target)
         if matching:
             self._new_pool([route], matching)
         return route
+
+    def matching(self, command: Command, target: Target) -> list[Worker]:
+        """The workers that serve `command` and match `target`."""
+        pool = command.route.pool
+        members = () if pool is None else pool.members
+        if isinstance(target, str):
+            worker = self.workers.get(target)
+            return [] if worker is None or worker not in members else [worker]
+        return [member for member in members if mismatch(member, target) is None]
 
     def _forget_a_target(self) -> bool:
         """Remove the least recently used target without waiting requests. False if there is none."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ..call import Target
 from ..queue.line import WaitingLine
-from ..queue.overload import Overload
 
 if TYPE_CHECKING:
     from .command import Command
@@ -18,16 +17,18 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """The route of one command's requests with one target, or without. `pool` is None while no worker serves it."""
+    """The route of one command's requests with one target, or without. `pool` is None while no worker serves it. One
+    that `is_makeshift` is of one request, because there are too many targets: it has no pool, and nothing waits on
+    it."""
 
-    __slots__ = ("command", "overload", "pool", "target", "waiting")
+    __slots__ = ("command", "is_makeshift", "pool", "target", "waiting")
 
     def __init__(self, command: "Command", target: Target | None = None) -> None:
         self.command = command
         self.target = target
         self.pool: Pool | None = None
         self.waiting = WaitingLine()
-        self.overload = Overload()
+        self.is_makeshift = False
 
 
 def mismatch(worker: "Worker", target: Target | None) -> str | None:
@@ -55,6 +56,13 @@ def describe_target(target: Target) -> str:
     return " ".join(
         f"{key}={wanted if isinstance(wanted, str) else '|'.join(wanted)}" for key, wanted in target.items()
     )
+
+
+def values_count(target: Target) -> int:
+    """The values that a target names, over all of its labels."""
+    if isinstance(target, str):
+        return 1
+    return sum(1 if isinstance(wanted, str) else len(wanted) for wanted in target.values())
 
 
 def target_key(target: Target) -> object:

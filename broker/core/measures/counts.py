@@ -15,6 +15,7 @@ class Counts:
         "retried_count",
         "submitted_count",
         "unknown_assignments_count",
+        "yielded_count",
     )
 
     def __init__(self) -> None:
@@ -38,6 +39,9 @@ class Counts:
         """Responses to requests that had already ended."""
         self.unknown_assignments_count = 0
         """Responses with a msg_id that is not an assignment of their worker."""
+
+        self.yielded_count = 0
+        """Requests that gave way to those of clients that had less waiting."""
 
     @property
     def in_flight_count(self) -> int:

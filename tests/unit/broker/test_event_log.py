@@ -22,9 +22,9 @@ def test_an_overload_of_a_command_and_of_a_target(caplog: pytest.LogCaptureFixtu
     log = EventLog()
     for target, name in ((None, ""), ({"gpu": "yes"}, "gpu=yes")):
         route = Route(Command("echo"), target)
-        route.overload.is_overloaded = True
+        route.waiting.is_overloaded = True
         log.overload_changed(route)
-        route.overload.end()
+        route.waiting.is_overloaded = False
         log.overload_changed(route)
         assert events_of(caplog) == [
             ("overload_began", {"command": "echo", "target": name, "queued_count": 0}),

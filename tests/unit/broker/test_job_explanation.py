@@ -75,9 +75,9 @@ async def test_a_job_runs_waits_next_in_line_or_further_back(tmp_path: Path) -> 
             await keeper.submit(f"j{number}", attempts=3)
         await keeper.assigned("j0", "w1")
         assert await explain.summary("j0") == "runs at w1: attempt 1 of 3, for N s"
-        assert (
-            await explain.summary("j1")
-            == "is next and waits for a free slot at its worker; one priority class is worth N s of waiting"
+        assert await explain.summary("j1") == (
+            "is next and waits for a free slot at its worker; "
+            "clients take turns, and one priority class is worth N s of waiting"
         )
         answer = await explain.answer("j1")
         assert [request["state"] for request in answer["requests"]] == ["waiting"]

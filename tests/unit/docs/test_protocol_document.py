@@ -519,7 +519,7 @@ FACTS: list[tuple[str, *tuple[str, ...]]] = [
     (
         "What becomes of a request",
         "**Overload.**",
-        f"{overload.INTERVAL_S:g} s and {overload.SERVED_COUNT_MIN} requests",
+        f"{overload.INTERVAL_S:g} s and {overload.WAITS_COUNT_MIN} requests",
     ),
     ("The worker port", "`PROGRESS_SIZE_BYTES_MAX`", f"{limits.PROGRESS_SIZE_BYTES_MAX:,} bytes"),
     ("What becomes of a job", "the worker", f"after {JOBS.adoption_s:g} s"),

@@ -17,7 +17,7 @@ from taskferry.broker.core.explain import explain
 from taskferry.broker.core.fleet import directory, pool, roster
 from taskferry.broker.core.health import outliers
 from taskferry.broker.core.offer import PlacesOffer
-from taskferry.broker.core.queue import overload
+from taskferry.broker.core.queue import overload, shedding
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NOT_DELIVERED, REGISTRY, NotRepresentable, TooLarge, WorkerIdTaken
@@ -36,7 +36,9 @@ index = st.integers(0, 9)
 
 
 SMALL: dict[tuple[ModuleType, str], int] = {
-    (overload, "SERVED_COUNT_MIN"): 1,
+    (overload, "WAITS_COUNT_MIN"): 1,
+    (shedding, "OWN_COUNT_MIN"): 2,
+    (overload, "OWN_WAITS_COUNT_MIN"): 1,
     (outliers, "RESULTS_COUNT_MIN"): 3,
     (outliers, "WORKERS_COUNT_MIN"): 3,
     (hedging, "DURATIONS_COUNT_MIN"): 3,

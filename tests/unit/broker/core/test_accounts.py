@@ -41,10 +41,11 @@ def test_bytes_that_wait_are_bounded_over_all_connections_of_an_account(waiting_
     )
     for number in range(waiting_size_bytes_max // 5):
         assert one.outcome(one.submit(request_id=f"fits{number}", data=b"12345")) is None
-    answers = [other.answer(other.submit(request_id=f"more{number}", data=b"1")) for number in range(2)]
+    answers = [one.answer(one.submit(request_id=f"more{number}", data=b"1")) for number in range(2)]
+    answers.append(other.answer(other.submit(request_id="large", data=b"1" * 11)))
     text = f"{waiting_size_bytes_max} bytes of data of alice wait (account_waiting_size_bytes_max)"
-    assert [(answer.outcome, answer.text) for answer in answers] == [("overloaded", text)] * 2
-    assert world.core.queue.account_refused_count == 2
+    assert [(answer.outcome, answer.text) for answer in answers] == [("overloaded", text)] * 3
+    assert world.core.queue.account_refused_count == 3
     stranger = world.requester(world.account("bob", waiting=5))
     assert stranger.outcome(stranger.submit(data=b"12345")) is None, "the bound is of the account"
     worker.succeed("running")

@@ -109,7 +109,7 @@ def test_attempts_may_exceed_the_bound_of_one_connection() -> None:
 
 
 def test_attempts_are_not_shed_and_do_not_hide_an_overload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "SERVED_COUNT_MIN", 1)
+    monkeypatch.setattr(overload, "WAITS_COUNT_MIN", 1)
     world = World()
     worker = world.worker(concurrency=1)
     jobs, live = world.requester(), world.requester()
@@ -127,7 +127,7 @@ def test_attempts_are_not_shed_and_do_not_hide_an_overload(monkeypatch: pytest.M
 
 
 def test_a_line_of_attempts_alone_is_never_an_overload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "SERVED_COUNT_MIN", 1)
+    monkeypatch.setattr(overload, "WAITS_COUNT_MIN", 1)
     world = World()
     worker = world.worker(concurrency=1)
     jobs = world.requester()
@@ -348,6 +348,6 @@ def test_the_oldest_attempt_goes_first_even_while_requests_are_shed() -> None:
     jobs.attempt(request_id="runs")
     for request_id in ("first", "second"):
         jobs.attempt(request_id=request_id)
-    world.core.roster.commands["echo"].route.overload.is_overloaded = True
+    world.core.roster.commands["echo"].route.waiting.overload.is_overloaded = True
     worker.succeed("runs")
     assert worker.holds == ["first"]

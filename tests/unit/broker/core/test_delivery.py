@@ -224,7 +224,7 @@ def test_a_full_queue_says_when_to_retry(served_per_s: float, expected: float) -
     requester = world.requester()
     for _ in range(3):
         requester.submit()
-    world.core.roster.commands["echo"].route.overload.served_per_s = served_per_s
+    world.core.roster.commands["echo"].route.waiting.overload.served_per_s = served_per_s
     failure = failure_of(requester, requester.submit())
     assert (failure.code, failure.delivery) == ("overloaded", NOT)
     assert failure.retry_after_s == pytest.approx(expected)

@@ -138,7 +138,7 @@ def test_a_request_usually_waits_for_a_free_slot() -> None:
     assert reasons(world, last) == {"w": "1 of 1 slots taken", "v": "2 of 2 slots taken"}
     requester.submit()
     assert explained(world, last)["waits_for"] == (
-        "for a free slot at one of its 2 workers; one priority class is worth 1 s of waiting"
+        "for a free slot at one of its 2 workers; clients take turns, and one priority class is worth 1 s of waiting"
     )
 
 

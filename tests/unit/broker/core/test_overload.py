@@ -5,9 +5,9 @@ from taskferry.broker.core.core import LOOK_INTERVAL_S
 from taskferry.broker.core.queue import queue
 from taskferry.broker.core.queue.overload import (
     INTERVAL_S,
-    SERVED_COUNT_MIN,
     WAIT_SHARE_MAX,
     WAIT_SHARE_TARGET,
+    WAITS_COUNT_MIN,
     Overload,
 )
 
@@ -43,7 +43,7 @@ def overloaded_world() -> tuple[World, FakeWorker, FakeRequester]:
 
 
 def begun(
-    *, count: int = 10, served: int = SERVED_COUNT_MIN, share: float = WAIT_SHARE_TARGET + 0.01
+    *, count: int = 10, served: int = WAITS_COUNT_MIN, share: float = WAIT_SHARE_TARGET + 0.01
 ) -> Overload:
     overload = Overload()
     assert not overload.look(count, 0.0, 0.0)
@@ -56,7 +56,7 @@ def test_overload_starts_when_the_shortest_wait_of_an_interval_was_too_long() ->
     overload = begun()
     assert overload.look(10, 0.5, INTERVAL_S)
     assert overload.is_overloaded
-    assert overload.served_per_s == SERVED_COUNT_MIN / INTERVAL_S
+    assert overload.served_per_s == WAITS_COUNT_MIN / INTERVAL_S
     assert not overload.look(10, 0.5, INTERVAL_S + 0.1), "it is notified once"
 
 
@@ -64,7 +64,7 @@ def test_overload_starts_when_the_shortest_wait_of_an_interval_was_too_long() ->
     ("overload", "count", "oldest", "now"),
     [
         (begun(), 10, 0.5, INTERVAL_S - 0.01),
-        (begun(served=SERVED_COUNT_MIN - 1), 10, 0.5, INTERVAL_S),
+        (begun(served=WAITS_COUNT_MIN - 1), 10, 0.5, INTERVAL_S),
         (begun(share=WAIT_SHARE_TARGET), 10, 0.5, INTERVAL_S),
         (begun(), 10, WAIT_SHARE_TARGET, INTERVAL_S),
         (begun(), 9, 0.5, INTERVAL_S),
@@ -77,24 +77,24 @@ def test_a_burst_is_not_an_overload(overload: Overload, count: int, oldest: floa
 
 
 def test_an_interval_goes_on_until_enough_were_served() -> None:
-    overload = begun(served=SERVED_COUNT_MIN - 1)
+    overload = begun(served=WAITS_COUNT_MIN - 1)
     assert not overload.look(10, 0.5, 5 * INTERVAL_S)
     overload.served(0.5)
     assert overload.look(10, 0.5, 10 * INTERVAL_S)
-    assert overload.served_per_s == SERVED_COUNT_MIN / (10 * INTERVAL_S)
+    assert overload.served_per_s == WAITS_COUNT_MIN / (10 * INTERVAL_S)
 
 
 def test_the_first_interval_starts_with_the_first_check_of_the_line() -> None:
     overload = Overload()
-    for _ in range(SERVED_COUNT_MIN):
+    for _ in range(WAITS_COUNT_MIN):
         overload.served(0.5)
     assert not overload.look(10, 0.5, 100.0), "how long these have waited is not its own"
-    for _ in range(SERVED_COUNT_MIN):
+    for _ in range(WAITS_COUNT_MIN):
         overload.served(0.5)
     assert overload.look(10, 0.5, 100.0 + INTERVAL_S)
-    assert overload.served_per_s == SERVED_COUNT_MIN / INTERVAL_S
+    assert overload.served_per_s == WAITS_COUNT_MIN / INTERVAL_S
     overload.end()
-    for _ in range(SERVED_COUNT_MIN):
+    for _ in range(WAITS_COUNT_MIN):
         overload.served(0.5)
     assert not overload.look(10, 0.5, 200.0), "nor after it has ended"
 
@@ -102,7 +102,7 @@ def test_the_first_interval_starts_with_the_first_check_of_the_line() -> None:
 def test_each_interval_is_judged_by_its_own_waits() -> None:
     overload = begun(share=0.01)
     assert not overload.look(10, 0.5, INTERVAL_S)
-    for _ in range(SERVED_COUNT_MIN):
+    for _ in range(WAITS_COUNT_MIN):
         overload.served(0.2)
     assert overload.look(10, 0.5, 2 * INTERVAL_S)
 
@@ -118,7 +118,7 @@ def test_it_ends_when_the_longest_wait_is_short(oldest: float, ends: bool) -> No
 def test_it_goes_on_through_whole_intervals() -> None:
     overload = begun()
     overload.look(10, 0.5, INTERVAL_S)
-    for _ in range(SERVED_COUNT_MIN):
+    for _ in range(WAITS_COUNT_MIN):
         overload.served(0.0)
     assert not overload.look(10, 0.2, 2 * INTERVAL_S), "neither started nor ended"
     assert overload.is_overloaded
@@ -134,16 +134,16 @@ def test_during_overload_the_newest_goes_first() -> None:
     assert worker.holds == [newest]
 
 
-def test_requesters_take_turns_during_overload_too() -> None:
+def test_during_overload_of_one_client_others_take_turns_with_it_and_get_their_oldest() -> None:
     world, worker, requester = overloaded_world()
     other = world.requester()
-    older, newer = (other.submit(timeout=TIMEOUT_S) for _ in range(2))
+    older, _ = (other.submit(timeout=TIMEOUT_S) for _ in range(2))
     newest = requester.submit(timeout=TIMEOUT_S)
     served = []
     for _ in range(2):
         worker.succeed(worker.holds[0])
         served += worker.holds
-    assert sorted(served) == sorted([newer, newest]), f"each its newest, and not {older}"
+    assert sorted(served) == sorted([older, newest])
 
 
 def test_a_request_that_has_waited_a_quarter_of_its_timeout_is_rejected() -> None:
@@ -179,7 +179,7 @@ def test_a_wait_of_just_a_quarter_is_too_long(waited_s: float, is_rejected: bool
     requester.submit()
     waiting = requester.submit(timeout=TIMEOUT_S)
     world.sleep(waited_s - LOOK_INTERVAL_S)
-    world.core.roster.commands["echo"].route.overload.is_overloaded = True
+    world.core.roster.commands["echo"].route.waiting.overload.is_overloaded = True
     world.sleep(LOOK_INTERVAL_S)
     if is_rejected:
         assert requester.answer(waiting).text.endswith(" and this one has waited 2.5 s")
@@ -264,16 +264,16 @@ def test_the_number_rejected_per_check_is_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_rejected_request_that_may_have_run_is_reported_as_lost() -> None:
-    world, _, _ = overloaded_world()
-    crashing = world.worker("crashing")
-    again = world.requester()
-    crashing.succeed(crashing.holds[0])
-    request_id = again.submit(idempotent=True, timeout=TIMEOUT_S, priority=9)
-    while request_id not in crashing.holds:
-        crashing.succeed(crashing.holds[0])
+    world = World()
+    again, crashing = world.requester(), world.worker("crashing")
+    request_id = again.submit(idempotent=True, timeout=TIMEOUT_S)
+    world.worker("busy")
+    again.submit(timeout=TIMEOUT_S)
     crashing.leave()
     assert again.outcome(request_id) is None
-    world.sleep(WAIT_SHARE_MAX * TIMEOUT_S + LOOK_INTERVAL_S)
+    world.sleep(WAIT_SHARE_MAX * TIMEOUT_S - LOOK_INTERVAL_S)
+    world.core.roster.commands["echo"].route.waiting.overload.is_overloaded = True
+    world.sleep(2 * LOOK_INTERVAL_S)
     assert again.outcome(request_id) == "worker_lost"
 
 

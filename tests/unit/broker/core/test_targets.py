@@ -4,9 +4,11 @@ may be at once."""
 from typing import Any
 
 import pytest
+from taskferry.broker.core.delivery import crowding
 from taskferry.broker.core.fleet import directory, roster
 from taskferry.broker.core.fleet.route import target_key
 from taskferry.protocol.errors import NOT_DELIVERED
+from taskferry.protocol.limits import TARGET_VALUES_COUNT_MAX
 
 from tests.unit.broker.core.world import World
 
@@ -228,15 +230,14 @@ def test_a_target_with_waiting_requests_is_not_forgotten() -> None:
     world = World()
     workers = {worker_id: world.worker(worker_id) for worker_id in ("u", "v", "w")}
     requester = world.requester()
-    for target in ("u", "u", "v", "v"):
+    for target in ("u", "u", "v", "v", None):
         requester.submit(target=target)
     refused = requester.answer(requester.submit(target="w"))
     assert refused.outcome == "overloaded"
     assert refused.text == "requests with 2 different targets wait (TARGETS_COUNT_MAX)"
     assert refused.failure is not None
-    assert refused.failure.retry_after_s == roster.TARGET_RETRY_AFTER_S
+    assert refused.failure.retry_after_s == crowding.RETRY_AFTER_S
     assert refused.failure.delivery == NOT_DELIVERED
-    assert world.core.counts.refused == {"overloaded": 1}
     workers["u"].succeed("r1")
     assert workers["u"].holds == ["r2"], "no request waits for u any more"
     assert requester.outcome(requester.submit(target="w")) is None
@@ -353,3 +354,111 @@ def test_a_worker_of_many_commands_and_targets_is_in_all_their_pools() -> None:
     second.leave()
     requester.leave()
     world.check_nothing_is_left()
+
+
+@pytest.mark.usefixtures("few_targets")
+@pytest.mark.parametrize("target", ["w", {"gpu": "yes"}, {"gpu": ["no", "yes"]}])
+def test_while_others_wait_for_all_targets_whatever_can_be_served_is_served(
+    target: str | dict[str, str | list[str]],
+) -> None:
+    world = World()
+    for worker_id in ("u", "v"):
+        world.worker(worker_id)
+    crowd, other = world.requester(), world.requester()
+    for name in ("u", "u", "v", "v"):
+        crowd.submit(target=name)
+    idle = labelled(world, "w", gpu="yes", concurrency=2)
+    labelled(world, "x", gpu="other")
+    request_ids = [other.submit(target=target) for _ in range(2)]
+    assert idle.holds == request_ids
+    assert other.answer(other.submit(target={"gpu": "never"})).outcome == "no_available_workers"
+    assert other.answer(other.submit(target="nobody")).outcome == "no_available_workers"
+    idle.succeed(request_ids[0])
+    assert other.outcome(request_ids[0]) == "success"
+
+
+@pytest.mark.usefixtures("few_targets")
+def test_of_the_idle_workers_that_match_the_least_loaded_gets_a_request_without_a_target_of_its_own() -> None:
+    world = World()
+    for worker_id in ("u", "v"):
+        world.worker(worker_id)
+    crowd, other = world.requester(), world.requester()
+    for name in ("u", "u", "v", "v"):
+        crowd.submit(target=name)
+    small = labelled(world, "small", gpu="yes", concurrency=2)
+    large = labelled(world, "large", gpu="yes", concurrency=4)
+    for _ in range(6):
+        other.submit(target={"gpu": "yes"})
+    assert (len(small.holds), len(large.holds)) == (2, 4)
+    draining = labelled(world, "draining", gpu="yes")
+    draining.drain()
+    assert other.outcome(other.submit(target={"gpu": "yes"})) is None
+    assert draining.holds == []
+
+
+@pytest.mark.usefixtures("few_targets")
+@pytest.mark.parametrize("is_of_one_account", [True, False])
+def test_who_waits_for_most_targets_gives_one_up_for_another_client(
+    monkeypatch: pytest.MonkeyPatch, is_of_one_account: bool
+) -> None:
+    monkeypatch.setattr(roster, "TARGETS_COUNT_MAX", 4)
+    world = World()
+    workers = [world.worker(name) for name in ("u", "v", "w", "x", "y")]
+    account = world.account("alice")
+    crowd = world.requester(account)
+    other = world.requester(account if is_of_one_account else world.account("bob"))
+    for worker in workers:
+        crowd.submit(target=worker.worker_id)
+    waiting = {name: crowd.submit(target=name) for name in ("u", "v", "w", "x")}
+    more = crowd.submit(target="w")
+    refused = crowd.answer(crowd.submit(target="y"))
+    assert (refused.outcome, refused.text) == (
+        "overloaded", "requests with 4 different targets wait (TARGETS_COUNT_MAX)",
+    )  # fmt: skip
+    mine = other.submit(target="y")
+    assert other.outcome(mine) is None
+    given_up = [name for name, request_id in waiting.items() if crowd.outcome(request_id) is not None]
+    assert given_up == ["u"], "one of those for which fewest wait"
+    answer = crowd.answer(waiting["u"])
+    whose = "of alice this connection" if is_of_one_account else "alice"
+    assert answer.text == (
+        f"requests with 4 different targets wait (TARGETS_COUNT_MAX), and {whose} waits for most of them"
+    )
+    assert (answer.outcome, answer.failure and answer.failure.retry_after_s) == ("overloaded", 1.0)
+    assert other.outcome(other.submit(target="u")) is None, "the crowd waits for three, and it for one"
+    assert other.outcome(other.submit(target="v")) == "overloaded", "now for two each"
+    assert crowd.outcome(more) is None
+    workers[-1].succeed(workers[-1].holds[0])
+    assert workers[-1].holds == [mine]
+
+
+@pytest.mark.usefixtures("few_targets")
+def test_a_target_for_which_two_accounts_wait_is_given_up_for_no_third() -> None:
+    world = World()
+    for name in ("u", "v", "w"):
+        world.worker(name)
+    crowd, neighbour, third = (world.requester(world.account(name)) for name in ("alice", "bob", "carol"))
+    for target in ("u", "v", "w", "u", "v"):
+        crowd.submit(target=target)
+    for target in ("u", "v"):
+        neighbour.submit(target=target)
+    assert third.outcome(third.submit(target="w")) == "overloaded"
+    assert crowd.answers == neighbour.answers == []
+
+
+@pytest.mark.parametrize(
+    ("count", "outcome"), [(TARGET_VALUES_COUNT_MAX, None), (TARGET_VALUES_COUNT_MAX + 1, "bad_request")]
+)
+def test_the_values_of_a_target_are_bounded_over_all_of_its_labels(count: int, outcome: str | None) -> None:
+    world = World()
+    labelled(world, "w", a="0", b="yes", concurrency=9)
+    requester = world.requester()
+    values = [str(number) for number in range(count - 1)]
+    answer = requester.submit(target={"a": values, "b": "yes"})
+    assert requester.outcome(answer) == outcome
+    if outcome:
+        text = "target: its labels have over 64 values in all (TARGET_VALUES_COUNT_MAX)"
+        assert requester.answer(answer).text == text
+        assert world.core.roster.commands["echo"].targeted == {}
+    attempt = requester.attempt(target={"a": values, "b": "yes"})
+    assert requester.outcome(attempt) is None, "it was accepted when it was submitted"

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from taskferry.broker.core.queue.line import PRIORITY_STEP_S
+from taskferry.broker.core.queue.turns import PRIORITY_STEP_S
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.protocol.limits import PRIORITY_DEFAULT, PRIORITY_MAX
 
@@ -236,5 +236,5 @@ def test_in_order_is_the_order_of_service(
         requesters[which].submit(request_id=f"q{len(world.submitted)}", priority=priority, timeout=1000.0)
         world.now += pause_s
     line = world.core.roster.commands["echo"].route.waiting
-    in_order = [request.call.request_id for request in line.in_order()]
+    in_order = [request.call.request_id for request in line.in_order(world.now)]
     assert ["running", *in_order] == serve_all(world, worker)
