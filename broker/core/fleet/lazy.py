@@ -52,12 +52,14 @@ class Lazy:
         held, strategy = self._held, self.strategy
         for worker in self._workers:
             count = worker.in_flight_count
-            if count < worker.capacity:
-                if worker not in held:
-                    strategy.add(worker)
-                elif held[worker] != count:
-                    strategy.changed(worker)
+            before = held.get(worker)
+            if count >= worker.capacity:
+                if before is not None:
+                    del held[worker]
+                    strategy.remove(worker)
+            elif before != count:
                 held[worker] = count
-            elif worker in held:
-                del held[worker]
-                strategy.remove(worker)
+                if before is None:
+                    strategy.add(worker)
+                else:
+                    strategy.changed(worker)

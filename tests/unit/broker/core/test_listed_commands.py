@@ -121,14 +121,18 @@ def test_what_has_waited_for_a_place_gets_one_that_becomes_free(monkeypatch: pyt
     monkeypatch.setattr(directory, "COMMAND_KEPT_S", 100.0)
     world = World()
     leaving = world.worker("w", "a", "b")
+    world.sleep(directory.LISTED_AFTER_S)
     world.worker("v", "c")
     second = world.worker("u", "c")
-    world.sleep(directory.LISTED_AFTER_S + 1.0)
-    assert listed(world) == ["a", "b"]
-    second.leave()
     leaving.leave()
-    world.sleep(LOOK_INTERVAL_S)
+    world.sleep(directory.LISTED_AFTER_S - 1.0)
+    second.leave()
+    assert listed(world) == ["a", "b"]
+    world.sleep(1.0 + LOOK_INTERVAL_S)
     assert listed(world) == ["b", "c"]
+    world.worker("t", "d")
+    world.sleep(directory.COMMAND_KEPT_S)
+    assert listed(world) == ["c", "d"], "b was forgotten, which made room"
 
 
 def test_what_nobody_serves_and_nobody_requests_is_forgotten_after_a_while() -> None:
