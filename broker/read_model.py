@@ -21,7 +21,7 @@ from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
 from .access.rights import Action
 from .core.core import Core
-from .core.explain import explain, longest_waiting
+from .core.explain import explain, longest_running, longest_waiting, recent_failures
 from .core.fleet.command import Command
 from .core.fleet.directory import OTHER
 from .core.fleet.worker import Worker, WorkerState
@@ -506,6 +506,14 @@ class ReadModel:
     def longest_waiting(self) -> list[dict[str, Any]]:
         """The requests that have waited longest for a free slot, a screenful of them."""
         return longest_waiting(self._core, time.monotonic())
+
+    def longest_running(self) -> list[dict[str, Any]]:
+        """The requests that have run longest, a screenful of them."""
+        return longest_running(self._core, time.monotonic())
+
+    def recent_failures(self) -> list[dict[str, Any]]:
+        """The last failures of each command and code, a screenful of them."""
+        return recent_failures(self._core, time.monotonic())
 
     def subjects(self) -> Subjects:
         """What a scrape that starts now is about."""

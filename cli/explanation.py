@@ -30,9 +30,49 @@ def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
 
 
 def waiting(answer: dict[str, Any]) -> Sequence[RenderableType]:
-    """The answer of /api/explain: the requests and the jobs that have waited longest. Raises KeyError or TypeError for
-    others."""
-    return [*_waiting_requests(answer), *([] if answer["jobs"] is None else _waiting_jobs(answer["jobs"]))]
+    """The answer of /api/explain: the requests that wait and run longest, the jobs that have waited longest, and the
+    last failures. Raises KeyError or TypeError for others."""
+    jobs = [] if answer["jobs"] is None else _waiting_jobs(answer["jobs"])
+    return [*_waiting_requests(answer), *_running_requests(answer), *jobs, *_failures(answer)]
+
+
+def _running_requests(answer: dict[str, Any]) -> Sequence[RenderableType]:
+    rows = answer.get("running")  # older brokers do not say
+    if not rows:
+        return []
+    table = rows_table("request", "command", "worker", numbers=("running", "time left"))
+    for request in rows:
+        table.add_row(
+            Text(f"job {request['request_id']}" if request["is_job"] else request["request_id"]),
+            Text(request["command"]),
+            Text(request["worker_id"]),
+            f"{request['running_s']:.1f} s",
+            _time_left(request),
+        )
+    count, shown = answer["running_count"], len(rows)
+    noun = "request runs" if count == 1 else "requests run"
+    longest = f", the {shown} longest:" if count > shown else ":"
+    return [Text(f"{count:,} {noun}{longest}", style="bold"), table]
+
+
+def _failures(answer: dict[str, Any]) -> Sequence[RenderableType]:
+    rows = answer.get("failures")
+    if not rows:
+        return []
+    table = rows_table("command", "code", numbers=("failed", "last"))
+    for name in ("request", "worker", "error"):
+        table.add_column(name)
+    for failure in rows:
+        table.add_row(
+            Text(failure["command"]),
+            Text(failure["code"]),
+            f"{failure['count']:,}",
+            f"{duration(failure['ago_s'])} ago",
+            Text(failure["request_id"]),
+            Text(failure["worker_id"] or ""),
+            Text(failure["error"] or "see the log of its worker"),
+        )
+    return [Text("The last failures of each command:", style="bold"), table]
 
 
 def _waiting_jobs(jobs: dict[str, Any]) -> Sequence[RenderableType]:

@@ -73,6 +73,7 @@ class Core:
         "health",
         "kept_data",
         "queue",
+        "recent_failures",
         "requesters",
         "roster",
         "settings",
@@ -93,6 +94,7 @@ class Core:
         self.kept_data = KeptData(settings)
         self._ending = Ending(self.counts, self.deadlines, self.queue, self.kept_data, steps)
         room = Room(self.queue, self._ending, self.counts)
+        self.recent_failures = self._ending.recent
         gathering = Gathering()
         lack = Lack()
         self._delivery = Delivery(

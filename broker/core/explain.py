@@ -24,6 +24,9 @@ POSITION_MAX: Final = 10_000
 LISTED_COUNT_MAX: Final = 20
 """Requests that are listed if none is named: a screenful."""
 
+ASSIGNMENTS_COUNT_MAX: Final = 10_000
+"""Assignments that are looked at for those that run longest: a few milliseconds."""
+
 WORKERS_LISTED_COUNT_MAX: Final = 100
 """Workers that are listed one by one for a request."""
 
@@ -55,6 +58,48 @@ def longest_waiting(core: Core, now: float) -> list[dict[str, Any]]:
     heads = (request for line in lines for request in islice(line, LISTED_COUNT_MAX))
     longest = nsmallest(LISTED_COUNT_MAX, heads, key=lambda request: request.waiting_since)
     return [_summary(request, now) for request in longest]
+
+
+def longest_running(core: Core, now: float) -> list[dict[str, Any]]:
+    """The requests that have been with a worker for longest, longest first; at most LISTED_COUNT_MAX.
+
+    A worker's assignments are in the order of their times, so of each only the first are looked at.
+    """
+    workers = core.roster.workers
+    each_count = min(LISTED_COUNT_MAX, max(1, ASSIGNMENTS_COUNT_MAX // max(1, len(workers))))
+    firsts = [
+        assignment
+        for worker in islice(workers.values(), ASSIGNMENTS_COUNT_MAX)
+        for assignment in islice(worker.assignments.values(), each_count)
+        if assignment.request is not None
+    ]
+    longest = nsmallest(LISTED_COUNT_MAX, firsts, key=lambda assignment: assignment.assigned_at)
+    return [
+        {
+            **_summary(request, now),
+            "worker_id": assignment.worker.worker_id,
+            "running_s": round(now - assignment.assigned_at, 3),
+        }
+        for assignment in longest
+        if (request := assignment.request) is not None
+    ]
+
+
+def recent_failures(core: Core, now: float) -> list[dict[str, Any]]:
+    """The last failures, the latest first; at most LISTED_COUNT_MAX. `error`: None for a handler's own words."""
+    return [
+        {
+            "command": failure.command,
+            "code": failure.code,
+            "count": failure.count,
+            "request_id": failure.request_id,
+            "worker_id": failure.worker_id,
+            "error": failure.text or None,
+            "ago_s": round(now - failure.ended_at, 3),
+            "duration_s": round(failure.duration_s, 3),
+        }
+        for failure in islice(core.recent_failures.latest_first(), LISTED_COUNT_MAX)
+    ]
 
 
 def _summary(request: Request, now: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The views that say what waits and why: requests, and jobs if the broker keeps them."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,15 +13,26 @@ from .answers import error_answer, json_answer
 NOT_IN_FLIGHT: Final = "no request {!r} is in flight: it has ended, or was never sent here"
 
 
+def _in_flight(model: ReadModel) -> dict[str, Any]:
+    """The requests that wait and run longest, how many there are, and how the last ones failed."""
+    totals = model.totals()
+    return {
+        "requests": model.longest_waiting(),
+        "queued_count": totals.queued_count,
+        "running": model.longest_running(),
+        "running_count": totals.in_flight_count - totals.queued_count,
+        "failures": model.recent_failures(),
+    }
+
+
 def explain_routes(model: ReadModel) -> list[Route]:
-    """`/api/requests`: the longest waiting; `/api/requests/{id}`: those under this id. `/api/jobs`: how many there are,
-    by state and command, and the oldest. `/api/explain`: the requests and the jobs that have waited longest;
-    `/api/explain/{id}`: the job and the requests under this id, and why they wait."""
+    """`/api/requests`: those that wait and run longest, and the last failures; `/api/requests/{id}`: those under this
+    id. `/api/jobs`: how many there are, by state and command, and the oldest. `/api/explain`: as `/api/requests`, and
+    the jobs that have waited longest; `/api/explain/{id}`: the job and the requests under this id, and why they
+    wait."""
 
     async def requests(_: Request) -> Response:
-        return json_answer({
-            "requests": model.longest_waiting(), "queued_count": model.totals().queued_count,
-        })  # fmt: skip
+        return json_answer(_in_flight(model))
 
     async def requests_in_flight(request: Request) -> Response:
         id = request.path_params["id"]
@@ -41,13 +52,7 @@ def explain_routes(model: ReadModel) -> list[Route]:
         if model.jobs is not None:
             await model.jobs.refresh()
             overview = model.jobs.overview()
-        return json_answer(
-            {
-                "requests": model.longest_waiting(),
-                "queued_count": model.totals().queued_count,
-                "jobs": overview,
-            }
-        )
+        return json_answer({**_in_flight(model), "jobs": overview})
 
     async def explanation(request: Request) -> Response:
         id = request.path_params["id"]

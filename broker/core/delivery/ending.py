@@ -6,6 +6,7 @@ from ....protocol import errors
 from ..failure import Failure, promises_not_run
 from ..fleet.worker import Worker
 from ..measures.counts import Counts
+from ..measures.recent_failures import RecentFailures
 from ..ports import CancelReason, Steps
 from ..queue.queue import Queue
 from ..request import Request
@@ -19,9 +20,9 @@ REQUESTER_GONE: Final = "requester_gone"
 
 
 class Ending:
-    """Answers requests that fail, and removes every request that has been answered."""
+    """Answers requests that fail, and removes every request that has been answered. `recent`: the last failures."""
 
-    __slots__ = ("_counts", "_deadlines", "_kept_data", "_queue", "_steps")
+    __slots__ = ("_counts", "_deadlines", "_kept_data", "_queue", "_steps", "recent")
 
     def __init__(
         self, counts: Counts, deadlines: Deadlines, queue: Queue, kept_data: KeptData, steps: Steps | None
@@ -31,6 +32,7 @@ class Ending:
         self._queue = queue
         self._kept_data = kept_data
         self._steps = steps
+        self.recent = RecentFailures()
 
     def fail(
         self,
@@ -60,6 +62,7 @@ class Ending:
             failure.code, failure.text, failure.retry_after_s, delivery, round(waited_s, 3), failure.retry
         )
         worker_id = None if worker is None else worker.worker_id
+        self.recent.add(request, failure, worker_id, now, is_answer=is_answer)
         request.requester.port.fail(request.call.request_id, answer, worker_id)
         self.finish(request, errors.outcome_label(failure.code), now, cancel)
 

@@ -64,6 +64,71 @@ def test_it_is_followed_until_it_has_finished(port: HttpPort) -> None:
     assert len(port.posted) == 1
 
 
+def fleet(port: HttpPort) -> None:
+    """Three workers, each idle once it is drained, and gone ones forgotten."""
+    rows = []
+    for worker_id, gpu in (("node-1", "yes"), ("node-2", "no"), ("edge-1", "yes")):
+        labels = {"gpu": gpu, "zone": worker_id[-1]}
+        rows.append(row(0, "healthy", worker_id) | {"labels": labels})
+        port.answers[f"/api/workers/{worker_id}/drain"] = json.dumps(
+            rows[-1] | {"state": "draining"}
+        ).encode()
+    port.answers["/api/workers"] = json.dumps({"workers": rows}).encode()
+
+
+@pytest.mark.parametrize(
+    ("words", "drained"),
+    [
+        (["node-*"], ["node-1", "node-2"]),
+        (["*-[1]"], ["node-1", "edge-1"]),
+        (["--label", "gpu=yes"], ["node-1", "edge-1"]),
+        (["--label", "gpu=yes", "--label", "gpu=no"], ["node-1", "node-2", "edge-1"]),
+        (["--label", "gpu=yes", "--label", "zone=2"], []),
+        (["node-*", "--label", "gpu=yes"], ["node-1"]),
+        (["node-1", "--label", "gpu=no"], []),
+        (["nod*e"], []),
+    ],
+)
+def test_a_pattern_and_labels_stand_for_all_that_match(
+    port: HttpPort, words: list[str], drained: list[str]
+) -> None:
+    fleet(port)
+    result = run(port, *words)
+    assert [path.split("/")[3] for path, *_ in port.posted] == drained
+    if drained:
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout == "".join(f"{name} is drained: nothing in flight\n" for name in drained)
+        rows = json.loads(run(port, *words, "--json").stdout)["workers"]
+        assert [each["worker_id"] for each in rows] == drained
+    else:
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: no connected worker matches ")
+
+
+def test_one_of_many_that_does_not_finish_is_the_exit_code(port: HttpPort) -> None:
+    fleet(port)
+    for name in ("node-1", "edge-1"):
+        port.answers[f"/api/workers/{name}/drain"] = json.dumps(row(2, worker_id=name)).encode()
+    now = [row(2, worker_id=name) | {"labels": {"gpu": "yes"}} for name in ("node-1", "edge-1")]
+    for each in tuple(now):
+        look = json.dumps({"workers": [each]}).encode()
+        port.answers[f"/api/workers?worker_id={each['worker_id']}"] = look
+    now.append(row(0, "healthy", "node-2") | {"labels": {"gpu": "yes"}})
+    port.answers["/api/workers"] = json.dumps({"workers": now}).encode()
+    result = run(port, "--label", "gpu=yes", "--wait", "0.05")
+    assert (result.exit_code, result.stdout) == (3, "node-2 is drained: nothing in flight\n")
+    assert result.stderr == "".join(
+        f"error: {name} still has 2 in flight after 0.05 s; it gets no new requests\n"
+        for name in ("node-1", "edge-1")
+    )
+
+
+def test_neither_a_name_nor_a_label_is_wrong(port: HttpPort) -> None:
+    result = run(port)
+    assert result.exit_code == 2
+    assert "Missing argument 'WORKER', or --label" in result.stderr
+
+
 def test_with_json_the_last_row_is_printed(port: HttpPort) -> None:
     answers_with(port, row(3), [row(0) | {"peer": "somewhere"}])
     result = run(port, "vm-1", "--json")

@@ -1,8 +1,12 @@
 """`taskferry workers`, `status` and `explain` against an HTTP server that answers what a broker would, or nonsense."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,8 @@ from taskferry.cli import http_port
 from taskferry.cli.inspection import explain, status, workers
 
 from tests.each_case import each_case
+from tests.processes import programs_in, wait_until
+from tests.terminals import run_at_terminal
 from tests.unit.cli.fake_http_port import HttpPort
 
 WORKERS: dict[str, Any] = {
@@ -249,6 +255,81 @@ def test_the_longest_waiting_are_listed_if_no_request_is_named(port: HttpPort) -
     assert lines[4].startswith("job j1 resize-image 3.2 s any 5 ")
     port.answers["/api/explain"] = b'{"requests":[],"queued_count":0,"jobs":null}'
     assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
+
+
+def test_running_requests_and_the_last_failures_are_listed_beside_waiting_ones(port: HttpPort) -> None:
+    of_request = {"request_id": "r1", "command": "resize", "worker_id": "w1"}
+    running: list[dict[str, Any]] = [of_request | {"is_job": False, "running_s": 12.5, "remaining_s": 17.5}]
+    running.append(of_request | {"request_id": "j1", "is_job": True, "running_s": 1.0, "remaining_s": None})
+    failure = {"code": "timeout", "count": 1200, "ago_s": 3.0, "error": "Worker response timeout"}
+    failures = [of_request | failure, of_request | failure | {"error": None, "worker_id": None}]
+    answer = {"requests": [], "queued_count": 0, "jobs": None, "running": running, "running_count": 3}
+    port.answers["/api/explain"] = json.dumps(answer | {"failures": failures}).encode()
+    result = run(explain, "--http", port.url)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [" ".join(line.split()) for line in result.stdout.splitlines() if line] == [
+        "No request waits for a free slot.",
+        "3 requests run, the 2 longest:",
+        "request command worker running time left",
+        "r1 resize w1 12.5 s 17.5 s",
+        "job j1 resize w1 1.0 s any",
+        "The last failures of each command:",
+        "command code failed last request worker error",
+        "resize timeout 1,200 3 s ago r1 w1 Worker response timeout",
+        "resize timeout 1,200 3 s ago r1 see the log of its worker",
+    ]
+
+
+def test_watching_goes_on_while_the_broker_does_not_answer(port: HttpPort, tmp_path: Path) -> None:
+    port.answers["/api/workers"] = b'{"workers":[]}'
+    with programs_in(tmp_path) as programs:
+        words = ("-m", "taskferry", "workers", "--json", "--watch", "0.1", "--http", port.url)
+        watching = programs.start(*words)
+        wait_until(lambda: watching.stdout.count('{"workers":[]}\n') >= 2, "two looks")
+        del port.answers["/api/workers"]
+        watching.wait_for_stderr("error: .* answered 404")
+        port.answers["/api/workers"] = b'{"workers":[1]}'
+        watching.wait_for_stdout(r'\{"workers":\[1\]\}')
+        watching.interrupt()
+        assert watching.wait() == 130
+        assert "Traceback" not in watching.stderr
+
+
+def test_on_a_terminal_it_is_drawn_again_in_its_place(port: HttpPort) -> None:
+    looks: list[int] = []
+
+    def look() -> bytes:
+        looks.append(len(looks))
+        return b'{"workers":[]}'
+
+    port.answers["/api/workers"] = look
+    command = [sys.executable, "-m", "taskferry", "workers", "--watch", "0.1", "--http", port.url]
+
+    def interrupt(watching: "subprocess.Popen[bytes]") -> None:
+        wait_until(lambda: len(looks) >= 3, "three looks")
+        watching.send_signal(signal.SIGINT)
+
+    code, seen = run_at_terminal(command, typed=None, while_it_runs=interrupt)
+    assert code == 130
+    assert seen.count("\x1b[H\x1b[J") >= 3
+
+
+def test_the_interval_is_two_seconds_unless_it_is_given(
+    port: HttpPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port.answers["/api/status"] = b"{}"
+    waits: list[float] = []
+
+    def sleep(duration_s: float) -> None:
+        waits.append(duration_s)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    for words, expected_s in ((["--watch"], 2.0), (["--watch", "7.5"], 7.5)):
+        waits.clear()
+        run(status, "--json", "--http", port.url, *words)
+        assert waits == [expected_s]
+    assert run(status, "--watch", "0", "--http", port.url).exit_code == 2
 
 
 def explained(port: HttpPort, *requests: dict[str, Any], job: dict[str, Any] | None = None) -> list[str]:

@@ -40,7 +40,13 @@ async def test_views_are_json() -> None:
         assert response.headers["content-type"] == "application/json"
         (row,) = response.json()["workers"]
         assert (row["worker_id"], row["labels"]) == ("w1", {"zone": "ü"})
-        assert (await client.get("/api/requests")).json() == {"requests": [], "queued_count": 0}
+        assert (await client.get("/api/requests")).json() == {
+            "requests": [],
+            "queued_count": 0,
+            "running": [],
+            "running_count": 0,
+            "failures": [],
+        }
         unknown = await client.get("/api/requests/r1/x")
         assert (unknown.status_code, list(unknown.json())) == (404, ["error"])
         assert "'r1/x'" in unknown.json()["error"]
