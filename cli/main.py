@@ -44,6 +44,7 @@ ENTRIES: Final = {
         "check_config",
         "Check a configuration file and show the settings in force.",
     ),
+    "config": Entry("taskferry.cli.config_file", "config", "Write a configuration file to begin with."),
     "journal": Entry("taskferry.cli.journal", "journal", "Show, check or copy a journal of jobs."),
     "token": Entry("taskferry.cli.token", "token", "Make, check and list tokens of the access file."),
     "can": Entry("taskferry.cli.can", "can", "Say whether an identity may do something, and why."),

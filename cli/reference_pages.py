@@ -20,6 +20,7 @@ from ..log.event import Event
 from ..log.folding import KEYS_COUNT_MAX, WINDOW_S
 from ..log.writer import FLUSH_S_MAX, QUEUE_SIZE_BYTES_MAX
 from .check_config import all_tables
+from .config_file import toml_value
 
 PROGRAM_OF_TABLE: Final = {
     "broker": "`taskferry broker`. `--config FILE`, or `TASKFERRY_BROKER_CONFIG`.",
@@ -53,6 +54,10 @@ folder; any other path starts where the program was started.
 `taskferry check-config FILE` checks all tables and prints every setting in force with its source. With a program and
 its options, as in `taskferry check-config FILE broker --timeout 5`, it prints what that program would start with; with
 `--json`, one JSON object. If there are errors, it prints a line for each, and its exit code is 2.
+
+`taskferry config init` writes a file to begin with: every setting with its meaning, bounds and default, commented out.
+
+A variable that looks like a setting of a program, and is none, is a warning with the name that may have been meant.
 
 SIGHUP makes a program read its file again. Settings marked *live* change at once, and the log says which; the log also
 names changes that need a restart. A file with an error changes nothing, and is reported in one line. Flags and the
@@ -187,18 +192,10 @@ def _example(tables: list[Table[Any]]) -> str:
             if setting.default is None:
                 lines.append(f"# {setting.key}: {setting.instead}")
             elif setting not in inner:
-                lines.append(f"{setting.key} = {_toml(setting.default)}")
+                lines.append(f"{setting.key} = {toml_value(setting.default)}")
         lines += [f"\n[{table.name}.{setting.key}]" for setting in inner]
         lines.append("")
     return "\n".join([*lines[:-1], "```", ""])
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else f"{value:_}" if isinstance(value, int) else str(value)
 
 
 @click.command()

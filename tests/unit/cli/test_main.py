@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import click
 import pytest
+from click.testing import CliRunner
 from taskferry.cli import entry as first
 from taskferry.cli import main as cli
 from taskferry.cli.main import ENTRIES, Entry, main
@@ -79,6 +80,21 @@ def test_the_names_are_known_to_shell_completion() -> None:
     assert cli.taskferry.list_commands(click.Context(cli.taskferry)) == list(ENTRIES)
 
 
+@each_case(
+    ("words", "completed"),
+    [
+        ("taskferry dr", ["drain"]),
+        ("taskferry job s", ["show"]),
+        ("taskferry request --each", ["--each"]),
+        ("taskferry sttaus --", ["--version", "--help"]),
+    ],
+)
+def test_a_shell_completes_words(words: str, completed: list[str]) -> None:
+    typed = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_TASKFERRY_COMPLETE": "bash_complete"}
+    result = CliRunner().invoke(cli.taskferry, env=typed, prog_name="taskferry")
+    assert [line.partition(",")[2] for line in result.stdout.splitlines()] == completed
+
+
 @each_case("name", [name for name in ENTRIES if name != "demo"])
 def test_every_entry_leads_to_a_command(name: str) -> None:
     entry = ENTRIES[name]
@@ -144,7 +160,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["request", "echo", "--label", "gpu"], "error: --label: 'gpu' is not of the form K=V"),
         (["can"], "error: Missing argument 'IDENTITY'. (try: taskferry can --help)"),
         (["token", "new"], "error: Missing argument 'NAME'. (try: taskferry token new --help)"),
-        (["drain"], "error: Missing argument 'WORKER'. (try: taskferry drain --help)"),
+        (["drain"], "error: Missing argument 'WORKER', or --label (try: taskferry drain --help)"),
         (
             ["drain", "vm-1", "--wait", "nan"],
             "error: Invalid value for '--wait': expected a number of seconds from 0 to 3600, got nan",
