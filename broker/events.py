@@ -243,8 +243,9 @@ class OpenFilesFree(Event, frozen=True):
 
 
 class HandshakeRefused(Event, frozen=True):
-    """A connection did not become a WebSocket, or a request to the HTTP port was refused. `port`: `worker`, `requester`
-    or `http`; `address`: of the client, as trusted proxies report it, an IPv6 one as its network."""
+    """A connection did not become a WebSocket, or belongs to another port, or a request to the HTTP port was refused.
+    `port`: `worker`, `requester` or `http`; `address`: of the client, as trusted proxies report it, an IPv6 one as its
+    network."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{port} port: connection from {address} refused: {reason}"

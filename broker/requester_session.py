@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 
 from ..log.event import log_event
 from ..protocol import errors, messages
+from ..protocol.close_codes import POLICY_VIOLATION
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
@@ -27,6 +28,7 @@ from ..protocol.messages import (
     LoggedIn,
     Ping,
     Pong,
+    WorkerConnect,
     is_about_jobs,
     text_or_none,
 )
@@ -42,7 +44,7 @@ from .core.failure import Failure, failure_of
 from .core.requester import Requester
 from .core_timer import CoreTimer
 from .entrant import Entrant
-from .events import SlowReaderClosed
+from .events import HandshakeRefused, SlowReaderClosed
 from .job_requests import JobRequests
 from .session_context import SessionContext
 
@@ -51,6 +53,8 @@ logger = logging.getLogger(__name__)
 NEVER_LIMITED: Final = (Auth.__struct_config__.tag, Cancel.__struct_config__.tag)
 """Messages that are taken at any rate. An answer to a cancel would be taken for one to its request; a login that cannot
 be renewed ends; and both cost next to nothing."""
+
+OF_WORKERS: Final = "connect is a worker's message; workers connect to another port, by default 8765"
 
 
 class RequesterSession:
@@ -336,7 +340,10 @@ class RequesterSession:
         try:
             message = self._codec.requester_control(payload)
         except DECODE_ERRORS as error:
-            self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+            if type_ == WorkerConnect.__struct_config__.tag:
+                self._refuse_worker(payload)
+            else:
+                self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
             return
         match message:
             case Cancel() if not is_about_jobs(message):
@@ -347,6 +354,12 @@ class RequesterSession:
                 self._link.send(self._codec.encode(Pong(message.request_id)))
             case _:
                 self._jobs.take(message)
+
+    def _refuse_worker(self, payload: bytes) -> None:
+        """A worker would wait here for ever: what it gets has no msg_id."""
+        log_event(logger, HandshakeRefused("requester", self._link.peer.rpartition(":")[0], OF_WORKERS))
+        self._refuse(errors.BadRequest(f"type: {OF_WORKERS}"), payload)
+        self._link.close(POLICY_VIOLATION, OF_WORKERS)
 
     def _renew(self, auth: Auth) -> None:
         login = self._entrant.renew(auth.token)

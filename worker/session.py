@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 _CONNECT_ID: Final = "connect"
 _AUTH_ID: Final = "auth"
 
+REQUESTER_PORT: Final = "that is the port of requesters; workers connect to another one, by default 8765"
+NO_WORKER_PORT: Final = "what answers there is no broker's worker port"
+
 
 class Session:
     """The receiver of one link.
@@ -119,7 +122,8 @@ class Session:
                 message = decode(payload)
             except DECODE_ERRORS as error:
                 if not self._is_welcomed:
-                    self._abort("what answers there is not a worker port; is it the requester port?")
+                    # What a requester port sends has this key, in either encoding.
+                    self._abort(REQUESTER_PORT if b"success" in payload else NO_WORKER_PORT)
                     return
                 self._complain(describe(error, self._codec.encoding), payload)
                 continue

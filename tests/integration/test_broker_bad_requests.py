@@ -7,6 +7,8 @@ from typing import Any
 
 import msgpack
 import pytest
+import websockets
+from websockets.typing import Subprotocol
 
 from tests.integration.peers import Peer, connected, serving, unique
 from tests.processes import Broker, Programs
@@ -357,3 +359,20 @@ async def test_refusals_are_counted_by_code(programs: Programs) -> None:
         await requester.receive()
         assert broker.status()["refused"] == {"bad_request": 1, "too_large": 1}
         assert broker.status()["submitted_count"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_worker_is_sent_to_its_own_port(programs: Programs, encoding: str) -> None:
+    broker = programs.start_broker()
+    connect = {"type": "connect", "msg_id": "1", "data": {"worker_id": "w", "commands": ["c"]}}
+    payload = json.dumps(connect) if encoding == "json" else msgpack.packb(connect)
+    subprotocol = Subprotocol(f"taskferry.v1.{encoding}")
+    async with websockets.connect(broker.requester_url, subprotocols=[subprotocol]) as socket:
+        await socket.send(payload)
+        answer = await socket.recv()
+        error = json.loads(answer) if isinstance(answer, str) else msgpack.unpackb(answer)
+        text = "connect is a worker's message; workers connect to another port, by default 8765"
+        assert (error["code"], error["error"]) == ("bad_request", f"type: {text}")
+        await socket.wait_closed()
+        assert (socket.close_code, socket.close_reason) == (1008, text)
+    broker.wait_for_stderr(f"requester port: connection from 127.0.0.1 refused: {text}")

@@ -183,7 +183,7 @@ def test_processes_are_separate_workers(programs: Programs, tasks: Path, broker:
 
 def test_the_requester_port_is_recognised(programs: Programs, broker: Broker) -> None:
     worker = programs.start("-m", "taskferry.worker", "--broker", broker.requester_url, is_warm=False)
-    worker.wait_for_stderr("what answers there is not a worker port; is it the requester port")
+    worker.wait_for_stderr("that is the port of requesters; workers connect to another one, by default 8765")
     worker.interrupt()
     assert worker.wait() == 0
     assert "Traceback" not in worker.stderr

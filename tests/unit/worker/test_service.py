@@ -130,7 +130,7 @@ async def test_a_port_that_is_not_a_worker_port_is_left_and_reported(
     assert first.messages == []
     assert lines(caplog)[0] == (
         f"lost the connection to {broker.url}: "
-        "what answers there is not a worker port; is it the requester port?; retrying"
+        "that is the port of requesters; workers connect to another one, by default 8765; retrying"
     )
 
 
