@@ -93,7 +93,6 @@ class WorkerJoined(Event, frozen=True):
     """A worker was registered."""
 
     text: ClassVar[str] = "worker {worker} joined from {peer}: {commands_count} commands, {slots_count} slots"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     identity: str
     peer: str
@@ -105,7 +104,6 @@ class WorkerLeft(Event, frozen=True):
     """A worker's connection is closed. `reason`: `closed by peer`, `silent for 8 s`, `connection lost` and the like."""
 
     text: ClassVar[str] = "worker {worker} left: {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     peer: str
     reason: str
@@ -129,7 +127,6 @@ class WorkerSuspect(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} is suspect (was {before}): {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     before: str
     reason: str
@@ -141,7 +138,6 @@ class WorkerEjected(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker {worker} is ejected (was {before}): {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     before: str
     reason: str
@@ -151,7 +147,6 @@ class WorkerProbed(Event, frozen=True):
     """An ejection is over: one assignment will show whether the worker has recovered."""
 
     text: ClassVar[str] = "worker {worker} is probing (was {before}): {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     before: str
     reason: str
@@ -161,7 +156,6 @@ class WorkerReadmitted(Event, frozen=True):
     """A worker is healthy again, after it was ejected or suspect."""
 
     text: ClassVar[str] = "worker {worker} is healthy (was {before})"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     before: str
 
@@ -170,7 +164,6 @@ class WorkerLeaving(Event, frozen=True):
     """A worker said `disconnect`: it gets nothing more, and finishes what it has. `reason`: its own, or empty."""
 
     text: ClassVar[str] = "worker {worker} is leaving: {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     reason: str
 
@@ -179,7 +172,6 @@ class WorkerDrained(Event, frozen=True):
     """An operator drained a worker, which is in `state` now."""
 
     text: ClassVar[str] = "worker {worker} was drained by an operator; it is {state}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     state: str
 
@@ -188,7 +180,6 @@ class WorkerUndrained(Event, frozen=True):
     """An operator undid the draining of a worker."""
 
     text: ClassVar[str] = "an operator undid the draining of worker {worker}; it is {state}"
-    same: ClassVar[tuple[str, ...] | None] = ("worker",)
     worker: str
     state: str
 

@@ -95,6 +95,8 @@ The first line is logged at once. For {WINDOW_S:g} s after it, repetitions are o
 one line, with the fields of the last: `repeated N times in the last {WINDOW_S:g} s` (`repeated_count`, `window_s`). Two
 events are repetitions if the fields named in the tables below are equal. {KEYS_COUNT_MAX:,} different lines are
 remembered (`KEYS_COUNT_MAX`); beyond that, lines are folded by event alone. When a program ends it logs all counts.
+What happens to a worker or to a link, such as `worker_joined` and `worker_left`, is never folded: what the log says
+last is how things are.
 
 ## A log that nobody reads
 
@@ -106,10 +108,10 @@ program waits up to {FLUSH_S_MAX:g} s until its last lines are written.
 ## What is never logged
 
 Tokens, keys and certificates (a token is named by the first 8 digits of its SHA-256); data of requests and results; the
-text of a handler's exceptions (a traceback shows places and types); values of HTTP headers; user, password, query and
-fragment of URLs. The logger `taskferry.websocket` cannot be set to `debug`, because the library would then log all of
-these. If your own program runs a worker or a requester and sets up logging itself, it gets records with their
-exceptions, as usual in Python.
+text of a handler's exceptions (a traceback shows places and types), unless a worker has `--log-handler-errors`; values
+of HTTP headers; user, password, query and fragment of URLs. The logger `taskferry.websocket` cannot be set to `debug`,
+because the library would then log all of these. If your own program runs a worker or a requester and sets up logging
+itself, it gets records with their exceptions, as usual in Python.
 """
 
 EVENTS_OF: Final = {

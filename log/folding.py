@@ -1,7 +1,8 @@
 """A line that repeats is logged the first time, and then summed up: `repeated N times in the last 10 s`.
 
-A flapping worker, or a client that is refused and retries at once, must not fill a disk. Takes the time as an argument;
-must not read a clock, nor know how a line is written.
+A client that is refused and retries at once must not fill a disk. What happens to workers and links is never folded:
+that one came back must not be hidden, nor be told before that it was lost; and nobody joins without a handshake, whose
+number is bounded. Takes the time as an argument; must not read a clock, nor know how a line is written.
 """
 
 from collections import OrderedDict

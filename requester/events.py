@@ -24,7 +24,6 @@ class ConnectedAgain(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "connected to {url} again"
-    same: ClassVar[tuple[str, ...] | None] = ("url",)
     url: str
 
 
@@ -33,7 +32,6 @@ class LinkLost(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "lost the connection to {url}: {reason}; reconnecting"
-    same: ClassVar[tuple[str, ...] | None] = ("url", "reason")
     url: str
     reason: str
 

@@ -153,6 +153,8 @@ def _serve(
     try:
         found = load_worker(target)
         _apply(start.given, found, child_number, child_name)
+        if options.reload:  # whoever edits the source wants to know what is wrong with it
+            found.settings = replace(found.settings, log_handler_errors=True)
         set_up_logging(start.log, is_one_of_many=is_child)
         login = login_from(options)
         if child_number is None or child_number <= 1:  # once for all children

@@ -4,19 +4,31 @@ No field may hold data of a request, a handler's own words, or a credential.
 """
 
 import logging
-from typing import Any, ClassVar
+from collections.abc import Collection
+from itertools import islice
+from typing import Any, ClassVar, Final
 
 from ..log.event import Event
 
+COMMANDS_NAMED_COUNT_MAX: Final = 20
+"""Commands that one line names."""
+
+
+def named(commands: Collection[str]) -> tuple[str, ...]:
+    """The first of them, and how many more there are."""
+    more_count = len(commands) - COMMANDS_NAMED_COUNT_MAX
+    first = tuple(islice(commands, COMMANDS_NAMED_COUNT_MAX))
+    return (*first, f"and {more_count:,} more") if more_count > 0 else first
+
 
 class WorkerConnected(Event, frozen=True):
-    """The broker at `url` has registered the worker under that name."""
+    """The broker at `url` has registered the worker under that name. `commands`: the first of them, and how many more
+    there are."""
 
-    text: ClassVar[str] = "connected to {url} as {worker} (commands: {commands_count}, slots: {slots_count})"
-    same: ClassVar[tuple[str, ...] | None] = ("url", "worker")
+    text: ClassVar[str] = "connected to {url} as {worker} (slots: {slots_count}; commands: {commands})"
     url: str
     worker: str
-    commands_count: int
+    commands: tuple[str, ...]
     slots_count: int
 
 
@@ -25,7 +37,6 @@ class BrokerOutOfReach(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{reason}; retrying"
-    same: ClassVar[tuple[str, ...] | None] = ("url", "reason")
     url: str
     reason: str
 
@@ -34,7 +45,6 @@ class BrokerLeaving(Event, frozen=True):
     """The broker is stopping; what runs is finished for as long as the link stays."""
 
     text: ClassVar[str] = "the broker is leaving: {reason}"
-    same: ClassVar[tuple[str, ...] | None] = ("reason",)
     reason: str
 
 
@@ -145,8 +155,9 @@ class JobsLeft(Event, frozen=True):
 
 
 class HandlerFailed(Event, frozen=True):
-    """A handler raised an exception other than CommandError, Retry or Dead. `traceback` is without texts: they are only
-    sent to the requester."""
+    """A handler raised an exception other than CommandError, Retry or Dead. `traceback` is without texts, and
+    `exception` is its type alone: texts are only sent to the requester. With `--log-handler-errors`, or `--reload`,
+    `exception` has the text as well."""
 
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "{command} failed (request {request_id}): {exception}"
@@ -271,7 +282,6 @@ class WorkerProcessEnded(Event, frozen=True):
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "worker process {number} {how}; starting another"
-    same: ClassVar[tuple[str, ...] | None] = ("number",)
     number: int
     how: str
 

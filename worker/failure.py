@@ -1,10 +1,15 @@
 """How a handler's failure is described: the error that a handler raises on purpose, and the text for all others."""
 
+from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from ..protocol.encodings import Encoding
 from ..protocol.errors import HandlerError, NotRepresentable
 from ..protocol.limits import DELAY_S_MAX, TEXT_LENGTH_MAX
+
+_OURS: Final = f"{__package__}."
+_HANDLERS: Final = (f"{_OURS}builtin", f"{_OURS}calculator")
+"""Modules of this package that handlers are in."""
 
 _CUT: Final = " ..."
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
@@ -86,6 +91,14 @@ def describe_exception(error: BaseException) -> str:
     return wire_text(f"{name}: {text}" if text else name)
 
 
+def outside(error: BaseException) -> BaseException:
+    """`error`, its traceback without the outer frames that are of this package. If all are, they stay."""
+    kept = error.__traceback__
+    while kept is not None and _is_ours(kept):
+        kept = kept.tb_next
+    return error if kept is None else error.with_traceback(kept)
+
+
 class Outcome(NamedTuple):
     """What a handler says of its failure, as it can be sent. `retry`: see CommandError."""
 
@@ -157,3 +170,8 @@ def describe_unencodable(error: BaseException, encoding: Encoding) -> CommandErr
             return CommandError(f"result: cannot be written as {title}: {_text_of(error)}")
         case _:
             return CommandError(f"result: cannot be written as {title}: {describe_exception(error)}")
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    module = traceback.tb_frame.f_globals.get("__name__", "")
+    return isinstance(module, str) and module.startswith(_OURS) and module not in _HANDLERS

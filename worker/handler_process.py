@@ -26,7 +26,14 @@ from ..program.interrupts import HANDLED
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from . import limits
-from .failure import CommandError, ContextCancelled, describe_exception, describe_unencodable, outcome_of
+from .failure import (
+    CommandError,
+    ContextCancelled,
+    describe_exception,
+    describe_unencodable,
+    outcome_of,
+    outside,
+)
 from .own_context import call_in
 
 PREFIX_SIZE_BYTES: Final = 8
@@ -180,7 +187,7 @@ def _run_call(payload: bytes) -> ProcessReport:
         outcome = outcome_of(error)
         return ProcessReport(error=outcome.text, code=outcome.code, retry=outcome.retry)
     except BaseException as error:
-        return ProcessReport(error=describe_exception(error), traceback=places(error))
+        return ProcessReport(error=describe_exception(error), traceback=places(outside(error)))
     try:
         return ProcessReport(result=CODECS[call.encoding].encode(result))
     except Exception as error:

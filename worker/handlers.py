@@ -17,6 +17,7 @@ from . import events
 from .assignment import Assignment
 from .command import Execution
 from .executors import Executors
+from .failure_log import FailureLog
 from .handler_process import ProcessCall, ProcessReport, packed
 from .own_context import call_in, has_decimal_context, take_own_decimal_context
 
@@ -58,13 +59,22 @@ class Ends(Protocol):
 class Handlers:
     """`run` has the method that runs a handler, for each kind of it."""
 
-    __slots__ = ("_encoding", "_ends", "_executors", "_loop", "_shares_decimal_context", "run")
+    __slots__ = (
+        "_encoding",
+        "_ends",
+        "_executors",
+        "_failure_log",
+        "_loop",
+        "_shares_decimal_context",
+        "run",
+    )
 
-    def __init__(self, executors: Executors, encoding: Encoding, ends: Ends) -> None:
+    def __init__(self, executors: Executors, encoding: Encoding, ends: Ends, failure_log: FailureLog) -> None:
         self._loop = asyncio.get_running_loop()
         self._executors = executors
         self._encoding = encoding
         self._ends = ends
+        self._failure_log = failure_log
         self._shares_decimal_context = has_decimal_context()
         self.run: dict[Execution, Run] = {
             Execution.COROUTINE: self._run_in_loop,
@@ -173,11 +183,7 @@ class Handlers:
             self._ends.end_well(assignment, Raw(report.result))
         else:
             if report.traceback:
-                name = report.error.partition(":")[0]
-                log_event(
-                    logger,
-                    events.HandlerFailed(assignment.command, assignment.request_id, name, report.traceback),
-                )
+                self._failure_log.raised_elsewhere(assignment, report.error, report.traceback)
             self._ends.fail(assignment, report.error, report.code, retry=report.retry)
 
 

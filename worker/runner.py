@@ -42,6 +42,7 @@ from .failure import (
     outcome_of,
     wire_text,
 )
+from .failure_log import FailureLog
 from .handlers import Handlers, Run, close_coroutine
 from .kept import KeptResults
 from .progress import Progress, Word
@@ -71,6 +72,7 @@ class Runner:
         "_codec",
         "_concurrency",
         "_deadlines",
+        "_failure_log",
         "_idle",
         "_loop",
         "_message_size_bytes_max",
@@ -91,9 +93,11 @@ class Runner:
         codec: Codec,
         *,
         concurrency: int,
+        failure_log: FailureLog,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        handlers = Handlers(executors, codec.encoding, self)
+        self._failure_log = failure_log
+        handlers = Handlers(executors, codec.encoding, self, failure_log)
         self._served: dict[str, Served] = {
             name: (
                 command.binder(codec.encoding),
@@ -322,16 +326,13 @@ class Runner:
         """The handler ended with an exception."""
         if assignment.cancellation is not None:
             if not isinstance(error, asyncio.CancelledError | ContextCancelled):
-                log_event(logger, events.CancelledHandlerFailed(assignment.command), error=error)
+                self._failure_log.raised_while_cancelled(assignment, error)
             self._end_cancelled(assignment, error)
         elif isinstance(error, CommandError):
             outcome = outcome_of(error)
             self.fail(assignment, outcome.text, outcome.code, error, retry=outcome.retry)
         else:
-            name = type(error).__name__
-            log_event(
-                logger, events.HandlerFailed(assignment.command, assignment.request_id, name), error=error
-            )
+            self._failure_log.raised(assignment, error)
             self.fail(assignment, describe_exception(error), errors.HandlerError.code, error)
 
     def end_unwanted(self, assignment: Assignment, _: object = None) -> None:

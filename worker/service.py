@@ -27,6 +27,7 @@ from ..transport.group import LinkGroup
 from . import events, limits
 from .command import Command, Execution
 from .executors import Executors
+from .failure_log import FailureLog
 from .loop_watch import LoopWatch
 from .name import default_name
 from .runner import Runner
@@ -76,7 +77,11 @@ class Service:
         self._grace_s = settings.grace_s
         self._executors = Executors(settings)
         self._runner = Runner(
-            commands, self._executors, CODECS[self._encoding], concurrency=settings.concurrency
+            commands,
+            self._executors,
+            CODECS[self._encoding],
+            concurrency=settings.concurrency,
+            failure_log=FailureLog(keeps_words=settings.log_handler_errors),
         )
         self._hello = Hello(
             commands=list(commands),
@@ -237,8 +242,12 @@ class Service:
     def _welcomed(self, welcome: Welcome) -> None:
         self._backoff.reset()
         self._last_trouble = None
-        counts = (len(self._commands), self._hello.concurrency)
-        log_event(logger, events.WorkerConnected(self._public_url, welcome.worker_id, *counts))
+        log_event(
+            logger,
+            events.WorkerConnected(
+                self._public_url, welcome.worker_id, events.named(self._commands), self._hello.concurrency
+            ),
+        )
 
     def _refused(self, fault: Fault) -> None:
         if fault.code == BadMessage.code:

@@ -87,6 +87,12 @@ class WorkerSettings:
         "How long running handlers may take to finish when the worker is stopped.",
         key="grace",
     )
+    log_handler_errors: bool = _of_module(
+        False,
+        Switch(),
+        "Log what the exceptions of handlers say, and not only where and which; it may hold data of requests. --reload "
+        "implies it.",
+    )
     thread_count: int | None = _in_code(
         None,
         Whole(1, limits.THREAD_COUNT_MAX),

@@ -47,9 +47,10 @@ class Worker:
     workers, 0.01 to 100. `labels`: what requests may target, at most 32. `canary`: one of its commands, which the
     broker may call without data, to check that the worker works and does not just answer pings: a quick one that
     depends on what the others depend on. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers get
-    when the worker stops, 0 to 3600. `thread_count`, `process_count`: the most handlers that run in threads (by default
-    one per slot, at most 128) and in processes (by default one per slot, at most one per core).
-    `max_tasks_per_process`: after how many calls such a process is replaced, 1 to 1,000,000 (by default never).
+    when the worker stops, 0 to 3600. `log_handler_errors`: log what exceptions of handlers say. `thread_count`,
+    `process_count`: the most handlers that run in threads (by default one per slot, at most 128) and in processes (by
+    default one per slot, at most one per core). `max_tasks_per_process`: after how many calls such a process is
+    replaced, 1 to 1,000,000 (by default never).
 
     Raises ValueError, which names the option and its bound.
     """

@@ -70,6 +70,7 @@ worker.labels."l"                                                               
 worker.canary                the module's, else none                                default
 worker.encoding              the module's, else json                                default
 worker.grace                 the module's, else 10 seconds                          default
+worker.log_handler_errors    the module's, else false                               default
 log.level                    debug                                                  --log-level
 log.format                   json                                                   file
 log.levels."a.b"             error                                                  --log-level

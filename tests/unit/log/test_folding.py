@@ -4,9 +4,14 @@ import logging
 from typing import ClassVar
 
 import pytest
+from taskferry.broker.events import WorkerJoined, WorkerLeft
 from taskferry.log.event import Event
 from taskferry.log.folding import KEYS_COUNT_MAX, WINDOW_S, Folding
 from taskferry.log.format import repetition_of
+from taskferry.requester.events import ConnectedAgain, LinkLost
+from taskferry.worker.events import BrokerOutOfReach, WorkerConnected
+
+from tests.each_case import each_case
 
 
 class Flapped(Event, frozen=True):
@@ -79,3 +84,20 @@ def test_memory_is_bounded_and_so_is_the_log() -> None:
     assert len(folding._windows) == KEYS_COUNT_MAX + 1
     assert summed_up(folding, 1.0 + WINDOW_S) == [("more4999 flapped: ", (4999, WINDOW_S))]
     assert folding.admit(record(Flapped("more1")), 2.0 + WINDOW_S), "there is room again"
+
+
+@each_case(
+    "event",
+    [
+        *(
+            WorkerJoined("w", "anonymous", "10.0.0.7:1", 1, 1),
+            WorkerLeft("w", "10.0.0.7:1", "bye"),
+            WorkerConnected("ws://b", "w", ("c",), 1),
+        ),
+        *(BrokerOutOfReach("ws://b", "refused"), LinkLost("ws://b", "gone"), ConnectedAgain("ws://b")),
+    ],
+)
+def test_what_happens_to_workers_and_links_is_logged_each_time(event: Event) -> None:
+    folding = Folding()
+    assert all(folding.admit(record(event), now) for now in (1.0, 1.1, 1.2))
+    assert folding.next_at is None

@@ -160,7 +160,7 @@ async def test_a_parameter_that_exits_as_it_is_made(connection: Connection) -> N
 @contextmanager
 def broken_log(kind: str) -> Iterator[None]:
     """The program has plugged something into logging that raises."""
-    logger = logging.getLogger("taskferry.worker.runner")
+    logger = logging.getLogger("taskferry.worker.failure_log")
 
     class Broken(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

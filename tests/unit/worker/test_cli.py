@@ -49,7 +49,7 @@ def test_each_option_has_an_environment_variable_and_help_is_quick_to_load() -> 
         ):
             option = parameter.opts[0].removeprefix("--").replace("-", "_").upper()
             variables = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar
-            shared = [f"TASKFERRY_{option}"] if option.startswith("LOG_") else []
+            shared = [f"TASKFERRY_{option}"] if option in {"LOG_LEVEL", "LOG_FORMAT"} else []
             assert variables == [f"TASKFERRY_WORKER_{option}", *shared]
             assert parameter.help
     heavy = "{'asyncio', 'msgspec', 'websockets', 'concurrent.futures'} & set(sys.modules)"
@@ -140,7 +140,8 @@ async def test_without_a_module_it_serves_the_built_in_commands(tmp_path: Path, 
         assert connection.hello["data"]["commands"] == ["echo", "get_time", "calculate", "get_system_info"]
         assert connection.hello["data"]["name"] == "plain"
         assert await connection.result("echo", {"message": "Hello World"}) == "Echo: Hello World"
-        assert "connected to" in await program.line_with("as plain (commands: 4, slots: 16)")
+        commands = "echo, get_time, calculate, get_system_info"
+        assert "connected to" in await program.line_with(f"as plain (slots: 16; commands: {commands})")
 
 
 async def test_a_file_comes_before_the_module_and_after_the_environment_and_flags(
@@ -292,6 +293,22 @@ async def test_data_and_texts_of_a_handler_are_never_logged(
         (failed,) = (line for line in lines if line.get("command") == "spill_in_process")
         assert (failed["event"], failed["exception"]) == ("handler_failed", "Spilled")
         assert failed["traceback"].startswith("Traceback (most recent call last):\n")
+
+
+@pytest.mark.parametrize("options", [["--log-handler-errors"], ["--reload"]])
+async def test_an_operator_may_log_what_a_handlers_exception_says(
+    options: list[str], tmp_path: Path, broker: FakeBroker
+) -> None:
+    (tmp_path / "tasks.py").write_text(SPILLING)
+    async with worker_program(tmp_path, "tasks:worker", "--broker", broker.url, *options) as program:
+        connection = await broker.connection()
+        for command in ("spill", "spill_in_process"):
+            await connection.failure(command, {"password": SECRET})
+            assert SECRET in await program.line_with(f"{command} failed (request ")
+            await program.line_with("tasks.Spilled")
+        files = [line for line in program.lines if line.strip().startswith('File "')]
+        assert files
+        assert all("tasks.py" in line for line in files), files
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -176,7 +176,7 @@ async def test_it_comes_back_under_the_same_name_and_instance(
         assert await second.result("nap") == "rested"
         assert second.response_counts.total() == 1
     name = first.hello["data"]["name"]
-    connected = f"connected to {broker.url} as {name} (commands: 1, slots: 8)"
+    connected = f"connected to {broker.url} as {name} (slots: 8; commands: nap)"
     assert lines(caplog) == [
         connected,
         f"lost the connection to {broker.url}: connection lost; retrying",

@@ -15,6 +15,7 @@ from taskferry.protocol.messages import AssignmentMessage, Call
 from taskferry.worker import CommandError, Context, Worker, limits
 from taskferry.worker.command import Execution
 from taskferry.worker.executors import Executors
+from taskferry.worker.failure_log import FailureLog
 from taskferry.worker.runner import Runner
 
 from tests.unit.worker import process_handlers
@@ -82,6 +83,7 @@ class Stage:
             self.executors,
             CODECS[Encoding.JSON],
             concurrency=1,
+            failure_log=FailureLog(keeps_words=False),
         )
         self.runner.link_opened(
             lambda payload: self.responses.append(msgspec.json.decode(payload)),
