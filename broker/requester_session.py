@@ -45,6 +45,7 @@ from .core.requester import Requester
 from .core_timer import CoreTimer
 from .entrant import Entrant
 from .events import HandshakeRefused, SlowReaderClosed
+from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .job_requests import JobRequests
 from .session_context import SessionContext
 
@@ -67,6 +68,7 @@ class RequesterSession:
         "_data_size_bytes_max",
         "_decode_large",
         "_entrant",
+        "_faults",
         "_frequent",
         "_gate",
         "_is_over",
@@ -97,6 +99,7 @@ class RequesterSession:
         self._entrant = entrant
         self._gate: Gate = entrant.gate
         self._usage: Usage = entrant.gate.usage
+        self._faults = FaultRun()
         self._is_over = False
         """Its login has ended, or its link: what still arrives is ignored."""
         self._core: Core = context.core
@@ -119,7 +122,7 @@ class RequesterSession:
         self._sessions[self] = None
         self._entrant.session = self
 
-    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901  the hot path
+    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901, PLR0912  the hot path
         if self._is_over:
             return
         now = time.monotonic()
@@ -127,14 +130,14 @@ class RequesterSession:
             payloads = self._within_rate(payloads, now)
         allowed = self._gate.allowed
         decode = self._codec.request
-        decode_large = self._decode_large
         core = self._core
         requester = self._requester
         for payload in payloads:
             try:
-                message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else decode_large(payload)
+                message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else self._decode_large(payload)
             except DECODE_ERRORS as error:
-                self._undecoded(payload, error, now)
+                if self._undecoded(payload, error, now):
+                    return
                 continue
             command = message.command
             data = message.data
@@ -193,7 +196,10 @@ class RequesterSession:
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"
         text = f"message: {self.encoding.subprotocol} takes {kind} frames only"
+        if self._is_over:
+            return
         self._refuse(errors.BadRequest(text), b"")
+        self._count_fault()
 
     def link_closed(self, reason: str) -> None:
         del self._sessions[self]
@@ -325,25 +331,35 @@ class RequesterSession:
             return False
         return isinstance(message, Cancel) and is_about_jobs(message)
 
-    def _undecoded(self, payload: bytes, error: Exception, now: float) -> None:
-        """What is no valid request may still be a valid message of another type, which has other bounds."""
+    def _undecoded(self, payload: bytes, error: Exception, now: float) -> bool:
+        """What is no valid request may still be a valid message of another type, which has other bounds. True if it was
+        one fault too many."""
         type_ = self._codec.ids_in(payload).type
         if isinstance(type_, str) and type_ in ABOUT_JOBS:
             self._control(payload, type_, now)
         else:
             self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+            self._count_fault()
+        return self._is_over
+
+    def _count_fault(self) -> None:
+        if self._faults.add(self._link.sent_count):
+            self._leave()
+            self._link.close(POLICY_VIOLATION, TOO_MANY_FAULTS)
 
     def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
         if type_ is UNSET:
             self._refuse(errors.BadRequest("command: missing"), payload)
+            self._count_fault()
             return
         try:
             message = self._codec.requester_control(payload)
         except DECODE_ERRORS as error:
             if type_ == WorkerConnect.__struct_config__.tag:
                 self._refuse_worker(payload)
-            else:
-                self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+                return
+            self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+            self._count_fault()
             return
         match message:
             case Cancel() if not is_about_jobs(message):

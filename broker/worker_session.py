@@ -33,6 +33,7 @@ from .core.ports import CancelReason
 from .core.request import Request
 from .core_timer import CoreTimer
 from .entrant import Entrant
+from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class WorkerSession:
         "_data_size_bytes_max",
         "_decode_large",
         "_entrant",
+        "_faults",
         "_frequent",
         "_hello_msg_id",
         "_is_over",
@@ -103,6 +105,7 @@ class WorkerSession:
         self._timer: CoreTimer = context.timer
         self._data_size_bytes_max = context.data_size_bytes_max
         self._connect_by = 0.0
+        self._faults = FaultRun()
         self._hello_msg_id: str | None = None
         self._is_over = False
         """The worker was refused or replaced, or its login has ended: what still arrives before its link closes is
@@ -140,7 +143,9 @@ class WorkerSession:
                 if worker is None and self._is_of_a_requester(payload):
                     self._refuse(errors.BadMessage(f"{FIRST_MESSAGE}; {REQUESTERS}"), payload)
                     return
-                self._complain(errors.BadMessage(describe(error, self.encoding)), payload)
+                self._complain_of_fault(describe(error, self.encoding), payload)
+                if self._is_over:
+                    return
                 continue
             if type(message) is WorkerResponse and worker is not None:
                 msg_id, result = message.msg_id, message.data
@@ -158,9 +163,8 @@ class WorkerSession:
 
     def wrong_kind_received(self) -> None:
         kind = "text" if self.encoding is Encoding.JSON else "binary"
-        self._complain(
-            errors.BadMessage(f"message: {self.encoding.subprotocol} takes {kind} frames only"), b""
-        )
+        if not self._is_over:
+            self._complain_of_fault(f"message: {self.encoding.subprotocol} takes {kind} frames only", b"")
 
     def link_closed(self, reason: str) -> None:
         del self._sessions[self]
@@ -479,6 +483,14 @@ class WorkerSession:
         """Send the error in a worker's message; the connection stays open."""
         log_event(logger, events.WorkerMessageRefused(self._who, error.code, without_quoted(error.text)))
         self._send_fault(error, payload)
+
+    def _complain_of_fault(self, text: str, payload: bytes) -> None:
+        """The same for a message that does not decode; after many in a row the connection closes."""
+        self._complain(errors.BadMessage(text), payload)
+        if self._faults.add(self.link.sent_count):
+            self._is_over = True
+            self._leave(TOO_MANY_FAULTS)
+            self.link.close(POLICY_VIOLATION, TOO_MANY_FAULTS)
 
     def _send_fault(self, error: TaskferryError, payload: bytes) -> None:
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)

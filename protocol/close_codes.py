@@ -6,7 +6,7 @@ Codes from 4000 are free for private use (RFC 6455, 7.4.2). Ours are 4000 and th
 from typing import Final
 
 POLICY_VIOLATION: Final = 1008
-"""A worker that is refused."""
+"""A worker that is refused; a peer that sent only messages which do not decode (`FAULTS_COUNT_MAX`)."""
 
 LOGIN_ENDED: Final = 4401
 """The login of this connection has run out or was revoked: connect again, with a fresh token."""

@@ -86,6 +86,10 @@ EXPIRY_NOTICE_S: Final = 30.0
 HANDSHAKE_S_MAX: Final = 10.0
 """From accepting a connection to the end of its WebSocket handshake, and from there to a worker's `connect`."""
 
+FAULTS_COUNT_MAX: Final = 1000
+"""Messages in a row that do not decode, after which a connection is closed. Each is answered, which costs more than a
+request; a program that sends so many of them does not read the answers."""
+
 JOB_ID_LENGTH_MAX: Final = 128
 """Characters of a job_id, a client_id, a schedule's name, a `unique` or a `key`: as of a request_id."""
 

@@ -6,8 +6,9 @@ message would cost more than the message. No link has a timer of its own.
 
 If the program wants to know how long it takes itself, the group reports its turns: a turn begins with the first read
 and ends when all that was queued because of it has been passed to the operating system. Then its links also take turns
-in reading, so that none, however much its peer sends, keeps the others waiting: a turn that has lasted READ_S_MAX stops
-each link that still has much to read, and those that were stopped read on in order, as many as a turn has time for.
+in reading, so that none, however much its peer sends, keeps the others waiting: a turn that has lasted some
+milliseconds stops each link that still has much to read, and those that were stopped read on in order, as many as a
+turn has time for.
 """
 
 import asyncio
@@ -28,9 +29,10 @@ READ_BUFFER_SIZE_BYTES: Final = 256 * 1024
 by the system each time, which costs more than the reading."""
 
 SHORT_READ_SIZES_BYTES: Final = (512, 1024, 2048, 4096, 8192)
-"""What one read may take where links take turns, besides what is missing of an unfinished frame. A link begins in the
-middle; it reads more at once while turns are short, and less when they are long, because it is sent many short
-messages: of the shortest requests, 8 KiB hold 270, which take 3 ms."""
+"""What one read may take where links take turns, besides what is missing of an unfinished frame. A link begins with the
+smallest, so that a hundred that come at once and flood do not make one turn of 100 ms; it reads more at once while
+turns are short, and less when they are long, because it is sent many short messages: of the shortest requests, 8 KiB
+hold 270, which take 3 ms."""
 
 BUSY_READ_SIZE_BYTES: Final = 2048
 """A link that reads this much at once has much to read. One request, or the answers of a few, are less."""
@@ -49,8 +51,12 @@ UNSENT_SHARE_KEPT: Final = 7 / 8
 them takes a look at each, which must not be needed for every message."""
 
 READ_S_MAX: Final = 0.005
-"""How long a turn may last before it stops links that have much to read. Stopping them costs about 5 % of the CPU of a
-request of 256 KiB if a turn ends after 2 ms, and under 1 % with 5 ms."""
+"""How long a turn may last before it stops links that have large messages to read. Stopping them costs about 5 % of the
+CPU of a request of 256 KiB if a turn ends after 2 ms, and under 1 % with 5 ms."""
+
+SHORT_READ_S_MAX: Final = 0.002
+"""The same for links that have short messages to read: to stop them costs little beside the hundred messages that fill
+the time. The call of another takes two turns, so a flood costs it about twice that."""
 
 
 class Sweepable(Protocol):
@@ -96,6 +102,7 @@ class LinkGroup:
         "_swept",
         "_timer",
         "_turn_ended",
+        "_turn_s_max",
         "_unflushed",
         "_unsent",
         "_waiting",
@@ -136,6 +143,7 @@ class LinkGroup:
         """What one read may take: more than one size if links take turns."""
         self.buffers: Final = {size: self.read_buffer[:size] for size in sizes}
         self._readers_count = 1
+        self._turn_s_max = READ_S_MAX
         self._waiting: deque[Sweepable] = deque()
         self._is_skipped = False
         """The last check was left out, because this process had been paused."""
@@ -155,8 +163,10 @@ class LinkGroup:
         self._is_flush_due = True
         self._loop.call_soon(self._flush)
 
-    def wait_turn(self, link: Sweepable) -> None:
-        """Call `link.read_on` in a later turn, after all links that wait already."""
+    def wait_turn(self, link: Sweepable, turn_s_max: float) -> None:
+        """Call `link.read_on` in a later turn, after all links that wait already. Turns of links like it are to last no
+        longer than `turn_s_max`."""
+        self._turn_s_max = turn_s_max
         if not self._waiting:
             self._loop.call_soon(self._let_next_read)
         self._waiting.append(link)
@@ -183,7 +193,7 @@ class LinkGroup:
         if self._turn_ended is not None:
             now = time.monotonic()
             if self._waiting:
-                is_short = now - began_at < READ_S_MAX
+                is_short = now - began_at < self._turn_s_max
                 count = self._readers_count
                 self._readers_count = min(READERS_COUNT_MAX, count + 1) if is_short else max(1, count // 2)
             self._turn_ended(began_at, now)

@@ -23,7 +23,7 @@ from .backlog import BATCH_SIZE_BYTES_MAX, Backlog
 from .counts import LinkCounts
 from .forks import keep_from_forks, open_to_forks
 from .framing import Framing
-from .group import BUSY_READ_SIZE_BYTES, NO_BOUND, READ_S_MAX, SLOW_READER, LinkGroup
+from .group import BUSY_READ_SIZE_BYTES, NO_BOUND, READ_S_MAX, SHORT_READ_S_MAX, SLOW_READER, LinkGroup
 from .handshake import Handshake, describe_handshake
 from .receiver import Receiver
 from .settings import LinkSettings
@@ -139,7 +139,7 @@ class Link:
         self._is_paused = False
         self._is_waiting_turn = False
         self._missing_size = 0
-        self._read_size = group.read_sizes[len(group.read_sizes) // 2]
+        self._read_size = group.read_sizes[0]
         self._heard = False
         self._heard_at = 0.0
         self._is_pinged = False
@@ -375,7 +375,7 @@ class Link:
         if self._protocol.writes:
             self._write_protocol()
         if nbytes >= BUSY_READ_SIZE_BYTES or nbytes >= self._read_size:
-            self._take_turns()
+            self._take_turns(nbytes)
 
     def read_on(self) -> None:
         """Read again, after others had their turns."""
@@ -406,19 +406,21 @@ class Link:
 
     # --- inside ---
 
-    def _take_turns(self) -> None:
-        """Decide, after a read of much, whether to read on in this turn, and how much at once (see group.py)."""
+    def _take_turns(self, size: int) -> None:
+        """Decide, after a read of `size` bytes, which is much, whether to read on in this turn, and how much at once
+        (see group.py)."""
         turn_s = time.monotonic() - self._group.turn_began_at
         sizes = self._group.read_sizes
-        if turn_s < READ_S_MAX:
+        turn_s_max = READ_S_MAX if size > sizes[-1] or self._missing_size > sizes[-1] else SHORT_READ_S_MAX
+        if turn_s < turn_s_max:
             self._read_size = min(sizes[-1], 2 * self._read_size)
             return
-        if turn_s >= 2 * READ_S_MAX:
+        if turn_s >= 2 * turn_s_max:
             self._read_size = max(sizes[0], self._read_size // 2)
         if not self._is_waiting_turn and not self.closed:
             self._is_waiting_turn = True
             self._transport.pause_reading()
-            self._group.wait_turn(self)
+            self._group.wait_turn(self, turn_s_max)
 
     def _flush_soon(self) -> None:
         if not self._is_flush_due:

@@ -2,6 +2,8 @@
 thousand a second, nor as fast as its sockets take them, from one, ten and a hundred connections."""
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -11,6 +13,7 @@ import pytest
 from tests.faults import flooding
 from tests.faults.caller import Caller, Pulse, calling
 from tests.faults.ledger import assert_broker_balances
+from tests.faults.raw_peer import TEXT, RawPeer, frame
 from tests.faults.starting import ROOT, start_worker, wait_for_workers
 from tests.integration.peers import eventually
 from tests.processes import Broker, Program, Programs
@@ -94,7 +97,73 @@ async def test_ten_thousand_messages_a_second_from_one_client_cost_others_little
     assert_broker_balances(broker)
 
 
-FLOODS = [*((kind, 10) for kind in flooding.FRAMES), ("requests", 1), ("nonsense", 1), ("requests", 100)]
+FLOODS = [
+    *((kind, 10) for kind in flooding.FRAMES),
+    *((kind, count) for kind in ("requests", "nonsense", "pings", "heartbeats") for count in (1, 100)),
+]
+CALL_CPU_S_MAX: Final = 0.03
+"""CPU that the broker spends from when a call is sent until it is answered, the median: it takes part in two turns of
+the loop, each of which a flood may fill for 2 ms (SHORT_READ_S_MAX); and while its worker waits for a core of a busy
+machine, the broker takes some turns more. It was 1 s and more while a link read as much as there was."""
+
+
+class MeteredPulse:
+    """A polite client, which notes the CPU that the broker spends while it waits."""
+
+    def __init__(self, caller: Caller, broker: Broker) -> None:
+        self.cpus_s: list[float] = []
+        self._caller = caller
+        self._clock = (~broker.pid << 3) | 2  # of that process; see clock_getcpuclockid(3)
+
+    async def beat(self, seconds: float) -> None:
+        give_up_at = time.monotonic() + seconds
+        while time.monotonic() < give_up_at:
+            before = time.clock_gettime(self._clock)
+            assert (await self._caller.call("echo", {"message": "x"}))["success"]
+            self.cpus_s.append(time.clock_gettime(self._clock) - before)
+            await asyncio.sleep(0.002)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the CPU clock of another process")
+async def test_a_flood_takes_little_of_the_broker_before_each_call(
+    programs: Programs, broker: Broker
+) -> None:
+    start_worker(programs, broker.worker_url, "w", "--concurrency", "100")
+    await asyncio.to_thread(wait_for_workers, broker, "w")
+    medians_s = {}
+    async with polite_clients(broker, 1) as (caller,):
+        for kind, count in FLOODS:
+            url = broker.worker_url if kind in flooding.WORKERS else broker.requester_url
+            flood = await asyncio.to_thread(start_flood, programs, url, kind, count)
+            pulse = MeteredPulse(caller, broker)
+            await pulse.beat(FLOOD_S)
+            medians_s[kind, count] = quantile_s(pulse.cpus_s, 0.5)
+            flood.kill()
+            flood.wait()
+    assert max(medians_s.values()) < CALL_CPU_S_MAX, medians_s
+
+
+BURST: Final = frame(TEXT, b"x") * (8 * 1024 * 1024 // 7)
+
+
+@pytest.mark.parametrize("port", ["worker", "requester"])
+async def test_a_burst_of_the_shortest_frames_ends_its_own_connection_only(
+    programs: Programs, broker: Broker, port: str
+) -> None:
+    start_worker(programs, broker.worker_url, "w", "--concurrency", "100")
+    await asyncio.to_thread(wait_for_workers, broker, "w")
+    with RawPeer(getattr(broker, f"{port}_url")) as peer:
+        sending = asyncio.create_task(asyncio.to_thread(peer.send_while_open, BURST))
+        async with calling(broker.requester_url) as caller:
+            pulse = Pulse(caller, "echo", {"message": "x"})
+            await pulse.beat(FLOOD_S)
+            assert pulse.quantile_s(0.5) < MEDIAN_S_MAX
+        assert await asyncio.to_thread(peer.close_code) == 1008
+        peer.socket.close()
+        await sending
+    assert "w" in broker.workers()
+    assert "suspect" not in broker.stderr
+    assert_broker_balances(broker)
 
 
 async def test_whatever_floods_as_fast_as_it_can_others_get_their_turn(

@@ -4,10 +4,11 @@ import asyncio
 import json
 
 import pytest
+from taskferry.protocol.limits import FAULTS_COUNT_MAX
 
 from tests.faults.caller import Pulse, calling
 from tests.faults.ledger import assert_broker_balances
-from tests.faults.raw_peer import CONT, PING, PONG, TEXT, Frame, RawPeer, answer_to, frame
+from tests.faults.raw_peer import BINARY, CONT, PING, PONG, TEXT, Frame, RawPeer, answer_to, frame
 from tests.integration.peers import serving
 from tests.processes import Broker
 
@@ -58,3 +59,30 @@ def test_pings_inside_a_message_are_answered_before_it(broker: Broker, count: in
         ]
         answer = peer.receive()
         assert (answer.opcode, json.loads(answer.payload)["request_id"]) == (TEXT, "r")
+
+
+FAULTS = {
+    "not JSON": frame(TEXT, b"x"),
+    "the other kind": frame(BINARY, b"x"),
+    "an unknown type": frame(TEXT, b'{"type":"x"}'),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("port", ["worker", "requester"])
+def test_a_thousand_messages_in_a_row_that_do_not_decode_close_the_connection(
+    broker: Broker, port: str, name: str
+) -> None:
+    good = {
+        "worker": b'{"type":"connect","data":{"commands":["c"]}}',
+        "requester": b'{"type":"ping","request_id":"r"}',
+    }
+    with RawPeer(getattr(broker, f"{port}_url")) as peer:
+        for _ in range(2):
+            peer.send(FAULTS[name] * (FAULTS_COUNT_MAX - 1))
+            assert peer.is_alive()
+            peer.send(frame(TEXT, good[port]))
+            assert peer.is_alive()
+        peer.send(FAULTS[name] * FAULTS_COUNT_MAX)
+        assert peer.close_code() == 1008
+    assert "Traceback" not in broker.stderr

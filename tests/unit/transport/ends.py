@@ -227,6 +227,7 @@ async def raw_peer(port: Port, request: bytes | None = None) -> AsyncIterator[Ra
     sock = socket.socket()
     # Small, so that a peer that does not read has an effect soon.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     peer = RawPeer(sock)
     try:
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port.number))

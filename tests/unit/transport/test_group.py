@@ -48,7 +48,7 @@ async def test_every_link_that_requested_it_is_flushed_at_the_end_of_the_turn(gr
 async def test_links_that_wait_for_their_turn_read_one_after_the_other(group: LinkGroup) -> None:
     links = [Counted() for _ in range(3)]
     for link in (*links, links[0]):
-        group.wait_turn(link)
+        group.wait_turn(link, 1.0)
     counts = []
     for _ in range(5):
         await asyncio.sleep(0)

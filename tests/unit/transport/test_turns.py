@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from taskferry.transport.group import READ_S_MAX, SHORT_READ_SIZES_BYTES, LinkGroup
+from taskferry.transport.group import SHORT_READ_S_MAX, SHORT_READ_SIZES_BYTES, LinkGroup
 
 from tests.unit.transport import frames
 from tests.unit.transport.ends import Recorder, handshake, open_port, raw_peer
 from tests.unit.transport.waiting import until
 
-MESSAGE_S = READ_S_MAX / 20
+MESSAGE_S = SHORT_READ_S_MAX / 8
 FLOOD_COUNT = 3000
 FLOOD = frames.text(b"flood") * FLOOD_COUNT
 READ_COUNT_MAX = SHORT_READ_SIZES_BYTES[-1] // len(frames.text(b"flood")) + 1
