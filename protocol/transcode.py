@@ -5,7 +5,9 @@ directions: a value that would arrive as another one (binary as base64 text, an 
 refused.
 """
 
+import gc
 import json
+from typing import Final
 
 import msgpack
 import msgspec
@@ -13,6 +15,12 @@ from msgspec import Raw
 
 from .encodings import Encoding
 from .errors import NotRepresentable
+
+LARGE_SIZE_BYTES: Final = 16 * 1024
+"""From this size on the garbage collector rests meanwhile: it would look for cycles, which no value has, in a million
+lists again and again, and take longer than all else."""
+
+_TO_JSON: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def transcode(data: Raw, source: Encoding, target: Encoding) -> Raw:
@@ -22,27 +30,38 @@ def transcode(data: Raw, source: Encoding, target: Encoding) -> Raw:
     """
     if source is target:
         return data
-    return _json_to_msgpack(data) if source is Encoding.JSON else _msgpack_to_json(data)
+    convert = _json_to_msgpack if source is Encoding.JSON else _msgpack_to_json
+    if len(data) < LARGE_SIZE_BYTES or not gc.isenabled():
+        return convert(data)
+    gc.disable()
+    try:
+        return convert(data)
+    finally:
+        gc.enable()
 
 
 def _json_to_msgpack(data: Raw) -> Raw:
     try:
         return Raw(msgspec.msgpack.encode(msgspec.json.decode(data)))
     except OverflowError:
-        raise NotRepresentable("data: MessagePack cannot hold an integer over 64 bits") from None
+        reason = "MessagePack cannot hold an integer over 64 bits"
     except RecursionError:
-        raise NotRepresentable("data: nested too deeply to be carried to MessagePack") from None
+        reason = "nested too deeply to be carried to MessagePack"
     except (msgspec.DecodeError, ValueError) as error:
-        raise NotRepresentable(f"data: MessagePack cannot hold it: {error}") from None
+        reason = f"MessagePack cannot hold it: {error}"
+    raise _not_representable(reason)
 
 
 def _msgpack_to_json(data: Raw) -> Raw:
     try:
-        value = msgpack.unpackb(data, strict_map_key=True)
-        return Raw(json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode())
-    except TypeError as error:
-        raise NotRepresentable(f"data: JSON cannot hold it: {error}") from None
+        return Raw(_TO_JSON(msgpack.unpackb(data, strict_map_key=True)).encode())
     except (RecursionError, msgpack.StackError):
-        raise NotRepresentable("data: nested too deeply to be carried to JSON") from None
-    except (ValueError, msgpack.UnpackException) as error:
-        raise NotRepresentable(f"data: JSON cannot hold it: {error}") from None
+        reason = "nested too deeply to be carried to JSON"
+    except (TypeError, ValueError, msgpack.UnpackException) as error:
+        reason = f"JSON cannot hold it: {error}"
+    raise _not_representable(reason)
+
+
+def _not_representable(reason: str) -> NotRepresentable:
+    """Raised outside `except`, and where no name stands for the value: or the error would keep all of it in memory."""
+    return NotRepresentable(f"data: {reason}")

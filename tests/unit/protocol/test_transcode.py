@@ -1,5 +1,6 @@
 """Values go from one encoding to the other unchanged, or not at all. The msgpack and json packages are the oracles."""
 
+import gc
 import json
 import math
 from contextlib import suppress
@@ -139,6 +140,27 @@ def test_what_messagepack_cannot_hold_is_refused(text: str, why: str) -> None:
         to_msgpack(text)
     assert caught.value.text.startswith("data: ")
     assert "\n" not in caught.value.text
+
+
+@each_case(
+    ("data", "source"),
+    [
+        (b"[" + b"[]," * 300_000 + b"[]]", JSON),
+        (b"\xdd\x00\x04\x93\xe0" + b"\x90" * 300_000, MSGPACK),
+        (b"[" + b"[]," * 300_000 + b"1e400]", JSON),
+        (b"\xdd\x00\x04\x93\xe0" + b"\x90" * 299_999 + b"\xc4\x00", MSGPACK),
+    ],
+)
+def test_no_garbage_is_collected_while_a_large_value_is_carried(data: bytes, source: Encoding) -> None:
+    runs: list[str] = []
+    gc.callbacks.append(lambda phase, _: runs.append(phase))
+    try:
+        with suppress(NotRepresentable):
+            transcode(Raw(data), source, MSGPACK if source is JSON else JSON)
+    finally:
+        gc.callbacks.pop()
+    assert runs == []
+    assert gc.isenabled()
 
 
 def test_text_that_is_not_utf_8_is_refused() -> None:
