@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from .tables import duration, facts_table, rows_table, state_text
+from ..program.fitted_table import Column, fitted
+from .tables import duration, facts_table, numbers, state_text, texts
 
 
 def explanation(answer: dict[str, Any]) -> Sequence[RenderableType]:
@@ -40,15 +41,14 @@ def _running_requests(answer: dict[str, Any]) -> Sequence[RenderableType]:
     rows = answer.get("running")  # older brokers do not say
     if not rows:
         return []
-    table = rows_table("request", "command", "worker", numbers=("running", "time left"))
-    for request in rows:
-        table.add_row(
-            Text(f"job {request['request_id']}" if request["is_job"] else request["request_id"]),
-            Text(request["command"]),
-            Text(request["worker_id"]),
-            f"{request['running_s']:.1f} s",
-            _time_left(request),
-        )
+    columns = (
+        texts("request", map(_id, rows)),
+        texts("command", (row["command"] for row in rows)),
+        numbers("running", (f"{row['running_s']:.1f} s" for row in rows)),
+        numbers("time left", map(_time_left, rows), rank=1),
+        texts("worker", (row["worker_id"] for row in rows)),
+    )
+    table = fitted(columns, wraps=True, keeps_words=True)
     count, shown = answer["running_count"], len(rows)
     noun = "request runs" if count == 1 else "requests run"
     longest = f", the {shown} longest:" if count > shown else ":"
@@ -59,19 +59,16 @@ def _failures(answer: dict[str, Any]) -> Sequence[RenderableType]:
     rows = answer.get("failures")
     if not rows:
         return []
-    table = rows_table("command", "code", numbers=("failed", "last"))
-    for name in ("request", "worker", "error"):
-        table.add_column(name)
-    for failure in rows:
-        table.add_row(
-            Text(failure["command"]),
-            Text(failure["code"]),
-            f"{failure['count']:,}",
-            f"{duration(failure['ago_s'])} ago",
-            Text(failure["request_id"]),
-            Text(failure["worker_id"] or ""),
-            Text(failure["error"] or "see the log of its worker"),
-        )
+    columns = (
+        texts("command", (row["command"] for row in rows)),
+        texts("code", (row["code"] for row in rows)),
+        numbers("failed", (f"{row['count']:,}" for row in rows), rank=2),
+        texts("last", (f"{duration(row['ago_s'])} ago" for row in rows), rank=1),
+        texts("request", (row["request_id"] for row in rows), rank=4),
+        texts("worker", (row["worker_id"] or "" for row in rows), rank=3),
+        texts("error", (row["error"] or "see the log of its worker" for row in rows)),
+    )
+    table = fitted(columns, wraps=True, names_missing=True)
     return [Text("The last failures of each command:", style="bold"), table]
 
 
@@ -79,15 +76,15 @@ def _waiting_jobs(jobs: dict[str, Any]) -> Sequence[RenderableType]:
     ready_count = jobs["states"]["ready"]
     if not jobs["oldest"]:
         return [Text("No job waits for a worker.")]
-    table = rows_table("job", "command", numbers=("ready for", "priority", "attempts"))
-    for job in jobs["oldest"]:
-        table.add_row(
-            Text(job["job_id"]),
-            Text(job["command"]),
-            duration(job["ready_s"]),
-            str(job["priority"]),
-            str(job["attempt"]),
-        )
+    rows = jobs["oldest"]
+    columns = (
+        texts("job", (row["job_id"] for row in rows)),
+        texts("command", (row["command"] for row in rows)),
+        numbers("ready for", (duration(row["ready_s"]) for row in rows)),
+        numbers("priority", (str(row["priority"]) for row in rows), rank=2),
+        numbers("attempts", (str(row["attempt"]) for row in rows), rank=1),
+    )
+    table = fitted(columns, wraps=False)
     shown = len(jobs["oldest"])
     longest = f", the {shown} that have waited longest:" if ready_count > shown else ":"
     noun = "job is" if ready_count == 1 else "jobs are"
@@ -98,22 +95,32 @@ def _waiting_requests(answer: dict[str, Any]) -> Sequence[RenderableType]:
     queued_count = answer["queued_count"]
     if not answer["requests"]:
         return [Text("No request waits for a free slot.")]
-    table = rows_table("request", "command", numbers=("waiting", "time left", "priority"))
-    table.add_column("waits for")
-    for request in answer["requests"]:
-        target = "" if request["target"] is None else f" ({_target(request['target'])})"
-        table.add_row(
-            Text(f"job {request['request_id']}" if request.get("is_job") else request["request_id"]),
-            Text(request["command"]),
-            f"{request['age_s']:.1f} s",
-            _time_left(request),
-            str(request["priority"]),
-            Text(request["waits_for"].removeprefix("for ") + target),
-        )
-    shown = len(answer["requests"])
+    rows = answer["requests"]
+    columns = (
+        texts("request", map(_id, rows)),
+        texts("command", (row["command"] for row in rows)),
+        numbers("waiting", (f"{row['age_s']:.1f} s" for row in rows)),
+        numbers("time left", map(_time_left, rows), rank=2),
+        numbers("priority", (str(row["priority"]) for row in rows), rank=1),
+        texts("waits for", map(_reason, rows)),
+    )
+    table = fitted(columns, wraps=True)
+    rules = dict.fromkeys(row["waits_for"].partition("; ")[2] for row in rows)
+    notes = [Text(f"{rule[:1].upper()}{rule[1:]}.", style="dim") for rule in rules if rule]
+    shown = len(rows)
     noun = "request waits" if queued_count == 1 else "requests wait"
     longest = f", the {shown} longest:" if queued_count > shown else ":"
-    return [Text(f"{queued_count:,} {noun} for a free slot{longest}", style="bold"), table]
+    return [Text(f"{queued_count:,} {noun} for a free slot{longest}", style="bold"), table, *notes]
+
+
+def _id(request: dict[str, Any]) -> str:
+    return f"job {request['request_id']}" if request.get("is_job") else str(request["request_id"])
+
+
+def _reason(request: dict[str, Any]) -> str:
+    """What it waits for, without the rule behind that, which is the same for all."""
+    target = "" if request["target"] is None else f" ({_target(request['target'])})"
+    return str(request["waits_for"].partition("; ")[0].removeprefix("for ")) + target
 
 
 def _job_headline(job: dict[str, Any]) -> Text:
@@ -178,15 +185,14 @@ def _facts(request: dict[str, Any]) -> RenderableType:
 
 
 def _workers(request: dict[str, Any], what: str) -> RenderableType:
-    table = rows_table("worker", "state", numbers=("in flight",))
-    table.add_column(f"can it take the {what}?")
-    for worker in request["workers"]:
-        table.add_row(
-            Text(worker["worker_id"]),
-            state_text(worker["state"]),
-            f"{worker['in_flight']}/{worker['concurrency']}",
-            Text(worker["reason"]),
-        )
+    rows = request["workers"]
+    columns = (
+        texts("worker", (row["worker_id"] for row in rows)),
+        Column("state", [state_text(row["state"]) for row in rows], rank=1),
+        numbers("in flight", (f"{row['in_flight']}/{row['concurrency']}" for row in rows), rank=2),
+        texts(f"can it take the {what}?", (row["reason"] for row in rows)),
+    )
+    table = fitted(columns, wraps=True)
     more_count = request["workers_count"] - len(request["workers"])
     if more_count:
         table.add_row(f"and {more_count:,} more", style="dim")

@@ -121,7 +121,8 @@ def _watch_for_ever(show: Callable[[], None], interval_s: float, *, as_json: boo
 
 
 def _print_tables(url: str, path: str, answer: Any) -> None:
-    from . import explanation, tables  # noqa: PLC0415 - rich is slow to import, and --json does not need it
+    from ..program.fitted_table import show  # noqa: PLC0415 - rich is slow to import, and --json does not need it
+    from . import explanation, tables  # noqa: PLC0415 - likewise
 
     made_by_path = {
         "/api/workers": tables.workers,
@@ -132,4 +133,4 @@ def _print_tables(url: str, path: str, answer: Any) -> None:
         found = made_by_path.get(path, explanation.explanation)(printable_throughout(answer))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise not_understood(url) from None
-    tables.show(found)
+    show(*found)

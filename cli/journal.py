@@ -101,9 +101,8 @@ def show_info(context: click.Context, *, named: str | None, config: Path | None,
 
 def print_tables(found: JournalInfo) -> None:
     """The journal for people."""
-    from rich.text import Text  # noqa: PLC0415  rich is slow to import, and --json does not need it
-
-    from .tables import duration, rows_table, show, size  # noqa: PLC0415  as above
+    from ..program.fitted_table import fitted, show  # noqa: PLC0415  as above
+    from .tables import duration, facts_table, numbers, size, texts  # noqa: PLC0415  as above
 
     oldest_at = found.oldest_submitted_at
     age = "" if oldest_at is None else f", {duration(max(0.0, time.time() - oldest_at))} ago"
@@ -118,14 +117,10 @@ def print_tables(found: JournalInfo) -> None:
         "schedules": f"{found.schedules_count:,}",
         "inboxes": f"{found.inboxes_count:,}",
     }
-    about = rows_table("journal", "", numbers=())
-    for name, value in printable_throughout(facts).items():
-        about.add_row(name, Text(value))
-    table = rows_table("command", numbers=tuple(found.counts))
-    for command, counts in found.commands:
-        table.add_row(Text(printable(command)), *(f"{count:,}" for count in counts.values()))
-    table.add_row(Text("all", style="bold"), *(f"{count:,}" for count in found.counts.values()))
-    show([about, table])
+    rows = [*((printable(command), counts) for command, counts in found.commands), ("all", found.counts)]
+    columns = [texts("command", (command for command, _ in rows))]
+    columns += [numbers(name, (f"{counts[name]:,}" for _, counts in rows)) for name in found.counts]
+    show(facts_table(printable_throughout(facts)), fitted(columns, wraps=False))
 
 
 @journal.command("check", short_help="Check that a journal is sound.")

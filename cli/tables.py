@@ -1,15 +1,12 @@
 """The output of `taskferry workers` and `taskferry status` for people, and the look of all such tables."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-PIPE_WIDTH: Final = 1000
-"""Columns if there is no terminal: nothing is cut."""
+from ..program.fitted_table import Column, empty, fitted
 
 _STATE_STYLES: Final = {
     "healthy": "green",
@@ -23,29 +20,30 @@ _STATE_STYLES: Final = {
 
 def workers(answer: dict[str, Any]) -> list[Table]:
     """The answer of /api/workers: one row per worker. Raises KeyError or TypeError for any other answer."""
-    numbers = ("in flight", "succeeded", "failed", "weight", "speed", "ejections")
-    table = rows_table("worker", "state", "commands", numbers=numbers)
-    for name in ("labels", "peer", "connected"):
-        table.add_column(name)
-    for worker in answer["workers"]:
-        labels = " ".join(f"{key}={value}" for key, value in worker["labels"].items())
-        table.add_row(
-            Text(worker["worker_id"]),
-            state_text(worker["state"], worker.get("reason")),
-            Text(_commands(worker)),
-            f"{worker['in_flight']}/{worker['concurrency']}",
-            f"{worker['succeeded_count']:,}",
-            f"{worker['failed_count']:,}",
-            f"{worker['weight']:g}",
-            f"{worker.get('speed', 1.0):g}",
-            f"{worker.get('ejections_count', 0):,}",
-            Text(labels),
-            Text(worker["peer"] or ""),
-            duration(worker["connected_s"]),
-        )
-    if not answer["workers"]:
-        table.add_row("none", style="dim")
-    return [table]
+    rows = answer["workers"]
+    if not rows:
+        return [empty("worker", "state", "commands")]
+    reasons = [row.get("reason") or "" for row in rows]
+    columns = [
+        texts("worker", (row["worker_id"] for row in rows)),
+        Column("state", [state_text(row["state"]) for row in rows], rank=1),
+        numbers("in flight", (f"{row['in_flight']}/{row['concurrency']}" for row in rows), rank=3),
+        numbers("succeeded", (f"{row['succeeded_count']:,}" for row in rows), rank=6),
+        numbers("failed", (f"{row['failed_count']:,}" for row in rows), rank=5),
+        numbers("weight", (f"{row['weight']:g}" for row in rows), rank=9),
+        numbers("speed", (f"{row.get('speed', 1.0):g}" for row in rows), rank=10),
+        numbers("ejections", (f"{row.get('ejections_count', 0):,}" for row in rows), rank=11),
+        texts("labels", (_labels(row) for row in rows), rank=2),
+        texts("peer", (row["peer"] or "" for row in rows), rank=8),
+        texts("connected", (duration(row["connected_s"]) for row in rows), rank=7),
+        *([texts("why", reasons, rank=4)] if any(reasons) else []),
+        texts("commands", map(_commands, rows)),
+    ]
+    return [fitted(columns, wraps=True, keeps_words=True, names_missing=True)]
+
+
+def _labels(worker: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in worker["labels"].items())
 
 
 def _commands(worker: dict[str, Any]) -> str:
@@ -74,17 +72,20 @@ def status(answer: dict[str, Any]) -> list[Table]:
     for name, count in answer.get("counts", {}).items():
         if count:
             facts[name.replace("_", " ")] = f"{count:,}"
-    commands = rows_table("command", numbers=("workers", "queued"))
-    for command in answer["commands"]:
-        commands.add_row(
-            Text(command["command"]), f"{command['worker_count']:,}", f"{command['queued_count']:,}"
-        )
     shown = [facts_table(facts)]
     if answer.get("jobs") is not None:
         shown.append(facts_table(_jobs(answer["jobs"])))
     elif answer.get("jobs_error") is not None:
         shown.append(facts_table({"jobs": Text(f"none are kept: {answer['jobs_error']}", style="red")}))
-    return [*shown, commands] if answer["commands"] else shown
+    rows = answer["commands"]
+    if rows:
+        columns = (
+            texts("command", (row["command"] for row in rows)),
+            numbers("workers", (f"{row['worker_count']:,}" for row in rows)),
+            numbers("queued", (f"{row['queued_count']:,}" for row in rows)),
+        )
+        shown.append(fitted(columns, wraps=False))
+    return shown
 
 
 def _jobs(jobs: dict[str, Any]) -> dict[str, str | Text]:
@@ -109,36 +110,29 @@ def _jobs(jobs: dict[str, Any]) -> dict[str, str | Text]:
     return facts
 
 
-def show(tables: Sequence[RenderableType]) -> None:
-    """Print them in the width and colours of the terminal, or as plain text in a pipe."""
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    for number, table in enumerate(tables):
-        if number:
-            console.print()
-        console.print(table)
-
-
 def facts_table(facts: Mapping[str, str | Text]) -> Table:
     """Names and their values."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")
     for name, fact in facts.items():
         table.add_row(Text(name), fact if isinstance(fact, Text) else Text(fact))
     return table
 
 
-def rows_table(*texts: str, numbers: Sequence[str]) -> Table:
-    """A table without rows: columns of texts, then columns of numbers."""
-    table = Table(*texts, box=None, pad_edge=False, header_style="bold")
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
+def texts(title: str, cells: Iterable[str], rank: int = 0) -> Column:
+    """A column of texts that are printable."""
+    return Column(title, [Text(cell) for cell in cells], rank)
 
 
-def state_text(state: str, reason: str | None = None) -> Text:
-    """A state in its colour, with its reason."""
-    return Text(f"{state}: {reason}" if reason else state, style=_STATE_STYLES.get(state, "yellow"))
+def numbers(title: str, cells: Iterable[str], rank: int = 0) -> Column:
+    """A column of numbers."""
+    return Column(title, [Text(cell) for cell in cells], rank, is_number=True)
+
+
+def state_text(state: str) -> Text:
+    """A state in its colour."""
+    return Text(state, style=_STATE_STYLES.get(state, "yellow"))
 
 
 def duration(duration_s: float) -> str:

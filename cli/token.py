@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -22,6 +23,9 @@ from ..protocol.limits import TOKEN_LENGTH_MAX
 from .access_options import access_options, fail, read_access
 from .access_rows import Row, expiry_text, iso, plain, rows
 from .http_port import print_json
+
+_RANKS: Final = {"identity": 0, "proof": 0, "roles": 1, "expires": 2, "note": 3, "rights": 0}
+"""The columns of the list, in order, and which of them leave a narrow terminal first: see fitted_table.py."""
 
 
 @click.group(cls=CommandGroup)
@@ -162,14 +166,12 @@ def list_tokens(context: click.Context, *, access: Path | None, config: Path | N
     if as_json:
         print_json(plain(found.policy))
         return
-    from rich.text import Text  # noqa: PLC0415  rich is slow to import, and --json does not need it
+    from ..program.fitted_table import empty, fitted, show  # noqa: PLC0415  rich is slow to import, and --json needs none
+    from .tables import texts  # noqa: PLC0415  likewise
 
-    from .tables import rows_table, show  # noqa: PLC0415  as above
-
-    table = rows_table(*Row._fields, numbers=())
-    for row in rows(found.policy, time.time()):
-        table.add_row(*map(Text, row))
-    show([table])
+    listed = list(rows(found.policy, time.time()))
+    columns = [texts(name, (getattr(row, name) for row in listed), rank) for name, rank in _RANKS.items()]
+    show(fitted(columns, wraps=True, names_missing=True) if listed else empty(*Row._fields))
 
 
 def _token(context: click.Context, file: Path | None) -> str:

@@ -54,11 +54,11 @@ class LiveTable:
 
     def show(self, snapshot: Snapshot) -> None:
         self._live.start()
-        self._live.update(screen(snapshot, self._console.width), refresh=True)
+        self._live.update(screen(snapshot, *self._console.size), refresh=True)
 
     def finish(self, snapshot: Snapshot, outcome: Outcome) -> None:
         if snapshot.elapsed_s:
-            self.show(snapshot)
+            self._live.update(screen(snapshot, self._console.width))  # whole, also if that scrolls
         else:
             self._live.update(snapshot.headline)  # an empty table says nothing
         self._live.stop()
@@ -93,7 +93,7 @@ class Lines:
         console = Console(width=PIPE_WIDTH)
         with console.capture() as captured:
             if snapshot.elapsed_s:
-                tables = worker_table(snapshot, PIPE_WIDTH), command_table(snapshot)
+                tables = worker_table(snapshot, PIPE_WIDTH), command_table(snapshot, PIPE_WIDTH)
                 console.print("", tables[0], "", tables[1], "", sep="\n")
             for line in verdict(snapshot, outcome):
                 console.print(line, soft_wrap=True)

@@ -16,6 +16,9 @@ from rich.text import Text
 WIDE: Final = 100
 """With at least this many columns, process ids are shown."""
 
+NARROW: Final = 72
+"""With fewer, what other columns say as well is left out: the share of each worker, and the answers of commands."""
+
 WORKER_ROWS_COUNT_MAX: Final = 24
 """Workers shown: those of the demo, and any that its user connects to the broker meanwhile."""
 
@@ -23,6 +26,9 @@ PICTURE_WIDTH: Final = 92
 """Columns of the picture: fixed, so that it keeps its size in a README."""
 
 _STATE_STYLES: Final = {"healthy": "green", "starting": "yellow", "killed": "bold red", "gone": "bold red"}
+_MISSED_IN_ORDER: Final = (3, 0, 2)
+"""The parts of a screen that is too high: incidents, how to use the broker, commands."""
+
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
 
@@ -101,19 +107,33 @@ class Outcome(NamedTuple):
         return not self.failures and (self.is_cut_short or not self.unanswered_count)
 
 
-def screen(snapshot: Snapshot, width: int) -> RenderableType:
-    """The whole screen, for `width` columns. With three workers it fits into 80 x 24.
+def screen(snapshot: Snapshot, width: int, height: int | None = None) -> RenderableType:
+    """The whole screen, for `width` columns. With three workers it fits into 80 x 24. If it would be over `height`
+    lines, it lacks what can be missed: first the incidents, then how to use the broker, then the table of commands.
 
     Its last line is empty, so that the ^C that a terminal echoes there does not shift a line.
     """
     if snapshot.addresses is None:
         return Group(_headline(snapshot), Text())
-    parts: list[RenderableType] = [_headline(snapshot), Text(), _invitations(snapshot.addresses), Text()]
-    parts += [worker_table(snapshot, width), Text(), command_table(snapshot)]
-    if snapshot.incidents:
-        parts += [Text(), *map(_incident, snapshot.incidents)]
-    parts.append(Text())
-    return Group(*parts)
+    workers, commands = worker_table(snapshot, width), command_table(snapshot, width)
+    incidents = Group(*map(_incident, snapshot.incidents)) if snapshot.incidents else None
+    parts: list[RenderableType | None] = [_invitations(snapshot.addresses), workers, commands, incidents]
+    shown = _stacked(_headline(snapshot), *parts)
+    for missing in _MISSED_IN_ORDER:
+        if height is None or _height(shown, width) <= height:
+            break
+        parts[missing] = None
+        shown = _stacked(_headline(snapshot), *parts)
+    return shown
+
+
+def _stacked(*parts: RenderableType | None) -> RenderableType:
+    """Those that there are, with an empty line after each."""
+    return Group(*(line for part in parts if part is not None for line in (part, Text())))
+
+
+def _height(shown: RenderableType, width: int) -> int:
+    return len(Console(width=width, file=StringIO()).render_lines(shown))
 
 
 def worker_table(snapshot: Snapshot, width: int) -> Table:
@@ -124,32 +144,33 @@ def worker_table(snapshot: Snapshot, width: int) -> Table:
         table.add_column("process", justify="right")
     table.add_column("state", min_width=8)
     table.add_column("done", justify="right", min_width=9)
-    table.add_column("share", justify="right", min_width=6)
-    table.add_column("", ratio=1)
+    if width >= NARROW:
+        table.add_column("share", justify="right", min_width=6)
+        table.add_column("", ratio=1)
     table.add_column("in flight", justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
     table.add_column(snapshot.rate_title, justify="right", no_wrap=True, min_width=9)
     for row in snapshot.workers[:WORKER_ROWS_COUNT_MAX]:
         share = row.done_count / snapshot.done_count if snapshot.done_count else 0.0
         process = [] if width < WIDE else [Text("" if row.process_id is None else str(row.process_id))]
+        part: list[RenderableType] = [] if width < NARROW else [f"{share:.1%}", _bar(share)]
         table.add_row(
             Text(row.name),
             *process,
             Text(row.state, _STATE_STYLES.get(row.state, "yellow")),
             f"{row.done_count:,}",
-            f"{share:.1%}",
-            ProgressBar(1.0, share, complete_style="cyan", finished_style="cyan", style="dim bright_black"),
+            *part,
             str(row.in_flight_count),
             _failed(row.failed_count),
             f"{row.per_second:,.0f}",
         )
+    whole: list[RenderableType] = [] if width < NARROW else ["", _Course(snapshot.course)]
     table.add_row(
         "all",
         *([] if width < WIDE else [""]),
         "",
         f"{snapshot.done_count:,}",
-        "",
-        _Course(snapshot.course),
+        *whole,
         str(snapshot.in_flight_count),
         _failed(snapshot.failed_count),
         f"{snapshot.per_second:,.0f}",
@@ -158,11 +179,12 @@ def worker_table(snapshot: Snapshot, width: int) -> Table:
     return table
 
 
-def command_table(snapshot: Snapshot) -> Table:
+def command_table(snapshot: Snapshot, width: int) -> Table:
     """The requests of each command: an example, its answer, and how long they took."""
     table = _table()
     table.add_column("command", no_wrap=True, min_width=26)
-    table.add_column("answer", no_wrap=True, ratio=1)
+    if width >= NARROW:
+        table.add_column("answer", no_wrap=True, ratio=1)
     for title in ("done", "p50 ms", "p99 ms"):
         table.add_column(title, justify="right", no_wrap=True, min_width=8)
     for row in snapshot.commands:
@@ -172,14 +194,14 @@ def command_table(snapshot: Snapshot) -> Table:
         shown = "" if row.example is None else msgspec.json.encode(answer).decode()
         table.add_row(
             call,
-            Text(shown, "dim"),
+            *([] if width < NARROW else [Text(shown, "dim")]),
             f"{row.done_count:,}",
             _milliseconds(row.p50_s),
             _milliseconds(row.p99_s),
         )
     table.add_row(
         "all",
-        "",
+        *([] if width < NARROW else [""]),
         f"{snapshot.done_count:,}",
         _milliseconds(snapshot.p50_s),
         _milliseconds(snapshot.p99_s),
@@ -293,6 +315,10 @@ def _incident(incident: Incident) -> Text:
 
 def _table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+
+
+def _bar(share: float) -> ProgressBar:
+    return ProgressBar(1.0, share, complete_style="cyan", finished_style="cyan", style="dim bright_black")
 
 
 def _failed(count: int) -> Text:

@@ -43,9 +43,10 @@ async def list_jobs(requester: Requester, filter: Mapping[str, Any], count: int,
         else:
             views.append(job.view)
     if not as_json:
-        from . import tables  # noqa: PLC0415 - rich is slow to import, and --json does not need it
+        from ...program.fitted_table import show  # noqa: PLC0415 - rich is slow to import, and --json needs none
+        from . import tables  # noqa: PLC0415 - likewise
 
-        tables.show(tables.jobs(views, time.time()))
+        show(tables.jobs(views, time.time()))
     if found > count:
         click.echo(f"there are more: --limit {10 * count}", err=True)
     return SUCCESS
@@ -57,9 +58,10 @@ async def show_job(requester: Requester, job_id: str, *, as_json: bool) -> int:
     if as_json:
         click.echo(output.json_line(msgspec.to_builtins(view)))
     else:
+        from ...program.fitted_table import show  # noqa: PLC0415 - as above
         from . import tables  # noqa: PLC0415 - as above
 
-        tables.show(*tables.job(view, time.time()))
+        show(*tables.job(view, time.time()))
     return SUCCESS
 
 
@@ -145,9 +147,10 @@ async def list_schedules(requester: Requester, *, as_json: bool) -> int:
         for view in views:
             click.echo(output.json_line(msgspec.to_builtins(view)))
         return SUCCESS
+    from ...program.fitted_table import show  # noqa: PLC0415 - as above
     from . import tables  # noqa: PLC0415 - as above
 
-    tables.show(tables.schedules(views))
+    show(tables.schedules(views))
     return SUCCESS
 
 

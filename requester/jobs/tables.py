@@ -3,13 +3,12 @@
 All text of other programs is made printable first.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rich.console import Console, RenderableType
@@ -18,19 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ...log.printable import printable
+from ...program.fitted_table import Column, empty, fitted
 from .. import output
 from ..answers import FailedAttempt, JobView, ScheduleView
 from .report import Report
 from .words import shown_duration, shown_time
 
-PIPE_WIDTH: Final = 1000
-"""Columns if there is no terminal: nothing is cut."""
-
-GAP_WIDTH: Final = 2
-"""Columns between two of a table."""
-
 COMMAND_WIDTH_MAX: Final = 24
-REST_WIDTH_MIN: Final = 14
 
 PROGRESS_INTERVAL_S: Final = 0.1
 
@@ -46,32 +39,10 @@ _STATE_STYLES: Final = {
 }
 
 
-class Column(NamedTuple):
-    """A column of a table. `rank`: of those that do not fit, the highest leaves first; those of 0 stay, whole."""
-
-    title: str
-    cells: Sequence[Text]
-    rank: int = 0
-    is_number: bool = False
-
-    @property
-    def width(self) -> int:
-        return max(len(self.title), *(cell.cell_len for cell in self.cells))
-
-
-def show(*parts: RenderableType) -> None:
-    """Print them in the width and colours of the terminal, or as plain text in a pipe, with blank lines between."""
-    console = _console()
-    for number, part in enumerate(parts):
-        if number:
-            console.print()
-        console.print(part)
-
-
 def jobs(views: Sequence[JobView], now_s: float) -> Table:
     """A row for each job, on one line."""
     if not views:
-        return _none("job_id", "command", "state")
+        return empty("job_id", "command", "state")
     ages_s = [max(0.0, now_s - view.submitted_at) for view in views]
     columns = (
         Column("job_id", [_text(view.job_id) for view in views]),
@@ -81,7 +52,7 @@ def jobs(views: Sequence[JobView], now_s: float) -> Table:
         Column("age", [Text(shown_duration(age_s)) for age_s in ages_s], rank=2, is_number=True),
         Column("what", [_text(_what(view, now_s)) for view in views]),
     )
-    return _fitted(columns, wraps=False)
+    return fitted(columns, wraps=False)
 
 
 def job(view: JobView, now_s: float) -> list[RenderableType]:
@@ -126,7 +97,7 @@ def job(view: JobView, now_s: float) -> list[RenderableType]:
 def schedules(views: Sequence[ScheduleView]) -> Table:
     """A row for each schedule."""
     if not views:
-        return _none("name", "command", "runs", "next")
+        return empty("name", "command", "runs", "next")
     columns = (
         Column("name", [_text(view.name) for view in views]),
         Column("command", [_cut(view.command) for view in views], rank=1),
@@ -135,7 +106,7 @@ def schedules(views: Sequence[ScheduleView]) -> Table:
         Column("last job", [_text(view.last_job_id or "") for view in views], rank=3),
         Column("runs", [_text(_rule(view)) for view in views]),
     )
-    return _fitted(columns, wraps=True)
+    return fitted(columns, wraps=True)
 
 
 def next_times(view: ScheduleView) -> list[str]:
@@ -190,7 +161,7 @@ def _attempts(failed: Sequence[FailedAttempt]) -> Table:
         Column("code", [Text(printable(attempt.code), style="red") for attempt in failed]),
         Column("error", [_text(attempt.error) for attempt in failed]),
     )
-    return _fitted(columns, wraps=True)
+    return fitted(columns, wraps=True)
 
 
 def _took(attempt: FailedAttempt) -> str:
@@ -249,45 +220,6 @@ def _zoned(at_s: float, time_zone: str) -> str:
 def _when(at_s: float, now_s: float) -> str:
     away = shown_duration(abs(at_s - now_s))
     return f"{shown_time(at_s)}  ({f'in {away}' if at_s > now_s else f'{away} ago'})"
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-
-
-def _fitted(columns: Sequence[Column], *, wraps: bool) -> Table:
-    """A table that fits: what is not essential is left out, and the last column, of which REST_WIDTH_MIN are shown at
-    least, is wrapped or cut. What a person may want to copy, such as an id, is whole."""
-    width = _console().width
-    kept = list(columns)
-    while len(kept) > 1:
-        rest_width = min(kept[-1].width, REST_WIDTH_MIN)
-        if sum(column.width + GAP_WIDTH for column in kept[:-1]) + rest_width <= width:
-            break
-        least = max(kept, key=lambda column: column.rank)
-        if not least.rank:
-            break
-        kept.remove(least)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    rest_width = max(1, width - sum(column.width + GAP_WIDTH for column in kept[:-1]))
-    for column in kept:
-        is_rest = column is columns[-1]
-        table.add_column(
-            column.title,
-            justify="right" if column.is_number else "left",
-            no_wrap=not (is_rest and wraps),
-            min_width=None if is_rest else min(column.width, width),
-            max_width=rest_width if is_rest else None,
-        )
-    for row in zip(*(column.cells for column in kept), strict=True):
-        table.add_row(*row)
-    return table
-
-
-def _none(*titles: str) -> Table:
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
-    table.add_row(Text("none", style="dim"))
-    return table
 
 
 def _cut(command: str) -> Text:

@@ -1,5 +1,6 @@
 """`taskferry workers`, `status` and `explain` against an HTTP server that answers what a broker would, or nonsense."""
 
+import io
 import json
 import signal
 import socket
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from taskferry.cli import http_port
+from rich.console import Console
+from taskferry.cli import http_port, tables
 from taskferry.cli.inspection import explain, status, workers
+from taskferry.program import fitted_table
 
 from tests.each_case import each_case
 from tests.processes import programs_in, wait_until
@@ -88,12 +91,41 @@ def test_workers_as_a_table(port: HttpPort) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     header, first, second = (" ".join(line.split()) for line in result.stdout.splitlines())
     assert header == (
-        "worker state commands in flight succeeded failed weight speed ejections labels peer connected"
+        "worker state in flight succeeded failed weight speed ejections labels peer connected why commands"
     )
-    assert first == "vm-1 healthy echo, get_time 3/16 12,345 6 1 1.25 0 gpu=yes 10.0.0.7:4711 2.0 h"
-    assert second == (
-        "[red]vm-2[/red] ejected: 5 failures in a row: [bold]no database 0/1 0 5 2.5 0.25 3 3 s"
-    )
+    assert first == "vm-1 healthy 3/16 12,345 6 1 1.25 0 gpu=yes 10.0.0.7:4711 2.0 h echo, get_time"
+    assert second == "[red]vm-2[/red] ejected 0/1 0 5 2.5 0.25 3 3 s 5 failures in a row: [bold]no database"
+
+
+NAMED = "vm-1.eu-west.example.com-4711"
+"""A name as long as the default ones."""
+
+
+@pytest.mark.parametrize(
+    ("width", "missing"),
+    [
+        (200, ""),
+        (140, "ejections"),
+        (100, "weight, speed, ejections, peer, connected"),
+        (80, "succeeded, failed, weight, speed, ejections, peer, connected"),
+        (60, "in flight, succeeded, failed, weight, speed, ejections, labels, peer, connected"),
+        (47, "state, in flight, succeeded, failed, weight, speed, ejections, labels, peer, connected"),
+    ],
+)
+def test_names_that_are_typed_are_whole_at_each_width(
+    width: int, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    monkeypatch.setattr(fitted_table, "console", lambda: console)
+    worker = {**WORKERS["workers"][0], "worker_id": NAMED, "commands": ["get_system_info", "resize-image"]}
+    fitted_table.show(*tables.workers({"workers": [worker, worker]}))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    for word in (NAMED, "get_system_info", "resize-image", *([] if "labels" in missing else ["gpu=yes"])):
+        assert shown.count(word) == 2, shown
+    assert all(len(line) <= width for line in shown.splitlines())
+    assert (f"shows as well: {missing}" in " ".join(shown.split())) == bool(missing), shown
 
 
 HOSTILE = "\x1b]0;owned\x07\r\n\x9b2J\u202e"
@@ -270,9 +302,9 @@ def test_running_requests_and_the_last_failures_are_listed_beside_waiting_ones(p
     assert [" ".join(line.split()) for line in result.stdout.splitlines() if line] == [
         "No request waits for a free slot.",
         "3 requests run, the 2 longest:",
-        "request command worker running time left",
-        "r1 resize w1 12.5 s 17.5 s",
-        "job j1 resize w1 1.0 s any",
+        "request command running time left worker",
+        "r1 resize 12.5 s 17.5 s w1",
+        "job j1 resize 1.0 s any w1",
         "The last failures of each command:",
         "command code failed last request worker error",
         "resize timeout 1,200 3 s ago r1 w1 Worker response timeout",

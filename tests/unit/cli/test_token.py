@@ -212,15 +212,15 @@ def test_list_shows_identities_and_what_proves_them(path: Path) -> None:
     result = run("list", "--access", path)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    rights = "alice requester, observer serve r-* s; not call x"
+    roles, rights = "requester, observer", "serve r-* s; not call x"
     assert lines == [
-        "identity roles rights proof expires note",
-        f"{rights} token abcdef01 never laptop",
-        f"{rights} token 11111111 2020-01-01T00:00:00Z, expired",
-        f"{rights} DNS:a.example",
+        "identity proof roles expires note rights",
+        f"alice token abcdef01 {roles} never laptop {rights}",
+        f"alice token 11111111 {roles} 2020-01-01T00:00:00Z, expired {rights}",
+        f"alice DNS:a.example {roles} {rights}",
         "empty none",
-        "anonymous call time nothing",
-        "any subject claim taskferry key main",
+        "anonymous nothing call time",
+        "any subject key main claim taskferry",
     ]
     result = run("list", "--access", path, "--json")
     for printed in (result.stdout, "\n".join(lines)):

@@ -35,6 +35,41 @@ def test_it_fits_a_terminal_of_80_by_24() -> None:
     assert "…" not in "\n".join(lines)
 
 
+def test_a_low_terminal_shows_the_tables_first() -> None:
+    moment = snapshot()
+    for width, height, parts in (
+        (60, 15, ("done", "p99 ms")),
+        (80, 14, ("done", "p99 ms")),
+        (80, 9, ("done",)),
+        (80, 20, ("done", "p99 ms", "look in")),
+        (120, 40, ("done", "p99 ms", "look in", "was killed")),
+    ):
+        buffer = io.StringIO()
+        Console(file=buffer, width=width, no_color=True).print(screen(moment, width, height))
+        text = buffer.getvalue()
+        assert text.count("\n") <= height
+        shown = [part for part in ("done", "p99 ms", "look in", "was killed") if part in text]
+        assert tuple(shown) == parts, (width, height, text)
+        assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [60])
+def test_a_narrow_terminal_shows_what_counts_whole(width: int) -> None:
+    text = "\n".join(rendered(snapshot(), width))
+    for shown in (
+        "1,234,567",
+        "15,234",
+        "2,222,221",
+        "0.46",
+        "1.10",
+        "250",
+        "killed",
+        "calculate a=96 b=7 op=//",
+    ):
+        assert shown in text, text
+    assert "…" not in text
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_every_number_is_shown_whole(width: int) -> None:
     text = "\n".join(rendered(snapshot(), width))

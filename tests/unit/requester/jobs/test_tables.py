@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from taskferry.program import fitted_table
 from taskferry.requester import FailedAttempt, JobView, ScheduleView
 from taskferry.requester.jobs import tables
 
@@ -22,14 +23,16 @@ ATTEMPT = FailedAttempt(
 
 def lines(monkeypatch: pytest.MonkeyPatch, width: int, which: str) -> list[str]:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    monkeypatch.setattr(tables, "_console", lambda: console)
+    monkeypatch.setattr(fitted_table, "console", lambda: console)
     match which:
         case "jobs":
-            tables.show(tables.jobs([JOB, JOB], NOW))
+            fitted_table.show(tables.jobs([JOB, JOB], NOW))
         case "attempts":
-            tables.show(*tables.job(JobView(JOB_ID, "c", "dead", "anna", NOW, 5, failed=(ATTEMPT,)), NOW)[1:])
+            fitted_table.show(
+                *tables.job(JobView(JOB_ID, "c", "dead", "anna", NOW, 5, failed=(ATTEMPT,)), NOW)[1:]
+            )
         case _:
-            tables.show(tables.schedules([SCHEDULE]))
+            fitted_table.show(tables.schedules([SCHEDULE]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
