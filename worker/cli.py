@@ -164,6 +164,7 @@ def _serve(
             found,
             lambda: found.serve(options.broker, token=login.token, tls=login.tls),
             is_supervised=is_child,
+            is_whole=True,
             sources=sources,
             on_reload=start.again,
         )

@@ -277,6 +277,15 @@ class LoopUnwatched(Event, frozen=True):
     reason: str
 
 
+class EndedWithoutThreads(Event, frozen=True):
+    """The grace was over, or a second signal came, and threads still ran that Python would have waited for: those of
+    `asyncio.to_thread`, of an executor, or a handler's own. The process has ended without them."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "ended although this still ran: {names}"
+    names: str
+
+
 class WorkerProcessEnded(Event, frozen=True):
     """One of `--processes` ended by itself, and is replaced."""
 

@@ -45,6 +45,22 @@ DISCONNECT_ANSWER_S_MAX: Final = 2.0
 STOP_S_MAX: Final = 1.0
 """How long cancelled handlers get to clean up when a worker stops at once."""
 
+LEAVING_S_MAX: Final = 7.0
+"""How much longer than its grace a worker may take that ends in order: attempts are given back (STOP_S_MAX), the last
+results settled (SETTLED_S_MAX), handlers stopped and the link closed (STOP_S_MAX each), processes ended (1 s). Whatever
+blocks it then, its process ends."""
+
+STOPPING_S_MAX: Final = 3.0
+"""The same of one that stops at once: handlers are stopped, the link closed, processes ended."""
+
+CLOSING_S_MAX: Final = 1.0
+"""How long the event loop may take to close, once the worker has ended: a coroutine that refuses to be cancelled would
+hold it for ever."""
+
+FLUSH_S_MAX: Final = 1.0
+"""How long exit functions, and whoever reads the standard streams, may take when the process ends without its
+threads."""
+
 DEADLINE_ALLOWANCE_S: Final = 0.1
 """How much later than the deadline a worker cancels by itself. The broker decides on deadlines, and its `cancel` comes
 first; the worker's own check is for when it does not come."""

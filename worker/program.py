@@ -12,13 +12,15 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
 
 from ..log.event import log_event
 from ..program.events import ReloadRefused
 from ..program.loop import new_event_loop
-from ..program.signals import signals_handled
+from ..program.signals import STOPPING, signals_handled
 from .events import SourceChanged, WorkerDraining
+from .last_moment import LastMoment, UnwaitedExecutor
 from .source_watch import POLL_INTERVAL_S, SourceWatch
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def run_program(
     serve: Callable[[], Awaitable[None]],
     *,
     is_supervised: bool = False,
+    is_whole: bool = False,
     sources: SourceWatch | None = None,
     on_reload: Callable[[], None] = reload_nothing,
 ) -> int:
@@ -47,13 +50,16 @@ def run_program(
     that stopped it at once.
 
     The first SIGINT or SIGTERM drains, the second stops at once. `is_supervised`: further signals are ignored, because
-    terminals and service managers send each signal to the whole process group. `sources`: drain when one of them
-    changes. `on_reload`: called at SIGHUP. Raises what `serve` does.
+    terminals and service managers send each signal to the whole process group. `is_whole`: nothing comes after it in
+    this process. `sources`: drain when one of them changes. `on_reload`: called at SIGHUP. Raises what `serve` does.
+
+    Once it was told to stop, the process ends when the grace is over, or at the second signal, whatever still runs.
     """
+    run = _Run(worker, is_supervised=is_supervised, is_whole=is_whole, sources=sources)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(
-            _serve(worker, serve, is_supervised=is_supervised, sources=sources, on_reload=on_reload)
-        )
+        code = runner.run(run.serve(serve, on_reload))
+    run.end()
+    return code
 
 
 def refuse_while_imported() -> None:
@@ -92,47 +98,91 @@ def stop_when_supervisor_ends() -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-async def _serve(
-    worker: "Worker",
-    serve: Callable[[], Awaitable[None]],
-    *,
-    is_supervised: bool,
-    sources: SourceWatch | None,
-    on_reload: Callable[[], None],
-) -> int:
-    serving = asyncio.current_task()
-    assert serving is not None
-    received: list[signal.Signals] = []
+class _Run:
+    """One run of a worker as a program."""
 
-    def receive(signum: signal.Signals) -> None:
-        received.append(signum)
-        if len(received) == 1:
-            hint = "" if is_supervised else "; send it again to stop at once"
-            log_event(logger, WorkerDraining(signum.name, worker.settings.grace_s, hint))
-            worker.drain()
-        elif not is_supervised:
-            serving.cancel()
+    def __init__(
+        self, worker: "Worker", *, is_supervised: bool, is_whole: bool, sources: SourceWatch | None
+    ) -> None:
+        self._worker = worker
+        self._is_supervised = is_supervised
+        self._is_whole = is_whole
+        self._sources = sources
+        self._last_moment = LastMoment(is_whole=is_whole)
+        self._handlers: dict[int, Any] = {}
+        self._arrived: list[int] = []
+        self._received_count = 0
+        self._serving: asyncio.Task[Any] | None = None
 
-    if sources is not None:
-        sources.look()
-    watching = asyncio.ensure_future(_drain_when_changed(worker, sources)) if sources is not None else None
-    try:
-        with signals_handled(receive, on_reload):
-            await serve()
-    except asyncio.CancelledError:
-        if len(received) < 2:
-            raise
-        return 128 + received[-1]
-    finally:
-        if watching is not None:
-            watching.cancel()
-    return EXIT_RELOAD if sources is not None and sources.changed is not None and not received else 0
+    async def serve(self, serve: Callable[[], Awaitable[None]], on_reload: Callable[[], None]) -> int:
+        """Run `serve` until told to stop; the exit code."""
+        self._serving = asyncio.current_task()
+        asyncio.get_running_loop().set_default_executor(UnwaitedExecutor(thread_name_prefix="asyncio"))
+        watching = None
+        if self._sources is not None:
+            self._sources.look()
+            watching = asyncio.ensure_future(self._drain_when_changed(self._sources))
+        try:
+            with signals_handled(self._receive, on_reload):
+                self._note_signals()
+                await serve()
+        except asyncio.CancelledError:
+            if len(self._arrived) < 2:
+                raise
+        finally:
+            if self._is_whole:
+                self._note_signals()  # to the end of the process
+            if watching is not None:
+                watching.cancel()
+            if self._last_moment.ends_at < float("inf"):
+                self._last_moment.worker_ended()
+        return self._last_moment.code
 
+    def end(self) -> None:
+        """The worker has ended. If nothing comes after it, so does the process, perhaps here."""
+        if self._is_whole:
+            self._last_moment.wait()
+        else:
+            self._last_moment.loop_closed()
 
-async def _drain_when_changed(worker: "Worker", sources: SourceWatch) -> None:
-    while True:
-        await asyncio.sleep(POLL_INTERVAL_S)
-        if sources.look():
-            log_event(logger, SourceChanged(str(sources.changed)))
-            worker.drain()
-            return
+    def _note_signals(self) -> None:
+        """Note each at once, also while the event loop is blocked, which learns of them in its own way."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                self._handlers[number] = signal.signal(number, self._arrive)
+                if hasattr(signal, "siginterrupt"):
+                    signal.siginterrupt(number, False)
+
+    def _arrive(self, number: int, frame: FrameType | None) -> None:
+        handler = self._handlers.get(number)
+        if callable(handler):
+            handler(number, frame)
+        self._arrived.append(number)
+        arrived_count = 0
+        while arrived_count < len(self._arrived):  # another one may arrive in the middle of this
+            arrived_count = len(self._arrived)
+            if arrived_count == 1:
+                self._last_moment.stop(self._worker.settings.grace_s)
+            elif not self._is_supervised:
+                self._last_moment.stop(0.0, 128 + self._arrived[-1])
+
+    def _receive(self, signum: signal.Signals) -> None:
+        self._received_count += 1
+        if len(self._arrived) < self._received_count:  # of a terminal that was closed
+            self._arrive(signum, None)
+        if self._received_count == 1:
+            hint = "" if self._is_supervised else "; send it again to stop at once"
+            log_event(logger, WorkerDraining(signum.name, self._worker.settings.grace_s, hint))
+            self._worker.drain()
+        elif not self._is_supervised and self._serving is not None:
+            self._serving.cancel()
+
+    async def _drain_when_changed(self, sources: SourceWatch) -> None:
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            if sources.look():
+                log_event(logger, SourceChanged(str(sources.changed)))
+                if not self._arrived:
+                    self._last_moment.stop(self._worker.settings.grace_s, EXIT_RELOAD)
+                    self._worker.drain()
+                return

@@ -121,6 +121,9 @@ class Worker:
         TASKFERRY_TOKEN from the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the
         system. A broker that refuses the worker is logged and tried again.
 
+        Threads that handlers have left running when the grace is over do not keep the process from ending, once the
+        program has ended.
+
         Blocks. Raises CannotConnect if `url` is not a WebSocket URL, or not one for the token or for TLS; BadMessage if
         the broker refuses what the worker declares; ValueError if it has no commands, its canary cannot be one, or the
         token cannot be one; RuntimeError in a process in which gevent or eventlet has replaced threads; and SystemExit
