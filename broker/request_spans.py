@@ -10,7 +10,6 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Tracer, set_span_in_context
 
 from ..tracing import spans
-from .core.fleet.gathering import UNKNOWN
 from .core.request import Assignment, Request
 
 QUEUE: Final = "queue"
@@ -51,7 +50,7 @@ class RequestSpans:
             self._stories[request] = None
             return
         # Requesters can make up any number of command names; span names must not follow.
-        name = spans.UNKNOWN_METHOD if request.command.name == UNKNOWN else call.command
+        name = call.command if request.command.was_served else spans.UNKNOWN_METHOD
         span = self._begin(name, call.request_id, call.trace)
         self._stories[request] = _Story(span) if span.is_recording() else None
 

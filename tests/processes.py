@@ -253,6 +253,12 @@ class Broker(Program):
         view: dict[str, Any] = json.loads(self.get("/api/status")[1])
         return view
 
+    def worker(self, worker_id: str) -> dict[str, Any]:
+        """The row of one worker, with all of its commands. Raises ValueError if it is not connected."""
+        (row,) = json.loads(self.get(f"/api/workers?worker_id={worker_id}")[1])["workers"]
+        assert isinstance(row, dict)
+        return row
+
     def workers(self) -> dict[str, dict[str, Any]]:
         """The rows of `/api/workers` by worker_id, of all pages."""
         rows: dict[str, dict[str, Any]] = {}

@@ -147,7 +147,7 @@ async def test_a_connect_within_its_bounds_is_accepted(shared_broker: Broker, he
     async with connected(shared_broker.worker_url) as worker:
         await worker.send({"type": "connect", "data": {"name": name, **hello}})
         assert (await worker.receive())["type"] == "connect"
-        row = shared_broker.workers()[name]
+        row = shared_broker.worker(name)
         assert row["commands"] == list(dict.fromkeys(hello["commands"]))
     await eventually(lambda: name not in shared_broker.workers(), "the worker has left")
 

@@ -56,7 +56,7 @@ async def requester(broker: Broker) -> AsyncIterator[Requester]:
 @asynccontextmanager
 async def broker_here() -> AsyncIterator[Broker]:
     """A broker in this event loop."""
-    broker = Broker(BrokerSettings(worker_port=0, requester_port=0))
+    broker = Broker(BrokerSettings(worker_port=0, requester_port=0, start_wait_s=0.1))
     await broker.start()
     try:
         yield broker
@@ -436,7 +436,7 @@ async def test_a_command_without_a_worker_is_in_no_span_name(
 ) -> None:
     with pytest.raises(NoAvailableWorkers):
         await requester.call("whatever-comes-from-outside")
-    await traces.having(2)
+    await traces.having(3)  # it has waited a moment for a worker, as the broker has just started
     request = traces.one_of("broker")
     assert (request.name, attributes_of(request)["rpc.method"]) == ("taskferry", "_OTHER")
     failed = ("no_available_workers", "no_available_workers", StatusCode.ERROR)

@@ -64,6 +64,11 @@ class Command:
         )
 
     @property
+    def was_served(self) -> bool:
+        """A worker has served it: its name is not one that a requester has made up."""
+        return bool(self.strategy)
+
+    @property
     def ended_count(self) -> int:
         """Requests for it that have ended."""
         return sum(self.outcomes.values())
