@@ -97,7 +97,7 @@ async def test_nothing_of_a_peer_is_executed_by_the_terminal_of_an_operator(brok
             (("explain", *http), 0, SHOWN),
             (("explain", argument, *http), 0, SHOWN.removesuffix(r"\x00")),
             (("explain", f"{argument}?", *http), 1, "no request"),
-            (("drain", argument, *http), 1, "no worker"),
+            (("drain", argument, *http), 1, "no connected worker"),
         ):
             for seen_code, seen in await run_both_ways(*arguments):
                 assert (seen_code, text in seen) == (code, True), (arguments, seen)

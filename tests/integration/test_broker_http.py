@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from urllib.parse import quote
 
 from tests.integration.peers import connected, serving
 from tests.processes import Broker, Programs, wait_until
@@ -132,3 +133,19 @@ async def test_status_as_json(programs: Programs) -> None:
                 },
             ],
         }
+
+
+async def test_a_request_of_any_id_is_explained(broker: Broker, programs: Programs) -> None:
+    ids = ["a\nb", "a/b", "..", " ", "%0a", "\x1b[31m", "\u202eme"]
+    async with connected(broker.worker_url) as worker, connected(broker.requester_url) as requester:
+        await worker.join("w", "c", concurrency=len(ids))
+        for id in ids:
+            await requester.send({"request_id": id, "command": "c"})
+            await worker.receive_assignment()
+        for id in ids:
+            status, text = broker.get(f"/api/explain/{quote(id, safe='')}")
+            assert status == 200, (id, text)
+            assert [request["request_id"] for request in json.loads(text)["requests"]] == [id]
+        program = programs.start("-m", "taskferry.cli", "explain", "a\nb", "--http", broker.http_url)
+        assert await asyncio.to_thread(program.wait) == 0
+        assert program.stdout.startswith("Request a\\nb (c) is running and waits for the answer of w.\n")

@@ -289,6 +289,20 @@ def test_the_longest_waiting_are_listed_if_no_request_is_named(port: HttpPort) -
     assert run(explain, "--http", port.url).stdout == "No request waits for a free slot.\n"
 
 
+def test_the_rule_behind_each_row_is_printed_once(port: HttpPort) -> None:
+    rule = "one priority class is worth 1 s of waiting"
+    reasons = [f"for a free slot at its worker; {rule}", f"for a free slot at one of its 2 workers; {rule}"]
+    rows = [
+        WAITING | {"request_id": str(number), "waits_for": reason} for number, reason in enumerate(reasons)
+    ]
+    port.answers["/api/explain"] = json.dumps({"requests": rows, "queued_count": 2, "jobs": None}).encode()
+    printed = run(explain, "--http", port.url).stdout
+    assert "a free slot at its worker" in printed
+    assert "a free slot at one of its 2 workers" in printed
+    assert printed.lower().count(rule) == 1
+    assert printed.rstrip().endswith("One priority class is worth 1 s of waiting.")
+
+
 def test_running_requests_and_the_last_failures_are_listed_beside_waiting_ones(port: HttpPort) -> None:
     of_request = {"request_id": "r1", "command": "resize", "worker_id": "w1"}
     running: list[dict[str, Any]] = [of_request | {"is_job": False, "running_s": 12.5, "remaining_s": 17.5}]
