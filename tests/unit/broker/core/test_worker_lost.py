@@ -307,6 +307,20 @@ def test_after_a_crash_it_waits_for_a_slot_elsewhere_or_gets_the_same_again() ->
     assert worker.holds == [waiting]
 
 
+def test_after_a_crash_at_a_draining_worker_it_waits_for_another() -> None:
+    world = World("round_robin")
+    leaving, busy, requester = world.worker("leaving"), world.worker("busy"), world.requester()
+    crashing, running, waiting = (requester.submit(idempotent=True) for _ in range(3))
+    assert (leaving.holds, busy.holds) == ([crashing], [running])
+    leaving.drain()
+    leaving.fail(crashing, *CRASH)
+    assert world.core.queue.count == 2
+    busy.succeed(running)
+    assert busy.holds == [crashing], "before what came later"
+    busy.succeed(crashing)
+    assert busy.holds == [waiting]
+
+
 def test_a_request_that_crashes_wherever_it_runs_ends() -> None:
     world = World("round_robin", retries_count_max=2)
     worker, requester = world.worker("w"), world.requester()
