@@ -83,6 +83,7 @@ async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: Fake
             "canary": "a",
             "running": [],
             "defaults": {"a": {"attempts": 5, "backoff": [1.0, 60.0]}},
+            "places": None,
         }
 
 
