@@ -6,7 +6,6 @@ What runs a worker is imported only when it is needed, so that `--help` is quick
 import logging
 import signal
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ..log.event import Event
     from ..log.settings import LogSettings
     from ..program.reload import Reload
+    from .source_watch import SourceWatch
     from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -143,13 +143,12 @@ def _serve(
     from ..protocol.errors import BadMessage, CannotConnect  # noqa: PLC0415
     from .loading import LoadError, load_worker  # noqa: PLC0415
     from .program import EXIT_RELOAD, run_program, stop_when_supervisor_ends  # noqa: PLC0415
-    from .source_watch import SourceWatch  # noqa: PLC0415
 
     options = start.reload.settings
     is_child = child_number is not None
     if is_child:
         stop_when_supervisor_ends()
-    sources = SourceWatch(Path.cwd()) if is_child and options.reload else None
+    sources = _watch() if is_child and options.reload else None
     try:
         found = load_worker(target)
         _apply(start.given, found, child_number, child_name)
@@ -169,7 +168,7 @@ def _serve(
             on_reload=start.again,
         )
     except LoadError as error:
-        if sources is not None and sources.include(error.sources):
+        if sources is not None and not error.is_final:
             click.echo(f"error: {error}\nWaiting for the source to change ...", err=True)
             sources.wait()
             return EXIT_RELOAD
@@ -179,6 +178,15 @@ def _serve(
     if is_quiet:
         return Refused.exit_code
     raise Refused(str(failure))
+
+
+def _watch() -> "SourceWatch":
+    from .source_watch import SourceWatch, WatchError  # noqa: PLC0415  # likewise
+
+    try:
+        return SourceWatch()
+    except WatchError as error:
+        raise Refused(str(error)) from None
 
 
 def _apply(given: dict[str, Any], found: "Worker", child_number: int | None, child_name: str | None) -> None:

@@ -19,11 +19,11 @@ _NOT_THE_USERS: Final = ("<frozen", sysconfig.get_path("stdlib"), *_OURS)
 
 
 class LoadError(Exception):
-    """The worker could not be loaded. `sources`: the user's files that are involved."""
+    """The worker could not be loaded. `is_final`: no change of a file can help."""
 
-    def __init__(self, text: str, sources: tuple[Path, ...] = ()) -> None:
+    def __init__(self, text: str, *, is_final: bool = False) -> None:
         super().__init__(text)
-        self.sources = sources
+        self.is_final = is_final
 
 
 def load_worker(target: str) -> Worker:
@@ -35,23 +35,21 @@ def load_worker(target: str) -> Worker:
     attribute = attribute or WORKER_ATTRIBUTE
     if module_name.endswith(".py") or "/" in module_name or os.sep in module_name:
         dotted = module_name.removesuffix(".py").removeprefix("./").replace(os.sep, ".").replace("/", ".")
-        raise LoadError(f"{module_name!r} is a file; name the module: {dotted.strip('.')}:{attribute}")
+        text = f"{module_name!r} is a file; name the module: {dotted.strip('.')}:{attribute}"
+        raise LoadError(text, is_final=True)
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise LoadError(f"{target!r} is not of the form MODULE:WORKER")
+        raise LoadError(f"{target!r} is not of the form MODULE:WORKER", is_final=True)
     module = _import(module_name)
     found = getattr(module, attribute, None)
     if found is None:
         names = [name for name, value in vars(module).items() if isinstance(value, Worker)]
         hint = f"; it has {', '.join(f'{module_name}:{name}' for name in names)}" if names else ""
-        raise LoadError(f"module {module_name!r} has no {attribute!r}{hint}", _file_of(module))
+        raise LoadError(f"module {module_name!r} has no {attribute!r}{hint}")
     if not isinstance(found, Worker):
-        raise LoadError(
-            f"{module_name}:{attribute} is a {type(found).__name__}, not a Worker", _file_of(module)
-        )
+        raise LoadError(f"{module_name}:{attribute} is a {type(found).__name__}, not a Worker")
     if not found.commands:
         raise LoadError(
-            f"{module_name}:{attribute} has no commands; register a handler with @{attribute}.command()",
-            _file_of(module),
+            f"{module_name}:{attribute} has no commands; register a handler with @{attribute}.command()"
         )
     return found
 
@@ -60,7 +58,8 @@ def _import(module_name: str) -> object:
     try:
         directory = str(Path.cwd())
     except FileNotFoundError:
-        raise LoadError("the current directory has been removed: change to another one") from None
+        text = "the current directory has been removed: change to another one"
+        raise LoadError(text, is_final=True) from None
     if directory not in sys.path:
         sys.path.insert(0, directory)
     try:
@@ -81,7 +80,7 @@ def _failed(module_name: str, error: BaseException) -> LoadError:
     """The error, and the innermost line of the user's own code that led to it."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         place = f"{error.filename}:{error.lineno}"
-        return LoadError(f"{place}: {type(error).__name__}: {error.msg}", (Path(error.filename),))
+        return LoadError(f"{place}: {type(error).__name__}: {error.msg}")
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -90,11 +89,7 @@ def _failed(module_name: str, error: BaseException) -> LoadError:
     what = " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
     if not own:
         return LoadError(f"module {module_name!r}: {what}")
-    return LoadError(
-        f"{own[-1].filename}:{own[-1].lineno}: {what}", tuple(Path(frame.filename) for frame in own)
-    )
-
-
-def _file_of(module: object) -> tuple[Path, ...]:
-    file = getattr(module, "__file__", None)
-    return (Path(file),) if file is not None else ()
+    place = f"{own[-1].filename}:{own[-1].lineno}"
+    if isinstance(error, SyntaxError):  # it names no file, and it is not this one
+        return LoadError(f"{place}: what is imported here cannot be read as UTF-8 text: {what}")
+    return LoadError(f"{place}: {what}")

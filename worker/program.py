@@ -21,9 +21,9 @@ from ..program.loop import new_event_loop
 from ..program.signals import STOPPING, signals_handled
 from .events import SourceChanged, WorkerDraining
 from .last_moment import LastMoment, UnwaitedExecutor
-from .source_watch import POLL_INTERVAL_S, SourceWatch
 
 if TYPE_CHECKING:
+    from .source_watch import SourceWatch
     from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def run_program(
     *,
     is_supervised: bool = False,
     is_whole: bool = False,
-    sources: SourceWatch | None = None,
+    sources: "SourceWatch | None" = None,
     on_reload: Callable[[], None] = reload_nothing,
 ) -> int:
     """Run `serve`, by which `worker` serves, until told to stop; the exit code: 0, EXIT_RELOAD, or 128 + the signal
@@ -102,7 +102,7 @@ class _Run:
     """One run of a worker as a program."""
 
     def __init__(
-        self, worker: "Worker", *, is_supervised: bool, is_whole: bool, sources: SourceWatch | None
+        self, worker: "Worker", *, is_supervised: bool, is_whole: bool, sources: "SourceWatch | None"
     ) -> None:
         self._worker = worker
         self._is_supervised = is_supervised
@@ -120,7 +120,6 @@ class _Run:
         asyncio.get_running_loop().set_default_executor(UnwaitedExecutor(thread_name_prefix="asyncio"))
         watching = None
         if self._sources is not None:
-            self._sources.look()
             watching = asyncio.ensure_future(self._drain_when_changed(self._sources))
         try:
             with signals_handled(self._receive, on_reload):
@@ -177,7 +176,9 @@ class _Run:
         elif not self._is_supervised and self._serving is not None:
             self._serving.cancel()
 
-    async def _drain_when_changed(self, sources: SourceWatch) -> None:
+    async def _drain_when_changed(self, sources: "SourceWatch") -> None:
+        from .source_watch import POLL_INTERVAL_S  # noqa: PLC0415  its library is for --reload alone
+
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             if sources.look():

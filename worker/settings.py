@@ -118,9 +118,12 @@ class WorkerOptions(WorkerSettings):
     processes: int = setting(
         1,
         Whole(1, limits.PROCESS_COUNT_MAX),
-        "Worker processes, each with its own connection. One that dies is replaced.",
+        "Worker processes, each with its own connection. With more than one, one that dies is replaced; a single one "
+        "runs without a parent that could.",
     )
-    reload: bool = setting(False, Switch(), "Restart when the source changes. For development.")
+    reload: bool = setting(
+        False, Switch(), "Restart when a Python file changes, here or below. For development."
+    )
     token_file: str | None = token_file_setting()
     ca: str | None = ca_setting()
     certificate: str | None = certificate_setting()

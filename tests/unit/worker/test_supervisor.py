@@ -167,10 +167,48 @@ async def test_reload_outlives_a_module_that_does_not_load(folder: Path, broker:
         assert await program.ended() == 0
 
 
-async def test_reload_without_anything_to_watch_ends(tmp_path: Path) -> None:
-    code, lines = await run_to_end(tmp_path, "nothing:worker", "--reload")
+def replace_at_the_same_time(path: Path, text: str) -> None:
+    """As a tool does that sets times, such as a checkout or a copy."""
+    before_ns = path.stat().st_mtime_ns
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    os.utime(other, ns=(before_ns, before_ns))
+    other.replace(path)
+
+
+async def test_reload_runs_a_file_that_was_replaced_by_one_of_the_same_time_and_size(
+    folder: Path, broker: FakeBroker
+) -> None:
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url, "--reload"):
+        first = await broker.connection()
+        assert (await first.result("about"))["text"] == "one"
+        replace_at_the_same_time(folder / "texts.py", "TEXT = 'two'\n")
+        await first.receive_type("disconnect")
+        assert (await (await broker.connection()).result("about"))["text"] == "two"
+
+
+async def test_reload_waits_for_a_file_that_is_not_there_yet(folder: Path, broker: FakeBroker) -> None:
+    (folder / "texts.py").unlink()
+    async with worker_program(folder, "tasks:worker", "--broker", broker.url, "--reload") as program:
+        assert "No module named 'texts'" in await program.line_with("error: ")
+        await program.line_with("Waiting for the source to change")
+        (folder / "texts.py").write_text("TEXT = 'new'\n")
+        assert (await (await broker.connection()).result("about"))["text"] == "new"
+
+
+async def test_reload_waits_for_the_module_itself(tmp_path: Path, broker: FakeBroker) -> None:
+    async with worker_program(tmp_path, "tasks:worker", "--broker", broker.url, "--reload") as program:
+        assert "there is no module 'tasks'" in await program.line_with("error: ")
+        await program.line_with("Waiting for the source to change")
+        (tmp_path / "texts.py").write_text("TEXT = 'new'\n")
+        (tmp_path / "tasks.py").write_text(TASKS)
+        assert (await (await broker.connection()).result("about"))["text"] == "new"
+
+
+async def test_reload_does_not_wait_if_no_change_of_a_file_can_help(tmp_path: Path) -> None:
+    code, lines = await run_to_end(tmp_path, "tasks.py", "--reload")
     assert code == 2
-    assert lines == [f"error: there is no module 'nothing' in {tmp_path} or on the Python path"]
+    assert lines == ["error: 'tasks.py' is a file; name the module: tasks:worker"]
 
 
 async def test_reload_ends_by_signal_while_it_waits(folder: Path) -> None:
