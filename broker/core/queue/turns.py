@@ -66,6 +66,8 @@ class Turns(Generic[Party]):
         if not self.count:
             self._interval_s = 0.0
             self._served_at = now
+        elif self.count == 1:
+            self._push(self.first())
         self.count += 1
         self._weight += WEIGHTS[priority]
         # By so much the clocks of the others lag behind what has passed.
@@ -98,7 +100,8 @@ class Turns(Generic[Party]):
         """Give a party its place again: its clock or its priority has changed. Of equals, it is the last."""
         self._weight += WEIGHTS[priority] - WEIGHTS[turn.priority]
         turn.priority = priority
-        self._push(turn)
+        if self.count > 1:  # one that is alone is the first in any case
+            self._push(turn)
 
     def copy(self, turn_of: "dict[Turn[Party], Turn[Other]]") -> "Turns[Other]":
         """The same turns of other parties: `turn_of` has the one for each of these."""

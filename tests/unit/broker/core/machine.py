@@ -4,6 +4,7 @@ After every step it checks: submitted = ended + in flight, one answer per reques
 run more often than allowed, none answered late, and nothing left once all peers have gone.
 """
 
+from collections import Counter
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -163,7 +164,22 @@ class CoreMachine(RuleBasedStateMachine):
                 requester, request_id, command, deadline, idempotent, hedge is not None
             )
             requester.submit(command, request_id=request_id, **fields)
+            self._check_refusal(requester, request_id, len(fields.get("data", b"{}")))
         self.look()
+
+    def _check_refusal(self, requester: FakeRequester, request_id: str, size_bytes: int) -> None:
+        """Nobody is refused at a bound while another client has more waiting than it would have."""
+        answer = self.world.answers[-1] if self.world.answers else None
+        if answer is None or answer.request_id != request_id or "queue_" not in answer.text:
+            return
+        by_size = "queue_size_bytes_max" in answer.text
+        held: Counter[Account] = Counter()
+        for other in self.requesters:
+            for request in other.session.requests.values():
+                if request.is_waiting and request.call.attempt is None:
+                    held[other.account] += len(request.call.data) if by_size else 1
+        mine = held.pop(requester.account, 0) + (size_bytes if by_size else 1)
+        assert mine >= max(held.values(), default=0), answer.text
 
     @rule(
         command=st.sampled_from([*COMMANDS, *COMMANDS, NEVER_SERVED]),

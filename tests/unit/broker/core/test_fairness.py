@@ -126,6 +126,26 @@ def test_the_low_class_of_a_client_is_not_starved_by_its_own_flood_of_a_higher_o
     assert scene.served["flood"] > 20 * scene.served["low"], "priorities among one's own requests hold"
 
 
+def test_once_a_client_overloads_itself_its_classes_are_ranked_by_what_would_be_served() -> None:
+    world = World()
+    worker, client = world.worker(), world.requester()
+    client.submit(request_id="running", timeout=60.0)
+    for number in range(30):
+        client.submit(request_id=f"low {number}", priority=0, timeout=60.0)
+    world.sleep(10.0)
+    for number in range(10):
+        client.submit(request_id=f"high {number}", priority=PRIORITY_MAX, timeout=60.0)
+    served: list[str] = []
+    while not world.events.notified:
+        worker.succeed(worker.holds[0])
+        served.append(worker.holds[0])
+        client.submit(priority=0, timeout=60.0)
+        world.sleep(0.2)
+    assert served == [f"low {number}" for number in range(len(served))], "the oldest of all"
+    worker.succeed(worker.holds[0])
+    assert worker.holds == ["high 9"], "the newest of the highest class"
+
+
 def test_a_client_gets_no_more_turns_by_opening_more_connections() -> None:
     world = World()
     worker = world.worker()
@@ -163,6 +183,24 @@ def test_a_client_gets_no_more_turns_of_a_worker_by_using_more_commands() -> Non
     early = Counter(order[1:31])
     assert early["single"] >= 9
     assert early["neighbour"] >= 5
+
+
+def test_connections_of_one_account_take_turns_over_all_commands_of_a_worker() -> None:
+    world = World()
+    worker, account = world.worker("w", "a", "b"), world.account("alice")
+    first, second, third = (world.requester(account) for _ in range(3))
+    first.submit("a", request_id="running")
+    for requester, command, name, pause_s in (
+        (first, "b", "first", 0.05), (second, "a", "second", 0.08), (third, "b", "third", 0.17),
+        (first, "b", "again", 0.05),
+    ):  # fmt: skip
+        world.sleep(pause_s)
+        requester.submit(command, request_id=name)
+    order = []
+    while worker.holds:
+        order.append(worker.holds[0])
+        worker.succeed(worker.holds[0])
+    assert order == ["running", "first", "second", "again", "third"]
 
 
 def test_what_one_client_has_waiting_for_several_commands_is_served_in_its_order() -> None:

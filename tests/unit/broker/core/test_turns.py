@@ -169,3 +169,17 @@ def test_the_weights_are_those_of_nice_levels() -> None:
     for lower, higher in pairwise(WEIGHTS):
         assert higher / lower == pytest.approx(1.25, rel=0.01)
     assert (PRIORITY_STEP_S, len(WEIGHTS)) == (1.0, PRIORITY_MAX + 1)
+
+
+def test_outdated_places_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert turns.STALE_COUNT_MIN == 32
+    monkeypatch.setattr(turns, "STALE_COUNT_MIN", 3)
+    waiting, last = Turns[str](), Turn("last")
+    waiting.enter(Turn("first"), 5, 0.0, 0.0)
+    waiting.enter(last, 4, 0.0, 0.0)
+    for priority in (3, 2, 1, 0, 1, 2, 3, 4) * 10:
+        waiting.place(last, priority)
+        assert len(waiting._heap) <= 2 * waiting.count + 3
+    assert waiting.first().party == "first"
+    waiting.place(last, 9)
+    assert waiting.first().party == "last"
