@@ -334,5 +334,6 @@ async def test_a_worker_that_sends_only_invalid_messages_does_not_fill_the_log(s
             await worker.send_raw("nonsense")
             await worker.receive()
     text = f"worker {name} sent a bad message: not valid JSON"
+    await eventually(lambda: text in shared_broker.stderr, "the first is logged")
     logged = [line for line in shared_broker.stderr.splitlines() if text in line]
     assert len(logged) == 1, "the others are counted, and logged as a sum ten seconds later"

@@ -44,7 +44,7 @@ async def test_a_frozen_worker_is_detected_in_time_and_its_requests_are_settled(
         assert {response["processed_by"] for response in again} == {"other"}
         assert other.stdout.count("ran ") == 3
         assert list(broker.workers()) == ["other"]
-        assert "worker frozen left: silent for 8 s" in broker.stderr
+        await eventually(lambda: "worker frozen left: silent for 8 s" in broker.stderr, "its end is logged")
         # It wakes up and finds its link closed; what it sends now is ignored.
         frozen.thaw()
         assert (await idempotent.call("echo", {"message": "still here"}))["data"] == "Echo: still here"

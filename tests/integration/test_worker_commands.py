@@ -109,4 +109,6 @@ def test_a_result_over_the_brokers_bound_is_an_error(programs: Programs, tmp_pat
     # Twice as long in JSON: the request fits, the result does not.
     failed = ask(broker.requester_url, "echo", {"message": ['"' * 20_000]})
     assert failed["code"] == "too_large"
-    assert failed["error"].endswith(f"at most {60 * 1024}")
+    assert failed["error"].endswith(
+        f"bytes, at most {60 * 1024} (message_size_bytes_max of the broker less 4096)"
+    )
