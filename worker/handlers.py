@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from ..log.event import log_event
 from ..protocol.encodings import Encoding
-from . import events
+from . import events, forked
 from .assignment import Assignment
 from .command import Execution
 from .executors import Executors
@@ -64,6 +64,7 @@ class Handlers:
         "_ends",
         "_executors",
         "_failure_log",
+        "_fork_depth",
         "_loop",
         "_shares_decimal_context",
         "run",
@@ -75,6 +76,7 @@ class Handlers:
         self._encoding = encoding
         self._ends = ends
         self._failure_log = failure_log
+        self._fork_depth = forked.depth()
         self._shares_decimal_context = has_decimal_context()
         self.run: dict[Execution, Run] = {
             Execution.COROUTINE: self._run_in_loop,
@@ -111,8 +113,12 @@ class Handlers:
             try:
                 result = await function(*positional, **keywords)
             except BaseException as error:
+                if forked.depth() != self._fork_depth:
+                    forked.end_child(error)
                 self._ends.end_with(assignment, error)
             else:
+                if forked.depth() != self._fork_depth:
+                    forked.end_child()
                 rest = self._ends.end_well(assignment, result)
                 if rest is not None:
                     await self._await(assignment, _awaited, (rest,), {})
@@ -153,7 +159,7 @@ class Handlers:
     ) -> None:
         try:
             call = packed(ProcessCall(function, positional, keywords, self._encoding, assignment.deadline))
-        except Exception as error:  # an argument cannot be sent to another process
+        except BaseException as error:  # an argument cannot be sent to another process
             self._ends.end_with(assignment, error)
             return
         reported = partial(self._end, self._end_process, assignment)

@@ -9,6 +9,8 @@ import decimal
 from collections.abc import Callable
 from typing import Any, Final
 
+from . import forked
+
 _DECIMAL_VARIABLE: Final = "decimal_context"
 
 
@@ -34,4 +36,4 @@ def take_own_decimal_context() -> None:
 
 def _call(function: Callable[..., Any], positional: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     take_own_decimal_context()
-    return function(*positional, **keywords)
+    return forked.call(function, positional, keywords)

@@ -46,8 +46,15 @@ class Channel(asyncio.Protocol):
         self._buffer = bytearray()
         self._is_closing = False
 
+    @property
+    def is_open(self) -> bool:
+        """It may still carry a message. If not, `closed` has been called, or will be."""
+        return not (self._is_closing or (self._transport is not None and self._transport.is_closing()))
+
     def send(self, payload: bytes) -> None:
-        """Send a message, as soon as there is a connection."""
+        """Send a message, as soon as there is a connection; nothing, if it is closed."""
+        if not self.is_open:
+            return
         if self._transport is None:
             self._unsent.append(framed(payload))
         else:
@@ -144,6 +151,11 @@ class Place:
         """Of the process."""
         return self._process.pid
 
+    @property
+    def is_usable(self) -> bool:
+        """A call may be given to it. If not, it ends soon."""
+        return self._channel.is_open
+
     def run(self, payload: bytes) -> None:
         """Run this pickled call. One at once."""
         self.calls_count += 1
@@ -164,6 +176,7 @@ class Place:
         """End the process at once, with all that its handlers have started."""
         if self._has_exited:
             return
+        self._channel.close()
         self._kill_group()
         self._process.kill()
 

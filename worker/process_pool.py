@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from . import limits
+from .failure import describe_exception
 from .handler_process import EXPIRED, ProcessReport
 from .process_place import Place
 
@@ -63,8 +64,9 @@ class ProcessPool:
         Raises OSError if no process can be started.
         """
         running = RunningCall(self, payload, reported)
-        if self._idle:
-            self._give(self._idle.pop(), running)
+        place = self._pop_idle()
+        if place is not None:
+            self._give(place, running)
         elif len(self._places) < self.count_max:
             self._give(self._start(), running)
         else:
@@ -96,6 +98,14 @@ class ProcessPool:
             place.join(max(0.0, ends_at - time.monotonic()))
         self._is_closing = False
 
+    def _pop_idle(self) -> Place | None:
+        """A process that is free; one that has closed its channel is about to end, and gets nothing more."""
+        while self._idle:
+            place = self._idle.pop()
+            if place.is_usable:
+                return place
+        return None
+
     def _start(self) -> Place:
         place = Place(self._reported, self._ended)
         self._places[place] = None
@@ -109,7 +119,9 @@ class ProcessPool:
 
     def _reported(self, place: Place, report: ProcessReport) -> None:
         call = self._places[place]
-        assert call is not None, "a process reports nothing that it was not given"
+        if call is None:  # a handler has written to the channel
+            place.kill()
+            return
         self._places[place] = None
         del self._calls[call]
         if call.is_cancelled:
@@ -146,10 +158,11 @@ class ProcessPool:
     def _replace(self) -> None:
         try:
             place = self._start()
-        except OSError as error:
+        except Exception as error:  # whatever it is: what waits must end
             if self._places:
                 return  # what waits gets one of the others
-            report = ProcessReport(error=f"No process could be started for the handler: {error}")
+            reason = describe_exception(error)
+            report = ProcessReport(error=f"No process could be started for the handler: {reason}")
             waiting, self._waiting = tuple(self._waiting), {}
             for call in waiting:
                 call.reported(report)

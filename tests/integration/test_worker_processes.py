@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.processes import PATIENCE_S, Broker, Program, Programs, wait_until
 
 FORKS = """
-import multiprocessing, os, signal, subprocess, time
+import multiprocessing, os, signal, subprocess, sys, time
 from taskferry.worker import Worker
 
 worker = Worker(name="w")
@@ -54,16 +54,31 @@ def leave_one():
     child.start()
     return child.pid
 
+def fork_and_end(how):
+    # How the system saw the end of a child.
+    child = os.fork()
+    if not child and how == "exit":
+        sys.exit(7)
+    if not child and how == "raise":
+        raise ValueError("of the child")
+    if not child:
+        return "of the child"
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
 def read_all():
     return subprocess.run(["cat"], stdout=subprocess.PIPE).stdout.decode()
 
-for handler in (end_one, use_pool, interrupt_one, leave_one, read_all):
+for handler in (end_one, use_pool, interrupt_one, leave_one, fork_and_end, read_all):
     worker.command()(handler)
     worker.command(f"{handler.__name__}_in_process", executor="process")(handler)
 
 @worker.command()
 async def end_one_in_loop():
     return end_one()
+
+@worker.command()
+async def fork_and_end_in_loop(how: str):
+    return fork_and_end(how)
 
 if __name__ == "__main__":
     worker.run(os.environ["URL"])
@@ -174,6 +189,24 @@ def test_what_a_handler_forks_does_not_touch_the_worker(
         assert caller.result("end_one_in_loop") == -15
     assert worker.exit_code is None
     assert "SIGTERM" not in worker.stderr
+    assert worker.stderr.count("connected to") == 1
+    worker.terminate()
+    assert worker.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing forks")
+def test_a_child_that_a_handler_forks_ends_where_its_handler_does(
+    programs: Programs, tmp_path: Path, broker: Broker
+) -> None:
+    worker = start(programs, tmp_path, broker, FORKS, is_program=True)
+    with connect(broker.requester_url) as link:
+        caller = Caller(link)
+        for where in ("", "_in_process", "_in_loop"):
+            results = [
+                caller.result(f"fork_and_end{where}", {"how": how}) for how in ("exit", "raise", "return")
+            ]
+            assert results == [7, 1, 0], where
+        assert worker.stderr.count("ValueError: of the child") == 3
     assert worker.stderr.count("connected to") == 1
     worker.terminate()
     assert worker.wait() == 0

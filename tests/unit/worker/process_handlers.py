@@ -4,6 +4,7 @@ import contextlib
 import decimal
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -102,6 +103,23 @@ def never_stop(path: str) -> None:
         while True:
             with contextlib.suppress(BaseException):
                 sleep_until_gone(path)
+
+
+def shut_channel(before: str, after: str) -> int:
+    """Return the number of the process. Once the file `before` is gone, shut the socket that the process shares with
+    its worker, write the file `after`, and do not end."""
+    threading.Thread(target=_shut_sockets, args=(Path(before), Path(after))).start()
+    return os.getpid()
+
+
+def _shut_sockets(before: Path, after: Path) -> None:
+    while before.exists():
+        time.sleep(0.005)
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            socket.socket(fileno=os.dup(descriptor)).shutdown(socket.SHUT_RDWR)
+    after.write_text(str(os.getpid()), encoding="utf-8")
+    time.sleep(60)
 
 
 def join(*, function: str, context: str, trace: str) -> str:

@@ -36,6 +36,7 @@ def worker_with(**settings: Any) -> Worker:
         process_handlers.sleep_until_gone,
         process_handlers.clean_up,
         process_handlers.never_stop,
+        process_handlers.shut_channel,
     ):
         worker.command(executor="process")(handler)
     return worker
@@ -117,6 +118,17 @@ async def test_a_process_that_dies_loses_its_request_says_how_and_is_replaced(
         assert await connection.failure("die", data) == expected
         assert re.search(rf"process for die \(request r-m\d+\) {re.escape(how)}", caplog.text)
         assert (await connection.result("square", {"number": 2}))["square"] == 4
+
+
+async def test_a_process_that_cannot_be_reached_any_more_gets_nothing_and_is_replaced(
+    connection: Connection, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.touch()
+    shut = await connection.result("shut_channel", {"before": str(before), "after": str(after)})
+    before.unlink()
+    assert await file_written(after) == shut
+    assert (await connection.result("square", {"number": 2}))["pid"] != shut
 
 
 async def test_it_declares_a_place_for_each_process_unless_there_are_as_many_as_slots(
