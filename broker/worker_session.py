@@ -299,7 +299,7 @@ class WorkerSession:
         if usage.is_metered and not isinstance(message, NEVER_LIMITED):
             limited = usage.spend(len(payload), now)
             if limited is not None:
-                self._complain(errors.RateLimited(limited.text), payload)
+                self._complain(_rate_limited(limited), payload)
                 return
         match message:
             case messages.WorkerConnect():
@@ -346,15 +346,19 @@ class WorkerSession:
             self._refuse(errors.Forbidden(failures[0].text), payload, worker_id, RIGHT_LOST)
             return
         offer = offer_of(hello, gate.served)
-        joining = Joining(worker_id, offer, hello, payload, failures)
-        desk = self._context.desk
-        if desk is None:
-            self._join(joining, [], now)
-            return
         try:
             self._core.check_worker_id(worker_id, offer, gate.identity.name)
         except errors.WorkerIdTaken as error:
             self._refuse(error, payload, worker_id)
+            return
+        limited = gate.usage.bring(self._core.new_commands_count(gate.served), now)
+        if limited is not None:
+            self._refuse(_rate_limited(limited, "data.commands: "), payload, worker_id)
+            return
+        joining = Joining(worker_id, offer, hello, payload, failures)
+        desk = self._context.desk
+        if desk is None:
+            self._join(joining, [], now)
             return
         self._joining = joining
 
@@ -494,8 +498,17 @@ class WorkerSession:
 
     def _send_fault(self, error: TaskferryError, payload: bytes) -> None:
         msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
-        fault = messages.Fault(error.code, error.text)
+        again_s = error.retry_after_s
+        fault = messages.Fault(error.code, error.text, UNSET if again_s is None else again_s)
         self.link.send(self._codec.encode(messages.ErrorMessage(fault, msg_id, time.time())))
+
+
+def _rate_limited(limited: Failure, field: str = "") -> TaskferryError:
+    """The error of a message that came too early, with the time to send it again. `field`: what the text begins
+    with."""
+    error = errors.RateLimited(f"{field}{limited.text}")
+    error.retry_after_s = limited.retry_after_s
+    return error
 
 
 def offer_of(hello: messages.Hello, commands: list[str]) -> Offer:

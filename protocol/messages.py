@@ -310,10 +310,12 @@ class WorkerResponse(Struct, tag_field="type", tag="response", gc=False, omit_de
 
 
 class Fault(Struct):
-    """What was wrong with a message: a code of the registry and a text for people."""
+    """What was wrong with a message: a code of the registry and a text for people; and if it is only too early, after
+    how many seconds the same may succeed."""
 
     code: str
     error: str
+    retry_after: float | UnsetType = UNSET
 
 
 class ErrorMessage(Struct, tag_field="type", tag="error"):

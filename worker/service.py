@@ -188,11 +188,9 @@ class Service:
             return 0.0
         self._session = None
         if session.refusal is not None:
-            self._refused(session.refusal)
-        else:
-            self._report_trouble(f"lost the connection to {self._public_url}: {session.closed.result()}")
-        is_forbidden = session.refusal is not None and session.refusal.code == Forbidden.code
-        return self._backoff.next_wait_s(is_refused=is_forbidden)
+            return self._refused(session.refusal)
+        self._report_trouble(f"lost the connection to {self._public_url}: {session.closed.result()}")
+        return self._backoff.next_wait_s()
 
     async def _open(self, session: Session, group: LinkGroup) -> bool:
         """Open the session's link. False if the worker is to stop. Raises TokenError and ConnectError."""
@@ -249,7 +247,8 @@ class Service:
             ),
         )
 
-    def _refused(self, fault: Fault) -> None:
+    def _refused(self, fault: Fault) -> float:
+        """Log it, and return how long to wait. Raises BadMessage if that is useless."""
         if fault.code == BadMessage.code:
             raise BadMessage(f"the broker at {self._public_url} refuses this worker: {fault.error}")
         if fault.code == WorkerIdTaken.code:
@@ -260,6 +259,9 @@ class Service:
             self._report_trouble(
                 f"the broker at {self._public_url} refuses this worker: {fault.code}: {fault.error}"
             )
+        return self._backoff.next_wait_s(
+            is_refused=fault.code == Forbidden.code, retry_after_s=fault.retry_after or 0.0
+        )
 
     def _report_trouble(self, trouble: str) -> None:
         """Log it once, however often it repeats."""

@@ -15,6 +15,8 @@ class Limit(enum.Enum):
     ACCOUNT_CONNECTIONS = "account_connections_count_max"
     ACCOUNT_MESSAGES = "account_messages_per_s"
     ACCOUNT_BYTES = "account_bytes_per_s"
+    NEW_COMMANDS = "new_commands"
+    """Not a setting: NEW_COMMANDS_PER_S and NEW_COMMANDS_BURST_COUNT in usage.py."""
 
 
 class AccessCounts:

@@ -79,6 +79,9 @@ class Gate:
         """A worker offers these commands: `served` has those that it may serve, in their order. Returns why it may not
         serve the others, each counted."""
         failures: list[Failure] = []
+        if self.identity.rights.has_all(Action.SERVE):  # one look-up, instead of 2 ms for a thousand
+            self.served = list(commands)
+            return failures
         self.served = []
         for command in commands:
             failure = self.refusal(Action.SERVE, command)

@@ -20,9 +20,18 @@ BURST_S: Final = 2.0
 """An account that has been quiet may use this many seconds' worth of its rates at once: requests arrive in bursts, as
 do those that waited for a broken link."""
 
+NEW_COMMANDS_PER_S: Final = 10_000
+"""New commands in a second that the workers of an account may bring, beyond NEW_COMMANDS_BURST_COUNT. Each costs the
+broker some 10 us when it comes and goes, so that workers that join again and again with ever new names take a tenth of
+a core, however often they try."""
+
+NEW_COMMANDS_BURST_COUNT: Final = 50_000
+"""New commands that the workers of an account may bring at once, after a pause: fifty workers with the most that one
+may serve. Of a hundred that the broker has never seen, the last is in after 5 s."""
+
 IDLE_COUNT_MAX: Final = 10_000
-"""Accounts without connections whose use is remembered, about 5 MB. It is worth something for BURST_S only: after that
-an account's rates are whole again."""
+"""Accounts without connections whose use is remembered, about 5 MB. It is worth something for a few seconds only: then
+an account's rates are whole again, and so are its new commands."""
 
 
 class Usage:
@@ -31,6 +40,7 @@ class Usage:
     __slots__ = (
         "_bytes",
         "_messages",
+        "_new_commands",
         "_recent",
         "account",
         "connections_count",
@@ -49,6 +59,7 @@ class Usage:
         self.is_metered = bool(limits.messages_per_s or limits.bytes_per_s)
         self._messages = Bucket(limits.messages_per_s, BURST_S)
         self._bytes = Bucket(limits.bytes_per_s, BURST_S)
+        self._new_commands = Bucket(NEW_COMMANDS_PER_S, NEW_COMMANDS_BURST_COUNT / NEW_COMMANDS_PER_S)
         self._recent = recent
 
     def take_connection(self) -> bool:
@@ -80,6 +91,15 @@ class Usage:
         self._messages.take(1.0)
         self._bytes.take(size_bytes)
         return None
+
+    def bring(self, count: int, now: float) -> Failure | None:
+        """Count `count` new commands of a worker that wants to join. If that is too many now, counts nothing: the
+        failure to refuse the worker with."""
+        wait_s = self._new_commands.spend(count, now)
+        if not wait_s:
+            return None
+        text = f"workers of {self.name} bring over {NEW_COMMANDS_PER_S} new commands a second"
+        return self._limited(Limit.NEW_COMMANDS, text, wait_s)
 
     def reconfigure(self, limits: Limits, now: float) -> None:
         """Change the limits and keep the counts. What exceeds a lowered limit stays; nothing is added to it until there

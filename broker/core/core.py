@@ -10,7 +10,7 @@ Each admitted call becomes a request and ends exactly once, in `Ending`: by a re
 and `now` (seconds, monotonic) must not go backwards.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from msgspec import Raw, UnsetType
@@ -358,6 +358,10 @@ class Core:
     def check_worker_id(self, worker_id: str, offer: Offer, identity: str) -> None:
         """Raises WorkerIdTaken if a worker that offers this may not join under this id now."""
         self._holder_of(worker_id, offer, identity)
+
+    def new_commands_count(self, names: Iterable[str]) -> int:
+        """How many of these commands no worker has served since the start, or so long ago that they are forgotten."""
+        return self.roster.directory.new_count(names)
 
     def notify(self, worker: Worker, msg_id: str, progress: Raw) -> None:
         """A worker reports progress. It is passed on if the assignment is an attempt that has not ended."""

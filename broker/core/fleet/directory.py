@@ -91,6 +91,10 @@ class Directory:
             (next(iter(gone.values())).since + COMMAND_KEPT_S for gone in self._gone if gone), default=NEVER
         )
 
+    def new_count(self, names: Iterable[str]) -> int:
+        """How many of these are not known (duplicates count once): they would have to be made."""
+        return len(set(names).difference(self.known))
+
     def serve(self, name: str, now: float) -> Command:
         """The command of this name, which one more worker has."""
         command = self.known.get(name)

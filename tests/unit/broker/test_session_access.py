@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from taskferry.broker.access import usage
 from taskferry.broker.access.counts import Limit
 from taskferry.broker.core.fleet.worker import WorkerState
 from taskferry.broker.entrance import SLICE_COUNT_MAX
@@ -197,12 +198,53 @@ async def test_responses_of_a_worker_are_never_limited_and_its_heartbeats_are() 
         answers = [await worker.receive() for _ in range(3)]
         assert [answer["type"] for answer in answers] == ["heartbeat", "heartbeat", "error"]
         assert (answers[2]["msg_id"], answers[2]["data"]["code"]) == ("h2", "rate_limited")
+        assert 0 < answers[2]["data"]["retry_after"] <= 1
         for _ in range(5):
             worker.send({"type": "response", "msg_id": "none", "data": {"success": True}})
             assert (await worker.receive())["data"]["code"] == "unknown_assignment"
         worker.send({"type": "disconnect", "msg_id": "d"})
         assert (await worker.receive())["msg_id"] == "d"
         assert session.worker is not None
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+async def test_a_worker_with_too_many_new_commands_is_told_when_to_come_back(
+    encoding: Encoding, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(usage, "NEW_COMMANDS_PER_S", 2)
+    monkeypatch.setattr(usage, "NEW_COMMANDS_BURST_COUNT", 2)
+    async with open_shell() as shell:
+        await shell.worker(encoding, commands=["a", "b", "a"], name="w1")
+        late = await shell.worker_connection(encoding)
+        late.send({"type": "connect", "msg_id": "m", "data": {"name": "w2", "commands": ["b", "c", "d"]}})
+        error = await late.receive()
+        text = "data.commands: workers of anonymous at 127.0.0.1 bring over 2 new commands a second (new_commands)"
+        assert (error["type"], error["msg_id"]) == ("error", "m")
+        assert error["data"] == {
+            "code": "rate_limited",
+            "error": text,
+            "retry_after": pytest.approx(1.0, abs=0.9),
+        }
+        assert (await late.closed()).startswith("closed by peer: 1008")
+        line = caplog.records[-1].getMessage()
+        assert line.startswith("worker w2 from 127.0.0.1:")
+        assert line.endswith(f" was refused: {text}")
+        assert shell.read_model.access.limited[Limit.NEW_COMMANDS.value] == 1
+        assert set(shell.core.roster.workers) == {"w1"}
+        assert set(shell.core.roster.commands) == {"a", "b"}
+        await shell.worker(encoding, commands=["a", "b"], name="w2")
+
+
+async def test_a_worker_whose_name_is_taken_has_brought_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "NEW_COMMANDS_PER_S", 1)
+    monkeypatch.setattr(usage, "NEW_COMMANDS_BURST_COUNT", 2)
+    async with open_shell() as shell:
+        await shell.worker(commands=["a"], name="w1")
+        for _ in range(3):
+            other = await shell.worker_connection()
+            other.send({"type": "connect", "data": {"name": "w1", "commands": ["b"]}})
+            assert (await other.receive())["data"]["code"] == "worker_id_taken"
+        await shell.worker(commands=["b"], name="w2")
 
 
 # --- renewal and the end of a login ---------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def written(data: bytes) -> list[Struct]:
         messages.Disconnect(messages.Reason("why"), "1", 5.0),
         messages.Heartbeat("1", 5.0),
         messages.ErrorMessage(messages.Fault("bad_message", "what?"), "1", 5.0),
+        messages.ErrorMessage(messages.Fault("rate_limited", "too soon", 0.5), "1", 5.0),
         messages.Connected(messages.Welcome("w"), "1", 5.0),
         messages.AssignmentMessage("1", 5.0, messages.Call("c", raw, 2.5, "r", "t")),
         messages.AssignmentMessage("1", 5.0, messages.Call("c", raw, 2.5, "r")),

@@ -28,12 +28,12 @@ def welcome(hello: Message, **changes: Any) -> Message:
     return {"type": "connect", "msg_id": hello["msg_id"], "timestamp": 0.0, "data": data}
 
 
-def refuse(code: str, text: str) -> Callable[[Message], Message]:
+def refuse(code: str, text: str, **more: Any) -> Callable[[Message], Message]:
     return lambda hello: {
         "type": "error",
         "msg_id": hello["msg_id"],
         "timestamp": 0.0,
-        "data": {"code": code, "error": text},
+        "data": {"code": code, "error": text, **more},
     }
 
 

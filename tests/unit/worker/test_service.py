@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -241,6 +242,22 @@ async def test_any_other_refusal_is_logged_and_retried(
         lines(caplog)[0]
         == f"the broker at {broker.url} refuses this worker: shutting_down: not now; retrying"
     )
+
+
+async def test_a_worker_comes_back_when_the_broker_says(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.answer = refuse("rate_limited", "data.commands: too many are new", retry_after=0.3)
+    broker.closes_after_answer = True
+    loop = asyncio.get_running_loop()
+    async with serving(Napping().worker, broker.url):
+        came_at = []
+        for _ in range(3):
+            await broker.connection()
+            came_at.append(loop.time())
+    assert all(later - earlier > 0.29 for earlier, later in itertools.pairwise(came_at))
+    refused = "refuses this worker: rate_limited: data.commands: too many are new; retrying"
+    assert lines(caplog) == [f"the broker at {broker.url} {refused}"]
 
 
 async def test_what_cannot_be_mended_is_raised(broker: FakeBroker) -> None:

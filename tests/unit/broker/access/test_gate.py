@@ -139,6 +139,17 @@ def test_a_worker_serves_what_it_may_and_gets_a_reason_for_each_other_command() 
     assert gate.served == ["a"], "what it serves is what it said last"
 
 
+def test_a_worker_that_may_serve_anything_serves_all_in_their_order() -> None:
+    gate = gate_of(Rights(["worker"]))
+    assert gate.serve(["b", "a"]) == []
+    assert gate.served == ["b", "a"]
+    denied = gate_of(Rights(["worker"], denials={SERVE: ["a"]}))
+    assert [failure.text for failure in denied.serve(["b", "a"])] == [
+        "alice may not serve 'a': deny serve \"a\""
+    ]
+    assert denied.served == ["b"]
+
+
 def test_a_question_about_nothing_in_particular_names_the_action_alone() -> None:
     gate = gate_of(Rights(["observer"]))
     assert gate.refusal(Action.OBSERVE) is None

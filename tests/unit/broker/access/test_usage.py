@@ -3,7 +3,15 @@
 import pytest
 from taskferry.broker.access.counts import AccessCounts, Limit
 from taskferry.broker.access.limits import NO_LIMITS, Limits
-from taskferry.broker.access.usage import BURST_S, IDLE_COUNT_MAX, Usage, Usages, retry_after_s
+from taskferry.broker.access.usage import (
+    BURST_S,
+    IDLE_COUNT_MAX,
+    NEW_COMMANDS_BURST_COUNT,
+    NEW_COMMANDS_PER_S,
+    Usage,
+    Usages,
+    retry_after_s,
+)
 from taskferry.protocol.errors import NOT_DELIVERED
 
 NOW = 1000.0
@@ -144,6 +152,50 @@ def test_a_rate_can_change_while_the_account_is_in_use_and_what_was_used_stays_u
     failure = usage.spend(1, NOW + 1.0)
     assert failure is not None
     assert failure.retry_after_s == pytest.approx(0.01)
+
+
+def test_new_commands_pass_up_to_the_burst_and_not_one_more() -> None:
+    usages, usage = usages_and()
+    assert usage.bring(NEW_COMMANDS_BURST_COUNT, NOW) is None
+    text = "workers of alice bring over 10000 new commands a second (new_commands)"
+    assert usage.bring(1, NOW) == ("rate_limited", text, 0.001, NOT_DELIVERED, None, None)
+    refused = usage.bring(1000, NOW)
+    assert refused is not None
+    assert refused.retry_after_s == 0.1
+    assert limited(usages) == {Limit.NEW_COMMANDS: 2}
+    assert usage.bring(1000, NOW + 0.099) is not None
+    assert usage.bring(1000, NOW + 0.1) is None
+    assert usages.of("bob", usage.limits, NOW).bring(NEW_COMMANDS_BURST_COUNT, NOW) is None
+
+
+def test_whoever_brings_nothing_new_is_never_refused() -> None:
+    usages, usage = usages_and()
+    assert usage.bring(NEW_COMMANDS_BURST_COUNT, NOW) is None
+    assert [usage.bring(0, NOW) for _ in range(1000)] == [None] * 1000
+    assert limited(usages) == {}
+
+
+def test_a_hundred_workers_of_a_thousand_new_commands_are_in_after_five_seconds() -> None:
+    _, usage = usages_and()
+    due: list[tuple[float, int]] = [(NOW, worker) for worker in range(100)]
+    joined_at = []
+    while due:
+        now, worker = due.pop(0)
+        failure = usage.bring(1000, now)
+        if failure is None:
+            joined_at.append(now)
+        else:
+            assert failure.retry_after_s is not None
+            due.append((now + failure.retry_after_s, worker))
+            due.sort()
+    assert joined_at.count(NOW) == 50
+    assert joined_at[-1] == pytest.approx(NOW + 5.0, abs=0.1)
+
+
+def test_however_often_it_tries_an_account_brings_no_more_than_its_rate() -> None:
+    _, usage = usages_and()
+    taken = sum(1000 for step in range(100 * 60) if usage.bring(1000, NOW + step / 100) is None)
+    assert taken == pytest.approx(NEW_COMMANDS_BURST_COUNT + 60 * NEW_COMMANDS_PER_S, abs=1000)
 
 
 def test_accounts_out_of_use_are_bounded_and_those_in_use_stay() -> None:

@@ -155,6 +155,23 @@ def test_what_nobody_serves_and_nobody_requests_is_forgotten_after_a_while() -> 
     assert world.core.roster.unserved_count == 1
 
 
+def test_a_command_is_new_until_a_worker_serves_it_and_again_once_it_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(directory, "COMMAND_KEPT_S", 10.0)
+    world = World(start_wait_s=1.0)
+    world.core.started(world.now)
+    world.requester().submit("a")
+    assert world.core.new_commands_count(["a", "b", "b"]) == 2, "also one that was only asked for"
+    worker = world.worker("w", "a")
+    assert world.core.new_commands_count(["a", "b", "b"]) == 1
+    worker.leave()
+    world.sleep(9.0)
+    assert world.core.new_commands_count(["a"]) == 0, "its worker may come back"
+    world.sleep(2.0 + LOOK_INTERVAL_S)
+    assert world.core.new_commands_count(["a"]) == 1
+
+
 def test_a_worker_that_drains_keeps_its_commands_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "COMMAND_KEPT_S", 10.0)
     world = World()
