@@ -11,7 +11,7 @@ WHEEL_BIN := $(WHEEL)/environment/bin
 WHEEL_READY := $(WHEEL)/.ready
 # The folders at the root that are packages, as setup.py finds them, and all that a wheel is made of.
 PACKAGES := $(patsubst %/py.typed,%,$(wildcard */py.typed))
-PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) namespace -name '*.py' -o -name '*.c')
+PACKAGED := pyproject.toml setup.py README.md LICENSE $(shell find $(PACKAGES) namespace -name '*.py' -o -name '*.[ch]')
 
 # pip, pytest and the programs under test keep their temporary files here too: nothing is left outside the checkout.
 export TMPDIR := $(CURDIR)/.cache/tmp
@@ -42,7 +42,7 @@ SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-f
 LIBASAN := $(wildcard $(shell gcc -print-file-name=libasan.so 2>/dev/null))
 SANITIZED_PYTHON := LD_PRELOAD=$(LIBASAN) PYTHONMALLOC=malloc PYTHONPATH=$(SANITIZED)/packages $(BIN)/python
 NO_SANITIZERS := gcc and its sanitizers (libasan, libubsan) are not installed; on Debian and Ubuntu: apt install gcc
-FUZZ_TARGETS := json frames ports
+FUZZ_TARGETS := json transcode frames ports
 # atheris has wheels for Linux alone.
 CLANG := $(if $(filter Linux,$(shell uname -s)),$(firstword $(foreach name,clang clang-19 clang-16 clang-14,$(shell command -v $(name) 2>/dev/null))))
 GUIDED := $(if $(CLANG),.cache/guided/.ready)
@@ -57,7 +57,7 @@ FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*,broker/j
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test uncompiled checks lint types layers coverage unit integration wheel test-compiled test-benchmarks \
-	sanitize fuzz fuzz-damaged fuzz-json fuzz-frames fuzz-ports test-autobahn mutants audit test-deploy test-faults \
+	sanitize fuzz fuzz-damaged fuzz-json fuzz-transcode fuzz-frames fuzz-ports test-autobahn mutants audit test-deploy test-faults \
 	soak bench bench-peers simulate docs picture format clean
 
 help: ## list the targets
@@ -75,7 +75,7 @@ $(MADE):
 	@$(PYTHON) -m venv --clear .venv
 	@touch $@
 
-$(READY): pyproject.toml setup.py protocol/_json.c transport/_frames.c $(PACKAGES:=/py.typed) | $(MADE)
+$(READY): pyproject.toml setup.py $(wildcard $(PACKAGES:=/*.[ch])) $(PACKAGES:=/py.typed) | $(MADE)
 	@echo "Setting up .venv (once, about a minute) ..."
 	@mkdir -p "$$TMPDIR"
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
@@ -137,7 +137,7 @@ test-benchmarks: wheel ## the benchmarks themselves, each in its shortest form, 
 sanitize: $(SANITIZED)/.ready ## the tests of the C that reads untrusted bytes, under gcc's sanitizers
 	@mkdir -p "$$TMPDIR"
 	@ASAN_OPTIONS=detect_leaks=0 $(SANITIZED_PYTHON) -m pytest --quiet --capture sys $(PYTEST_PARALLEL) --timeout 300 \
-		tests/unit/protocol/test_large.py tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
+		tests/unit/protocol/test_large.py tests/unit/protocol/test_transcode.py tests/unit/transport/test_frames.py tests/unit/transport/test_framing.py
 
 fuzz: .venv/.fuzz $(GUIDED) ## inputs that follow what they reach (atheris) or are damaged copies, FUZZ_S seconds (300) a target
 ifdef CLANG
@@ -156,11 +156,11 @@ fuzz-ports: $(READY)
 	@$(BIN)/python -m tests.fuzz ports --seconds $(FUZZ_S)
 
 ifdef LIBASAN
-fuzz-json fuzz-frames: fuzz-%: $(SANITIZED)/.ready
+fuzz-json fuzz-transcode fuzz-frames: fuzz-%: $(SANITIZED)/.ready
 	@mkdir -p "$$TMPDIR"
 	@ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 $(SANITIZED_PYTHON) -m tests.fuzz $* --seconds $(FUZZ_S)
 else
-fuzz-json fuzz-frames: fuzz-%: $(READY)
+fuzz-json fuzz-transcode fuzz-frames: fuzz-%: $(READY)
 	@echo "$(NO_SANITIZERS). Only wrong answers are found."
 	@$(BIN)/python -m tests.fuzz $* --seconds $(FUZZ_S)
 endif

@@ -3,7 +3,7 @@
 Each folder with a `py.typed` is a package: `broker/core` is installed as `taskferry.broker.core`. `taskferry` itself is
 a namespace, with what is in `namespace/`.
 
-`transport/_frames.c` and `protocol/_json.c` are built always. A wheel, and so every installation but an editable one,
+What is C by hand (`BY_HAND` below) is built always. A wheel, and so every installation but an editable one,
 has the modules of the hot path (`COMPILED` below) compiled to C by mypyc, from the same sources. Without a C compiler,
 or with TASKFERRY_PURE=1, nothing is built: the package is slower then, and otherwise the same. With
 TASKFERRY_COMPILED=1 what cannot be built is an error.
@@ -34,6 +34,7 @@ COMPILED = (
     "transport/link.py",
     "transport/taken.py",
 )
+BY_HAND = ("protocol._json", "protocol._to_json", "protocol._to_msgpack", "transport._frames")
 NOT_COMPILED = ("broker/jobs/packed.py",)
 """Classes of msgspec: mypyc keeps less of annotations than it needs."""
 CHEAPER = ("-g0", "-Wno-misleading-indentation")
@@ -53,8 +54,13 @@ def extensions() -> list[Extension]:
     if os.environ.get("TASKFERRY_PURE") == "1":
         return []
     built = [
-        Extension(f"taskferry.{name}", [f"{name.replace('.', '/')}.c"], extra_compile_args=["-O3"])
-        for name in ("protocol._json", "transport._frames")
+        Extension(
+            f"taskferry.{name}",
+            [f"{name.replace('.', '/')}.c"],
+            depends=[path.relative_to(ROOT).as_posix() for path in ROOT.glob(f"{name.split('.')[0]}/*.h")],
+            extra_compile_args=["-O3"],
+        )
+        for name in BY_HAND
     ]
     if "bdist_wheel" in sys.argv:
         built += compiled_modules()

@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.fuzz.mutation import SIZE_BYTES_MAX, Mutator
 
-TARGETS: Final = ("json", "frames", "ports")
+TARGETS: Final = ("json", "transcode", "frames", "ports")
 CORPUS: Final = Path(__file__).parent / "corpus"
 LAST: Final = Path(__file__).parents[2] / ".cache" / "fuzz"
 LOOK_INTERVAL: Final = 100

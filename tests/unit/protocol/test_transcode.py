@@ -3,7 +3,11 @@
 import gc
 import json
 import math
+import random
+import sys
+from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 import msgpack
@@ -15,11 +19,15 @@ from msgspec import UNSET, Raw
 from taskferry.protocol.codec import CODECS, DECODE_ERRORS
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable
-from taskferry.protocol.transcode import transcode
+from taskferry.protocol.transcode import to_json as to_json_in_c
+from taskferry.protocol.transcode import to_msgpack as to_msgpack_in_c
+from taskferry.protocol.transcode import transcode, transcode_by_parts
 
 from tests.each_case import each_case
 
 JSON, MSGPACK = Encoding.JSON, Encoding.MSGPACK
+
+is_built = pytest.mark.skipif(to_json_in_c(b"\x01") is None, reason="_to_json.c was not built")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 scalars = st.one_of(
@@ -255,3 +263,186 @@ def test_nothing_that_a_json_message_can_carry_raises_anything_else(text: str) -
         request = CODECS[JSON].request(b'{"command":"c","data":' + text.encode() + b"}")
         if request.data is not UNSET:
             msgpack.unpackb(transcode(request.data, JSON, MSGPACK))
+
+
+def by_parts(data: bytes, source: Encoding) -> bytes | None:
+    try:
+        return bytes(transcode_by_parts(Raw(data), source))
+    except NotRepresentable:
+        return None
+
+
+odd_texts = texts | st.text('\\"/\b\f\n\r\t\x00\x1f \x7fé\u2028\U0001f600', max_size=8)
+numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+    st.decimals(-1_000_000, 1_000_000, places=3).map(float),
+    st.integers(0, 64).flatmap(lambda bits: st.integers(-(2**bits) // 2, 2**bits - 1)),
+)
+odd_values = st.recursive(
+    scalars | odd_texts | numbers,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(odd_texts, inner, max_size=20),
+    max_leaves=60,
+)
+
+
+@is_built
+@pytest.mark.uncovered
+@given(odd_values, st.booleans(), st.sampled_from([None, 1]))
+def test_compiled_code_carries_json_as_the_way_by_parts_does(
+    value: Any, ensure_ascii: bool, indent: int | None
+) -> None:
+    data = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent).encode()
+    carried = to_msgpack_in_c(data)
+    assert carried is not None
+    assert carried == by_parts(data, JSON)
+
+
+@is_built
+@pytest.mark.uncovered
+@given(odd_values, st.booleans())
+def test_compiled_code_carries_messagepack_as_the_way_by_parts_does(value: Any, is_single: bool) -> None:
+    data = msgpack.packb(value, use_single_float=is_single and not has_large(value))
+    carried = to_json_in_c(data)
+    assert carried is not None
+    assert carried == by_parts(data, MSGPACK)
+
+
+def has_large(value: Any) -> bool:
+    """Whether there is a number that 32 bits cannot hold."""
+    if isinstance(value, dict | list):
+        return any(map(has_large, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and abs(value) > 3e38
+
+
+@is_built
+@each_case(
+    "value",
+    [
+        *([0] * count for count in (15, 16, 65535, 65536)),
+        *({str(number): number for number in range(count)} for count in (8, 9, 15, 16, 65535, 65536)),
+        *("é" + "a" * size for size in (29, 30, 253, 254, 65533, 65534)),
+        *("\n" + "a" * size for size in (30, 31, 254, 255, 65534, 65535)),
+        {"a" * size: size for size in range(300)},
+        json.loads("[" * 257 + "]" * 257),
+        json.loads('{"a":' * 256 + "0" + "}" * 256),
+    ],
+)
+def test_compiled_code_carries_all_lengths(value: Any) -> None:
+    for carry, data, source in (
+        (to_msgpack_in_c, json.dumps(value).encode(), JSON),
+        (to_json_in_c, msgpack.packb(value), MSGPACK),
+    ):
+        carried = carry(data)
+        assert carried is not None
+        assert carried == by_parts(data, source)
+
+
+@each_case(
+    ("source", "data"),
+    [
+        (JSON, b"[" * 257 + b"0" + b"]" * 257),
+        (JSON, b'{"a":1,"\\u0061":2}'),
+        (JSON, b"{" + b",".join(b'"%d":1' % (number % 99) for number in range(100)) + b"}"),
+        (JSON, b"0." + b"1" * 63),
+        (JSON, b"[" + b",".join([b"1e99"] * 5001) + b"]"),
+        (MSGPACK, b"\x91" * 257 + b"\x00"),
+        (MSGPACK, b"\x82\xa1a\x01\xd9\x01a\x02"),
+        (MSGPACK, b"\xde\x00\x64" + b"".join(b"\xa2%02d\x01" % (number % 99) for number in range(100))),
+    ],
+)
+def test_what_compiled_code_leaves_is_carried_by_parts(source: Encoding, data: bytes) -> None:
+    assert (to_msgpack_in_c if source is JSON else to_json_in_c)(data) is None
+    expected = by_parts(data, source)
+    assert expected is not None
+    assert transcode(Raw(data), source, MSGPACK if source is JSON else JSON) == Raw(expected)
+
+
+@is_built
+def test_up_to_its_bounds_compiled_code_leaves_nothing() -> None:
+    assert to_msgpack_in_c(b"0." + b"1" * 62) is not None
+    assert to_msgpack_in_c(b"[" + b",".join([b"1e99"] * 5000) + b"]") is not None
+
+
+@pytest.mark.uncovered
+@given(st.binary(max_size=40), st.text('{}[]",:\\/0123456789abcdefE+-.nulrtsx \té😀', max_size=40), values)
+def test_compiled_code_takes_nothing_that_the_way_by_parts_refuses(
+    data: bytes, text: str, value: Any
+) -> None:
+    chance = random.Random(data)
+    for source, good in ((JSON, json.dumps(value).encode()), (MSGPACK, msgpack.packb(value))):
+        carry = to_msgpack_in_c if source is JSON else to_json_in_c
+        at = chance.randrange(len(good) + 1)
+        for damaged in (data, text.encode(), good[:at], good[:at] + data[:1] + good[at:], good + data[:1]):
+            assert carry(damaged) in (None, by_parts(damaged, source))
+
+
+def repeated(item: bytes, between: bytes = b"") -> bytes:
+    return between.join([item] * (REPEATED_SIZE_BYTES // (len(item) + len(between))))
+
+
+REPEATED_SIZE_BYTES = 100_000
+
+
+@is_built
+@each_case(
+    ("carry", "data"),
+    [
+        *(
+            (to_msgpack_in_c, b"[" + repeated(item, b",") + b"]")
+            for item in (
+                b"[]",
+                b"{}",
+                b"0",
+                b'"a"',
+                b"[0]",
+                b'{"a":0}',
+                b"0.1",
+                b"[" * 200 + b"]" * 200,
+                b"[[0]]",
+            )
+        ),
+        *(
+            (to_json_in_c, b"\xdd" + (REPEATED_SIZE_BYTES // len(item)).to_bytes(4, "big") + repeated(item))
+            for item in (
+                b"\x90",
+                b"\x80",
+                b"\xc0",
+                b"\x01",
+                b"\xa1a",
+                b"\xa1\0",
+                b"\x91\x01",
+                b"\x81\xa1a\x01",
+            )
+        ),
+        (to_msgpack_in_c, b'{"' + b'":1,"'.join(b"%06d" % number for number in range(10_000)) + b'":1}'),
+    ],
+)
+def test_what_is_dear_by_parts_is_not_left_to_that(
+    carry: Callable[[bytes], bytes | None], data: bytes
+) -> None:
+    carried = carry(data)
+    assert carried is not None
+    assert carried == by_parts(data, JSON if carry is to_msgpack_in_c else MSGPACK)
+
+
+def test_without_the_compiled_code_all_is_carried_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "taskferry.protocol._to_json", None)
+    spec = find_spec("taskferry.protocol.transcode")
+    assert spec is not None
+    assert spec.loader is not None
+    pure = module_from_spec(spec)
+    spec.loader.exec_module(pure)
+    assert pure.to_json(b"\x01") is None
+    assert pure.to_msgpack(b"1") is None
+    assert bytes(pure.transcode(Raw(b'{"a":[1]}'), JSON, MSGPACK)) == b"\x81\xa1a\x91\x01"
+    assert bytes(pure.transcode(Raw(b"\x81\xa1a\x91\x01"), MSGPACK, JSON)) == b'{"a":[1]}'
+
+
+@is_built
+def test_compiled_code_takes_bytes_and_raw_alone() -> None:
+    for carry in (to_json_in_c, to_msgpack_in_c):
+        with pytest.raises(TypeError):
+            carry("1")  # type: ignore[arg-type]  # that is the point
+        assert carry(b"") is None
+        assert carry(Raw(b"")) is None
