@@ -57,7 +57,7 @@ class Admission:
         ):
             refused = refusal(settings, requester, call, is_closed=self.is_closed)
             if refused is None and account.in_flight_count >= account.in_flight_count_max:
-                refused = self._room_in_account(requester, now)
+                refused = self._room_in_account(requester, call, now)
             if refused is not None:
                 self.refuse(requester, request_id, refused)
                 return None
@@ -118,14 +118,28 @@ class Admission:
             self._steps.admitted(request)
         return request
 
-    def _room_in_account(self, requester: Requester, now: float) -> Failure | None:
-        """Make room if an account has as many requests in flight as it may. The failure if that is not possible."""
+    def _room_in_account(self, requester: Requester, call: Call, now: float) -> Failure | None:
+        """Make room if an account has as many requests in flight as it may. The failure if that is not possible, or of
+        no use: nothing gives way to a call that nobody can take."""
         account = requester.account
         text = f"{account.name} has {account.in_flight_count_max} requests in flight (account_in_flight_count_max)"
-        if self._room.make_in_account(requester, text, now):
+        if self._may_be_taken(call) and self._room.make_in_account(requester, text, now):
             return None
         self._counts.account_refused_count += 1
         return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
+
+    def _may_be_taken(self, call: Call) -> bool:
+        """Whether there is a worker for it, or may be before the first ones are back."""
+        gathering = self._roster.gathering
+        command = self._roster.commands.get(call.command) or gathering.command(call.command)
+        target = call.target
+        if target is not None and values_count(target) > TARGET_VALUES_COUNT_MAX:
+            return False
+        if gathering.is_on:
+            return command is not gathering.unknown
+        if target is None:
+            return command.route.pool is not None
+        return bool(self._roster.matching(command, target))
 
     def refuse(self, requester: Requester, request_id: str | None, failure: Failure) -> None:
         """Answer a call that is not admitted, and count it. `request_id` is None if it could not be read."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from taskferry.broker.core.delivery import room
+from taskferry.protocol.limits import TARGET_VALUES_COUNT_MAX
 
 from tests.unit.broker.core.world import FakeRequester, FakeWorker, World
 
@@ -146,6 +147,43 @@ def test_the_bytes_of_one_account_are_shared_by_its_connections() -> None:
     assert account.waiting_size_bytes == 20
     worker.succeed("running")
     assert world.core.queue.account_refused_count == 1
+
+
+NOBODY_TAKES: dict[str, dict[str, Any]] = {
+    "unserved": {"command": "unheard_of"},
+    "gone": {"command": "gone"},
+    "no such worker": {"command": "slow", "target": "nobody"},
+    "no such label": {"command": "slow", "target": {"gpu": "yes"}},
+    "a target that is too large": {
+        "command": "slow",
+        "target": {str(number): ["a", "b"] for number in range(TARGET_VALUES_COUNT_MAX)},
+    },
+}
+
+
+@pytest.mark.parametrize("fields", NOBODY_TAKES.values(), ids=NOBODY_TAKES)
+def test_nothing_in_flight_gives_way_to_a_call_that_no_worker_can_take(fields: dict[str, Any]) -> None:
+    world = World()
+    world.worker("w", "slow")
+    world.worker("left", "gone").leave()
+    account = world.account("alice", in_flight=10)
+    one, other = world.requester(account), world.requester(account)
+    for _ in range(10):
+        one.submit("slow")
+    assert other.outcome(other.submit(**fields)) == "overloaded"
+    assert one.answers == []
+    assert other.outcome(other.submit("slow", target="w")) is None
+
+
+def test_while_workers_come_back_what_is_in_flight_gives_way_to_what_may_wait_for_them() -> None:
+    world = World(start_wait_s=5.0)
+    world.core.started(world.now)
+    account = world.account("alice", in_flight=10)
+    one, other = world.requester(account), world.requester(account)
+    for _ in range(10):
+        one.submit("slow")
+    assert other.outcome(other.submit("fast")) is None
+    assert len(one.answers) == 1
 
 
 def test_requests_in_flight_of_one_account_are_shared_by_its_connections() -> None:
