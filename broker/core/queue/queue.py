@@ -30,6 +30,10 @@ caller; one second if the line's speed is not known yet."""
 SHED_COUNT_MAX: Final = 2000
 """Requests rejected in one check, so that it takes less than about 20 ms; 8,000 per second."""
 
+LOOKED_COUNT_MAX: Final = 5000
+"""Shares after which a check is over, for the same reason; the next one goes on with the routes that are left. So many
+are there only if thousands of connections wait on many routes; a route is looked at as a whole."""
+
 
 class Shortage(NamedTuple):
     """A bound that is reached: in words, whether it is one of bytes, and whether it is that of the account."""
@@ -174,12 +178,19 @@ class Queue:
         return request
 
     def overdue(self, now: float) -> list[tuple[Request, Failure]]:
-        """Check all lines for overload. Returns the requests to reject, and why; they wait until the caller ends
-        them."""
+        """Check the lines for overload: all, or in turn so many that LOOKED_COUNT_MAX is reached. Returns the requests
+        to reject, and why; they wait until the caller ends them."""
         shed: list[tuple[Request, Failure]] = []
+        looked_count = 0
         for route in tuple(self.routes):
+            if looked_count >= LOOKED_COUNT_MAX:
+                break
+            del self.routes[route]
+            self.routes[route] = None  # it is the last to be looked at again
+            shares = route.waiting.shares()
+            looked_count += len(shares)
             found: list[Request] = []
-            is_changed = look(route.waiting, found, SHED_COUNT_MAX - len(shed), now)
+            is_changed = look(route.waiting, shares, found, SHED_COUNT_MAX - len(shed), now)
             for request in found:
                 what = f"requests for {request.command.name} come faster than they are done"
                 text = f"{what}, and this one has waited {now - request.waiting_since:.1f} s"

@@ -10,10 +10,11 @@ from .overload import OWN_COUNT_MIN, WAIT_SHARE_MAX, Overload
 from .share import Share
 
 
-def look(line: WaitingLine, shed: list[Request], count_max: int, now: float) -> bool:
-    """Check a line for overload, in which attempts do not count. Appends to `shed`, up to `count_max`, what is to be
-    rejected; it waits until the caller ends it. True if `line.is_overloaded` has changed."""
-    shares = [share for share in line.shares() if not share.is_attempts]
+def look(line: WaitingLine, shares: list[Share], shed: list[Request], count_max: int, now: float) -> bool:
+    """Check a line, of which these are the shares, for overload, in which attempts do not count. Appends to `shed`, up
+    to `count_max`, what is to be rejected; it waits until the caller ends it. True if `line.is_overloaded` has
+    changed."""
+    shares = [share for share in shares if not share.is_attempts]
     if not shares:
         return False
     count = 0

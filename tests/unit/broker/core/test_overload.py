@@ -263,6 +263,44 @@ def test_the_number_rejected_per_check_is_bounded(monkeypatch: pytest.MonkeyPatc
     assert max(shed_counts) == 3
 
 
+@pytest.mark.parametrize(
+    ("bound", "looked_at"), [(1, "abc"), (2, "abcabc"), (3, "abcabcabc"), (4, "abcabcabc")]
+)
+def test_the_number_of_shares_looked_at_per_check_is_bounded_and_routes_take_turns(
+    monkeypatch: pytest.MonkeyPatch, bound: int, looked_at: str
+) -> None:
+    assert queue.LOOKED_COUNT_MAX == 5000
+    monkeypatch.setattr(queue, "LOOKED_COUNT_MAX", bound)
+    world = World()
+    world.worker("w", "a", "b", "c")
+    requester = world.requester()
+    requester.submit("a")
+    names = {}
+    for command in "abc":
+        requester.submit(command)
+        names[world.core.roster.commands[command].route.waiting] = command
+    seen: list[str] = []
+    monkeypatch.setattr(queue, "look", lambda line, *_: seen.append(names[line]))
+    for _ in range(3):
+        assert world.core.queue.overdue(world.now) == []
+    assert "".join(seen) == looked_at
+
+
+def test_what_is_looked_at_in_turns_is_found_overloaded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "LOOKED_COUNT_MAX", 1)
+    world = World()
+    requester = world.requester()
+    workers = {command: world.worker(command, command) for command in "abc"}
+    for command in "abc" * 31:
+        requester.submit(command, timeout=TIMEOUT_S)
+    for _ in range(60):
+        for command, worker in workers.items():
+            requester.submit(command, timeout=TIMEOUT_S)
+            worker.succeed(worker.holds[0])
+        world.sleep(EACH_S)
+    assert {"a: overloaded", "b: overloaded", "c: overloaded"} <= set(world.events.notified)
+
+
 def test_a_rejected_request_that_may_have_run_is_reported_as_lost() -> None:
     world = World()
     again, crashing = world.requester(), world.worker("crashing")
