@@ -1,6 +1,7 @@
 /* Carries a value from MessagePack to JSON: see transcode.py, and _carrying.h for what is left to that. */
 
 #include "_carrying.h"
+#include "_shortest.h"
 
 #include <math.h>
 
@@ -37,23 +38,66 @@ static int is_written_signed(struct carrying *to, int64_t number) {
     return is_written_integer(to, (uint64_t)number, number < 0);
 }
 
+static void put_zeros(struct carrying *to, int count) {
+    while (count-- > 0) {
+        put(to, '0');
+    }
+}
+
+/* With a point, or from four zeros behind it with an exponent, as Python writes it. */
+static void put_decimal(struct carrying *to, struct decimal decimal) {
+    byte text[20];
+    int at = sizeof text;
+    do {
+        text[--at] = (byte)('0' + decimal.digits % 10);
+        decimal.digits /= 10;
+    } while (decimal.digits);
+    const byte *digits = text + at;
+    int count = (int)sizeof text - at, point = count + decimal.power; /* digits before the point */
+    if (point <= -4) {
+        put(to, digits[0]);
+        if (count > 1) {
+            put(to, '.');
+            put_bytes(to, digits + 1, (size_t)count - 1);
+        }
+        put_bytes(to, "e-", 2);
+        put(to, (byte)('0' + (1 - point) / 10));
+        put(to, (byte)('0' + (1 - point) % 10));
+        return;
+    }
+    int before = point < 0 ? 0 : point < count ? point : count;
+    put_bytes(to, digits, (size_t)before);
+    put_zeros(to, point <= 0 ? 1 : point - before);
+    put(to, '.');
+    put_zeros(to, -point);
+    put_bytes(to, digits + before, (size_t)(count - before));
+    put_zeros(to, count == before);
+}
+
+/* Of a float as Python writes it; it is 24. */
+#define FLOAT_LENGTH_MAX 32
+
 /* As Python writes it: the shortest that is read as the same number again. */
 static int is_written_float(struct carrying *to, double number) {
-    if (!isfinite(number)) {
+    struct decimal decimal = {0, 0};
+    if (!isfinite(number) || !HAS_ROOM(to->out, FLOAT_LENGTH_MAX)) {
         return 0;
+    }
+    if (number == 0 || is_shortest(fabs(number), &decimal)) {
+        if (signbit(number)) {
+            put(to, '-');
+        }
+        put_decimal(to, decimal);
+        return 1;
     }
     char *text = PyOS_double_to_string(number, 'r', 0, Py_DTSF_ADD_DOT_0, NULL);
     if (text == NULL) {
         PyErr_Clear();
         return 0;
     }
-    size_t size = strlen(text);
-    int has_room = HAS_ROOM(to->out, size);
-    if (has_room) {
-        put_bytes(to, text, size);
-    }
+    put_bytes(to, text, strlen(text));
     PyMem_Free(text);
-    return has_room;
+    return 1;
 }
 
 static int is_written_float_of(struct carrying *to, const byte *p, int size) {

@@ -161,6 +161,7 @@ def test_what_messagepack_cannot_hold_is_refused(text: str, why: str) -> None:
 )
 def test_no_garbage_is_collected_while_a_large_value_is_carried(data: bytes, source: Encoding) -> None:
     runs: list[str] = []
+    gc.collect()  # what the tests before have left must not bring it about
     gc.callbacks.append(lambda phase, _: runs.append(phase))
     try:
         with suppress(NotRepresentable):
@@ -306,6 +307,43 @@ def test_compiled_code_carries_messagepack_as_the_way_by_parts_does(value: Any, 
     carried = to_json_in_c(data)
     assert carried is not None
     assert carried == by_parts(data, MSGPACK)
+
+
+def assert_written_as_python_does(number: float) -> None:
+    for signed in (number, -number):
+        assert to_json_in_c(msgpack.packb(signed)) == repr(signed).encode()
+
+
+@is_built
+@pytest.mark.uncovered
+@given(st.one_of(st.floats(1e-12, 1e18), st.floats(2**-40, 2**60, width=32), numbers.map(float)))
+def test_compiled_code_writes_a_float_as_python_does(number: float) -> None:
+    assert_written_as_python_does(number)
+
+
+@is_built
+def test_compiled_code_writes_the_floats_around_powers_as_python_does() -> None:
+    for power in [
+        *(2.0**exponent for exponent in range(-40, 60)),
+        *(10.0**exponent for exponent in range(-12, 20)),
+    ]:
+        below = above = power
+        for _ in range(5):
+            assert_written_as_python_does(below)
+            assert_written_as_python_does(above)
+            below, above = math.nextafter(below, 0.0), math.nextafter(above, math.inf)
+    for number in (
+        0.0,
+        0.0001,
+        0.00012,
+        0.00001,
+        1.5e-7,
+        123456.0,
+        9007199254740993.0,
+        5e-324,
+        sys.float_info.max,
+    ):
+        assert_written_as_python_does(number)
 
 
 def has_large(value: Any) -> bool:
