@@ -126,6 +126,35 @@ def test_a_lazy_pool_follows_states_and_weights() -> None:
     assert all(len(worker.holds) == 1 for worker in servers[3:])
 
 
+def test_a_lazy_pool_follows_a_weight_that_changes_after_a_pick() -> None:
+    world = World()
+    honest = world.worker("w", *NAMES, concurrency=3)
+    servers = [honest, *crossed(world)]
+    requester = world.requester()
+    last = next(name for name in reversed(NAMES[:255]) if _pool(world, name).lazy is not None)
+    for worker in servers:
+        for request_id in [requester.submit(last) for _ in servers]:
+            next(holder for holder in servers if request_id in holder.holds).succeed(request_id)
+        assert not worker.holds
+    honest.session.weight = 100.0
+    honest.session.reposition()
+    assert all(requester.submit(last) in honest.holds for _ in range(3))
+
+
+def test_lazy_pools_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "FOLLOWED_COUNT_MAX", 1)
+    monkeypatch.setattr(roster, "STEPS_COUNT_MAX", 1)
+    world = World(patterns={"b": "random", "c": "round_robin", "d": "power_of_two"})
+    world.worker("w", "a", "b", "c", "d")
+    assert [_pool(world, name).lazy is None for name in "abcd"] == [True, False, False, False]
+    monkeypatch.setattr(pool, "FOLLOWED_COUNT_MAX", 4)
+    lazy_counts = []
+    for _ in range(4):
+        lazy_counts.append(sum(_pool(world, name).lazy is not None for name in "abcd"))
+        looks(world)
+    assert lazy_counts == [3, 2, 1, 0]
+
+
 def test_a_lazy_pool_that_has_room_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "FOLLOWED_COUNT_MAX", 1)
     world = World()
