@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
@@ -16,6 +16,14 @@ from .exit_codes import INTERRUPTED
 from .hangup import SIGHUP
 
 HANDLED: Final = (signal.SIGINT, signal.SIGTERM, *([] if SIGHUP is None else [SIGHUP]))
+
+_kept: Final[list[Callable[[int, FrameType | None], None]]] = []
+"""Handlers that stay when the others are to change nothing."""
+
+
+def keep_to_the_end(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Where `handler`, which raises nothing, handles a signal, `ignore_signals` leaves it there."""
+    _kept.append(handler)
 
 
 def end_at_interrupt() -> None:
@@ -37,7 +45,8 @@ def ignore_signals() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         for number in HANDLED:
-            signal.signal(number, _ignore)
+            if signal.getsignal(number) not in _kept:
+                signal.signal(number, _ignore)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 Once a program has ended, Python waits for its threads: those of `asyncio.to_thread`, of any executor, and all others
 that are no daemons. Nothing can stop one from outside, so when the time is up the process ends without them: what is
-registered with `atexit` is called first, and the standard streams are flushed.
+registered with `atexit` is called first, and the standard streams are flushed. What is registered may wait as well, as
+`multiprocessing` does for processes: if nothing comes after the worker, that too is over when the time is up.
 """
 
 import atexit
@@ -12,8 +13,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import thread as executors
 from typing import Final, NoReturn
 
 from ..log.event import log_event
@@ -41,9 +43,21 @@ class LastMoment:
     are the program's own.
     """
 
-    __slots__ = ("_latest_at", "_left", "_moved", "_others", "code", "ends_at")
+    __slots__ = (
+        "_exits_at",
+        "_is_whole",
+        "_latest_at",
+        "_left",
+        "_moved",
+        "_others",
+        "code",
+        "ends_at",
+    )
 
     def __init__(self, *, is_whole: bool) -> None:
+        self._is_whole = is_whole
+        self._exits_at: float | None = None
+        """When Python began to call exit functions, if nothing comes after the worker."""
         self._others = frozenset() if is_whole else frozenset(threading.enumerate())
         self.ends_at = float("inf")
         self.code = 0
@@ -85,6 +99,9 @@ class LastMoment:
             left = [thread for thread in left if thread.is_alive()]
         if left:
             end_without(left, self.code)
+        with self._moved:
+            self._exits_at = time.monotonic()
+            self._moved.notify()
 
     def _watch(self) -> None:
         with self._moved:
@@ -92,33 +109,64 @@ class LastMoment:
                 self._moved.wait(min(left_s, threading.TIMEOUT_MAX))
         if self._left is None:
             end_without([], self.code)
+        if self._is_whole:
+            self._watch_exit()
         while self.ends_at < float("inf") and any(thread.is_alive() for thread in self._left):
             if time.monotonic() >= self.ends_at and _is_exiting():
                 end_without([thread for thread in self._left if thread.is_alive()], self.code)
             time.sleep(LOOK_INTERVAL_S)
 
+    def _watch_exit(self) -> NoReturn:
+        """The program ends as Python ends it, which calls exit functions; in time, or without the rest of them."""
+        with self._moved:
+            while self._exits_at is None:
+                self._moved.wait()
+            while True:
+                left_s = max(self.ends_at, self._exits_at + limits.FLUSH_S_MAX) - time.monotonic()
+                if left_s <= 0:
+                    break
+                self._moved.wait(min(left_s, threading.TIMEOUT_MAX))
+        end_flushed("exit functions", self.code, _flush_streams)
+
 
 def _waited_for() -> list[threading.Thread]:
-    """The threads that Python waits for when the program ends."""
+    """The threads that Python waits for when the program ends: of executors also daemons, as those are that a thread
+    which is one has started."""
+    of_executors: object = getattr(executors, "_threads_queues", ())
+    waited_for = of_executors if isinstance(of_executors, Container) else ()
     main = threading.main_thread()
-    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
+    return [
+        thread
+        for thread in threading.enumerate()
+        if (not thread.daemon or thread in waited_for) and thread is not main
+    ]
 
 
 def end_without(left: list[threading.Thread], code: int) -> NoReturn:
     """End the process: exit functions, flushed, and nothing else. Takes FLUSH_S_MAX at most."""
-    names = ", ".join(thread.name for thread in left) or "the event loop"
-    log_event(logger, EndedWithoutThreads(names))
-    flushing = threading.Thread(target=_flush, name="flush", daemon=True)
+    end_flushed(", ".join(thread.name for thread in left) or "the event loop", code, _flush)
+
+
+def end_flushed(what: str, code: int, flush: Callable[[], None]) -> NoReturn:
+    """End the process, although `what` still runs. `flush` may take FLUSH_S_MAX."""
+    log_event(logger, EndedWithoutThreads(what))
+    flushing = threading.Thread(target=flush, name="flush", daemon=True)
     try:
         flushing.start()
         flushing.join(limits.FLUSH_S_MAX)
     except RuntimeError:  # there is no thread for it
-        _flush()
+        flush()
     os._exit(code)
 
 
 def _flush() -> None:
     atexit._run_exitfuncs()  # as Python does; there is no other way to them
+    _flush_streams()
+
+
+def _flush_streams() -> None:
+    for handler in logging.root.handlers:
+        handler.flush()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..log.event import log_event
 from ..program.events import ReloadRefused
+from ..program.interrupts import keep_to_the_end
 from ..program.loop import new_event_loop
 from ..program.signals import STOPPING, signals_handled
 from .events import SourceChanged, WorkerDraining
@@ -93,7 +94,12 @@ def stop_when_supervisor_ends() -> None:
         with contextlib.suppress(OSError):
             while os.read(lifeline, 1024):
                 pass
-        signal.raise_signal(signal.SIGTERM)
+        if hasattr(
+            signal, "pthread_kill"
+        ):  # the main thread must notice, also where the system makes it wait
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        else:
+            signal.raise_signal(signal.SIGTERM)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
@@ -131,6 +137,7 @@ class _Run:
         finally:
             if self._is_whole:
                 self._note_signals()  # to the end of the process
+                keep_to_the_end(self._arrive)
             if watching is not None:
                 watching.cancel()
             if self._last_moment.ends_at < float("inf"):

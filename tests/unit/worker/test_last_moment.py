@@ -33,6 +33,21 @@ async def leave_in_executor() -> None:
     executor.submit(time.sleep, {LONG_S})
 
 @worker.command()
+def leave_in_executor_of_a_thread() -> None:
+    concurrent.futures.ThreadPoolExecutor(1).submit(time.sleep, {LONG_S})
+
+@worker.command()
+async def leave_an_exit_function() -> None:
+    atexit.register(time.sleep, {LONG_S})
+    atexit.register(print, "exits", flush=True)
+
+@worker.command()
+async def wait_for_the_system() -> None:
+    limits.LEAVING_S_MAX = 0.05
+    print("waits", flush=True)
+    time.sleep({LONG_S})
+
+@worker.command()
 def leave_a_thread() -> None:
     threading.Thread(target=time.sleep, args=({LONG_S},), name="left", daemon=False).start()
 
@@ -70,7 +85,7 @@ finally:
     print("after", flush=True)
 """
 
-LEFT = ("wait_in_thread", "leave_in_executor", "leave_a_thread")
+LEFT = ("wait_in_thread", "leave_in_executor", "leave_in_executor_of_a_thread", "leave_a_thread")
 
 
 @pytest.fixture
@@ -157,6 +172,35 @@ async def test_a_program_of_users_goes_on_and_ends_without_them(
         program.process.send_signal(signal.SIGTERM)
         assert await program.ended() == 0
         assert await _printed(program) == "after\nflushed"
+
+
+@pytest.mark.parametrize(("signals_count", "code"), [(1, 0), (2, 143)])
+async def test_an_exit_function_that_hangs_does_not_hold_the_process(
+    signals_count: int, code: int, folder: Path, broker: FakeBroker
+) -> None:
+    options = ("--broker", broker.url, *(("--grace", "3600") if signals_count == 2 else ()))
+    async with worker_program(folder, "tasks:worker", *options) as program:
+        connection = await broker.connection()
+        await connection.result("leave_an_exit_function")
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.stdout is not None
+        assert await program.process.stdout.readline() == b"exits\n"
+        if signals_count == 2:
+            program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == code
+    assert "ended although this still ran: exit functions" in program.lines[-1]
+
+
+async def test_a_child_of_a_supervisor_ends_where_the_system_makes_it_wait(
+    folder: Path, broker: FakeBroker
+) -> None:
+    options = ("--broker", broker.url, "--processes", "2")
+    async with worker_program(folder, "tasks:worker", *options) as program:
+        (await broker.connection()).send_request("wait_for_the_system")
+        assert program.process.stdout is not None
+        await program.process.stdout.readline()
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.ended() == 0
 
 
 async def test_a_program_of_users_ends_at_the_second_signal(folder: Path, broker: FakeBroker) -> None:
