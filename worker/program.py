@@ -155,9 +155,8 @@ class _Run:
         """Note each at once, also while the event loop is blocked, which learns of them in its own way."""
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
+                # Interrupts what the system makes the main thread wait for: Python calls the handler, and waits on.
                 self._handlers[number] = signal.signal(number, self._arrive)
-                if hasattr(signal, "siginterrupt"):
-                    signal.siginterrupt(number, False)
 
     def _arrive(self, number: int, frame: FrameType | None) -> None:
         handler = self._handlers.get(number)
