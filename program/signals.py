@@ -19,10 +19,12 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def signals_handled(
-    on_stop: Callable[[signal.Signals], None], on_reload: Callable[[], None]
+    on_stop: Callable[[signal.Signals], None],
+    on_reload: Callable[[], None],
+    afterwards: Callable[[], None] = ignore_signals,
 ) -> Iterator[None]:
     """Within the block, call `on_stop` in the running loop at each SIGINT and SIGTERM, and `on_reload` at SIGHUP. After
-    it they change nothing: the program is about to end.
+    it they change nothing, unless `afterwards` sees to something else: the program is about to end.
 
     SIGHUP from a terminal that was closed counts as SIGTERM. Has no effect outside the main thread, where Python cannot
     handle signals.
@@ -54,7 +56,21 @@ def signals_handled(
         try:
             yield
         finally:
-            for number in HANDLED:
-                with contextlib.suppress(NotImplementedError):
-                    loop.remove_signal_handler(number)
-            ignore_signals()
+            with _signals_blocked():  # in between they would end the process
+                for number in HANDLED:
+                    with contextlib.suppress(NotImplementedError):
+                        loop.remove_signal_handler(number)
+                afterwards()
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Signals that come within the block come after it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
