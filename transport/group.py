@@ -54,9 +54,10 @@ READ_S_MAX: Final = 0.005
 """How long a turn may last before it stops links that have large messages to read. Stopping them costs about 5 % of the
 CPU of a request of 256 KiB if a turn ends after 2 ms, and under 1 % with 5 ms."""
 
-SHORT_READ_S_MAX: Final = 0.002
+SHORT_READ_S_MAX: Final = 0.001
 """The same for links that have short messages to read: to stop them costs little beside the hundred messages that fill
-the time. The call of another takes two turns, so a flood costs it about twice that."""
+the time. The call of another takes about four turns: its request and its response each come during one and are read in
+the next. So a flood costs it about four times that."""
 
 
 class Sweepable(Protocol):

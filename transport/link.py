@@ -411,11 +411,13 @@ class Link:
         (see group.py)."""
         turn_s = time.monotonic() - self._group.turn_began_at
         sizes = self._group.read_sizes
-        turn_s_max = READ_S_MAX if size > sizes[-1] or self._missing_size > sizes[-1] else SHORT_READ_S_MAX
+        is_large = size >= 2 * sizes[-1] or self._missing_size > sizes[-1]
+        turn_s_max = READ_S_MAX if is_large else SHORT_READ_S_MAX
         if turn_s < turn_s_max:
-            self._read_size = min(sizes[-1], 2 * self._read_size)
+            if turn_s < turn_s_max / 4:
+                self._read_size = min(sizes[-1], 2 * self._read_size)
             return
-        if turn_s >= 2 * turn_s_max:
+        if turn_s >= 1.5 * turn_s_max:
             self._read_size = max(sizes[0], self._read_size // 2)
         if not self._is_waiting_turn and not self.closed:
             self._is_waiting_turn = True

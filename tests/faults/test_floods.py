@@ -102,9 +102,9 @@ FLOODS = [
     *((kind, count) for kind in ("requests", "nonsense", "pings", "heartbeats") for count in (1, 100)),
 ]
 CALL_CPU_S_MAX: Final = 0.06
-"""CPU that the broker spends from when a call is sent until it is answered, the median: it takes part in two turns of
-the loop, each of which a flood may fill for 2 ms (SHORT_READ_S_MAX); and while its worker waits for a core of a busy
-machine, the broker takes some turns more. It was 1 s and more while a link read as much as there was."""
+"""CPU that the broker spends from when a call is sent until it is answered, the median: about four turns of the loop,
+each of which a flood may fill for 1 ms (SHORT_READ_S_MAX); and while its worker waits for a core of a busy machine, the
+broker takes some turns more. It was 1 s and more while a link read as much as there was."""
 
 
 class MeteredPulse:
