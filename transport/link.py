@@ -414,8 +414,7 @@ class Link:
         is_large = size >= 2 * sizes[-1] or self._missing_size > sizes[-1]
         turn_s_max = READ_S_MAX if is_large else SHORT_READ_S_MAX
         if turn_s < turn_s_max:
-            if turn_s < turn_s_max / 4:
-                self._read_size = min(sizes[-1], 2 * self._read_size)
+            self._read_size = min(sizes[-1], 2 * self._read_size)
             return
         if turn_s >= 1.5 * turn_s_max:
             self._read_size = max(sizes[0], self._read_size // 2)
