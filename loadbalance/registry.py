@@ -28,3 +28,6 @@ STRATEGIES: Final[dict[str, StrategyFactory]] = {
     "latency_aware": LatencyAware,
     "consistent_hash": lambda chance: ConsistentHash(),
 }
+
+BLIND_TO_AFFINITY: Final = frozenset(STRATEGIES) - {"consistent_hash"}
+"""Those for which a request's affinity key makes no difference. A strategy by entry point may use it."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from math import exp, inf
 from typing import Final
 
+from ....loadbalance.registry import BLIND_TO_AFFINITY
 from ....protocol.errors import REQUESTER_CODES, WorkerStopping
-from ..call import Call
 from ..fleet.command import Command
 from ..fleet.roster import Roster
 from ..fleet.worker import ALWAYS, Worker, WorkerEvent, WorkerState
@@ -90,7 +90,7 @@ class Health:
         worker.learn_at = now + LEARN_INTERVAL_S
         if worker.record.streak.count:
             self.ejections.succeeded(worker, now)
-        if not is_steered(request.call):
+        if not is_steered(request):
             request.requester.account.fares.succeeded(command.name, worker.worker_id, now)
         if self.speeds.learn(worker, command, duration_s, now):
             worker.reposition()
@@ -188,9 +188,12 @@ class Health:
                 self.ejections.eject(worker, "canary", reason, now)
 
 
-def is_steered(call: Call) -> bool:
+def is_steered(request: Request) -> bool:
     """Its requester has a say in which worker gets it."""
-    return call.target is not None or call.affinity is not None
+    call = request.call
+    if call.target is not None:
+        return True
+    return call.affinity is not None and request.command.strategy not in BLIND_TO_AFFINITY
 
 
 def doubt_of(request: Request, worker: Worker, now: float) -> str | None:
@@ -198,4 +201,4 @@ def doubt_of(request: Request, worker: Worker, now: float) -> str | None:
     who gets its requests, or does not succeed elsewhere. None if that speaks against the worker."""
     account = request.requester.account
     elsewhere_at = account.fares.elsewhere_at(request.command.name, worker.worker_id)
-    return account.name if is_steered(request.call) or elsewhere_at < now - FARES_S else None
+    return account.name if is_steered(request) or elsewhere_at < now - FARES_S else None

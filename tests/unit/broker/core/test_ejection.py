@@ -388,6 +388,20 @@ def test_a_requester_that_steers_its_failures_ejects_nobody(fields: dict[str, An
     assert {worker.state for worker in (worker, *others)} == {"healthy"}
 
 
+def test_an_affinity_that_the_strategy_ignores_steers_nothing() -> None:
+    world = World("round_robin")
+    bad, good = world.worker("bad"), world.worker("good")
+    requester = world.requester()
+    for _ in range(20):
+        request_id = requester.submit(affinity="somebody")
+        if request_id in bad.holds:
+            bad.fail(request_id)
+        else:
+            good.succeed(request_id)
+        world.sleep(1.0)
+    assert bad.state == "ejected"
+
+
 def test_a_requester_that_sends_what_fails_everywhere_ejects_nobody_however_good_their_past() -> None:
     world = World("round_robin")
     workers = [world.worker(f"w{number}") for number in range(10)]
