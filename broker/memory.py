@@ -9,9 +9,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
-TRIM_SIZE_BYTES_MIN: Final = 64 * 1024 * 1024
+TRIM_SIZE_BYTES_MIN: Final = 32 * 1024 * 1024
 """So much must have been freed before it is given back. Less is soon in use again, and to ask the system for it anew
-costs more than it is worth."""
+costs more than it is worth. What is in use is looked at twice a second, so the most that ever was is not seen: around
+that, much more was allocated and freed."""
 
 
 class Memory:
