@@ -90,7 +90,7 @@ async def test_what_is_wrong_is_refused_under_its_request_id(path: Path) -> None
 
 
 async def test_without_a_journal_nothing_is_kept_and_requests_go_on(path: Path) -> None:
-    async with job_rig(path, journal="none") as rig:
+    async with job_rig(path, journal="none", start_wait_s=0) as rig:
         requester = await rig.requester()
         failure = await requester.ask("submit", command="work")
         assert (failure["code"], failure["delivery"]) == ("jobs_off", "not_delivered")
@@ -256,7 +256,7 @@ async def test_progress_is_shown(path: Path) -> None:
 
 
 async def test_what_cannot_be_delivered_becomes_a_job(path: Path) -> None:
-    async with job_rig(path) as rig:
+    async with job_rig(path, start_wait_s=0) as rig:
         requester = await rig.requester()
         requester.send({"request_id": "r1", "command": "work", "data": {"n": 1}, "otherwise": "submit"})
         receipt = await requester.peer.receive()
