@@ -35,10 +35,11 @@ _SPAWN: Final = multiprocessing.get_context("spawn")
 class Channel(asyncio.Protocol):
     """The worker's end of a channel: whole messages, neither of which blocks the event loop.
 
-    `received` is called with each message, `closed` once the process has closed its end.
+    `received` is called with each message, `closed` once the process has closed its end, with whether it had not read
+    all that it was sent.
     """
 
-    def __init__(self, received: Callable[[bytes], None], closed: Callable[[], None]) -> None:
+    def __init__(self, received: Callable[[bytes], None], closed: Callable[[bool], None]) -> None:
         self._received = received
         self._closed = closed
         self._transport: asyncio.Transport | None = None
@@ -87,15 +88,18 @@ class Channel(asyncio.Protocol):
             self._received(payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closed()
+        # A pair of local sockets is exact about this on Linux: "reset" if something sent was not read before the other
+        # end was closed, "broken pipe" if it was sent afterwards. Systems that report less never report too much.
+        self._closed(isinstance(exc, ConnectionResetError | BrokenPipeError))
 
 
 class Place:
     """One process. Making one starts it; raises OSError if it cannot be started.
 
     `reported` is called when the call that it was given has ended; `ended`, once, when the process has ended and there
-    is nothing more to come from it. `how` then says how it ended, to follow a noun. `calls_count` is the number of
-    calls that it was given; `is_ready`: it has been able to run one.
+    is nothing more to come from it. `how` then says how it ended, to follow a noun, and `is_unread` whether it had not
+    read all that it was sent. `calls_count` is the number of calls that it was given; `is_ready`: it has been able to
+    run one.
     """
 
     __slots__ = (
@@ -114,6 +118,7 @@ class Place:
         "calls_count",
         "how",
         "is_ready",
+        "is_unread",
     )
 
     def __init__(
@@ -124,6 +129,7 @@ class Place:
         self._ended = ended
         self.calls_count = 0
         self.is_ready = False
+        self.is_unread = False
         self.how = ""
         self._timer: asyncio.TimerHandle | None = None
         self._has_exited = False
@@ -212,8 +218,9 @@ class Place:
             report = ProcessReport(*pickle.loads(payload))  # noqa: S301  a process of ours
             self._reported(self, report)
 
-    def _channel_closed(self) -> None:
+    def _channel_closed(self, is_unread: bool) -> None:
         open_to_forks(self._socket_descriptor)
+        self.is_unread = is_unread
         self._is_channel_closed = True
         if self._has_exited:
             self._finish()

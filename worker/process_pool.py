@@ -21,7 +21,8 @@ from .process_place import Place
 class RunningCall:
     """A call that waits for a process or has one, until `reported` is called in the event loop, once.
 
-    `is_cancelled`: its result is not needed. Then the report says nothing.
+    `payload` is kept to the end, because a process may die before it has read it. `is_cancelled`: its result is not
+    needed. Then the report says nothing.
     """
 
     __slots__ = ("_pool", "is_cancelled", "payload", "reported")
@@ -115,7 +116,6 @@ class ProcessPool:
         self._places[place] = call
         self._calls[call] = place
         place.run(call.payload)
-        call.payload = b""
 
     def _reported(self, place: Place, report: ProcessReport) -> None:
         call = self._places[place]
@@ -149,6 +149,10 @@ class ProcessPool:
             self._idle.remove(place)
         if call is not None:
             del self._calls[call]
+            if place.is_ready and place.is_unread and not call.is_cancelled:
+                # It was idle when it died, and that was not known yet. The call has not run: it is the next to run.
+                self._waiting = {call: None, **self._waiting}
+                call = None
         # One that has never been ready, or dies while it is idle, may do so again: then only a call starts another.
         if not self._is_closing and (self._waiting or (place.is_ready and not was_idle)):
             self._replace()

@@ -1,18 +1,23 @@
 """Handlers in other processes: results, failures, deaths, and nothing left behind."""
 
 import asyncio
+import json
 import os
 import re
 import resource
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX
 from taskferry.worker import Worker, limits
+from taskferry.worker.handler_process import ProcessCall, ProcessReport, packed
+from taskferry.worker.process_pool import ProcessPool
 
 from tests.unit.worker import process_handlers
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
@@ -172,6 +177,32 @@ async def test_a_process_that_ends_while_idle_costs_nothing(connection: Connecti
     process.kill()
     await gone(process)
     assert (await connection.result("square", {"number": 3}))["pid"] != pid
+
+
+async def test_a_call_that_a_dead_process_has_not_read_is_run_by_another() -> None:
+    pool = ProcessPool(count_max=1)
+
+    async def result_of(call: bytes, given: Callable[[], None] = lambda: None) -> Any:
+        ended = asyncio.get_running_loop().create_future()
+        pool.submit(call, ended.set_result)
+        given()
+        report: ProcessReport = await asyncio.wait_for(ended, PATIENCE_S)
+        assert report.result is not None, report
+        return json.loads(report.result)
+
+    deadline = time.monotonic() + PATIENCE_S
+    call = packed(ProcessCall(process_handlers.square, (3,), {}, Encoding.JSON, deadline))
+    try:
+        first = await result_of(call)
+        process = psutil.Process(first["pid"])
+        process.suspend()
+        async with asyncio.timeout(PATIENCE_S):  # each thread stops when it next runs
+            while {psutil.Process(thread.id).status() for thread in process.threads()} != {"stopped"}:
+                await asyncio.sleep(0.01)
+        second = await result_of(call, process.kill)
+        assert (second["square"], second["pid"] == first["pid"]) == (9, False)
+    finally:
+        pool.close()
 
 
 async def test_one_that_is_cancelled_or_late_is_interrupted_and_another_takes_its_place(
