@@ -35,7 +35,7 @@ from .job_reading import JobReading
 from .jobs.ports import JournalError
 from .journal_watch import JournalWatch
 from .loop_lag import LoopLag
-from .memory import Memory
+from .memory import Memory, keep_freed
 from .open_files import OpenFiles
 from .operations import Operations
 from .port import Port, PortTaken
@@ -139,6 +139,7 @@ class Broker:
         self._authenticator.start()
         self._group = LinkGroup(self.core.turn_ended, self._check, self.settings.unsent_size_bytes_max)
         self.read_model.links = self._group
+        keep_freed()
         self._open_files = OpenFiles()
         self._memory = Memory(self._held_size_bytes)
         try:

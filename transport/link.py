@@ -358,6 +358,7 @@ class Link:
             if not rest or not self.opened:
                 return
             data = rest
+        was_missing_size = self._missing_size
         messages = self._framing.receive(data)
         self._missing_size = self._framing.missing_size
         if self._protocol.writes and self._protocol.state is State.OPEN:
@@ -375,7 +376,7 @@ class Link:
         if self._protocol.writes:
             self._write_protocol()
         if nbytes >= BUSY_READ_SIZE_BYTES or nbytes >= self._read_size:
-            self._take_turns(nbytes)
+            self._take_turns(nbytes, was_missing_size)
 
     def read_on(self) -> None:
         """Read again, after others had their turns."""
@@ -406,12 +407,13 @@ class Link:
 
     # --- inside ---
 
-    def _take_turns(self, size: int) -> None:
+    def _take_turns(self, size: int, was_missing_size: int) -> None:
         """Decide, after a read of `size` bytes, which is much, whether to read on in this turn, and how much at once
-        (see group.py)."""
+        (see group.py). `was_missing_size`: of an unfinished frame, before."""
         turn_s = time.monotonic() - self._group.turn_began_at
         sizes = self._group.read_sizes
-        is_large = size >= 2 * sizes[-1] or self._missing_size > sizes[-1]
+        # The rest of a large message often comes alone.
+        is_large = size >= 2 * sizes[-1] or max(was_missing_size, self._missing_size) > sizes[-1] // 2
         turn_s_max = READ_S_MAX if is_large else SHORT_READ_S_MAX
         if turn_s < turn_s_max:
             self._read_size = min(sizes[-1], 2 * self._read_size)

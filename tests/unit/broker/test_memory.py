@@ -1,6 +1,29 @@
 """Memory goes back to the system once much of it was freed, and not for less."""
 
+import platform
+import subprocess
+import sys
+
+import pytest
 from taskferry.broker.memory import TRIM_SIZE_BYTES_MIN, Memory
+
+FAULTS_OF_BUFFERS = """
+import resource, sys
+from taskferry.broker.memory import keep_freed
+
+if sys.argv[1] == "kept":
+    keep_freed()
+
+def fill_and_free(times):
+    for _ in range(times):
+        buffers = [b"x" * 260_000 for _ in range(8)]
+        del buffers
+
+fill_and_free(3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill_and_free(100)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
 
 class Program:
@@ -44,3 +67,15 @@ def test_the_c_library_is_asked_or_nobody_is() -> None:
     memory = Memory(iter((TRIM_SIZE_BYTES_MIN, 0)).__next__)
     memory.check()
     memory.check()  # no error, whatever library this is
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc gives the top of its heap back at once"
+)
+def test_buffers_that_are_freed_are_used_again_without_asking_the_system() -> None:
+    def faults_count(freed: str) -> int:
+        command = [sys.executable, "-c", FAULTS_OF_BUFFERS, freed]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout)
+
+    assert faults_count("given back") > 10_000, "otherwise there would be nothing to mend"
+    assert faults_count("kept") < 100
