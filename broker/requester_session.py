@@ -24,6 +24,7 @@ from ..protocol.messages import (
     WITH_COMMAND,
     Auth,
     Cancel,
+    Credit,
     Expiring,
     LoggedIn,
     Ping,
@@ -51,9 +52,9 @@ from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
 
-NEVER_LIMITED: Final = (Auth.__struct_config__.tag, Cancel.__struct_config__.tag)
-"""Messages that are taken at any rate. An answer to a cancel would be taken for one to its request; a login that cannot
-be renewed ends; and both cost next to nothing."""
+NEVER_LIMITED: Final = tuple(kind.__struct_config__.tag for kind in (Auth, Cancel, Credit))
+"""Messages that are taken at any rate. An answer to a cancel would be taken for one to its request, and so would one to
+a credit; a login that cannot be renewed ends; and all of them cost next to nothing."""
 
 OF_WORKERS: Final = "connect is a worker's message; workers connect to another port, by default 8765"
 
@@ -122,7 +123,7 @@ class RequesterSession:
         self._sessions[self] = None
         self._entrant.session = self
 
-    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901, PLR0912  the hot path
+    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901  the hot path
         if self._is_over:
             return
         now = time.monotonic()
@@ -149,12 +150,9 @@ class RequesterSession:
             if data is UNSET:
                 data = self._codec.empty_data
             elif len(payload) > ENVELOPE_SIZE_BYTES_MAX:
-                if len(data) > self._data_size_bytes_max:
-                    self._refuse_large(data, payload)
+                data = self._within_bound(data, payload)
+                if data is None:
                     continue
-                if len(payload) - len(data) > ENVELOPE_SIZE_BYTES_MAX:
-                    # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
-                    data = data.copy()
             # One call for all fields: each read of a Struct's field costs compiled code as much.
             (
                 _,
@@ -168,6 +166,7 @@ class RequesterSession:
                 target,
                 hedge,
                 otherwise,
+                _,
                 type_,
             ) = astuple(message)
             if type_ is not UNSET and type_ in WITH_COMMAND:
@@ -311,9 +310,15 @@ class RequesterSession:
                 self._core.refuse(self._requester, None, failure)
         return within
 
-    def _refuse_large(self, data: Raw, payload: bytes) -> None:
-        text = errors.size_fault("data", len(data), self._data_size_bytes_max)
-        self._refuse(errors.TooLarge(text), payload)
+    def _within_bound(self, data: Raw, payload: bytes) -> Raw | None:
+        """The data of a large message; None, and it is refused, if it is too large."""
+        size_bytes = len(data)
+        if size_bytes > self._data_size_bytes_max:
+            text = errors.size_fault("data", size_bytes, self._data_size_bytes_max)
+            self._refuse(errors.TooLarge(text), payload)
+            return None
+        # A Raw keeps its whole message in memory, but the queue's bound counts `data` alone.
+        return data.copy() if len(payload) - size_bytes > ENVELOPE_SIZE_BYTES_MAX else data
 
     def _forbids(self, call: Call) -> bool:
         refusal = self._gate.call(call.command, call.target)
@@ -366,6 +371,8 @@ class RequesterSession:
                 self._core.cancel(self._requester, message.request_id, now)
             case Auth():
                 self._renew(message)
+            case Credit():
+                pass  # of nothing that streams
             case Ping():
                 self._link.send(self._codec.encode(Pong(message.request_id)))
             case _:

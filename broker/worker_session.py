@@ -320,7 +320,7 @@ class WorkerSession:
                 self._renew(message)
             case messages.Notification():
                 self._report(message, payload)
-            case messages.Custom():
+            case messages.WorkerChunk() | messages.Custom():
                 pass
             case messages.WorkerResponse():
                 raise AssertionError("a registered worker's response is not handled here")

@@ -1,4 +1,5 @@
-"""Every message of the wire as a typed structure, with the bound of each field; those about jobs: job_messages.py.
+"""Every message of the wire as a typed structure, with the bound of each field; those about jobs: job_messages.py;
+those of streams: stream_messages.py.
 
 `data`, `params` and results stay raw bytes in the sender's encoding: the broker passes them on and never looks inside.
 Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
@@ -50,6 +51,7 @@ from .job_messages import (
     Schedules,
     Submit,
 )
+from .stream_messages import Chunk, Credit, Progress, Reset, Stream, WorkerChunk, WorkerCredit
 
 # --- requester port -------------------------------------------------------------------------------------------------
 
@@ -68,6 +70,7 @@ class Request(Struct, gc=False):
     target: Label | Target | None = None
     hedge: Hedge | None = None
     otherwise: Literal["submit"] | None = None
+    stream: Stream = False
     type: str | UnsetType = UNSET
 
 
@@ -165,6 +168,7 @@ class Outcome(Struct, gc=False):
 RequesterControl = (
     Auth
     | Cancel
+    | Credit
     | Ping
     | Submit
     | Job
@@ -183,7 +187,9 @@ WITH_COMMAND: Final = frozenset(str(kind.__struct_config__.tag) for kind in (Sub
 """The types of messages that have a command and are no requests."""
 
 ABOUT_JOBS: Final = frozenset(
-    str(kind.__struct_config__.tag) for kind in get_args(RequesterControl) if kind not in (Auth, Cancel, Ping)
+    str(kind.__struct_config__.tag)
+    for kind in get_args(RequesterControl)
+    if kind not in (Auth, Cancel, Credit, Ping)
 )
 """The types of messages about jobs. Their failures are addressed as those of requests are."""
 
@@ -199,6 +205,9 @@ BrokerControl = (
     | Greeted
     | JobAssigned
     | JobEnded
+    | Progress
+    | Chunk
+    | Reset
 )
 """Broker to requester: what is neither a response nor a failure."""
 
@@ -327,8 +336,8 @@ class ErrorMessage(Struct, tag_field="type", tag="error"):
 
 
 class Notification(Struct, tag_field="type", tag="notification"):
-    """Worker to broker: the progress of an attempt, which the view of its job shows; of other assignments it is
-    accepted and not passed on in this version."""
+    """Worker to broker: the progress of an assignment. It is passed on to a requester that wants it, and the view of a
+    job shows that of its attempt."""
 
     msg_id: MessageId | None = None
     data: Raw | UnsetType = UNSET
@@ -348,6 +357,7 @@ FromWorker = (
     | WorkerResponse
     | ErrorMessage
     | Notification
+    | WorkerChunk
     | Custom
 )
 
@@ -405,7 +415,7 @@ class WorkerExpiring(Struct, tag_field="type", tag="expiring"):
 
 
 class Call(Struct, gc=False, omit_defaults=True):
-    """What is to run, and the seconds left for it."""
+    """What is to run, and the seconds left for it. `stream`: its chunks are wanted."""
 
     action: str
     params: Raw
@@ -413,6 +423,7 @@ class Call(Struct, gc=False, omit_defaults=True):
     request_id: str
     trace: str | None = None
     job: "AttemptOf | None" = None
+    stream: bool = False
 
 
 class AttemptOf(Struct, gc=False):
@@ -453,6 +464,7 @@ FromBroker = (
     Connected
     | AssignmentMessage
     | CancelAssignment
+    | WorkerCredit
     | Settled
     | Disconnect
     | Heartbeat

@@ -23,7 +23,15 @@ from taskferry.broker.entrant import FAILED_RENEWALS_COUNT_MAX
 from taskferry.broker.jobs.settings import JobSettings
 from taskferry.broker.jobs.states import ENDED
 from taskferry.broker.jobs.states import TRANSITIONS as JOB_TRANSITIONS
-from taskferry.protocol import close_codes, errors, field_types, job_messages, limits, messages
+from taskferry.protocol import (
+    close_codes,
+    errors,
+    field_types,
+    job_messages,
+    limits,
+    messages,
+    stream_messages,
+)
 from taskferry.protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
 from taskferry.transport.settings import LinkSettings
@@ -123,6 +131,11 @@ DATA_BOUND = "up to 1 MiB less 4 KiB"
 TABLES: dict[str, type[Struct]] = {
     "Request": messages.Request,
     "Cancel": messages.Cancel,
+    "Progress": stream_messages.Progress,
+    "Chunk (from the broker)": stream_messages.Chunk,
+    "Reset": stream_messages.Reset,
+    "Credit (from the requester)": stream_messages.Credit,
+    "credit (from the broker)": stream_messages.Taken,
     "Ping": messages.Ping,
     "Pong": messages.Pong,
     "Auth (from the requester)": messages.Auth,
@@ -373,11 +386,12 @@ def test_the_percentiles_of_a_hedge_are_listed() -> None:
 
 def test_the_envelope_of_the_worker_port_is_listed() -> None:
     listed = {unquoted(row["field"]): row for row in table(MESSAGES["Envelope"])}
-    assert list(listed) == ["type", "msg_id", "timestamp", "data"]
+    assert list(listed) == ["type", "msg_id", "timestamp", "data", "sequence"]
     kinds: list[type[Struct]] = [messages.WorkerConnect, messages.Disconnect, messages.Heartbeat]
     kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
     kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment, messages.Settled]
     kinds += [messages.WorkerAuth, messages.WorkerLoggedIn, messages.WorkerExpiring]
+    kinds += [stream_messages.WorkerChunk, stream_messages.WorkerCredit]
     for kind in kinds:
         assert set(kind.__struct_fields__) <= listed.keys()
         tag = str(kind.__struct_config__.tag)
@@ -553,7 +567,8 @@ def test_the_bound_of_data_is_that_of_a_message_less_an_envelope() -> None:
 
 
 def test_every_link_inside_leads_to_a_heading() -> None:
-    headings = {title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
+    titles = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
     assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from msgspec import Struct, inspect
-from taskferry.protocol import field_types, job_messages, messages
+from taskferry.protocol import field_types, job_messages, messages, stream_messages
 from taskferry.protocol.codec import CODECS, describe
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import text_or_none
@@ -25,6 +25,7 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Auth: {"type": "auth", "token": "t"},
     messages.Cancel: {"type": "cancel", "request_id": "r"},
     messages.Ping: {"type": "ping"},
+    stream_messages.Credit: {"type": "credit", "request_id": "r", "sequence": 1},
     job_messages.Submit: {"type": "submit", "command": "c"},
     job_messages.Job: {"type": "job", "job_id": "j"},
     job_messages.Await: {"type": "await", "job_id": "j"},
@@ -42,6 +43,7 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.WorkerResponse: {"type": "response", "msg_id": "1", "data": {"success": True}},
     messages.Notification: {"type": "notification"},
     messages.Custom: {"type": "custom"},
+    stream_messages.WorkerChunk: {"type": "chunk", "msg_id": "1", "sequence": 1, "data": None},
 }
 """Every message that a broker reads and that has bounds, with only its required fields."""
 
@@ -249,6 +251,7 @@ def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
     read = {messages.Outcome, messages.AnyId, messages.ErrorMessage}
     sent = {messages.Response, messages.Failure, *get_args(messages.BrokerControl)}
     sent |= {messages.Connected, messages.AssignmentMessage, messages.CancelAssignment, messages.Settled}
+    sent |= {stream_messages.WorkerCredit}
     sent |= {messages.WorkerLoggedIn, messages.WorkerExpiring}
     assert set(SMALLEST) | parts | read | sent == structures
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from taskferry.protocol import job_messages, messages
+from taskferry.protocol import job_messages, messages, stream_messages
 from taskferry.protocol.codec import CODECS
 from taskferry.protocol.encodings import Encoding
 
@@ -33,7 +33,11 @@ MESSAGES: dict[tuple[str, str], set[str]] = {
 }
 
 
-KINDS = {name: value for module in (messages, job_messages) for name, value in vars(module).items()}
+KINDS = {
+    name: value
+    for module in (messages, job_messages, stream_messages)
+    for name, value in vars(module).items()
+}
 """What the files call a message, and its structure."""
 
 
