@@ -24,7 +24,6 @@ from ..protocol.messages import (
     WITH_COMMAND,
     Auth,
     Cancel,
-    Credit,
     Expiring,
     LoggedIn,
     Ping,
@@ -33,6 +32,7 @@ from ..protocol.messages import (
     is_about_jobs,
     text_or_none,
 )
+from ..protocol.stream_messages import Credit
 from ..protocol.transcode import transcode
 from ..transport.group import SLOW_READER
 from ..transport.link import PARTS_SIZE_BYTES_MIN, Link

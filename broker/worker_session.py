@@ -19,6 +19,7 @@ from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, AttemptOf, Call, Settled, WorkerResponse
+from ..protocol.stream_messages import WorkerChunk
 from ..protocol.transcode import transcode
 from ..transport.group import SLOW_READER
 from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
@@ -320,7 +321,7 @@ class WorkerSession:
                 self._renew(message)
             case messages.Notification():
                 self._report(message, payload)
-            case messages.WorkerChunk() | messages.Custom():
+            case WorkerChunk() | messages.Custom():
                 pass
             case messages.WorkerResponse():
                 raise AssertionError("a registered worker's response is not handled here")
