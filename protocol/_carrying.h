@@ -1,8 +1,10 @@
 /* What both ways from one encoding to the other need: what is written, the containers that are open, and their keys.
  *
- * Makes no object of Python for a part of a value, which is what takes time. What is not taken (anything invalid, or
- * without a counterpart, or rare) is no error, but left to transcode.py: so each answer is the one given there. Keeps no
- * state and no hold of what it is given.
+ * Makes no object of Python for a part of a value, which is what takes time. What is refused is refused here, with the
+ * exceptions and texts of the way by parts (transcode.py). Only what is not valid at all is left to that: no client can
+ * send it, because its message would not have been decoded. Keeps no state and no hold of what it is given.
+ *
+ * An object that has a key twice is written as it is, and put in order when all is written: see `is_put_together`.
  */
 
 #ifndef TASKFERRY_CARRYING_H
@@ -10,23 +12,27 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 typedef unsigned char byte;
 
-/* Containers inside each other; an empty one does not count. */
-#define DEPTH_MAX 256
+/* Containers inside each other; an empty one does not count. As many as msgpack takes, and more than PROTOCOL.md
+ * says. */
+#define DEPTH_MAX 1024
 /* Of a value. What becomes of it, at most six times as long, is counted in 32 bits. */
 #define SIZE_BYTES_MAX (1 << 28)
 /* Keys that are compared with each other, before it pays to make a table of them. */
 #define KEYS_COMPARED_MAX 8
-/* Places of the table that are looked at for one key. */
-#define PROBES_MAX 32
+/* Up to this size Python gives memory fast. */
+#define SMALL_SIZE_BYTES 512
+/* Of the head of a list, a map or a text in MessagePack. */
+#define LENGTH_SIZE_MAX 5
 
-/* A key of an object that is open, as it was written. */
+/* A key of an object that is open, as it was written, and how many marks there were before it. */
 struct key {
-    uint32_t start, size;
+    uint32_t start, size, mark;
 };
 
 /* A container that is open. */
@@ -36,10 +42,25 @@ struct open {
     byte is_object;
 };
 
-/* Where in what is written the head of a container belongs, which says how many values there are. */
+/* The kinds of marks; from REFUSED on they are those of values that are refused, if no later one takes their place. */
+enum { LIST_MARK, OBJECT_MARK, REFUSED };
+
+/* A place in what is written: the head of a container belongs there, which says how many values there are, or a value
+ * that the other encoding cannot hold. In the order of places. */
 struct mark {
     uint32_t at, count;
-    byte is_object;
+    uint32_t twice; /* from 1: the number of the object among those that have a key twice */
+    uint32_t kind;
+};
+
+/* An object that has a key twice: where it ends, and its entries, of which each key has one. */
+struct twice {
+    uint32_t end, mark_end, entry, entries_count;
+};
+
+/* A key and its value, with all marks inside. */
+struct entry {
+    uint32_t start, end, mark, mark_end;
 };
 
 /* What grows: `count` are used of the `room` elements at `start`. */
@@ -50,12 +71,16 @@ struct carrying {
     LIST(struct key) keys;
     LIST(struct mark) marks;
     LIST(uint32_t) table;
-    int depth, slow_numbers_count;
-    struct open open[DEPTH_MAX];
+    LIST(uint32_t) places; /* of the keys of an object: which of its entries each belongs to */
+    LIST(struct entry) entries;
+    LIST(struct twice) twice;
+    size_t refused_count;
+    int depth;
+    struct open open[DEPTH_MAX]; /* the last, because it is left as it is at the start */
 };
 
 static int grow(void **start, size_t *room, size_t needed, size_t size) {
-    size_t larger = needed < 128 ? 256 : 2 * needed;
+    size_t larger = 2 * needed * size < SMALL_SIZE_BYTES ? SMALL_SIZE_BYTES / size : 2 * needed;
     void *moved = PyMem_Realloc(*start, larger * size);
     if (moved == NULL) {
         return 0;
@@ -106,6 +131,7 @@ static int is_utf_8(const byte *p, const byte *end) {
 
 static int is_open(struct carrying *to, byte is_object, uint32_t count) {
     if (to->depth == DEPTH_MAX) {
+        PyErr_SetString(PyExc_RecursionError, "nested too deeply");
         return 0;
     }
     to->open[to->depth++] = (struct open){count, (uint32_t)to->marks.count, (uint32_t)to->keys.count, is_object};
@@ -117,7 +143,18 @@ static int is_noted(struct carrying *to, size_t start) {
     if (!HAS_ROOM(to->keys, 1)) {
         return 0;
     }
-    to->keys.start[to->keys.count++] = (struct key){(uint32_t)start, (uint32_t)(to->out.count - start)};
+    uint32_t size = (uint32_t)(to->out.count - start);
+    to->keys.start[to->keys.count++] = (struct key){(uint32_t)start, size, (uint32_t)to->marks.count};
+    return 1;
+}
+
+/* Marks what comes next. */
+static int is_marked(struct carrying *to, uint32_t kind) {
+    if (!HAS_ROOM(to->marks, 1)) {
+        return 0;
+    }
+    to->marks.start[to->marks.count++] = (struct mark){(uint32_t)to->out.count, 0, 0, kind};
+    to->refused_count += kind >= REFUSED;
     return 1;
 }
 
@@ -125,23 +162,19 @@ static inline int is_same(struct carrying *to, struct key one, struct key other)
     return one.size == other.size && memcmp(to->out.start + one.start, to->out.start + other.start, one.size) == 0;
 }
 
-static uint64_t hash_of(const byte *p, size_t size) {
-    uint64_t hash = size, word;
-    for (; size >= 8; p += 8, size -= 8) {
-        memcpy(&word, p, 8);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 32;
-    }
-    word = 0;
-    memcpy(&word, p, size);
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 32;
+/* With a secret of this process: or a client could choose keys that all fall on one place. */
+static size_t hash_of(const byte *p, size_t size) {
+#if PY_VERSION_HEX >= 0x030e0000
+    return (size_t)Py_HashBuffer(p, (Py_ssize_t)size);
+#else
+    return (size_t)PyHash_GetFuncDef()->hash(p, (Py_ssize_t)size);
+#endif
 }
 
-/* Whether the keys of a large object are different, by a table of them; no also if too many fall on one place. */
-static int are_different_by_table(struct carrying *to, const struct key *keys, size_t count) {
-    size_t room = 32;
-    while (room < 4 * count) {
+/* Sets `places` for the keys of a large object by a table of them. Gives the number of entries; 0 without memory. */
+static size_t entries_by_table(struct carrying *to, const struct key *keys, size_t count) {
+    size_t room = 32, entries_count = 0;
+    while (room < 2 * count) {
         room *= 2;
     }
     if (!HAS_ROOM(to->table, room)) {
@@ -150,38 +183,152 @@ static int are_different_by_table(struct carrying *to, const struct key *keys, s
     uint32_t *table = to->table.start; /* from 1: the number of the key at this place */
     memset(table, 0, room * sizeof *table);
     for (size_t i = 0; i < count; i++) {
-        size_t place = (size_t)hash_of(to->out.start + keys[i].start, keys[i].size);
-        int probes_count = 0;
-        while (table[place &= room - 1]) {
-            if (is_same(to, keys[table[place] - 1], keys[i]) || ++probes_count == PROBES_MAX) {
-                return 0;
-            }
-            place++;
+        size_t place = hash_of(to->out.start + keys[i].start, keys[i].size) & (room - 1);
+        while (table[place] && !is_same(to, keys[table[place] - 1], keys[i])) {
+            place = (place + 1) & (room - 1);
         }
-        table[place] = (uint32_t)i + 1;
+        if (table[place]) {
+            to->places.start[i] = to->places.start[table[place] - 1];
+        } else {
+            table[place] = (uint32_t)i + 1;
+            to->places.start[i] = (uint32_t)entries_count++;
+        }
     }
+    return entries_count;
+}
+
+/* The first of the keys that is the same as the last one, which may be itself. */
+static inline size_t first_same(struct carrying *to, const struct key *keys, size_t last) {
+    size_t i = 0;
+    while (i < last && !is_same(to, keys[i], keys[last])) {
+        i++;
+    }
+    return i;
+}
+
+/* The same for any object; without `places` if all keys are different. */
+static size_t entries_of(struct carrying *to, const struct key *keys, size_t count) {
+    size_t entries_count = 0, first = 0;
+    if (count > KEYS_COMPARED_MAX) {
+        return HAS_ROOM(to->places, count) ? entries_by_table(to, keys, count) : 0;
+    }
+    while (first < count && first_same(to, keys, first) == first) {
+        first++;
+    }
+    if (first == count || !HAS_ROOM(to->places, count)) {
+        return first == count ? count : 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        size_t same = first_same(to, keys, i);
+        to->places.start[i] = same < i ? to->places.start[same] : (uint32_t)entries_count++;
+    }
+    return entries_count;
+}
+
+/* Notes which entries an object has in which a key comes twice. An entry is where the key came first, and has its last
+ * value. It ends where the next key begins, `between_size` before that. */
+static int is_twice(struct carrying *to, const struct key *keys, size_t count, size_t entries_count,
+                    uint32_t between_size) {
+    if (!HAS_ROOM(to->entries, entries_count) || !HAS_ROOM(to->twice, 1)) {
+        return 0;
+    }
+    uint32_t end = (uint32_t)to->out.count, mark_end = (uint32_t)to->marks.count;
+    struct entry *entries = to->entries.start + to->entries.count;
+    for (size_t i = 0; i < count; i++) {
+        int is_last = i + 1 == count;
+        entries[to->places.start[i]] =
+            (struct entry){keys[i].start, is_last ? end : keys[i + 1].start - between_size, keys[i].mark,
+                           is_last ? mark_end : keys[i + 1].mark};
+    }
+    to->twice.start[to->twice.count++] =
+        (struct twice){end, mark_end, (uint32_t)to->entries.count, (uint32_t)entries_count};
+    to->entries.count += entries_count;
+    struct mark *mark = &to->marks.start[to->open[to->depth].mark];
+    mark->twice = (uint32_t)to->twice.count;
+    mark->count = (uint32_t)entries_count;
     return 1;
 }
 
-/* Takes the last container to be open for closed. Of a key that comes twice only the last value counts: no then. */
-static int is_closed(struct carrying *to) {
+/* Takes the last container to be open for closed. Between its entries are `between_size` bytes. */
+static int is_closed(struct carrying *to, uint32_t between_size) {
     size_t before = to->open[--to->depth].keys_count_before, count = to->keys.count - before;
     const struct key *keys = to->keys.start + before;
     to->keys.count = before;
-    if (count > KEYS_COMPARED_MAX) {
-        return are_different_by_table(to, keys, count);
+    if (count < 2) {
+        return 1;
     }
-    for (size_t i = 1; i < count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (is_same(to, keys[i], keys[j])) {
-                return 0;
-            }
-        }
-    }
-    return 1;
+    size_t entries_count = entries_of(to, keys, count);
+    return entries_count == count || (entries_count > 0 && is_twice(to, keys, count, entries_count, between_size));
 }
 
-/* What was carried, or None, from what a function of a module is called with. */
+/* An object with a key twice that is being put together, and what comes behind it. */
+struct resumed {
+    uint32_t next, stop; /* entries */
+    uint32_t at, end, mark, mark_end;
+};
+
+/* Writes what belongs in the place of a mark; no, with an exception, if that is a value that is refused. */
+typedef int (*mark_writer)(struct carrying *whole, const struct mark *);
+
+/* Writes again what was written, with what belongs in the place of each mark, and of an object with a key twice its
+ * entries alone. So each byte is moved once, however many such objects are inside each other. `between` is between
+ * entries. */
+static int is_put_together(struct carrying *to, mark_writer write_mark, const char *between) {
+    struct carrying whole;
+    LIST(struct resumed) resumed = {NULL, 0, 0};
+    uint32_t at = 0, end = (uint32_t)to->out.count, mark = 0, mark_end = (uint32_t)to->marks.count;
+    size_t between_size = strlen(between);
+    int is_done = 0;
+    memset(&whole, 0, offsetof(struct carrying, open));
+    if (!HAS_ROOM(to->out, 1) || !HAS_ROOM(whole.out, to->out.count + LENGTH_SIZE_MAX * to->marks.count)) {
+        return 0; /* nothing may have been written, and then there would be nothing to copy from */
+    }
+    while (!is_done) {
+        uint32_t twice = 0;
+        while (mark < mark_end && !twice) {
+            struct mark *next = &to->marks.start[mark++];
+            put_bytes(&whole, to->out.start + at, next->at - at);
+            at = next->at;
+            if (!write_mark(&whole, next)) {
+                goto stop;
+            }
+            twice = next->twice;
+        }
+        if (twice) {
+            struct twice object = to->twice.start[twice - 1];
+            if (!HAS_ROOM(resumed, 1)) {
+                goto stop;
+            }
+            resumed.start[resumed.count++] = (struct resumed){
+                object.entry, object.entry + object.entries_count, object.end, end, object.mark_end, mark_end};
+        } else {
+            put_bytes(&whole, to->out.start + at, end - at);
+        }
+        if (resumed.count == 0) {
+            is_done = 1;
+            continue;
+        }
+        struct resumed *last = &resumed.start[resumed.count - 1];
+        if (last->next < last->stop) {
+            struct entry entry = to->entries.start[last->next++];
+            if (!twice) {
+                put_bytes(&whole, between, between_size);
+            }
+            at = entry.start, end = entry.end, mark = entry.mark, mark_end = entry.mark_end;
+        } else {
+            at = last->at, end = last->end, mark = last->mark, mark_end = last->mark_end;
+            resumed.count--;
+        }
+    }
+stop:
+    PyMem_Free(resumed.start);
+    PyMem_Free(to->out.start);
+    to->out.start = whole.out.start;
+    to->out.count = whole.out.count;
+    return is_done;
+}
+
+/* What was carried, None or an exception, from what a function of a module is called with. */
 typedef int (*carrier)(struct carrying *, const byte *, const byte *);
 
 static PyObject *answer(PyObject *data, carrier carry) {
@@ -191,11 +338,11 @@ static PyObject *answer(PyObject *data, carrier carry) {
     if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    memset(&to, 0, sizeof to);
+    memset(&to, 0, offsetof(struct carrying, open));
     const byte *start = buffer.buf;
     if (buffer.len <= SIZE_BYTES_MAX && carry(&to, start, start + buffer.len)) {
         carried = PyBytes_FromStringAndSize((const char *)to.out.start, (Py_ssize_t)to.out.count);
-    } else {
+    } else if (!PyErr_Occurred()) {
         carried = Py_NewRef(Py_None);
     }
     PyBuffer_Release(&buffer);
@@ -203,6 +350,9 @@ static PyObject *answer(PyObject *data, carrier carry) {
     PyMem_Free(to.keys.start);
     PyMem_Free(to.marks.start);
     PyMem_Free(to.table.start);
+    PyMem_Free(to.places.start);
+    PyMem_Free(to.entries.start);
+    PyMem_Free(to.twice.start);
     return carried;
 }
 

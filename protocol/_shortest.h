@@ -1,15 +1,14 @@
-/* The shortest decimal that is read as the same number, as Python's `repr` finds it, for numbers of usual size.
+/* The shortest decimal that is read as the same number, as Python's `repr` finds it.
  *
- * Python's own way takes up to half a microsecond. Between 1e-10 and 1e16 all that is needed fits in 128 bits and is exact:
- * the number, and half the way to the next one on both sides, times a power of ten. All integers in between are read
- * as this number. Digits are taken off as long as one is left in between.
+ * Python's own way takes up to half a microsecond. Three products with a power of ten of 128 bits say where the number
+ * is, and half the way to the next one on both sides; of the shortest decimals in between the closest is taken. (The
+ * algorithm is from Giulietti, "The Schubfach way to render doubles", 2020, as Neuhaus writes it in his "Drachennest".)
  */
 
 #ifndef TASKFERRY_SHORTEST_H
 #define TASKFERRY_SHORTEST_H
 
-#include <stdint.h>
-#include <string.h>
+#include "_powers.h"
 
 /* `digits` times 10 to the `power`. */
 struct decimal {
@@ -17,52 +16,60 @@ struct decimal {
     int power;
 };
 
-#ifdef __SIZEOF_INT128__
+#if HAS_POWERS
 
-typedef unsigned __int128 wide;
+/* The highest 64 bits of a product; the lowest of them is set also if what is cut off is not 0. */
+static inline uint64_t rounded_to_odd(struct power ten, uint64_t factor) {
+    uint64_t lowest = (uint64_t)((wide)ten.low * factor >> 64);
+    wide product = (wide)ten.high * factor + lowest;
+    return (uint64_t)(product >> 64) | ((uint64_t)product > 1);
+}
 
-/* Sets `decimal` to what `number` is. No if it must be found in another way: too small or large, or two are as close. */
-static int is_shortest(double number, struct decimal *decimal) {
-    static const uint64_t POWERS_OF_5[28] = {
-        1ULL, 5ULL, 25ULL, 125ULL, 625ULL, 3125ULL, 15625ULL, 78125ULL, 390625ULL, 1953125ULL, 9765625ULL, 48828125ULL,
-        244140625ULL, 1220703125ULL, 6103515625ULL, 30517578125ULL, 152587890625ULL, 762939453125ULL, 3814697265625ULL,
-        19073486328125ULL, 95367431640625ULL, 476837158203125ULL, 2384185791015625ULL, 11920928955078125ULL,
-        59604644775390625ULL, 298023223876953125ULL, 1490116119384765625ULL, 7450580596923828125ULL,
-    };
-    if (!(number >= 1e-10 && number < 1e16)) {
-        return 0;
+static struct decimal without_zeros(uint64_t digits, int power) {
+    while (digits % 100 == 0) {
+        digits /= 100;
+        power += 2;
     }
+    return digits % 10 ? (struct decimal){digits, power} : (struct decimal){digits / 10, power + 1};
+}
+
+/* Sets `decimal` to what `number` is, which is over 0 and finite. No if it must be found in another way. */
+static int is_shortest(double number, struct decimal *decimal) {
     uint64_t bits;
     memcpy(&bits, &number, sizeof bits);
-    uint64_t mantissa = (bits & ((1ULL << 52) - 1)) | 1ULL << 52;
-    int exponent = (int)(bits >> 52) - 1023; /* 2 to this is the number or just below */
-    int log_10 = exponent * 1233 >= 0 ? exponent * 1233 / 4096 : -((4095 - exponent * 1233) / 4096);
-    int power = 16 - log_10; /* times 10 to this, the number has 17 digits or 18 before the point */
-    int fraction_size = 38 - exponent + log_10; /* in bits, of the four below */
-    uint64_t is_even = ~mantissa & 1;
-    wide five = POWERS_OF_5[power], one = (wide)1 << fraction_size;
-    wide middle = 4 * mantissa * five;
-    wide high = middle + 2 * five, low = middle - (mantissa == 1ULL << 52 ? 1 : 2) * five;
-    /* The integers from `bottom` to `top` are read as the number; the ends themselves only if it is even. */
-    uint64_t top = (uint64_t)((high - !is_even) >> fraction_size);
-    uint64_t bottom = (uint64_t)((low + !is_even + one - 1) >> fraction_size);
-    uint64_t unit = 1;
-    while (top / 10 >= (bottom + 9) / 10) {
-        top /= 10;
-        bottom = (bottom + 9) / 10;
-        unit *= 10;
-        power--;
+    uint64_t fraction = bits & ((1ULL << 52) - 1), mantissa = fraction;
+    int exponent = (int)(bits >> 52);
+    if (exponent) {
+        mantissa |= 1ULL << 52;
     }
-    uint64_t closest = top;
-    if (top != bottom) {
-        uint64_t whole = (uint64_t)(middle >> fraction_size);
-        wide rest = ((wide)(whole % unit) << fraction_size) + (middle & (one - 1)), half = unit * one;
-        closest = whole / unit + (2 * rest > half);
-        if (2 * rest == half || closest < bottom || closest > top) {
-            return 0;
-        }
+    int binary = (exponent ? exponent : 1) - 1075; /* the number is the mantissa times 2 to this */
+    if (binary <= 0 && binary > -53 && (mantissa & ((1ULL << -binary) - 1)) == 0) {
+        *decimal = without_zeros(mantissa >> -binary, 0);
+        return 1;
     }
-    *decimal = (struct decimal){closest, -power};
+    int is_odd = mantissa & 1, is_lower_closer = fraction == 0 && exponent > 1;
+    int power = (binary * 1262611 - (is_lower_closer ? 524031 : 0)) >> 22;
+    int shift = binary + ((-power * 1741647) >> 19) + 1;
+    struct power ten = powers[-power - POWER_MIN];
+    if (power > 0 || power < -POWER_EXACT_MAX) {
+        ten.high += ++ten.low == 0; /* not less than the power */
+    }
+    /* Four times what is looked for, and the ends of what is read as the number: they are so only if it is even. */
+    uint64_t middle = rounded_to_odd(ten, (4 * mantissa) << shift);
+    uint64_t low = rounded_to_odd(ten, (4 * mantissa - 2 + (uint64_t)is_lower_closer) << shift) + (uint64_t)is_odd;
+    uint64_t high = rounded_to_odd(ten, (4 * mantissa + 2) << shift) - (uint64_t)is_odd;
+    uint64_t below = middle / 4, shorter = below / 10;
+    int is_below_in = low <= 40 * shorter, is_above_in = 40 * shorter + 40 <= high;
+    if (below >= 10 && is_below_in != is_above_in) {
+        *decimal = without_zeros(shorter + (uint64_t)is_above_in, power + 1);
+        return 1;
+    }
+    is_below_in = low <= 4 * below;
+    is_above_in = 4 * below + 4 <= high;
+    if (is_below_in == is_above_in) { /* the closer one; the even one if they are as close */
+        is_above_in = middle > 4 * below + 2 || (middle == 4 * below + 2 && below & 1);
+    }
+    *decimal = without_zeros(below + (uint64_t)is_above_in, power);
     return 1;
 }
 

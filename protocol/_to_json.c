@@ -13,6 +13,9 @@ static inline uint64_t big_endian(const byte *p, int size) {
     return number;
 }
 
+/* Values that are refused. */
+enum { BYTES = REFUSED, TIMESTAMP, BYTES_KEY, NOT_FINITE };
+
 /* All `write_...` below take where something begins and give where it ends, or NULL if it is not that, or not to be
  * carried. */
 
@@ -44,7 +47,7 @@ static void put_zeros(struct carrying *to, int count) {
     }
 }
 
-/* With a point, or from four zeros behind it with an exponent, as Python writes it. */
+/* With a point; or, from four zeros behind it or over 16 digits before it, with an exponent: as Python writes it. */
 static void put_decimal(struct carrying *to, struct decimal decimal) {
     byte text[20];
     int at = sizeof text;
@@ -54,15 +57,20 @@ static void put_decimal(struct carrying *to, struct decimal decimal) {
     } while (decimal.digits);
     const byte *digits = text + at;
     int count = (int)sizeof text - at, point = count + decimal.power; /* digits before the point */
-    if (point <= -4) {
+    if (point <= -4 || point > 16) {
         put(to, digits[0]);
         if (count > 1) {
             put(to, '.');
             put_bytes(to, digits + 1, (size_t)count - 1);
         }
-        put_bytes(to, "e-", 2);
-        put(to, (byte)('0' + (1 - point) / 10));
-        put(to, (byte)('0' + (1 - point) % 10));
+        int exponent = point - 1, size = exponent < 0 ? -exponent : exponent;
+        put(to, 'e');
+        put(to, exponent < 0 ? '-' : '+');
+        if (size >= 100) {
+            put(to, (byte)('0' + size / 100));
+        }
+        put(to, (byte)('0' + size / 10 % 10));
+        put(to, (byte)('0' + size % 10));
         return;
     }
     int before = point < 0 ? 0 : point < count ? point : count;
@@ -80,7 +88,10 @@ static void put_decimal(struct carrying *to, struct decimal decimal) {
 /* As Python writes it: the shortest that is read as the same number again. */
 static int is_written_float(struct carrying *to, double number) {
     struct decimal decimal = {0, 0};
-    if (!isfinite(number) || !HAS_ROOM(to->out, FLOAT_LENGTH_MAX)) {
+    if (!isfinite(number)) {
+        return is_marked(to, NOT_FINITE);
+    }
+    if (!HAS_ROOM(to->out, FLOAT_LENGTH_MAX)) {
         return 0;
     }
     if (number == 0 || is_shortest(fabs(number), &decimal)) {
@@ -149,18 +160,28 @@ static const byte *write_json_text(struct carrying *to, const byte *p, size_t si
         p++;
     }
     put(to, '"');
-    return all < 0x80 || is_utf_8(end - size, end) ? end : NULL;
+    if (all >= 0x80 && !is_utf_8(end - size, end)) {
+        Py_XDECREF(PyUnicode_DecodeUTF8((const char *)end - size, (Py_ssize_t)size, NULL)); /* raises what is wrong */
+        return NULL;
+    }
+    return end;
 }
 
-/* How many bytes behind the first one say how long a text, a list or a map is. */
+/* How many bytes behind the first one say how long a text, a list or a map is; or binary, or an extension type. */
 static inline int length_size(byte kind) {
     switch (kind) {
+    case 0xc4:
+    case 0xc7:
     case 0xd9:
         return 1;
+    case 0xc5:
+    case 0xc8:
     case 0xda:
     case 0xdc:
     case 0xde:
         return 2;
+    case 0xc6:
+    case 0xc9:
     case 0xdb:
     case 0xdd:
     case 0xdf:
@@ -169,6 +190,12 @@ static inline int length_size(byte kind) {
         return 0;
     }
 }
+
+static inline int is_container(byte kind) { return (kind >= 0x80 && kind < 0xa0) || (kind >= 0xdc && kind <= 0xdf); }
+
+static inline int is_binary(byte kind) { return kind >= 0xc4 && kind <= 0xc6; }
+
+static inline int is_extension(byte kind) { return (kind >= 0xc7 && kind <= 0xc9) || (kind >= 0xd4 && kind <= 0xd8); }
 
 static inline int is_text(byte kind) { return (kind & 0xe0) == 0xa0 || (kind >= 0xd9 && kind <= 0xdb); }
 
@@ -208,10 +235,49 @@ static const byte *write_number_of(struct carrying *to, const byte *p, const byt
     return is_written ? p + size : NULL;
 }
 
+/* Whether the content of a timestamp is one. */
+static int is_timestamp(const byte *p, size_t size) {
+    uint64_t nanoseconds = size == 8 ? big_endian(p, 4) >> 2 : size == 12 ? big_endian(p, 4) : 0;
+    if (size != 4 && size != 8 && size != 12) {
+        PyErr_Format(PyExc_ValueError, "invalid timestamp data (length %zu)", size);
+        return 0;
+    }
+    if (nanoseconds > 999999999) {
+        PyErr_SetString(PyExc_ValueError, "nanoseconds must be a non-negative integer not greater than 999999999.");
+        return 0;
+    }
+    return 1;
+}
+
+/* Binary, or an extension type: JSON has neither. Sets `kind` to what it is. */
+static const byte *skip_binary(const byte *p, const byte *end, uint32_t *kind) {
+    byte first = *p;
+    int size = length_size(first), is_typed = is_extension(first);
+    if (end - p <= size + is_typed) {
+        return NULL;
+    }
+    size_t length = size ? (size_t)big_endian(p + 1, size) : (size_t)1 << (first - 0xd4);
+    p += 1 + size + is_typed;
+    if ((size_t)(end - p) < length) {
+        return NULL;
+    }
+    if (is_typed && p[-1] >= 0x80 && p[-1] < 0xff) {
+        PyErr_SetString(PyExc_ValueError, "code must be 0~127"); /* below 0, there is only that of timestamps */
+        return NULL;
+    }
+    *kind = is_typed && p[-1] == 0xff ? TIMESTAMP : BYTES;
+    return *kind == BYTES || is_timestamp(p, length) ? p + length : NULL;
+}
+
 /* A value that is no container. */
 static const byte *write_json_scalar(struct carrying *to, const byte *p, const byte *end) {
     if (is_text(*p)) {
         return write_text_of(to, p, end);
+    }
+    if (is_binary(*p) || is_extension(*p)) {
+        uint32_t kind;
+        p = skip_binary(p, end, &kind);
+        return p != NULL && is_marked(to, kind) ? p : NULL;
     }
     const char *word = *p == 0xc0 ? "null" : *p == 0xc2 ? "false" : *p == 0xc3 ? "true" : NULL;
     if (word == NULL) {
@@ -224,10 +290,48 @@ static const byte *write_json_scalar(struct carrying *to, const byte *p, const b
     return p + 1;
 }
 
-/* Whether a key, if one must come here, was carried with its colon. */
+/* The name of what is no key, as msgpack knows it. */
+static const char *type_name(byte kind) {
+    if (is_container(kind)) {
+        return (kind & 0xf0) == 0x80 || kind >= 0xde ? "dict" : "list";
+    }
+    if (is_extension(kind)) {
+        return "ExtType";
+    }
+    if (kind == 0xc0) {
+        return "NoneType";
+    }
+    return kind == 0xc2 || kind == 0xc3 ? "bool" : kind == 0xca || kind == 0xcb ? "float" : "int";
+}
+
+/* What is no text in the place of a key: binary is refused with what is in the object, anything else at once. */
+static const byte *write_no_key(struct carrying *to, const byte *p, const byte *end) {
+    byte first = *p;
+    uint32_t kind = REFUSED;
+    if (is_binary(first)) {
+        size_t start = to->out.count;
+        p = skip_binary(p, end, &kind);
+        if (p == NULL || !HAS_ROOM(to->out, 1)) {
+            return NULL;
+        }
+        put(to, 0xff); /* which no text has */
+        return is_noted(to, start) && is_marked(to, BYTES_KEY) ? p : NULL;
+    }
+    p = is_container(first) ? p : is_extension(first) ? skip_binary(p, end, &kind) : write_json_scalar(to, p, end);
+    if (p != NULL) {
+        PyErr_Format(PyExc_ValueError, "%s is not allowed for map key when strict_map_key=True",
+                     kind == TIMESTAMP ? "Timestamp" : type_name(first));
+    }
+    return NULL;
+}
+
+/* A key with its colon, if one must come here. */
 static const byte *write_json_key(struct carrying *to, const byte *p, const byte *end) {
     if (!to->open[to->depth - 1].is_object) {
         return p;
+    }
+    if (p < end && !is_text(*p)) {
+        return write_no_key(to, p, end);
     }
     size_t start = to->out.count;
     p = write_text_of(to, p, end);
@@ -247,18 +351,59 @@ static const byte *write_json_opening(struct carrying *to, const byte *p, const 
     }
     uint32_t count = size ? (uint32_t)big_endian(p + 1, size) : *p & 0x0f;
     p += 1 + size;
+    if (count > (size_t)(end - p) >> is_object) {
+        return NULL; /* there are not that many bytes */
+    }
     put(to, is_object ? '{' : '[');
     if (count == 0) {
         put(to, is_object ? '}' : ']');
         return p;
     }
-    return is_open(to, is_object, count) ? write_json_key(to, p, end) : NULL;
+    if (!is_open(to, is_object, count) || (is_object && !is_marked(to, OBJECT_MARK))) {
+        return NULL;
+    }
+    return write_json_key(to, p, end);
+}
+
+/* Takes the last container to be open for closed. The mark of an object with no key twice is needed no longer. */
+static int is_closed_in_json(struct carrying *to) {
+    struct open *open = &to->open[to->depth - 1];
+    byte closing = open->is_object ? '}' : ']';
+    if (!is_closed(to, 1) || !HAS_ROOM(to->out, 1)) {
+        return 0;
+    }
+    if (open->is_object && open->mark + 1 == to->marks.count && !to->marks.start[open->mark].twice) {
+        to->marks.count--;
+    }
+    put(to, closing);
+    return 1;
+}
+
+/* Nothing belongs in the place of a mark, unless it is that of a value that is refused. */
+static int is_allowed(struct carrying *whole, const struct mark *mark) {
+    static const char *const WHY[] = {
+        [BYTES - REFUSED] = "Object of type bytes is not JSON serializable",
+        [TIMESTAMP - REFUSED] = "Object of type Timestamp is not JSON serializable",
+        [BYTES_KEY - REFUSED] = "keys must be str, int, float, bool or None, not bytes",
+        [NOT_FINITE - REFUSED] = "Out of range float values are not JSON compliant",
+    };
+    (void)whole;
+    if (mark->kind >= REFUSED) {
+        PyErr_SetString(PyExc_ValueError, WHY[mark->kind - REFUSED]);
+        return 0;
+    }
+    return 1;
+}
+
+/* Puts together what was written, if it is not as it should be. */
+static int is_whole(struct carrying *to) {
+    return (to->twice.count == 0 && to->refused_count == 0) || is_put_together(to, is_allowed, ",");
 }
 
 static int is_carried_to_json(struct carrying *to, const byte *p, const byte *end) {
     while (p != NULL && p < end) {
         int depth = to->depth;
-        if ((*p >= 0x80 && *p < 0xa0) || (*p >= 0xdc && *p <= 0xdf)) {
+        if (is_container(*p)) {
             p = write_json_opening(to, p, end);
         } else {
             p = write_json_scalar(to, p, end);
@@ -267,14 +412,12 @@ static int is_carried_to_json(struct carrying *to, const byte *p, const byte *en
             continue;
         }
         while (to->depth > 0 && --to->open[to->depth - 1].count == 0) {
-            byte closing = to->open[to->depth - 1].is_object ? '}' : ']';
-            if (!is_closed(to) || !HAS_ROOM(to->out, 1)) {
+            if (!is_closed_in_json(to)) {
                 return 0;
             }
-            put(to, closing);
         }
         if (to->depth == 0) {
-            return p == end;
+            return p == end && is_whole(to);
         }
         if (!HAS_ROOM(to->out, 1)) {
             return 0;
@@ -294,12 +437,24 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static int start(PyObject *module) {
+    (void)module;
+    find_powers();
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, start},
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "taskferry.protocol._to_json",
     .m_doc = "Carries a value from MessagePack to JSON.",
     .m_size = 0,
     .m_methods = methods,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__to_json(void) { return PyModuleDef_Init(&definition); }

@@ -5,14 +5,12 @@
  */
 
 #include "_carrying.h"
+#include "_closest.h"
 
-#include <float.h>
-#include <math.h>
-
-/* Digits, point, sign and exponent of a number. */
-#define NUMBER_LENGTH_MAX 64
-/* Numbers in JSON that need the slow, exact way of reading: for more of them, msgspec's own way is faster than ours. */
-#define SLOW_NUMBERS_COUNT_MAX 5000
+/* Characters of an integer. msgspec refuses longer ones otherwise than those that are just over 64 bits. */
+#define INTEGER_LENGTH_MAX 4300
+/* Of a step from a container to a value in it, as msgspec writes it: an index has ten digits at most. */
+#define STEP_LENGTH_MAX 12
 
 /* What is read here ends in a NUL, as no value does, so that nothing has to ask whether the end is reached. */
 
@@ -46,68 +44,92 @@ static void put_integer(struct carrying *to, uint64_t number, int is_negative) {
     }
 }
 
-/* The number at `p`, which has a point or an exponent: `digits` times 10 to the `power`, if `is_exact`. */
-static const byte *write_float(struct carrying *to, const byte *start, const byte *p, uint64_t digits, int power,
-                               int is_exact) {
-    static const double POWERS[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+/* Says that the value to be written is refused, and where it is, as msgspec does. */
+static void refuse(struct carrying *to, const char *what) {
+    char path[DEPTH_MAX * STEP_LENGTH_MAX + 1], *end = path;
+    if (to->depth == 0) {
+        PyErr_SetString(PyExc_ValueError, what);
+        return;
+    }
+    *end = 0;
+    for (int i = 0; i < to->depth; i++) {
+        struct open *open = &to->open[i];
+        end += open->is_object ? sprintf(end, "[...]") : sprintf(end, "[%lu]", (unsigned long)open->count);
+    }
+    PyErr_Format(PyExc_ValueError, "%s - at `$%s`", what, path);
+}
+
+static inline const byte *take_digits(const byte *p, struct digits *digits) {
+    for (; is_digit(*p); p++) {
+        uint64_t last = *p - '0';
+        if (digits->cut_count == 0 && digits->number <= (UINT64_MAX - last) / 10) {
+            digits->number = digits->number * 10 + last;
+        } else {
+            digits->cut_count++;
+            digits->is_cut |= last != 0;
+        }
+    }
+    return p;
+}
+
+static int is_written_whole(struct carrying *to, const struct digits *digits, int is_negative, size_t length) {
+    is_negative = is_negative && digits->number;
+    if (digits->cut_count == 0 && !(is_negative && digits->number > 1ULL << 63)) {
+        put_integer(to, digits->number, is_negative);
+        return 1;
+    }
+    if (length > INTEGER_LENGTH_MAX) {
+        refuse(to, "Integer value out of range");
+        return 0;
+    }
+    return is_marked(to, REFUSED);
+}
+
+/* The number from `start` to `end`, which has a point or an exponent: `digits` times 10 to the `power`. */
+static int is_written_float(struct carrying *to, const byte *start, const byte *end, const struct digits *digits,
+                            int64_t power) {
     double number;
     uint64_t bits;
-    if (p - start > NUMBER_LENGTH_MAX) {
-        return NULL;
-    }
-    if (FLT_EVAL_METHOD == 0 && is_exact && digits <= 1ULL << 53 && power >= -22 && power <= 22) {
-        number = (double)digits; /* it and the power are exact, so that only one step rounds */
-        number = power < 0 ? number / POWERS[-power] : number * POWERS[power];
+    if (is_closest((const char *)start, digits, power, &number)) {
         number = *start == '-' ? -number : number;
     } else {
-        char *end;
-        if (++to->slow_numbers_count > SLOW_NUMBERS_COUNT_MAX) {
-            return NULL;
-        }
-        number = PyOS_string_to_double((const char *)start, &end, NULL);
-        if (end != (const char *)p || !isfinite(number)) {
+        char *text_end;
+        number = PyOS_string_to_double((const char *)start, &text_end, NULL);
+        if (text_end != (const char *)end || PyErr_Occurred()) {
             PyErr_Clear();
-            return NULL;
+            return 0;
         }
+    }
+    if (!isfinite(number)) {
+        refuse(to, "Number out of range");
+        return 0;
     }
     memcpy(&bits, &number, sizeof bits);
     put(to, 0xcb);
     put_big_endian(to, bits, 8);
-    return p;
+    return 1;
 }
 
 static const byte *write_number(struct carrying *to, const byte *p) {
     const byte *start = p;
-    uint64_t digits = 0;
-    int is_exact = 1, power = 0, exponent = 0;
+    struct digits digits = {0, 0, 0};
+    int64_t power = 0, exponent = 0;
     p += *p == '-';
     if (!is_digit(*p) || (*p == '0' && is_digit(p[1])) || !HAS_ROOM(to->out, 9)) {
         return NULL;
     }
-    for (; is_digit(*p); p++) {
-        uint64_t last = *p - '0';
-        is_exact &= digits <= (UINT64_MAX - last) / 10;
-        digits = digits * 10 + last;
-    }
+    p = take_digits(p, &digits);
     if (*p != '.' && (*p | 0x20) != 'e') {
-        int is_negative = *start == '-' && digits;
-        if (!is_exact || (is_negative && digits > 1ULL << 63)) {
-            return NULL;
-        }
-        put_integer(to, digits, is_negative);
-        return p;
+        return is_written_whole(to, &digits, *start == '-', (size_t)(p - start)) ? p : NULL;
     }
+    power = digits.cut_count;
     if (*p == '.') {
+        const byte *point = p;
         if (!is_digit(*++p)) {
             return NULL;
         }
-        for (; is_digit(*p); p++) {
-            uint64_t last = *p - '0';
-            is_exact &= digits <= (UINT64_MAX - last) / 10;
-            digits = digits * 10 + last;
-            power -= power > -1000;
-        }
+        p = take_digits(p, &digits);
+        power = digits.cut_count - (p - point - 1);
     }
     if ((*p | 0x20) == 'e') {
         p++;
@@ -117,11 +139,11 @@ static const byte *write_number(struct carrying *to, const byte *p) {
             return NULL;
         }
         for (; is_digit(*p); p++) {
-            exponent = exponent < 1000 ? exponent * 10 + (*p - '0') : exponent;
+            exponent = exponent < 1LL << 32 ? exponent * 10 + (*p - '0') : exponent;
         }
         power += is_negative ? -exponent : exponent;
     }
-    return write_float(to, start, p, digits, power, is_exact);
+    return is_written_float(to, start, p, &digits, power) ? p : NULL;
 }
 
 static int hex(const byte *p) {
@@ -187,8 +209,6 @@ static void put_length(struct carrying *to, byte short_kind, uint32_t short_max,
     put(to, (byte)(kind + power));
     put_big_endian(to, length, 1 << power);
 }
-
-#define LENGTH_SIZE_MAX 5
 
 /* The bytes from `p` to the quote behind it, without what escapes stand for. */
 static const byte *write_unescaped(struct carrying *to, const byte *p) {
@@ -272,10 +292,9 @@ static const byte *write_opening(struct carrying *to, const byte *p) {
         put(to, is_object ? 0x80 : 0x90);
         return p + 1;
     }
-    if (!is_open(to, is_object, 0) || !HAS_ROOM(to->marks, 1)) {
+    if (!is_open(to, is_object, 0) || !is_marked(to, is_object ? OBJECT_MARK : LIST_MARK)) {
         return NULL;
     }
-    to->marks.start[to->marks.count++] = (struct mark){(uint32_t)to->out.count, 0, is_object};
     return is_object ? write_key(to, p) : p;
 }
 
@@ -321,7 +340,7 @@ static int is_read(struct carrying *to, const byte *p, const byte *end) {
                 return 0;
             }
             to->marks.start[open->mark].count = open->count;
-            if (!is_closed(to)) {
+            if (!is_closed(to, 0)) {
                 return 0;
             }
             p++;
@@ -332,24 +351,13 @@ static int is_read(struct carrying *to, const byte *p, const byte *end) {
     }
 }
 
-/* What was written, with the head of each container where it belongs. */
-static int is_headed(struct carrying *to) {
-    struct carrying whole;
-    size_t from = 0;
-    memset(&whole.out, 0, sizeof whole.out);
-    if (!HAS_ROOM(whole.out, to->out.count + LENGTH_SIZE_MAX * to->marks.count)) {
+static int is_headed(struct carrying *whole, const struct mark *mark) {
+    if (mark->kind == REFUSED) {
+        PyErr_SetString(PyExc_OverflowError, "an integer over 64 bits");
         return 0;
     }
-    for (size_t i = 0; i < to->marks.count; i++) {
-        struct mark mark = to->marks.start[i];
-        put_bytes(&whole, to->out.start + from, mark.at - from);
-        put_length(&whole, mark.is_object ? 0x80 : 0x90, 15, mark.is_object ? 0xdd : 0xdb, mark.count);
-        from = mark.at;
-    }
-    put_bytes(&whole, to->out.start + from, to->out.count - from);
-    PyMem_Free(to->out.start);
-    to->out.start = whole.out.start;
-    to->out.count = whole.out.count;
+    int is_object = mark->kind == OBJECT_MARK;
+    put_length(whole, is_object ? 0x80 : 0x90, 15, is_object ? 0xdd : 0xdb, mark->count);
     return 1;
 }
 
@@ -361,7 +369,7 @@ static int is_carried_to_msgpack(struct carrying *to, const byte *p, const byte 
     }
     memcpy(text, p, size);
     text[size] = 0;
-    int is_carried = is_read(to, text, text + size) && is_headed(to);
+    int is_carried = is_read(to, text, text + size) && is_put_together(to, is_headed, "");
     PyMem_Free(text);
     return is_carried;
 }
@@ -375,12 +383,24 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static int start(PyObject *module) {
+    (void)module;
+    find_powers();
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, start},
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "taskferry.protocol._to_msgpack",
     .m_doc = "Carries a value from JSON to MessagePack.",
     .m_size = 0,
     .m_methods = methods,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__to_msgpack(void) { return PyModuleDef_Init(&definition); }

@@ -3,7 +3,8 @@ from msgspec import Raw
 def to_msgpack(data: Raw | bytes) -> bytes | None:
     """`data`, a value in JSON, in MessagePack: the bytes that `transcode_by_parts` gives.
 
-    None for what that refuses, and for what is left to it: over 256 MiB; nested over 256 deep, where what is empty does
-    not count; an object that has a key twice, or too many that look alike; a number with a point or an exponent of over
-    64 characters; over 5,000 numbers that cannot be read with one rounding.
+    Raises OverflowError, RecursionError or ValueError for what that refuses; `transcode` makes the same text of it.
+    RecursionError from 1,025 lists and objects inside each other on, where what is empty does not count.
+
+    None for what is left to that: what is not JSON, which no client can send; and over 256 MiB, or if memory is short.
     """

@@ -4,9 +4,9 @@ Needed only if the two sides of a request use different encodings; otherwise the
 directions: a value that would arrive as another one (binary as base64 text, an integer key as a string, NaN as null) is
 refused.
 
-Compiled code (_to_json.c, _to_msgpack.c) carries a value without making objects of its parts, ten times as fast. What
-is unusual, and so what is refused, is left to the way by parts; so is every value if that code was not built. The bytes
-are the same either way, which the tests compare.
+Compiled code (_to_json.c, _to_msgpack.c) carries a value, or refuses it, without making objects of its parts, ten times
+as fast. What no client can send is left to the way by parts; so is every value if that code was not built. The bytes
+and texts are the same either way, which the tests compare.
 """
 
 import gc
@@ -42,6 +42,17 @@ lists again and again, and take longer than all else."""
 _TO_JSON: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
+_REFUSALS: Final = (
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.DecodeError,
+    msgpack.UnpackException,
+)
+"""What both ways raise for a value that does not fit."""
+
+
 def transcode(data: Raw, source: Encoding, target: Encoding) -> Raw:
     """`data` encoded in `target`, equal in value to what it was in `source`.
 
@@ -49,42 +60,46 @@ def transcode(data: Raw, source: Encoding, target: Encoding) -> Raw:
     """
     if source is target:
         return data
-    carried = (to_msgpack if source is Encoding.JSON else to_json)(data)
-    return transcode_by_parts(data, source) if carried is None else Raw(carried)
+    try:
+        carried = (to_msgpack if source is Encoding.JSON else to_json)(data)
+    except _REFUSALS as error:
+        reason = _reason(error, source)
+    else:
+        return transcode_by_parts(data, source) if carried is None else Raw(carried)
+    raise _not_representable(reason)
 
 
 def transcode_by_parts(data: Raw, source: Encoding) -> Raw:
     """`transcode` to the other encoding, by way of Python's objects. Raises the same."""
     convert: Callable[[Raw], Raw] = _json_to_msgpack if source is Encoding.JSON else _msgpack_to_json
-    if len(data) < LARGE_SIZE_BYTES or not gc.isenabled():
-        return convert(data)
-    gc.disable()
+    is_resting = len(data) >= LARGE_SIZE_BYTES and gc.isenabled()
+    if is_resting:
+        gc.disable()
     try:
         return convert(data)
+    except _REFUSALS as error:
+        reason = _reason(error, source)
     finally:
-        gc.enable()
+        if is_resting:
+            gc.enable()
+    raise _not_representable(reason)
 
 
 def _json_to_msgpack(data: Raw) -> Raw:
-    try:
-        return Raw(msgspec.msgpack.encode(msgspec.json.decode(data)))
-    except OverflowError:
-        reason = "MessagePack cannot hold an integer over 64 bits"
-    except RecursionError:
-        reason = "nested too deeply to be carried to MessagePack"
-    except (msgspec.DecodeError, ValueError) as error:
-        reason = f"MessagePack cannot hold it: {error}"
-    raise _not_representable(reason)
+    return Raw(msgspec.msgpack.encode(msgspec.json.decode(data)))
 
 
 def _msgpack_to_json(data: Raw) -> Raw:
-    try:
-        return Raw(_TO_JSON(msgpack.unpackb(data, strict_map_key=True)).encode())
-    except (RecursionError, msgpack.StackError):
-        reason = "nested too deeply to be carried to JSON"
-    except (TypeError, ValueError, msgpack.UnpackException) as error:
-        reason = f"JSON cannot hold it: {error}"
-    raise _not_representable(reason)
+    return Raw(_TO_JSON(msgpack.unpackb(data, strict_map_key=True)).encode())
+
+
+def _reason(error: Exception, source: Encoding) -> str:
+    other = "MessagePack" if source is Encoding.JSON else "JSON"
+    if isinstance(error, OverflowError):
+        return f"{other} cannot hold an integer over 64 bits"
+    if isinstance(error, RecursionError | msgpack.StackError):
+        return f"nested too deeply to be carried to {other}"
+    return f"{other} cannot hold it: {error}"
 
 
 def _not_representable(reason: str) -> NotRepresentable:
