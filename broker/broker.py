@@ -75,7 +75,6 @@ class Broker:
         self.settings = settings
         self.version = version("taskferry")
         self.core = _core(settings)
-        self.operations = Operations(self.core)
         self.worker_port = 0
         self.requester_port = 0
         self._loop_lag = LoopLag()
@@ -87,6 +86,7 @@ class Broker:
         )
         self._authenticator = Authenticator(policy, self._keys_withdrawn)
         self.entrance = Entrance(self._authenticator, entrance_settings(settings))
+        self.operations = Operations(self.core, self.entrance)
 
         def worker(port: Port[WorkerSession], request: HandshakeRequest) -> WorkerSession | Refusal:
             entrant = self.entrance.admit(WORKER_PORT, request)

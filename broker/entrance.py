@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ..log.event import log_event
 from ..protocol import errors
-from ..protocol.close_codes import LOGIN_ENDED, RIGHT_LOST
+from ..protocol.close_codes import KICKED, LOGIN_ENDED, RIGHT_LOST
 from ..protocol.errors import TaskferryError
 from ..protocol.limits import EXPIRY_NOTICE_S
 from ..protocol.messages import Login as LoginReport
@@ -31,6 +31,7 @@ from .access.proxies import Networks, client_address
 from .access.rights import Action
 from .access.usage import Usage, Usages
 from .bearer import BadToken, token_in
+from .connections import Connections
 from .entrance_counts import Ended, EntranceCounts, Proof, presented
 from .entrant import Entrant
 from .events import HandshakeRefused, LoginEnded
@@ -83,7 +84,8 @@ class _NotIn(Exception):
 
 
 class Entrance:
-    """The entrance of one broker. `counts`, `access_counts`: what has happened here and at all gates."""
+    """The entrance of one broker. `counts`, `access_counts`: what has happened here and at all gates. `connections`:
+    those that are open."""
 
     def __init__(
         self,
@@ -95,6 +97,7 @@ class Entrance:
     ) -> None:
         self.counts = EntranceCounts()
         self.access_counts = AccessCounts()
+        self.connections = Connections()
         self._authenticator = authenticator
         self._settings = settings
         self._clock = clock
@@ -173,6 +176,7 @@ class Entrance:
         """Its link has closed."""
         if entrant in self._entrants:
             del self._entrants[entrant]
+            self.connections.closed(entrant.connection_id)
             self._expiries.remove(entrant)
             entrant.gate.usage.release_connection()
             entrant.address.release_connection()
@@ -210,6 +214,18 @@ class Entrance:
         """See Entrant.renewal_answered."""
         if not entrant.is_over:
             self._end(entrant, Ended.FAILED_RENEWALS, LOGIN_ENDED, "the login could not be renewed")
+
+    def kick(self, connection_id: str, reason: str) -> Entrant | None:
+        """Close a connection, whose peer may connect again. None if none that is open has this id."""
+        entrant = self.connections.get(connection_id)
+        if entrant is None or entrant.is_over:
+            return None
+        entrant.is_over = True
+        self.counts.kicked[entrant.port] += 1
+        self._expiries.remove(entrant)
+        entrant.session.login_ends()
+        entrant.session.login_ended(KICKED, reason)
+        return entrant
 
     # --- what changes while they are here ---
 

@@ -1,6 +1,7 @@
 """Logins that were accepted, refused and ended: plain numbers, for metrics."""
 
 import enum
+from collections import Counter
 from typing import Final
 
 from ..transport.admission import RefusalReason
@@ -42,14 +43,15 @@ _PROOFS: Final = {TokenProof: Proof.TOKEN, JwtProof: Proof.JWT, CertificateProof
 
 class EntranceCounts:
     """Counts since the broker started. `logins`: by what was presented and its outcome, those over HTTP and renewals
-    included. `ended`: links closed for their login. `http_refused`: requests to the HTTP port, as links count
-    handshakes."""
+    included. `ended`: links closed for their login. `kicked`: links closed by an operator, by port. `http_refused`:
+    requests to the HTTP port, as links count handshakes."""
 
-    __slots__ = ("ended", "http_refused", "logins")
+    __slots__ = ("ended", "http_refused", "kicked", "logins")
 
     def __init__(self) -> None:
         self.logins = {(proof, outcome): 0 for proof in Proof for outcome in OUTCOMES}
         self.ended = dict.fromkeys(Ended, 0)
+        self.kicked: Counter[str] = Counter()
         self.http_refused = dict.fromkeys(HTTP_REASONS, 0)
 
     def login_accepted(self, login: Login) -> None:

@@ -1,8 +1,12 @@
-"""One peer that was admitted, while its link is open: its login, its gate, and the account that it counts for."""
+"""One peer that was admitted, while its link is open: its login, its gate, the account that it counts for, and what it
+has said of itself."""
 
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..protocol.messages import Login as LoginReport
+from ..transport.link import Link
 from .access.addresses import Address
 from .access.gate import Gate
 from .identity.login import Login
@@ -25,26 +29,39 @@ class Occupant(Protocol):
         """Give the peer nothing new: `login_ended` follows at once, when others have been prepared for their end."""
 
     def login_ended(self, code: int, reason: str) -> None:
-        """Take nothing more from the peer, settle what it has, and close its link with this code."""
+        """Take nothing more from the peer, settle what it has, and close its link with this code. Its login is over, or
+        an operator does not want the connection."""
 
 
 class Entrant:
     """`port`: the name of the one that it came in by. `gate`: what its calls pass; the same as long as it is here.
     `login` changes when it is renewed, or judged again; `is_over`: it has ended, and the link is being closed.
-    `session` is set when the link opens."""
+
+    Set when the link opens: `session`, `link`, `connection_id`, the `number` in it, and `opened_at`, on the monotonic
+    clock. What the peer says of itself: `client_id`, `worker_id`, and facts about its `device`.
+    """
 
     __slots__ = (
         "_entrance",
         "address",
+        "client_id",
+        "connection_id",
+        "device",
         "failed_renewals_count",
         "gate",
         "is_over",
+        "link",
         "login",
+        "number",
+        "opened_at",
         "port",
         "session",
+        "worker_id",
     )
 
     session: Occupant
+    link: Link
+    number: int
 
     def __init__(self, entrance: "Entrance", port: str, address: Address, login: Login, gate: Gate) -> None:
         self._entrance = entrance
@@ -54,6 +71,18 @@ class Entrant:
         self.gate = gate
         self.is_over = False
         self.failed_renewals_count = 0
+        self.connection_id = ""
+        self.opened_at = 0.0
+        self.client_id: str | None = None
+        self.worker_id: str | None = None
+        self.device: Mapping[str, str] = {}
+
+    def opened(self, session: Occupant, link: Link) -> None:
+        """Its link has opened, and `session` receives from it."""
+        self.session = session
+        self.link = link
+        self.opened_at = time.monotonic()
+        self.connection_id = self._entrance.connections.opened(self)
 
     def renew(self, token: str) -> LoginReport:
         """Log in again with another token of the same identity. Returns what to answer. If that fails, the earlier

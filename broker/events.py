@@ -260,6 +260,18 @@ class LoginEnded(Event, frozen=True):
     reason: str
 
 
+class ConnectionKicked(Event, frozen=True):
+    """An operator closed a connection. `connection`: its id; `reason`: as its peer was told."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "{port} port: connection {connection} of {identity} from {peer} closed: {reason}"
+    port: str
+    connection: str
+    identity: str
+    peer: str
+    reason: str
+
+
 class CommandsForbidden(Event, frozen=True):
     """A worker may not serve some of its commands. It serves the others. `commands`: the first ten of them, and how
     many more there are."""

@@ -9,9 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import nsmallest
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -20,6 +19,7 @@ from ..transport.admission import RefusalReason
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
 from .access.rights import Action
+from .connection_reading import ConnectionReading
 from .core.core import Core
 from .core.explain import explain, longest_running, longest_waiting, recent_failures
 from .core.fleet.command import Command
@@ -31,6 +31,7 @@ from .entrance import Entrance
 from .entrance_counts import Ended, Proof
 from .http.counts import HttpCounts
 from .job_reading import JobReading, JobsStatus
+from .page import Page
 from .port import Port
 from .requester_session import RequesterSession
 from .slices import Slices
@@ -40,26 +41,11 @@ WORKER_STATES: Final = tuple(state.value for state in WorkerState if state is no
 """The states of connected workers."""
 
 
-PAGE_COUNT_DEFAULT: Final = 100
-"""Rows of a page: far more than a screenful, and a fraction of a millisecond's work."""
-
 COMMANDS_SHOWN_COUNT_MAX: Final = 100
 """Commands that the row of a worker lists, of a thousand that it may serve."""
 
 STEP_COUNT: Final = 100
 """Commands that are counted in one step."""
-
-
-class Page(NamedTuple):
-    """A part of a list that is in the order of names: `limit` rows, those after the name `after`."""
-
-    after: str = ""
-    limit: int = PAGE_COUNT_DEFAULT
-
-    def names(self, known: Iterable[str]) -> tuple[list[str], str | None]:
-        """The names of this page, and the name after which the next one begins; None if this is the last."""
-        names = nsmallest(self.limit + 1, (name for name in known if name > self.after))
-        return names[: self.limit], names[self.limit - 1] if len(names) > self.limit else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +77,12 @@ class Totals:
 @dataclass(frozen=True, slots=True)
 class AccessTotals:
     """Decisions about logins, rights and limits since the broker started. `logins`: by what was presented and outcome;
-    `ended`: connections closed for their login; `forbidden`: by what was refused; `limited`: refusals by the name of
-    the limit; `http_refused`: requests to the HTTP port."""
+    `ended`: connections closed for their login; `kicked`: those closed by an operator, by port; `forbidden`: by what
+    was refused; `limited`: refusals by the name of the limit; `http_refused`: requests to the HTTP port."""
 
     logins: Mapping[tuple[Proof, str], int]
     ended: Mapping[Ended, int]
+    kicked: Mapping[str, int]
     forbidden: Mapping[Action, int]
     limited: Mapping[str, int]
     http_refused: Mapping[RefusalReason, int]
@@ -294,7 +281,8 @@ class Subjects:
 class ReadModel:
     """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
     settings name another for a command; `loop_lag`: see loop_lag.py; `http_counts`: to which the HTTP port adds;
-    `jobs`: None if the broker keeps none; `jobs_error`: why, if it was to keep some; `links`: None until it starts."""
+    `jobs`: None if the broker keeps none; `jobs_error`: why, if it was to keep some; `links`: None until it starts;
+    `connections`: those that are open."""
 
     def __init__(
         self,
@@ -322,6 +310,7 @@ class ReadModel:
         self._workers = workers
         self._requesters = requesters
         self._entrance = entrance
+        self.connections = ConnectionReading(entrance.connections, self._reading)
         self._started_at = time.monotonic()
 
     @property
@@ -375,6 +364,7 @@ class ReadModel:
         return AccessTotals(
             logins=counts.logins,
             ended=counts.ended,
+            kicked={port.name: counts.kicked[port.name] for port in (self._workers, self._requesters)},
             forbidden=at_gates.forbidden,
             limited={
                 **{limit.value: count for limit, count in at_gates.limited.items()},

@@ -17,6 +17,7 @@ from ..protocol.close_codes import POLICY_VIOLATION
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
+from ..protocol.job_messages import Greeted, Greeting
 from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
 from ..protocol.messages import (
@@ -121,7 +122,7 @@ class RequesterSession:
         )
         self._kept = self._jobs.kept
         self._sessions[self] = None
-        self._entrant.session = self
+        self._entrant.opened(self, link)
 
     def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901  the hot path
         if self._is_over:
@@ -375,8 +376,20 @@ class RequesterSession:
                 pass  # of nothing that streams
             case Ping():
                 self._link.send(self._codec.encode(Pong(message.request_id)))
+            case Greeting():
+                self._greet(message)
             case _:
                 self._jobs.take(message)
+
+    def _greet(self, message: Greeting) -> None:
+        """It says who it is. With a name it has an inbox, if this broker keeps jobs."""
+        entrant = self._entrant
+        entrant.device = message.device
+        if message.client_id is not None:
+            entrant.client_id = message.client_id
+            self._jobs.take(message)
+        else:
+            self._link.send(self._codec.encode(Greeted(message.request_id, entrant.client_id)))
 
     def _refuse_worker(self, payload: bytes) -> None:
         """A worker would wait here for ever: what it gets has no msg_id."""

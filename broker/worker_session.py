@@ -127,7 +127,7 @@ class WorkerSession:
         self._frequent = self._context.frequent[link.encoding]
         self._connect_by = time.monotonic() + limits.HANDSHAKE_S_MAX
         self._sessions[self] = None
-        self._entrant.session = self
+        self._entrant.opened(self, link)
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -331,6 +331,7 @@ class WorkerSession:
             self._complain(errors.BadMessage("type: connect was sent already on this connection"), payload)
             return
         hello = message.data
+        self._entrant.device = hello.device
         if hello.canary is not None and hello.canary not in hello.commands:
             text = f"data.canary: {hello.canary!r} is not among its commands"
             self._complain(errors.BadMessage(text), payload)
@@ -387,6 +388,7 @@ class WorkerSession:
                 desk.not_adopted(adopted, worker_id)
             self._refuse(error, payload, worker_id)
             return
+        self._entrant.worker_id = worker_id
         if desk is not None:
             defaults = {name: hello.defaults[name] for name in offer.commands if name in hello.defaults}
             desk.jobs.worker_joined(worker_id, offer.commands, defaults, desk.now())

@@ -1,4 +1,4 @@
-"""`taskferry workers`, `status` and `explain`: the state of a running broker, as tables or as JSON.
+"""`taskferry workers`, `connections`, `status` and `explain`: the state of a running broker, as tables or as JSON.
 
 The request is in http_port.py, the tables are in tables.py and explanation.py.
 """
@@ -26,7 +26,13 @@ HOME_AND_CLEAR: Final = "\x1b[H\x1b[J"
 
 EXPLAIN_PATH: Final = "/api/explain"
 
-LISTS: Final = {"/api/workers": ("/api/workers", "workers"), "/api/status": ("/api/commands", "commands")}
+CONNECTIONS_PATH: Final = "/api/connections"
+
+LISTS: Final = {
+    "/api/workers": ("/api/workers", "workers"),
+    "/api/status": ("/api/commands", "commands"),
+    CONNECTIONS_PATH: (CONNECTIONS_PATH, "connections"),
+}
 """Of the paths whose answers hold the first page of a list: where the other pages are, and the list's name."""
 
 
@@ -51,6 +57,19 @@ def workers(context: click.Context, interval_s: float | None, port: HttpPort, as
     6 not authenticated, or not allowed.
     """
     _show(context, port, "/api/workers", as_json=as_json, interval_s=interval_s)
+
+
+@click.command()
+@_watch
+@http_options
+@click.pass_context
+def connections(context: click.Context, interval_s: float | None, port: HttpPort, as_json: bool) -> None:
+    """List who is connected to a running broker, on which port and from where; those of one client together.
+
+    Exit codes: 0 success; 1 the answer cannot be read; 2 wrong options; 5 cannot connect;
+    6 not authenticated, or not allowed.
+    """
+    _show(context, port, CONNECTIONS_PATH, as_json=as_json, interval_s=interval_s)
 
 
 @click.command()
@@ -127,6 +146,7 @@ def _print_tables(url: str, path: str, answer: Any) -> None:
     made_by_path = {
         "/api/workers": tables.workers,
         "/api/status": tables.status,
+        CONNECTIONS_PATH: tables.connections,
         EXPLAIN_PATH: explanation.waiting,
     }
     try:

@@ -37,6 +37,9 @@ ENTRIES: Final = {
     ),
     "schedule": Entry("taskferry.requester.jobs.schedule_cli", "schedule", "Submit a job again and again."),
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
+    "connections": Entry(
+        "taskferry.cli.inspection", "connections", "List who is connected to a running broker."
+    ),
     "status": Entry("taskferry.cli.inspection", "status", "Show the state of a running broker."),
     "explain": Entry("taskferry.cli.inspection", "explain", "Explain why a request or a job still waits."),
     "check-config": Entry(
@@ -49,6 +52,7 @@ ENTRIES: Final = {
     "token": Entry("taskferry.cli.token", "token", "Make, check and list tokens of the access file."),
     "can": Entry("taskferry.cli.can", "can", "Say whether an identity may do something, and why."),
     "drain": Entry("taskferry.cli.drain", "drain", "Let a worker finish, and give it nothing new."),
+    "kick": Entry("taskferry.cli.kick", "kick", "Close connections, whose peers may connect again."),
 }
 
 

@@ -1,4 +1,4 @@
-"""The output of `taskferry workers` and `taskferry status` for people, and the look of all such tables."""
+"""The output of `taskferry workers`, `connections` and `status` for people, and the look of all such tables."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -40,6 +40,32 @@ def workers(answer: dict[str, Any]) -> list[Table]:
         texts("commands", map(_commands, rows)),
     ]
     return [fitted(columns, wraps=True, keeps_words=True, names_missing=True)]
+
+
+def connections(answer: dict[str, Any]) -> list[Table]:
+    """The answer of /api/connections: one row per connection, those of one client next to each other. Raises KeyError
+    or TypeError for any other answer."""
+    rows = sorted(answer["connections"], key=lambda row: (row["identity"], _client(row)))
+    if not rows:
+        return [empty("connection", "port", "identity", "client")]
+    columns = [
+        texts("connection", (row["connection_id"] for row in rows)),
+        texts("port", (row["port"] for row in rows), rank=4),
+        texts("identity", (row["identity"] for row in rows), rank=3),
+        texts("client", map(_client, rows), rank=1),
+        texts("connected", (duration(row["connected_s"]) for row in rows), rank=5),
+        texts("heard", (f"{duration(row['heard_s'])} ago" for row in rows), rank=6),
+        numbers("in", (f"{row['received_count']:,}" for row in rows), rank=7),
+        numbers("out", (f"{row['sent_count']:,}" for row in rows), rank=8),
+        texts("peer", (row["peer"] for row in rows), rank=2),
+        texts("device", (" ".join(f"{key}={value}" for key, value in row["device"].items()) for row in rows)),
+    ]
+    return [fitted(columns, wraps=True, names_missing=True)]
+
+
+def _client(connection: dict[str, Any]) -> str:
+    """What a connection calls itself."""
+    return connection["client_id"] or connection["worker_id"] or ""
 
 
 def _labels(worker: dict[str, Any]) -> str:

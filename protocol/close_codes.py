@@ -11,5 +11,8 @@ POLICY_VIOLATION: Final = 1008
 LOGIN_ENDED: Final = 4401
 """The login of this connection has run out or was revoked: connect again, with a fresh token."""
 
+KICKED: Final = 4410
+"""An operator has closed this connection: connect again, unless the reason says otherwise."""
+
 RIGHT_LOST: Final = 4403
 """The identity lost a right that this connection uses: connect again, and do without."""

@@ -21,6 +21,9 @@ Affinity = Annotated[str, Meta(max_length=limits.AFFINITY_LENGTH_MAX)]
 Trace = Annotated[str, Meta(max_length=limits.TRACE_LENGTH_MAX)]
 Label = Annotated[str, Meta(max_length=limits.LABEL_LENGTH_MAX)]
 Labels = Annotated[dict[Label, Label], Meta(max_length=limits.LABELS_COUNT_MAX)]
+Fact = Annotated[str, Meta(max_length=limits.DEVICE_FACT_LENGTH_MAX)]
+Device = Annotated[dict[Fact, Fact], Meta(max_length=limits.DEVICE_FACTS_COUNT_MAX)]
+"""What a program says of the device that it runs on, for people."""
 LabelValues = Annotated[list[Label], Meta(min_length=1, max_length=limits.LABEL_VALUES_COUNT_MAX)]
 Target = Annotated[dict[Label, Label | LabelValues], Meta(min_length=1, max_length=limits.LABELS_COUNT_MAX)]
 """Labels that a worker must have: every key, with the value or any one of the values."""

@@ -14,6 +14,7 @@ from .field_types import (
     Backoff,
     Backoffs,
     CommandName,
+    Device,
     JobId,
     JobTimeout,
     Label,
@@ -262,19 +263,21 @@ class Schedules(Struct, tag_field="type", tag="schedules"):
 
 
 class Greeting(Struct, tag_field="type", tag="hello"):
-    """Requester to broker: this is `client_id`; send what of its jobs has ended. Answered by `hello`."""
+    """Requester to broker: this is who connects, for those who look at the broker's connections. Answered by `hello`.
+    With a `client_id` also: send what of its jobs has ended."""
 
-    client_id: JobId
+    client_id: JobId | None = None
     request_id: RequestId | None = None
+    device: Device = {}
 
 
 class Greeted(Struct, tag_field="type", tag="hello"):
     """Broker to requester: the answer. `waiting`: messages in its inbox. `dropped`: older ones that there was no room
-    for, since it last acknowledged one."""
+    for, since it last acknowledged one. Without a `client_id` there is no inbox."""
 
     request_id: str | None
-    client_id: str
-    waiting: int
+    client_id: str | None = None
+    waiting: int = 0
     dropped: int = 0
 
 

@@ -64,6 +64,11 @@ LABEL_VALUES_COUNT_MAX: Final = 32
 TARGET_VALUES_COUNT_MAX: Final = 64
 """Values of one label of a target, any of which matches, and of all of its labels: each is hashed for each request."""
 
+DEVICE_FACTS_COUNT_MAX: Final = 16
+DEVICE_FACT_LENGTH_MAX: Final = 256
+"""Facts that a program gives about the device that it runs on, and the characters of a fact's name or value: long
+enough for what a browser calls itself. Each connection keeps its own."""
+
 HEDGE_S_MIN: Final = 0.001
 """The shortest wait before a request is hedged: the resolution of the broker's timers."""
 

@@ -16,6 +16,7 @@ from .field_types import (
     Backoff,
     Backoffs,
     CommandName,
+    Device,
     Hedge,
     JobId,
     JobTimeout,
@@ -246,6 +247,7 @@ class Hello(Struct, gc=False):
     defaults: dict[Name, "Defaults"] = {}
     places: "Places | None" = None
     sdk: Annotated[str, Meta(max_length=limits.NAME_LENGTH_MAX)] | None = None
+    device: Device = {}
 
 
 class Places(Struct, gc=False):

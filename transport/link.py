@@ -58,9 +58,10 @@ class Link:
     the handshake that it sends.
 
     Attributes: `encoding` (after `link_opened`), `opened`, `closed` (no connection: not yet, or no longer), `peer`
-    ("host:port"), `sent_count` (messages queued so far), `written_count` (of these, passed whole to the operating
-    system; the rest has certainly not left this process), `is_silent` (a ping has been unanswered for `SUSPICION_S`),
-    `receiver` (its owner; may be replaced), `counts` (to which it adds what passes through it: its port's, or its own).
+    ("host:port"), `received_count` (messages so far), `sent_count` (messages queued so far), `written_count` (of these,
+    passed whole to the operating system; the rest has certainly not left this process), `is_silent` (a ping has been
+    unanswered for `SUSPICION_S`), `receiver` (its owner; may be replaced), `counts` (to which it adds what passes
+    through it: its port's, or its own).
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class Link:
         "is_silent",
         "opened",
         "peer",
+        "received_count",
         "receiver",
         "sent_count",
         "written_count",
@@ -152,6 +154,7 @@ class Link:
         self.opened = False
         self.closed = True  # there is no connection yet
         self.peer = "?"
+        self.received_count = 0
         self.sent_count = 0
         self.written_count = 0
         self.counts = LinkCounts() if counts is None else counts
@@ -309,6 +312,10 @@ class Link:
             self.is_silent = True
             self.counts.heartbeats_missed_count += 1
 
+    def heard_s(self, now: float) -> float:
+        """How long ago the peer was last heard, to half a second."""
+        return 0.0 if self._heard else max(0.0, now - self._heard_at)
+
     # --- asyncio's calls, see loop_protocol.py ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -364,7 +371,9 @@ class Link:
         if self._protocol.writes and self._protocol.state is State.OPEN:
             self._write_protocol()  # a pong goes before the answer to a message whose end came after the ping
         if messages:
-            counts.received_count += len(messages)
+            count = len(messages)
+            counts.received_count += count
+            self.received_count += count
             try:
                 self.receiver.messages_received(messages)
             except Exception:

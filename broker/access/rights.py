@@ -30,7 +30,7 @@ class Action(enum.Enum):
     OBSERVE = "observe"
     """Read metrics and `/api`. The subject is empty."""
     OPERATE = "operate"
-    """Drain workers. The subject is empty."""
+    """Drain workers, and close connections. The subject is empty."""
 
 
 JOBS_OWN: Final = "own"

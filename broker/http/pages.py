@@ -1,11 +1,12 @@
-"""Which part of a long list a request asks for: `?after=NAME&limit=COUNT`. Lists are in the order of names."""
+"""Which part of a long list a request asks for: `?after=NAME&limit=COUNT`. Lists are in the order of names, that
+of connections in the order in which they opened."""
 
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..read_model import Page
+from ..page import Page
 from .answers import error_answer
 
 PAGE_COUNT_MAX: Final = 1000

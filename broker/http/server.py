@@ -9,10 +9,9 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, cast
 
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -24,16 +23,12 @@ from ..metrics.scrape import Scraper, TooManyScrapes
 from ..operations import Operations
 from ..port import PortTaken, describe_os_error
 from ..read_model import ReadModel
-from .answers import error_answer, json_answer
 from .connections import HttpBounds, HttpConnections
 from .explain_views import explain_routes
 from .guarded import Guarded
 from .list_views import list_routes
+from .operation_views import operation_routes
 from .pages import BadPage, bad_page
-
-BODY_SIZE_BYTES_MAX: Final = 1024
-"""The most that is read of a request's body: each that means anything is a short object."""
-
 
 READY_WITHOUT_JOURNAL: Final = "ready for requests; jobs are refused, for the journal cannot be written\n"
 """Ready all the same: a balancer that took the broker out would stop live requests, which are well, and no other broker
@@ -43,19 +38,12 @@ has its jobs."""
 UNREADY: Final = "starting: no worker has served {} of the ready_commands yet\n"
 
 
-class DrainRequest(msgspec.Struct):
-    """The body of a request to drain a worker, or to undo that."""
-
-    undo: bool = False
-
-
 def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> ASGIApp:
     """`/healthz`: the process answers. `/readyz`: it accepts requests (503 if it drains, or no worker
     has served a command that the settings name for this). `/metrics`: for Prometheus.
-    `/api/...`: JSON (list_views.py, explain_views.py).
-    `POST /api/workers/{id}/drain`: assign nothing more to that worker, or with `{"undo": true}`, assign to it again.
+    `/api/...`: JSON (list_views.py, explain_views.py); `POST`: changes (operation_views.py).
 
-    All but the first two need the right to observe, and draining that to operate: see guarded.py."""
+    All but the first two need the right to observe, and changes that to operate: see guarded.py."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -70,28 +58,12 @@ def make_app(model: ReadModel, operations: Operations, entrance: Entrance) -> AS
             return PlainTextResponse(READY_WITHOUT_JOURNAL)
         return PlainTextResponse("ready\n")
 
-    async def drain(request: Request) -> Response:
-        # A web page cannot send this type to another site without asking first, which is never granted here.
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return error_answer(415, "content-type: application/json is needed")
-        try:
-            wanted = msgspec.json.decode(await _body(request), type=DrainRequest)
-        except msgspec.DecodeError as error:
-            return error_answer(400, f"body: {error}")
-        except ClientDisconnect:
-            return error_answer(400, "body: cut off")  # for nobody: the connection is gone
-        worker_id = request.path_params["worker_id"]
-        change = operations.resume_worker if wanted.undo else operations.drain_worker
-        if not change(worker_id):
-            return error_answer(404, f"no worker {worker_id!r} is connected")
-        return json_answer(model.worker(worker_id))
-
     views = Starlette(
         routes=[
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", _metrics_view(model)),
-            Route("/api/workers/{worker_id:any}/drain", drain, methods=["POST"]),
+            *operation_routes(model, operations),
             *list_routes(model),
             *explain_routes(model),
         ],
@@ -113,16 +85,6 @@ def _metrics_view(model: ReadModel) -> Callable[[Request], Awaitable[Response]]:
         return Response(body, headers=headers)
 
     return metrics
-
-
-async def _body(request: Request) -> bytes:
-    """The request's body, cut off if it is longer than any that means anything."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_SIZE_BYTES_MAX:
-            break
-    return bytes(body[:BODY_SIZE_BYTES_MAX])
 
 
 class _Server(uvicorn.Server):

@@ -163,6 +163,7 @@ class Inbox:
         if asker.has_left:  # before the journal was read
             return
         self.asker_left(asker)
+        assert message.client_id is not None, "the session answers those without one"
         box = self._box(asker.owner, message.client_id)
         if box is None:
             text = f"{INBOXES_COUNT_MAX} clients, or half as many of one identity, are connected, each with an inbox"

@@ -23,6 +23,13 @@ ACCESS: Final[tuple[Family, ...]] = (
         lambda subjects: [((cause.value,), count) for cause, count in subjects.model.access.ended.items()],
     ),
     NumberFamily(
+        "taskferry_connections_kicked_total",
+        "counter",
+        ("port",),
+        "Connections closed by an operator.",
+        lambda subjects: [((port,), count) for port, count in subjects.model.access.kicked.items()],
+    ),
+    NumberFamily(
         "taskferry_forbidden_total",
         "counter",
         ("action",),

@@ -12,7 +12,7 @@ from tests.unit.broker.shell import open_shell
 
 async def test_a_worker_is_drained_and_resumed(caplog: pytest.LogCaptureFixture) -> None:
     async with open_shell() as shell:
-        operations = Operations(shell.core)
+        operations = Operations(shell.core, shell.entrance)
         await shell.worker(name="w1")
         caplog.set_level(logging.INFO, "taskferry.broker")
         worker = shell.core.roster.workers["w1"]
@@ -30,7 +30,7 @@ async def test_a_worker_is_drained_and_resumed(caplog: pytest.LogCaptureFixture)
 async def test_a_worker_that_is_not_there_cannot_be(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "taskferry.broker")
     async with open_shell() as shell:
-        operations = Operations(shell.core)
+        operations = Operations(shell.core, shell.entrance)
         assert not operations.drain_worker("w1")
         assert not operations.resume_worker("w1")
     assert caplog.records == []

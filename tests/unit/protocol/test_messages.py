@@ -34,7 +34,7 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     job_messages.ListJobs: {"type": "list"},
     job_messages.Schedule: {"type": "schedule", "name": "n", "command": "c"},
     job_messages.ScheduleAction: {"type": "schedules"},
-    job_messages.Greeting: {"type": "hello", "client_id": "c"},
+    job_messages.Greeting: {"type": "hello"},
     job_messages.Ack: {"type": "ack", "number": 1},
     messages.WorkerConnect: {"type": "connect", "data": {"commands": ["c"]}},
     messages.WorkerAuth: {"type": "auth", "data": {"token": "t"}},

@@ -73,7 +73,7 @@ class Served:
 @asynccontextmanager
 async def served(bounds: HttpBounds = SHORT) -> AsyncIterator[Served]:
     async with open_shell() as shell:
-        server = HttpServer(shell.read_model, Operations(shell.core), shell.entrance, bounds)
+        server = HttpServer(shell.read_model, Operations(shell.core, shell.entrance), shell.entrance, bounds)
         await server.start("127.0.0.1", 0)
         port = Served(shell, server)
         try:

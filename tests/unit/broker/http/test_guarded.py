@@ -48,7 +48,9 @@ def with_certificate(app: ASGIApp, certificate: dict[str, Any] | None) -> ASGIAp
 async def client_of(
     shell: Shell, name: str = "", certificate: dict[str, Any] | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    app = with_certificate(make_app(shell.read_model, Operations(shell.core), shell.entrance), certificate)
+    app = with_certificate(
+        make_app(shell.read_model, Operations(shell.core, shell.entrance), shell.entrance), certificate
+    )
     headers = {"authorization": f"Bearer {TOKENS[name]}"} if name else {}
     transport = httpx.ASGITransport(app, client=("10.0.0.7", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
@@ -152,7 +154,7 @@ async def test_a_web_page_sees_nothing_also_without_access_configured(
 @pytest.mark.parametrize("http_version", ["1.0", "1.1"])
 async def test_only_http_1_0_may_lack_a_host(http_version: str) -> None:
     async with open_shell() as shell:
-        app = make_app(shell.read_model, Operations(shell.core), shell.entrance)
+        app = make_app(shell.read_model, Operations(shell.core, shell.entrance), shell.entrance)
         statuses = []
 
         async def receive() -> Any:

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from taskferry.broker.core.fleet.worker import WorkerState
+from taskferry.broker.http.operation_views import BODY_SIZE_BYTES_MAX, WHY_LENGTH_MAX
 from taskferry.broker.http.pages import PAGE_COUNT_MAX
-from taskferry.broker.http.server import BODY_SIZE_BYTES_MAX, HttpServer, make_app
+from taskferry.broker.http.server import HttpServer, make_app
 from taskferry.broker.operations import Operations
 from taskferry.broker.port import PortTaken
 
@@ -18,7 +19,7 @@ JSON = {"content-type": "application/json"}
 
 @asynccontextmanager
 async def client_of(shell: Shell) -> AsyncIterator[httpx.AsyncClient]:
-    app = make_app(shell.read_model, Operations(shell.core), shell.entrance)
+    app = make_app(shell.read_model, Operations(shell.core, shell.entrance), shell.entrance)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
@@ -76,7 +77,7 @@ async def test_lists_come_in_pages_in_the_order_of_names() -> None:
         assert (len(rest["commands"]), rest["next"]) == (53, None)
 
 
-@pytest.mark.parametrize("path", ["/api/workers", "/api/commands", "/api/status"])
+@pytest.mark.parametrize("path", ["/api/workers", "/api/commands", "/api/connections", "/api/status"])
 async def test_the_size_of_a_page_is_bounded(path: str) -> None:
     async with open_shell() as shell, client_of(shell) as client:
         for limit in (1, PAGE_COUNT_MAX):
@@ -120,6 +121,56 @@ async def test_a_bad_drain_request_changes_nothing(name: str) -> None:
         assert shell.core.roster.workers["w1"].state is WorkerState.HEALTHY
 
 
+async def test_connections_are_listed_and_kicked() -> None:
+    async with open_shell() as shell, client_of(shell) as client:
+        for client_id in ("a", "b", "a"):
+            requester = await shell.requester()
+            requester.send({"type": "hello", "client_id": client_id, "device": {"host": client_id}})
+            await requester.receive()
+        page = (await client.get("/api/connections", params={"limit": 2})).json()
+        assert [(row["client_id"], row["device"]) for row in page["connections"]] == [
+            ("a", {"host": "a"}),
+            ("b", {"host": "b"}),
+        ]
+        ids = [row["connection_id"] for row in page["connections"]]
+        assert (page["connections_count"], page["next"]) == (3, ids[1])
+        of_one = (await client.get("/api/connections", params={"client_id": "a", "port": "requester"})).json()
+        assert [row["client_id"] for row in of_one["connections"]] == ["a", "a"]
+        kicked = await client.post(
+            f"/api/connections/{ids[1]}/kick", content=b'{"reason": "too old"}', headers=JSON
+        )
+        assert (kicked.status_code, kicked.json()["client_id"]) == (200, "b")
+        again = await client.post(f"/api/connections/{ids[1]}/kick", content=b"{}", headers=JSON)
+        assert (again.status_code, again.json()) == (404, {"error": f"no connection {ids[1]!r} is open"})
+        assert (
+            'taskferry_connections_kicked_total{port="requester"} 1\n' in (await client.get("/metrics")).text
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "text"),
+    [
+        (b"{}", {}, 415, "content-type: application/json is"),
+        (b"[]", JSON, 400, "body: "),
+        (b'{"reason": "%s"}' % (b"x" * (WHY_LENGTH_MAX + 1)), JSON, 400, "body: reason: "),
+        (b'{"reason": "a\\nb"}', JSON, 400, "body: reason: "),
+    ],
+)
+async def test_a_bad_kick_changes_nothing(
+    body: bytes, headers: dict[str, str], status: int, text: str
+) -> None:
+    async with open_shell() as shell, client_of(shell) as client:
+        await shell.requester()
+        (entrant,) = shell.entrance.connections
+        path = f"/api/connections/{entrant.connection_id}/kick"
+        refused = await client.post(path, content=body, headers=headers)
+        assert refused.status_code == status
+        assert refused.json()["error"].startswith(text)
+        assert not entrant.is_over
+        longest = b'{"reason": "%s"}' % (b"x" * WHY_LENGTH_MAX)
+        assert (await client.post(path, content=longest, headers=JSON)).status_code == 200
+
+
 async def test_metrics_are_those_of_the_read_model() -> None:
     async with open_shell() as shell, client_of(shell) as client:
         await shell.worker()
@@ -129,7 +180,7 @@ async def test_metrics_are_those_of_the_read_model() -> None:
 
 async def test_a_port_that_is_taken_is_named() -> None:
     async with open_shell() as shell:
-        server = HttpServer(shell.read_model, Operations(shell.core), shell.entrance)
+        server = HttpServer(shell.read_model, Operations(shell.core, shell.entrance), shell.entrance)
         number = shell.workers.number
         with pytest.raises(PortTaken, match=f"^http port 127.0.0.1:{number}: already in use by another"):
             await server.start("127.0.0.1", number)
