@@ -27,6 +27,8 @@ typedef unsigned char byte;
 #define KEYS_COMPARED_MAX 8
 /* Up to this size Python gives memory fast. */
 #define SMALL_SIZE_BYTES 512
+/* Of an object with a key twice that is put in order where it ends: so short that many inside each other cost little. */
+#define IN_ORDER_SIZE_BYTES_MAX 256
 /* Of the head of a list, a map or a text in MessagePack. */
 #define LENGTH_SIZE_MAX 5
 
@@ -249,8 +251,32 @@ static int is_twice(struct carrying *to, const struct key *keys, size_t count, s
     return 1;
 }
 
-/* Takes the last container to be open for closed. Between its entries are `between_size` bytes. */
-static int is_closed(struct carrying *to, uint32_t between_size) {
+/* Puts a short object with a key twice in order at once, which takes less than to note what is to be done. */
+static void put_in_order(struct carrying *to, const struct key *keys, size_t count, size_t entries_count,
+                         const char *between) {
+    byte ordered[IN_ORDER_SIZE_BYTES_MAX];
+    uint32_t last[IN_ORDER_SIZE_BYTES_MAX]; /* keys of each entry */
+    size_t size = 0, between_size = strlen(between);
+    for (size_t i = 0; i < count; i++) {
+        last[to->places.start[i]] = (uint32_t)i;
+    }
+    for (size_t i = 0; i < entries_count; i++) {
+        const struct key *key = &keys[last[i]];
+        size_t end = last[i] + 1 == count ? to->out.count : key[1].start - between_size;
+        if (i > 0) {
+            memcpy(ordered + size, between, between_size);
+            size += between_size;
+        }
+        memcpy(ordered + size, to->out.start + key->start, end - key->start);
+        size += end - key->start;
+    }
+    memcpy(to->out.start + keys->start, ordered, size);
+    to->out.count = keys->start + size;
+    to->marks.start[to->open[to->depth].mark].count = (uint32_t)entries_count;
+}
+
+/* Takes the last container to be open for closed. `between` is between its entries. */
+static int is_closed(struct carrying *to, const char *between) {
     size_t before = to->open[--to->depth].keys_count_before, count = to->keys.count - before;
     const struct key *keys = to->keys.start + before;
     to->keys.count = before;
@@ -258,7 +284,15 @@ static int is_closed(struct carrying *to, uint32_t between_size) {
         return 1;
     }
     size_t entries_count = entries_of(to, keys, count);
-    return entries_count == count || (entries_count > 0 && is_twice(to, keys, count, entries_count, between_size));
+    if (entries_count == count || entries_count == 0) {
+        return entries_count > 0;
+    }
+    int has_marks_inside = to->marks.count > to->open[to->depth].mark + 1;
+    if (has_marks_inside || to->out.count - keys->start > IN_ORDER_SIZE_BYTES_MAX) {
+        return is_twice(to, keys, count, entries_count, (uint32_t)strlen(between));
+    }
+    put_in_order(to, keys, count, entries_count, between);
+    return 1;
 }
 
 /* An object with a key twice that is being put together, and what comes behind it. */

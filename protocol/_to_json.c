@@ -369,7 +369,7 @@ static const byte *write_json_opening(struct carrying *to, const byte *p, const 
 static int is_closed_in_json(struct carrying *to) {
     struct open *open = &to->open[to->depth - 1];
     byte closing = open->is_object ? '}' : ']';
-    if (!is_closed(to, 1) || !HAS_ROOM(to->out, 1)) {
+    if (!is_closed(to, ",") || !HAS_ROOM(to->out, 1)) {
         return 0;
     }
     if (open->is_object && open->mark + 1 == to->marks.count && !to->marks.start[open->mark].twice) {

@@ -340,7 +340,7 @@ static int is_read(struct carrying *to, const byte *p, const byte *end) {
                 return 0;
             }
             to->marks.start[open->mark].count = open->count;
-            if (!is_closed(to, 0)) {
+            if (!is_closed(to, "")) {
                 return 0;
             }
             p++;

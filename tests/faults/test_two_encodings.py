@@ -99,6 +99,11 @@ ODD_VALUES = {
     "not a number": ("msgpack", in_msgpack(b"\xcb\x7f\xf8" + b"\x00" * 6), "not_representable"),
     "not UTF-8": ("msgpack", in_msgpack(b"\xa1\xff"), "not_representable"),
     "a key twice in MessagePack": ("msgpack", in_msgpack(b"\x82\xa1a\x01\xa1a\x02", 300_000), None),
+    "every key twice in MessagePack": (
+        "msgpack",
+        in_msgpack(b"\xdc\xff\xff" + b"\x82\xa0\x01\xa0\x01" * 65_535, 100_000),
+        None,
+    ),
     "a list 500 deep in MessagePack": ("msgpack", in_msgpack(b"\x91" * 500 + b"\x00", 300_000), None),
 }
 """Messages in one encoding, named for how the value ends or what it is full of, and the error if it is refused. What is

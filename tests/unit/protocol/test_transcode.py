@@ -417,6 +417,11 @@ def test_compiled_code_carries_all_lengths(value: Any) -> None:
         (JSON, b'[{"a":18446744073709551616,"a":1}]'),
         (JSON, b'{"a":[18446744073709551616,{"b":18446744073709551616}],"c":1,"a":1}'),
         (JSON, b"{" + b",".join(b'"%d":%d' % (number % 99, number) for number in range(300)) + b"}"),
+        *((JSON, b'[{"a":1,"b":"' + b"x" * size + b'","a":2},3]') for size in range(236, 260)),
+        *(
+            (MSGPACK, b"\x92\x83\xa1a\x01\xa1b\xd9%c" % size + b"x" * size + b"\xa1a\x02\x03")
+            for size in range(225, 255)
+        ),
         (JSON, b"0." + b"1" * 5000),
         (JSON, b"0." + b"0" * 5000 + b"1e5001"),
         (JSON, b"1" + b"0" * 5000 + b"e-5000"),
