@@ -222,6 +222,7 @@ class Entrance:
             return None
         entrant.is_over = True
         self.counts.kicked[entrant.port] += 1
+        self.connections.closed(connection_id)
         self._expiries.remove(entrant)
         entrant.session.login_ends()
         entrant.session.login_ended(KICKED, reason)

@@ -262,7 +262,7 @@ class Schedules(Struct, tag_field="type", tag="schedules"):
     job_id: str | None = None
 
 
-class Greeting(Struct, tag_field="type", tag="hello"):
+class Greeting(Struct, tag_field="type", tag="hello", omit_defaults=True):
     """Requester to broker: this is who connects, for those who look at the broker's connections. Answered by `hello`.
     With a `client_id` also: send what of its jobs has ended."""
 

@@ -3,7 +3,7 @@
 import os
 import ssl
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
@@ -61,13 +61,21 @@ class BlockingRequester(BlockingJobCalls):
         token: Tokens = None,
         tls: ssl.SSLContext | None = None,
         client_id: str | None = None,
+        device: Mapping[str, str] | None = None,
         retries: int = 0,
     ) -> None:
         tokens = TokenSource(token)
         del token  # so that no traceback shows it
         self.url = url
         self._arguments = checked_arguments(
-            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id, retries=retries
+            url,
+            encoding,
+            in_flight_count_max,
+            tokens,
+            tls,
+            client_id=client_id,
+            device=device,
+            retries=retries,
         )
         check_threads(type(self).__name__)
         self._background = Background(self._arguments)

@@ -10,6 +10,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
 )
 from contextlib import aclosing, contextmanager
 from types import TracebackType
@@ -57,7 +58,9 @@ class Requester(JobCalls):
     `token` proves who this is: a text, or a function, plain or async, that returns a fresh one. It is called for each
     connection, and whenever a login is about to run out; a plain one in a thread. The default is TASKFERRY_TOKEN from
     the environment. `tls`: for a `wss://` URL, the default trusts the authorities of the system. `client_id`: a name
-    for this client, which then has an `inbox`. `retries`: how often what the broker refuses for now (`overloaded`,
+    for this client, which then has an `inbox`. `device`: facts about this program, as names and texts, that operators
+    see beside its connection, with its host, system, Python and process; without it, and without a `client_id`, none
+    are sent. `retries`: how often what the broker refuses for now (`overloaded`,
     `rate_limited`), and so has not run, is sent again: not before the time that the broker names, and within the
     timeout of the call. 0 to 100.
 
@@ -73,6 +76,7 @@ class Requester(JobCalls):
         token: Tokens = None,
         tls: ssl.SSLContext | None = None,
         client_id: str | None = None,
+        device: Mapping[str, str] | None = None,
         retries: int = 0,
     ) -> None:
         tokens = TokenSource(token)
@@ -82,7 +86,14 @@ class Requester(JobCalls):
         self._connection: Connection | None = None
         self._is_closed = False
         self._arguments = checked_arguments(
-            url, encoding, in_flight_count_max, tokens, tls, client_id=client_id, retries=retries
+            url,
+            encoding,
+            in_flight_count_max,
+            tokens,
+            tls,
+            client_id=client_id,
+            device=device,
+            retries=retries,
         )
 
     def __repr__(self) -> str:

@@ -1,9 +1,11 @@
 """What a requester is made with, asynchronous or blocking, once it is checked."""
 
 import ssl
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..credentials.source import TokenSource
+from ..program.device import check_device
 from ..protocol.encodings import Encoding
 from ..transport.connect import ConnectError, check_login, check_url
 from .jobs.inbox import check_client_id
@@ -19,6 +21,7 @@ class Arguments(NamedTuple):
     tokens: TokenSource
     tls: ssl.SSLContext | None
     client_id: str | None
+    device: Mapping[str, str] | None
     retries: int
 
 
@@ -30,6 +33,7 @@ def checked_arguments(
     tls: ssl.SSLContext | None,
     *,
     client_id: str | None,
+    device: Mapping[str, str] | None,
     retries: int,
 ) -> Arguments:
     """The arguments. Raises ValueError if a requester cannot be made with them."""
@@ -45,6 +49,7 @@ def checked_arguments(
             f"encoding: {encoding!r} is not one of {', '.join(known.value for known in Encoding)}"
         )
     check_client_id(client_id)
+    check_device(device)
     if not 0 <= retries <= RETRIES_COUNT_MAX:
         raise ValueError(f"retries: {retries} is not from 0 to {RETRIES_COUNT_MAX}")
-    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls, client_id, retries)
+    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls, client_id, device, retries)

@@ -20,6 +20,7 @@ import msgspec
 from ..configuration.url import without_secrets
 from ..credentials.token import Token
 from ..log.event import log_event, without_quoted
+from ..program.device import device_facts
 from ..protocol.codec import DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import (
@@ -37,7 +38,7 @@ from ..protocol.errors import (
     TaskferryError,
     WorkerTimeout,
 )
-from ..protocol.job_messages import Ack, Greeted, JobAssigned, JobEnded, Receipt
+from ..protocol.job_messages import Ack, Greeted, Greeting, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX
 from ..protocol.messages import Expiring, LoggedIn, Pong
 from ..transport.connect import BLOCKED
@@ -87,7 +88,6 @@ class Exchange:
     __slots__ = (
         "_deadline_timer",
         "_followed",
-        "_greeting_id",
         "_id_prefix",
         "_is_refusing",
         "_lines",
@@ -98,6 +98,8 @@ class Exchange:
         "about_login",
         "encoding",
         "feeds",
+        "greeting",
+        "greeting_id",
         "group",
         "inbox",
         "is_closed",
@@ -131,13 +133,15 @@ class Exchange:
         self.feeds = Feeds()
         self.inbox: Inbox | None = None
         """Of a client that has a name."""
+        self.greeting: Greeting | None = None
+        """What is sent first over each link, under `greeting_id`, if anything is."""
         self._wire = WIRES[encoding]
         self.loop = asyncio.get_running_loop()
         self._requests = Line(in_flight_count_max, IN_FLIGHT_SIZE_BYTES_MAX)
         self._followed = Line(FOLLOWED_COUNT_MAX, FOLLOWED_SIZE_BYTES_MAX)
         self._lines = (self._requests, self._followed)
         self._id_prefix = secrets.token_hex(6) + "-"
-        self._greeting_id = f"{self._id_prefix}hello"
+        self.greeting_id = f"{self._id_prefix}hello"
         self.is_closed = False
         self._made_count = 0
         self._deadline_timer = DeadlineTimer(self._end_overdue)
@@ -269,8 +273,10 @@ class Exchange:
         self.link = link
         self.refusal = None
         self.link_gone.clear()
-        if self.inbox is not None:  # first, so that the broker knows whose jobs come next
-            link.send(self._wire.encode_question(self.inbox.greeting(self._greeting_id)))
+        if self.inbox is not None:
+            self.inbox.link_opened()
+        if self.greeting is not None:  # first, so that the broker knows whose jobs come next
+            link.send(self._wire.encode_question(self.greeting))
         for line in self._lines:
             for request in tuple(line.in_flight.values()):
                 self._send(request)
@@ -291,7 +297,7 @@ class Exchange:
                 requests.size_bytes -= len(request.payload)
             elif (request := self._followed.in_flight.get(response.request_id)) is not None:
                 self._followed.remove(request)
-            elif response.request_id != self._greeting_id:
+            elif response.request_id != self.greeting_id:
                 continue  # cancelled here, or ended by its deadline
             else:
                 self._greeting_failed(response)
@@ -573,5 +579,8 @@ def exchange_for(arguments: Arguments) -> Exchange:
     """The exchange of a requester that was made with these arguments. Call it inside the running loop."""
     exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max, arguments.retries)
     if arguments.client_id is not None:
-        exchange.inbox = Inbox(arguments.client_id)
+        exchange.inbox = Inbox()
+    if arguments.client_id is not None or arguments.device is not None:
+        facts = device_facts(arguments.device or {})
+        exchange.greeting = Greeting(arguments.client_id, exchange.greeting_id, facts)
     return exchange

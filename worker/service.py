@@ -10,13 +10,13 @@ import secrets
 import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..configuration.url import without_secrets
 from ..credentials.settings import unprotected
 from ..credentials.source import NO_TOKEN, TokenError, TokenSource
 from ..log.event import log_event
+from ..program.device import device_facts, sdk
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadMessage, CannotConnect, Forbidden, WorkerIdTaken
@@ -95,7 +95,8 @@ class Service:
                 name: command.defaults for name, command in commands.items() if command.defaults is not None
             },
             places=_places_of(commands, self._executors.processes.count_max, settings.concurrency),
-            sdk=f"taskferry-python/{_version()}",
+            sdk=sdk(),
+            device=device_facts(settings.device or {}),
         )
         self._backoff = Backoff(random.random)
         self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -274,10 +275,3 @@ def _places_of(commands: Mapping[str, Command], count: int, concurrency: int) ->
     """The places of commands whose handlers run in processes, unless there are as many as slots."""
     names = [name for name, command in commands.items() if command.execution is Execution.PROCESS]
     return Places(names, count) if names and count < concurrency else None
-
-
-def _version() -> str:
-    try:
-        return version("taskferry")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"

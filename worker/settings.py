@@ -18,6 +18,7 @@ from ..credentials.settings import (
     key_setting,
     token_file_setting,
 )
+from ..program.device import GIVEN_FACTS_COUNT_MAX
 from ..protocol import limits as wire
 from ..transport.settings import LinkSettings
 from ..transport.url_setting import BROKER_URL, check_tls
@@ -36,6 +37,7 @@ def _check_name(name: str) -> None:
 
 _NAME: Final = Text(wire.NAME_LENGTH_MAX, length_min=1, check=_check_name)
 _LABEL: Final = Text(wire.LABEL_LENGTH_MAX)
+_FACT: Final = Text(wire.DEVICE_FACT_LENGTH_MAX)
 
 
 def _of_module(default: Any, kind: Kind, help: str, otherwise: str = "", **facts: Any) -> Any:
@@ -71,6 +73,11 @@ class WorkerSettings:
         "Label that requests can target. May be repeated.",
         "none",
         option="--label",
+    )
+    device: Mapping[str, str] | None = _in_code(
+        None,
+        Dictionary(_FACT, _FACT, GIVEN_FACTS_COUNT_MAX),
+        "Facts for people who look at the broker's connections, besides host, system, Python, process and version.",
     )
     canary: str | None = _of_module(
         None,

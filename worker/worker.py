@@ -44,7 +44,8 @@ class Worker:
 
     `name`: under which the broker knows it (1 to 128 characters, unique at the broker); the default is made of host,
     process id and random digits. `concurrency`: concurrent assignments, 1 to 10,000. `weight`: share relative to other
-    workers, 0.01 to 100. `labels`: what requests may target, at most 32. `canary`: one of its commands, which the
+    workers, 0.01 to 100. `labels`: what requests may target, at most 32. `device`: facts for operators, as names and
+    texts, at most 11, besides host, system, Python, process and version. `canary`: one of its commands, which the
     broker may call without data, to check that the worker works and does not just answer pings: a quick one that
     depends on what the others depend on. `encoding`: `json` or `msgpack`. `grace_s`: seconds that running handlers get
     when the worker stops, 0 to 3600. `log_handler_errors`: log what exceptions of handlers say. `thread_count`,

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from ...protocol.errors import TaskferryError
-from ...protocol.job_messages import Greeting, JobEnded
+from ...protocol.job_messages import JobEnded
 from ...protocol.limits import JOB_ID_LENGTH_MAX
 from ..in_flight import Waiter
 
@@ -61,24 +61,20 @@ def check_client_id(client_id: object) -> None:
 
 
 class Inbox:
-    """The messages that have come and were not yet read, in the event loop of the link.
+    """The messages that have come and were not yet read, in the event loop of the link. Each goes to one of those who
+    read."""
 
-    `client_id`: the name of this client. Each message goes to one of those who read.
-    """
+    __slots__ = ("_error", "_readers", "_unread")
 
-    __slots__ = ("_client_id", "_error", "_readers", "_unread")
-
-    def __init__(self, client_id: str) -> None:
-        self._client_id = client_id
+    def __init__(self) -> None:
         self._unread: deque[JobEnded] = deque()
         self._readers: deque[Waiter] = deque()
         self._error: TaskferryError | None = None
 
-    def greeting(self, request_id: str) -> Greeting:
-        """What the broker is told first over a new link. What was not read comes again over it."""
+    def link_opened(self) -> None:
+        """There is a new link, over which what was not read comes again."""
         self._unread.clear()
         self._error = None
-        return Greeting(self._client_id, request_id)
 
     def received(self, message: JobEnded) -> None:
         """A message has come."""

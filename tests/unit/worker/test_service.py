@@ -75,6 +75,7 @@ async def test_the_first_message_says_who_it_is(encoding: Encoding, broker: Fake
         data = hello["data"]
         assert len(data.pop("instance")) == 16
         assert data.pop("sdk").startswith("taskferry-python/")
+        assert set(data.pop("device")) == {"host", "system", "python", "pid", "sdk"}
         assert data == {
             "name": "w1",
             "commands": ["b", "a"],

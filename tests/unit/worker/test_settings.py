@@ -24,6 +24,7 @@ from tests.each_case import each_case
         {"weight": 0.01},
         {"weight": 100},
         {"labels": {f"k{number}": "v" * 128 for number in range(32)}},
+        {"device": {f"k{number}": "v" * 256 for number in range(11)}},
         {"canary": "c" * 128},
         {"encoding": "msgpack"},
         {"grace_s": 0},
@@ -101,7 +102,7 @@ def test_an_operator_can_set_all_but_what_depends_on_the_handlers() -> None:
         "insecure_skip_verify",
     }  # `run` and `serve` take their own
     assert by_operator - declared == {"broker", "processes", "reload", *login}
-    assert declared - by_operator == {"thread_count", "process_count", "max_tasks_per_process"}
+    assert declared - by_operator == {"device", "thread_count", "process_count", "max_tasks_per_process"}
 
 
 def test_labels_are_the_workers_own() -> None:

@@ -52,6 +52,19 @@ async def test_it_is_greeted_first_over_every_link(broker: FakeBroker) -> None:
         asking.cancel()
 
 
+async def test_facts_are_said_over_every_link_and_only_by_those_who_have_some(broker: FakeBroker) -> None:
+    async with Requester(broker.url) as requester:
+        await requester.connect()
+        async with Requester(broker.url, device={"app": "2.1"}) as other:
+            assert await other.call("echo", 1) == 1
+            broker.drop_connections()
+            assert await other.call("echo", 2, idempotent=True, timeout=20) == 2
+            assert await requester.call("echo", 3, idempotent=True, timeout=20) == 3
+    first, second = broker.questions
+    assert first == second
+    assert (first.client_id, first.device["app"], len(first.device)) == (None, "2.1", 6)
+
+
 async def test_messages_come_in_order_until_they_are_acknowledged(broker: FakeBroker) -> None:
     desk = Desk(broker, 3)
     async with Requester(broker.url, client_id="billing-1") as requester:
