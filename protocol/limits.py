@@ -140,3 +140,16 @@ STREAM_SIZE_BYTES_MAX: Final = 256 * 1024
 """Chunks of one stream, and the bytes of their `data`, that were sent and not yet taken: at 2 ms to the reader and back
 still 128 MiB/s. 10,000 streams whose readers are slow hold 2.5 GiB. One chunk of any size may be sent if none is
 untaken."""
+
+TOPIC_LENGTH_MAX: Final = 160
+"""Characters of a topic, or of a pattern: an id of 128, with what is before it."""
+
+TOPICS_COUNT_MAX: Final = 100
+"""Topics and patterns of one subscriber, and of one `subscribe`. Each of them may have a ring of events."""
+
+EVENT_SIZE_BYTES_MAX: Final = 65_536
+"""The data of an event that is published. It is sent to many, and kept for those that come back."""
+
+BATCH_COUNT_DEFAULT: Final = 10
+BATCH_S_DEFAULT: Final = 0.1
+"""Events for one subscriber are sent when there are so many, or so long after the last were sent."""
