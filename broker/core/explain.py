@@ -195,7 +195,8 @@ def _reason(worker: Worker, target: Target | None, pool: Pool | None, now: float
         text = worker.state.value
         if worker.state is WorkerState.EJECTED:
             text += f" for {max(0.0, worker.record.ejected_until - now):.0f} s more"
-        panic = "; eligible all the same, because too few others are healthy" if pool in worker.pools else ""
+        is_eligible = pool is not None and pool.holds(worker)
+        panic = "; eligible all the same, because too few others are healthy" if is_eligible else ""
         return f"{text}: {worker.reason}{panic}"
     if worker.in_flight_count >= worker.capacity:
         probe = ", its limit while it is probed" if worker.capacity < worker.concurrency else ""

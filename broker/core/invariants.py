@@ -6,9 +6,9 @@ from operator import xor
 from .account import Account
 from .core import Core
 from .delivery.deadlines import NEVER
-from .fleet.pool import FOLLOWED_COUNT_MAX
+from .fleet.pool import Pool
 from .fleet.route import Route, mismatch
-from .fleet.worker import SERVING, TRUSTED, WorkerState
+from .fleet.worker import FOLLOWED_COUNT_MAX, SERVING, TRUSTED, WorkerState
 from .queue.line import WaitingLine
 from .request import Assignment, Request
 
@@ -24,12 +24,12 @@ def check_invariants(core: Core) -> None:
     _check_kept_data(core, live)
     _check_accounts(core, live)
     _check_holders(core, live)
-    _check_workers(core)
     routes = [
         route
         for command in (*core.roster.commands.values(), *core.roster.gathering.awaited.values())
         for route in (command.route, *command.targeted.values())
     ]
+    _check_workers(core, {route.pool for route in routes if route.pool is not None})
     for route in routes:
         _check_route(core, route, live)
     assert set(core.queue.routes) == {request.route for request in live if request.is_waiting} <= set(routes)
@@ -75,7 +75,7 @@ def _check_accounts(core: Core, live: list[Request]) -> None:
         )
 
 
-def _check_workers(core: Core) -> None:
+def _check_workers(core: Core, pools: set[Pool]) -> None:
     for worker in core.roster.workers.values():
         assert worker.in_flight_count == len(worker.assignments), "slots"
         assert worker.capacity <= worker.concurrency
@@ -90,15 +90,16 @@ def _check_workers(core: Core) -> None:
             if len(worker.places.held_by) > worker.places.count_max:
                 assert any(assignment.was_adopted for assignment in worker.assignments.values())
         assert worker.state is not WorkerState.GONE
-        assert bool(worker.memberships) == (worker.state in SERVING)
-        for pool in worker.memberships:
-            assert worker in pool.members
-            assert (pool in worker.pools) == pool.takes(worker)
-        assert set(worker.pools) <= set(worker.memberships)
-        followed = [pool for pool in worker.memberships if pool.lazy is None]
-        assert worker.followed_count == len(followed) <= FOLLOWED_COUNT_MAX
-        strategies = [id(pool.strategy) for pool in followed if pool in worker.pools]
-        assert sorted(map(id, worker.strategies)) == sorted(strategies)
+        memberships = worker.memberships()
+        assert bool(memberships) == (worker.state in SERVING)
+        assert set(memberships) == {pool for pool in pools if worker in pool.members}
+        assert set(worker.followed) == {pool for pool in memberships if pool.lazy is None}
+        assert set(worker.pools) == {pool for pool in worker.followed if pool.takes(worker)}
+        assert len(worker.followed) <= FOLLOWED_COUNT_MAX
+        assert worker.changes is not None or len(memberships) == len(worker.followed)
+        followers = [id(pool.strategy) for pool in worker.pools]
+        followers += [] if worker.changes is None else [id(worker.changes)]
+        assert sorted(map(id, worker.strategies)) == sorted(followers)
         for assignment in worker.assignments.values():
             request = assignment.request
             assert request is None or assignment in (request.assignment, request.hedge)
@@ -182,7 +183,7 @@ def _check_route(core: Core, route: Route, live: list[Request]) -> None:
     trusted = [worker for worker in servers if worker.state in TRUSTED]
     assert route.pool.is_panicking == (len(trusted) < len(known) / 2)
     has_free = any(
-        route.pool in worker.pools and worker.in_flight_count < worker.capacity for worker in servers
+        route.pool.holds(worker) and worker.in_flight_count < worker.capacity for worker in servers
     )
     assert not (has_free and waiting_count), "no request waits while a slot is free"
 

@@ -108,7 +108,7 @@ def _most_idle(request: Request, matching: Iterable[Worker]) -> Worker | None:
     best_load = 1.0
     for worker in matching:
         load = worker.in_flight_count / worker.capacity
-        if load < best_load and pool in worker.pools:
+        if load < best_load and pool is not None and pool.holds(worker):
             best, best_load = worker, load
     return best
 

@@ -216,7 +216,9 @@ class Delivery:
     def fill(self, worker: Worker, now: float) -> None:
         """Fill the free slots of an eligible worker with requests that wait for its commands."""
         queue = self._queue
-        while queue.count and worker.pools and worker.in_flight_count < worker.capacity:
+        if not worker.pools and worker.changes is None:
+            return
+        while queue.count and worker.in_flight_count < worker.capacity:
             request = queue.take_for(worker, now)
             if request is None:
                 return

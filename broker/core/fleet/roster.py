@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from ....loadbalance.choice import StrategyChoice
 from ..call import Target
 from ..ports import Observer
+from .changes import Changes
 from .command import Command
 from .directory import Directory
 from .gathering import Gathering
@@ -26,6 +27,10 @@ TARGETS_COUNT_MAX: Final = 100
 """Targets that have a route, over all commands. Each adds a strategy that every assignment of its workers has to
 update, so targets without waiting requests make room for new ones, the least recently used first. If there are none,
 see crowding.py."""
+
+FOLLOWED_MEMBERS_COUNT_MAX: Final = 500
+"""Members of the pools that a join divides off which it enters in strategies itself, a millisecond. Others stay lazy
+until the next checks."""
 
 
 class Placement(Protocol):
@@ -43,6 +48,7 @@ class Roster:
     commands that no worker has served."""
 
     __slots__ = (
+        "_changes",
         "_choice",
         "_lazy",
         "_merging",
@@ -63,6 +69,7 @@ class Roster:
         self._choice = choice
         self.gathering = gathering
         self._merging = Merging()
+        self._changes = Changes()
         self._lazy: dict[Pool, None] = {}
         """Pools that are lazy, or were a moment ago."""
         self._placement = placement
@@ -91,6 +98,7 @@ class Roster:
     def leave(self, worker: Worker, now: float) -> None:
         """Remove `worker`, whose connection has closed."""
         entered, stranded = self._leave_pools(worker)
+        self._changes.forget(worker)
         worker.move(WorkerEvent.LOST)
         if self.workers.get(worker.worker_id) is worker:
             del self.workers[worker.worker_id]
@@ -114,8 +122,10 @@ class Roster:
         )
         entered: list[Worker] = []
         stranded: list[Route] = []
-        for pool in worker.memberships:
+        for pool in worker.memberships():
             entered += pool.moved(worker, before)
+        if worker.changes is not None:
+            worker.changes.changed(worker)
         is_serving = worker.state in SERVING
         if is_serving and not was_serving:
             self._join_pools(worker)
@@ -135,15 +145,15 @@ class Roster:
             return
         self._merging.clear()
         self._lazy.clear()
+        self._changes.end()
         for command, name in names.items():
             command.strategy = name
             for route in (command.route, *command.targeted.values()):
                 route.pool = None
         for worker in self.workers.values():
             worker.pools.clear()
-            worker.memberships.clear()
+            worker.followed.clear()
             worker.strategies.clear()
-            worker.followed_count = 0
             if worker.state in SERVING:
                 self._join_pools(worker)
 
@@ -162,13 +172,15 @@ class Roster:
             pool.follow()
             if pool.lazy is not None and pool.members:
                 self._lazy[pool] = None  # again after all others
+        if not self._lazy:
+            self._changes.end()
 
     def _hand_on(self, entered: list[Worker], stranded: list[Route], now: float) -> None:
         """Notify `Placement`, once a change is complete. The worker that became eligible last comes first."""
         for route in stranded:
             if route.waiting.count:
                 self._placement.strand(route, now)
-        for worker in reversed(entered):
+        for worker in dict.fromkeys(reversed(entered)):
             self._placement.fill(worker, now)
 
     # --- routes -----------------------------------------------------------------------------------------------------
@@ -233,6 +245,7 @@ class Roster:
                 if mismatch(worker, route.target) is None:
                     key = (route.pool or f"{command.strategy} {id(route)}", needs_place)
                     routes_by_pool[key] = [route]
+        followed_count = 0
         for (pool, _), routes in routes_by_pool.items():
             if isinstance(pool, str):
                 self._new_pool(routes, [worker])
@@ -240,17 +253,19 @@ class Roster:
                 pool.add(worker)
                 self._changed(pool)
             else:
-                members = [*pool.members, worker]
-                moved = set(routes)
-                pool.routes = [route for route in pool.routes if route not in moved]
-                self._new_pool(routes, members)
+                divided = pool.divide(routes, self._choice.make(routes[0].command.strategy))
+                divided.add(worker)
+                followed_count += len(divided.members)
+                if followed_count <= FOLLOWED_MEMBERS_COUNT_MAX:
+                    divided.follow()
+                self._changed(divided)
 
     def _leave_pools(self, worker: Worker) -> tuple[list[Worker], list[Route]]:
         """Remove a worker from its pools. Returns the workers that this makes eligible, and the routes without
         workers."""
         entered: list[Worker] = []
         stranded: list[Route] = []
-        for pool in tuple(worker.memberships):
+        for pool in worker.memberships():
             entered += pool.remove(worker)
             self._changed(pool)
             if not pool.members:
@@ -261,7 +276,7 @@ class Roster:
 
     def _new_pool(self, routes: list[Route], members: Iterable[Worker]) -> None:
         """Make a pool of `members` for `routes`."""
-        pool = Pool(self._choice.make(routes[0].command.strategy), routes)
+        pool = Pool(self._choice.make(routes[0].command.strategy), routes, self._changes)
         for route in routes:
             route.pool = pool
         for member in members:

@@ -1,9 +1,9 @@
 """One worker as the core sees it, and the table of its states."""
 
 import enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ....loadbalance.strategy import Candidate, Strategy
+from ....loadbalance.strategy import Candidate
 from ..offer import Offer
 from ..ports import WorkerPort
 from ..request import Assignment
@@ -12,9 +12,14 @@ from .record import Record
 from .tally import Tally
 
 if TYPE_CHECKING:
+    from .changes import Changes
     from .command import Command
     from .pool import Pool
 
+
+FOLLOWED_COUNT_MAX: Final = 16
+"""Pools of a worker whose strategies are updated with each of its assignments: more than well-ordered fleets have, and
+some microseconds. Others are brought up to date when something is to be picked from them."""
 
 ALWAYS: Final = 0.0
 """Earlier than any time of the core's clock."""
@@ -94,12 +99,25 @@ SERVING: Final = frozenset({S.JOINING, S.HEALTHY, S.SUSPECT, S.EJECTED, S.PROBIN
 del S, E
 
 
+class Follower(Protocol):
+    """A strategy, or whatever else is notified of a worker's assignments."""
+
+    def add(self, candidate: "Worker") -> None:
+        """See Strategy."""
+
+    def remove(self, candidate: "Worker") -> None:
+        """See Strategy."""
+
+    def changed(self, candidate: "Worker") -> None:
+        """See Strategy."""
+
+
 class Worker(Candidate):
     """A connected worker: what it declared, its assignments, its results and its health.
 
-    `capacity` is how many assignments it may hold now. `memberships` are the pools that it belongs to, of which
-    `followed_count` are not lazy; `pools` are those in which it is eligible, `strategies` are those of the ones that
-    are not lazy. Strategies see the attributes of Candidate.
+    `capacity` is how many assignments it may hold now. `followed` are the pools that it belongs to, but for lazy ones;
+    `pools` are those of them in which it is eligible, and `strategies` are theirs. If it belongs to lazy pools, too, or
+    did a moment ago, `changes` is there and one of the `strategies`. Strategies see the attributes of Candidate.
     """
 
     __slots__ = (
@@ -110,11 +128,12 @@ class Worker(Candidate):
         "canary_ended_count",
         "canary_msg_id",
         "capacity",
+        "changes",
         "commands",
         "concurrency",
         "connected_at",
         "declared_weight",
-        "followed_count",
+        "followed",
         "identity",
         "instance",
         "is_leaving",
@@ -122,7 +141,6 @@ class Worker(Candidate):
         "labels",
         "learn_at",
         "learned_at",
-        "memberships",
         "places",
         "pools",
         "port",
@@ -169,10 +187,10 @@ class Worker(Candidate):
         self.in_flight_count = 0
         self.assignments: dict[str, Assignment] = {}
         self.commands: dict[Command, Tally] = {}
-        self.memberships: dict[Pool, None] = {}
-        self.followed_count = 0
+        self.followed: dict[Pool, None] = {}
         self.pools: dict[Pool, None] = {}
-        self.strategies: list[Strategy[Worker]] = []
+        self.strategies: list[Follower] = []
+        self.changes: Changes | None = None
         self.speed = 1.0
         self.latency = 1.0
         self.slowness = 0.0
@@ -223,13 +241,32 @@ class Worker(Candidate):
         first, because a worker that stayed first in line would attract and fail every request that it cannot be
         sent."""
         if self.in_flight_count < self.capacity:
-            for pool in self.pools:
-                pool.strategy.changed(self)
+            for strategy in self.strategies:
+                strategy.changed(self)
 
     def _review_pools(self) -> None:
         """Its last place was taken, or is free again."""
-        for pool in self.memberships:
+        for pool in self.followed:
             pool.review(self)
+
+    # --- its pools ---
+
+    @property
+    def may_follow(self) -> bool:
+        """It has room for one more pool that it follows."""
+        return len(self.followed) < FOLLOWED_COUNT_MAX
+
+    def memberships(self) -> list["Pool"]:
+        """All pools that it belongs to; the lazy ones are found by its commands."""
+        if self.changes is None:
+            return list(self.followed)
+        pools = self.followed.copy()
+        for command in self.commands:
+            for route in (command.route, *command.targeted.values()):
+                pool = route.pool
+                if pool is not None and pool.lazy is not None and self in pool.members:
+                    pools[pool] = None
+        return list(pools)
 
     # --- its places ---
 

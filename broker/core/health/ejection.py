@@ -162,7 +162,7 @@ class Ejections:
 
 def may_eject(worker: Worker) -> bool:
     """Whether enough other workers that serve its commands would be left."""
-    return all(pool.may_eject for pool in worker.memberships if not pool.is_targeted)
+    return all(pool.may_eject for pool in worker.memberships() if not pool.is_targeted)
 
 
 def is_improbable(failures_count: int, worker: Worker, command: Command) -> bool:

@@ -236,6 +236,11 @@ class Queue:
 
     def _waited_for(self, worker: Worker) -> list[Route]:
         """The routes of `worker` on which requests wait, found from whichever side is shorter."""
+        if worker.changes is not None:
+            if len(self.routes) <= len(worker.commands):
+                return [route for route in self.routes if route.pool is not None and route.pool.holds(worker)]
+            held = [pool for pool in worker.memberships() if pool.holds(worker)]
+            return [route for pool in held for route in pool.routes if route.waiting.count]
         if len(self.routes) <= len(worker.commands):
             pools = worker.pools
             return [route for route in self.routes if route.pool in pools]

@@ -15,7 +15,8 @@ from taskferry.broker.core.adopted import Adopted
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.delivery.deadlines import NEVER, TICK_S
 from taskferry.broker.core.explain import explain
-from taskferry.broker.core.fleet import directory, pool, roster
+from taskferry.broker.core.fleet import directory, lazy, roster
+from taskferry.broker.core.fleet import worker as fleet_worker
 from taskferry.broker.core.health import outliers
 from taskferry.broker.core.offer import PlacesOffer
 from taskferry.broker.core.queue import overload, shedding
@@ -95,6 +96,8 @@ class CoreMachine(RuleBasedStateMachine):
         commands_known_count_max=st.sampled_from([0, 2, 100]),
         targets_count_max=st.sampled_from([1, 2, 100]),
         followed_count_max=st.sampled_from([0, 1, 16]),
+        followed_members_count_max=st.sampled_from([0, 500]),
+        seen_count_max=st.sampled_from([1, 2, 16]),
         is_listened_to=st.booleans(),
         in_flight=st.sampled_from([1, 5, NO_BOUND]),
         waiting=st.sampled_from([0, 20, NO_BOUND]),
@@ -106,6 +109,8 @@ class CoreMachine(RuleBasedStateMachine):
         commands_known_count_max: int,
         targets_count_max: int,
         followed_count_max: int,
+        followed_members_count_max: int,
+        seen_count_max: int,
         is_listened_to: bool,
         in_flight: int,
         waiting: int,
@@ -114,7 +119,9 @@ class CoreMachine(RuleBasedStateMachine):
         bounds = SMALL | {
             (directory, "COMMANDS_KNOWN_COUNT_MAX"): commands_known_count_max,
             (roster, "TARGETS_COUNT_MAX"): targets_count_max,
-            (pool, "FOLLOWED_COUNT_MAX"): followed_count_max,
+            (fleet_worker, "FOLLOWED_COUNT_MAX"): followed_count_max,
+            (roster, "FOLLOWED_MEMBERS_COUNT_MAX"): followed_members_count_max,
+            (lazy, "SEEN_COUNT_MAX"): seen_count_max,
         }
         self.bounds = {(module, name): getattr(module, name) for module, name in bounds}
         set_bounds(bounds)

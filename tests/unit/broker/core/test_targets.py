@@ -222,7 +222,7 @@ def test_the_least_recently_used_target_makes_room_for_a_new_one() -> None:
         requester.submit(target=target)
         assert " ".join(sorted(map(str, targeted))) == known
     for worker in list(world.core.roster.workers.values()):
-        assert len(worker.memberships) <= 2
+        assert len(worker.memberships()) <= 2
 
 
 @pytest.mark.usefixtures("few_targets")

@@ -252,8 +252,6 @@ class World:
         for worker in self.core.roster.workers.values():
             is_free = worker.in_flight_count < worker.capacity
             for pool in worker.pools:
-                if pool.lazy is not None:
-                    continue
                 assert isinstance(pool.strategy, WatchedStrategy)
                 assert pool.strategy.held <= set(pool.members)
                 assert (worker in pool.strategy.held) == is_free, "a strategy holds those with a free slot"
