@@ -353,7 +353,8 @@ class WorkerSession:
         except errors.WorkerIdTaken as error:
             self._refuse(error, payload, worker_id)
             return
-        limited = gate.usage.bring(self._core.new_commands_count(gate.served), now)
+        new_count = self._core.new_commands_count(gate.served)
+        limited = gate.usage.declare(len(gate.served), new_count, now)
         if limited is not None:
             self._refuse(_rate_limited(limited, "data.commands: "), payload, worker_id)
             return

@@ -17,6 +17,8 @@ class Limit(enum.Enum):
     ACCOUNT_BYTES = "account_bytes_per_s"
     NEW_COMMANDS = "new_commands"
     """Not a setting: NEW_COMMANDS_PER_S and NEW_COMMANDS_BURST_COUNT in usage.py."""
+    DECLARED_COMMANDS = "declared_commands"
+    """Not a setting: DECLARED_COMMANDS_PER_S and DECLARED_COMMANDS_BURST_COUNT in usage.py."""
 
 
 class AccessCounts:

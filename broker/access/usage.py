@@ -29,9 +29,19 @@ NEW_COMMANDS_BURST_COUNT: Final = 50_000
 """New commands that the workers of an account may bring at once, after a pause: fifty workers with the most that one
 may serve. Of a hundred that the broker has never seen, the last is in after 5 s."""
 
+DECLARED_COMMANDS_PER_S: Final = 25_000
+"""Commands in a second, known or new, that the workers of an account may join with, beyond
+DECLARED_COMMANDS_BURST_COUNT. Each costs the broker some 3 us when its worker comes and goes, so that workers that join
+again and again take a tenth of a core, however often they try."""
+
+DECLARED_COMMANDS_BURST_COUNT: Final = 200_000
+"""Commands that the workers of an account may join with at once, after a pause: two hundred workers with the most that
+one may serve, or ten thousand with twenty. So a fleet is back at once after its broker has started again; of three
+hundred with the most, the last after 4 s."""
+
 IDLE_COUNT_MAX: Final = 10_000
 """Accounts without connections whose use is remembered, about 5 MB. It is worth something for a few seconds only: then
-an account's rates are whole again, and so are its new commands."""
+an account's rates are whole again, and so are its commands."""
 
 
 class Usage:
@@ -39,6 +49,7 @@ class Usage:
 
     __slots__ = (
         "_bytes",
+        "_declared_commands",
         "_messages",
         "_new_commands",
         "_recent",
@@ -60,6 +71,8 @@ class Usage:
         self._messages = Bucket(limits.messages_per_s, BURST_S)
         self._bytes = Bucket(limits.bytes_per_s, BURST_S)
         self._new_commands = Bucket(NEW_COMMANDS_PER_S, NEW_COMMANDS_BURST_COUNT / NEW_COMMANDS_PER_S)
+        burst_s = DECLARED_COMMANDS_BURST_COUNT / DECLARED_COMMANDS_PER_S
+        self._declared_commands = Bucket(DECLARED_COMMANDS_PER_S, burst_s)
         self._recent = recent
 
     def take_connection(self) -> bool:
@@ -92,14 +105,20 @@ class Usage:
         self._bytes.take(size_bytes)
         return None
 
-    def bring(self, count: int, now: float) -> Failure | None:
-        """Count `count` new commands of a worker that wants to join. If that is too many now, counts nothing: the
-        failure to refuse the worker with."""
-        wait_s = self._new_commands.spend(count, now)
-        if not wait_s:
-            return None
-        text = f"workers of {self.name} bring over {NEW_COMMANDS_PER_S} new commands a second"
-        return self._limited(Limit.NEW_COMMANDS, text, wait_s)
+    def declare(self, count: int, new_count: int, now: float) -> Failure | None:
+        """Count the commands of a worker that wants to join, of which `new_count` are new. If that is too many now,
+        counts nothing: the failure to refuse the worker with."""
+        wait_s = self._new_commands.wait_s(new_count, now)
+        if wait_s:
+            text = f"workers of {self.name} bring over {NEW_COMMANDS_PER_S} new commands a second"
+            return self._limited(Limit.NEW_COMMANDS, text, wait_s)
+        wait_s = self._declared_commands.wait_s(count, now)
+        if wait_s:
+            text = f"workers of {self.name} join with over {DECLARED_COMMANDS_PER_S} commands a second"
+            return self._limited(Limit.DECLARED_COMMANDS, text, wait_s)
+        self._new_commands.take(new_count)
+        self._declared_commands.take(count)
+        return None
 
     def reconfigure(self, limits: Limits, now: float) -> None:
         """Change the limits and keep the counts. What exceeds a lowered limit stays; nothing is added to it until there

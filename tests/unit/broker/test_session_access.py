@@ -235,6 +235,28 @@ async def test_a_worker_with_too_many_new_commands_is_told_when_to_come_back(
         await shell.worker(encoding, commands=["a", "b"], name="w2")
 
 
+async def test_workers_that_join_again_and_again_are_told_when_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(usage, "DECLARED_COMMANDS_PER_S", 0.1)
+    monkeypatch.setattr(usage, "DECLARED_COMMANDS_BURST_COUNT", 4)
+    async with open_shell() as shell:
+        await shell.worker(commands=["a", "b"], name="w1")
+        await shell.worker(commands=["a", "b"], name="w2")
+        late = await shell.worker_connection()
+        late.send({"type": "connect", "msg_id": "m", "data": {"name": "w3", "commands": ["a", "b"]}})
+        error = await late.receive()
+        text = "workers of anonymous at 127.0.0.1 join with over 0.1 commands a second (declared_commands)"
+        assert error["data"] == {
+            "code": "rate_limited",
+            "error": f"data.commands: {text}",
+            "retry_after": pytest.approx(20.0, abs=19.0),
+        }
+        assert (await late.closed()).startswith("closed by peer: 1008")
+        assert shell.read_model.access.limited[Limit.DECLARED_COMMANDS.value] == 1
+        assert set(shell.core.roster.workers) == {"w1", "w2"}
+
+
 async def test_a_worker_whose_name_is_taken_has_brought_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "NEW_COMMANDS_PER_S", 1)
     monkeypatch.setattr(usage, "NEW_COMMANDS_BURST_COUNT", 2)

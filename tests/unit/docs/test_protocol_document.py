@@ -8,7 +8,12 @@ from typing import Any, get_args
 import msgspec
 from msgspec import UNSET, Struct, inspect
 from taskferry.broker.access.addresses import FAILED_LOGINS_COUNT_MAX
-from taskferry.broker.access.usage import NEW_COMMANDS_BURST_COUNT, NEW_COMMANDS_PER_S
+from taskferry.broker.access.usage import (
+    DECLARED_COMMANDS_BURST_COUNT,
+    DECLARED_COMMANDS_PER_S,
+    NEW_COMMANDS_BURST_COUNT,
+    NEW_COMMANDS_PER_S,
+)
 from taskferry.broker.broker import REQUESTER_HEARTBEAT_INTERVAL_S, REQUESTER_SILENCE_S_MAX
 from taskferry.broker.core.delivery import hedging
 from taskferry.broker.core.fleet import pool
@@ -482,6 +487,8 @@ FACTS: list[tuple[str, *tuple[str, ...]]] = [
     ("Login", f"After {FAILED_LOGINS_COUNT_MAX} failed logins"),
     ("The worker port", "`NEW_COMMANDS_BURST_COUNT`", f"bring {NEW_COMMANDS_BURST_COUNT:,}"),
     ("The worker port", "`NEW_COMMANDS_PER_S`", f"{NEW_COMMANDS_PER_S:,} more each second"),
+    ("The worker port", "`DECLARED_COMMANDS_BURST_COUNT`", f"join with {DECLARED_COMMANDS_BURST_COUNT:,}"),
+    ("The worker port", "`DECLARED_COMMANDS_PER_S`", f"{DECLARED_COMMANDS_PER_S:,} more each second"),
     ("The worker port", f"knows more than {COMMANDS_KNOWN_COUNT_MAX:,}"),
     ("Frames", "`MESSAGE_SIZE_BYTES_MAX`", f"{limits.MESSAGE_SIZE_BYTES_MAX // 2**20} MiB"),
     ("Frames", "Read what is sent to you", f"{LINK.unsent_size_bytes_max // 2**20} MiB"),

@@ -5,6 +5,8 @@ from taskferry.broker.access.counts import AccessCounts, Limit
 from taskferry.broker.access.limits import NO_LIMITS, Limits
 from taskferry.broker.access.usage import (
     BURST_S,
+    DECLARED_COMMANDS_BURST_COUNT,
+    DECLARED_COMMANDS_PER_S,
     IDLE_COUNT_MAX,
     NEW_COMMANDS_BURST_COUNT,
     NEW_COMMANDS_PER_S,
@@ -156,23 +158,61 @@ def test_a_rate_can_change_while_the_account_is_in_use_and_what_was_used_stays_u
 
 def test_new_commands_pass_up_to_the_burst_and_not_one_more() -> None:
     usages, usage = usages_and()
-    assert usage.bring(NEW_COMMANDS_BURST_COUNT, NOW) is None
+    assert usage.declare(NEW_COMMANDS_BURST_COUNT, NEW_COMMANDS_BURST_COUNT, NOW) is None
     text = "workers of alice bring over 10000 new commands a second (new_commands)"
-    assert usage.bring(1, NOW) == ("rate_limited", text, 0.001, NOT_DELIVERED, None, None)
-    refused = usage.bring(1000, NOW)
+    assert usage.declare(1, 1, NOW) == ("rate_limited", text, 0.001, NOT_DELIVERED, None, None)
+    refused = usage.declare(1000, 1000, NOW)
     assert refused is not None
     assert refused.retry_after_s == 0.1
     assert limited(usages) == {Limit.NEW_COMMANDS: 2}
-    assert usage.bring(1000, NOW + 0.099) is not None
-    assert usage.bring(1000, NOW + 0.1) is None
-    assert usages.of("bob", usage.limits, NOW).bring(NEW_COMMANDS_BURST_COUNT, NOW) is None
+    assert usage.declare(1000, 1000, NOW + 0.099) is not None
+    assert usage.declare(1000, 1000, NOW + 0.1) is None
+    assert (
+        usages.of("bob", usage.limits, NOW).declare(NEW_COMMANDS_BURST_COUNT, NEW_COMMANDS_BURST_COUNT, NOW)
+        is None
+    )
 
 
-def test_whoever_brings_nothing_new_is_never_refused() -> None:
+def test_whoever_brings_nothing_new_needs_none_of_that_room() -> None:
     usages, usage = usages_and()
-    assert usage.bring(NEW_COMMANDS_BURST_COUNT, NOW) is None
-    assert [usage.bring(0, NOW) for _ in range(1000)] == [None] * 1000
+    assert usage.declare(NEW_COMMANDS_BURST_COUNT, NEW_COMMANDS_BURST_COUNT, NOW) is None
+    assert [usage.declare(100, 0, NOW) for _ in range(1000)] == [None] * 1000
     assert limited(usages) == {}
+
+
+def test_known_commands_pass_up_to_their_burst_and_not_one_more() -> None:
+    assert (DECLARED_COMMANDS_BURST_COUNT, DECLARED_COMMANDS_PER_S) == (200_000, 25_000)
+    usages, usage = usages_and()
+    assert usage.declare(DECLARED_COMMANDS_BURST_COUNT, 0, NOW) is None
+    text = "workers of alice join with over 25000 commands a second (declared_commands)"
+    assert usage.declare(1000, 0, NOW) == ("rate_limited", text, 0.04, NOT_DELIVERED, None, None)
+    assert usage.declare(2500, 0, NOW + 0.09) is not None
+    assert usage.declare(2500, 0, NOW + 0.11) is None
+    assert limited(usages) == {Limit.DECLARED_COMMANDS: 2}
+    assert usages.of("bob", usage.limits, NOW).declare(DECLARED_COMMANDS_BURST_COUNT, 0, NOW) is None
+
+
+def test_a_worker_that_is_refused_for_one_reason_has_used_nothing_of_the_other() -> None:
+    _, usage = usages_and()
+    assert usage.declare(DECLARED_COMMANDS_BURST_COUNT - 1000, NEW_COMMANDS_BURST_COUNT, NOW) is None
+    assert usage.declare(1000, 1, NOW) is not None
+    assert usage.declare(1000, 0, NOW) is None
+    assert usage.declare(50_000, 20_000, NOW + 2.0 - 0.001) is not None, "too many are new"
+    assert usage.declare(60_000, 20_000, NOW + 2.0) is not None, "too many"
+    assert usage.declare(50_000, 20_000, NOW + 2.0) is None
+
+
+def test_a_fleet_is_back_at_once_and_one_of_three_hundred_large_workers_within_seconds() -> None:
+    for workers_count, commands_count, back_at_once_count, all_after_s in (
+        (200, 100, 200, 0.0),
+        (200, 1000, 200, 0.0),
+        (300, 1000, 200, 4.0),
+    ):
+        _, usage = usages_and()
+        waits = [usage.declare(commands_count, 0, NOW) for _ in range(workers_count)]
+        assert waits.count(None) == back_at_once_count
+        late_count = workers_count - back_at_once_count
+        assert usage.declare(late_count * commands_count, 0, NOW + all_after_s) is None
 
 
 def test_a_hundred_workers_of_a_thousand_new_commands_are_in_after_five_seconds() -> None:
@@ -181,7 +221,7 @@ def test_a_hundred_workers_of_a_thousand_new_commands_are_in_after_five_seconds(
     joined_at = []
     while due:
         now, worker = due.pop(0)
-        failure = usage.bring(1000, now)
+        failure = usage.declare(1000, 1000, now)
         if failure is None:
             joined_at.append(now)
         else:
@@ -194,7 +234,7 @@ def test_a_hundred_workers_of_a_thousand_new_commands_are_in_after_five_seconds(
 
 def test_however_often_it_tries_an_account_brings_no_more_than_its_rate() -> None:
     _, usage = usages_and()
-    taken = sum(1000 for step in range(100 * 60) if usage.bring(1000, NOW + step / 100) is None)
+    taken = sum(1000 for step in range(100 * 60) if usage.declare(1000, 1000, NOW + step / 100) is None)
     assert taken == pytest.approx(NEW_COMMANDS_BURST_COUNT + 60 * NEW_COMMANDS_PER_S, abs=1000)
 
 
@@ -214,3 +254,9 @@ def test_accounts_out_of_use_are_bounded_and_those_in_use_stay() -> None:
 @pytest.mark.parametrize(("wait_s", "after_s"), [(0.0001, 0.001), (0.5, 0.5), (1.0004, 1.001)])
 def test_a_wait_is_rounded_up(wait_s: float, after_s: float) -> None:
     assert retry_after_s(wait_s) == after_s
+
+
+def test_however_often_it_tries_an_account_declares_no_more_than_its_rate() -> None:
+    _, usage = usages_and()
+    taken = sum(1000 for step in range(250 * 60) if usage.declare(1000, 0, NOW + step / 250) is None)
+    assert taken == pytest.approx(DECLARED_COMMANDS_BURST_COUNT + 60 * DECLARED_COMMANDS_PER_S, abs=1000)
