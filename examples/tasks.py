@@ -3,10 +3,13 @@
 taskferry request greet name=Ada
 taskferry request count_words '{"text": "to be or not to be"}'
 taskferry request count_primes limit=200000
+taskferry request --stream develop pictures=20
+taskferry request --stream count_down start=5
 """
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 from taskferry.worker import CommandError, Context, Worker
 
@@ -49,6 +52,24 @@ def count_primes(limit: int) -> int:
         if is_prime[number]:
             is_prime[number * number :: number] = bytes(len(range(number * number, limit + 1, number)))
     return sum(is_prime[: limit + 1])
+
+
+@worker.command()
+def develop(pictures: int, context: Context) -> int:
+    """Says how far it is, and sends each picture as soon as it is ready: a requester that asks for a stream gets it."""
+    for number in range(pictures):
+        time.sleep(0.2)
+        context.send({"picture": number + 1})
+        context.progress(current=number + 1, total=pictures, text=f"picture {number + 1} of {pictures}")
+    return pictures
+
+
+@worker.command()
+async def count_down(start: int) -> AsyncIterator[int]:
+    """A generator sends what it yields. A requester that asks for no stream gets a list."""
+    for number in range(start, 0, -1):
+        yield number
+        await asyncio.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ from msgspec import Struct
 
 from ..protocol import errors
 from ..protocol.messages import AttemptOf
-from .process_pool import RunningCall
+from .failure import ContextCancelled
 
 if TYPE_CHECKING:
+    from .process_outlet import Setting
+    from .process_pool import RunningCall
     from .steps import Steps
+    from .stream import Stream
 
 
 class Cancellation(NamedTuple):
@@ -40,8 +43,9 @@ class Assignment(Struct, eq=False):
     link on which it came. `cancellation` is set, once, when its result is no longer needed; `is_told`: the handler has
     noticed, or may have. `is_abandoned`: its handler may still be cleaning up, but it has no slot any more, and gets no
     response. `is_started` says that the handler's own code has started. `task` runs a coroutine handler, `call` is
-    that of one in a process. (A Struct because one is made for each request: that takes a third of the time of a
-    class.)
+    that of one in a process. `stream` has its chunks, if they are wanted and it may send any; `setting` is what a
+    process needs to know of it for that, and for its context. (A Struct because one is made for each request: that
+    takes a third of the time of a class.)
     """
 
     msg_id: str
@@ -56,11 +60,19 @@ class Assignment(Struct, eq=False):
     is_abandoned: bool = False
     is_started: bool = False
     task: asyncio.Task[None] | None = None
-    call: RunningCall | None = None
+    call: "RunningCall | None" = None
+    stream: "Stream | None" = None
+    setting: "Setting | None" = None
 
     def is_wanted(self) -> bool:
         """Its result may still be needed: it is not cancelled, and its deadline has not passed. From any thread."""
         return self.cancellation is None and time.monotonic() < self.deadline
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ContextCancelled if its result is no longer needed. From any thread."""
+        if self.cancellation is not None:
+            self.is_told = True
+            raise ContextCancelled(self.cancellation.reason)
 
     def cancel(self, cancellation: Cancellation) -> None:
         """End its handler as far as that is possible from outside. Does nothing if it is cancelled already."""
@@ -74,3 +86,5 @@ class Assignment(Struct, eq=False):
         elif self.call is not None:
             self.call.cancel()
             self.is_told = True
+        if self.stream is not None:
+            self.stream.wake()

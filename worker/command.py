@@ -40,10 +40,11 @@ class Execution(enum.Enum):
 class Command:
     """A name and its handler. Making one raises ValueError or TypeError, with a text that names the command.
 
-    `defaults` are the terms that its jobs run under unless their submitters say otherwise.
+    `defaults` are the terms that its jobs run under unless their submitters say otherwise. `is_generator`: its handler
+    yields chunks.
     """
 
-    __slots__ = ("binding", "defaults", "execution", "function", "name")
+    __slots__ = ("binding", "defaults", "execution", "function", "is_generator", "name")
 
     def __init__(
         self,
@@ -96,11 +97,10 @@ class Command:
     def _execution(self, executor: ExecutorName | None) -> Execution:
         function = self.function
         call = getattr(function, "__call__", None)  # noqa: B004  # its kind matters, not whether it is there
-        if any(map(inspect.isasyncgenfunction, (function, call))) or any(
-            map(inspect.isgeneratorfunction, (function, call))
-        ):
-            raise TypeError(f"command {self.name!r}: a handler returns one result; it cannot be a generator")
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call):
+        kinds = (function, call)
+        is_async_generator = any(map(inspect.isasyncgenfunction, kinds))
+        self.is_generator = is_async_generator or any(map(inspect.isgeneratorfunction, kinds))
+        if is_async_generator or any(map(inspect.iscoroutinefunction, kinds)):
             if executor is not None:
                 raise ValueError(
                     f"command {self.name!r}: an async handler runs in the event loop, not in a {executor}"
@@ -133,8 +133,6 @@ class Command:
             raise ValueError(f"command {self.name!r}: {option}: {error}") from None
 
     def _check_for_process(self) -> None:
-        if self.binding.context_name is not None:
-            raise TypeError(f"command {self.name!r}: a handler in a process cannot have a Context")
         qualified_name = getattr(self.function, "__qualname__", "")
         if "<" in qualified_name:
             raise TypeError(

@@ -1,10 +1,11 @@
 """What a handler can see of the assignment that it is running: a read-only view."""
 
 import time
+from collections.abc import Awaitable
 
 from .assignment import Assignment
-from .failure import ContextCancelled
-from .progress import Progress
+from .outlet import DONE, Outlet
+from .progress import Reports, word_of
 
 
 class Context:
@@ -15,11 +16,12 @@ class Context:
     `attempt` and `is_last_attempt`.
     """
 
-    __slots__ = ("_assignment", "_progress", "worker_id")
+    __slots__ = ("_assignment", "_outlet", "_reports", "worker_id")
 
-    def __init__(self, assignment: Assignment, worker_id: str, progress: Progress) -> None:
+    def __init__(self, assignment: Assignment, worker_id: str, reports: Reports, outlet: Outlet) -> None:
         self._assignment = assignment
-        self._progress = progress
+        self._reports = reports
+        self._outlet = outlet
         self.worker_id = worker_id
 
     @property
@@ -77,15 +79,35 @@ class Context:
 
     def raise_if_cancelled(self) -> None:
         """End the handler here if it was cancelled, by an exception that `except Exception` does not catch."""
-        cancellation = self._assignment.cancellation
-        if cancellation is not None:
-            self._assignment.is_told = True
-            raise ContextCancelled(cancellation.reason)
+        self._assignment.raise_if_cancelled()
 
-    def progress(self, share: float, text: str | None = None) -> None:
-        """Report how far the handler is: `share` of the work, from 0 to 1, and `text`, such as "page 4 of 10", of which
-        at most 256 characters are sent. The view of a job shows it.
+    def progress(
+        self,
+        share: float | None = None,
+        text: str | None = None,
+        *,
+        current: float | None = None,
+        total: float | None = None,
+    ) -> Awaitable[None]:
+        """Report how far the handler is: `share` of the work, from 0 to 1; `text`, such as "reading", of which at most
+        256 characters are sent; and that `current` of `total` are done, which without a share gives it. The view of a
+        job shows it, and a requester gets it that wants it.
 
-        From coroutines and threads, as often as you like: the latest word is sent, at most ten times a second.
+        From coroutines, threads and processes, as often as you like: the latest word is sent, at most ten times a
+        second, and the last one before the result. It waits for nothing; what it returns can be awaited or not. Raises
+        TypeError if nothing is given.
         """
-        self._progress.report(self._assignment, share, text)
+        self._reports.report(self._assignment, word_of(share, text, current, total))
+        return DONE
+
+    def send(self, chunk: object) -> Awaitable[None]:
+        """Send a part of what comes of it: anything that a result can be, of at most the size of one.
+
+        Await it in a coroutine. Elsewhere it blocks. It takes until the requester, or a broker on its way, has room: 64
+        chunks and 256 KiB may be on their way. If the requester has not asked for a stream, the chunk is dropped.
+
+        Raises CommandError if the chunk cannot be written, or is too large; RuntimeError once the handler has ended. A
+        cancelled handler gets ContextCancelled here, unless it is a coroutine, which gets CancelledError wherever it
+        waits.
+        """
+        return self._outlet.send(chunk)

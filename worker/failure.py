@@ -73,8 +73,8 @@ class Dead(CommandError):
 
 
 class ContextCancelled(BaseException):
-    """Raised by `Context.raise_if_cancelled`: not an Exception, so that no `except Exception` in a handler catches
-    it."""
+    """Raised by `Context.raise_if_cancelled` and `Context.send`: not an Exception, so that no `except Exception` in a
+    handler catches it."""
 
 
 def wire_text(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
@@ -155,21 +155,21 @@ def _text_of(value: object) -> str:
         return ""
 
 
-def describe_unencodable(error: BaseException, encoding: Encoding) -> CommandError:
-    """Why a handler's result cannot be written in `encoding`, as the failure that is sent in its place."""
+def describe_unencodable(error: BaseException, encoding: Encoding, what: str = "result") -> CommandError:
+    """Why `what`, of a handler, cannot be written in `encoding`, as the failure that is sent in its place."""
     title = _TITLES[encoding]
     match error:
         case OverflowError():
-            text = f"result: {title} cannot hold an integer over 64 bits"
+            text = f"{what}: {title} cannot hold an integer over 64 bits"
             return CommandError(text, code=NotRepresentable.code)
         case RecursionError():
-            return CommandError(f"result: nested too deeply for {title}, or contains itself")
+            return CommandError(f"{what}: nested too deeply for {title}, or contains itself")
         case UnicodeEncodeError():
-            return CommandError("result: a string in it is not valid Unicode")
+            return CommandError(f"{what}: a string in it is not valid Unicode")
         case TypeError() | ValueError():
-            return CommandError(f"result: cannot be written as {title}: {_text_of(error)}")
+            return CommandError(f"{what}: cannot be written as {title}: {_text_of(error)}")
         case _:
-            return CommandError(f"result: cannot be written as {title}: {describe_exception(error)}")
+            return CommandError(f"{what}: cannot be written as {title}: {describe_exception(error)}")
 
 
 def _is_ours(traceback: TracebackType) -> bool:

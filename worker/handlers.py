@@ -49,6 +49,9 @@ class Ends(Protocol):
     ) -> None:
         """It failed in another process."""
 
+    def said_elsewhere(self, assignment: Assignment, message: bytes) -> None:
+        """It has sent a chunk, or reported progress, in another process: that process's message."""
+
     def end_lost(self, assignment: Assignment, text: str) -> None:
         """The process that ran it has died."""
 
@@ -158,12 +161,17 @@ class Handlers:
         keywords: dict[str, Any],
     ) -> None:
         try:
-            call = packed(ProcessCall(function, positional, keywords, self._encoding, assignment.deadline))
+            call = packed(
+                ProcessCall(
+                    function, positional, keywords, self._encoding, assignment.deadline, assignment.setting
+                )
+            )
         except BaseException as error:  # an argument cannot be sent to another process
             self._ends.end_with(assignment, error)
             return
+        said = partial(self._ends.said_elsewhere, assignment)
         reported = partial(self._end, self._end_process, assignment)
-        assignment.call = self._executors.processes.submit(call, reported)
+        assignment.call = self._executors.processes.submit(call, said, reported)
 
     def _end(self, end: Callable[[Assignment, Any], Any], assignment: Assignment, outcome: object) -> None:
         """Report the end of a handler that ran elsewhere; a plain function around a coroutine goes on here."""

@@ -20,9 +20,11 @@ from ..transport.forks import keep_from_forks, open_to_forks
 from . import limits
 from .handler_process import (
     CANCEL,
+    CREDIT,
     LEFT_TO_WORKER,
     PREFIX_SIZE_BYTES,
     READY,
+    REPORT,
     ProcessReport,
     framed,
     run_handlers,
@@ -96,7 +98,8 @@ class Channel(asyncio.Protocol):
 class Place:
     """One process. Making one starts it; raises OSError if it cannot be started.
 
-    `reported` is called when the call that it was given has ended; `ended`, once, when the process has ended and there
+    `said` is called with each chunk, and word of progress, of the call that it was given: with the message; `reported`
+    when that call has ended; `ended`, once, when the process has ended and there
     is nothing more to come from it. `how` then says how it ended, to follow a noun, and `is_unread` whether it had not
     read all that it was sent. `calls_count` is the number of calls that it was given; `is_ready`: it has been able to
     run one.
@@ -113,6 +116,7 @@ class Place:
         "_pid_descriptor",
         "_process",
         "_reported",
+        "_said",
         "_socket_descriptor",
         "_timer",
         "calls_count",
@@ -122,9 +126,13 @@ class Place:
     )
 
     def __init__(
-        self, reported: Callable[["Place", ProcessReport], None], ended: Callable[["Place"], None]
+        self,
+        said: Callable[["Place", bytes], None],
+        reported: Callable[["Place", ProcessReport], None],
+        ended: Callable[["Place"], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._said = said
         self._reported = reported
         self._ended = ended
         self.calls_count = 0
@@ -166,6 +174,10 @@ class Place:
         """Run this pickled call. One at once."""
         self.calls_count += 1
         self._channel.send(payload)
+
+    def credit(self, sequence: int) -> None:
+        """The broker has taken the chunks of its call up to this one."""
+        self._channel.send(CREDIT + b"%d" % sequence)
 
     def cancel(self) -> None:
         """Interrupt the handler, and kill the process a little later."""
@@ -214,9 +226,13 @@ class Place:
     def _received(self, payload: bytes) -> None:
         if payload == READY:
             self.is_ready = True
-        elif not self.how:
-            report = ProcessReport(*pickle.loads(payload))  # noqa: S301  a process of ours
+        elif self.how:
+            return
+        elif payload[:1] == REPORT:
+            report = ProcessReport(*pickle.loads(memoryview(payload)[1:]))  # noqa: S301  a process of ours
             self._reported(self, report)
+        else:
+            self._said(self, payload)
 
     def _channel_closed(self, is_unread: bool) -> None:
         open_to_forks(self._socket_descriptor)

@@ -19,19 +19,25 @@ from .process_place import Place
 
 
 class RunningCall:
-    """A call that waits for a process or has one, until `reported` is called in the event loop, once.
+    """A call that waits for a process or has one, until `reported` is called in the event loop, once; before that,
+    `said` is called with each message about a chunk or progress.
 
     `payload` is kept to the end, because a process may die before it has read it. `is_cancelled`: its result is not
     needed. Then the report says nothing.
     """
 
-    __slots__ = ("_pool", "is_cancelled", "payload", "reported")
+    __slots__ = ("_pool", "is_cancelled", "payload", "reported", "said")
 
     def __init__(
-        self, pool: "ProcessPool", payload: bytes, reported: Callable[[ProcessReport], None]
+        self,
+        pool: "ProcessPool",
+        payload: bytes,
+        said: Callable[[bytes], None],
+        reported: Callable[[ProcessReport], None],
     ) -> None:
         self._pool = pool
         self.payload = payload
+        self.said = said
         self.reported = reported
         self.is_cancelled = False
 
@@ -41,6 +47,10 @@ class RunningCall:
         if not self.is_cancelled:
             self.is_cancelled = True
             self._pool.cancel(self)
+
+    def credit(self, sequence: int) -> None:
+        """The broker has taken its chunks up to this one."""
+        self._pool.credit(self, sequence)
 
 
 class ProcessPool:
@@ -59,12 +69,14 @@ class ProcessPool:
         """The last to become free is the next to be used."""
         self._waiting: dict[RunningCall, None] = {}
 
-    def submit(self, payload: bytes, reported: Callable[[ProcessReport], None]) -> RunningCall:
-        """Run a packed call in the next free process. `reported` is called later, in the event loop.
+    def submit(
+        self, payload: bytes, said: Callable[[bytes], None], reported: Callable[[ProcessReport], None]
+    ) -> RunningCall:
+        """Run a packed call in the next free process. `said` and `reported` are called later, in the event loop.
 
         Raises OSError if no process can be started.
         """
-        running = RunningCall(self, payload, reported)
+        running = RunningCall(self, payload, said, reported)
         place = self._pop_idle()
         if place is not None:
             self._give(place, running)
@@ -81,6 +93,11 @@ class ProcessPool:
             asyncio.get_running_loop().call_soon(call.reported, EXPIRED)
         elif call in self._calls:
             self._calls[call].cancel()
+
+    def credit(self, call: RunningCall, sequence: int) -> None:
+        """See RunningCall.credit."""
+        if call in self._calls:
+            self._calls[call].credit(sequence)
 
     def close(self) -> None:
         """End the processes at once, whatever they are doing, and wait for that a little. What ran or waited is
@@ -108,7 +125,7 @@ class ProcessPool:
         return None
 
     def _start(self) -> Place:
-        place = Place(self._reported, self._ended)
+        place = Place(self._said, self._reported, self._ended)
         self._places[place] = None
         return place
 
@@ -116,6 +133,13 @@ class ProcessPool:
         self._places[place] = call
         self._calls[call] = place
         place.run(call.payload)
+
+    def _said(self, place: Place, message: bytes) -> None:
+        call = self._places[place]
+        if call is None:  # a handler has written to the channel
+            place.kill()
+        elif not call.is_cancelled:
+            call.said(message)
 
     def _reported(self, place: Place, report: ProcessReport) -> None:
         call = self._places[place]

@@ -7,8 +7,10 @@ its response is kept until the broker has settled it. All calls come from the ev
 import asyncio
 import inspect
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 from msgspec import Raw
@@ -18,6 +20,7 @@ from ..protocol import errors
 from ..protocol import limits as wire
 from ..protocol.codec import Codec
 from ..protocol.messages import AssignmentMessage, AttemptOf, Claim, Notification, Result, WorkerResponse
+from ..protocol.stream_messages import WorkerChunk
 from . import events, limits
 from .assignment import (
     DEADLINE_PASSED,
@@ -43,16 +46,20 @@ from .failure import (
     wire_text,
 )
 from .failure_log import FailureLog
+from .generators import await_generator, run_generator
 from .handlers import Handlers, Run, close_coroutine
 from .kept import KeptResults
+from .outlet import ChunkWriter, Collected, Outlet, Pace, Unwanted
+from .process_outlet import PROGRESS, Setting, read_word, run_generator_here
 from .progress import Progress, Word
 from .steps import Steps
+from .stream import Stream
 
 logger = logging.getLogger(__name__)
 
-Served = tuple[Callable[[Raw], Arguments], str | None, Run, Callable[..., Any], Execution]
-"""A command as an assignment needs it: its binder, its parameter for the Context, the method that runs its handler, the
-handler, and its kind."""
+Served = tuple[Callable[[Raw], Arguments], str | None, bool, Run, Callable[..., Any], Execution]
+"""A command as an assignment needs it: its binder, its parameter for the Context, whether it is a generator, the method
+that runs its handler, the handler, and its kind."""
 
 _OUR_CODES: Final = frozenset({errors.WorkerStopping.code, errors.WorkerLost.code})
 """Those that a handler cannot give."""
@@ -75,6 +82,7 @@ class Runner:
         "_failure_log",
         "_idle",
         "_loop",
+        "_loop_thread_id",
         "_message_size_bytes_max",
         "_progress",
         "_result_size_bytes_max",
@@ -96,12 +104,14 @@ class Runner:
         failure_log: FailureLog,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop_thread_id = threading.get_ident()
         self._failure_log = failure_log
         handlers = Handlers(executors, codec.encoding, self, failure_log)
         self._served: dict[str, Served] = {
             name: (
                 command.binder(codec.encoding),
                 command.binding.context_name,
+                command.is_generator,
                 handlers.run[command.execution],
                 command.function,
                 command.execution,
@@ -146,6 +156,9 @@ class Runner:
             # It was made for a broker that accepted more.
             text = errors.size_fault("result", len(response), self._result_size_bytes_max)
             self._respond(claim, self._failure(claim.msg_id, text, errors.TooLarge.code))
+        for assignment in self.in_flight.values():
+            if assignment.stream is not None:
+                assignment.stream.link_opened()
         self._progress.link_opened(self._send_progress)
 
     def link_closed(self) -> None:
@@ -155,6 +168,8 @@ class Runner:
         for assignment in tuple(self.in_flight.values()):
             if assignment.job is None:
                 self._abandon(assignment, LINK_LOST)
+            elif assignment.stream is not None:
+                assignment.stream.link_closed()
 
     def claims(self) -> list[Claim]:
         """What to claim from the broker on connecting: the attempts of jobs that run, then those whose results are
@@ -207,7 +222,7 @@ class Runner:
             text = f"no free slot: all {self._concurrency} are taken"
             self._refuse(msg_id, job, text, errors.HandlerError.code)
             return True
-        bind, context_name, run, function, execution = served
+        bind, context_name, is_generator, run, function, execution = served
         deadline = received_at + call.timeout
         assignment = Assignment(msg_id, call.request_id, action, call.trace, deadline, job, steps)
         in_flight[msg_id] = assignment
@@ -219,8 +234,8 @@ class Runner:
         except BaseException as error:  # raised by the user's own types when they are made
             self.end_with(assignment, error)
             return True
-        if context_name is not None:
-            keywords = {**keywords, context_name: Context(assignment, self._worker_id, self._progress)}
+        if context_name is not None or is_generator:
+            function, keywords = self._with_outlet(assignment, served, keywords, is_streamed=call.stream)
         if deadline + limits.DEADLINE_ALLOWANCE_S < self._deadlines.next_at:
             self._deadlines.watch(deadline)
         if steps is not None:
@@ -233,6 +248,54 @@ class Runner:
             text = f"The worker could not start the handler: {reason}"
             self.fail(assignment, text, errors.HandlerError.code, error)
         return True
+
+    def _with_outlet(
+        self, assignment: Assignment, served: Served, keywords: dict[str, Any], *, is_streamed: bool
+    ) -> tuple[Callable[..., Any], dict[str, Any]]:
+        """The handler, and its keywords with its context, of a command whose handler has one or is a generator."""
+        _, context_name, is_generator, _, function, execution = served
+        if is_streamed:
+            assignment.stream = Stream(
+                assignment, self._chunk_writer(), self._send_chunk, self._loop_thread_id
+            )
+        if execution is Execution.PROCESS:
+            assignment.setting = Setting(
+                assignment.request_id,
+                assignment.command,
+                assignment.trace,
+                assignment.job,
+                self._worker_id,
+                context_name,
+                is_generator,
+                is_streamed,
+                self._result_size_bytes_max,
+            )
+            return partial(run_generator_here, function) if is_generator else function, keywords
+        outlet: Outlet
+        if assignment.stream is not None:
+            outlet = assignment.stream
+        else:
+            pace = Pace(assignment, self._loop_thread_id)
+            outlet = Collected(pace, self._chunk_writer()) if is_generator else Unwanted(pace)
+        if context_name is not None:
+            keywords = {
+                **keywords,
+                context_name: Context(assignment, self._worker_id, self._progress, outlet),
+            }
+        if is_generator:
+            run = await_generator if execution is Execution.COROUTINE else run_generator
+            function = partial(run, outlet, function)
+        return function, keywords
+
+    def _chunk_writer(self) -> ChunkWriter:
+        return ChunkWriter(self._codec, self._result_size_bytes_max)
+
+    def credit(self, msg_id: str, sequence: int) -> None:
+        """The broker has taken the chunks of this assignment up to this one. Does nothing if it has ended meanwhile.
+        Raises ValueError if that chunk was not sent."""
+        assignment = self.in_flight.get(msg_id)
+        if assignment is not None and assignment.stream is not None:
+            assignment.stream.credit(sequence)
 
     def cancel(self, msg_id: str, reason: str) -> None:
         """The result of this assignment is no longer needed. Does nothing if it has ended meanwhile."""
@@ -275,6 +338,8 @@ class Runner:
         """Cancel it, free its slot, and expect no response: its handler may go on for a while."""
         assignment.is_abandoned = True
         assignment.cancel(cancellation)
+        if assignment.stream is not None:
+            assignment.stream.close()
         del self.in_flight[assignment.msg_id]
         if self._idle is not None:
             self._report_idle(self._idle)
@@ -374,6 +439,13 @@ class Runner:
             retry = None
         self._end(assignment, self._failure(assignment.msg_id, text, code, retry), code, error)
 
+    def said_elsewhere(self, assignment: Assignment, message: bytes) -> None:
+        """A handler in a process has sent a chunk, or reported progress."""
+        if message[:1] == PROGRESS:
+            self._progress.report(assignment, read_word(message[1:]))
+        elif assignment.stream is not None:
+            assignment.stream.relay(message[1:])
+
     def end_lost(self, assignment: Assignment, text: str) -> None:
         """What ran it has died, and nobody knows how far it got."""
         code = errors.WorkerLost.code
@@ -388,6 +460,9 @@ class Runner:
             steps.ended(assignment.msg_id, code, error)
         if assignment.is_abandoned:
             return
+        self._progress.flush(assignment)
+        if assignment.stream is not None:
+            assignment.stream.close()
         del self.in_flight[assignment.msg_id]
         job = assignment.job
         if job is None:
@@ -419,6 +494,10 @@ class Runner:
     def _send_progress(self, assignment: Assignment, word: Word) -> None:
         if self.in_flight.get(assignment.msg_id) is assignment:
             self._send(self._codec.encode(Notification(assignment.msg_id, cast(Raw, word))))
+
+    def _send_chunk(self, assignment: Assignment, sequence: int, data: bytes) -> None:
+        if self.in_flight.get(assignment.msg_id) is assignment:
+            self._send(self._codec.encode(WorkerChunk(assignment.msg_id, sequence, Raw(data), time.time())))
 
     def _failure(self, msg_id: str, text: str, code: str, retry: bool | float | None = None) -> bytes:
         result = Result(False, error=wire_text(text), code=code, retry=retry)

@@ -18,6 +18,7 @@ from ..log.event import log_event, without_quoted
 from ..protocol import errors, messages
 from ..protocol import limits as wire
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..protocol.stream_messages import WorkerCredit
 from ..tracing.switch import SWITCH
 from ..transport.group import LinkGroup
 from ..transport.link import Link
@@ -203,6 +204,8 @@ class Session:
 
     def _control(self, message: messages.FromBroker) -> None:
         match message:
+            case WorkerCredit():
+                self._credit(message)
             case messages.CancelAssignment():
                 self._runner.cancel(message.msg_id, message.data.reason or "by the broker")
             case messages.Settled():
@@ -222,6 +225,12 @@ class Session:
                 self._renewal.answered(None if login.success else login.error or login.code or "refused")
             case messages.AssignmentMessage():
                 raise AssertionError("assignments are handled before")
+
+    def _credit(self, message: WorkerCredit) -> None:
+        try:
+            self._runner.credit(message.msg_id, message.data.sequence)
+        except ValueError as error:
+            self._refuse(f"data.{error}", message.msg_id)
 
     def _begin(self, welcome: messages.Welcome) -> None:
         if self._is_welcomed or self._link is None:
@@ -278,8 +287,10 @@ class Session:
 
     def _complain(self, text: str, payload: bytes) -> None:
         """Report to the broker that a message was not understood; the link stays open."""
+        self._refuse(text, messages.text_or_none(self._codec.ids_in(payload).msg_id))
+
+    def _refuse(self, text: str, msg_id: str | None) -> None:
         log_event(logger, events.BrokerMessageRefused(without_quoted(text)))
-        msg_id = messages.text_or_none(self._codec.ids_in(payload).msg_id)
         self._send(messages.ErrorMessage(messages.Fault(errors.BadMessage.code, text), msg_id, time.time()))
 
     def _send_disconnect(self) -> None:

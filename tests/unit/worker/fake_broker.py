@@ -93,6 +93,7 @@ class Connection:
         timeout: float = 5.0,
         msg_id: str | None = None,
         job: Message | None = None,
+        stream: bool = False,
     ) -> str:
         """Assign, without waiting; the msg_id."""
         self._request_count += 1
@@ -105,6 +106,8 @@ class Connection:
         }
         if job is not None:
             call["job"] = job
+        if stream:
+            call["stream"] = True
         self.send({"type": "request", "msg_id": msg_id, "timestamp": 0.0, "data": call})
         return msg_id
 
@@ -117,10 +120,21 @@ class Connection:
         msg_id: str,
         attempt: int = 1,
         is_last: bool = False,
+        stream: bool = False,
     ) -> str:
         """Assign an attempt of job `j-MSG_ID`, without waiting; the msg_id."""
         job = {"job_id": f"j-{msg_id}", "attempt": attempt, "is_last": is_last}
-        return self.send_request(action, params, timeout=timeout, msg_id=msg_id, job=job)
+        return self.send_request(action, params, timeout=timeout, msg_id=msg_id, job=job, stream=stream)
+
+    def send_credit(self, msg_id: str, sequence: int) -> None:
+        self.send({"type": "credit", "msg_id": msg_id, "timestamp": 0.0, "data": {"sequence": sequence}})
+
+    async def chunk_of(self, msg_id: str) -> tuple[int, Any]:
+        """The sequence and the data of the next chunk of this assignment."""
+        message = await self.receive(
+            lambda message: message["type"] == "chunk" and message["msg_id"] == msg_id
+        )
+        return message["sequence"], message["data"]
 
     def send_settled(self, msg_id: str) -> None:
         self.send({"type": "settled", "msg_id": msg_id, "timestamp": 0.0})

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
 from msgspec import Struct
-from taskferry.worker import CommandError, Dead, Retry
+from taskferry.worker import CommandError, Context, Dead, Retry
+from taskferry.worker.failure import ContextCancelled
 
 
 class AwkwardError(Exception):
@@ -147,3 +149,92 @@ def half(number: int) -> Any:
 
 async def _half(number: int) -> float:
     return number / 2
+
+
+def send_numbers(count: int, size: int, context: Context) -> dict[str, Any]:
+    """Send `count` chunks with so many digits; the numbers of the processes, and what the context says."""
+    for number in range(count):
+        context.send(f"{number:0{size}}")
+    context.progress(1.0, "all sent")
+    return {
+        "pid": os.getpid(),
+        "facts": [context.request_id, context.command, context.worker_id, context.attempt, context.job_id],
+        "is_in_time": 0 < context.remaining_s <= 60,
+        "cancelled": context.cancelled,
+    }
+
+
+def yield_numbers(count: int, size: int = 1, path: str = "") -> Generator[str, None, int]:
+    """The same as a generator, whose result is its process. If it is closed, it writes where into the file."""
+    try:
+        for number in range(count):
+            yield f"{number:0{size}}"
+    except GeneratorExit:
+        Path(path).write_text(f"closed in {os.getpid()}", encoding="utf-8")
+        raise
+    return os.getpid()
+
+
+def send_until_cancelled(path: str, context: Context) -> None:
+    try:
+        while True:
+            context.send("x" * 1000)
+    except ContextCancelled:
+        Path(path).write_text("cancelled", encoding="utf-8")
+        raise
+
+
+def report_often(count: int, seconds: float, context: Context) -> None:
+    for number in range(count):
+        context.progress(current=number + 1, total=count)
+        time.sleep(seconds)
+
+
+def send_lock(context: Context) -> None:
+    context.send(threading.Lock())
+
+
+def leave_sender(context: Context) -> str:
+    """Return while a thread still sends and reports; what became of it comes with the next call of `left_sender`."""
+    threading.Thread(target=_send_on, args=(context,)).start()
+    return "left"
+
+
+def left_sender() -> list[str]:
+    return LEFT
+
+
+LEFT: list[str] = []
+
+
+def _send_on(context: Context) -> None:
+    try:
+        while True:
+            context.send("x" * 1000)
+            context.progress(0.5)
+            time.sleep(0.001)
+    except RuntimeError as error:
+        context.progress(0.9)
+        LEFT.append(str(error))
+
+
+def send_from_child(context: Context) -> list[Any]:
+    """A forked child cannot send; its exit code says so."""
+    child = os.fork()
+    if not child:
+        code = 1
+        context.progress(0.5)
+        try:
+            context.send("from the child")
+        except RuntimeError:
+            code = 7
+        os._exit(code)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
+
+
+def yield_trace_ids(function: str) -> Generator[list[str], None, None]:
+    """Twice the argument, and the trace of the span that is current."""
+    from opentelemetry.trace import get_current_span
+
+    for _ in range(2):
+        yield [function, f"{get_current_span().get_span_context().trace_id:032x}"]

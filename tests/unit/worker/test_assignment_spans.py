@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -85,3 +85,25 @@ async def test_a_handler_may_name_its_parameters_as_it_likes(broker: FakeBroker,
         for command in worker.commands:
             assert await connection.result(command, {"function": "a", "context": "b", "trace": "c"}) == "abc"
         await traces.having(3)
+
+
+async def test_the_span_is_current_in_generators(broker: FakeBroker, traces: Traces) -> None:
+    worker = Worker(process_count=1)
+
+    @worker.command("loop")
+    async def in_loop(function: str) -> AsyncIterator[list[str]]:
+        for found in process_handlers.yield_trace_ids(function):
+            await asyncio.sleep(0)
+            yield found
+
+    worker.command("thread")(process_handlers.yield_trace_ids)
+    worker.command("process", executor="process")(process_handlers.yield_trace_ids)
+    async with broker.serve(worker) as connection:
+        for command in worker.commands:
+            found = await connection.result(command, {"function": "a"})
+            await traces.having(1)
+            context = traces.spans[0].get_span_context()
+            assert context is not None
+            trace_id = f"{context.trace_id:032x}"
+            assert found == [["a", trace_id], ["a", trace_id]], command
+            traces.clear()

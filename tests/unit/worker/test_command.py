@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from taskferry.protocol.limits import COMMANDS_COUNT_MAX, NAME_LENGTH_MAX
 from taskferry.protocol.messages import Defaults
-from taskferry.worker import Context, Worker
+from taskferry.worker import Worker
 from taskferry.worker.command import Execution
 
 from tests.each_case import each_case
@@ -62,7 +62,36 @@ async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
-def with_context(context: Context) -> None: ...
+class Yielding:
+    def __call__(self) -> Iterator[int]:
+        yield 1
+
+
+class YieldingInLoop:
+    async def __call__(self) -> AsyncIterator[int]:
+        yield 1
+
+
+@each_case(
+    ("handler", "execution", "is_generator"),
+    [
+        (plain, Execution.THREAD, False),
+        (coroutine, Execution.COROUTINE, False),
+        (generator, Execution.THREAD, True),
+        (functools.partial(generator), Execution.THREAD, True),
+        (Yielding(), Execution.THREAD, True),
+        (async_generator, Execution.COROUTINE, True),
+        (functools.partial(async_generator), Execution.COROUTINE, True),
+        (YieldingInLoop(), Execution.COROUTINE, True),
+    ],
+)
+def test_which_handlers_yield_chunks(
+    handler: Callable[..., Any], execution: Execution, is_generator: bool
+) -> None:
+    worker = Worker()
+    worker.command("it")(handler)
+    command = worker.commands["it"]
+    assert (command.execution, command.is_generator) == (execution, is_generator)
 
 
 def local_function() -> Callable[[], None]:
@@ -74,17 +103,10 @@ def local_function() -> Callable[[], None]:
 @each_case(
     ("name", "handler", "executor", "expected"),
     [
-        ("x", generator, None, "command 'x': a handler returns one result; it cannot be a generator"),
-        ("x", async_generator, None, "command 'x': a handler returns one result; it cannot be a generator"),
+        ("x", async_generator, "thread", "command 'x': an async handler runs in the event loop"),
         ("x", coroutine, "thread", "command 'x': an async handler runs in the event loop, not in a thread"),
         ("x", coroutine, "process", "command 'x': an async handler runs in the event loop, not in a process"),
         ("x", plain, "greenlet", "command 'x': executor is 'thread' or 'process', not 'greenlet'"),
-        (
-            "x",
-            with_context,
-            "process",
-            "command 'x': a handler in a process cannot have a Context",
-        ),
         (
             "x",
             local_function(),

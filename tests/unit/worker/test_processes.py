@@ -184,7 +184,7 @@ async def test_a_call_that_a_dead_process_has_not_read_is_run_by_another() -> No
 
     async def result_of(call: bytes, given: Callable[[], None] = lambda: None) -> Any:
         ended = asyncio.get_running_loop().create_future()
-        pool.submit(call, ended.set_result)
+        pool.submit(call, lambda _: None, ended.set_result)
         given()
         report: ProcessReport = await asyncio.wait_for(ended, PATIENCE_S)
         assert report.result is not None, report

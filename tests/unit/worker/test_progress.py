@@ -12,6 +12,7 @@ from taskferry.worker import Context, Worker, limits
 from taskferry.worker.assignment import Assignment
 from taskferry.worker.progress import Progress, Word
 
+from tests.unit.worker import process_handlers
 from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
 
 
@@ -139,7 +140,7 @@ async def test_a_word_of_an_attempt_waits_for_the_next_link(
 async def test_a_link_that_comes_back_at_once_makes_it_no_more_often() -> None:
     progress = Progress()
     assignment = Assignment("e.1", "r", "wait", None, 0.0)
-    sent: asyncio.Queue[float] = asyncio.Queue()
+    sent: asyncio.Queue[float | None] = asyncio.Queue()
     times: list[float] = []
 
     def send(_: Assignment, word: Word) -> None:
@@ -147,9 +148,9 @@ async def test_a_link_that_comes_back_at_once_makes_it_no_more_often() -> None:
         sent.put_nowait(word.progress)
 
     progress.link_opened(send)
-    progress.report(assignment, 0.1, None)
+    progress.report(assignment, Word(0.1))
     assert await sent.get() == 0.1
-    progress.report(assignment, 0.2, None)
+    progress.report(assignment, Word(0.2))
     progress.link_closed()
     progress.link_opened(send)
     assert await sent.get() == 0.2
@@ -180,3 +181,55 @@ def test_a_word_after_the_worker_has_stopped_is_harmless() -> None:
         return context
 
     asyncio.run(scenario()).progress(0.5)
+
+
+async def test_counts_are_sent_and_give_the_share(
+    stage: Stage, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROGRESS_INTERVAL_S", 0.001)
+    connection.send_request("wait", msg_id="7")
+    context = await stage.context("7")
+    for given, expected in (
+        ({"current": 4, "total": 10}, {"progress": 0.4, "current": 4, "total": 10}),
+        ({"current": 12, "total": 10}, {"progress": 1.0, "current": 12, "total": 10}),
+        ({"current": 0.5, "total": 2.0}, {"progress": 0.25, "current": 0.5, "total": 2}),
+        ({"share": 0.9, "current": 4, "total": 10}, {"progress": 0.9, "current": 4, "total": 10}),
+        ({"current": 4}, {"current": 4}),
+        ({"total": 10, "text": "counted"}, {"total": 10, "text": "counted"}),
+        ({"current": 4, "total": 0}, {"current": 4, "total": 0}),
+        ({"current": -1, "total": float("nan"), "text": "lost"}, {"text": "lost"}),
+        ({"current": True, "total": float("inf")}, {"current": 1}),
+        ({"current": 2**53, "total": 2**54}, {"progress": 0.5, "current": 2**53, "total": 2.0**54}),
+        ({"text": "only words"}, {"text": "only words"}),
+    ):
+        context.progress(**given)
+        assert await word_of("7", connection) == expected
+    with pytest.raises(TypeError, match="a share, a text, or current and total are missing"):
+        context.progress()
+
+
+@pytest.mark.parametrize("executor", ["coroutine", "thread", "process"])
+async def test_the_last_word_comes_before_the_response(broker: FakeBroker, executor: Any) -> None:
+    worker = Worker(name="w", process_count=1)
+    if executor == "coroutine":
+
+        @worker.command()
+        async def report_often(count: int, seconds: float, context: Context) -> None:
+            for number in range(count):
+                await context.progress(current=number + 1, total=count)
+                await asyncio.sleep(seconds)
+    else:
+        worker.command(executor=executor)(process_handlers.report_often)
+    async with broker.serve(worker) as connection:
+        for count, seconds in ((1000, 0), (30, 0.01), (1, 0)):
+            connection.messages.clear()
+            began_at = time.monotonic()
+            msg_id = connection.send_request(
+                "report_often", {"count": count, "seconds": seconds}, timeout=60.0
+            )
+            assert (await connection.response_to(msg_id))["success"]
+            words = [message["data"] for message in connection.messages]
+            assert words[-1] == {"progress": 1.0, "current": count, "total": count}
+            shares = [word["progress"] for word in words]
+            assert shares == sorted(shares)
+            assert len(words) <= 2 + (time.monotonic() - began_at) / limits.PROGRESS_INTERVAL_S

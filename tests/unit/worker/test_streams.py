@@ -1,0 +1,642 @@
+"""Chunks of handlers of every kind: their order, their credit, and their end, whatever it is."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from taskferry.protocol.limits import ENVELOPE_SIZE_BYTES_MAX, STREAM_CHUNKS_COUNT_MAX, STREAM_SIZE_BYTES_MAX
+from taskferry.worker import CommandError, Context, Worker
+from taskferry.worker.failure import ContextCancelled
+
+from tests.unit.worker import process_handlers
+from tests.unit.worker.fake_broker import PATIENCE_S, Connection, FakeBroker, welcome
+
+KINDS = ("coroutine", "thread", "process", "generator", "async generator", "generator in a process")
+"""Of handlers, each of which is registered under the name of its kind."""
+
+RESULT_SIZE_BYTES_MAX = 100_000
+
+
+class Stage:
+    """A worker with a handler of each kind. `ends` are how they ended, and in which thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ends: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self.worker = Worker(name="w", concurrency=4, process_count=1)
+        self.worker.command("coroutine")(self.send_in_loop)
+        self.worker.command("thread")(self.send_in_thread)
+        self.worker.command("generator")(self.generate)
+        self.worker.command("async generator".replace(" ", "_"))(self.generate_in_loop)
+        for name, handler in (
+            ("process", process_handlers.send_numbers),
+            ("generator_in_a_process", process_handlers.yield_numbers),
+        ):
+            self.worker.command(name, executor="process")(handler)
+
+    @contextlib.contextmanager
+    def noting_the_end(self) -> Iterator[None]:
+        thread = threading.get_ident()
+        end = "returned"
+        try:
+            yield
+        except BaseException as error:
+            end = type(error).__name__
+            raise
+        finally:
+            is_same = threading.get_ident() == thread
+            self.loop.call_soon_threadsafe(self.ends.put_nowait, (end, is_same))
+
+    async def send_in_loop(self, count: int, context: Context, size: int = 1) -> str:
+        with self.noting_the_end():
+            for number in range(count):
+                await context.send(f"{number:0{size}}")
+            return "all sent"
+
+    def send_in_thread(self, count: int, context: Context, size: int = 1) -> str:
+        with self.noting_the_end():
+            for number in range(count):
+                context.send(f"{number:0{size}}")
+            return "all sent"
+
+    def generate(self, count: int, size: int = 1) -> Generator[str, None, str]:
+        with self.noting_the_end():
+            for number in range(count):
+                yield f"{number:0{size}}"
+            return "all sent"
+
+    async def generate_in_loop(self, count: int, size: int = 1) -> AsyncIterator[str]:
+        with self.noting_the_end():
+            for number in range(count):
+                yield f"{number:0{size}}"
+
+    async def end(self) -> tuple[str, bool]:
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.ends.get()
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    return Stage()
+
+
+@pytest.fixture
+async def connection(stage: Stage, broker: FakeBroker) -> AsyncIterator[Connection]:
+    size_bytes_max = ENVELOPE_SIZE_BYTES_MAX + RESULT_SIZE_BYTES_MAX
+    broker.answer = lambda hello: welcome(hello, message_size_bytes_max=size_bytes_max)
+    async with broker.serve(stage.worker) as connection:
+        yield connection
+        assert set(connection.response_counts.values()) <= {1}
+
+
+def chunks_of(connection: Connection, msg_id: str) -> list[tuple[int, Any]]:
+    """Those that have arrived, and that nobody has taken."""
+    return [
+        (message["sequence"], message["data"])
+        for message in connection.messages
+        if message["type"] == "chunk" and message["msg_id"] == msg_id
+    ]
+
+
+def name_of(kind: str) -> str:
+    return kind.replace(" ", "_")
+
+
+async def until_sent(connection: Connection, msg_id: str, count: int) -> None:
+    """Return once so many chunks have arrived."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(chunks_of(connection, msg_id)) < count:
+            await asyncio.sleep(0.001)
+
+
+async def in_rest(connection: Connection) -> None:
+    """Return once the worker has nothing to do but to wait: an assignment after all others went through a thread."""
+    for _ in range(3):
+        await connection.failure("unheard_of")
+        await connection.result("generator", {"count": 0})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_all_arrive_in_order_before_the_result(kind: str, connection: Connection) -> None:
+    count = 3 * STREAM_CHUNKS_COUNT_MAX
+    msg_id = connection.send_request(name_of(kind), {"count": count, "size": 4}, stream=True, timeout=60.0)
+    for number in range(count):
+        assert await connection.chunk_of(msg_id) == (number + 1, f"{number:04}")
+        connection.send_credit(msg_id, number + 1)
+    response = await connection.response_to(msg_id)
+    assert response["success"], response
+    assert not chunks_of(connection, msg_id)
+    match kind:
+        case "async generator":
+            assert response["result"] is None
+        case "generator in a process":
+            assert response["result"] != os.getpid()
+        case "process":
+            result = response["result"]
+            assert result["facts"] == [f"r-{msg_id}", "process", "w", 1, None]
+            assert (result["pid"] != os.getpid(), result["is_in_time"], result["cancelled"]) == (
+                True,
+                True,
+                False,
+            )
+        case _:
+            assert response["result"] == "all sent"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_window_holds_the_handler(kind: str, connection: Connection) -> None:
+    name = name_of(kind)
+    for size, fitting in ((1, STREAM_CHUNKS_COUNT_MAX), (60_000, STREAM_SIZE_BYTES_MAX // 60_002)):
+        msg_id = connection.send_request(
+            name, {"count": fitting + 2, "size": size}, stream=True, timeout=60.0
+        )
+        await until_sent(connection, msg_id, fitting)
+        await in_rest(connection)
+        assert len(chunks_of(connection, msg_id)) == fitting
+        connection.send_credit(msg_id, 1)
+        await until_sent(connection, msg_id, fitting + 1)
+        await in_rest(connection)
+        assert len(chunks_of(connection, msg_id)) == fitting + 1
+        connection.send_credit(msg_id, 1)  # says nothing new
+        await in_rest(connection)
+        assert connection.response_counts[msg_id] == 0
+        connection.send_credit(msg_id, fitting + 1)
+        assert (await connection.response_to(msg_id))["success"]
+        assert [sequence for sequence, _ in chunks_of(connection, msg_id)] == list(range(1, fitting + 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nobody_wants_them(kind: str, connection: Connection) -> None:
+    count = 3 * STREAM_CHUNKS_COUNT_MAX
+    result = await connection.result(name_of(kind), {"count": count, "size": 3})
+    if "generator" in kind:
+        assert result == [f"{number:03}" for number in range(count)]
+    elif kind != "process":
+        assert result == "all sent"
+    assert not [message for message in connection.messages if message["type"] == "chunk"]
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator", "generator in a process"])
+async def test_what_is_collected_has_the_bound_of_a_result(
+    kind: str, connection: Connection, tmp_path: Path
+) -> None:
+    data: dict[str, Any] = {"size": 998}
+    if kind == "generator in a process":
+        data["path"] = str(tmp_path / "closed")
+    assert len(await connection.result(name_of(kind), {**data, "count": 99})) == 99
+    code, text = await connection.failure(name_of(kind), {**data, "count": 1000})
+    assert (code, text) == (
+        "too_large",
+        "result of the generator: 101000 bytes, at most 100000 (message_size_bytes_max of the broker less 4096); "
+        "ask for a stream to get it in chunks",
+    )
+    # The brackets and commas come on top.
+    code, text = await connection.failure(name_of(kind), {**data, "count": 100})
+    assert (code, text[:29]) == ("too_large", "result: 100101 bytes, at most")
+
+
+ENDS = {
+    "coroutine": "CancelledError",
+    "thread": "ContextCancelled",
+    "generator": "GeneratorExit",
+    "async generator": "GeneratorExit",
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+@pytest.mark.parametrize("how", ["cancel", "deadline", "link", "link of an attempt", "stop"])
+async def test_one_that_waits_for_credit_ends_where_it_ran(
+    kind: str, how: str, stage: Stage, broker: FakeBroker
+) -> None:
+    async with broker.serve(stage.worker) as connection:
+        data = {"count": 1000}
+        if how == "link of an attempt":
+            msg_id = connection.send_attempt(name_of(kind), data, msg_id="e.1", stream=True)
+        else:
+            timeout_s = 0.3 if how == "deadline" else 60.0
+            msg_id = connection.send_request(name_of(kind), data, stream=True, timeout=timeout_s)
+        await until_sent(connection, msg_id, STREAM_CHUNKS_COUNT_MAX)
+        match how:
+            case "cancel":
+                connection.send_cancel(msg_id)
+            case "link" | "link of an attempt":
+                connection.link.abort("gone")
+        if how == "link of an attempt":
+            # It goes on, and what it sends is dropped; its result is for the next link.
+            assert await stage.end() == ("returned", True)
+            again = await broker.connection()
+            assert (await again.response_to("e.1"))["success"]
+            return
+        if how != "stop":
+            assert await stage.end() == (ENDS[kind], True)
+        if how in ("cancel", "deadline"):
+            assert (await connection.response_to(msg_id))["code"] == "cancelled"
+    if how == "stop":
+        assert await stage.end() == (ENDS[kind], True)
+
+
+async def test_an_attempt_counts_on_over_the_next_link(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+    may_send = asyncio.Event()
+    sent = asyncio.Event()
+
+    @worker.command()
+    async def speak(context: Context) -> str:
+        for number in range(200):
+            await context.send(number)
+            if number == 99:
+                sent.set()
+                await may_send.wait()
+        return "done"
+
+    async with broker.serve(worker) as connection:
+        broker.answer = lambda hello: None
+        connection.send_attempt("speak", msg_id="e.1", stream=True)
+        await until_sent(connection, "e.1", STREAM_CHUNKS_COUNT_MAX)
+        connection.link.abort("gone")
+        again = await broker.connection()
+        await asyncio.wait_for(sent.wait(), PATIENCE_S)  # without a link, and without credit
+        assert again.claimed == ["e.1"]
+        again.send(welcome(again.hello))
+        await again.failure("unheard_of")
+        may_send.set()
+        for number in range(100, 200):
+            assert await again.chunk_of("e.1") == (number + 1, number)
+            again.send_credit("e.1", number + 1)
+        assert (await again.response_to("e.1"))["result"] == "done"
+
+
+async def test_a_worker_that_drains_finishes_its_streams(stage: Stage, broker: FakeBroker) -> None:
+    serving = asyncio.create_task(stage.worker.serve(broker.url))
+    connection = await broker.connection()
+    msg_ids = [
+        connection.send_request(name_of(kind), {"count": 100}, stream=True, timeout=60.0) for kind in ENDS
+    ]
+    for msg_id in msg_ids:
+        await until_sent(connection, msg_id, STREAM_CHUNKS_COUNT_MAX)
+    stage.worker.drain()
+    await connection.receive_type("disconnect")
+    for msg_id in msg_ids:
+        connection.send_credit(msg_id, STREAM_CHUNKS_COUNT_MAX)
+        assert (await connection.response_to(msg_id))["success"]
+        assert len(chunks_of(connection, msg_id)) == 100
+    await asyncio.wait_for(serving, PATIENCE_S)
+
+
+async def file_text(path: Path) -> str:
+    async with asyncio.timeout(PATIENCE_S):
+        while not (path.exists() and path.read_text(encoding="utf-8")):
+            await asyncio.sleep(0.01)
+    return path.read_text(encoding="utf-8")
+
+
+async def test_in_a_process_too(broker: FakeBroker, tmp_path: Path) -> None:
+    worker = Worker(name="w", process_count=1)
+    for handler in (process_handlers.yield_numbers, process_handlers.send_until_cancelled):
+        worker.command(executor="process")(handler)
+    async with broker.serve(worker) as first:
+        connection = first
+        for number, (name, how) in enumerate(
+            (name, how)
+            for name in ("yield_numbers", "send_until_cancelled")
+            for how in ("cancel", "deadline", "link")
+        ):
+            path = tmp_path / f"end-{number}"
+            data: dict[str, Any] = {"path": str(path)}
+            if name == "yield_numbers":
+                data |= {"count": 1000}
+            # A process takes a moment to start: the deadline must not pass before it runs.
+            timeout_s = 3.0 if how == "deadline" else 60.0
+            msg_id = connection.send_request(name, data, stream=True, timeout=timeout_s, msg_id=f"s{number}")
+            await until_sent(connection, msg_id, STREAM_CHUNKS_COUNT_MAX)
+            match how:
+                case "cancel":
+                    connection.send_cancel(msg_id)
+                case "link":
+                    connection.link.abort("gone")
+                    connection = await broker.connection()
+            text = await file_text(path)
+            assert text.startswith("closed in" if name == "yield_numbers" else "cancelled")
+            assert f"in {os.getpid()}" not in text
+            if how != "link":
+                assert (await connection.response_to(msg_id))["code"] == "cancelled"
+
+
+async def test_an_attempt_in_a_process_goes_on_without_a_link(broker: FakeBroker) -> None:
+    worker = Worker(name="w", process_count=1)
+    worker.command(executor="process")(process_handlers.send_numbers)
+    async with broker.serve(worker) as connection:
+        connection.send_attempt("send_numbers", {"count": 1000, "size": 3}, msg_id="e.1", stream=True)
+        await until_sent(connection, "e.1", STREAM_CHUNKS_COUNT_MAX)
+        connection.link.abort("gone")
+        again = await broker.connection()
+        response = await again.response_to("e.1")
+        assert response["result"]["facts"] == ["r-e.1", "send_numbers", "w", 1, "j-e.1"]
+
+
+async def test_what_cannot_be_sent(broker: FakeBroker) -> None:
+    worker = Worker(process_count=1)
+    said: list[str] = []
+
+    @worker.command()
+    async def send_in_loop(size: int, context: Context) -> str:
+        try:
+            await context.send(threading.Lock() if size == 0 else "x" * (size - 2))
+        except CommandError as error:
+            said.append(error.code)
+            raise
+        return "sent"
+
+    @worker.command()
+    def generate(size: int) -> Iterator[Any]:
+        try:
+            yield threading.Lock() if size == 0 else "x" * (size - 2)
+        finally:
+            said.append("closed")
+
+    worker.command(executor="process")(process_handlers.send_lock)
+    size_bytes_max = ENVELOPE_SIZE_BYTES_MAX + 1000
+    broker.answer = lambda hello: welcome(hello, message_size_bytes_max=size_bytes_max)
+    text = "chunk: cannot be written as JSON: Encoding objects of type lock is unsupported"
+    async with broker.serve(worker) as connection:
+
+        async def outcome(command: str, **data: Any) -> tuple[str | None, str | None]:
+            msg_id = connection.send_request(command, data, stream=True)
+            response = await connection.response_to(msg_id)
+            return response.get("code"), response.get("error")
+
+        large = "chunk: 1001 bytes, at most 1000 (message_size_bytes_max of the broker less 4096)"
+        for command, note in (("send_in_loop", ["handler_error", "too_large"]), ("generate", ["closed"] * 3)):
+            said.clear()
+            assert await outcome(command, size=0) == ("handler_error", text)
+            assert await outcome(command, size=1001) == ("too_large", large)
+            assert await outcome(command, size=1000) == (None, None)
+            assert said == note
+        assert await outcome("send_lock") == ("handler_error", text)
+
+
+async def test_chunks_of_many_at_once_are_each_in_order(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+
+    @worker.command()
+    async def speak(context: Context) -> str:
+        def send(name: str) -> None:
+            for number in range(50):
+                context.send([name, number])
+
+        async def send_in_loop(name: str) -> None:
+            for number in range(50):
+                await context.send([name, number])
+
+        await asyncio.gather(
+            *(send_in_loop(f"loop {number}") for number in range(3)),
+            *(asyncio.to_thread(send, f"thread {number}") for number in range(3)),
+        )
+        return "done"
+
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("speak", stream=True)
+        by_name: dict[str, list[int]] = {}
+        for position in range(300):
+            sequence, (name, number) = await connection.chunk_of(msg_id)
+            assert sequence == position + 1
+            by_name.setdefault(name, []).append(number)
+            if sequence % 10 == 0:
+                connection.send_credit(msg_id, sequence)
+        assert by_name == {name: list(range(50)) for name in by_name}
+        assert len(by_name) == 6
+        assert (await connection.response_to(msg_id))["result"] == "done"
+
+
+async def test_a_handler_that_never_waits_lets_others_run(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+
+    @worker.command()
+    async def speak(context: Context) -> None:
+        while True:
+            await context.send(1)
+
+    @worker.command()
+    async def generate() -> AsyncIterator[int]:
+        while True:
+            yield 1
+
+    async with broker.serve(worker) as connection:
+        for command in ("speak", "generate"):
+            msg_id = connection.send_request(command, timeout=60.0)
+            await connection.failure("unheard_of")
+            connection.send_cancel(msg_id)
+            assert (await connection.response_to(msg_id))["code"] in ("cancelled", "too_large")
+
+
+async def test_what_a_handler_leaves_running_cannot_send(broker: FakeBroker) -> None:
+    worker = Worker(name="w", process_count=1)
+    ends: asyncio.Queue[str] = asyncio.Queue()
+    left: list[Any] = []
+
+    @worker.command()
+    async def leave(context: Context) -> str:
+        loop = asyncio.get_running_loop()
+
+        def note(error: BaseException) -> None:
+            loop.call_soon_threadsafe(ends.put_nowait, f"{type(error).__name__}: {error}")
+
+        def send() -> None:
+            try:
+                while True:
+                    context.send(1)
+            except BaseException as error:
+                note(error)
+
+        async def send_in_loop() -> None:
+            try:
+                while True:
+                    await context.send(1)
+            except BaseException as error:
+                note(error)
+
+        left.append(asyncio.create_task(send_in_loop()))
+        threading.Thread(target=send).start()
+        await asyncio.sleep(0.05)
+        return "left"
+
+    for handler in (process_handlers.leave_sender, process_handlers.left_sender):
+        worker.command(executor="process")(handler)
+    expected = "the handler has ended: what it has left running cannot send any more"
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("leave", stream=True)
+        assert (await connection.response_to(msg_id))["success"]
+        for _ in range(2):
+            async with asyncio.timeout(PATIENCE_S):
+                assert await ends.get() == f"RuntimeError: {expected}"
+        msg_id = connection.send_request("leave_sender", stream=True)
+        assert (await connection.response_to(msg_id))["success"]
+        async with asyncio.timeout(PATIENCE_S):
+            while (told := await connection.result("left_sender")) != [expected]:
+                assert told == []
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+async def test_a_forked_child_cannot_send(broker: FakeBroker, executor: Any) -> None:
+    worker = Worker(name="w", process_count=1)
+    worker.command(executor=executor)(process_handlers.send_from_child)
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("send_from_child", stream=True)
+        assert (await connection.response_to(msg_id))["result"] == [7]
+        assert [message["type"] for message in connection.messages] == []
+
+
+async def test_a_forked_child_of_a_generator_ends_where_it_would_yield(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+
+    @worker.command()
+    def generate() -> Iterator[Any]:
+        child = os.fork()
+        if not child:
+            yield "from the child"
+        yield os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    async with broker.serve(worker) as connection:
+        assert await connection.result("generate") == [0]
+
+
+async def test_credit_for_what_was_not_sent(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+    may_end = asyncio.Event()
+
+    @worker.command()
+    async def speak(context: Context) -> None:
+        await context.send(1)
+        await may_end.wait()
+
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("speak", stream=True)
+        await connection.chunk_of(msg_id)
+        connection.send_credit("nobody", 7)
+        connection.send_credit(msg_id, 2)
+        error = await connection.receive_type("error")
+        assert (error["msg_id"], error["data"]["code"]) == (msg_id, "bad_message")
+        assert error["data"]["error"] == "data.sequence: 2 was not sent yet, the last chunk is 1"
+        may_end.set()
+        assert (await connection.response_to(msg_id))["success"]
+        connection.send_credit(msg_id, 1)  # has crossed the response
+        await connection.failure("unheard_of")
+        assert connection.messages == []
+
+
+async def test_a_cancelled_coroutine_that_cleans_up_is_not_held(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+    ends: list[str] = []
+
+    @worker.command()
+    async def speak(context: Context) -> None:
+        try:
+            while True:
+                await context.send(1)
+        finally:
+            for number in range(200):
+                await context.send(number)
+            ends.append("cleaned up")
+
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("speak", stream=True)
+        await until_sent(connection, msg_id, STREAM_CHUNKS_COUNT_MAX)
+        connection.send_cancel(msg_id)
+        assert (await connection.response_to(msg_id))["code"] == "cancelled"
+        assert ends == ["cleaned up"]
+        assert len(chunks_of(connection, msg_id)) == STREAM_CHUNKS_COUNT_MAX
+
+
+async def test_a_thread_that_ignores_its_end_gets_it_again(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+    told: list[str] = []
+    came = threading.Event()
+
+    @worker.command()
+    def speak(context: Context) -> None:
+        came.set()
+        while len(told) < 3:
+            try:
+                context.send(1)
+            except ContextCancelled as error:
+                told.append(str(error))
+
+    for stream in (True, False):
+        told.clear()
+        came.clear()
+        async with broker.serve(worker) as connection:
+            msg_id = connection.send_request("speak", stream=stream)
+            await asyncio.to_thread(came.wait, PATIENCE_S)
+            if stream:
+                await until_sent(connection, msg_id, STREAM_CHUNKS_COUNT_MAX)
+            connection.send_cancel(msg_id)
+            assert (await connection.response_to(msg_id))["code"] == "cancelled"
+            assert told == ["cancelled by the test"] * 3
+
+
+async def test_a_generator_that_will_not_end(broker: FakeBroker, caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker(name="w")
+
+    @worker.command()
+    def generate() -> Iterator[int]:
+        with contextlib.suppress(GeneratorExit):
+            while True:
+                yield 1
+        yield 2
+
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("generate", stream=True)
+        await until_sent(connection, msg_id, STREAM_CHUNKS_COUNT_MAX)
+        connection.send_cancel(msg_id)
+        assert (await connection.response_to(msg_id))["code"] == "cancelled"
+    assert "generator ignored GeneratorExit" in caplog.text
+
+
+def raising(*, is_async: bool) -> Callable[..., Any]:
+    def generate() -> Iterator[int]:
+        yield 1
+        raise CommandError("no more", code="dried_up")
+
+    async def generate_in_loop() -> AsyncIterator[int]:
+        yield 1
+        raise CommandError("no more", code="dried_up")
+
+    return generate_in_loop if is_async else generate
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_a_generator_that_fails(broker: FakeBroker, is_async: bool, is_streamed: bool) -> None:
+    worker = Worker(name="w")
+    worker.command("generate")(raising(is_async=is_async))
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("generate", stream=is_streamed)
+        response = await connection.response_to(msg_id)
+        assert (response["code"], response["error"]) == ("dried_up", "no more")
+        assert chunks_of(connection, msg_id) == ([(1, 1)] if is_streamed else [])
+
+
+async def test_a_plain_function_around_a_coroutine(broker: FakeBroker) -> None:
+    worker = Worker(name="w")
+
+    @worker.command()
+    def speak(context: Context) -> Any:
+        async def speak_on() -> str:
+            for number in range(1, 100):
+                await context.send(number)
+            return "done"
+
+        context.send(0)
+        return speak_on()
+
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("speak", stream=True)
+        for number in range(100):
+            assert await connection.chunk_of(msg_id) == (number + 1, number)
+            connection.send_credit(msg_id, number + 1)
+        assert (await connection.response_to(msg_id))["result"] == "done"
