@@ -188,7 +188,7 @@ def http_options(function: Function) -> Function:
             click.echo(f"warning: {printable(str(unknown))}", err=True)
         given = LoginFlags(**{name: options.pop(name) for name in LoginFlags._fields})
         try:
-            port = _port(options.pop("url"), given)
+            port = port_at(options.pop("url"), given)
         except HttpPortError as error:
             fail(context, error)
         return function(*args, port=port, **options)
@@ -217,7 +217,7 @@ def http_options(function: Function) -> Function:
     )(command)
 
 
-def _port(url: str, given: LoginFlags) -> HttpPort:
+def port_at(url: str, given: LoginFlags) -> HttpPort:
     """The port for these options. Raises HttpPortError. Prints what is unsafe about it."""
     from ..credentials.source import token_now  # noqa: PLC0415  as above
 

@@ -25,7 +25,7 @@ ENTRIES: Final = {
     "demo": Entry(
         "taskferry.cli.demo.cli", "demo", "Show a broker, workers and requests on this machine, live."
     ),
-    "broker": Entry("taskferry.broker.cli", "broker", "Run a broker."),
+    "broker": Entry("taskferry.cli.console.with_broker", "broker", "Run a broker."),
     "worker": Entry("taskferry.worker.cli", "worker", "Serve commands to a broker."),
     "request": Entry("taskferry.requester.cli", "request", "Send a request and print its result."),
     "submit": Entry(
@@ -53,6 +53,7 @@ ENTRIES: Final = {
     "can": Entry("taskferry.cli.can", "can", "Say whether an identity may do something, and why."),
     "drain": Entry("taskferry.cli.drain", "drain", "Let a worker finish, and give it nothing new."),
     "kick": Entry("taskferry.cli.kick", "kick", "Close connections, whose peers may connect again."),
+    "console": Entry("taskferry.cli.console.cli", "console", "Operate a running broker from a prompt."),
 }
 
 

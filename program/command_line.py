@@ -20,6 +20,18 @@ class Refused(click.ClickException):
 
 def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `command` as the program `name`, and exit. `arguments` are by default those of the process."""
+    sys.exit(exit_code_of(command, name, arguments))
+
+
+def exit_code_of(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> int:
+    """Run `command` as the program `name`, and return its exit code, with which it may have ended itself."""
+    try:
+        return _ended(command, name, arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED if end.code else SUCCESS
+
+
+def _ended(command: click.Command, name: str, arguments: Sequence[str] | None) -> int:
     try:
         code = command.main(
             arguments,
@@ -30,20 +42,20 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         )
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        sys.exit(SUCCESS)
+        return SUCCESS
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else name
         _print_error(f"{error.format_message()} (try: {path} --help)")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         _print_error(error.format_message())
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except OSError as error:
         _print_error(_describe(error))
-        sys.exit(FAILED)
-    sys.exit(code)
+        return FAILED
+    return code if isinstance(code, int) else SUCCESS
 
 
 def _print_error(text: str) -> None:

@@ -1,0 +1,1 @@
+"""`taskferry console`: a prompt at which an operator types what would otherwise be one command line each."""
