@@ -16,6 +16,7 @@ from ..protocol.job_messages import Job, JobAnswer, JobView
 from .core.core import Core
 from .core.explain import explain, explain_workers
 from .core.failure import Failure
+from .core.ports import Piece
 from .job_desk import JobDesk
 from .jobs.ports import Find, JournalError, PlaceInLane, Query
 from .jobs.rows import StoredJob
@@ -52,6 +53,9 @@ class Inquirer:
     def answer(self, message: object) -> None:
         assert isinstance(message, JobAnswer)
         self._settle(message.job)
+
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        raise AssertionError("it follows nothing")
 
     def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
         raise AssertionError("it waits for no result")

@@ -33,7 +33,7 @@ from ..protocol.messages import (
     is_about_jobs,
     text_or_none,
 )
-from ..protocol.stream_messages import Credit
+from ..protocol.stream_messages import Chunk, Credit, Progress, Stream
 from ..protocol.transcode import transcode
 from ..transport.group import SLOW_READER
 from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
@@ -43,12 +43,14 @@ from .access.usage import Usage
 from .core.call import Call
 from .core.core import Core
 from .core.failure import Failure, failure_of
+from .core.ports import Piece
 from .core.requester import Requester
 from .core_timer import CoreTimer
 from .entrant import Entrant
 from .events import HandshakeRefused, SlowReaderClosed
 from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .job_requests import JobRequests
+from .request_streams import BY_CREDIT, RequestStreams
 from .session_context import SessionContext
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,10 @@ logger = logging.getLogger(__name__)
 NEVER_LIMITED: Final = tuple(kind.__struct_config__.tag for kind in (Auth, Cancel, Credit))
 """Messages that are taken at any rate. An answer to a cancel would be taken for one to its request, and so would one to
 a credit; a login that cannot be renewed ends; and all of them cost next to nothing."""
+
+FOLLOWED_UNSENT_SIZE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""While more than this waits for a connection, it is sent no progress and no chunks of the jobs that it follows, which
+do not wait for it. A sixteenth of what may wait before the connection is dropped."""
 
 OF_WORKERS: Final = "connect is a worker's message; workers connect to another port, by default 8765"
 
@@ -79,6 +85,7 @@ class RequesterSession:
         "_link",
         "_requester",
         "_sessions",
+        "_streams",
         "_timer",
         "_usage",
         "encoding",
@@ -107,6 +114,8 @@ class RequesterSession:
         self._core: Core = context.core
         self._timer: CoreTimer = context.timer
         self._data_size_bytes_max = context.data_size_bytes_max
+        self._streams: RequestStreams | None = None
+        """From the first request on that has one."""
 
     # --- from the link ---
 
@@ -167,7 +176,7 @@ class RequesterSession:
                 target,
                 hedge,
                 otherwise,
-                _,
+                stream,
                 type_,
             ) = astuple(message)
             if type_ is not UNSET and type_ in WITH_COMMAND:
@@ -184,11 +193,13 @@ class RequesterSession:
                 trace,
                 target,
                 hedge,
+                None,
+                stream is True or stream == BY_CREDIT,
             )
             if allowed is not None and (command not in allowed or target is not None) and self._forbids(call):
                 continue
-            if otherwise is not None and call.request_id not in requester.requests:
-                self._kept[call.request_id] = call
+            if (otherwise is not None or stream is not False) and call.request_id not in requester.requests:
+                self._note_terms(call, otherwise, stream)
             core.submit(requester, call, now)
         if core.deadlines.next_at < self._timer.wakes_at:  # nothing else that is due has moved forward
             self._timer.wake_at(core.deadlines.next_at)
@@ -221,6 +232,8 @@ class RequesterSession:
             raise errors.TooLarge(errors.size_fault("result", size, self._data_size_bytes_max))
         if self._kept:
             self._kept.pop(request_id, None)
+        if self._streams is not None:
+            self._streams.closed(request_id)
         if size < PARTS_SIZE_BYTES_MIN:
             self._link.send(self._frequent.success(request_id, result, worker_id))
         else:
@@ -228,6 +241,12 @@ class RequesterSession:
             self._link.send_parts(head, result, tail)
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
+        if (
+            self._streams is not None
+            and request_id is not None
+            and failure.code != errors.DuplicateRequestId.code
+        ):
+            self._streams.closed(request_id)
         if self._kept and request_id is not None and self._jobs.submit_instead(request_id, failure):
             return
         code, text, retry_after_s, delivery, queue_wait_s, _ = failure
@@ -243,8 +262,30 @@ class RequesterSession:
     def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
         raise AssertionError("only attempts are followed")
 
-    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
-        raise AssertionError("only attempts are followed")
+    def progress(self, request_id: str, report: Piece) -> None:
+        streams = self._streams
+        if streams is None or not streams.wants(request_id):
+            return
+        try:
+            data = transcode(report.data, report.encoding, self.encoding)
+        except errors.NotRepresentable:
+            return  # the next report may be
+        streams.progress(request_id, report.attempt, data)
+
+    def chunk(self, request_id: str, chunk: Piece) -> bool:
+        data = chunk.data
+        if chunk.encoding is not self.encoding:
+            data = transcode(data, chunk.encoding, self.encoding)
+            if len(data) > self._data_size_bytes_max:
+                raise errors.TooLarge(errors.size_fault("chunk", len(data), self._data_size_bytes_max))
+        streams = self._streams
+        assert streams is not None, "its request has a stream"
+        streams.chunk(request_id, chunk.attempt, chunk.sequence, data)
+        return False
+
+    def reset(self, request_id: str, attempt: int) -> None:
+        if self._streams is not None:
+            self._streams.reset(request_id, attempt)
 
     # --- from the jobs ---
 
@@ -262,6 +303,18 @@ class RequesterSession:
 
     def answer(self, message: object) -> None:
         self._link.send(self._codec.encode(message))
+
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        if self._link.unsent_size_bytes > FOLLOWED_UNSENT_SIZE_BYTES_MAX:
+            return
+        try:
+            data = transcode(piece.data, piece.encoding, self.encoding)
+        except errors.NotRepresentable:
+            return
+        if len(data) <= self._data_size_bytes_max:
+            kind = Chunk if is_chunk else Progress
+            message = kind(job_id=job_id, sequence=piece.sequence, attempt=piece.attempt, data=data)
+            self._link.send(self._codec.encode(message))
 
     # --- from the broker ---
 
@@ -286,6 +339,16 @@ class RequesterSession:
         self._is_over = True
         self._core.requester_left(self._requester, time.monotonic())
         self._jobs.left()
+        self._streams = None
+
+    def _note_terms(self, call: Call, otherwise: str | None, stream: Stream) -> None:
+        """The call may become a job, or has a stream, or both."""
+        if otherwise is not None:
+            self._kept[call.request_id] = call
+        if stream is not False:
+            if self._streams is None:
+                self._streams = RequestStreams(self._core, self._requester, self._link)
+            self._streams.opened(call.request_id, stream)
 
     def _within_rate(self, payloads: list[bytes], now: float) -> list[bytes]:
         """Those messages that the account may still send; the others are answered."""
@@ -373,7 +436,8 @@ class RequesterSession:
             case Auth():
                 self._renew(message)
             case Credit():
-                pass  # of nothing that streams
+                if self._streams is not None:
+                    self._streams.taken(message)
             case Ping():
                 self._link.send(self._codec.encode(Pong(message.request_id)))
             case Greeting():

@@ -19,7 +19,7 @@ from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, AttemptOf, Call, Settled, WorkerResponse
-from ..protocol.stream_messages import WorkerChunk
+from ..protocol.stream_messages import Taken, WorkerChunk, WorkerCredit
 from ..protocol.transcode import transcode
 from ..transport.group import SLOW_READER
 from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
@@ -44,7 +44,8 @@ CANARY_REQUEST_ID: Final = "canary"
 
 
 NEVER_LIMITED: Final = (messages.WorkerConnect, messages.WorkerAuth, messages.Disconnect)
-"""Messages that are taken at any rate: a worker that may not send them could not work, or leave."""
+"""Messages that are taken at any rate: a worker that may not send them could not work, or leave. So are responses, and
+chunks, which wait for credit."""
 
 FIRST_MESSAGE: Final = "type: the first message of a worker must be connect"
 REQUESTERS: Final = "requesters connect to another port, by default 8766"
@@ -158,6 +159,8 @@ class WorkerSession:
                     is_known = core.succeeded(worker, msg_id, result.result, now)
                 if not is_known:
                     self._unknown_answered(msg_id, payload)
+            elif type(message) is WorkerChunk and worker is not None:
+                self._chunk(worker, message, payload, now)
             else:
                 self._control(message, payload, now)
                 worker = self.worker
@@ -200,9 +203,9 @@ class WorkerSession:
                 what = f"data as {self.encoding.value}"
                 raise errors.TooLarge(errors.size_fault(what, len(data), self._data_size_bytes_max))
         name, request_id, trace, attempt = asked.command, asked.request_id, asked.trace, asked.attempt
-        if trace is not None or attempt is not None:
+        if trace is not None or attempt is not None or asked.stream:
             job = None if attempt is None else AttemptOf(attempt.job_id, attempt.number, attempt.is_last)
-            call = Call(name, data, timeout_s, request_id, trace, job)
+            call = Call(name, data, timeout_s, request_id, trace, job, asked.stream)
             return self.link.send(self._codec.encode(AssignmentMessage(msg_id, time.time(), call)))
         if len(data) < PARTS_SIZE_BYTES_MIN:
             return self.link.send(
@@ -218,6 +221,9 @@ class WorkerSession:
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         message = messages.CancelAssignment(msg_id, messages.Reason(reason), time.time())
         self.link.send(self._codec.encode(message))
+
+    def credit(self, msg_id: str, sequence: int) -> None:
+        self.link.send(self._codec.encode(WorkerCredit(msg_id, Taken(sequence), time.time())))
 
     def replaced(self) -> None:
         self.worker = None
@@ -321,10 +327,10 @@ class WorkerSession:
                 self._renew(message)
             case messages.Notification():
                 self._report(message, payload)
-            case WorkerChunk() | messages.Custom():
+            case messages.Custom():
                 pass
-            case messages.WorkerResponse():
-                raise AssertionError("a registered worker's response is not handled here")
+            case messages.WorkerResponse() | WorkerChunk():
+                raise AssertionError("those of a registered worker are not handled here")
 
     def _connect(self, message: messages.WorkerConnect, payload: bytes, now: float) -> None:
         if self.worker is not None:
@@ -412,15 +418,31 @@ class WorkerSession:
             self._complain(errors.BadMessage(text), payload)
 
     def _report(self, notification: messages.Notification, payload: bytes) -> None:
-        """It reports progress, which is passed on if it is of an attempt."""
+        """It reports progress."""
         worker, msg_id, data = self.worker, notification.msg_id, notification.data
-        if worker is None or msg_id is None or EPOCH_END not in msg_id or data is UNSET:
+        if worker is None or msg_id is None or data is UNSET:
             return
         if len(data) > limits.PROGRESS_SIZE_BYTES_MAX:
             text = f"data: {len(data)} bytes of progress, at most {limits.PROGRESS_SIZE_BYTES_MAX}"
             self._complain(errors.BadMessage(text), payload)
             return
         self._core.notify(worker, msg_id, data.copy())  # a Raw keeps its whole message in memory
+
+    def _chunk(self, worker: Worker, chunk: WorkerChunk, payload: bytes, now: float) -> None:
+        """It sends a part of what comes of an assignment."""
+        data = chunk.data
+        size_bytes = len(data)
+        if size_bytes > self._data_size_bytes_max:
+            fault: str | None = errors.size_fault("data", size_bytes, self._data_size_bytes_max)
+            self._core.refuse_chunk(
+                worker, chunk.msg_id, Failure(errors.TooLarge.code, f"chunk: {fault}"), now
+            )
+        else:
+            if len(payload) - size_bytes > limits.ENVELOPE_SIZE_BYTES_MAX:
+                data = data.copy()  # a Raw keeps its whole message in memory
+            fault = self._core.chunk(worker, chunk.msg_id, chunk.sequence, data, now)
+        if fault is not None:
+            self._complain(errors.BadMessage(fault), payload)
 
     def _large_result(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
         """A result that may be larger than a requester's message can carry is no success: nobody could fetch it."""

@@ -14,6 +14,7 @@ from msgspec import Raw
 from .codec import CODECS, DECODE_ERRORS
 from .encodings import Encoding
 from .messages import FromWorker, Request, WorkerResponse
+from .stream_messages import WorkerChunk
 
 try:
     from ._json import find_value as find_value  # noqa: PLC0414  the tests take it from here
@@ -31,6 +32,8 @@ _Message = TypeVar("_Message")
 _PLACEHOLDER: Final = b"0"
 _DATA: Final = (b"data",)
 _RESULT: Final = (b"data", b"result")
+_CHUNK: Final = b'{"type":"chunk",'
+"""How our workers' chunks begin. Others are decoded whole."""
 _decode_request: Final[Callable[[bytes], Request]] = CODECS[Encoding.JSON].request
 _decode_from_worker: Final[Callable[[bytes], FromWorker]] = CODECS[Encoding.JSON].from_worker
 
@@ -58,6 +61,12 @@ def _decode_large_request(payload: bytes) -> Request:
 
 
 def _decode_large_from_worker(payload: bytes) -> FromWorker:
+    if payload.startswith(_CHUNK):
+        chunk, data = _in_two(_decode_from_worker, payload, _DATA)
+        if data is not None and type(chunk) is WorkerChunk:
+            chunk.data = data
+            return chunk
+        return chunk if data is None else _decode_from_worker(payload)
     message, result = _in_two(_decode_from_worker, payload, _RESULT)
     if result is None:
         return message

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Final, cast
 
 from msgspec import Raw
@@ -61,7 +62,8 @@ class Link:
     ("host:port"), `received_count` (messages so far), `sent_count` (messages queued so far), `written_count` (of these,
     passed whole to the operating system; the rest has certainly not left this process), `is_silent` (a ping has been
     unanswered for `SUSPICION_S`), `receiver` (its owner; may be replaced), `counts` (to which it adds what passes
-    through it: its port's, or its own).
+    through it: its port's, or its own), `resumed` (called, if it is set, when the peer, after it had not kept up, has
+    taken all that the event loop was passed).
     """
 
     __slots__ = (
@@ -102,6 +104,7 @@ class Link:
         "peer",
         "received_count",
         "receiver",
+        "resumed",
         "sent_count",
         "written_count",
     )
@@ -157,6 +160,7 @@ class Link:
         self.received_count = 0
         self.sent_count = 0
         self.written_count = 0
+        self.resumed: Callable[[], None] | None = None
         self.counts = LinkCounts() if counts is None else counts
 
     # --- sending ---
@@ -239,12 +243,19 @@ class Link:
         if self._backlog is not None:
             self.written_count = self._backlog.passed_count
         self.flush()
+        if self.resumed is not None:
+            self.resumed()
         if self._is_paused or self.closed:
             return
         if self._settings.reads_only_while_writable and not self._is_waiting_turn:
             self._transport.resume_reading()
         if self._is_end_due:
             self._end_writing()
+
+    @property
+    def unsent_size_bytes(self) -> int:
+        """Bytes of what is queued and has not been passed on."""
+        return self._out_size + (0 if self._backlog is None else self._backlog.size_bytes)
 
     def stalled_s(self, now: float) -> float:
         """How long the peer has been known to take nothing, while something waits for it."""
@@ -478,7 +489,7 @@ class Link:
             return
         size = 0
         if self._is_paused:
-            size = self._out_size + (0 if self._backlog is None else self._backlog.size_bytes)
+            size = self.unsent_size_bytes
         if size > self._settings.unsent_size_bytes_max:
             self.abort(f"{SLOW_READER}: over {self._settings.unsent_size_bytes_max} bytes wait for it")
         else:

@@ -18,7 +18,7 @@ from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
 from taskferry.broker.core.offer import Offer
-from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.ports import CancelReason, Piece
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.choice import StrategyChoice
@@ -155,6 +155,9 @@ class SimulatedWorker:
             self._holds.remove(msg_id)
             self._world.at(self._world.now, self._cancelled, msg_id)
 
+    def credit(self, msg_id: str, sequence: int) -> None:
+        raise AssertionError("no request here has a stream")
+
     def replaced(self) -> None:
         raise AssertionError("a worker here joins after its link was lost, never before")
 
@@ -205,8 +208,14 @@ class SimulatedRequester:
     def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
         raise AssertionError("only attempts are followed")
 
-    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
-        raise AssertionError("only attempts are followed")
+    def progress(self, request_id: str, report: Piece) -> None:
+        raise AssertionError("no worker here reports any")
+
+    def chunk(self, request_id: str, chunk: Piece) -> bool:
+        raise AssertionError("no request here has a stream")
+
+    def reset(self, request_id: str, attempt: int) -> None:
+        """Its request runs again."""
 
 
 AFFINITIES: Final = tuple(f"key {index}" for index in range(KEYS_COUNT))

@@ -46,7 +46,8 @@ class Call:
     `timeout_s` is the time from admission to the deadline; None means the broker's default. `idempotent`: the command
     may run twice. `hedge_after` requests a hedge (a second copy on another worker) after that many seconds, or after
     that percentile (`p95`) of the command's recent durations. `affinity` influences which worker is picked, `priority`
-    (0 to 9) how soon; `trace` is a W3C traceparent, passed on unchanged. `attempt`: it is one of kept work.
+    (0 to 9) how soon; `trace` is a W3C traceparent, passed on unchanged. `attempt`: it is one of kept work. `stream`:
+    its chunks are wanted.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Call:
         "idempotent",
         "priority",
         "request_id",
+        "stream",
         "target",
         "timeout_s",
         "trace",
@@ -76,6 +78,7 @@ class Call:
         target: Target | None = None,
         hedge_after: float | str | None = None,
         attempt: Attempt | None = None,
+        stream: bool = False,
     ) -> None:
         self.request_id = request_id
         self.command = command
@@ -88,3 +91,4 @@ class Call:
         self.target = target
         self.hedge_after = hedge_after
         self.attempt = attempt
+        self.stream = stream

@@ -32,6 +32,7 @@ from .delivery.hedging import Hedging
 from .delivery.kept_data import KeptData
 from .delivery.recovery import Recovery
 from .delivery.room import Room
+from .delivery.streaming import Streaming
 from .failure import Failure, failure_of, is_deliberate
 from .fleet.gathering import Gathering
 from .fleet.lack import Lack
@@ -68,6 +69,7 @@ class Core:
         "_joined_count",
         "_look_at",
         "_recovery",
+        "_streaming",
         "counts",
         "deadlines",
         "health",
@@ -127,6 +129,7 @@ class Core:
             counts=self.counts,
             steps=steps,
         )
+        self._streaming = Streaming(self._hedging, self._ending, self.health)
         self._look_at = NEVER
         self._joined_count = 0
 
@@ -203,6 +206,13 @@ class Core:
         self._ending.fail(request, CANCELLED, now, cancel="cancelled")
         if worker is not None:
             self._delivery.fill(worker, now)
+
+    def taken(self, requester: Requester, request_id: str, sequence: int, attempt: int | None = None) -> None:
+        """The chunks of a request up to `sequence` were taken; of this attempt, or of the latest. Of one that is not in
+        flight nothing waits."""
+        request = requester.requests.get(request_id)
+        if request is not None:
+            self._streaming.taken(request, sequence, attempt)
 
     def send_reserved(self, requester: Requester, request_id: str, msg_id: str, now: float) -> bool:
         """Send the assignment of an attempt that has only taken its slot. False if there is no such one any more: the
@@ -364,14 +374,17 @@ class Core:
         return self.roster.directory.new_count(names)
 
     def notify(self, worker: Worker, msg_id: str, progress: Raw) -> None:
-        """A worker reports progress. It is passed on if the assignment is an attempt that has not ended."""
-        assignment = worker.assignments.get(msg_id)
-        request = None if assignment is None else assignment.request
-        if request is None or request.call.attempt is None:
-            return
-        request.requester.port.progress(
-            request.call.request_id, worker.worker_id, progress, worker.port.encoding
-        )
+        """A worker reports progress. It is passed on if the assignment is of a request that has not ended."""
+        self._streaming.notify(worker, msg_id, progress)
+
+    def chunk(self, worker: Worker, msg_id: str, sequence: int, data: Raw, now: float) -> str | None:
+        """A worker sends a chunk of an assignment. It is ignored if nothing waits for it. A text that says what is
+        wrong with it, if its request has failed because of that."""
+        return self._streaming.chunk(worker, msg_id, sequence, data, now)
+
+    def refuse_chunk(self, worker: Worker, msg_id: str, failure: Failure, now: float) -> None:
+        """A worker sends a chunk that no requester could be sent: fail its request."""
+        self._streaming.refuse(worker, msg_id, failure, now)
 
     # --- time and shutdown -------------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ def _check_requests(core: Core, live: list[Request]) -> None:
         is_patient = request.call.attempt is not None and (request.is_waiting or is_unsent)
         assert is_patient == (request.deadline == NEVER)
         assert request.hedge is None or request.assignment is not None
+        assert request.stream is None or (request.assignment is not None and request.hedge is None)
         copies = [copy for copy in (request.assignment, request.hedge) if copy is not None]
         assert len({copy.worker for copy in copies}) == len(copies), "two copies, two workers"
         for copy in copies:

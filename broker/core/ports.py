@@ -4,7 +4,7 @@ The broker implements them with sockets, the tests with lists. An implementation
 must not block.
 """
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from msgspec import Raw, UnsetType
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 CancelReason = Literal["timeout", "cancelled", "requester_gone", "shutting_down", "answered"]
 """Why an assignment is cancelled, as sent to its worker; `answered`: another copy of the request was answered."""
+
+
+class Piece(NamedTuple):
+    """Something that comes of an attempt of a call before its end, in the worker's encoding: progress, or a chunk.
+    `sequence`: the chunk's, or that of the last chunk before, 0 if there was none."""
+
+    worker_id: str
+    attempt: int
+    sequence: int
+    data: Raw
+    encoding: Encoding
 
 
 class WorkerPort(Protocol):
@@ -46,6 +57,9 @@ class WorkerPort(Protocol):
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         """Send a cancel: the result of this assignment is no longer needed."""
 
+    def credit(self, msg_id: str, sequence: int) -> None:
+        """Report that the chunks of this assignment up to `sequence` were taken."""
+
     def replaced(self) -> None:
         """The same worker has connected again: close this link."""
 
@@ -69,8 +83,18 @@ class RequesterPort(Protocol):
     def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
         """A call with an `attempt` was sent to a worker, or has reserved a slot there. Not called for other calls."""
 
-    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
-        """A worker reports progress, in `encoding`."""
+    def progress(self, request_id: str, report: Piece) -> None:
+        """A worker reports progress. Called for every request, whether it wants it or not."""
+
+    def chunk(self, request_id: str, chunk: Piece) -> bool:
+        """A worker sends a chunk of a call with `stream`; `sequence` is 1, 2, 3 ... in each attempt. True if it counts
+        as taken at once; otherwise report it to `Core.taken`, not from here.
+
+        Raises NotRepresentable or TooLarge, and sends nothing, if it cannot be carried to this requester.
+        """
+
+    def reset(self, request_id: str, attempt: int) -> None:
+        """An earlier attempt of a call was lost, and this one begins; what came of that one counts no more."""
 
 
 class Observer(Protocol):

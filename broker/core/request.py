@@ -7,6 +7,7 @@ breaks the cycles between a request and its assignments, so that reference count
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from ...protocol.stream_window import StreamWindow
 from .call import BUDGET_S_MIN, Call
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Request:
     `hedge` while a second worker does too. `is_waiting` is true while it waits for a free slot, since `waiting_since`;
     `waited_s` is the sum of earlier waits. `failed_ids` are the workers that were lost while they may have run it,
     `retries_count` is how often it was assigned again because of that. `kept_size_bytes` of its data are kept while
-    it is assigned; see kept_data.py.
+    it is assigned; see kept_data.py. `stream`: of the chunks of its assignment, from the first one on; there is no
+    hedge beside it.
     """
 
     __slots__ = (
@@ -52,6 +54,7 @@ class Request:
         "requester",
         "retries_count",
         "route",
+        "stream",
         "submitted_at",
         "timeout_s",
         "waited_s",
@@ -85,12 +88,19 @@ class Request:
         self.retries_count = 0
         self.kept_size_bytes = 0
         self.failed_ids: tuple[str, ...] = ()
+        self.stream: StreamWindow | None = None
 
     @property
     def may_have_run(self) -> bool:
         """A worker has it, or one that may have run it was lost. An assignment that is not yet written counts, because
         the link may still write it."""
         return self.assignment is not None or bool(self.failed_ids)
+
+    @property
+    def attempt_number(self) -> int:
+        """How often it has been begun, from 1: of an attempt, that of its job."""
+        attempt = self.call.attempt
+        return self.retries_count + 1 if attempt is None else attempt.number
 
     def leave_out(self, pause_s: float) -> None:
         """Count `pause_s` neither as its wait for a slot nor as time that its workers have had."""

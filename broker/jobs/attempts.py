@@ -18,6 +18,7 @@ from ..core.account import NO_BOUND, Account
 from ..core.call import Attempt, Call
 from ..core.core import Core
 from ..core.failure import Failure
+from ..core.ports import Piece
 from ..core.requester import Requester
 from .counts import JobCounts
 from .job import DISK, NO_TERMS, ORPHANED, RUNNING, STARTING, WAITING, Job
@@ -46,6 +47,7 @@ _ASSIGNED: Final = 0
 _SUCCEEDED: Final = 1
 _FAILED: Final = 2
 _PROGRESS: Final = 3
+_CHUNK: Final = 4
 
 
 class Port:
@@ -70,9 +72,19 @@ class Port:
         """An attempt was sent to a worker."""
         self._attempts.note((_ASSIGNED, request_id, worker_id, msg_id, None))
 
-    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
+    def progress(self, request_id: str, report: Piece) -> None:
         """A worker reports progress."""
-        self._attempts.note((_PROGRESS, request_id, worker_id, progress, encoding))
+        self._attempts.note((_PROGRESS, request_id, report.worker_id, report, None))
+
+    def chunk(self, request_id: str, chunk: Piece) -> bool:
+        """A worker sends a chunk. It is taken at once: a job does not wait for those that follow it."""
+        if self._attempts.is_followed(request_id):
+            self._attempts.note((_CHUNK, request_id, chunk.worker_id, chunk, None))
+        return True
+
+    def reset(self, request_id: str, attempt: int) -> None:
+        """Never called: to the core an attempt is a call that may not run twice."""
+        raise AssertionError("an attempt is not begun twice")
 
 
 class Attempts:
@@ -142,6 +154,10 @@ class Attempts:
     def has_unheard(self) -> bool:
         """The core has reported something that is not dealt with yet."""
         return bool(self._heard)
+
+    def is_followed(self, job_id: str) -> bool:
+        """Connections hear of each step of this job."""
+        return self._lives.followers.has(self._memory.by_id[job_id].new.seq)
 
     def note(self, heard: tuple[int, str, str | None, object, Encoding | None]) -> None:
         """A port was called."""
@@ -226,6 +242,7 @@ class Attempts:
             attempt=Attempt(
                 new.job_id, number, timeout_s(job, declared), is_last=is_last, reserves=_is_once(job)
             ),
+            stream=True,
         )
 
     def _wait(self, job: Job) -> None:
@@ -297,9 +314,11 @@ class Attempts:
                 assert isinstance(what, Failure)
                 self._failed(job, what, now)
             else:
-                assert isinstance(what, Raw)
-                assert encoding is not None
-                job.progress = what, encoding
+                assert isinstance(what, Piece)
+                if kind == _PROGRESS:
+                    job.progress = what.data, what.encoding
+                for asker in self._lives.followers.of(job.new.seq):
+                    asker.follow(job_id, what, is_chunk=kind == _CHUNK)
 
     def _assigned(self, job: Job, worker_id: str, msg_id: str, now: float) -> None:
         self._waits_no_more(job)

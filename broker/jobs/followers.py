@@ -42,6 +42,10 @@ class Followers:
             self._by_asker.setdefault(asker, {})[seq] = None
             self.count += 1
 
+    def has(self, seq: int) -> bool:
+        """Somebody follows this job."""
+        return seq in self._by_seq
+
     def of(self, seq: int) -> tuple[Submitter, ...]:
         """Those that follow this job."""
         return tuple(self._by_seq.get(seq, ()))

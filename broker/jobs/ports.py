@@ -12,6 +12,7 @@ from msgspec import Raw
 from ...protocol.encodings import Encoding
 from ...protocol.job_messages import Filter
 from ..core.failure import Failure
+from ..core.ports import Piece
 from .rows import Batch, LaneRow, ScheduleRow, StoredJob
 
 
@@ -261,6 +262,10 @@ class Submitter(Protocol):
 
     def answer(self, message: object) -> None:
         """Send a message of protocol/messages.py."""
+
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        """Send progress, or a chunk, of a job that it follows. It is left out if it cannot be carried, or if too much
+        waits for the connection."""
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """Send a failure."""

@@ -11,7 +11,7 @@ from taskferry.broker.core.core import Core
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.worker import Worker
 from taskferry.broker.core.invariants import check_invariants
-from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.ports import CancelReason, Piece
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.event_log import EventLog
@@ -222,8 +222,14 @@ class RequesterEnd:
     def assigned(self, request_id: str, worker_id: str, msg_id: str) -> None:
         raise AssertionError("only attempts are followed")
 
-    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
-        raise AssertionError("only attempts are followed")
+    def progress(self, request_id: str, report: Piece) -> None:
+        raise AssertionError("no worker here reports any")
+
+    def chunk(self, request_id: str, chunk: Piece) -> bool:
+        raise AssertionError("no request here has a stream")
+
+    def reset(self, request_id: str, attempt: int) -> None:
+        """Its request runs again."""
 
 
 class WorkerEnd:
@@ -322,6 +328,9 @@ class WorkerEnd:
 
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         self.wire.send_to_peer(("cancel", msg_id))
+
+    def credit(self, msg_id: str, sequence: int) -> None:
+        raise AssertionError("no request here has a stream")
 
     def replaced(self) -> None:
         self._worker = None

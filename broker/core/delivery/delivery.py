@@ -159,7 +159,7 @@ class Delivery:
             assert before.msg_id == msg_id, "a claim is of the latest assignment"
             del before.worker.assignments[msg_id]
             before.worker.release(msg_id)
-            before.request = None
+            before.request = request.stream = None
             if self._steps is not None:
                 self._steps.unassigned(request, before, errors.WorkerLost.code)
         batch = Batch(request.command, self.turn)

@@ -46,7 +46,7 @@ class Hedging:
         self._deadlines.add(request)
 
     def settle(self, request: Request, answered: Assignment) -> None:
-        """One of the two copies was answered: cancel the other one."""
+        """One of the two copies was answered, or has sent a chunk: cancel the other one."""
         other = request.assignment
         if other is answered:
             other = request.hedge
@@ -61,9 +61,9 @@ class Hedging:
 
     def _send_hedge(self, request: Request, now: float) -> bool:
         """Send it to another worker with a free slot. False if there is no such worker, the budget is spent, its
-        data was not kept, or it cannot be carried to that worker."""
+        data was not kept, it has sent chunks, or it cannot be carried to that worker."""
         first, pool = request.assignment, request.route.pool
-        if first is None or pool is None or request.call.data is RELEASED:
+        if first is None or pool is None or request.call.data is RELEASED or request.stream is not None:
             return False
         avoided = (first.worker.worker_id, *request.failed_ids)
         other = pool.pick_avoiding(avoided, request.call.affinity)

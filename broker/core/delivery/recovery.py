@@ -91,7 +91,7 @@ class Recovery:
             request.assignment = request.hedge if request.assignment is lost else request.assignment
             request.hedge = None
             return True
-        request.assignment = None
+        request.assignment = request.stream = None
         if request.call.attempt is not None and not was_written:
             self._deadlines.move(request, NEVER)
         loss_of_run = loss if was_written else None
@@ -99,6 +99,8 @@ class Recovery:
         if failure is not None:
             self._ending.fail(request, failure, now, worker=worker)
             return True
+        if was_written:
+            request.requester.port.reset(request.call.request_id, request.attempt_number)
         pool = request.route.pool
         if pool is None:
             is_held = self._roster.gathering.holds(request)

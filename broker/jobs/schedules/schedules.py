@@ -16,6 +16,7 @@ from ....protocol import errors, job_messages
 from ....protocol.job_messages import Receipt, ScheduleAction
 from ....protocol.limits import DELAY_S_MAX
 from ...core.failure import Failure, plain_failure
+from ...core.ports import Piece
 from ..counts import JobCounts
 from ..intake import Intake
 from ..job import Job
@@ -389,6 +390,9 @@ class Run:
         assert isinstance(message, Receipt)
         self._schedules.run_kept(self._schedule, self._moment, message.job_id)
 
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        """It follows nothing."""
+
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """It is not kept."""
         self._schedules.run_refused(self._schedule, self._moment, failure, self._now)
@@ -413,6 +417,9 @@ class RunByHand:
         """The receipt."""
         assert isinstance(message, Receipt)
         self._schedules.hand_kept(self._schedule, self._moment, message.job_id, self._asker, self._request_id)
+
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        """It follows nothing."""
 
     def fail(self, request_id: str | None, failure: Failure, worker_id: str | None) -> None:
         """It is not kept: the asker gets the reason."""

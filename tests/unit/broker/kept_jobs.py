@@ -10,6 +10,7 @@ from taskferry.broker.broker import Broker
 from taskferry.broker.core.failure import Failure
 from taskferry.broker.core.fleet.worker import Worker
 from taskferry.broker.core.offer import Offer
+from taskferry.broker.core.ports import Piece
 from taskferry.broker.job_desk import JobDesk
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
@@ -32,6 +33,9 @@ class Submitter:
 
     def answer(self, message: object) -> None:
         self.answers.append(message)
+
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        raise AssertionError("it follows nothing")
 
     def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
         self.answers.append(result)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from taskferry.broker.broker import Broker
 from taskferry.broker.jobs.ports import JournalError
+from taskferry.broker.requester_session import FOLLOWED_UNSENT_SIZE_BYTES_MAX
 from taskferry.broker.settings import BrokerSettings
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import PROGRESS_SIZE_BYTES_MAX
@@ -40,6 +41,7 @@ async def test_a_job_runs_and_its_result_is_kept(
             "timeout": 7200.0,
             "request_id": job_id,
             "job": {"job_id": job_id, "attempt": 1, "is_last": False},
+            "stream": True,
         }
         respond(worker, assignment, success=True, result=[None, 2.5])
         settled = await worker.receive()
@@ -250,6 +252,55 @@ async def test_progress_is_shown(path: Path) -> None:
             "data: 4099 bytes of progress, at most 4096",
         )
         assert (await requester.view(job_id))["progress"] == progress
+
+
+async def test_a_job_that_is_followed_sends_its_progress_and_its_chunks(path: Path) -> None:
+    async with job_rig(path) as rig:
+        requester, worker = await rig.requester(), await rig.worker(encoding=Encoding.MSGPACK)
+        job_id = await requester.submit()
+        msg_id = (await worker.receive())["msg_id"]
+        worker.send({"type": "chunk", "msg_id": msg_id, "sequence": 1, "data": "before"})
+        assert (await worker.receive())["data"] == {"sequence": 1}
+        await requester.ask("job", job_id=job_id, receipts=True)
+        worker.send({"type": "chunk", "msg_id": msg_id, "sequence": 2, "data": float("nan")})  # not for JSON
+        worker.send({"type": "notification", "msg_id": msg_id, "data": {"progress": 0.5}})
+        worker.send({"type": "chunk", "msg_id": msg_id, "sequence": 3, "data": [3]})
+        head = {"job_id": job_id, "attempt": 1}
+        assert [await requester.peer.receive() for _ in range(2)] == [
+            {"type": "progress", **head, "sequence": 2, "data": {"progress": 0.5}},
+            {"type": "chunk", **head, "sequence": 3, "data": [3]},
+        ]
+
+
+async def test_a_follower_that_does_not_read_misses_chunks_and_holds_up_no_job(path: Path) -> None:
+    size_bytes = 256 * 1024
+    async with job_rig(path) as rig:
+        requester, worker = await rig.requester(), await rig.worker()
+        job_id = await requester.submit()
+        msg_id = (await worker.receive())["msg_id"]
+        await requester.ask("job", job_id=job_id, receipts=True)
+        group = rig.broker.read_model.links
+        assert group is not None
+        requester.peer.link._transport.pause_reading()
+        sequence = unsent_size_bytes = 0
+        while unsent_size_bytes <= FOLLOWED_UNSENT_SIZE_BYTES_MAX or sequence < 200:
+            sequence += 1
+            worker.send(
+                {"type": "chunk", "msg_id": msg_id, "sequence": sequence, "data": "x" * (size_bytes - 2)}
+            )
+            assert (await worker.receive())["data"] == {"sequence": sequence}
+            unsent_size_bytes = group.unsent_size_bytes
+        assert unsent_size_bytes <= FOLLOWED_UNSENT_SIZE_BYTES_MAX + 2 * size_bytes
+        requester.peer.link._transport.resume_reading()
+        received = [(await requester.peer.receive())["sequence"]]
+        while group.unsent_size_bytes:
+            received.append((await requester.peer.receive())["sequence"])
+        sequence += 1
+        worker.send({"type": "chunk", "msg_id": msg_id, "sequence": sequence, "data": "last"})
+        while received[-1] != sequence:
+            received.append((await requester.peer.receive())["sequence"])
+        assert received == sorted(set(received))
+        assert len(received) < sequence, "the hole"
 
 
 # --- otherwise: submit -------------------------------------------------------------------------------------------

@@ -3,8 +3,11 @@
 from typing import Final
 
 import pytest
+from msgspec import Raw
+from taskferry.broker.core.call import Attempt
 from taskferry.broker.core.delivery.deadlines import TICK_S
 from taskferry.broker.core.explain import explain
+from taskferry.broker.core.ports import Piece
 from taskferry.broker.core.queue import overload
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import MAY_HAVE_RUN, NOT_DELIVERED, NotRepresentable
@@ -160,20 +163,18 @@ def test_only_the_time_that_it_ran_is_measured() -> None:
     assert command.duration.sum_s == pytest.approx(100.5)
 
 
-def test_progress_of_an_attempt_reaches_its_requester_and_no_other() -> None:
+def test_progress_of_an_attempt_has_the_attempts_number() -> None:
     world = World()
     worker = world.worker(encoding=Encoding.MSGPACK, concurrency=2)
-    jobs, live = world.requester(), world.requester()
-    jobs.attempt(request_id="job")
-    live.submit(request_id="live")
-    job, other = worker.msg_id("job"), worker.msg_id("live")
-    for msg_id in (job, other, "unknown"):
+    jobs = world.requester()
+    jobs.submit(request_id="job", attempt=Attempt("job", 3, 60.0, is_last=False))
+    job = worker.msg_id("job")
+    for msg_id in (job, "unknown"):
         worker.report(msg_id, b"\x01")
-    assert jobs.reports == [("job", "w", b"\x01", Encoding.MSGPACK)]
+    assert jobs.reports == [("job", Piece("w", 3, 0, Raw(b"\x01"), Encoding.MSGPACK))]
     jobs.cancel("job")
     worker.report(job, b"\x02")
     assert len(jobs.reports) == 1
-    assert not live.reports
 
 
 def test_at_the_brokers_stop_its_worker_goes_on() -> None:

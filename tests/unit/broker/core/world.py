@@ -24,7 +24,7 @@ from taskferry.broker.core.fleet.worker import Worker, WorkerState
 from taskferry.broker.core.health.streak import FAILURES_COUNT_MIN
 from taskferry.broker.core.invariants import check_invariants
 from taskferry.broker.core.offer import Offer
-from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.ports import CancelReason, Piece
 from taskferry.broker.core.request import ADOPTED, Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.loadbalance.choice import StrategyChoice
@@ -301,8 +301,12 @@ class FakeRequester:
         """If set, raised for each result, as if it could not be carried."""
         self.assignments: list[tuple[str, str, str]] = []
         """Of each assignment of an attempt that it was notified of: request_id, worker_id, msg_id."""
-        self.reports: list[tuple[str, str, bytes, Encoding]] = []
-        """Progress: request_id, worker_id, data."""
+        self.reports: list[tuple[str, Piece]] = []
+        """Progress, by request_id."""
+        self.chunks: list[tuple[str, Piece]] = []
+        self.takes_at_once = False
+        """Whether chunks count as taken when they come."""
+        self.resets: list[tuple[str, int]] = []
         self.session = world.core.requester_joined(self, account)
         self.is_connected = True
         self._count = 0
@@ -324,9 +328,20 @@ class FakeRequester:
         assert self.session.requests[request_id].call.attempt is not None
         self.assignments.append((request_id, worker_id, msg_id))
 
-    def progress(self, request_id: str, worker_id: str, progress: Raw, encoding: Encoding) -> None:
-        assert self.session.requests[request_id].call.attempt is not None
-        self.reports.append((request_id, worker_id, bytes(progress), encoding))
+    def progress(self, request_id: str, report: Piece) -> None:
+        assert request_id in self.session.requests, "nothing comes of a request after its answer"
+        self.reports.append((request_id, report))
+
+    def chunk(self, request_id: str, chunk: Piece) -> bool:
+        assert self.session.requests[request_id].call.stream
+        if self.refuses is not None:
+            raise type(self.refuses)(self.refuses.text)
+        self.chunks.append((request_id, chunk))
+        return self.takes_at_once
+
+    def reset(self, request_id: str, attempt: int) -> None:
+        assert request_id in self.session.requests
+        self.resets.append((request_id, attempt))
 
     def _answered(self, answer: Answer) -> None:
         assert self.is_connected, "a requester that has left gets no answer"
@@ -405,6 +420,11 @@ class FakeRequester:
         self.world.core.requester_left(self.session, self.world.now)
         self.world.check()
 
+    def take(self, request_id: str, sequence: int, attempt: int | None = None) -> None:
+        """Report chunks as taken."""
+        self.world.core.taken(self.session, request_id, sequence, attempt)
+        self.world.check()
+
     def answer(self, request_id: str) -> Answer:
         """The one answer to a request."""
         (answer,) = (answer for answer in self.answers if answer.request_id == request_id)
@@ -446,6 +466,7 @@ class FakeWorker:
         self.delivered: list[Delivery] = []
         self.canaries_count = 0
         self.cancels: list[tuple[str, CancelReason]] = []
+        self.credits: list[tuple[str, int]] = []
         self.refuses: TaskferryError | None = None
         """If set, raised for each assignment, as if it could not be carried."""
 
@@ -494,6 +515,11 @@ class FakeWorker:
     def cancel(self, msg_id: str, reason: CancelReason) -> None:
         assert msg_id in self.deliveries, "a cancel for an assignment that this worker does not hold"
         self.cancels.append((msg_id, reason))
+        self._send()
+
+    def credit(self, msg_id: str, sequence: int) -> None:
+        assert msg_id in self.deliveries, "credit for an assignment that this worker does not hold"
+        self.credits.append((msg_id, sequence))
         self._send()
 
     def replaced(self) -> None:
@@ -545,6 +571,14 @@ class FakeWorker:
         """Report the progress of an assignment."""
         self.world.core.notify(self.session, msg_id, Raw(progress))
         self.world.check()
+
+    def chunk(self, request_id: str, sequence: int, data: bytes = b"1") -> str | None:
+        """Send a chunk; what is wrong with it."""
+        fault = self.world.core.chunk(
+            self.session, self.msg_id(request_id), sequence, Raw(data), self.world.now
+        )
+        self.world.check()
+        return fault
 
     @property
     def state(self) -> str:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import Raw
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import NotRepresentable
 from taskferry.protocol.job_messages import JobAssigned, JobEnded, Receipt
 from taskferry.protocol.messages import Cancel, Defaults
+from taskferry.protocol.stream_messages import Chunk, Progress
 
 from tests.each_case import each_case
 from tests.unit.broker.jobs.world import FakeAsker, World
@@ -263,6 +266,41 @@ def test_progress_is_shown_in_the_encoding_of_who_asks() -> None:
     assert bytes(as_msgpack) == b"\x81\xa8progress\xcb?\xe0\x00\x00\x00\x00\x00\x00"  # type: ignore[arg-type]
     worker.progress(job_id, float("nan"))
     assert not isinstance(world.view(job_id).progress, float)
+
+
+def test_followers_get_progress_and_chunks_from_when_they_follow() -> None:
+    world = World()
+    worker = world.worker()
+    job_id = world.submit()
+    assert worker.running[worker.msg_id_of(job_id)].stream
+    for sequence in (1, 2):
+        assert worker.chunk(job_id, sequence, sequence) is None
+    late = FakeAsker()
+    world.view(job_id, late, receipts=True)
+    late.sent.clear()
+    worker.progress(job_id, 0.5)
+    assert worker.chunk(job_id, 3, "three") is None
+    progress, three = (Raw(msgspec.msgpack.encode(data)) for data in (0.5, "three"))
+    assert late.sent == [
+        Progress(job_id=job_id, attempt=1, sequence=2, data=progress),
+        Chunk(job_id=job_id, attempt=1, sequence=3, data=three),
+    ]
+    assert [sequence for _, sequence in worker.credits] == [1, 2, 3]
+    world.leave(late)
+    assert worker.chunk(job_id, 4, "four") is None
+    assert len(late.sent) == 2
+    assert not world.asker.sent
+
+
+def test_chunks_of_a_failed_attempt_are_followed_by_those_of_the_next() -> None:
+    world = World()
+    worker = world.worker()
+    world.send(receipts=True, job_id="one")
+    worker.chunk("one", 1, "a")
+    worker.fail("one", retry=0.0)
+    worker.chunk("one", 1, "b")
+    chunks = [message for message in world.asker.sent if isinstance(message, Chunk)]
+    assert [(chunk.attempt, chunk.sequence) for chunk in chunks] == [(1, 1), (2, 1)]
 
 
 def test_counts() -> None:

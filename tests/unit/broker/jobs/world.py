@@ -19,7 +19,7 @@ from taskferry.broker.core.fleet.route import Route
 from taskferry.broker.core.fleet.worker import Worker, WorkerState
 from taskferry.broker.core.invariants import check_invariants as check_core
 from taskferry.broker.core.offer import Offer
-from taskferry.broker.core.ports import CancelReason
+from taskferry.broker.core.ports import CancelReason, Piece
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.jobs.invariants import check_invariants
@@ -45,6 +45,7 @@ from taskferry.protocol.job_messages import (
 from taskferry.protocol.job_messages import Job as ViewJob
 from taskferry.protocol.job_messages import Jobs as Page
 from taskferry.protocol.messages import Cancel, Claim, Defaults
+from taskferry.protocol.stream_messages import Chunk, Progress
 
 from tests.unit.broker.jobs.journal import FakeJournal
 from tests.unit.broker.storage.model import Model
@@ -73,6 +74,10 @@ class FakeAsker:
 
     def answer(self, message: object) -> None:
         self.sent.append(message)
+
+    def follow(self, job_id: str, piece: Piece, *, is_chunk: bool) -> None:
+        kind = Chunk if is_chunk else Progress
+        self.sent.append(kind(job_id=job_id, sequence=piece.sequence, attempt=piece.attempt, data=piece.data))
 
     def succeed(self, request_id: str, result: Raw, encoding: Encoding, worker_id: str) -> None:
         del encoding, worker_id
@@ -112,6 +117,7 @@ class FakeWorker:
         """By msg_id: what has ended and is not settled, with its outcome: bytes, or (code, text, retry)."""
         self.cancelled: list[str] = []
         self.settled: list[str] = []
+        self.credits: list[tuple[str, int]] = []
         self.link: Worker | None = None
         self.labels: dict[str, str] = {}
         self.defaults: dict[str, Defaults] = {}
@@ -144,6 +150,9 @@ class FakeWorker:
         del reason
         self.cancelled.append(msg_id)
 
+    def credit(self, msg_id: str, sequence: int) -> None:
+        self.credits.append((msg_id, sequence))
+
     def replaced(self) -> None:
         self.link = None
 
@@ -169,6 +178,14 @@ class FakeWorker:
         raw = Raw(msgspec.msgpack.encode(progress))
         self.world.core.notify(self.link, self.msg_id_of(job_id), raw)
         self.world.turn()
+
+    def chunk(self, job_id: str, sequence: int, data: object) -> str | None:
+        """Send a chunk; what is wrong with it."""
+        assert self.link is not None
+        raw = Raw(msgspec.msgpack.encode(data))
+        fault = self.world.core.chunk(self.link, self.msg_id_of(job_id), sequence, raw, self.world.core_now)
+        self.world.turn()
+        return fault
 
     def respond(self, msg_id: str) -> None:
         """Send the response of an attempt that has ended, if there is a connection."""
