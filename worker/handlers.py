@@ -50,7 +50,8 @@ class Ends(Protocol):
         """It failed in another process."""
 
     def said_elsewhere(self, assignment: Assignment, message: bytes) -> None:
-        """It has sent a chunk, or reported progress, in another process: that process's message."""
+        """It has sent a chunk, or reported progress, in another process: that process's message. Raises if it may not
+        send that."""
 
     def end_lost(self, assignment: Assignment, text: str) -> None:
         """The process that ran it has died."""

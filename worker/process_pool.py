@@ -20,7 +20,7 @@ from .process_place import Place
 
 class RunningCall:
     """A call that waits for a process or has one, until `reported` is called in the event loop, once; before that,
-    `said` is called with each message about a chunk or progress.
+    `said` is called with each message about a chunk or progress, and raises if it may not be sent.
 
     `payload` is kept to the end, because a process may die before it has read it. `is_cancelled`: its result is not
     needed. Then the report says nothing.
@@ -136,10 +136,14 @@ class ProcessPool:
 
     def _said(self, place: Place, message: bytes) -> None:
         call = self._places[place]
-        if call is None:  # a handler has written to the channel
-            place.kill()
-        elif not call.is_cancelled:
+        if call is not None and call.is_cancelled:
+            return
+        try:
+            if call is None:
+                raise ValueError("nothing runs there")
             call.said(message)
+        except Exception:  # a handler has written to the channel
+            place.kill()
 
     def _reported(self, place: Place, report: ProcessReport) -> None:
         call = self._places[place]

@@ -440,10 +440,12 @@ class Runner:
         self._end(assignment, self._failure(assignment.msg_id, text, code, retry), code, error)
 
     def said_elsewhere(self, assignment: Assignment, message: bytes) -> None:
-        """A handler in a process has sent a chunk, or reported progress."""
+        """A handler in a process has sent a chunk, or reported progress. Raises if it may not send that."""
         if message[:1] == PROGRESS:
             self._progress.report(assignment, read_word(message[1:]))
-        elif assignment.stream is not None:
+        elif assignment.stream is None:
+            raise ValueError("a process has sent a chunk that is not wanted")
+        else:
             assignment.stream.relay(message[1:])
 
     def end_lost(self, assignment: Assignment, text: str) -> None:

@@ -151,11 +151,14 @@ async def _half(number: int) -> float:
     return number / 2
 
 
-def send_numbers(count: int, size: int, context: Context) -> dict[str, Any]:
-    """Send `count` chunks with so many digits; the numbers of the processes, and what the context says."""
+def send_numbers(count: int, size: int, context: Context, path: str = "") -> dict[str, Any]:
+    """Send `count` chunks with so many digits, and write a file then; the number of the process, and what the context
+    says."""
     for number in range(count):
         context.send(f"{number:0{size}}")
     context.progress(1.0, "all sent")
+    if path:
+        Path(path).write_text("all sent", encoding="utf-8")
     return {
         "pid": os.getpid(),
         "facts": [context.request_id, context.command, context.worker_id, context.attempt, context.job_id],
@@ -192,6 +195,32 @@ def report_often(count: int, seconds: float, context: Context) -> None:
 
 def send_lock(context: Context) -> None:
     context.send(threading.Lock())
+
+
+def forge_chunk() -> None:
+    """Write a chunk to the channel that nobody wants, and do not end."""
+    _write_to_sockets((2).to_bytes(8, "big") + b"c1", 1)
+    time.sleep(60)
+
+
+def forge_chunks(count: int, context: Context) -> None:
+    """The same with many, past the window."""
+    _write_to_sockets((2).to_bytes(8, "big") + b"c1", count)
+    time.sleep(60)
+
+
+def forge_word() -> None:
+    """The same with a word of progress that is none."""
+    _write_to_sockets((2).to_bytes(8, "big") + b"p1", 1)
+    time.sleep(60)
+
+
+def _write_to_sockets(message: bytes, count: int) -> None:
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            channel = socket.socket(fileno=os.dup(descriptor))
+            for _ in range(count):
+                channel.sendall(message)
 
 
 def leave_sender(context: Context) -> str:

@@ -216,6 +216,7 @@ async def test_one_that_waits_for_credit_ends_where_it_ran(
     async with broker.serve(stage.worker) as connection:
         data = {"count": 1000}
         if how == "link of an attempt":
+            broker.answer = lambda hello: None
             msg_id = connection.send_attempt(name_of(kind), data, msg_id="e.1", stream=True)
         else:
             timeout_s = 0.3 if how == "deadline" else 60.0
@@ -230,6 +231,7 @@ async def test_one_that_waits_for_credit_ends_where_it_ran(
             # It goes on, and what it sends is dropped; its result is for the next link.
             assert await stage.end() == ("returned", True)
             again = await broker.connection()
+            again.send(welcome(again.hello))
             assert (await again.response_to("e.1"))["success"]
             return
         if how != "stop":
@@ -327,14 +329,19 @@ async def test_in_a_process_too(broker: FakeBroker, tmp_path: Path) -> None:
                 assert (await connection.response_to(msg_id))["code"] == "cancelled"
 
 
-async def test_an_attempt_in_a_process_goes_on_without_a_link(broker: FakeBroker) -> None:
+async def test_an_attempt_in_a_process_goes_on_without_a_link(broker: FakeBroker, tmp_path: Path) -> None:
     worker = Worker(name="w", process_count=1)
     worker.command(executor="process")(process_handlers.send_numbers)
     async with broker.serve(worker) as connection:
-        connection.send_attempt("send_numbers", {"count": 1000, "size": 3}, msg_id="e.1", stream=True)
+        path = tmp_path / "sent"
+        data = {"count": 1000, "size": 3, "path": str(path)}
+        connection.send_attempt("send_numbers", data, msg_id="e.1", stream=True)
         await until_sent(connection, "e.1", STREAM_CHUNKS_COUNT_MAX)
+        broker.answer = lambda hello: None
         connection.link.abort("gone")
         again = await broker.connection()
+        assert await file_text(path) == "all sent"
+        again.send(welcome(again.hello))
         response = await again.response_to("e.1")
         assert response["result"]["facts"] == ["r-e.1", "send_numbers", "w", 1, "j-e.1"]
 
@@ -640,3 +647,19 @@ async def test_a_plain_function_around_a_coroutine(broker: FakeBroker) -> None:
             assert await connection.chunk_of(msg_id) == (number + 1, number)
             connection.send_credit(msg_id, number + 1)
         assert (await connection.response_to(msg_id))["result"] == "done"
+
+
+async def test_a_process_that_oversteps_its_window_is_replaced(broker: FakeBroker) -> None:
+    worker = Worker(name="w", process_count=1)
+    for name in ("forge_chunk", "forge_chunks", "forge_word", "square"):
+        worker.command(executor="process")(getattr(process_handlers, name))
+    async with broker.serve(worker) as connection:
+        for command, data, count in (
+            ("forge_chunks", {"count": STREAM_CHUNKS_COUNT_MAX + 1}, STREAM_CHUNKS_COUNT_MAX),
+            ("forge_chunk", {}, 0),
+            ("forge_word", {}, 0),
+        ):
+            msg_id = connection.send_request(command, data, stream=True, timeout=60.0)
+            assert (await connection.response_to(msg_id))["code"] == "worker_lost"
+            assert len(chunks_of(connection, msg_id)) == count
+            assert (await connection.result("square", {"number": 3}))["square"] == 9
