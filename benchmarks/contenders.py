@@ -56,7 +56,7 @@ class Contender:
 
 def taskferry(python: str = sys.executable) -> Contender:
     """The broker of this checkout under the interpreter `python`, with default settings except the ports."""
-    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
     return Contender(
         name=TASKFERRY,
         command=(python, "-m", "taskferry.broker", "--host", HOST, *ports),

@@ -1,4 +1,4 @@
-"""The broker in an event loop: made of its core, two ports and a timer, started, reconfigured and ended in order.
+"""The broker in an event loop: made of its core, its ports and a timer, started, reconfigured and ended in order.
 
 Composition only: what each part does, and why, is its own.
 """
@@ -9,11 +9,14 @@ import os
 import random
 import socket
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from ..log.event import log_event
+from ..protocol.encodings import Encoding
+from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, EVENT_SIZE_BYTES_MAX
 from ..tracing.switch import SWITCH
 from ..transport.admission import HandshakeRequest, Refusal
 from ..transport.group import LinkGroup
@@ -22,9 +25,11 @@ from ..transport.tls_start import TlsContext
 from .access.hosts import Hosts, is_loopback
 from .access.limits import Limits
 from .access.proxies import networks
+from .api_path import wish_of
+from .api_session import ApiSession
 from .core.core import Core
 from .core_timer import CoreTimer
-from .entrance import REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
+from .entrance import API_PORT, REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
 from .entrant import Entrant
 from .event_log import EventLog, JobLog
 from .events import AccessFileWarning, AccessReloaded, AccessTurnedOff, JobsOff, OpenToNetwork
@@ -54,6 +59,9 @@ REQUESTER_SILENCE_S_MAX: Final = 45.0
 """The requester port is more patient than the worker port: a half-open requester costs a little memory, while a client
 that reads slowly (its library then answers no ping) may still come back for its responses."""
 
+API_SIZE_BYTES_MAX: Final = EVENT_SIZE_BYTES_MAX + ENVELOPE_SIZE_BYTES_MAX
+"""The largest message of the API port: one that publishes an event."""
+
 DRAIN_LOOK_INTERVAL_S: Final = 0.02
 GOODBYE_S_MAX: Final = 2.5
 """How long the end waits for closing handshakes; a little over a link's own bound."""
@@ -64,7 +72,8 @@ class Broker:
 
     `policy`: what the access file says. `tls`: for all ports, None if they are plain.
 
-    Attributes: `worker_port` and `requester_port`, the port numbers that it listens on, also if the settings said 0;
+    Attributes: `worker_port`, `requester_port` and `api_port`, the port numbers that it listens on, also if the
+    settings said 0;
     `settings`, those in force; `entrance`, which everything that comes from outside passes; `read_model` and
     `operations`, through which it is shown and operated; `job_desk`, None if it keeps no jobs.
     """
@@ -77,6 +86,7 @@ class Broker:
         self.core = _core(settings)
         self.worker_port = 0
         self.requester_port = 0
+        self.api_port = 0
         self._loop_lag = LoopLag()
         self._timer = CoreTimer(self.core)
         self.job_desk: JobDesk | None = None
@@ -98,6 +108,15 @@ class Broker:
                 RequesterSession(context, port.sessions, entrant) if isinstance(entrant, Entrant) else entrant
             )
 
+        def api(port: Port[ApiSession], request: HandshakeRequest) -> ApiSession | Refusal:
+            wish = wish_of(request.path)
+            if isinstance(wish, Refusal):
+                return self.entrance.refused(API_PORT, request, wish)
+            entrant = self.entrance.admit(API_PORT, request)
+            if isinstance(entrant, Refusal):
+                return entrant
+            return ApiSession(port.sessions, entrant, wish, self.settings.api_messages_per_s)
+
         self._workers = Port(
             WORKER_PORT,
             worker,
@@ -105,17 +124,16 @@ class Broker:
             settings.connections_count_max,
             tls,
         )
-        self._requesters = Port(
-            REQUESTER_PORT,
-            requester,
-            LinkSettings(
-                message_size_bytes_max=size_bytes_max,
-                heartbeat_interval_s=REQUESTER_HEARTBEAT_INTERVAL_S,
-                silence_s_max=REQUESTER_SILENCE_S_MAX,
-                reads_only_while_writable=True,
-            ),
-            settings.connections_count_max,
-            tls,
+        of_requesters = LinkSettings(
+            message_size_bytes_max=size_bytes_max,
+            heartbeat_interval_s=REQUESTER_HEARTBEAT_INTERVAL_S,
+            silence_s_max=REQUESTER_SILENCE_S_MAX,
+            reads_only_while_writable=True,
+        )
+        self._requesters = Port(REQUESTER_PORT, requester, of_requesters, settings.connections_count_max, tls)
+        of_pages = replace(of_requesters, message_size_bytes_max=min(size_bytes_max, API_SIZE_BYTES_MAX))
+        self._api = Port(
+            API_PORT, api, of_pages, settings.connections_count_max, tls, spoken=(Encoding.JSON,)
         )
         self.read_model = ReadModel(
             self.core,
@@ -126,10 +144,11 @@ class Broker:
             version=self.version,
             strategy=settings.strategy,
             ready_commands=settings.ready_commands,
+            others=(self._api,),
         )
 
     async def start(self) -> None:
-        """Open the journal, and listen on both WebSocket ports. Raises PortTaken, and JournalError for a journal that
+        """Open the journal, and listen on all WebSocket ports. Raises PortTaken, and JournalError for a journal that
         the settings name; nothing is left open then."""
         self._loop = asyncio.get_running_loop()
         _warn(self.settings, self._authenticator.policy)
@@ -145,6 +164,7 @@ class Broker:
         try:
             await self._workers.open(self.settings.host, self.settings.worker_port, self._group)
             await self._requesters.open(self.settings.host, self.settings.requester_port, self._group)
+            await self._api.open(self.settings.host, self.settings.api_port, self._group)
         except PortTaken:
             self._close_ports()
             self._group.close()
@@ -153,6 +173,7 @@ class Broker:
                 await self.job_desk.close()
             raise
         self.worker_port, self.requester_port = self._workers.number, self._requesters.number
+        self.api_port = self._api.number
         self.core.started(time.monotonic())
         if self.core.next_at < self._timer.wakes_at:
             self._timer.wake_at(self.core.next_at)
@@ -163,8 +184,10 @@ class Broker:
         choice = settings.strategy_choice(random.random)
         self.settings = settings
         self.read_model.strategy = settings.strategy
-        self._workers.connections_count_max = settings.connections_count_max
-        self._requesters.connections_count_max = settings.connections_count_max
+        for port in (self._workers, self._requesters, self._api):
+            port.connections_count_max = settings.connections_count_max
+        for session in self._api.sessions:
+            session.reconfigure(settings.api_messages_per_s)
         self._group.unsent_size_bytes_max = settings.unsent_size_bytes_max
         self.entrance.reconfigure(entrance_settings(settings))
         self.core.reconfigure(settings.core_settings(), choice)
@@ -198,6 +221,8 @@ class Broker:
             await self.job_desk.close()
         for requester in tuple(self._requesters.sessions):
             requester.close(1012, "broker is going away")
+        for page in tuple(self._api.sessions):
+            page.close(1012, "broker is going away")
         for worker in tuple(self._workers.sessions):
             worker.say_goodbye("broker is going away")
         give_up_at = time.monotonic() + GOODBYE_S_MAX
@@ -265,6 +290,7 @@ class Broker:
     def _close_ports(self) -> None:
         self._workers.close()
         self._requesters.close()
+        self._api.close()
 
 
 def _default_journal() -> Path:

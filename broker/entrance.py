@@ -44,11 +44,13 @@ logger = logging.getLogger(__name__)
 
 WORKER_PORT: Final = "worker"
 REQUESTER_PORT: Final = "requester"
+API_PORT: Final = "api"
 HTTP_PORT: Final = "http"
 
 NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {
     WORKER_PORT: (Action.SERVE,),
     REQUESTER_PORT: (Action.CALL, Action.WATCH),
+    API_PORT: (Action.WATCH,),
 }
 """The actions of which some must be granted to connect to a port at all."""
 
@@ -171,6 +173,10 @@ class Entrance:
             return self._refused(HTTP_PORT, address, error.refusal)
         self.counts.login_accepted(login)
         return gate
+
+    def refused(self, port: str, request: HandshakeRequest, refusal: Refusal) -> Refusal:
+        """A handshake that is not worth to be judged, for what is at its path: `refusal`, logged."""
+        return self._refused(port, self._address(request.peer_host, request.headers), refusal)
 
     def left(self, entrant: Entrant) -> None:
         """Its link has closed."""

@@ -14,12 +14,14 @@ class BrokerStarted(Event, frozen=True):
     """The broker listens on all of its ports."""
 
     text: ClassVar[str] = (
-        "started on {host}: workers on port {worker_port}, requesters on {requester_port}, HTTP on {http_port}"
+        "started on {host}: workers on port {worker_port}, requesters on {requester_port}, HTTP on {http_port}, API on "
+        "{api_port}"
     )
     host: str
     worker_port: int
     requester_port: int
     http_port: int
+    api_port: int
     version: str
 
 
@@ -206,7 +208,7 @@ class WorkerComplained(Event, frozen=True):
 
 
 class SlowReaderClosed(Event, frozen=True):
-    """A peer did not read what it was sent, and was disconnected. `port`: `worker` or `requester`."""
+    """A peer did not read what it was sent, and was disconnected. `port`: `worker`, `requester` or `api`."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{port} port: {peer} was disconnected: {reason}"
@@ -235,8 +237,8 @@ class OpenFilesFree(Event, frozen=True):
 
 class HandshakeRefused(Event, frozen=True):
     """A connection did not become a WebSocket, or belongs to another port, or a request to the HTTP port was refused.
-    `port`: `worker`, `requester` or `http`; `address`: of the client, as trusted proxies report it, an IPv6 one as its
-    network."""
+    `port`: `worker`, `requester`, `api` or `http`; `address`: of the client, as trusted proxies report it, an IPv6 one
+    as its network."""
 
     level: ClassVar[int] = logging.WARNING
     text: ClassVar[str] = "{port} port: connection from {address} refused: {reason}"

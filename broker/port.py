@@ -1,4 +1,4 @@
-"""One of the broker's two WebSocket ports: who may connect, how many, and who is connected.
+"""One of the broker's WebSocket ports: who may connect, how many, and who is connected.
 
 Knows sockets and handshakes; knows nothing of what is said once a link is open.
 """
@@ -6,11 +6,12 @@ Knows sockets and handshakes; knows nothing of what is said once a link is open.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
 from ..log.event import log_event
+from ..protocol.encodings import Encoding
 from ..transport.admission import HandshakeRequest, Refusal, RefusalReason
 from ..transport.counts import LinkCounts
 from ..transport.group import LinkGroup
@@ -36,7 +37,7 @@ class Port(Generic[Session]):
     real one once it is open; `connections_count_max`, the most concurrent connections, which may be changed (those in
     their handshake count, but the oldest of them makes room for one that has finished it); `counts`, what has passed
     through it; `sessions`, one for each open connection, which enter and leave by themselves. With `tls` it speaks
-    nothing else.
+    nothing else. `spoken`: the encodings that a client may choose.
 
     `make_session` decides about each valid handshake for which there is room, and logs what it refuses."""
 
@@ -47,6 +48,8 @@ class Port(Generic[Session]):
         links: LinkSettings,
         connections_count_max: int,
         tls: TlsContext | None = None,
+        *,
+        spoken: Sequence[Encoding] = tuple(Encoding),
     ) -> None:
         self.name = name
         self.number = 0
@@ -56,6 +59,7 @@ class Port(Generic[Session]):
         self._make_session = make_session
         self._links = links
         self._tls = tls
+        self._spoken = spoken
         self._unfinished: dict[Link, None] = {}
         self._servers: list[asyncio.Server] = []
 
@@ -75,6 +79,7 @@ class Port(Generic[Session]):
                     counts=self.counts,
                     unfinished=self._unfinished,
                     tls=self._tls,
+                    spoken=self._spoken,
                 )
                 self._servers.append(server)
         except OSError as error:

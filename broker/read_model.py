@@ -295,6 +295,7 @@ class ReadModel:
         version: str,
         strategy: str,
         ready_commands: Iterable[str] = (),
+        others: Sequence[Port[Any]] = (),
     ) -> None:
         self.version = version
         self._reading = asyncio.Lock()
@@ -309,6 +310,7 @@ class ReadModel:
         self._core = core
         self._workers = workers
         self._requesters = requesters
+        self._ports: tuple[Port[Any], ...] = (workers, requesters, *others)
         self._entrance = entrance
         self.connections = ConnectionReading(entrance.connections, self._reading)
         self._started_at = time.monotonic()
@@ -364,7 +366,7 @@ class ReadModel:
         return AccessTotals(
             logins=counts.logins,
             ended=counts.ended,
-            kicked={port.name: counts.kicked[port.name] for port in (self._workers, self._requesters)},
+            kicked={port.name: counts.kicked[port.name] for port in self._ports},
             forbidden=at_gates.forbidden,
             limited={
                 **{limit.value: count for limit, count in at_gates.limited.items()},
@@ -375,9 +377,8 @@ class ReadModel:
         )
 
     def ports(self) -> tuple[PortRow, ...]:
-        """The port of workers, and that of requesters."""
-        ports = (self._workers, self._requesters)
-        return tuple(PortRow(port.name, len(port.sessions), port.counts) for port in ports)
+        """The port of workers, that of requesters, and the others that speak WebSocket."""
+        return tuple(PortRow(port.name, len(port.sessions), port.counts) for port in self._ports)
 
     @property
     def unsent_size_bytes(self) -> int:

@@ -115,9 +115,10 @@ def _announce(broker: Broker, http: "HttpServer", *, is_encrypted: bool) -> None
     with contextlib.suppress(OSError):  # a full disk is no reason not to serve
         click.echo(
             f"taskferry broker ready: workers ws{s}://{place}:{broker.worker_port}  "
-            f"requesters ws{s}://{place}:{broker.requester_port}  http http{s}://{place}:{http.port}"
+            f"requesters ws{s}://{place}:{broker.requester_port}  http http{s}://{place}:{http.port}  "
+            f"api http{s}://{place}:{broker.api_port}"
         )
-    ports = (broker.worker_port, broker.requester_port, http.port)
+    ports = (broker.worker_port, broker.requester_port, http.port, broker.api_port)
     log_event(logger, BrokerStarted(host, *ports, broker.version))
 
 

@@ -89,6 +89,9 @@ class BrokerSettings:
     http_port: int = setting(
         8767, _PORT, "Port for /metrics, /healthz, /readyz and /api (HTTP). 0 picks a free one."
     )
+    api_port: int = setting(
+        8768, _PORT, "Port for web pages, and programs like them (WebSocket at /ws). 0 picks a free one."
+    )
     strategy: str = setting(
         STRATEGY_DEFAULT,
         _STRATEGY,
@@ -175,7 +178,7 @@ class BrokerSettings:
     connections_count_max: int = setting(
         20_000,
         Whole(1, 1_000_000),
-        "Open connections on each of the two WebSocket ports.",
+        "Open connections on each WebSocket port.",
         is_live=True,
     )
     unsent_size_bytes_max: int = setting(
@@ -245,7 +248,7 @@ class BrokerSettings:
     address_connections_count_max: int = setting(
         10_000,
         Whole(1, 1_000_000),
-        "Open connections from one address, on both WebSocket ports together. The default leaves half of a port to "
+        "Open connections from one address, on all WebSocket ports together. The default leaves half of a port to "
         "others.",
         is_live=True,
     )
@@ -260,6 +263,13 @@ class BrokerSettings:
         10_000,
         Whole(1, 1_000_000),
         "Open connections of one identity. The default leaves half of a port to others.",
+        is_live=True,
+    )
+    api_messages_per_s: int = setting(
+        100,
+        Whole(0, 1_000_000),
+        "Messages per second from one connection of the API port; more are answered rate_limited, and if it goes on, "
+        "the connection is closed. 0: no bound.",
         is_live=True,
     )
     account_messages_per_s: int = setting(
@@ -376,7 +386,7 @@ class BrokerSettings:
 def _check(settings: BrokerSettings) -> None:
     """What settings must be together. Raises ValueError."""
     used: dict[int, str] = {}
-    for key in ("worker_port", "requester_port", "http_port"):
+    for key in ("worker_port", "requester_port", "http_port", "api_port"):
         number = getattr(settings, key)
         if number in used:
             raise ValueError(f"{key}: {number} is {used[number]} already; each needs a number of its own")

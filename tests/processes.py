@@ -32,6 +32,7 @@ ENDING_S: Final = (0.5, 4.0)
 
 _READY: Final = re.compile(
     r"taskferry broker ready: workers (?P<workers>wss?://\S+)  requesters (?P<requesters>wss?://\S+)  http (?P<http>https?://\S+)"
+    r"  api (?P<api>https?://\S+)"
 )
 
 
@@ -223,7 +224,7 @@ class Broker(Program):
         program: Sequence[str] = ("-m", "taskferry.broker"),
         is_warm: bool = True,
     ) -> None:
-        free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+        free_ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
         number = len(list(folder.glob("*.stdout")))
         journal = ("--journal", str(folder / f"{number}.journal.db"))
         # Most tests say when their workers come; what waits for them has tests of its own.
@@ -237,6 +238,7 @@ class Broker(Program):
         self.worker_url = ready["workers"]
         self.requester_url = ready["requesters"]
         self.http_url = ready["http"]
+        self.api_url = ready["api"]
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """HTTP status and body of `path` on its HTTP port. Raises OSError if it does not listen there."""

@@ -35,6 +35,8 @@ class RefusalReason(enum.Enum):
     """It was not finished within `handshake_s_max`."""
     UNAUTHENTICATED = "unauthenticated"
     """It did not prove who it is."""
+    UNKNOWN_PATH = "unknown_path"
+    """There is nothing at its path."""
     UNKNOWN_SUBPROTOCOL = "unknown_subprotocol"
     """It offers sub-protocols, and none that is spoken here."""
 

@@ -9,7 +9,7 @@ from websockets.exceptions import NegotiationError
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from ..protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, choose
+from ..protocol.encodings import TOKEN_SUBPROTOCOL, Encoding, choose
 from .admission import HandshakeRequest, MakeReceiver, Refusal, RefusalReason
 from .counts import LinkCounts
 from .group import LinkGroup
@@ -26,15 +26,21 @@ BACKLOG: Final = 4096
 TLS_HANDSHAKES_COUNT_MAX: Final = BACKLOG
 """TLS handshakes of one port that may be unfinished: each takes 60 KB, so these take 240 MB at most."""
 
-_OFFERED: Final = [Subprotocol(name) for name in SUBPROTOCOLS]
+Select = Callable[[ServerProtocol, Sequence[Subprotocol]], Subprotocol | None]
 
 
-def _select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    encodings = [name for name in offered if not name.startswith(TOKEN_SUBPROTOCOL)]
-    encoding = choose(encodings)
-    if encoding is None:
-        raise NegotiationError(f"unknown sub-protocol; expected one of {', '.join(SUBPROTOCOLS)}, or none")
-    return Subprotocol(encoding.subprotocol) if encodings else None
+def _select_among(spoken: Sequence[Encoding]) -> Select:
+    """Picks the sub-protocol of one of these encodings. Without any that is offered it is JSON."""
+    names = [encoding.subprotocol for encoding in spoken]
+
+    def select(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        encodings = [name for name in offered if not name.startswith(TOKEN_SUBPROTOCOL)]
+        encoding = choose([name for name in encodings if name in names]) if encodings else Encoding.JSON
+        if encoding is None or (encodings and encoding.subprotocol not in encodings):
+            raise NegotiationError(f"unknown sub-protocol; expected one of {', '.join(names)}, or none")
+        return Subprotocol(encoding.subprotocol) if encodings else None
+
+    return select
 
 
 async def listen(
@@ -47,6 +53,7 @@ async def listen(
     counts: LinkCounts | None = None,
     unfinished: dict[Link, None] | None = None,
     tls: TlsContext | None = None,
+    spoken: Sequence[Encoding] = tuple(Encoding),
 ) -> asyncio.Server:
     """Accept WebSocket connections on a socket that is bound, over TLS if `tls` says how.
 
@@ -54,16 +61,18 @@ async def listen(
     `never_opened` is called with the peer and the reason for each connection that ends before its handshake does,
     unless `make_receiver` refused it.
     `counts` adds up what passes through the port. `unfinished` gets the links whose handshake has neither been accepted
-    nor refused, oldest first.
+    nor refused, oldest first. `spoken`: the encodings that a client may choose; JSON must be one of them.
     Raises OSError if it cannot listen.
     """
 
+    offered = [Subprotocol(encoding.subprotocol) for encoding in spoken]
+    select = _select_among(spoken)
     in_handshake: dict[Link, None] = {} if unfinished is None else unfinished
 
     def make_link() -> LoopProtocol:
         protocol = ServerProtocol(
-            subprotocols=_OFFERED,
-            select_subprotocol=_select,
+            subprotocols=offered,
+            select_subprotocol=select,
             max_size=settings.message_size_bytes_max,
             logger=websocket_logger,
         )

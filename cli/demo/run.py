@@ -85,7 +85,9 @@ class DemoRun:
         self._folder = tempfile.TemporaryDirectory(prefix="taskferry-demo-", ignore_cleanup_errors=True)
         journal = str(Path(self._folder.name, "journal.db"))
         self._broker = Broker(
-            BrokerSettings(host=HOST, worker_port=0, requester_port=0, http_port=0, journal=journal)
+            BrokerSettings(
+                host=HOST, worker_port=0, requester_port=0, http_port=0, api_port=0, journal=journal
+            )
         )
 
     def interrupt(self) -> None:

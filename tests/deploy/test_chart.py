@@ -275,6 +275,7 @@ def test_ports_are_the_brokers_own_and_probes_use_paths_that_it_answers() -> Non
     defaults = BrokerSettings()
     assert ports == {
         "worker": defaults.worker_port, "requester": defaults.requester_port, "http": defaults.http_port,
+        "api": defaults.api_port,
     }  # fmt: skip
     for port in objects["Service", "demo-taskferry-broker"]["spec"]["ports"]:
         assert ports[port["targetPort"]] == port["port"]

@@ -104,7 +104,7 @@ def filter_of(tmp_path: Path) -> Callable[[set[str]], tuple[str, str]]:
 def test_a_broker_serves_and_drains_under_its_filter(
     programs: Programs, filter_of: Callable[[set[str]], tuple[str, str]]
 ) -> None:
-    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
     filtered = (*filter_of(allowed_calls("broker")), sys.executable)
     # StateDirectory= sets this variable; the journal is there.
     state = {"STATE_DIRECTORY": str(programs.folder)}

@@ -60,12 +60,13 @@ def wait_for_workers(broker: Broker, *names: str, state: str = "healthy") -> Non
 
 
 def lasting_ports() -> tuple[str, ...]:
-    """Options of a broker with three ports that no other program gets while the broker is down: they are not among the
+    """Options of a broker with ports that no other program gets while the broker is down: they are not among the
     ephemeral ones."""
     return (
         *("--worker-port", _lasting_port()),
         *("--requester-port", _lasting_port()),
         *("--http-port", _lasting_port()),
+        *("--api-port", _lasting_port()),
     )
 
 

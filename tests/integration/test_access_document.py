@@ -16,8 +16,8 @@ from tests.processes import PATIENCE_S, Programs
 from tests.unit.docs.pages import Block, page
 
 PAGE: Final = page("docs/access.md")
-PORTS: Final = ("8765", "8766", "8767")
-"""The ports on the page: of workers, requesters, HTTP."""
+PORTS: Final = ("8765", "8766", "8767", "8768")
+"""The ports on the page, or of a broker that is started there: of workers, requesters, HTTP, the API."""
 
 BEFORE: Final = """
 exec > transcript 2>&1
@@ -54,11 +54,12 @@ def on_free_ports(text: str) -> tuple[str, dict[str, str]]:
         free = [str(probe.getsockname()[1]) for probe in probes]
     for port, other in zip(PORTS, free, strict=True):
         text = text.replace(f":{port}", f":{other}")
-    worker, requester, http = free
+    worker, requester, http, api = free
     return text, {
         "TASKFERRY_BROKER_WORKER_PORT": worker,
         "TASKFERRY_BROKER_REQUESTER_PORT": requester,
         "TASKFERRY_BROKER_HTTP_PORT": http,
+        "TASKFERRY_BROKER_API_PORT": api,
         "TASKFERRY_WORKER_BROKER": f"ws://localhost:{worker}",
         "TASKFERRY_REQUEST_BROKER": f"ws://localhost:{requester}",
     }

@@ -142,11 +142,12 @@ async def test_a_killed_broker_leaves_no_call_hanging(programs: Programs) -> Non
 
 def test_the_ports_are_free_again_at_once(programs: Programs) -> None:
     first = programs.start_broker()
-    ports = [url.rsplit(":", 1)[1] for url in (first.worker_url, first.requester_url, first.http_url)]
+    urls = (first.worker_url, first.requester_url, first.http_url, first.api_url)
+    ports = [url.rsplit(":", 1)[1] for url in urls]
     assert first.get("/healthz")[0] == 200
     first.kill()
     first.wait()
-    options = zip(("--worker-port", "--requester-port", "--http-port"), ports, strict=True)
+    options = zip(("--worker-port", "--requester-port", "--http-port", "--api-port"), ports, strict=True)
     second = programs.start_broker(*(word for option in options for word in option))
     assert second.http_url == first.http_url
     assert second.get("/healthz")[0] == 200

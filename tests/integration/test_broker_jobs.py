@@ -88,7 +88,7 @@ def test_a_broker_that_was_given_a_journal_does_not_start_without_it(
 ) -> None:
     path = tmp_path / "jobs.db"
     programs.start_broker("--journal", str(path))
-    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
     other = programs.start("-m", "taskferry.broker", *ports, "--journal", str(path))
     assert other.wait() == 2
     (line,) = other.stderr.splitlines()
@@ -98,7 +98,7 @@ def test_a_broker_that_was_given_a_journal_does_not_start_without_it(
 
 def test_a_second_broker_of_the_same_user_serves_without_jobs(programs: Programs, tmp_path: Path) -> None:
     environment = {"STATE_DIRECTORY": str(tmp_path)}
-    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
     first = programs.start("-m", "taskferry.broker", *ports, environment=environment)
     first.wait_for_stdout("ready")
     second = programs.start("-m", "taskferry.broker", *ports, environment=environment)

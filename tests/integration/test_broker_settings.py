@@ -9,7 +9,7 @@ import pytest
 from tests.processes import Programs
 
 USAGE_ERROR = 2
-FREE_PORTS = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+FREE_PORTS = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def last_words(programs: Programs, *options: str, environment: dict[str, str] | 
     return line
 
 
-@pytest.mark.parametrize("port", ["worker", "requester", "http"])
+@pytest.mark.parametrize("port", ["worker", "requester", "http", "api"])
 def test_a_port_in_use_is_one_clear_line(programs: Programs, taken_port: int, port: str) -> None:
     line = last_words(programs, f"--{port}-port", str(taken_port))
     assert line == f"error: {port} port 127.0.0.1:{taken_port}: already in use by another program"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this syst
 
 
 def test_a_broker_drains_and_stops(programs: Programs) -> None:
-    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0")
+    ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
     broker = programs.start("-c", ON_A_TERMINAL, "-m", "taskferry.broker", *ports)
     broker.wait_for_stdout("started on ")
     broker.send_signal(signal.SIGUSR1)

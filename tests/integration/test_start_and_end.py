@@ -17,7 +17,10 @@ from tests.processes import PATIENCE_S
 TASKFERRY: Final = (sys.executable, "-m", "taskferry.cli")
 NOBODY: Final = "127.0.0.1:1"
 """Where no broker listens."""
-FREE_PORTS: Final = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--journal", "none")
+FREE_PORTS: Final = (
+    *("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0"),
+    *("--journal", "none"),
+)
 
 needs_full_disk: Final = pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="this system has no /dev/full"

@@ -66,7 +66,7 @@ def test_all_three_programs_and_their_processes(programs: Programs) -> None:
     (programs.folder / "traced_tasks.py").write_text(WORKER)
     broker = instrumented(
         programs, "the-broker",
-        "broker", "--worker-port", "0", "--requester-port", "0", "--http-port", "0",
+        "broker", "--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0",
     )  # fmt: skip
     workers_url, requesters_url, _ = broker.wait_for_stdout(READY).groups()
     worker = instrumented(

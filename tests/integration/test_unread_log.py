@@ -35,13 +35,15 @@ def unread() -> Iterator[int]:
 
 def test_a_broker_serves_on_and_ends() -> None:
     with unread() as writing:
-        ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--journal", "none")
+        ports = ("--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0")
         broker = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
                 "taskferry.broker",
                 *ports,
+                "--journal",
+                "none",
                 "--log-level",
                 "debug",
                 "--log-format",
@@ -54,7 +56,7 @@ def test_a_broker_serves_on_and_ends() -> None:
         )
         try:
             assert broker.stdout is not None
-            http_url = broker.stdout.readline().split()[-1]
+            http_url = broker.stdout.readline().split()[-3]
             for _ in range(100):
                 broker.send_signal(signal.SIGHUP)  # each is a line of over 100 bytes
                 with urllib.request.urlopen(f"{http_url}/healthz", timeout=PATIENCE_S) as answer:

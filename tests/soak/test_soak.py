@@ -101,8 +101,9 @@ async def disturb(programs: Programs, broker: Broker) -> Broker:
     async def fresh(broker: Broker) -> Program:
         return await asyncio.to_thread(start_worker, programs, broker, next(names), 4)
 
-    ports = [url.rsplit(":", 1)[1] for url in (broker.worker_url, broker.requester_url, broker.http_url)]
-    options = zip(("--worker-port", "--requester-port", "--http-port"), ports, strict=True)
+    urls = (broker.worker_url, broker.requester_url, broker.http_url, broker.api_url)
+    ports = [url.rsplit(":", 1)[1] for url in urls]
+    options = zip(("--worker-port", "--requester-port", "--http-port", "--api-port"), ports, strict=True)
     same_ports = [word for option in options for word in option]
     await asyncio.sleep(1)
     for _ in range(3):

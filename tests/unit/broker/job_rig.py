@@ -27,7 +27,13 @@ class JobRig:
     def __init__(self, path: Path, policy: Policy = OPEN, **settings: Any) -> None:
         self.path = path
         self._policy = policy
-        self._settings = {"journal": str(path), "worker_port": 0, "requester_port": 0, **settings}
+        self._settings = {
+            "journal": str(path),
+            "worker_port": 0,
+            "requester_port": 0,
+            "api_port": 0,
+            **settings,
+        }
         self._group = LinkGroup()
         self.broker = self._new_broker()
 

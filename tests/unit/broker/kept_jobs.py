@@ -106,7 +106,7 @@ class Keeper:
 async def keeping_jobs(folder: Path, **settings: Any) -> AsyncIterator[Keeper]:
     """A broker with its journal in `folder`."""
     journal = str(folder / "journal.db")
-    broker = Broker(BrokerSettings(worker_port=0, requester_port=0, journal=journal, **settings))
+    broker = Broker(BrokerSettings(worker_port=0, requester_port=0, api_port=0, journal=journal, **settings))
     await broker.start()
     try:
         yield Keeper(broker)

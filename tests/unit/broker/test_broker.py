@@ -16,7 +16,7 @@ from tests.unit.broker.shell import Peer
 from tests.unit.transport.ends import Recorder
 from tests.unit.transport.waiting import until
 
-SETTINGS = BrokerSettings(worker_port=0, requester_port=0)
+SETTINGS = BrokerSettings(worker_port=0, requester_port=0, api_port=0)
 
 
 async def open_peer(number: int, group: LinkGroup) -> Peer:
@@ -30,7 +30,7 @@ async def test_if_one_port_is_taken_neither_stays_open() -> None:
         worker_port = free.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        broker = Broker(BrokerSettings(worker_port=worker_port, requester_port=number))
+        broker = Broker(BrokerSettings(worker_port=worker_port, requester_port=number, api_port=0))
         with pytest.raises(PortTaken, match=f"^requester port 127.0.0.1:{number}: "):
             await broker.start()
     with pytest.raises(ConnectionRefusedError):

@@ -165,7 +165,7 @@ async def test_a_broker_that_could_not_open_its_default_journal_says_so(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     async with keeping_jobs(tmp_path):  # another broker
-        broker = Broker(BrokerSettings(worker_port=0, requester_port=0))
+        broker = Broker(BrokerSettings(worker_port=0, requester_port=0, api_port=0))
         await broker.start()
         async with client_of(broker) as client:
             status = (await client.get("/api/status")).json()
@@ -181,7 +181,7 @@ async def test_a_user_without_a_home_has_a_broker_without_jobs(monkeypatch: pyte
 
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    broker = Broker(BrokerSettings(worker_port=0, requester_port=0))
+    broker = Broker(BrokerSettings(worker_port=0, requester_port=0, api_port=0))
     await broker.start()
     assert broker.read_model.jobs_error == "this user has no home directory: name a journal with --journal"
     await broker.stop(0.0)

@@ -403,7 +403,7 @@ async def test_two_brokers_never_share_a_journal(path: Path, monkeypatch: pytest
     monkeypatch.setenv("STATE_DIRECTORY", str(path.parent))
     async with job_rig(path) as first:
         assert first.broker.job_desk is not None
-        named = Broker(BrokerSettings(worker_port=0, requester_port=0, journal=str(path)))
+        named = Broker(BrokerSettings(worker_port=0, requester_port=0, api_port=0, journal=str(path)))
         with pytest.raises(JournalError, match="another"):
             await named.start()
         async with job_rig(path, journal=None) as second:

@@ -33,6 +33,8 @@ BOUNDS = {
     "worker_port": (0, 65535),
     "requester_port": (0, 65535),
     "http_port": (0, 65535),
+    "api_port": (0, 65535),
+    "api_messages_per_s": (0, 1_000_000),
     "grace_s": (0, 3600),
     "start_wait_s": (0, 300),
     "message_size_bytes_max": (16 * 1024, 64 * 1024 * 1024),
@@ -86,6 +88,7 @@ LIVE = {
     "address_handshakes_per_s",
     "account_connections_count_max",
     "account_messages_per_s",
+    "api_messages_per_s",
     "account_bytes_per_s",
     "account_in_flight_count_max",
     "account_waiting_size_bytes_max",
@@ -124,7 +127,8 @@ def complaint(**values: Any) -> str:
 def test_the_defaults() -> None:
     settings = made()
     assert settings == BrokerSettings()
-    assert (settings.worker_port, settings.requester_port, settings.http_port) == (8765, 8766, 8767)
+    ports = (settings.worker_port, settings.requester_port, settings.http_port, settings.api_port)
+    assert ports == (8765, 8766, 8767, 8768)
     assert (settings.host, settings.strategy, settings.timeout_s, settings.grace_s) == (
         "127.0.0.1",
         "least_loaded",
@@ -377,7 +381,7 @@ def test_jobs_get_their_settings_under_their_own_names() -> None:
             "http_port = 8765",  # the default of another
             "http_port: 8765 is worker_port already; each needs a number of its own",
         ),
-        ("worker_port = 0\nrequester_port = 0\nhttp_port = 0", ""),
+        ("worker_port = 0\nrequester_port = 0\nhttp_port = 0\napi_port = 0", ""),
     ],
 )
 def test_ports_are_different_or_free_ones(lines: str, error: str, tmp_path: Path) -> None:

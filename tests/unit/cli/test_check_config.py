@@ -117,7 +117,7 @@ def test_all_tables_with_each_source(
 @pytest.mark.parametrize("arguments", [["--json", "taskferry.toml"], ["taskferry.toml", "--json"]])
 def test_as_json(path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     path.write_text(FILE)
-    assert run(*arguments, "broker", "--http-port", "0") == 0
+    assert run(*arguments, "broker", "--http-port", "0", "--api-port", "0") == 0
     printed = capsys.readouterr()
     answer = json.loads(printed.out)
     assert (answer["file"], list(answer["settings"])) == ("taskferry.toml", ["broker", "log"])

@@ -27,7 +27,7 @@ def test_third_party_images_are_pinned_to_a_release() -> None:
 
 def test_ports_are_published_on_loopback_alone() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(ports) == 5
+    assert len(ports) == 6
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

@@ -50,7 +50,8 @@ def test_it_copies_the_whole_package_and_no_ignored_file() -> None:
 
 def test_its_ports_and_variables_are_the_brokers() -> None:
     defaults = BrokerSettings()
-    ports = {str(port) for port in (defaults.worker_port, defaults.requester_port, defaults.http_port)}
+    numbers = (defaults.worker_port, defaults.requester_port, defaults.http_port, defaults.api_port)
+    ports = {str(port) for port in numbers}
     assert set(arguments("EXPOSE")[0].split()) == ports
     named = set(re.findall(r"\b(TASKFERRY_\w+)=", " ".join(arguments("ENV"))))
     assert named

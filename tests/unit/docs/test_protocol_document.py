@@ -29,6 +29,7 @@ from taskferry.broker.jobs.settings import JobSettings
 from taskferry.broker.jobs.states import ENDED
 from taskferry.broker.jobs.states import TRANSITIONS as JOB_TRANSITIONS
 from taskferry.protocol import (
+    api_messages,
     close_codes,
     errors,
     field_types,
@@ -88,7 +89,7 @@ def examples() -> Iterator[tuple[str, str, str]]:
         for block in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             for line in block.splitlines():
                 arrow, _, message = line.partition(" ")
-                port = "worker" if "worker" in title else "requester"
+                port = next((port for port in ("worker", "API") if port in title), "requester").lower()
                 yield port, {"->": "to_broker", "<-": "from_broker"}[arrow], message
 
 
@@ -116,7 +117,9 @@ def test_every_example_is_a_test_vector(position: int) -> None:
     error = vector_of(*EXAMPLES[position]).error
     if error is not None:  # a bad message is followed by the answer to it
         _, direction, answer = EXAMPLES[position + 1]
-        assert (direction, json.loads(answer)["error"]) == ("from_broker", error)
+        fault = json.loads(answer)["error"]
+        text = fault["message"] if isinstance(fault, dict) else fault
+        assert (direction, text) == ("from_broker", error)
 
 
 def test_the_example_in_messagepack_is_a_test_vector() -> None:
@@ -179,6 +182,8 @@ TABLES: dict[str, type[Struct]] = {
     "Ack": job_messages.Ack,
     "Assigned": job_messages.JobAssigned,
     "Ended": job_messages.JobEnded,
+    "Ping (at the API port)": api_messages.ApiPing,
+    "Pong (at the API port)": api_messages.ApiPong,
     "Claim": messages.Claim,
     "Defaults": messages.Defaults,
     "Places": messages.Places,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from taskferry.protocol import job_messages, messages, stream_messages
+from taskferry.protocol import api_messages, job_messages, messages, stream_messages, topic_messages
 from taskferry.protocol.codec import CODECS
 from taskferry.protocol.encodings import Encoding
 
@@ -30,12 +30,15 @@ MESSAGES: dict[tuple[str, str], set[str]] = {
     },
     ("worker", "to_broker"): {kind.__name__ for kind in typing.get_args(messages.FromWorker)},
     ("worker", "from_broker"): {kind.__name__ for kind in typing.get_args(messages.FromBroker)},
+    ("api", "to_broker"): {kind.__name__ for kind in typing.get_args(api_messages.FromApiClient)},
+    ("api", "from_broker"): {kind.__name__ for kind in typing.get_args(api_messages.ToApiClient)},
 }
+SPOKEN = {"requester": tuple(Encoding), "worker": tuple(Encoding), "api": (Encoding.JSON,)}
 
 
 KINDS = {
     name: value
-    for module in (messages, job_messages, stream_messages)
+    for module in (messages, job_messages, stream_messages, topic_messages, api_messages)
     for name, value in vars(module).items()
 }
 """What the files call a message, and its structure."""
@@ -47,14 +50,14 @@ def test_every_message_has_vectors_in_both_encodings() -> None:
         (*where, message, encoding)
         for where, names in MESSAGES.items()
         for message in names
-        for encoding in Encoding
+        for encoding in SPOKEN[where[0]]
     }
     assert found == wanted
 
 
 def test_every_port_has_bad_messages_in_both_encodings() -> None:
     found = {(vector.port, vector.encoding) for vector in BAD}
-    assert found == {(port, encoding) for port in ("requester", "worker") for encoding in Encoding}
+    assert found == {(port, encoding) for port, spoken in SPOKEN.items() for encoding in spoken}
 
 
 def test_a_vector_has_a_unique_name_and_is_where_it_belongs() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
-from taskferry.protocol import messages
+from taskferry.protocol import api_messages, messages
 from taskferry.protocol.codec import CODECS, DECODE_ERRORS, describe
 from taskferry.protocol.encodings import Encoding
 
@@ -74,6 +74,13 @@ def read(vector: Vector) -> Struct | str:
                 message = read_as(vector, messages.Response if outcome.success else messages.Failure)
             case "worker", "to_broker":
                 message = codec.from_worker(vector.payload)
+            case "api", "to_broker":
+                try:
+                    message = api_messages.decode(vector.payload)
+                except DECODE_ERRORS as error:
+                    return api_messages.fault_of(vector.payload, error)[1].message
+            case "api", "from_broker":
+                message = read_as(vector, api_messages.ToApiClient)
             case _:
                 message = codec.from_broker(vector.payload)
     except DECODE_ERRORS as error:
@@ -81,7 +88,7 @@ def read(vector: Vector) -> Struct | str:
     return message
 
 
-def read_as(vector: Vector, kind: type[Struct]) -> Struct:
+def read_as(vector: Vector, kind: Any) -> Struct:
     """The message as the structure that its sender wrote."""
     library = msgspec.json if vector.encoding is Encoding.JSON else msgspec.msgpack
     message: Struct = library.decode(vector.payload, type=kind)
