@@ -39,6 +39,7 @@ from ..protocol.errors import (
 if TYPE_CHECKING:
     from .answers import FailedAttempt, JobView, ScheduleView
     from .blocking import BlockingRequester
+    from .blocking_stream import BlockingStream
     from .client import Requester
     from .jobs.blocking_job import BlockingJob
     from .jobs.inbox import EndedJob
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from .jobs.questions import JobFilter, JobNotEnded
     from .jobs.receipts import JobReceipt
     from .jobs.submission import ScheduleOptions, SubmitOptions, Terms, UniqueTerms
+    from .progress import Progress
     from .response import Response
+    from .stream import Stream
 
 __all__ = [
     "AfterFailed",
@@ -54,6 +57,7 @@ __all__ = [
     "BadRequest",
     "BlockingJob",
     "BlockingRequester",
+    "BlockingStream",
     "BrokerStopped",
     "Cancelled",
     "CannotConnect",
@@ -76,12 +80,14 @@ __all__ = [
     "NotRepresentable",
     "NotUnique",
     "Overloaded",
+    "Progress",
     "RateLimited",
     "Requester",
     "Response",
     "ScheduleOptions",
     "ScheduleView",
     "ShuttingDown",
+    "Stream",
     "SubmitOptions",
     "TaskferryError",
     "Terms",
@@ -101,6 +107,7 @@ __all__ = [
 _HOMES = {
     "BlockingJob": "jobs.blocking_job",
     "BlockingRequester": "blocking",
+    "BlockingStream": "blocking_stream",
     "EndedJob": "jobs.inbox",
     "FailedAttempt": "answers",
     "Job": "jobs.job",
@@ -109,9 +116,11 @@ _HOMES = {
     "JobReceipt": "jobs.receipts",
     "JobView": "answers",
     "Requester": "client",
+    "Progress": "progress",
     "Response": "response",
     "ScheduleOptions": "jobs.submission",
     "ScheduleView": "answers",
+    "Stream": "stream",
     "SubmitOptions": "jobs.submission",
     "Terms": "jobs.submission",
     "UniqueTerms": "jobs.submission",

@@ -12,6 +12,7 @@ from msgspec import Struct
 from ..protocol.job_messages import Changed, Greeted, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import ATTEMPTS_COUNT_DEFAULT
 from ..protocol.messages import Expiring, LoggedIn, Pong
+from ..protocol.stream_messages import Reset
 
 
 class FailedAttempt(Struct, frozen=True):
@@ -117,6 +118,26 @@ class Schedules(Struct, tag_field="type", tag="schedules"):
     job_id: str | None = None
 
 
+class Progress(Struct, tag_field="type", tag="progress"):
+    """How far a request is, or a job that is followed."""
+
+    sequence: int
+    attempt: int
+    data: Any
+    request_id: str | None = None
+    job_id: str | None = None
+
+
+class Chunk(Struct, tag_field="type", tag="chunk"):
+    """A part of what comes of a request, or of a job that is followed."""
+
+    sequence: int
+    attempt: int
+    data: Any
+    request_id: str | None = None
+    job_id: str | None = None
+
+
 class WorkerPortFault(Struct, tag_field="type", tag="error"):
     """What a broker's worker port says of a message that is no worker's."""
 
@@ -124,5 +145,8 @@ class WorkerPortFault(Struct, tag_field="type", tag="error"):
 Answer = Receipt | JobAnswer | Jobs | Changed | Schedules
 """The answer to a question, with its request_id."""
 
-Unusual = Answer | JobAssigned | JobEnded | Greeted | Expiring | LoggedIn | Pong | WorkerPortFault
+Streamed = Progress | Chunk | Reset
+"""What comes of a request before its response."""
+
+Unusual = Answer | Streamed | JobAssigned | JobEnded | Greeted | Expiring | LoggedIn | Pong | WorkerPortFault
 """Every message of a broker that is not a response."""

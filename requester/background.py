@@ -22,6 +22,7 @@ from .client_arguments import Arguments
 from .connection import Connection
 from .exchange import Exchange, exchange_for
 from .in_flight import InFlight
+from .inlet import Inlet
 from .jobs.feed import Feed
 from .question import Question
 from .wire import OutgoingRequest
@@ -43,7 +44,22 @@ class ReadFeed(NamedTuple):
     request_id: None = None
 
 
-Wanted = OutgoingRequest | Question | ReadInbox | ReadFeed
+class BeginStream(NamedTuple):
+    """A request is sent, of which an inlet gets all that comes."""
+
+    message: OutgoingRequest
+    inlet: Inlet
+    request_id: None = None
+
+
+class ReadInlet(NamedTuple):
+    """What comes next of a request is wanted."""
+
+    inlet: Inlet
+    request_id: None = None
+
+
+Wanted = OutgoingRequest | Question | ReadInbox | ReadFeed | BeginStream | ReadInlet
 """What a thread may wait for."""
 
 
@@ -136,6 +152,10 @@ class Background:
         """The thread no longer waits there: cancel the request."""
         self._call(self._abandon, waiter)
 
+    def end_stream(self, inlet: Inlet) -> None:
+        """Nothing more is wanted of its request: cancel it, if it has not ended."""
+        self._call(self._end_stream, inlet)
+
     def acknowledge(self, number: int) -> None:
         """The messages of the inbox up to this one have been dealt with."""
         self._call(self._exchange.acknowledge, number)
@@ -204,6 +224,11 @@ class Background:
                     self._exchange.inbox.read(waiter)
                 case ReadFeed():
                     message.feed.read(waiter)
+                case BeginStream():
+                    self._exchange.begin_stream(message.message, message.inlet)
+                    waiter.set_result(None)
+                case ReadInlet():
+                    message.inlet.read(waiter)
 
     def _abandon(self, waiter: AnyWaiter) -> None:
         self._take_submissions()  # its own may be among them: Ctrl-C may come before `submit` has woken the loop
@@ -213,6 +238,12 @@ class Background:
         elif isinstance(ended := waiter.result, JobEnded) and ended.number is not None:
             assert self._exchange.inbox is not None
             self._exchange.inbox.give_back(ended)
+
+    def _end_stream(self, inlet: Inlet) -> None:
+        self._take_submissions()  # it may be among them, as above
+        inlet.is_over = True
+        if inlet.request is not None:
+            self._exchange.abandon(inlet.request)
 
     # --- in any thread ---
 

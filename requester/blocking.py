@@ -18,17 +18,21 @@ from ..protocol.errors import TaskferryError
 from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
-from .background import Background, ReadFeed, ReadInbox, ThreadWaiter, Wanted
+from .background import Background, BeginStream, ReadFeed, ReadInbox, ReadInlet, ThreadWaiter, Wanted
+from .blocking_stream import BlockingStream
 from .blocking_window import QueuedWaiter, outcomes_of
-from .call_options import CallOptions, MapOptions
+from .call_options import CallOptions, MapOptions, StreamOptions
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT
+from .inlet import Arrived, Inlet
 from .jobs.blocking_calls import BlockingJobCalls
 from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
 from .options import BROKER_URL_DEFAULT, CONCURRENCY_DEFAULT
+from .progress import OnProgress
 from .question import Question
-from .response import Response
+from .response import Response, response_error
+from .stream import BY_CREDIT, ONLY_PROGRESS, OnReset, progress_reported
 from .window import check_concurrency
 from .wire import WIRES, OutgoingRequest, Target, Wire
 
@@ -131,6 +135,7 @@ class BlockingRequester(BlockingJobCalls):
         hedge: float | str | None = None,
         otherwise: Literal["submit"] | None = None,
         request_id: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Any:
         """Run `command` with `data` and return its result: options, bounds and errors are those of Requester.call."""
         message = OutgoingRequest(
@@ -146,10 +151,30 @@ class BlockingRequester(BlockingJobCalls):
             hedge,
             otherwise,
         )
+        if on_progress is not None:
+            return self._call_reported(message, on_progress, type)
         result = self._run(message, wants_response=False)
         if otherwise is not None and isinstance(result, Receipt):
             return self._job(result.job_id, result.state)
         return result if type is None else self._wire.convert(result, type)
+
+    def stream(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        type: Any = None,
+        on_progress: OnProgress | None = None,
+        on_reset: OnReset | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> BlockingStream[Any]:
+        """Run `command` with `data`, and give what its handler sends as it comes, as Requester.stream does.
+        `on_progress` and `on_reset` are called in the thread that takes the chunks."""
+        whole: dict[str, Any] = {"request_id": None, "timeout": TIMEOUT_S_DEFAULT, **options}
+        message = OutgoingRequest(command=command, data=data, stream=BY_CREDIT, **whole)
+        return BlockingStream(
+            self._arrivals, message, self._wire, on_progress=on_progress, on_reset=on_reset, type_=type
+        )
 
     def request(
         self,
@@ -258,6 +283,40 @@ class BlockingRequester(BlockingJobCalls):
             yield next_news
         finally:
             self._background.close_feed(feed)
+
+    def _arrivals(self, message: OutgoingRequest, inlet: Inlet) -> Generator[Arrived]:
+        """Send a request, and give all that comes of it, up to and with its response."""
+        self._check_usable()
+        if SWITCH.tracer is not None:
+            from .call_spans import CallSpan  # noqa: PLC0415  needs what only tracing installs
+
+            inlet.then = CallSpan(SWITCH.tracer, message, self.url).end
+        arrived: Arrived | None = None
+        try:
+            self._background.submit(BeginStream(message, inlet), ThreadWaiter())
+            while not isinstance(arrived, Response):
+                self._check_usable()
+                waiter = ThreadWaiter()
+                self._background.submit(ReadInlet(inlet), waiter)
+                arrived = waiter.wait()
+                assert arrived is not None, "it waits for something"
+                yield arrived
+        finally:
+            self._background.end_stream(inlet)
+
+    def _call_reported(self, message: OutgoingRequest, on_progress: OnProgress, type_: Any) -> Any:
+        """The rest of a `call` that reports progress."""
+        response: Response | None = None
+        message.stream = ONLY_PROGRESS
+        with closing(self._arrivals(message, Inlet())) as arriving:
+            for arrived in arriving:
+                response = progress_reported(arrived, on_progress)
+        assert response is not None, "it comes last"
+        if response.job_id is not None:
+            return self._job(response.job_id, None)
+        if not response.success:
+            raise response_error(response)
+        return response.data if type_ is None else self._wire.convert(response.data, type_)
 
     def _run(self, message: OutgoingRequest | Question, *, wants_response: bool) -> Any:
         self._check_usable()

@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from .progress import OnProgress
 from .wire import Target
 
 
@@ -17,7 +18,13 @@ class MapOptions(TypedDict, total=False):
     hedge: float | str | None
 
 
-class CallOptions(MapOptions, total=False):
-    """Options of a call whose result is that of its command, and no job."""
+class StreamOptions(MapOptions, total=False):
+    """Options of a request whose chunks are taken."""
 
     request_id: str | None
+
+
+class CallOptions(StreamOptions, total=False):
+    """Options of a call whose result is that of its command, and no job."""
+
+    on_progress: OnProgress | None

@@ -26,16 +26,19 @@ from ..protocol.job_messages import JobEnded, Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
 from ..transport.settings import LinkSettings
-from .call_options import CallOptions, MapOptions
+from .call_options import CallOptions, MapOptions, StreamOptions
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange, exchange_for
+from .inlet import Inlet
 from .jobs.calls import JobCalls
 from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
 from .options import BROKER_URL_DEFAULT, CONCURRENCY_DEFAULT
+from .progress import OnProgress
 from .question import Question
-from .response import Response
+from .response import Response, response_error
+from .stream import BY_CREDIT, ONLY_PROGRESS, OnReset, Stream, arrivals, progress_reported
 from .window import check_concurrency, results_of
 from .wire import WIRES, OutgoingRequest, Target, Wire
 
@@ -173,6 +176,7 @@ class Requester(JobCalls):
         hedge: float | str | None = None,
         otherwise: Literal["submit"] | None = None,
         request_id: str | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Any:
         """Run `command` with `data` and return its result.
 
@@ -188,7 +192,8 @@ class Requester(JobCalls):
         another worker, whose answer counts if it comes first: after this many seconds (0.001 to 3600), or a percentile
         of the command's usual duration (`"p95"`); needs `idempotent`, and the broker hedges at most 5 % of its requests
         by default. `otherwise="submit"`: if it cannot be delivered (no worker, overload, shutting down, too long in the
-        queue), it is kept as a job, and a Job is returned.
+        queue), it is kept as a job, and a Job is returned. `on_progress`: called with each Progress that the handler
+        reports; of those that come faster than that, with the latest.
 
         Cancelling the coroutine cancels the request at the broker. Raises TaskferryError, of the failure's code's
         class; a handler's own code comes as HandlerError. Its `delivery`, `queue_wait_s` and `retry_after_s` say how
@@ -209,6 +214,8 @@ class Requester(JobCalls):
             hedge,
             otherwise,
         )
+        if on_progress is not None:
+            return await self._call_reported(message, on_progress, type)
         if SWITCH.tracer is not None:
             from .call_spans import follow  # noqa: PLC0415  needs what only tracing installs
 
@@ -223,6 +230,36 @@ class Requester(JobCalls):
         if otherwise is not None and isinstance(result, Receipt):
             return self._job(result.job_id, result.state)
         return result if type is None else self._wire.convert(result, type)
+
+    def stream(
+        self,
+        command: str,
+        data: object = UNSET,
+        *,
+        type: Any = None,
+        on_progress: OnProgress | None = None,
+        on_reset: OnReset | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> Stream[Any]:
+        """Run `command` with `data`, and give what its handler sends, in order, as it comes.
+
+        ```python
+        async for line in requester.stream("tail", {"path": "/var/log/syslog"}):
+        ```
+
+        The handler waits for those that are slow to take it: it is at most 64 chunks, or 256 KiB, ahead. `timeout`: for
+        the whole of it. `type`: of each chunk. `on_progress`: as of `call`. The other options are those of `call`.
+        Raises what `call` raises, when the chunks before it are taken. Leaving the loop cancels the request.
+
+        An `idempotent` request may begin again, if its worker or the link is lost. If chunks of it were taken by then,
+        `on_reset` is called with the number of the attempt, after which the chunks come from the first one on; without
+        it, WorkerLost is raised.
+        """
+        whole: dict[str, Any] = {"request_id": None, "timeout": TIMEOUT_S_DEFAULT, **options}
+        message = OutgoingRequest(command=command, data=data, stream=BY_CREDIT, **whole)
+        return Stream(
+            self._begin_stream, message, self._wire, on_progress=on_progress, on_reset=on_reset, type_=type
+        )
 
     async def request(
         self,
@@ -344,6 +381,36 @@ class Requester(JobCalls):
     @property
     def _wire(self) -> Wire:
         return WIRES[self._arguments.encoding]
+
+    def _begin_stream(self, message: OutgoingRequest, inlet: Inlet) -> Exchange:
+        exchange = self._exchange_here()
+        if SWITCH.tracer is not None:
+            from .call_spans import CallSpan  # noqa: PLC0415  needs what only tracing installs
+
+            inlet.then = CallSpan(SWITCH.tracer, message, self.url).end
+        exchange.begin_stream(message, inlet)
+        return exchange
+
+    async def _call_reported(self, message: OutgoingRequest, on_progress: OnProgress, type_: Any) -> Any:
+        """The rest of a `call` that reports progress."""
+        inlet = Inlet()
+        response: Response | None = None
+        message.stream = ONLY_PROGRESS
+        exchange = self._begin_stream(message, inlet)
+        try:
+            async with aclosing(arrivals(inlet)) as arriving:
+                async for arrived in arriving:
+                    response = progress_reported(arrived, on_progress)
+        finally:
+            inlet.is_over = True
+            if inlet.request is not None:
+                exchange.abandon(inlet.request)
+        assert response is not None, "it comes last"
+        if response.job_id is not None:
+            return self._job(response.job_id, None)
+        if not response.success:
+            raise response_error(response)
+        return response.data if type_ is None else self._wire.convert(response.data, type_)
 
     async def _ask(self, question: Question) -> Any:
         exchange = self._exchange_here()

@@ -30,25 +30,25 @@ from ..protocol.errors import (
     BrokerStopped,
     Cancelled,
     CannotConnect,
-    ConnectionLost,
     DuplicateRequestId,
     NotRepresentable,
-    Overloaded,
     ShuttingDown,
     TaskferryError,
-    WorkerTimeout,
 )
 from ..protocol.job_messages import Ack, Greeted, Greeting, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import REQUEST_ID_LENGTH_MAX
 from ..protocol.messages import Expiring, LoggedIn, Pong
+from ..protocol.stream_messages import Reset
 from ..transport.connect import BLOCKED
 from ..transport.group import LinkGroup
 from ..transport.link import Link
-from .answers import Answer, WorkerPortFault
+from .answers import Answer, Chunk, Progress, Streamed, WorkerPortFault
 from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
+from .endings import crowded_out, lost, overdue
 from .events import AnswerIgnored, MessageRefused
 from .in_flight import InFlight, Line, Waiter
+from .inlet import Inlet
 from .jobs.feed import Feeds
 from .jobs.inbox import Inbox
 from .question import IfLost, Question
@@ -88,6 +88,7 @@ class Exchange:
     __slots__ = (
         "_deadline_timer",
         "_followed",
+        "_has_streams",
         "_id_prefix",
         "_is_refusing",
         "_lines",
@@ -128,6 +129,8 @@ class Exchange:
         self.refusal: Refusal | None = None
         """Why requests fail at once: a broker does not accept this client."""
         self._is_refusing = False
+        self._has_streams = False
+        """There has been a request whose chunks are wanted."""
         self.about_login: Callable[[LoggedIn | Expiring], None] = lambda message: None
         """Called with what the broker says of this client's login."""
         self.feeds = Feeds()
@@ -186,6 +189,12 @@ class Exchange:
         if ends_s < self._deadline_timer.at_s:
             self._deadline_timer.by(ends_s)
         return request
+
+    def begin_stream(self, message: OutgoingRequest, inlet: Inlet) -> None:
+        """Accept a request of which `inlet` gets all that comes, and last the response. Fails as others do."""
+        self._has_streams = True
+        inlet.grant = lambda attempt, sequence: self._grant(inlet, attempt, sequence)
+        inlet.request = self.begin(message, inlet, wants_response=True)
 
     def ask(self, question: Question, waiter: Waiter) -> InFlight:
         """Ask a question; `waiter` gets the message that answers it, or what `await` of a job gives: the job's result.
@@ -287,6 +296,9 @@ class Exchange:
         requests = self._requests
         in_flight = requests.in_flight
         for payload in payloads:
+            if self._has_streams and payload.startswith(self._wire.chunk_start):
+                self._receive_chunk(payload)
+                continue
             try:
                 response = decode(payload)
             except DECODE_ERRORS as error:
@@ -333,7 +345,7 @@ class Exchange:
                 if 0 < request.number <= link.written_count:
                     if not request.is_idempotent:
                         line.remove(request)
-                        request.fail(self._lost(request))
+                        request.fail(lost(request, self.public_url, reason))
                         continue
                     request.may_have_run = True
                 request.is_left = False
@@ -362,7 +374,7 @@ class Exchange:
         while (request := line.admit_next()) is not None:
             if request.deadline_s <= time.monotonic():  # its turn comes too late, and just before the timer
                 line.remove(request)
-                request.fail(self._crowded_out(line))
+                request.fail(crowded_out(line))
             elif self.link is not None:
                 self._send(request)
 
@@ -377,6 +389,8 @@ class Exchange:
             payload = self._wire.with_timeout(request.payload, budget_s)
             self._requests.size_bytes += len(payload) - len(request.payload)
             request.payload = payload
+        if isinstance(request.waiter, Inlet):
+            request.waiter.sent()
         request.number = self.link.send(request.payload)
         request.ends_s = request.deadline_s + ANSWER_GRACE_S
 
@@ -463,12 +477,42 @@ class Exchange:
                     self.inbox.received(message)
             case JobAssigned() | JobEnded():
                 self.feeds.received(message)
+            case Progress() | Chunk() | Reset():
+                self._receive_streamed(message, len(payload))
             case Greeted():
                 pass
             case WorkerPortFault():
                 self._wrong_port()
             case _:
                 self._receive_answer(message)
+
+    def _receive_chunk(self, payload: bytes) -> None:
+        try:
+            message = self._wire.decode_chunk(payload)
+        except DECODE_ERRORS as error:
+            self._receive_unreadable(payload, error)
+        else:
+            self._receive_streamed(message, len(payload))
+
+    def _receive_streamed(self, message: Streamed, size_bytes: int) -> None:
+        """Something comes of a request before its response."""
+        request = self._requests.in_flight.get(message.request_id or "")
+        inlet = None if request is None else request.waiter
+        if not isinstance(inlet, Inlet) or inlet.done():
+            return  # no longer needed; or it is of a job
+        match message:
+            case Chunk():
+                inlet.chunk(message, size_bytes)
+            case Progress():
+                inlet.progress(message.attempt, message.data)
+            case Reset():
+                inlet.reset(message.attempt)
+
+    def _grant(self, inlet: Inlet, attempt: int, sequence: int) -> None:
+        """The chunks of a request up to this one were taken."""
+        request = inlet.request
+        if request is not None and request.number and self.link is not None:
+            self.link.send(self._wire.encode_credit(request.request_id, sequence, attempt))
 
     def _wrong_port(self) -> None:
         """A broker's worker port answers: nothing can be sent there."""
@@ -529,50 +573,10 @@ class Exchange:
         """End a request whose time is up, with what is known of it."""
         line = self._line_of(request)
         if line.waiting.pop(request.request_id, None) is not None:
-            request.fail(self._crowded_out(line))
+            request.fail(crowded_out(line))
             return
         line.remove(request)
-        if request.question is not None and request.was_sent:
-            request.fail(self._unanswered(request))
-        elif request.number:
-            error = WorkerTimeout(
-                f"{WorkerTimeout.message}, and no answer from the broker at {self.public_url}"
-            )
-            error.delivery = MAY_HAVE_RUN  # what the link still holds may still be sent
-            request.fail(error)
-        elif request.may_have_run:
-            request.fail(self._lost(request))
-        elif request.is_left:
-            leaving = ShuttingDown(f"{ShuttingDown.message} ({self.public_url}), and no other came in time")
-            leaving.delivery = NOT_DELIVERED
-            request.fail(leaving)
-        elif request.retries_count and self.link is not None:
-            request.fail(Overloaded(f"{Overloaded.message}: refused, and not sent again in time"))
-        else:
-            request.fail(
-                CannotConnect(f"{CannotConnect.message} at {self.public_url} in time: {self.no_link_reason}")
-            )
-
-    def _crowded_out(self, line: Line) -> Overloaded:
-        count = len(line.in_flight)
-        error = Overloaded(f"Not sent in time: {count} requests are in flight on this connection")
-        error.delivery = NOT_DELIVERED
-        return error
-
-    def _lost(self, request: InFlight) -> ConnectionLost:
-        reason = ShuttingDown.message if request.is_left else self.no_link_reason
-        return ConnectionLost(
-            f"Connection to the broker lost: {request.what_may_be} ({self.public_url}: {reason})"
-        )
-
-    def _unanswered(self, request: InFlight) -> WorkerTimeout:
-        """A question that was sent, and not answered in time."""
-        link = "" if request.number else f" ({self.no_link_reason})"
-        error = WorkerTimeout(
-            f"No answer from the broker at {self.public_url} in time{link}: {request.what_may_be}"
-        )
-        error.delivery = MAY_HAVE_RUN
-        return error
+        request.fail(overdue(request, self.public_url, self.no_link_reason, has_link=self.link is not None))
 
 
 def exchange_for(arguments: Arguments) -> Exchange:

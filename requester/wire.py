@@ -18,7 +18,8 @@ from ..protocol.field_types import Hedge, Label
 from ..protocol.field_types import Target as Labels
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX, TIMEOUT_S_MAX
 from ..protocol.messages import Auth, Cancel
-from .answers import Unusual
+from ..protocol.stream_messages import Credit, Stream
+from .answers import Chunk, Unusual
 from .response import Response
 
 DATA_SIZE_BYTES_MAX: Final = MESSAGE_SIZE_BYTES_MAX - ENVELOPE_SIZE_BYTES_MAX
@@ -28,6 +29,11 @@ WebSocket would end the connection for all other requests on it."""
 _ENCODE_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError)
 """Everything an encoder raises: a type that it does not know, text with lone surrogates, an integer over 64 bits, a
 cycle."""
+
+_CHUNK_STARTS: Final = {
+    Encoding.JSON: b'{"type":"chunk",',
+    Encoding.MSGPACK: b"\x85\xa4type\xa5chunk",
+}
 
 _TITLES: Final = {Encoding.JSON: "JSON", Encoding.MSGPACK: "MessagePack"}
 
@@ -50,6 +56,7 @@ class OutgoingRequest(Struct, omit_defaults=True):
     target: Target | None = None
     hedge: float | str | None = None
     otherwise: str | None = None
+    stream: Stream = False
 
 
 class _Routing(Struct):
@@ -104,7 +111,16 @@ def check_routing(message: OutgoingRequest) -> None:
 class Wire:
     """One encoding, as a requester uses it."""
 
-    __slots__ = ("_codec", "_encode", "_encoding", "decode_outcome", "decode_response", "decode_unusual")
+    __slots__ = (
+        "_codec",
+        "_encode",
+        "_encoding",
+        "chunk_start",
+        "decode_chunk",
+        "decode_outcome",
+        "decode_response",
+        "decode_unusual",
+    )
 
     def __init__(self, encoding: Encoding) -> None:
         library = msgspec.json if encoding is Encoding.JSON else msgspec.msgpack
@@ -116,6 +132,10 @@ class Wire:
         self.decode_outcome = self._codec.outcome
         self.decode_unusual: Callable[[bytes], Unusual] = library.Decoder(Unusual).decode
         """Likewise."""
+        self.decode_chunk: Callable[[bytes], Chunk] = library.Decoder(Chunk).decode
+        """Likewise."""
+        self.chunk_start = _CHUNK_STARTS[encoding]
+        """How the chunks of our brokers begin: they need not be tried as responses first."""
 
     def encode_request(self, message: OutgoingRequest) -> bytes:
         """The message's bytes. Raises BadRequest for a field that cannot be encoded, TooLarge for `data` over its
@@ -154,6 +174,10 @@ class Wire:
     def encode_cancel(self, request_id: str) -> bytes:
         """The message that cancels a request."""
         return self._encode(Cancel(request_id))
+
+    def encode_credit(self, request_id: str, sequence: int, attempt: int) -> bytes:
+        """The message that says which chunks of a request were taken."""
+        return self._encode(Credit(request_id, sequence, attempt))
 
     def encode_auth(self, token: Token) -> bytes:
         """The message that renews a login."""
