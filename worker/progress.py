@@ -46,11 +46,9 @@ def word_of(share: float | None, text: str | None, current: float | None, total:
 
 def _count(value: float | None) -> int | float | None:
     """`value` as a number that can be sent."""
-    if value is None:
+    if value is None or not 0 <= value < math.inf:
         return None
     count = float(value)
-    if not 0 <= count < math.inf:
-        return None
     return int(count) if count.is_integer() and count <= EXACT_MAX else count
 
 

@@ -206,6 +206,8 @@ async def test_counts_are_sent_and_give_the_share(
         assert await word_of("7", connection) == expected
     with pytest.raises(TypeError, match="a share, a text, or current and total are missing"):
         context.progress()
+    with pytest.raises(TypeError):
+        context.progress(current="4", total=10)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("executor", ["coroutine", "thread", "process"])
