@@ -28,6 +28,7 @@ from .access.proxies import networks
 from .api_path import wish_of
 from .api_session import ApiSession
 from .core.core import Core
+from .core.ports import Steps
 from .core_timer import CoreTimer
 from .entrance import API_PORT, REQUESTER_PORT, WORKER_PORT, Entrance, EntranceSettings
 from .entrant import Entrant
@@ -50,6 +51,9 @@ from .session_context import SessionContext
 from .settings import NO_JOURNAL, BrokerSettings
 from .storage.location import default_path
 from .storage.sqlite_journal import SqliteJournal
+from .topic_desk import TopicDesk
+from .topic_sources import BothSteps, JobStates, TaskSteps, TopicObserver
+from .topics.sources import Source
 from .worker_session import WorkerSession
 
 logger = logging.getLogger(__name__)
@@ -83,17 +87,14 @@ class Broker:
     ) -> None:
         self.settings = settings
         self.version = version("taskferry")
-        self.core = _core(settings)
+        self._compose_core(settings)
         self.worker_port = 0
         self.requester_port = 0
         self.api_port = 0
         self._loop_lag = LoopLag()
-        self._timer = CoreTimer(self.core)
         self.job_desk: JobDesk | None = None
         size_bytes_max = settings.message_size_bytes_max
-        self._context = context = SessionContext(
-            self.core, self._timer, f"taskferry/{self.version}", size_bytes_max
-        )
+        context = self._context
         self._authenticator = Authenticator(policy, self._keys_withdrawn)
         self.entrance = Entrance(self._authenticator, entrance_settings(settings))
         self.operations = Operations(self.core, self.entrance)
@@ -141,16 +142,35 @@ class Broker:
             self._requesters,
             self.entrance,
             self._loop_lag.histogram,
+            hub=self.topics.hub,
             version=self.version,
             strategy=settings.strategy,
             ready_commands=settings.ready_commands,
             others=(self._api,),
         )
 
+    def _compose_core(self, settings: BrokerSettings) -> None:
+        """The core, the topics that listen to it while they have subscribers, and what sessions need of both."""
+        self.topics = TopicDesk(settings.topic_settings(), self._attach)
+        self._observer = TopicObserver(self.topics, EventLog())
+        self._spans = _spans()
+        choice = settings.strategy_choice(random.random)
+        self.core = Core(settings.core_settings(), choice, self._observer, self._spans)
+        self._timer = CoreTimer(self.core)
+        self._context = SessionContext(
+            self.core,
+            self._timer,
+            f"taskferry/{self.version}",
+            settings.message_size_bytes_max,
+            topics=self.topics,
+            observer=self._observer,
+        )
+
     async def start(self) -> None:
         """Open the journal, and listen on all WebSocket ports. Raises PortTaken, and JournalError for a journal that
         the settings name; nothing is left open then."""
         self._loop = asyncio.get_running_loop()
+        self.topics.start()
         _warn(self.settings, self._authenticator.policy)
         self.job_desk = self._context.desk = await self._opened_desk()
         if self.job_desk is not None:
@@ -191,19 +211,24 @@ class Broker:
         self._group.unsent_size_bytes_max = settings.unsent_size_bytes_max
         self.entrance.reconfigure(entrance_settings(settings))
         self.core.reconfigure(settings.core_settings(), choice)
+        self.topics.hub.settings = settings.topic_settings()
         if self.job_desk is not None:
             self.job_desk.jobs.reconfigure(settings.job_settings())
+        self._observer.broker_changed("reloaded")
 
     def take_access(self, policy: Policy) -> None:
         """Another access file is in force. Links whose login or right it takes away are closed within a second."""
         self.entrance.take(policy)
         log_event(logger, AccessTurnedOff() if policy.is_open else AccessReloaded(len(policy.identities)))
         _warn(self.settings, policy)
+        self._observer.broker_changed("access_reloaded")
         self._check_logins()
 
     def drain(self) -> None:
         """Begin nothing new: what is in flight after that is with workers, or a request that waits. May be called
         again."""
+        if not self.core.is_draining:
+            self._observer.broker_changed("draining")
         if self.job_desk is not None:
             self.job_desk.drain()
         self.core.drain()
@@ -229,6 +254,7 @@ class Broker:
         while self._group.links and time.monotonic() < give_up_at:  # noqa: ASYNC110  nor do links
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self._timer.stop()
+        self.topics.stop()
         self._loop_lag.stop()
         self._authenticator.stop()
         self._group.close()
@@ -269,10 +295,28 @@ class Broker:
             return None
         return desk
 
+    def _attach(self, source: Source, is_wanted: bool) -> None:
+        """Listen to a source of events, or no longer. The others ask each time."""
+        if source is Source.STEPS:
+            steps: Steps | None = self._spans
+            if is_wanted:
+                events = TaskSteps(self.topics)
+                steps = events if steps is None else BothSteps(steps, events)
+            self.core.listen(steps)
+        elif source is Source.JOBS and self.job_desk is not None:
+            self.job_desk.jobs.listen(JobStates(self.topics) if is_wanted else None)
+
     def _held_size_bytes(self) -> int:
         """What is held for others: most of the memory, if it is much."""
         core = self.core
-        return core.queue.size_bytes + core.kept_data.size_bytes + self._group.unsent_size_bytes
+        hub = self.topics.hub
+        events_size_bytes = hub.kept_size_bytes + hub.stalled_size_bytes
+        return (
+            core.queue.size_bytes
+            + core.kept_data.size_bytes
+            + self._group.unsent_size_bytes
+            + events_size_bytes
+        )
 
     def _check_logins(self) -> None:
         """In slices: what is on its way goes first."""
@@ -326,11 +370,10 @@ def _warn(settings: BrokerSettings, policy: Policy) -> None:
         log_event(logger, AccessFileWarning(warning))
 
 
-def _core(settings: BrokerSettings) -> Core:
-    """A core, which reports its steps if requests are traced."""
-    core_settings, choice = settings.core_settings(), settings.strategy_choice(random.random)
+def _spans() -> Steps | None:
+    """What listens to the core's steps all the time: if requests are traced."""
     if SWITCH.tracer is None:
-        return Core(core_settings, choice, EventLog())
+        return None
     from .request_spans import RequestSpans  # noqa: PLC0415  needs what only tracing installs
 
-    return Core(core_settings, choice, EventLog(), RequestSpans(SWITCH.tracer))
+    return RequestSpans(SWITCH.tracer)

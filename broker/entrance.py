@@ -49,8 +49,8 @@ HTTP_PORT: Final = "http"
 
 NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {
     WORKER_PORT: (Action.SERVE,),
-    REQUESTER_PORT: (Action.CALL, Action.WATCH),
-    API_PORT: (Action.WATCH,),
+    REQUESTER_PORT: (Action.CALL, Action.WATCH, Action.PUBLISH),
+    API_PORT: (Action.WATCH, Action.PUBLISH),
 }
 """The actions of which some must be granted to connect to a port at all."""
 

@@ -35,6 +35,7 @@ from .page import Page
 from .port import Port
 from .requester_session import RequesterSession
 from .slices import Slices
+from .topics.hub import Hub
 from .worker_session import WorkerSession
 
 WORKER_STATES: Final = tuple(state.value for state in WorkerState if state is not WorkerState.GONE)
@@ -282,7 +283,7 @@ class ReadModel:
     """Everything that may be known about one broker. `strategy`: the name of the one that picks workers unless the
     settings name another for a command; `loop_lag`: see loop_lag.py; `http_counts`: to which the HTTP port adds;
     `jobs`: None if the broker keeps none; `jobs_error`: why, if it was to keep some; `links`: None until it starts;
-    `connections`: those that are open."""
+    `connections`: those that are open; `hub`: that of topics."""
 
     def __init__(
         self,
@@ -292,6 +293,7 @@ class ReadModel:
         entrance: Entrance,
         loop_lag: Histogram,
         *,
+        hub: Hub,
         version: str,
         strategy: str,
         ready_commands: Iterable[str] = (),
@@ -307,6 +309,7 @@ class ReadModel:
         self.strategy = strategy
         self.loop_lag = loop_lag
         self.http_counts = HttpCounts()
+        self.hub = hub
         self._core = core
         self._workers = workers
         self._requesters = requesters

@@ -22,6 +22,7 @@ from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
 from ..protocol.messages import (
     ABOUT_JOBS,
+    ABOUT_TOPICS,
     WITH_COMMAND,
     Auth,
     Cancel,
@@ -34,6 +35,7 @@ from ..protocol.messages import (
     text_or_none,
 )
 from ..protocol.stream_messages import Chunk, Credit, Progress, Stream
+from ..protocol.topic_messages import Publish, Subscribe, Unsubscribe
 from ..protocol.transcode import transcode
 from ..transport.group import SLOW_READER
 from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
@@ -52,6 +54,7 @@ from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .job_requests import JobRequests
 from .request_streams import BY_CREDIT, RequestStreams
 from .session_context import SessionContext
+from .topic_requests import TopicRequests, has_room
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ class RequesterSession:
         "_sessions",
         "_streams",
         "_timer",
+        "_topics",
         "_usage",
         "encoding",
     )
@@ -109,6 +113,7 @@ class RequesterSession:
         self._gate: Gate = entrant.gate
         self._usage: Usage = entrant.gate.usage
         self._faults = FaultRun()
+        self._topics: TopicRequests | None = None
         self._is_over = False
         """Its login has ended, or its link: what still arrives is ignored."""
         self._core: Core = context.core
@@ -316,6 +321,19 @@ class RequesterSession:
             message = kind(job_id=job_id, sequence=piece.sequence, attempt=piece.attempt, data=data)
             self._link.send(self._codec.encode(message))
 
+    # --- from the topics ---
+
+    @property
+    def has_room(self) -> bool:
+        return has_room(self._link)
+
+    def send(self, payload: bytes) -> object:
+        return self._link.send(payload)
+
+    def close_slow(self, reason: str) -> None:
+        self._leave()
+        self._link.abort(f"{SLOW_READER}: {reason}")
+
     # --- from the broker ---
 
     def login_expires(self, expires_in_s: float) -> None:
@@ -340,6 +358,8 @@ class RequesterSession:
         self._core.requester_left(self._requester, time.monotonic())
         self._jobs.left()
         self._streams = None
+        if self._topics is not None:
+            self._topics.left()
 
     def _note_terms(self, call: Call, otherwise: str | None, stream: Stream) -> None:
         """The call may become a job, or has a stream, or both."""
@@ -370,6 +390,8 @@ class RequesterSession:
                 self._core.refuse(self._requester, message.request_id, failure)
             elif message.type in NEVER_LIMITED:
                 within.append(payload)
+            elif message.type in ABOUT_TOPICS:
+                self._refuse_about_topics(errors.RateLimited(failure.text), payload, failure.retry_after_s)
             else:
                 self._core.refuse(self._requester, None, failure)
         return within
@@ -427,7 +449,11 @@ class RequesterSession:
             if type_ == WorkerConnect.__struct_config__.tag:
                 self._refuse_worker(payload)
                 return
-            self._refuse(errors.BadRequest(describe(error, self.encoding)), payload)
+            fault = errors.BadRequest(describe(error, self.encoding))
+            if type_ in ABOUT_TOPICS:
+                self._refuse_about_topics(fault, payload)
+            else:
+                self._refuse(fault, payload)
             self._count_fault()
             return
         match message:
@@ -442,8 +468,23 @@ class RequesterSession:
                 self._link.send(self._codec.encode(Pong(message.request_id)))
             case Greeting():
                 self._greet(message)
+            case Subscribe() | Unsubscribe() | Publish():
+                self._about_topics.take(message)
             case _:
                 self._jobs.take(message)
+
+    @property
+    def _about_topics(self) -> TopicRequests:
+        """Made when it is first needed: most connections never do."""
+        if self._topics is None:
+            self._topics = TopicRequests(self._context.topics, self._gate, self)
+        return self._topics
+
+    def _refuse_about_topics(
+        self, error: errors.TaskferryError, payload: bytes, retry_after_s: float | None = None
+    ) -> None:
+        error.retry_after_s = retry_after_s
+        self._about_topics.refuse(text_or_none(self._codec.ids_in(payload).id), error)
 
     def _greet(self, message: Greeting) -> None:
         """It says who it is. With a name it has an inbox, if this broker keeps jobs."""

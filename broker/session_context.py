@@ -10,12 +10,15 @@ from .core_timer import CoreTimer
 
 if TYPE_CHECKING:
     from .job_desk import JobDesk
+    from .topic_desk import TopicDesk
+    from .topic_sources import TopicObserver
 
 
 class SessionContext:
     """`broker`: how the broker names itself to workers. `message_size_bytes_max`: the largest message that it takes;
     `data_size_bytes_max`: the largest `data` or result, which must fit into a message on its way out again. `desk`:
-    that of jobs; None if this broker keeps none."""
+    that of jobs; None if this broker keeps none. `topics`: the desk of topics, and `observer`, which publishes what
+    happens to workers."""
 
     __slots__ = (
         "broker",
@@ -24,12 +27,25 @@ class SessionContext:
         "desk",
         "frequent",
         "message_size_bytes_max",
+        "observer",
         "timer",
+        "topics",
     )
 
-    def __init__(self, core: Core, timer: CoreTimer, broker: str, message_size_bytes_max: int) -> None:
+    def __init__(
+        self,
+        core: Core,
+        timer: CoreTimer,
+        broker: str,
+        message_size_bytes_max: int,
+        *,
+        topics: "TopicDesk",
+        observer: "TopicObserver",
+    ) -> None:
         self.core = core
         self.timer = timer
+        self.topics = topics
+        self.observer = observer
         self.broker = broker
         self.desk: JobDesk | None = None
         self.message_size_bytes_max = message_size_bytes_max

@@ -18,6 +18,7 @@ from .access.hosts import check_host, check_origin
 from .access.proxies import check_network
 from .core.settings import CoreSettings
 from .jobs.settings import JobSettings
+from .topics.bounds import TopicSettings
 
 STRATEGY_PATTERNS_COUNT_MAX: Final = 100
 """Patterns in the table of strategies. Each command that is new to the broker is matched against all of them."""
@@ -186,6 +187,20 @@ class BrokerSettings:
         Whole(0, 2**40, "bytes"),
         "Total size of what waits for workers and requesters that do not read it. Beyond it those are disconnected for "
         "which most waits and which have taken nothing for longest. For one of them at most 64 MiB may wait.",
+        is_live=True,
+    )
+    event_batch_count_max: int = setting(
+        limits.BATCH_COUNT_DEFAULT,
+        Whole(1, 1000),
+        "Most events of topics in one message to a subscriber. As many are sent without waiting for more.",
+        is_live=True,
+    )
+    event_batch_s: float = setting(
+        limits.BATCH_S_DEFAULT,
+        Number(0, 10, "seconds"),
+        "How long after the last events for a subscriber the next ones are sent, if there are fewer. The first after a "
+        "quiet time are sent at once; with 0 all are.",
+        key="event_batch",
         is_live=True,
     )
     access: str | None = setting(
@@ -375,6 +390,10 @@ class BrokerSettings:
         return JobSettings(
             **{declared.name: getattr(self, declared.name) for declared in fields(JobSettings)}
         )
+
+    def topic_settings(self) -> TopicSettings:
+        """The part that governs topics."""
+        return TopicSettings(self.event_batch_count_max, self.event_batch_s)
 
     def core_settings(self) -> CoreSettings:
         """The part that governs the core."""

@@ -20,6 +20,7 @@ from ..protocol.frequent import FrequentMessages
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, AttemptOf, Call, Settled, WorkerResponse
 from ..protocol.stream_messages import Taken, WorkerChunk, WorkerCredit
+from ..protocol.topic_messages import WorkerPublish
 from ..protocol.transcode import transcode
 from ..transport.group import SLOW_READER
 from ..transport.link import PARTS_SIZE_BYTES_MIN, Link
@@ -36,6 +37,9 @@ from .core_timer import CoreTimer
 from .entrant import Entrant
 from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .session_context import SessionContext
+from .topic_requests import EVENT, check
+from .topic_sources import own_data
+from .topics.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -285,6 +289,7 @@ class WorkerSession:
         if worker is not None:
             log_event(logger, events.WorkerLeft(worker.worker_id, self.link.peer, reason))
             self._core.worker_left(worker, time.monotonic())
+            self._context.observer.worker_left(worker.worker_id, reason)
             if self._context.desk is not None:
                 self._context.desk.worker_left(worker.worker_id)
 
@@ -292,7 +297,9 @@ class WorkerSession:
     def _who(self) -> str:
         return self.link.peer if self.worker is None else self.worker.worker_id
 
-    def _control(self, message: messages.FromWorker, payload: bytes, now: float) -> None:
+    def _control(  # noqa: C901  a case for each message
+        self, message: messages.FromWorker, payload: bytes, now: float
+    ) -> None:
         if self._is_over:
             return
         worker = self.worker
@@ -327,6 +334,8 @@ class WorkerSession:
                 self._renew(message)
             case messages.Notification():
                 self._report(message, payload)
+            case WorkerPublish():
+                self._publish(message, payload)
             case messages.Custom():
                 pass
             case messages.WorkerResponse() | WorkerChunk():
@@ -406,6 +415,7 @@ class WorkerSession:
             worker_id, gate.identity.name, self.link.peer, commands_count, hello.concurrency
         )
         log_event(logger, joined)
+        self._context.observer.worker_joined(self.worker)
         if failures:
             self._report_forbidden(hello, payload)
 
@@ -417,8 +427,19 @@ class WorkerSession:
             text = "type: wait for the answer to connect"
             self._complain(errors.BadMessage(text), payload)
 
+    def _publish(self, message: WorkerPublish, payload: bytes) -> None:
+        """It publishes an event of its own."""
+        publication = message.data
+        try:
+            check(publication, self._entrant.gate)
+        except TaskferryError as error:
+            self._complain(error, payload)
+            return
+        data = own_data(publication.data, self.encoding)
+        self._context.topics.publish_raw(EVENT, (publication.topic,), data, self.encoding)
+
     def _report(self, notification: messages.Notification, payload: bytes) -> None:
-        """It reports progress."""
+        """It reports progress, which is passed on to whoever wants it."""
         worker, msg_id, data = self.worker, notification.msg_id, notification.data
         if worker is None or msg_id is None or data is UNSET:
             return
@@ -426,6 +447,8 @@ class WorkerSession:
             text = f"data: {len(data)} bytes of progress, at most {limits.PROGRESS_SIZE_BYTES_MAX}"
             self._complain(errors.BadMessage(text), payload)
             return
+        if self._context.topics.wants(Source.PROGRESS):
+            self._context.observer.progressed(worker, msg_id, data, self.encoding)
         self._core.notify(worker, msg_id, data.copy())  # a Raw keeps its whole message in memory
 
     def _chunk(self, worker: Worker, chunk: WorkerChunk, payload: bytes, now: float) -> None:

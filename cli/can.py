@@ -15,6 +15,7 @@ SUBJECTS: Final = {
     Action.SERVE: "COMMAND",
     Action.TARGET: "WORKER or KEY=VALUE",
     Action.WATCH: "TOPIC",
+    Action.PUBLISH: "TOPIC",
     Action.JOBS: "own or all",
     Action.OBSERVE: "",
     Action.OPERATE: "",
@@ -44,6 +45,7 @@ def can(
     taskferry can alice serve resize-image    be a worker for a command
     taskferry can alice target gpu=yes        choose the worker: its id, or a label
     taskferry can alice watch task:list       subscribe to a topic
+    taskferry can alice publish news          publish to a topic
     taskferry can alice jobs all              see and cancel jobs: own or all
     taskferry can alice observe               read metrics and /api
     taskferry can alice operate               drain workers

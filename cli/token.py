@@ -49,6 +49,9 @@ def token() -> None:
     help="Workers that it may choose: their ids, or labels as KEY=VALUE. May be repeated.",
 )
 @click.option("--watch", metavar="PATTERN", multiple=True, help="Topics that it may watch. May be repeated.")
+@click.option(
+    "--publish", metavar="PATTERN", multiple=True, help="Topics that it may publish to. May be repeated."
+)
 @click.option("--jobs", type=click.Choice(["own", "all"]), help="Jobs that it may see and cancel.")
 @click.option("--expires", metavar="PERIOD|DATE", help=f"{EXPIRES_FORM.capitalize()}, in UTC.")
 @click.option(

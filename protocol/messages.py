@@ -1,5 +1,5 @@
 """Every message of the wire as a typed structure, with the bound of each field; those about jobs: job_messages.py;
-those of streams: stream_messages.py.
+those of streams and topics: stream_messages.py, topic_messages.py.
 
 `data`, `params` and results stay raw bytes in the sender's encoding: the broker passes them on and never looks inside.
 Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
@@ -53,6 +53,19 @@ from .job_messages import (
     Submit,
 )
 from .stream_messages import Chunk, Credit, Progress, Reset, Stream, WorkerChunk, WorkerCredit
+from .topic_messages import (
+    BatchMessage,
+    FromSubscriber,
+    GapMessage,
+    Publish,
+    Published,
+    Subscribe,
+    Subscribed,
+    TopicError,
+    Unsubscribe,
+    Unsubscribed,
+    WorkerPublish,
+)
 
 # --- requester port -------------------------------------------------------------------------------------------------
 
@@ -181,6 +194,9 @@ RequesterControl = (
     | ScheduleAction
     | Greeting
     | Ack
+    | Subscribe
+    | Unsubscribe
+    | Publish
 )
 """Requester to broker: what is not a request."""
 
@@ -190,9 +206,12 @@ WITH_COMMAND: Final = frozenset(str(kind.__struct_config__.tag) for kind in (Sub
 ABOUT_JOBS: Final = frozenset(
     str(kind.__struct_config__.tag)
     for kind in get_args(RequesterControl)
-    if kind not in (Auth, Cancel, Credit, Ping)
+    if kind not in (Auth, Cancel, Credit, Ping, *get_args(FromSubscriber))
 )
 """The types of messages about jobs. Their failures are addressed as those of requests are."""
+
+ABOUT_TOPICS: Final = frozenset(str(kind.__struct_config__.tag) for kind in get_args(FromSubscriber))
+"""The types of messages about topics. Their errors are addressed by their `id`."""
 
 BrokerControl = (
     Expiring
@@ -209,6 +228,12 @@ BrokerControl = (
     | Progress
     | Chunk
     | Reset
+    | Subscribed
+    | Unsubscribed
+    | Published
+    | BatchMessage
+    | GapMessage
+    | TopicError
 )
 """Broker to requester: what is neither a response nor a failure."""
 
@@ -360,6 +385,7 @@ FromWorker = (
     | ErrorMessage
     | Notification
     | WorkerChunk
+    | WorkerPublish
     | Custom
 )
 
@@ -481,6 +507,7 @@ class AnyId(Struct):
 
     request_id: object = None
     msg_id: object = None
+    id: object = None
     type: object = None
 
 

@@ -253,6 +253,11 @@ class Link:
             self._end_writing()
 
     @property
+    def is_blocked(self) -> bool:
+        """The peer does not take all at once: something waits here until it does."""
+        return self._is_paused
+
+    @property
     def unsent_size_bytes(self) -> int:
         """Bytes of what is queued and has not been passed on."""
         return self._out_size + (0 if self._backlog is None else self._backlog.size_bytes)

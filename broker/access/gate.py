@@ -28,15 +28,17 @@ class Gate:
 
     `allowed`: commands that were called and are allowed, for callers that check it first; None if everything is
     allowed. It stays the same set, unless `renew` gives or takes everything. `served`: commands that its worker serves.
+    `watched`: topics, and patterns of them, that it has subscribed to.
     """
 
-    __slots__ = ("allowed", "identity", "served", "usage")
+    __slots__ = ("allowed", "identity", "served", "usage", "watched")
 
     def __init__(self, identity: Identity, usage: Usage) -> None:
         self.identity = identity
         self.usage = usage
         self.allowed: set[str] | None = None if identity.rights is EVERYTHING else set()
         self.served: list[str] = []
+        self.watched: dict[str, None] = {}
 
     @property
     def account(self) -> Account:
@@ -75,6 +77,14 @@ class Gate:
                 return failure
         return None
 
+    def watch(self, patterns: Iterable[str]) -> Failure | None:
+        """Why it may not subscribe to all of these, counted; None if it may."""
+        for pattern in patterns:
+            decision = self.identity.rights.decide_pattern(Action.WATCH, pattern)
+            if not decision.is_allowed:
+                return self._refuse(Action.WATCH, pattern, decision.rule)
+        return None
+
     def serve(self, commands: Iterable[str]) -> list[Failure]:
         """A worker offers these commands: `served` has those that it may serve, in their order. Returns why it may not
         serve the others, each counted."""
@@ -97,8 +107,12 @@ class Gate:
         is allowed, so each of them counts as gone with the first restriction."""
         if rights.has_rules_of(self.identity.rights):
             return None
-        if self.allowed is None and not self.served and not rights.has_all(Action.CALL):
+        if self.allowed is None and not self.served and not self.watched and not rights.has_all(Action.CALL):
             return "call: not everything is allowed any more"
+        for pattern in self.watched:
+            watching = rights.decide_pattern(Action.WATCH, pattern)
+            if not watching.is_allowed:
+                return f"watch {pattern!r}: {watching.rule}"
         for action, subjects in ((Action.SERVE, self.served), (Action.CALL, self.allowed or ())):
             for subject in subjects:
                 decision = rights.decide(action, subject)

@@ -25,6 +25,8 @@ class Action(enum.Enum):
     """Choose who runs a request: a worker_id, or a label as `KEY=VALUE`."""
     WATCH = "watch"
     """Subscribe to a topic."""
+    PUBLISH = "publish"
+    """Publish to a topic that is not one of the broker's own."""
     JOBS = "jobs"
     """See and cancel jobs: its `own`, or `all`, which includes its own."""
     OBSERVE = "observe"
@@ -37,13 +39,14 @@ JOBS_OWN: Final = "own"
 JOBS_ALL: Final = "all"
 
 ROLES: Final[Mapping[str, Mapping[Action, tuple[str, ...]]]] = {
-    "worker": {Action.SERVE: (ANYTHING,)},
+    "worker": {Action.SERVE: (ANYTHING,), Action.PUBLISH: (ANYTHING,)},
     "requester": {Action.CALL: (ANYTHING,), Action.TARGET: (ANYTHING,), Action.JOBS: (JOBS_OWN,)},
     "observer": {Action.OBSERVE: (ANYTHING,), Action.WATCH: (ANYTHING,)},
     "operator": {
         Action.OBSERVE: (ANYTHING,),
         Action.OPERATE: (ANYTHING,),
         Action.WATCH: (ANYTHING,),
+        Action.PUBLISH: (ANYTHING,),
         Action.JOBS: (JOBS_ALL,),
     },
     "admin": dict.fromkeys(Action, (ANYTHING,)),
@@ -124,6 +127,14 @@ class Rights:
         if source is not None:
             return Decision(False, source)
         source = self._granted.get(action, NO_RULES).match(subject)
+        return Decision(False, NO_RULE) if source is None else Decision(True, source)
+
+    def decide_pattern(self, action: Action, pattern: str) -> Decision:
+        """Whether `action` is allowed on all that `pattern`, in which `*` stands for any text, may match."""
+        source = self._denied.get(action, NO_RULES).meets(pattern)
+        if source is not None:
+            return Decision(False, source)
+        source = self._granted.get(action, NO_RULES).covers(pattern)
         return Decision(False, NO_RULE) if source is None else Decision(True, source)
 
     def has_any(self, action: Action) -> bool:

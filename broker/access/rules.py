@@ -65,5 +65,26 @@ class Rules:
                 return source
         return None
 
+    def covers(self, pattern: str) -> str | None:
+        """The source of a pattern that matches all that `pattern` may, in which only `*` is special; None if no single
+        one is known to."""
+        if ANYTHING not in pattern:
+            return self.match(pattern)
+        if pattern.startswith(self._prefix_tuple):
+            return next(source for prefix, source in self._prefixes.items() if pattern.startswith(prefix))
+        return None if "[" in pattern else self.sources.get(pattern)
+
+    def meets(self, pattern: str) -> str | None:
+        """The source of a pattern that may match some of what `pattern` does; None if surely none does. Two patterns
+        are compared by what is before their first wildcards."""
+        if ANYTHING not in pattern:
+            return self.match(pattern)
+        start = pattern.partition(ANYTHING)[0]
+        for other, source in self.sources.items():
+            literal = _SPECIAL.split(other, maxsplit=1)[0]
+            if literal.startswith(start) or (literal != other and start.startswith(literal)):
+                return source
+        return None
+
 
 NO_RULES: Final = Rules({})

@@ -153,6 +153,12 @@ class Core:
     def epoch(self, epoch: str) -> None:
         self._delivery.epoch = epoch
 
+    def listen(self, steps: Steps | None) -> None:
+        """Notify `steps`, and no longer who was before, of each step from here on: of requests in flight, too."""
+        parts = (self._ending, self._delivery, self._admission, self._hedging, self._recovery)
+        for part in parts:
+            part.steps = steps
+
     def started(self, now: float) -> None:
         """The broker has just started: for `start_wait_s` requests wait for what nobody serves yet."""
         if self.settings.start_wait_s:

@@ -55,6 +55,7 @@ class PatternTable(Struct, forbid_unknown_fields=True):
     serve: PatternList = ()
     target: PatternList = ()
     watch: PatternList = ()
+    publish: PatternList = ()
     jobs: Literal["own", "all"] | None = None
     observe: bool = False
     operate: bool = False
@@ -211,6 +212,7 @@ def _patterns(table: PatternTable) -> Patterns:
         Action.SERVE: table.serve,
         Action.TARGET: table.target,
         Action.WATCH: table.watch,
+        Action.PUBLISH: table.publish,
         Action.JOBS: (table.jobs,) if table.jobs else (),
         Action.OBSERVE: ("*",) if table.observe else (),
         Action.OPERATE: ("*",) if table.operate else (),

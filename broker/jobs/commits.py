@@ -14,14 +14,14 @@ from .intake import NOT_WRITTEN, Intake
 from .job import STARTING, Job
 from .lives import Lives
 from .memory import Memory
-from .ports import JobObserver, Workers
+from .ports import JobObserver, JobSteps, Workers
 from .states import JobState
 from .windows import Windows
 from .writer import Entry, Writer
 
 
 class Commits:
-    """Deals with the entries that the journal has answered."""
+    """Deals with the entries that the journal has answered. `steps`: notified of what they have changed, if set."""
 
     __slots__ = (
         "_after",
@@ -36,6 +36,7 @@ class Commits:
         "_windows",
         "_workers",
         "_writer",
+        "steps",
     )
 
     def __init__(
@@ -66,6 +67,7 @@ class Commits:
         self._after = after
         self._inbox = inbox
         self._counts = counts
+        self.steps: JobSteps | None = None
 
     def answered(self, entry: Entry, now: float) -> None:
         """The journal has written an entry, or could not."""
@@ -95,6 +97,9 @@ class Commits:
             self._workers.settled(worker_id, msg_id)
         for asker, message in entry.answers:
             asker.answer(message)
+        if self.steps is not None:
+            for job, change in zip(entry.changed, entry.batch.changes, strict=True):
+                self.steps.job_written(job.new.job_id, job.lane.command, job.new.owner, change)
         for job in entry.removed:
             job.unwritten_count -= 1
             memory.remove(job)

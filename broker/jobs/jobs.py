@@ -47,7 +47,7 @@ from .lingering import Lingering
 from .lives import Lives
 from .memory import Memory
 from .orphans import Orphans
-from .ports import Asker, JobObserver, Journal, JournalError, Opened, Opening, Workers
+from .ports import Asker, JobObserver, JobSteps, Journal, JournalError, Opened, Opening, Workers
 from .reads import Question, Reads
 from .room import Room
 from .schedules.schedules import Schedules
@@ -227,6 +227,10 @@ class Jobs:
             counts=counts,
         )
         self.kept = Kept(memory=memory, lives=lives, reads=reads, counts=counts, settings=settings)
+
+    def listen(self, steps: JobSteps | None) -> None:
+        """Notify `steps` of each change that is written, from here on."""
+        self.commits.steps = steps
 
     @property
     def lanes(self) -> Mapping[int, Lane]:

@@ -13,7 +13,7 @@ from ...protocol.encodings import Encoding
 from ...protocol.job_messages import Filter
 from ..core.failure import Failure
 from ..core.ports import Piece
-from .rows import Batch, LaneRow, ScheduleRow, StoredJob
+from .rows import Batch, JobChange, LaneRow, ScheduleRow, StoredJob
 
 
 class JournalError(Exception):
@@ -296,6 +296,13 @@ class Workers(Protocol):
 
     def settled(self, worker_id: str, msg_id: str) -> None:
         """Tell a worker, if it is connected, that this attempt is over."""
+
+
+class JobSteps(Protocol):
+    """Notified of each change of a job that has been written. Must not change anything."""
+
+    def job_written(self, job_id: str, command: str, owner: str, change: JobChange) -> None:
+        """This is on disk now. What follows within a moment may be written with it, and is then reported alone."""
 
 
 class JobObserver(Protocol):

@@ -15,9 +15,10 @@ from .format import Format, choose
 from .jobs import JOBS
 from .program import PROGRAM, process_registry
 from .requests import REQUESTS
+from .topics import TOPICS
 from .workers import WORKERS
 
-FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *ACCESS, *REQUESTS, *COMMANDS, *WORKERS)
+FAMILIES: Final[tuple[Family, ...]] = (*PROGRAM, *ACCESS, *REQUESTS, *COMMANDS, *WORKERS, *TOPICS)
 """What every broker has; one that keeps jobs has JOBS besides."""
 
 SCRAPES_COUNT_MAX: Final = 4

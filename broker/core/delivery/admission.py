@@ -21,7 +21,7 @@ from .room import Room
 class Admission:
     """Turns calls into requests. `is_closed`: no more calls are admitted."""
 
-    __slots__ = ("_counts", "_deadlines", "_room", "_roster", "_steps", "is_closed", "settings")
+    __slots__ = ("_counts", "_deadlines", "_room", "_roster", "is_closed", "settings", "steps")
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Admission:
         self._room = room
         self._deadlines = deadlines
         self._counts = counts
-        self._steps = steps
+        self.steps = steps
 
     def admit(self, requester: Requester, call: Call, now: float) -> Request | None:
         """The request made from this call, not yet assigned or waiting; None if the call was refused."""
@@ -86,8 +86,8 @@ class Admission:
         requests[request_id] = request
         account.in_flight_count += 1
         self._deadlines.add(request)
-        if self._steps is not None:
-            self._steps.admitted(request)
+        if self.steps is not None:
+            self.steps.admitted(request)
         return request
 
     def adopt(
@@ -114,8 +114,8 @@ class Admission:
         requester.requests[call.request_id] = request
         requester.account.in_flight_count += 1
         self._deadlines.add(request)
-        if self._steps is not None:
-            self._steps.admitted(request)
+        if self.steps is not None:
+            self.steps.admitted(request)
         return request
 
     def _room_in_account(self, requester: Requester, call: Call, now: float) -> Failure | None:

@@ -40,8 +40,8 @@ class Delivery:
         "_msg_count",
         "_queue",
         "_room",
-        "_steps",
         "epoch",
+        "steps",
         "turn",
     )
 
@@ -64,7 +64,7 @@ class Delivery:
         self._room = room
         self._ending = ending
         self._deadlines = deadlines
-        self._steps = steps
+        self.steps = steps
         self._msg_count = 0
         self.epoch = ""
         """What the msg_ids of attempts begin with."""
@@ -111,8 +111,8 @@ class Delivery:
         worker.occupy(msg_id, request.command.name)
         if len(request.call.data) >= KEPT_SIZE_BYTES_MIN:
             self._kept_data.assigned(request, assignment)
-        if self._steps is not None:
-            self._steps.assigned(request, assignment, is_hedge=is_hedge)
+        if self.steps is not None:
+            self.steps.assigned(request, assignment, is_hedge=is_hedge)
         if attempt is not None:
             self._begin(request, attempt, assignment)
         return None
@@ -147,8 +147,8 @@ class Delivery:
         del worker.assignments[reserved.msg_id]
         worker.release(reserved.msg_id)
         request.assignment = reserved.request = None
-        if self._steps is not None:
-            self._steps.unassigned(request, reserved, errors.NOT_DELIVERED)
+        if self.steps is not None:
+            self.steps.unassigned(request, reserved, errors.NOT_DELIVERED)
         return worker
 
     def adopt(self, request: Request, worker: Worker, msg_id: str, now: float) -> Worker | None:
@@ -160,14 +160,14 @@ class Delivery:
             del before.worker.assignments[msg_id]
             before.worker.release(msg_id)
             before.request = request.stream = None
-            if self._steps is not None:
-                self._steps.unassigned(request, before, errors.WorkerLost.code)
+            if self.steps is not None:
+                self.steps.unassigned(request, before, errors.WorkerLost.code)
         batch = Batch(request.command, self.turn)
         assignment = Assignment(msg_id, worker, now, ADOPTED, request, batch)
         request.assignment = worker.assignments[msg_id] = assignment
         worker.occupy(msg_id, request.command.name)
-        if self._steps is not None:
-            self._steps.assigned(request, assignment, is_hedge=False)
+        if self.steps is not None:
+            self.steps.assigned(request, assignment, is_hedge=False)
         return None if before is None else before.worker
 
     def _begin(self, request: Request, attempt: Attempt, assignment: Assignment) -> None:
@@ -200,8 +200,8 @@ class Delivery:
         if request.kept_size_bytes:
             self._kept_data.ended(request)
         self._queue.add(request, now, is_first=is_first)
-        if self._steps is not None:
-            self._steps.waits(request)
+        if self.steps is not None:
+            self.steps.waits(request)
 
     def _reader(self, request: Request, refused: Worker) -> Worker | None:
         """Another worker, with a free slot and the request's own encoding."""

@@ -22,7 +22,7 @@ REQUESTER_GONE: Final = "requester_gone"
 class Ending:
     """Answers requests that fail, and removes every request that has been answered. `recent`: the last failures."""
 
-    __slots__ = ("_counts", "_deadlines", "_kept_data", "_queue", "_steps", "recent")
+    __slots__ = ("_counts", "_deadlines", "_kept_data", "_queue", "recent", "steps")
 
     def __init__(
         self, counts: Counts, deadlines: Deadlines, queue: Queue, kept_data: KeptData, steps: Steps | None
@@ -31,7 +31,7 @@ class Ending:
         self._deadlines = deadlines
         self._queue = queue
         self._kept_data = kept_data
-        self._steps = steps
+        self.steps = steps
         self.recent = RecentFailures()
 
     def fail(
@@ -102,5 +102,5 @@ class Ending:
             index = command.duration.observe(duration_s)
             if now >= command.exemplars.due_at[index]:
                 command.exemplars.keep(index, request.call, duration_s, now)
-        if self._steps is not None:
-            self._steps.ended(request, outcome)
+        if self.steps is not None:
+            self.steps.ended(request, outcome)

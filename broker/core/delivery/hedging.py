@@ -25,7 +25,7 @@ ANSWERED: Final = "answered"
 class Hedging:
     """Sends hedges within `budget`, and cancels the copy that is no longer needed."""
 
-    __slots__ = ("_counts", "_deadlines", "_delivery", "_steps", "budget")
+    __slots__ = ("_counts", "_deadlines", "_delivery", "budget", "steps")
 
     def __init__(
         self, delivery: Delivery, deadlines: Deadlines, counts: Counts, share_max: float, steps: Steps | None
@@ -33,7 +33,7 @@ class Hedging:
         self._delivery = delivery
         self._deadlines = deadlines
         self._counts = counts
-        self._steps = steps
+        self.steps = steps
         self.budget = Budget(share_max)
 
     def due(self, request: Request, now: float) -> None:
@@ -56,8 +56,8 @@ class Hedging:
         request.assignment, request.hedge = answered, None
         other.request = None
         other.worker.port.cancel(other.msg_id, "answered")
-        if self._steps is not None:
-            self._steps.unassigned(request, other, ANSWERED)
+        if self.steps is not None:
+            self.steps.unassigned(request, other, ANSWERED)
 
     def _send_hedge(self, request: Request, now: float) -> bool:
         """Send it to another worker with a free slot. False if there is no such worker, the budget is spent, its

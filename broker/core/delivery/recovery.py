@@ -29,9 +29,9 @@ class Recovery:
         "_delivery",
         "_ending",
         "_roster",
-        "_steps",
         "budget",
         "settings",
+        "steps",
     )
 
     def __init__(
@@ -54,7 +54,7 @@ class Recovery:
         self._ending = ending
         self._deadlines = deadlines
         self._counts = counts
-        self._steps = steps
+        self.steps = steps
 
     def recover(self, assignments: Iterable[Assignment], now: float) -> None:
         """Decide about the assignments of a worker that has left the roster, oldest first."""
@@ -81,9 +81,9 @@ class Recovery:
     def _recover(self, request: Request, lost: Assignment, loss: Failure, now: float) -> bool:
         """False if the request must wait for a slot. `loss`: with what it fails if it may have run, and not again."""
         was_written = lost.was_written
-        if self._steps is not None:
+        if self.steps is not None:
             outcome = errors.WorkerLost.code if was_written else errors.NOT_DELIVERED
-            self._steps.unassigned(request, lost, outcome)
+            self.steps.unassigned(request, lost, outcome)
         worker = lost.worker
         if was_written:
             request.failed_ids += (worker.worker_id,)

@@ -23,6 +23,10 @@ from taskferry.broker.read_model import ReadModel
 from taskferry.broker.requester_session import RequesterSession
 from taskferry.broker.session_context import SessionContext
 from taskferry.broker.settings import BrokerSettings
+from taskferry.broker.topic_desk import TopicDesk
+from taskferry.broker.topic_sources import TaskSteps, TopicObserver
+from taskferry.broker.topics.bounds import TopicSettings
+from taskferry.broker.topics.sources import Source
 from taskferry.broker.worker_session import WorkerSession
 from taskferry.credentials.token import Token
 from taskferry.loadbalance.choice import StrategyChoice
@@ -69,9 +73,19 @@ class Shell:
 
     def __init__(self, policy: Policy = OPEN, **settings: Any) -> None:
         choice = StrategyChoice(STRATEGY_DEFAULT, {}, STRATEGIES, random.Random(1).random)
-        self.core = Core(CoreSettings(), choice, EventLog())
+        self.topics = TopicDesk(TopicSettings(), self._attach)
+        self.attached: list[tuple[Source, bool]] = []
+        observer = TopicObserver(self.topics, EventLog())
+        self.core = Core(CoreSettings(), choice, observer)
         self.timer = CoreTimer(self.core)
-        context = SessionContext(self.core, self.timer, "taskferry/test", MESSAGE_SIZE_BYTES_MAX)
+        context = SessionContext(
+            self.core,
+            self.timer,
+            "taskferry/test",
+            MESSAGE_SIZE_BYTES_MAX,
+            topics=self.topics,
+            observer=observer,
+        )
         self.group = LinkGroup(self.core.turn_ended)
         self.authenticator = Authenticator(policy)
         self.entrance = Entrance(self.authenticator, entrance_settings(BrokerSettings(**settings)))
@@ -94,16 +108,24 @@ class Shell:
             self.requesters,
             self.entrance,
             Histogram(),
+            hub=self.topics.hub,
             version="test",
             strategy=STRATEGY_DEFAULT,
         )
         self._peers = LinkGroup()
 
+    def _attach(self, source: Source, is_wanted: bool) -> None:
+        self.attached.append((source, is_wanted))
+        if source is Source.STEPS:
+            self.core.listen(TaskSteps(self.topics) if is_wanted else None)
+
     async def open(self) -> None:
+        self.topics.start()
         for port in (self.workers, self.requesters):
             await port.open("127.0.0.1", 0, self.group)
 
     async def close(self) -> None:
+        self.topics.stop()
         self.workers.close()
         self.requesters.close()
         for link in tuple(self._peers.links):

@@ -598,7 +598,7 @@ def test_one_that_may_no_longer_use_its_port_leaves_it() -> None:
     _, session = world.enter("alice")
     world.take(policy(**RIGHTS | {"alice": 'roles = ["operator"]\ndeny = { watch = ["*"] }'}))
     assert session.ended == []  # it may still watch something, as far as is known
-    world.take(policy(**RIGHTS | {"alice": 'roles = ["worker"]'}))
+    world.take(policy(**RIGHTS | {"alice": 'serve = ["*"]'}))
     assert session.ended == [(4403, "alice has lost all rights on the requester port")]
 
 

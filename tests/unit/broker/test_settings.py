@@ -63,6 +63,8 @@ BOUNDS = {
     "schedules_count_max": (0, 100_000),
     "inbox_count_max": (1, 1_000_000),
     "adoption_s": (0, 3600),
+    "event_batch_count_max": (1, 1000),
+    "event_batch_s": (0, 10),
 }
 
 LIVE = {
@@ -101,6 +103,8 @@ LIVE = {
     "schedules_count_max",
     "inbox_count_max",
     "adoption",
+    "event_batch",
+    "event_batch_count_max",
 }
 """Settings that a reload changes."""
 

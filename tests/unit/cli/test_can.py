@@ -57,7 +57,10 @@ def test_an_answer_names_the_rule(question: str, answer: str, path: Path) -> Non
         ("alice call", "call needs a subject: COMMAND"),
         ("alice observe all", "observe has no subject"),
         ("alice jobs mine", "jobs: expected own or all"),
-        ("alice fly", "'fly' is not one of 'call', 'serve', 'target', 'watch', 'jobs', 'observe', 'operate'"),
+        (
+            "alice fly",
+            "'fly' is not one of 'call', 'serve', 'target', 'watch', 'publish', 'jobs', 'observe', 'operate'",
+        ),
     ],
 )
 def test_a_question_without_an_answer(question: str, error: str, path: Path) -> None:

@@ -37,6 +37,7 @@ from taskferry.protocol import (
     limits,
     messages,
     stream_messages,
+    topic_messages,
 )
 from taskferry.protocol.encodings import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Encoding
 from taskferry.transport.backoff import BACKOFF_FIRST_S, BACKOFF_MAX_S
@@ -184,6 +185,22 @@ TABLES: dict[str, type[Struct]] = {
     "Ended": job_messages.JobEnded,
     "Ping (at the API port)": api_messages.ApiPing,
     "Pong (at the API port)": api_messages.ApiPong,
+    "Subscribe": topic_messages.Subscribe,
+    "A subscription": topic_messages.Subscription,
+    "How far": topic_messages.Since,
+    "Subscribed": topic_messages.Subscribed,
+    "Where": topic_messages.Position,
+    "Events": topic_messages.EventMessage,
+    "Batch": topic_messages.BatchMessage,
+    "Gap": topic_messages.GapMessage,
+    "How many": topic_messages.Loss,
+    "Unsubscribe": topic_messages.Unsubscribe,
+    "Unsubscribed": topic_messages.Unsubscribed,
+    "Publish (from the requester)": topic_messages.Publish,
+    "What is published": topic_messages.Publication,
+    "Published": topic_messages.Published,
+    "Error about topics": topic_messages.TopicError,
+    "A fault": topic_messages.TopicFault,
     "Claim": messages.Claim,
     "Defaults": messages.Defaults,
     "Places": messages.Places,
@@ -209,6 +226,11 @@ BOUNDS: dict[tuple[type[Struct], str], str] = {
         for kind in (job_messages.Submit, job_messages.Schedule, messages.Defaults)
     },
     (job_messages.Filter, "states"): "states",
+    (topic_messages.Subscribe, "data"): "[a subscription](#a-subscription)",
+    (topic_messages.Unsubscribe, "data"): "[a subscription](#a-subscription)",
+    (topic_messages.Subscription, "since"): "[how far](#how-far) one had got",
+    (topic_messages.Publish, "data"): "[what](#what-is-published)",
+    (topic_messages.Publication, "data"): f"up to {limits.EVENT_SIZE_BYTES_MAX:,} bytes",
     (messages.Hello, "running"): f"up to {limits.RUNNING_COUNT_MAX:,} items, each a [claim](#claim)",
     (messages.Hello, "defaults"): f"{NAME} to [defaults](#defaults)",
     (messages.Hello, "places"): "[places](#places)",
@@ -401,7 +423,7 @@ def test_the_envelope_of_the_worker_port_is_listed() -> None:
     kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
     kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment, messages.Settled]
     kinds += [messages.WorkerAuth, messages.WorkerLoggedIn, messages.WorkerExpiring]
-    kinds += [stream_messages.WorkerChunk, stream_messages.WorkerCredit]
+    kinds += [stream_messages.WorkerChunk, stream_messages.WorkerCredit, topic_messages.WorkerPublish]
     for kind in kinds:
         assert set(kind.__struct_fields__) <= listed.keys()
         tag = str(kind.__struct_config__.tag)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from msgspec import Struct, inspect
-from taskferry.protocol import field_types, job_messages, messages, stream_messages
+from taskferry.protocol import field_types, job_messages, messages, stream_messages, topic_messages
 from taskferry.protocol.codec import CODECS, describe
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import text_or_none
@@ -43,6 +43,10 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.WorkerResponse: {"type": "response", "msg_id": "1", "data": {"success": True}},
     messages.Notification: {"type": "notification"},
     messages.Custom: {"type": "custom"},
+    topic_messages.Subscribe: {"type": "subscribe", "data": {"topics": ["t"]}},
+    topic_messages.Unsubscribe: {"type": "unsubscribe", "data": {"topics": ["t"]}},
+    topic_messages.Publish: {"type": "publish", "data": {"topic": "t"}},
+    topic_messages.WorkerPublish: {"type": "publish", "data": {"topic": "t"}},
     stream_messages.WorkerChunk: {"type": "chunk", "msg_id": "1", "sequence": 1, "data": None},
 }
 """Every message that a broker reads and that has bounds, with only its required fields."""
@@ -53,6 +57,7 @@ SMALLEST_PARTS: dict[type[Struct], dict[str, Any]] = {
     messages.Claim: {"msg_id": "1", "job_id": "j", "attempt": 1},
     messages.Defaults: {},
     messages.Places: {"commands": ["c"], "count": 1},
+    topic_messages.Since: {"epoch": "e", "offset": 1},
 }
 """The same for their parts that are optional, or items of a list or an object."""
 

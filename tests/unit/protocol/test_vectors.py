@@ -26,6 +26,7 @@ MESSAGES: dict[tuple[str, str], set[str]] = {
     ("requester", "from_broker"): {
         "Response",
         "Failure",
+        "EventMessage",
         *(kind.__name__ for kind in typing.get_args(messages.BrokerControl)),
     },
     ("worker", "to_broker"): {kind.__name__ for kind in typing.get_args(messages.FromWorker)},

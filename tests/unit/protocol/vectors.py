@@ -9,8 +9,12 @@ from msgspec import UNSET, Raw, Struct
 from taskferry.protocol import api_messages, messages
 from taskferry.protocol.codec import CODECS, DECODE_ERRORS, describe
 from taskferry.protocol.encodings import Encoding
+from taskferry.protocol.topic_messages import EventMessage, TopicError
 
 from tests.unit.layout.source_tree import ROOT
+
+EVENT_TYPES = ("event", "task_", "job_", "worker_", "broker_")
+"""What the types of events begin with."""
 
 FOLDER = ROOT / "tests" / "vectors"
 
@@ -66,6 +70,11 @@ def read(vector: Vector) -> Struct | str:
                         else codec.requester_control(vector.payload)
                     )
             case "requester", "from_broker":
+                type_ = codec.ids_in(vector.payload).type
+                if isinstance(type_, str) and type_.startswith(EVENT_TYPES):
+                    return read_as(vector, EventMessage)
+                if type_ == "error":
+                    return read_as(vector, TopicError)
                 outcome = codec.outcome(vector.payload)
                 if outcome.type is not UNSET:
                     # A requester is sent a response, or something that says what it is.
@@ -106,7 +115,9 @@ def fields_of(message: Struct, encoding: Encoding) -> dict[str, Any]:
             continue
         match value:
             case Raw():
-                value = {"raw": bytes(value).decode() if encoding is Encoding.JSON else bytes(value).hex()}
+                value = raw_text(value, encoding)
+            case [Raw(), *_]:
+                value = [raw_text(item, encoding) for item in value]
             case Struct():
                 value = fields_of(value, encoding)
             case [Struct(), *_]:
@@ -118,3 +129,8 @@ def fields_of(message: Struct, encoding: Encoding) -> dict[str, Any]:
                 }
         fields[field.name] = value
     return fields
+
+
+def raw_text(raw: Raw, encoding: Encoding) -> dict[str, str]:
+    """Bytes that are carried as they are, in the notation of the vectors."""
+    return {"raw": bytes(raw).decode() if encoding is Encoding.JSON else bytes(raw).hex()}

@@ -36,10 +36,10 @@ def test_an_administrator_may_do_anything(action: Action) -> None:
 @each_case(
     ("role", "allowed"),
     [
-        ("worker", {SERVE}),
+        ("worker", {SERVE, Action.PUBLISH}),
         ("requester", {CALL, Action.TARGET, Action.JOBS}),
         ("observer", {Action.OBSERVE, Action.WATCH}),
-        ("operator", {Action.OBSERVE, Action.OPERATE, Action.WATCH, Action.JOBS}),
+        ("operator", {Action.OBSERVE, Action.OPERATE, Action.WATCH, Action.PUBLISH, Action.JOBS}),
         ("admin", set(Action)),
     ],
 )
@@ -148,3 +148,12 @@ def test_the_rules_of_an_identity_are_bounded() -> None:
         Rights(grants={CALL: patterns}, denials={CALL: ["x"]})
     with pytest.raises(ValueError, match="at most 1000"):
         full.joined_with(Rights(grants={CALL: ["one-more"]}))
+
+
+def test_a_pattern_of_topics_needs_one_grant_for_all_of_it_and_no_denial() -> None:
+    rights = Rights(grants={Action.WATCH: ["task:*", "news"]}, denials={Action.WATCH: ["task:secret*"]})
+    assert rights.decide_pattern(Action.WATCH, "task:list") == (True, 'watch "task:*"')
+    assert rights.decide_pattern(Action.WATCH, "task:l*").is_allowed
+    assert rights.decide_pattern(Action.WATCH, "task:*") == (False, 'deny watch "task:secret*"')
+    assert rights.decide_pattern(Action.WATCH, "n*") == (False, "no rule grants it")
+    assert EVERYTHING.decide_pattern(Action.WATCH, "*").is_allowed

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from taskferry.broker.access.rules import OTHERS_COUNT_MAX, PATTERN_LENGTH_MAX, Rules
+from taskferry.broker.topics.channels import matcher
 
 from tests.each_case import each_case
 
@@ -32,6 +33,50 @@ def test_a_pattern_matches_what_it_matches_as_a_file_name(pattern: str, name: st
         warnings.simplefilter("error")
         found = Rules({pattern: "a rule"}).match(name)
     assert found == ("a rule" if fnmatchcase(name, pattern) else None)
+
+
+@given(rule=names.filter(bool), pattern=names, topic=names)
+@example("a*", "a*", "ab")
+@example("a*b", "a*b", "aab")
+@example("a?", "a*", "abc")
+@example("[ab]*", "[ab]*", "[ab]")
+@example("a[b]*", "ab*", "abc")
+@example("ab", "a*", "ab")
+@example("ab", "b*", "ab")
+def test_a_pattern_of_topics_is_compared_safely(rule: str, pattern: str, topic: str) -> None:
+    rules = Rules({rule: "it"})
+    is_of_pattern = matcher(pattern)(topic) is not None
+    is_of_rule = rules.match(topic) is not None
+    if rules.covers(pattern):
+        assert is_of_rule or not is_of_pattern
+    if is_of_rule and is_of_pattern:
+        assert rules.meets(pattern)
+
+
+@each_case(
+    ("pattern", "covered", "met"),
+    [
+        ("resize-*", True, True),
+        ("resize-a*", True, True),
+        ("resize-a", True, True),
+        ("re*", False, True),
+        ("*", False, True),
+        ("a*-huge", False, True),
+        ("*-huge", True, True),
+        ("crop-*", False, True),
+        ("crop", False, False),
+    ],
+)
+def test_which_patterns_of_topics_rules_cover_and_meet(pattern: str, covered: bool, met: bool) -> None:
+    rules = Rules({"resize": "by name", "resize-*": "by prefix", "*-huge": "by another pattern"})
+    assert (rules.covers(pattern) is not None, rules.meets(pattern) is not None) == (covered, met)
+
+
+def test_what_begins_otherwise_is_not_met() -> None:
+    rules = Rules({"task:secret*": "it", "exact": "it"})
+    assert rules.meets("task:list*") is None
+    assert rules.meets("exact*") == "it"
+    assert rules.meets("exactly*") is None
 
 
 @each_case(
