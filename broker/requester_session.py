@@ -52,7 +52,7 @@ from .entrant import Entrant
 from .events import HandshakeRefused, SlowReaderClosed
 from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .job_requests import JobRequests
-from .request_streams import BY_CREDIT, RequestStreams
+from .request_streams import RequestStreams
 from .session_context import SessionContext
 from .topic_requests import TopicRequests, has_room
 
@@ -199,7 +199,7 @@ class RequesterSession:
                 target,
                 hedge,
                 None,
-                stream is True or stream == BY_CREDIT,
+                stream is not False,
             )
             if allowed is not None and (command not in allowed or target is not None) and self._forbids(call):
                 continue
