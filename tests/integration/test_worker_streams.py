@@ -11,7 +11,7 @@ from taskferry.protocol.limits import STREAM_CHUNKS_COUNT_MAX
 
 from tests.integration.peers import Peer, connected, eventually
 from tests.integration.test_worker_lifecycle import lasting_port
-from tests.processes import PATIENCE_S, Broker, Program, Programs
+from tests.processes import PATIENCE_S, Broker, Program, Programs, wait_until
 
 TASKS = '''
 import asyncio
@@ -335,3 +335,15 @@ async def test_a_job_streams_on_after_its_broker_was_killed(
             while (message := await peer.receive()).get("request_id") != "a":
                 pass
         assert (message["success"], message["data"]) == (True, "ticked"), json.dumps(message)
+
+
+def test_the_example_of_a_progress_bar_shows_each_part(programs: Programs, broker: Broker) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    start_worker(programs, examples, broker.worker_url)
+    wait_until(broker.workers, "the worker")
+    example = programs.start(str(examples / "progress_bar.py"), broker.requester_url)
+    assert example.wait() == 0, example.stderr
+    lines = example.stdout.splitlines()
+    assert lines[:10] == [f"picture {number} is ready" for number in range(1, 11)]
+    assert lines[10].startswith("picture 10 of 10 ")
+    assert "100%" in lines[10]
