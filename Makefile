@@ -53,7 +53,7 @@ GUIDED_PYTHON = LD_PRELOAD=$$($(BIN)/python -c 'import atheris; print(atheris.pa
 ON_WHEEL := tests/unit/broker tests/unit/loadbalance tests/unit/protocol tests/unit/transport \
 	tests/unit/requester/test_deadlines.py tests/sim tests/simulation tests/integration
 # Rules and wire are covered to the last branch: what cannot be tested there does not belong there.
-FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*,broker/jobs/*,broker/topics/*
+FULLY_COVERED := protocol/*,loadbalance/*,broker/access/*,broker/core/*,broker/jobs/*,broker/topics/*,broker/gather/*
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test uncompiled checks lint types layers coverage unit integration wheel test-compiled test-benchmarks \

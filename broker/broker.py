@@ -34,6 +34,7 @@ from .entrance import API_PORT, REQUESTER_PORT, WORKER_PORT, Entrance, EntranceS
 from .entrant import Entrant
 from .event_log import EventLog, JobLog
 from .events import AccessFileWarning, AccessReloaded, AccessTurnedOff, JobsOff, OpenToNetwork
+from .gather_desk import GatherDesk
 from .identity.authenticator import Authenticator
 from .identity.policy import OPEN, Policy
 from .job_desk import JobDesk
@@ -44,7 +45,9 @@ from .loop_lag import LoopLag
 from .memory import Memory, keep_freed
 from .open_files import OpenFiles
 from .operations import Operations
+from .plugins import Plugins
 from .port import Port, PortTaken
+from .post import Post
 from .read_model import ReadModel
 from .requester_session import RequesterSession
 from .session_context import SessionContext
@@ -97,6 +100,8 @@ class Broker:
         context = self._context
         self._authenticator = Authenticator(policy, self._keys_withdrawn)
         self.entrance = Entrance(self._authenticator, entrance_settings(settings))
+        context.gathers = GatherDesk(self.core, self._timer, context.data_size_bytes_max)
+        context.post = Post(self.core, self.entrance.connections, Plugins())
         self.operations = Operations(self.core, self.entrance)
 
         def worker(port: Port[WorkerSession], request: HandshakeRequest) -> WorkerSession | Refusal:
@@ -242,6 +247,7 @@ class Broker:
         while self.core.counts.in_flight_count and time.monotonic() < give_up_at:  # noqa: ASYNC110  the core signals nobody
             await asyncio.sleep(DRAIN_LOOK_INTERVAL_S)
         self.core.stop(time.monotonic())
+        self._context.gathers.gathers.stop()
         if self.job_desk is not None:
             await self.job_desk.close()
         for requester in tuple(self._requesters.sessions):

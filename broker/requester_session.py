@@ -17,6 +17,7 @@ from ..protocol.close_codes import POLICY_VIOLATION
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.frequent import FrequentMessages
+from ..protocol.gather_messages import Broadcast, Send
 from ..protocol.job_messages import Greeted, Greeting
 from ..protocol.large import LARGE_REQUEST_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, PRIORITY_DEFAULT
@@ -51,6 +52,8 @@ from .core_timer import CoreTimer
 from .entrant import Entrant
 from .events import HandshakeRefused, SlowReaderClosed
 from .fault_run import TOO_MANY_FAULTS, FaultRun
+from .gather.gather import Gather
+from .gather_requests import GatherRequests
 from .job_requests import JobRequests
 from .request_streams import RequestStreams
 from .session_context import SessionContext
@@ -82,6 +85,8 @@ class RequesterSession:
         "_faults",
         "_frequent",
         "_gate",
+        "_gathered",
+        "_gathers",
         "_is_over",
         "_jobs",
         "_kept",
@@ -99,6 +104,8 @@ class RequesterSession:
     _requester: Requester
     _jobs: JobRequests
     _kept: dict[str, Call]
+    _gathered: dict[str, Gather]
+    _gathers: GatherRequests
     _codec: Codec
     _frequent: FrequentMessages
     encoding: Encoding
@@ -135,10 +142,12 @@ class RequesterSession:
             self._context.desk, self._gate, self, self._codec.empty_data, self._data_size_bytes_max
         )
         self._kept = self._jobs.kept
+        self._gathers = GatherRequests(self._context, self, self._requester, self._entrant, self._codec.null)
+        self._gathered = self._gathers.gathered
         self._sessions[self] = None
         self._entrant.opened(self, link)
 
-    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901  the hot path
+    def messages_received(self, payloads: list[bytes]) -> None:  # noqa: C901, PLR0912  the hot path
         if self._is_over:
             return
         now = time.monotonic()
@@ -146,8 +155,7 @@ class RequesterSession:
             payloads = self._within_rate(payloads, now)
         allowed = self._gate.allowed
         decode = self._codec.request
-        core = self._core
-        requester = self._requester
+        core, requester = self._core, self._requester
         for payload in payloads:
             try:
                 message = decode(payload) if len(payload) < LARGE_SIZE_BYTES else self._decode_large(payload)
@@ -155,8 +163,7 @@ class RequesterSession:
                 if self._undecoded(payload, error, now):
                     return
                 continue
-            command = message.command
-            data = message.data
+            command, data = message.command, message.data
             if command is UNSET:
                 self._control(payload, message.type, now)
                 if self._is_over:
@@ -168,7 +175,6 @@ class RequesterSession:
                 data = self._within_bound(data, payload)
                 if data is None:
                     continue
-            # One call for all fields: each read of a Struct's field costs compiled code as much.
             (
                 _,
                 request_id,
@@ -182,8 +188,9 @@ class RequesterSession:
                 hedge,
                 otherwise,
                 stream,
+                gather,
                 type_,
-            ) = astuple(message)
+            ) = astuple(message)  # one call: each read of a Struct's field costs compiled code as much
             if type_ is not UNSET and type_ in WITH_COMMAND:
                 self._control(payload, type_, now)
                 continue
@@ -202,6 +209,8 @@ class RequesterSession:
                 stream is not False,
             )
             if allowed is not None and (command not in allowed or target is not None) and self._forbids(call):
+                continue
+            if (gather is not None or self._gathered) and self._gathers.begin(call, message, now):
                 continue
             if (otherwise is not None or stream is not False) and call.request_id not in requester.requests:
                 self._note_terms(call, otherwise, stream)
@@ -334,6 +343,12 @@ class RequesterSession:
         self._leave()
         self._link.abort(f"{SLOW_READER}: {reason}")
 
+    # --- from other connections ---
+
+    def deliver(self, payload: bytes) -> None:
+        """Send a message of the user's own."""
+        self._link.send(payload)
+
     # --- from the broker ---
 
     def login_expires(self, expires_in_s: float) -> None:
@@ -355,6 +370,7 @@ class RequesterSession:
 
     def _leave(self) -> None:
         self._is_over = True
+        self._gathers.left()
         self._core.requester_left(self._requester, time.monotonic())
         self._jobs.left()
         self._streams = None
@@ -438,7 +454,9 @@ class RequesterSession:
             self._leave()
             self._link.close(POLICY_VIOLATION, TOO_MANY_FAULTS)
 
-    def _control(self, payload: bytes, type_: str | UnsetType, now: float) -> None:
+    def _control(  # noqa: PLR0912  a case for each message
+        self, payload: bytes, type_: str | UnsetType, now: float
+    ) -> None:
         if type_ is UNSET:
             self._refuse(errors.BadRequest("command: missing"), payload)
             self._count_fault()
@@ -458,12 +476,15 @@ class RequesterSession:
             return
         match message:
             case Cancel() if not is_about_jobs(message):
-                self._core.cancel(self._requester, message.request_id, now)
+                if not self._gathers.cancel(message.request_id):
+                    self._core.cancel(self._requester, message.request_id, now)
             case Auth():
                 self._renew(message)
             case Credit():
                 if self._streams is not None:
                     self._streams.taken(message)
+            case Broadcast() | Send():
+                self._gathers.take(message)
             case Ping():
                 self._link.send(self._codec.encode(Pong(message.request_id)))
             case Greeting():

@@ -9,7 +9,9 @@ from .core.core import Core
 from .core_timer import CoreTimer
 
 if TYPE_CHECKING:
+    from .gather_desk import GatherDesk
     from .job_desk import JobDesk
+    from .post import Post
     from .topic_desk import TopicDesk
     from .topic_sources import TopicObserver
 
@@ -18,7 +20,7 @@ class SessionContext:
     """`broker`: how the broker names itself to workers. `message_size_bytes_max`: the largest message that it takes;
     `data_size_bytes_max`: the largest `data` or result, which must fit into a message on its way out again. `desk`:
     that of jobs; None if this broker keeps none. `topics`: the desk of topics, and `observer`, which publishes what
-    happens to workers."""
+    happens to workers. `gathers`: the desk of gathers; `post` carries messages of the user's own."""
 
     __slots__ = (
         "broker",
@@ -26,11 +28,16 @@ class SessionContext:
         "data_size_bytes_max",
         "desk",
         "frequent",
+        "gathers",
         "message_size_bytes_max",
         "observer",
+        "post",
         "timer",
         "topics",
     )
+
+    gathers: "GatherDesk"
+    post: "Post"
 
     def __init__(
         self,

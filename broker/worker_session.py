@@ -17,6 +17,7 @@ from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
 from ..protocol.frequent import FrequentMessages
+from ..protocol.gather_messages import Custom
 from ..protocol.large import LARGE_FROM_WORKER_DECODERS, LARGE_SIZE_BYTES
 from ..protocol.messages import AssignmentMessage, AttemptOf, Call, Settled, WorkerResponse
 from ..protocol.stream_messages import Taken, WorkerChunk, WorkerCredit
@@ -234,6 +235,13 @@ class WorkerSession:
         self._is_over = True
         self.link.abort("the same worker has connected again")
 
+    # --- from other connections ---
+
+    def deliver(self, payload: bytes) -> None:
+        """Send a message of the user's own."""
+        if self.worker is not None:
+            self.link.send(payload)
+
     # --- from the broker ---
 
     def settled(self, msg_id: str) -> None:
@@ -336,8 +344,9 @@ class WorkerSession:
                 self._report(message, payload)
             case WorkerPublish():
                 self._publish(message, payload)
-            case messages.Custom():
-                pass
+            case Custom():
+                assert worker is not None
+                self._send_on(worker, message, payload)
             case messages.WorkerResponse() | WorkerChunk():
                 raise AssertionError("those of a registered worker are not handled here")
 
@@ -466,6 +475,20 @@ class WorkerSession:
             fault = self._core.chunk(worker, chunk.msg_id, chunk.sequence, data, now)
         if fault is not None:
             self._complain(errors.BadMessage(fault), payload)
+
+    def _send_on(self, worker: Worker, message: Custom, payload: bytes) -> None:
+        """A message of the user's own, for another connection or the broker's plugins."""
+        if message.kind is None:
+            return
+        refusal = self._entrant.gate.message(message.kind, message.to)
+        if refusal is not None:
+            self._complain(errors.Forbidden(refusal.text), payload)
+            return
+        data = self._codec.null if message.data is UNSET else message.data
+        try:
+            self._context.post.send(message.kind, data, self.encoding, worker.worker_id, message.to)
+        except TaskferryError as error:
+            self._complain(error, payload)
 
     def _large_result(self, worker: Worker, msg_id: str, result: Raw | UnsetType, now: float) -> bool:
         """A result that may be larger than a requester's message can carry is no success: nobody could fetch it."""

@@ -14,6 +14,7 @@ SUBJECTS: Final = {
     Action.CALL: "COMMAND",
     Action.SERVE: "COMMAND",
     Action.TARGET: "WORKER or KEY=VALUE",
+    Action.MESSAGE: "KIND",
     Action.WATCH: "TOPIC",
     Action.PUBLISH: "TOPIC",
     Action.JOBS: "own or all",

@@ -290,6 +290,22 @@ class JobsOff(TaskferryError):
     delivery = NOT_DELIVERED
 
 
+class UnknownMessageType(TaskferryError):
+    """A message of the user's own that nobody at the broker handles: no plugin has its kind."""
+
+    code = "unknown_message_type"
+    message = "No plugin of the broker handles messages of this kind"
+    blame = "requester"
+
+
+class UnknownReceiver(TaskferryError):
+    """A message of the user's own to a worker or connection that is not there."""
+
+    code = "unknown_receiver"
+    message = "No such worker or connection"
+    blame = "requester"
+
+
 class CannotConnect(TaskferryError):
     """Raised by SDKs only: there was no link to a broker before the deadline. Nothing was sent."""
 
@@ -340,6 +356,8 @@ REGISTRY: Final[dict[str, type[TaskferryError]]] = {
         WorkerStopping,
         JournalFailed,
         JobsOff,
+        UnknownMessageType,
+        UnknownReceiver,
         CannotConnect,
         ConnectionLost,
     )

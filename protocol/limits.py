@@ -132,6 +132,12 @@ LIST_COUNT_MAX: Final = 1000
 RUNNING_COUNT_MAX: Final = 20_000
 """Attempts that a worker may claim when it connects: those that it runs, and as many whose results were not settled."""
 
+GATHER_COUNT_MAX: Final = 10_000
+"""Workers of one gather: as many as connections on one port, by default."""
+
+CUSTOM_SIZE_BYTES_MAX: Final = 65_536
+"""The data of a message of the user's own: a broadcast is sent to thousands."""
+
 PROGRESS_SIZE_BYTES_MAX: Final = 4096
 """What an attempt reports of its progress: a number and a text. The broker keeps the last report of each."""
 

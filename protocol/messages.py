@@ -1,5 +1,6 @@
 """Every message of the wire as a typed structure, with the bound of each field; those about jobs: job_messages.py;
-those of streams and topics: stream_messages.py, topic_messages.py.
+those of streams and topics: stream_messages.py, topic_messages.py; gathers, and messages of the user's own:
+gather_messages.py.
 
 `data`, `params` and results stay raw bytes in the sender's encoding: the broker passes them on and never looks inside.
 Unknown fields are ignored, so that a newer peer can talk to an older one. PROTOCOL.md says what each message means.
@@ -31,6 +32,7 @@ from .field_types import (
     Token,
     Trace,
 )
+from .gather_messages import Broadcast, Broadcasted, Custom, Delivered, Gather, ItemMessage, Send
 from .job_messages import (
     Ack,
     Await,
@@ -85,6 +87,7 @@ class Request(Struct, gc=False):
     hedge: Hedge | None = None
     otherwise: Literal["submit"] | None = None
     stream: Stream = False
+    gather: Gather | None = None
     type: str | UnsetType = UNSET
 
 
@@ -184,6 +187,8 @@ RequesterControl = (
     | Cancel
     | Credit
     | Ping
+    | Broadcast
+    | Send
     | Submit
     | Job
     | Await
@@ -206,7 +211,7 @@ WITH_COMMAND: Final = frozenset(str(kind.__struct_config__.tag) for kind in (Sub
 ABOUT_JOBS: Final = frozenset(
     str(kind.__struct_config__.tag)
     for kind in get_args(RequesterControl)
-    if kind not in (Auth, Cancel, Credit, Ping, *get_args(FromSubscriber))
+    if kind not in (Auth, Cancel, Credit, Ping, Broadcast, Send, *get_args(FromSubscriber))
 )
 """The types of messages about jobs. Their failures are addressed as those of requests are."""
 
@@ -234,6 +239,9 @@ BrokerControl = (
     | BatchMessage
     | GapMessage
     | TopicError
+    | ItemMessage
+    | Broadcasted
+    | Delivered
 )
 """Broker to requester: what is neither a response nor a failure."""
 
@@ -370,12 +378,6 @@ class Notification(Struct, tag_field="type", tag="notification"):
     data: Raw | UnsetType = UNSET
 
 
-class Custom(Struct, tag_field="type", tag="custom"):
-    """Worker to broker: a message of the user's own. Accepted, and not passed on in this version."""
-
-    msg_id: MessageId | None = None
-
-
 FromWorker = (
     WorkerConnect
     | WorkerAuth
@@ -494,6 +496,7 @@ FromBroker = (
     | CancelAssignment
     | WorkerCredit
     | Settled
+    | Delivered
     | Disconnect
     | Heartbeat
     | ErrorMessage

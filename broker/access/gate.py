@@ -65,6 +65,14 @@ class Gate:
             if len(allowed) >= CALLED_COUNT_MAX:
                 allowed.clear()
             allowed.add(command)
+        return self.target(target)
+
+    def message(self, kind: str, target: Target | None) -> Failure | None:
+        """Why it may not send a message of its own to this target, counted; None if it may."""
+        return self.refusal(Action.MESSAGE, kind) or self.target(target)
+
+    def target(self, target: Target | None) -> Failure | None:
+        """Why it may not name this target, counted; None if it may."""
         if target is None or self.identity.rights.has_all(Action.TARGET):
             return None
         subjects = subjects_of(target)

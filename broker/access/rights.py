@@ -23,6 +23,8 @@ class Action(enum.Enum):
     """Be a worker for a command."""
     TARGET = "target"
     """Choose who runs a request: a worker_id, or a label as `KEY=VALUE`."""
+    MESSAGE = "message"
+    """Send messages of one's own, and broadcast them: of this kind."""
     WATCH = "watch"
     """Subscribe to a topic."""
     PUBLISH = "publish"
@@ -39,8 +41,13 @@ JOBS_OWN: Final = "own"
 JOBS_ALL: Final = "all"
 
 ROLES: Final[Mapping[str, Mapping[Action, tuple[str, ...]]]] = {
-    "worker": {Action.SERVE: (ANYTHING,), Action.PUBLISH: (ANYTHING,)},
-    "requester": {Action.CALL: (ANYTHING,), Action.TARGET: (ANYTHING,), Action.JOBS: (JOBS_OWN,)},
+    "worker": {Action.SERVE: (ANYTHING,), Action.MESSAGE: (ANYTHING,), Action.PUBLISH: (ANYTHING,)},
+    "requester": {
+        Action.CALL: (ANYTHING,),
+        Action.TARGET: (ANYTHING,),
+        Action.MESSAGE: (ANYTHING,),
+        Action.JOBS: (JOBS_OWN,),
+    },
     "observer": {Action.OBSERVE: (ANYTHING,), Action.WATCH: (ANYTHING,)},
     "operator": {
         Action.OBSERVE: (ANYTHING,),

@@ -21,7 +21,7 @@ from ...protocol.errors import TaskferryError
 from ...protocol.limits import TEXT_LENGTH_MAX
 from .account import Account
 from .adopted import Adopted
-from .call import Call
+from .call import Call, Target
 from .delivery.admission import Admission
 from .delivery.crowding import Crowding
 from .delivery.deadlines import NEVER, Deadlines
@@ -67,6 +67,7 @@ class Core:
         "_ending",
         "_hedging",
         "_joined_count",
+        "_lack",
         "_look_at",
         "_recovery",
         "_streaming",
@@ -98,7 +99,7 @@ class Core:
         room = Room(self.queue, self._ending, self.counts)
         self.recent_failures = self._ending.recent
         gathering = Gathering()
-        lack = Lack()
+        self._lack = lack = Lack()
         self._delivery = Delivery(
             self.queue,
             self._ending,
@@ -168,10 +169,16 @@ class Core:
     # --- requesters -------------------------------------------------------------------------------------------------
 
     def requester_joined(
-        self, port: RequesterPort, account: Account, may_call: Callable[[str], bool] = may_call_all
+        self,
+        port: RequesterPort,
+        account: Account,
+        may_call: Callable[[str], bool] = may_call_all,
+        *,
+        names_workers: bool = False,
     ) -> Requester:
-        """A requester has connected, which may call what `may_call` says. Pass the result with each of its calls."""
-        requester = Requester(port, account, may_call)
+        """A requester has connected, which may call what `may_call` says; see `Requester`. Pass the result with each of
+        its calls."""
+        requester = Requester(port, account, may_call, names_workers=names_workers)
         self.requesters[requester] = None
         return requester
 
@@ -448,6 +455,17 @@ class Core:
         """Everything sent to the ports has been handed to the operating system. The turn began at `began_at`, with its
         first read."""
         self._delivery.end_turn(began_at, now)
+
+    def worker_ids(self, command: str, target: Target | None) -> list[str]:
+        """The connected workers that serve `command` and match `target`, and are not about to leave."""
+        known = self.roster.commands.get(command)
+        if known is None:
+            return []
+        return [worker.worker_id for worker in self.roster.matching(known, target)]
+
+    def lack(self, requester: Requester, call: Call, now: float) -> Failure:
+        """Why no worker can take `call`."""
+        return Failure(errors.NoAvailableWorkers.code, self._lack.text(requester, call, now))
 
     def drain(self) -> None:
         """Admit no more calls; requests in flight go on."""

@@ -22,16 +22,24 @@ class Requester:
     much of that waits beside other connections of the account, and `shares` on which lines.
 
     `may_call`: whether it may call a command, for what is said about others than the one that it calls.
+    `names_workers`: each of its calls is for one connected worker, which is the target, and for no other. It waits for
+    that one however many targets there are, and fails as soon as that one leaves.
     """
 
-    __slots__ = ("account", "holder", "may_call", "port", "requests", "shares")
+    __slots__ = ("account", "holder", "may_call", "names_workers", "port", "requests", "shares")
 
     def __init__(
-        self, port: RequesterPort, account: Account, may_call: Callable[[str], bool] = may_call_all
+        self,
+        port: RequesterPort,
+        account: Account,
+        may_call: Callable[[str], bool] = may_call_all,
+        *,
+        names_workers: bool = False,
     ) -> None:
         self.port = port
         self.account = account
         self.may_call = may_call
+        self.names_workers = names_workers
         self.requests: dict[str, Request] = {}
         self.holder: Holder[Requester] = Holder(self)
         self.shares: Holders[Share] = Holders()

@@ -54,6 +54,7 @@ class PatternTable(Struct, forbid_unknown_fields=True):
     call: PatternList = ()
     serve: PatternList = ()
     target: PatternList = ()
+    message: PatternList = ()
     watch: PatternList = ()
     publish: PatternList = ()
     jobs: Literal["own", "all"] | None = None
@@ -211,6 +212,7 @@ def _patterns(table: PatternTable) -> Patterns:
         Action.CALL: table.call,
         Action.SERVE: table.serve,
         Action.TARGET: table.target,
+        Action.MESSAGE: table.message,
         Action.WATCH: table.watch,
         Action.PUBLISH: table.publish,
         Action.JOBS: (table.jobs,) if table.jobs else (),

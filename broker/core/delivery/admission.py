@@ -73,6 +73,9 @@ class Admission:
             return None
         elif command is self._roster.unknown:
             route = command.route
+        elif requester.names_workers:
+            assert isinstance(target, str), "it names a worker"
+            route = self._roster.named(command, target)
         else:
             route = self._roster.targeted(command, target)
         attempt = call.attempt

@@ -60,6 +60,10 @@ class Crowding:
         there is no room."""
         target = request.call.target
         assert target is not None, "as above"
+        if request.requester.names_workers:
+            assert isinstance(target, str), "it names a worker"
+            request.route = self._roster.named(request.command, target)
+            return None
         route = self._roster.targeted(request.command, target)
         if route.is_makeshift:
             text = f"requests with {roster.TARGETS_COUNT_MAX} different targets wait (TARGETS_COUNT_MAX)"

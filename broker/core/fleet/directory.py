@@ -51,12 +51,13 @@ class Gone:
 
 class Directory:
     """`known`: commands by name. `forgotten` holds the counts of forgotten commands that were not listed, and
-    `ended_before` the outcomes of all that were forgotten. `targets`: the routes of targets, of which those of a
-    forgotten command are removed."""
+    `ended_before` the outcomes of all that were forgotten. `targets` and `named`: the routes of targets, of which those
+    of a forgotten command are removed."""
 
     __slots__ = (
         "_gone",
         "_listed_count",
+        "_named",
         "_targets",
         "_unlisted",
         "choice",
@@ -67,7 +68,11 @@ class Directory:
     )
 
     def __init__(
-        self, choice: StrategyChoice, gathering: Gathering, targets: OrderedDict[Route, object]
+        self,
+        choice: StrategyChoice,
+        gathering: Gathering,
+        targets: OrderedDict[Route, object],
+        named: OrderedDict[Route, str],
     ) -> None:
         self.choice = choice
         self.gathering = gathering
@@ -75,6 +80,7 @@ class Directory:
         self.forgotten = Command(OTHER)
         self.ended_before: defaultdict[str, int] = defaultdict(int)
         self._targets = targets
+        self._named = named
         self._listed_count = 0
         self._unlisted: OrderedDict[Command, float] = OrderedDict()
         """Those that are served and not listed, in the order in which they will be, and since when."""
@@ -181,4 +187,5 @@ class Directory:
 
     def _remove_targets(self, command: Command) -> None:
         for route in command.targeted.values():
-            del self._targets[route]
+            if self._named.pop(route, None) is None:
+                del self._targets[route]

@@ -49,7 +49,12 @@ class Gathering:
 
     def holds(self, request: Request) -> bool:
         """Whether a request that nobody can take yet waits all the same."""
-        return self.is_on and request.call.attempt is None and request.command is not self.unknown
+        return (
+            self.is_on
+            and request.call.attempt is None
+            and request.command is not self.unknown
+            and not request.requester.names_workers
+        )
 
     def end(self) -> list[Command]:
         """It is over, and nothing waits for them any more. Returns the commands that nobody has served."""

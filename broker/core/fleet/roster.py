@@ -7,6 +7,7 @@ last worker, and the observer of changes of state.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Final, Protocol
 
 from ....loadbalance.choice import StrategyChoice
@@ -32,6 +33,13 @@ FOLLOWED_MEMBERS_COUNT_MAX: Final = 500
 """Members of the pools that a join divides off which it enters in strategies itself, a millisecond. Others stay lazy
 until the next checks."""
 
+NAMED_COUNT_MAX: Final = 10_000
+"""Routes to one worker each, for requesters that name workers, before those on which nothing waits make room for new
+ones: as many as one gather may have. One that waits is bounded by what its requester may have in flight."""
+
+NAMED_CHECKED_COUNT_MAX: Final = 200
+"""Of these, how many one periodic check looks at, to remove those on which nothing waits: in a millisecond."""
+
 
 class Placement(Protocol):
     """Acts on what the roster reports. Must not call back into the roster."""
@@ -52,6 +60,7 @@ class Roster:
         "_choice",
         "_lazy",
         "_merging",
+        "_named",
         "_observer",
         "_placement",
         "_targeted",
@@ -75,7 +84,9 @@ class Roster:
         self._placement = placement
         self._observer = observer
         self._targeted: OrderedDict[Route, object] = OrderedDict()
-        self.directory = Directory(choice, gathering, self._targeted)
+        self._named: OrderedDict[Route, str] = OrderedDict()
+        """Of requesters that name workers: these do not count as targets."""
+        self.directory = Directory(choice, gathering, self._targeted, self._named)
         self.commands = self.directory.known
         self.unknown = gathering.unknown
         self.workers: dict[str, Worker] = {}
@@ -158,8 +169,11 @@ class Roster:
                 self._join_pools(worker)
 
     def look(self) -> None:
-        """The periodic check: merge pools that have the same workers, and see which need not be lazy any more."""
+        """The periodic check: merge pools that have the same workers, see which need not be lazy any more, and remove
+        routes of named workers that are not needed."""
         self._merging.look()
+        if self._named:
+            self._forget_named(NAMED_CHECKED_COUNT_MAX)
         looked_at: list[Pool] = []
         steps_count = 0
         for pool in self._lazy:
@@ -180,6 +194,8 @@ class Roster:
         for route in stranded:
             if route.waiting.count:
                 self._placement.strand(route, now)
+            if route in self._named and not route.waiting.count:
+                self._remove(route, self._named.pop(route))
         for worker in dict.fromkeys(reversed(entered)):
             self._placement.fill(worker, now)
 
@@ -196,7 +212,8 @@ class Roster:
         key = target_key(target)
         route = command.targeted.get(key)
         if route is not None:
-            self._targeted.move_to_end(route)
+            if route not in self._named:
+                self._targeted.move_to_end(route)
             return route
         route = Route(command, target)
         if len(self._targeted) >= TARGETS_COUNT_MAX and not self._forget_a_target():
@@ -209,7 +226,22 @@ class Roster:
             self._new_pool([route], matching)
         return route
 
-    def matching(self, command: Command, target: Target) -> list[Worker]:
+    def named(self, command: Command, worker_id: str) -> Route:
+        """The route of requests for `command` to one worker, by a requester that names workers."""
+        route = command.targeted.get(worker_id)
+        if route is not None:
+            return route
+        if len(self._named) >= NAMED_COUNT_MAX:
+            self._forget_named(2)
+        route = Route(command, worker_id)
+        command.targeted[worker_id] = route
+        self._named[route] = worker_id
+        matching = self.matching(command, worker_id)
+        if matching:
+            self._new_pool([route], matching)
+        return route
+
+    def matching(self, command: Command, target: Target | None) -> list[Worker]:
         """The workers that serve `command` and match `target`."""
         pool = command.route.pool
         members = () if pool is None else pool.members
@@ -223,13 +255,24 @@ class Roster:
         route = next((route for route in self._targeted if not route.waiting.count), None)
         if route is None:
             return False
-        key = self._targeted.pop(route)
+        self._remove(route, self._targeted.pop(route))
+        return True
+
+    def _forget_named(self, count: int) -> None:
+        """Look at the first `count` routes of named workers, and remove those on which nothing waits."""
+        for route in list(islice(self._named, count)):
+            if route.waiting.count:
+                self._named.move_to_end(route)
+            else:
+                self._remove(route, self._named.pop(route))
+
+    def _remove(self, route: Route, key: object) -> None:
+        """Remove a target's route, on which nothing waits, and its pool."""
         del route.command.targeted[key]
         if route.pool is not None:
             for member in tuple(route.pool.members):
                 route.pool.remove(member)
             route.pool = None
-        return True
 
     # --- pools ------------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,12 @@ from taskferry.broker.core_timer import CoreTimer
 from taskferry.broker.entrance import Entrance
 from taskferry.broker.entrant import Entrant
 from taskferry.broker.event_log import EventLog
+from taskferry.broker.gather_desk import GatherDesk
 from taskferry.broker.identity.authenticator import Authenticator
 from taskferry.broker.identity.policy import OPEN, Policy
+from taskferry.broker.plugins import Plugins
 from taskferry.broker.port import Port
+from taskferry.broker.post import Post
 from taskferry.broker.read_model import ReadModel
 from taskferry.broker.requester_session import RequesterSession
 from taskferry.broker.session_context import SessionContext
@@ -89,6 +92,8 @@ class Shell:
         self.group = LinkGroup(self.core.turn_ended)
         self.authenticator = Authenticator(policy)
         self.entrance = Entrance(self.authenticator, entrance_settings(BrokerSettings(**settings)))
+        context.gathers = GatherDesk(self.core, self.timer, context.data_size_bytes_max)
+        context.post = Post(self.core, self.entrance.connections, Plugins())
 
         def worker(port: Port[WorkerSession], request: HandshakeRequest) -> WorkerSession | Refusal:
             entrant = self.entrance.admit("worker", request)

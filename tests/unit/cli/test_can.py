@@ -59,7 +59,8 @@ def test_an_answer_names_the_rule(question: str, answer: str, path: Path) -> Non
         ("alice jobs mine", "jobs: expected own or all"),
         (
             "alice fly",
-            "'fly' is not one of 'call', 'serve', 'target', 'watch', 'publish', 'jobs', 'observe', 'operate'",
+            "'fly' is not one of 'call', 'serve', 'target', 'message', 'watch', 'publish', 'jobs', 'observe', "
+            "'operate'",
         ),
     ],
 )

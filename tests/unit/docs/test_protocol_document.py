@@ -33,6 +33,7 @@ from taskferry.protocol import (
     close_codes,
     errors,
     field_types,
+    gather_messages,
     job_messages,
     limits,
     messages,
@@ -145,6 +146,13 @@ TABLES: dict[str, type[Struct]] = {
     "Reset": stream_messages.Reset,
     "Credit (from the requester)": stream_messages.Credit,
     "credit (from the broker)": stream_messages.Taken,
+    "A gather": gather_messages.Gather,
+    "Item": gather_messages.ItemMessage,
+    "An item": gather_messages.Item,
+    "Broadcast (from the requester)": gather_messages.Broadcast,
+    "Broadcast (from the broker)": gather_messages.Broadcasted,
+    "Custom (from the requester)": gather_messages.Send,
+    "Custom (from the broker)": gather_messages.Delivered,
     "Ping": messages.Ping,
     "Pong": messages.Pong,
     "Auth (from the requester)": messages.Auth,
@@ -211,7 +219,20 @@ TABLES: dict[str, type[Struct]] = {
 BOUNDS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): DATA_BOUND,
     (messages.Request, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels",
+    (messages.Request, "gather"): "[as below](#a-gather)",
     (messages.Request, "hedge"): f"{limits.HEDGE_S_MIN:g} to {limits.TIMEOUT_S_MAX:,.0f}, or `p1` to `p99`",
+    **{
+        (
+            gather_messages.Gather,
+            name,
+        ): f"1 to {limits.GATHER_COUNT_MAX:,}, a share over 0 and under 1, or `all`"
+        for name in ("expect", "batch")
+    },
+    **{
+        (kind, "data"): f"up to {limits.CUSTOM_SIZE_BYTES_MAX:,} bytes"
+        for kind in (gather_messages.Broadcast, gather_messages.Send)
+    },
+    (gather_messages.Broadcast, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels",
     **{(kind, "data"): DATA_BOUND for kind in (job_messages.Submit, job_messages.Schedule)},
     **{
         (kind, "target"): f"up to {limits.LABEL_LENGTH_MAX} characters, or labels"
@@ -246,6 +267,7 @@ DEFAULTS: dict[tuple[type[Struct], str], str] = {
     (messages.Request, "data"): "`{}`",
     (messages.Request, "timeout"): f"{limits.TIMEOUT_S_DEFAULT:g}",
     (messages.Request, "priority"): f"{limits.PRIORITY_DEFAULT}",
+    **{(kind, "data"): "null" for kind in (gather_messages.Broadcast, gather_messages.Send)},
     **{(kind, "data"): "`{}`" for kind in (job_messages.Submit, job_messages.Schedule)},
     **{
         (kind, "priority"): f"{limits.PRIORITY_DEFAULT}"
@@ -353,7 +375,7 @@ def test_every_field_is_listed_and_no_other(title: str) -> None:
     kind = TABLES[title]
     listed = [unquoted(row["field"]) for row in table(PARTS[title])]
     tag = kind.__struct_config__.tag_field
-    assert sorted(listed) == sorted([*kind.__struct_fields__, *([tag] if tag else [])])
+    assert sorted(listed) == sorted([*kind.__struct_encode_fields__, *([tag] if tag else [])])
 
 
 FIELDS = [(title, field) for title, kind in TABLES.items() for field in msgspec.structs.fields(kind)]
@@ -418,9 +440,9 @@ def test_the_percentiles_of_a_hedge_are_listed() -> None:
 
 def test_the_envelope_of_the_worker_port_is_listed() -> None:
     listed = {unquoted(row["field"]): row for row in table(MESSAGES["Envelope"])}
-    assert list(listed) == ["type", "msg_id", "timestamp", "data", "sequence"]
+    assert list(listed) == ["type", "msg_id", "timestamp", "data", "kind", "to", "sequence"]
     kinds: list[type[Struct]] = [messages.WorkerConnect, messages.Disconnect, messages.Heartbeat]
-    kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, messages.Custom]
+    kinds += [messages.WorkerResponse, messages.ErrorMessage, messages.Notification, gather_messages.Custom]
     kinds += [messages.Connected, messages.AssignmentMessage, messages.CancelAssignment, messages.Settled]
     kinds += [messages.WorkerAuth, messages.WorkerLoggedIn, messages.WorkerExpiring]
     kinds += [stream_messages.WorkerChunk, stream_messages.WorkerCredit, topic_messages.WorkerPublish]

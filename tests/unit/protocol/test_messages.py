@@ -7,7 +7,14 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from msgspec import Struct, inspect
-from taskferry.protocol import field_types, job_messages, messages, stream_messages, topic_messages
+from taskferry.protocol import (
+    field_types,
+    gather_messages,
+    job_messages,
+    messages,
+    stream_messages,
+    topic_messages,
+)
 from taskferry.protocol.codec import CODECS, describe
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.messages import text_or_none
@@ -26,6 +33,8 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Cancel: {"type": "cancel", "request_id": "r"},
     messages.Ping: {"type": "ping"},
     stream_messages.Credit: {"type": "credit", "request_id": "r", "sequence": 1},
+    gather_messages.Broadcast: {"type": "broadcast", "kind": "k"},
+    gather_messages.Send: {"type": "custom", "kind": "k"},
     job_messages.Submit: {"type": "submit", "command": "c"},
     job_messages.Job: {"type": "job", "job_id": "j"},
     job_messages.Await: {"type": "await", "job_id": "j"},
@@ -42,7 +51,7 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
     messages.Heartbeat: {"type": "heartbeat"},
     messages.WorkerResponse: {"type": "response", "msg_id": "1", "data": {"success": True}},
     messages.Notification: {"type": "notification"},
-    messages.Custom: {"type": "custom"},
+    gather_messages.Custom: {"type": "custom"},
     topic_messages.Subscribe: {"type": "subscribe", "data": {"topics": ["t"]}},
     topic_messages.Unsubscribe: {"type": "unsubscribe", "data": {"topics": ["t"]}},
     topic_messages.Publish: {"type": "publish", "data": {"topic": "t"}},
@@ -54,6 +63,7 @@ SMALLEST: dict[type[Struct], dict[str, Any]] = {
 SMALLEST_PARTS: dict[type[Struct], dict[str, Any]] = {
     job_messages.Filter: {},
     job_messages.Unique: {"key": "k"},
+    gather_messages.Gather: {},
     messages.Claim: {"msg_id": "1", "job_id": "j", "attempt": 1},
     messages.Defaults: {},
     messages.Places: {"commands": ["c"], "count": 1},
@@ -90,6 +100,8 @@ def numbers(kind: inspect.IntType | inspect.FloatType) -> Iterator[Edge]:
         yield "ge", kind.ge, kind.ge - step
     if kind.gt is not None:
         yield "gt", kind.gt + step, kind.gt
+    if kind.lt is not None:
+        yield "lt", kind.lt - step, float(kind.lt)
     if kind.le is not None:
         yield "le", kind.le, kind.le + step
 
@@ -252,6 +264,7 @@ def test_every_structure_of_the_wire_is_a_message_or_part_of_one() -> None:
         messages.Defaults,
         messages.Places,
         messages.AttemptOf,
+        gather_messages.Gather,
     }
     read = {messages.Outcome, messages.AnyId, messages.ErrorMessage}
     sent = {messages.Response, messages.Failure, *get_args(messages.BrokerControl)}

@@ -6,7 +6,14 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from taskferry.protocol import api_messages, job_messages, messages, stream_messages, topic_messages
+from taskferry.protocol import (
+    api_messages,
+    gather_messages,
+    job_messages,
+    messages,
+    stream_messages,
+    topic_messages,
+)
 from taskferry.protocol.codec import CODECS
 from taskferry.protocol.encodings import Encoding
 
@@ -39,7 +46,7 @@ SPOKEN = {"requester": tuple(Encoding), "worker": tuple(Encoding), "api": (Encod
 
 KINDS = {
     name: value
-    for module in (messages, job_messages, stream_messages, topic_messages, api_messages)
+    for module in (messages, job_messages, stream_messages, topic_messages, api_messages, gather_messages)
     for name, value in vars(module).items()
 }
 """What the files call a message, and its structure."""

@@ -36,8 +36,8 @@ def test_an_administrator_may_do_anything(action: Action) -> None:
 @each_case(
     ("role", "allowed"),
     [
-        ("worker", {SERVE, Action.PUBLISH}),
-        ("requester", {CALL, Action.TARGET, Action.JOBS}),
+        ("worker", {SERVE, Action.MESSAGE, Action.PUBLISH}),
+        ("requester", {CALL, Action.TARGET, Action.MESSAGE, Action.JOBS}),
         ("observer", {Action.OBSERVE, Action.WATCH}),
         ("operator", {Action.OBSERVE, Action.OPERATE, Action.WATCH, Action.PUBLISH, Action.JOBS}),
         ("admin", set(Action)),

@@ -132,6 +132,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.accounts = [bounded, self.world.account("other"), bounded]
         self.requesters = [self.world.requester(account) for account in self.accounts]
         self.jobs = self.world.requester()
+        self.gatherer = self.world.requester(bounded, names_workers=True)
         for worker_id in ("v", "w", "x"):
             self.worker_joins(worker_id, list(COMMANDS), concurrency=4, labels={"gpu": "yes"})
 
@@ -172,6 +173,32 @@ class CoreMachine(RuleBasedStateMachine):
             )
             requester.submit(command, request_id=request_id, **fields)
             self._check_refusal(requester, request_id, len(fields.get("data", b"{}")))
+        self.look()
+
+    @rule(
+        worker_ids=st.lists(st.sampled_from(["v", "w", "x", "y"]), min_size=1, unique=True),
+        command=st.sampled_from([*COMMANDS, NEVER_SERVED]),
+        timeout=st.sampled_from([None, 3.0]),
+        is_idempotent=st.booleans(),
+    )
+    def gather_asks(
+        self, worker_ids: list[str], command: str, timeout: float | None, is_idempotent: bool
+    ) -> None:
+        """Some workers are asked by name, each for itself."""
+        for worker_id in worker_ids:
+            self.request_count += 1
+            request_id = f"q{self.request_count}"
+            deadline = self.world.now + (timeout or self.world.core.settings.timeout_s)
+            requester = self.gatherer
+            self.submitted[request_id] = Submitted(
+                requester, request_id, command, deadline, is_idempotent, False
+            )
+            requester.submit(
+                command, request_id=request_id, target=worker_id, timeout=timeout, idempotent=is_idempotent
+            )
+            answer = self.world.answers[-1] if self.world.answers else None
+            if answer is not None and answer.request_id == request_id:
+                assert "TARGETS_COUNT_MAX" not in answer.text
         self.look()
 
     def _check_refusal(self, requester: FakeRequester, request_id: str, size_bytes: int) -> None:
@@ -427,7 +454,8 @@ class CoreMachine(RuleBasedStateMachine):
         """Whatever may be due next, its caller stands still for longer."""
         if self.world.core.next_at >= self.world.now + seconds:
             return
-        live = [request_id for requester in self.requesters for request_id in requester.session.requests]
+        everyone = (*self.requesters, self.gatherer)
+        live = [request_id for requester in everyone for request_id in requester.session.requests]
         moved_s = self.world.pause(seconds)
         for request_id in live:
             submitted = self.submitted[request_id]
@@ -526,7 +554,7 @@ class CoreMachine(RuleBasedStateMachine):
         set_bounds(self.bounds)
         if not self.requesters:
             return  # it never started
-        for requester in (*self.requesters, self.jobs):
+        for requester in (*self.requesters, self.jobs, self.gatherer):
             requester.leave()
         for worker in self.workers:
             worker.leave()

@@ -167,9 +167,9 @@ class World:
         """An account that may have so many requests in flight, and bytes of data waiting."""
         return Account(name, in_flight, waiting)
 
-    def requester(self, account: Account | None = None) -> "FakeRequester":
+    def requester(self, account: Account | None = None, *, names_workers: bool = False) -> "FakeRequester":
         """A requester that has connected; without an account of its own, on one that all others share."""
-        return FakeRequester(self, account or self.common)
+        return FakeRequester(self, account or self.common, names_workers=names_workers)
 
     def anyone(self) -> "FakeRequester":
         """One of some requesters that have nothing to do with each other, in turn."""
@@ -290,7 +290,7 @@ class World:
 class FakeRequester:
     """A requester's link; connected from the start."""
 
-    def __init__(self, world: World, account: Account) -> None:
+    def __init__(self, world: World, account: Account, *, names_workers: bool = False) -> None:
         self.world = world
         self.account = account
         self.encoding = Encoding.JSON
@@ -307,7 +307,7 @@ class FakeRequester:
         self.takes_at_once = False
         """Whether chunks count as taken when they come."""
         self.resets: list[tuple[str, int]] = []
-        self.session = world.core.requester_joined(self, account)
+        self.session = world.core.requester_joined(self, account, names_workers=names_workers)
         self.is_connected = True
         self._count = 0
 
