@@ -15,7 +15,7 @@ from ..protocol.codec import CODECS, DECODE_ERRORS
 from ..protocol.encodings import Encoding
 from ..protocol.job_messages import Greeted, Greeting
 from ..protocol.messages import Auth, Expiring, LoggedIn
-from ..protocol.topic_messages import TopicError, TopicFault
+from ..protocol.topic_messages import Subscribe, Subscription, TopicError, TopicFault
 from ..transport.group import SLOW_READER
 from ..transport.link import Link
 from .access.pace import Pace
@@ -25,6 +25,8 @@ from .entrance import API_PORT
 from .entrant import Entrant
 from .events import SlowReaderClosed
 from .fault_run import TOO_MANY_FAULTS, FaultRun
+from .topic_desk import TopicDesk
+from .topic_requests import TopicRequests, has_room
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +36,30 @@ _encode: Final = CODECS[Encoding.JSON].encode
 class ApiSession:
     """Receives from one link. `wish`: what its URL said. `messages_per_s`: how many it may send."""
 
-    __slots__ = ("_entrant", "_faults", "_is_over", "_link", "_pace", "_sessions", "_usage", "_wish")
+    __slots__ = (
+        "_entrant",
+        "_faults",
+        "_is_over",
+        "_link",
+        "_pace",
+        "_sessions",
+        "_topics",
+        "_usage",
+        "_wish",
+    )
 
     _link: Link
 
     def __init__(
         self,
+        topics: TopicDesk,
         sessions: dict["ApiSession", None],
         entrant: Entrant,
         wish: Wish,
         messages_per_s: float,
     ) -> None:
         """`sessions`: those of its port, to which it belongs while its link is open. `entrant`: whose they are."""
+        self._topics = TopicRequests(topics, entrant.gate, self)
         self._sessions = sessions
         self._entrant = entrant
         self._wish = wish
@@ -62,6 +76,8 @@ class ApiSession:
         self._sessions[self] = None
         self._entrant.client_id = self._wish.client_id
         self._entrant.opened(self, link)
+        if self._wish.topics:
+            self._topics.take(Subscribe(Subscription(list(self._wish.topics))))
 
     def messages_received(self, payloads: list[bytes]) -> None:
         now = time.monotonic()
@@ -83,6 +99,23 @@ class ApiSession:
             log_event(logger, SlowReaderClosed(API_PORT, self._link.peer, reason))
         self._leave()
         self._entrant.left()
+
+    # --- from the topics ---
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding.JSON
+
+    @property
+    def has_room(self) -> bool:
+        return has_room(self._link)
+
+    def send(self, payload: bytes) -> object:
+        return self._link.send(payload)
+
+    def close_slow(self, reason: str) -> None:
+        self._leave()
+        self._link.abort(f"{SLOW_READER}: {reason}")
 
     # --- from the broker ---
 
@@ -109,6 +142,7 @@ class ApiSession:
 
     def _leave(self) -> None:
         self._is_over = True
+        self._topics.left()
 
     def _is_within_pace(self, payload: bytes, now: float) -> bool:
         """It may send this message; otherwise that is answered, or the connection closed."""
@@ -142,6 +176,8 @@ class ApiSession:
                 self._renew(message)
             case Greeting():
                 self._greet(message)
+            case _:
+                self._topics.take(message)
 
     def _count_fault(self) -> None:
         if self._faults.add(self._link.sent_count):

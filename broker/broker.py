@@ -121,7 +121,7 @@ class Broker:
             entrant = self.entrance.admit(API_PORT, request)
             if isinstance(entrant, Refusal):
                 return entrant
-            return ApiSession(port.sessions, entrant, wish, self.settings.api_messages_per_s)
+            return ApiSession(self.topics, port.sessions, entrant, wish, self.settings.api_messages_per_s)
 
         self._workers = Port(
             WORKER_PORT,

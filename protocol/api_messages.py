@@ -1,4 +1,4 @@
-"""The messages of the API port's WebSocket that are not about topics, as typed structures: see messages.py.
+"""The messages of the API port's WebSocket, as typed structures: see messages.py; about topics: topic_messages.py.
 
 Always JSON. `timestamp`: milliseconds since 1970.
 """
@@ -14,7 +14,7 @@ from .encodings import Encoding
 from .field_types import RequestId
 from .job_messages import Greeting
 from .messages import Auth, text_or_none
-from .topic_messages import TopicError, TopicFault
+from .topic_messages import Publish, Subscribe, TopicError, TopicFault, Unsubscribe
 
 UNKNOWN_MESSAGE_TYPE: Final = "UNKNOWN_MESSAGE_TYPE"
 """The code of the error that answers a message of a type which nobody handles."""
@@ -40,14 +40,14 @@ class ApiIds(Struct):
     type: object = None
 
 
-FromApiClient = ApiPing | ApiPong | Auth | Greeting
+FromApiClient = ApiPing | ApiPong | Auth | Greeting | Subscribe | Unsubscribe | Publish
 """Client to broker."""
 
 KNOWN_TYPES: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(FromApiClient))
 """The types of these messages."""
 
 ToApiClient = ApiPong | TopicError
-"""Broker to client, besides the answers of the requester port."""
+"""Broker to client, besides what the requester port has as well: about topics, hello and logins."""
 
 TYPE_SHOWN_LENGTH_MAX: Final = 100
 """Characters of an unknown type that its error repeats."""

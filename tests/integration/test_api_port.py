@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import websockets
 from taskferry.broker.access.pace import REFUSED_S_MAX
+from taskferry.requester import Requester
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from tests.integration.peers import Peer, eventually
-from tests.processes import PATIENCE_S, Broker, Programs
+from tests.processes import PATIENCE_S, Broker, Programs, wait_until
 from tests.unit.broker.access_files import access_file, token_of
 
 PAGE = Origin("http://localhost:3000")
@@ -174,3 +175,115 @@ async def test_it_is_closed_when_the_broker_stops(broker: Broker) -> None:
     async with page(broker) as peer:
         broker.terminate()
         assert await peer.wait_closed() == (1012, "broker is going away")
+
+
+# --- topics ---
+
+WORKER = """
+from taskferry.worker import Context, Worker
+
+worker = Worker(name="counter")
+
+@worker.command("count")
+async def count(context: Context) -> str:
+    for number in range(1, 26):
+        await context.progress(number / 25, f"{number} of 25", current=number, total=25)
+    return "counted"
+"""
+
+
+async def events_of(peer: Peer, count: int) -> list[Any]:
+    """The next events, at least so many, taken out of their batches."""
+    events: list[Any] = []
+    while len(events) < count:
+        message = await peer.receive()
+        if message["type"] == "batch":
+            assert 1 < len(message["messages"]) <= 10
+        events += message["messages"] if message["type"] == "batch" else [message]
+    return events
+
+
+async def test_a_page_sees_how_a_task_goes_on(programs: Programs, broker: Broker) -> None:
+    (programs.folder / "count_tasks.py").write_text(WORKER)
+    programs.start(
+        "-m", "taskferry.worker", "count_tasks:worker", "--broker", broker.worker_url,
+        environment={"PYTHONPATH": str(programs.folder)},
+    )  # fmt: skip
+    wait_until(broker.workers, "the worker")
+    async with (
+        page(broker, "/ws/task?topics=task:status,task:progress") as peer,
+        Requester(broker.requester_url) as requester,
+    ):
+        subscribed = await peer.receive()
+        assert (subscribed["type"], subscribed["id"]) == ("subscribed", None)
+        assert subscribed["data"]["topics"] == ["task:status", "task:progress"]
+        assert await requester.call("count", request_id="job-7") == "counted"
+        events: list[Any] = []
+        while not events or events[-1]["data"].get("status") not in ("done", "failed"):
+            events += await events_of(peer, 1)
+        assert {event["data"]["task_id"] for event in events} == {"job-7"}
+        assert [event["data"]["status"] for event in events if event["type"] == "task_status"][-1] == "done"
+        progress = [event for event in events if event["type"] == "task_progress"]
+        assert progress
+        for event in progress:
+            assert event["topic"] == "task:progress"
+            assert isinstance(event["id"], str)
+            assert abs(event["timestamp"] - subscribed["timestamp"]) < 60_000
+            data = event["data"]
+            assert (data["total"], data["percentage"]) == (25, data["current"] * 4)
+        offsets = [event["offset"] for event in events]
+        assert offsets == sorted(set(offsets))
+
+
+async def test_pages_publish_to_each_other_and_one_that_comes_back_misses_nothing(broker: Broker) -> None:
+    async with page(broker) as writer:
+        async with page(broker) as reader:
+            subscribed = await ask(reader, type="subscribe", id="s", data={"topics": ["chat:*"]})
+            position = subscribed["data"]
+            published = await ask(
+                writer, type="publish", id="p", data={"topic": "chat:1", "data": {"text": "ü"}}
+            )
+            assert (published["type"], published["id"]) == ("published", "p")
+            (event,) = await events_of(reader, 1)
+            assert (event["type"], event["topic"], event["data"]) == ("event", "chat:1", {"text": "ü"})
+        for number in range(25):
+            await ask(writer, type="publish", data={"topic": "chat:2", "data": number})
+        async with page(broker) as reader:
+            since = {"epoch": position["epoch"], "offset": event["offset"]}
+            again = await ask(reader, type="subscribe", data={"topics": ["chat:*", "new"], "since": since})
+            assert again["data"]["recovery"] == {"chat:*": "recovered", "new": "gap"}
+            missed = await events_of(reader, 25)
+            assert [one["data"] for one in missed] == list(range(25))
+            left = await ask(reader, type="unsubscribe", id="u", data={"topics": ["chat:*"]})
+            assert (left["type"], left["data"]) == ("unsubscribed", {"topics": ["chat:*"]})
+            await ask(writer, type="publish", data={"topic": "chat:2", "data": "nobody"})
+            assert (await ask(reader, type="ping"))["type"] == "pong"
+
+
+async def test_a_topic_needs_its_right(programs: Programs) -> None:
+    path = programs.folder / "access.toml"
+    write_access(path, viewer='watch = ["task:*"]')
+    broker = programs.start_broker("--access", str(path))
+    async with page(broker, "/ws?topics=worker:*", **with_token("viewer")) as peer:
+        refused = await peer.receive()
+        assert (refused["type"], refused["id"], refused["error"]["code"]) == ("error", None, "forbidden")
+        assert (await ask(peer, type="subscribe", data={"topics": ["task:list"]}))["type"] == "subscribed"
+        error = await ask(peer, type="publish", id="p", data={"topic": "chat", "data": 1})
+        assert (error["id"], error["error"]["code"]) == ("p", "forbidden")
+        write_access(path, viewer='watch = ["job:*"]')
+        broker.send_signal(signal.SIGHUP)
+        assert (await peer.wait_closed())[0] == 4403
+
+
+async def test_a_page_that_reads_nothing_holds_up_no_other(programs: Programs) -> None:
+    broker = programs.start_broker("--api-messages-per-s", "0", "--event-batch", "0")
+    async with page(broker, "/ws?topics=big", max_queue=1), page(broker, "/ws?topics=big") as reader:
+        assert (await reader.receive())["type"] == "subscribed"
+        async with page(broker) as writer:
+            text = "x" * 60_000
+            for number in range(200):
+                await writer.send({"type": "publish", "data": {"topic": "big", "data": [number, text]}})
+                assert (await writer.receive())["type"] == "published"
+                (event,) = await events_of(reader, 1)
+                assert event["data"][0] == number
+        assert broker.rss_bytes() < 300 * 1024**2

@@ -11,8 +11,13 @@ from tests.unit.deploy.deployment import DEPLOY
 
 NGINX = (DEPLOY / "nginx" / "taskferry.conf").read_text(encoding="utf-8")
 HAPROXY = (DEPLOY / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8")
-PORTS = {"worker": BrokerSettings().worker_port, "requester": BrokerSettings().requester_port}
-HEARTBEATS_S = {"worker": HEARTBEAT_INTERVAL_S, "requester": REQUESTER_HEARTBEAT_INTERVAL_S}
+DEFAULTS = BrokerSettings()
+PORTS = {"worker": DEFAULTS.worker_port, "requester": DEFAULTS.requester_port, "ws": DEFAULTS.api_port}
+HEARTBEATS_S = {
+    "worker": HEARTBEAT_INTERVAL_S,
+    "requester": REQUESTER_HEARTBEAT_INTERVAL_S,
+    "ws": REQUESTER_HEARTBEAT_INTERVAL_S,
+}
 
 
 @pytest.mark.parametrize("role", PORTS)
@@ -31,7 +36,7 @@ def test_nginx_reaches_the_port_and_waits_for_two_heartbeats(role: str) -> None:
 def test_haproxy_reaches_the_port_and_waits_for_two_heartbeats(role: str) -> None:
     backend = re.search(rf"^backend taskferry_{role}\n((?:    .*\n)+)", HAPROXY, re.MULTILINE)
     assert backend
-    assert f"server broker 127.0.0.1:{PORTS[role]} check port {BrokerSettings().http_port}" in backend[1]
+    assert f"server broker 127.0.0.1:{PORTS[role]} check port {DEFAULTS.http_port}" in backend[1]
     tunnel_s = re.search(r"timeout tunnel (\d+)s", backend[1])
     assert tunnel_s
     assert int(tunnel_s[1]) > 2 * HEARTBEATS_S[role]
