@@ -55,7 +55,7 @@ from .fault_run import TOO_MANY_FAULTS, FaultRun
 from .gather.gather import Gather
 from .gather_requests import GatherRequests
 from .job_requests import JobRequests
-from .request_streams import RequestStreams
+from .request_streams import ONLY_PROGRESS, RequestStreams
 from .session_context import SessionContext
 from .topic_requests import TopicRequests, has_room
 
@@ -206,7 +206,7 @@ class RequesterSession:
                 target,
                 hedge,
                 None,
-                stream is not False,
+                stream is not False and stream != ONLY_PROGRESS,
             )
             if allowed is not None and (command not in allowed or target is not None) and self._forbids(call):
                 continue

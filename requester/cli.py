@@ -84,6 +84,12 @@ from .options import CONCURRENCY_DEFAULT, COUNT_MAX, LOG_LEVEL_DEFAULT, REQUESTE
     is_flag=True,
     help="With --each: print outcomes as they come, not in the order of the lines.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Print what the command sends before its result: a line of JSON for each chunk as it comes; on a terminal "
+    "also a bar for its progress.",
+)
 @option("--count", kind=Whole(1, COUNT_MAX), help="Send it this many times, and print a summary.")
 @option(
     "--concurrency",
@@ -107,6 +113,7 @@ def request(
     otherwise: str | None,
     source: str | None,
     as_they_come: bool,
+    stream: bool,
     count: int | None,
     concurrency: int | None,
     **_: Any,
@@ -122,18 +129,14 @@ def request(
     and {} if left out.
 
     The result is printed as JSON: indented and coloured on a terminal, else on one line. With --each, a line for each
-    says what became of it: {"line": 7, "success": true, "data": ...}, or why it failed.
+    says what became of it: {"line": 7, "success": true, "data": ...}, or why it failed. With --stream, chunks come
+    first, on one line each.
     """
     from .arguments import DataError, data_from  # noqa: PLC0415  # as the module's docstring says
     from .program import Order, keep_on_at_hangup, send_many, send_one  # noqa: PLC0415
     from .routing_arguments import RoutingError, routing_from  # noqa: PLC0415
 
-    if concurrency is not None and count is None and source is None:
-        raise click.UsageError("--concurrency needs --count or --each")
-    if source is not None and (words or count is not None):
-        raise click.UsageError("--each takes its DATA from the file, once: leave out DATA and --count")
-    if as_they_come and source is None:
-        raise click.UsageError("--as-they-come needs --each")
+    _check_together(context.params)
     client = client_of(context)
     settings = client.settings
     try:
@@ -153,11 +156,28 @@ def request(
             from .each import Lot, send_each  # noqa: PLC0415
 
             code = send_each(order, Lot(source, concurrency or CONCURRENCY_DEFAULT, not as_they_come))
+        elif stream:
+            from .streaming import stream_one  # noqa: PLC0415
+
+            code = stream_one(order)
         else:
             code = send_one(order) if count is None else send_many(order, count, concurrency or 1)
     except KeyboardInterrupt:
         code = INTERRUPTED
     context.exit(code)
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Raise UsageError for options that make no sense together."""
+    source, count = options["source"], options["count"]
+    if options["concurrency"] is not None and count is None and source is None:
+        raise click.UsageError("--concurrency needs --count or --each")
+    if source is not None and (options["words"] or count is not None):
+        raise click.UsageError("--each takes its DATA from the file, once: leave out DATA and --count")
+    if options["as_they_come"] and source is None:
+        raise click.UsageError("--as-they-come needs --each")
+    if options["stream"] and (source is not None or count is not None or options["otherwise"] is not None):
+        raise click.UsageError("--stream is of one request: leave out --count, --each and --otherwise")
 
 
 request.params[2:2] = program_options(REQUESTER, log_level_default=LOG_LEVEL_DEFAULT)

@@ -33,7 +33,7 @@ def began_again(attempt: int) -> TaskferryError:
 
 
 class Told(Generic[T]):
-    """What is known of a stream besides its chunks, for both kinds of requester. `response`: None until it has come."""
+    """What is known of a stream besides its chunks, for both kinds of requester."""
 
     def __init__(
         self,
@@ -49,7 +49,19 @@ class Told(Generic[T]):
         self._on_progress = on_progress
         self._on_reset = on_reset
         self._type = type_
-        self.response: Response | None = None
+        self._response: Response | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """All chunks were taken, and the response has come."""
+        return self._response is not None
+
+    @property
+    def response(self) -> Response:
+        """The whole response, also of a failure. Raises RuntimeError before the end."""
+        if self._response is None:
+            raise RuntimeError("the stream has not ended: take all of its chunks first")
+        return self._response
 
     @property
     def attempt(self) -> int:
@@ -59,8 +71,6 @@ class Told(Generic[T]):
     @property
     def result(self) -> Any:
         """What the handler returned at its end. Raises RuntimeError before that."""
-        if self.response is None:
-            raise RuntimeError("the stream has not ended: take all of its chunks first")
         return self.response.data
 
     def _chunk_of(self, arrived: Arrived) -> tuple[T] | None:
@@ -77,7 +87,7 @@ class Told(Generic[T]):
                     raise began_again(attempt)
                 self._on_reset(attempt)
             case Response():
-                self.response = arrived
+                self._response = arrived
                 if not arrived.success:
                     raise response_error(arrived)
         return None

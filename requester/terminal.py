@@ -1,5 +1,6 @@
 """What a person sees of results and of a run: colours, a table, a progress bar. Imports rich, which is slow to load."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,12 +8,20 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from ..log.printable import printable
 from .bulk import Tally
+from .progress import Progress as Report
 
 
 def print_json(text: str) -> None:
@@ -51,3 +60,33 @@ def progress_bar(count: int | None, tally: Tally) -> Iterator[Callable[[], None]
             progress.update(bar, completed=ended_count, rate=f"{rate:,.0f}")
 
         yield advance
+
+
+@contextmanager
+def report_bar() -> Iterator[Callable[[Report], None]]:
+    """A bar on standard error that shows the progress of one request, from the first report on; yields the function
+    that takes the reports. What is printed meanwhile goes above it."""
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+    progress = Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+    )
+    bar = progress.add_task("", total=None)
+
+    def show(report: Report) -> None:
+        total = None if report.share is None else 1.0
+        words = (_counted(report), "" if report.text is None else printable(report.text))
+        text = " ".join(word for word in words if word)
+        progress.update(bar, total=total, completed=report.share or 0.0, description=text)
+        progress.start()
+
+    try:
+        yield show
+    finally:
+        progress.stop()
+
+
+def _counted(report: Report) -> str:
+    """`4/10`, if the report says so."""
+    if report.current is None:
+        return ""
+    return f"{report.current:,g}" if report.total is None else f"{report.current:,g}/{report.total:,g}"

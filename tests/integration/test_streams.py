@@ -1,6 +1,10 @@
 """Streams from handlers to callers, through real processes: every kind of handler, every kind of caller."""
 
 import asyncio
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,8 @@ import pytest
 from taskferry.requester import BlockingRequester, Progress, Requester, WorkerLost
 
 from tests.integration.peers import connected, eventually
-from tests.processes import Broker, Program, Programs, programs_in, wait_until
+from tests.processes import PATIENCE_S, Broker, Program, Programs, programs_in, wait_until
+from tests.terminals import run_at_terminal
 
 WORKER = '''
 import asyncio
@@ -73,6 +78,16 @@ async def die(context: Context, path: str) -> str:
         os._exit(1)
     await context.send("again")
     return "done"
+
+@worker.command("stream_lines")
+async def lines(context: Context, n: int = 3) -> dict[str, int] | None:
+    for number in range(n):
+        await context.progress(current=number + 1, total=n, text="line\x1b[31m")
+        await context.send({"line": number, "text": "\x1b[31mred"})
+        await asyncio.sleep(0.15)
+    if n == 4:
+        raise ValueError("broken")
+    return {"sent": n} if n > 1 else None
 
 @worker.command("stream_page")
 async def page(context: Context, path: str) -> str:
@@ -242,3 +257,74 @@ async def test_the_first_chunk_decides_between_two_copies(programs: Programs, tm
 
 async def collected(stream: Any) -> list[Any]:
     return [chunk async for chunk in stream]
+
+
+# --- taskferry request --stream ---
+
+
+def run(served: Broker, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    options = [] if "--broker" in arguments else ["--broker", served.requester_url]
+    done = subprocess.run(
+        [sys.executable, "-m", "taskferry.cli", "request", *arguments, *options],
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+LINES = [f'{{"line":{number},"text":"\\u001b[31mred"}}\n' for number in range(4)]
+
+
+def test_the_command_prints_chunks_as_lines_and_then_the_result(served: Broker) -> None:
+    assert run(served, "stream_lines", "--stream") == (0, "".join(LINES[:3]) + '{"sent":3}\n', "")
+    assert run(served, "stream_lines", "n=1", "--stream") == (0, LINES[0], "")
+    code, stdout, stderr = run(served, "stream_lines", "n=4", "--stream")
+    assert (code, stdout) == (1, "".join(LINES))
+    assert "broken" in stderr
+    code, stdout, _ = run(served, "stream_lines", "n=1", "--stream", "--json")
+    assert code == 0
+    assert stdout.startswith(LINES[0] + '{"request_id":')
+
+
+def test_a_chunk_is_printed_when_it_comes(served: Broker, tmp_path: Path) -> None:
+    data = [f"path={tmp_path / 'sent'}", "size=3", "n=1000000"]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "taskferry.cli", "request", "stream_much", *data,
+         "--stream", "--raw", "--broker", served.requester_url],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert program.stdout is not None
+    with program, program.stdout:
+        assert program.stdout.readline() == b"xxx\n"
+        program.send_signal(signal.SIGINT)
+        program.stdout.read()
+        assert program.wait(PATIENCE_S) == 130
+    wait_until((tmp_path / "sent.end").exists, "the handler's end")
+
+
+def test_a_stream_is_of_one_request(served: Broker) -> None:
+    code, _, stderr = run(served, "stream_lines", "--stream", "--count", "3")
+    assert (code, "--stream is of one request" in stderr) == (2, True)
+
+
+def test_a_stream_without_a_worker_or_a_broker(served: Broker) -> None:
+    code, _, stderr = run(served, "stream_nothing", "--stream")
+    assert (code, "No available workers" in stderr) == (4, True)
+    assert run(served, "stream_lines", "--stream", "--broker", "ws://127.0.0.1:9")[0] == 5
+
+
+def test_on_a_terminal_there_is_a_bar_for_progress(served: Broker) -> None:
+    code, seen = run_at_terminal(
+        [sys.executable, "-m", "taskferry.cli", "request", "stream_lines", "--stream", "--broker",
+         served.requester_url],
+        typed=None,
+        environment={"COLUMNS": "120"},
+    )  # fmt: skip
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r\n", "\n")
+    assert code == 0
+    for line in LINES[:3]:
+        assert line.strip() in seen
+    assert "2/3 line\\x1b[31m" in seen
+    assert "67%" in seen
