@@ -267,3 +267,9 @@ def yield_trace_ids(function: str) -> Generator[list[str], None, None]:
 
     for _ in range(2):
         yield [function, f"{get_current_span().get_span_context().trace_id:032x}"]
+
+
+def send_and_die(count: int, context: Context) -> None:
+    for number in range(count):
+        context.send(number)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -663,3 +663,12 @@ async def test_a_process_that_oversteps_its_window_is_replaced(broker: FakeBroke
             assert (await connection.response_to(msg_id))["code"] == "worker_lost"
             assert len(chunks_of(connection, msg_id)) == count
             assert (await connection.result("square", {"number": 3}))["square"] == 9
+
+
+async def test_what_a_process_has_sent_before_it_dies_arrives(broker: FakeBroker) -> None:
+    worker = Worker(name="w", process_count=1)
+    worker.command(executor="process")(process_handlers.send_and_die)
+    async with broker.serve(worker) as connection:
+        msg_id = connection.send_request("send_and_die", {"count": 50}, stream=True, timeout=60.0)
+        assert (await connection.response_to(msg_id))["code"] == "worker_lost"
+        assert chunks_of(connection, msg_id) == [(number + 1, number) for number in range(50)]
