@@ -5,7 +5,7 @@ call of `Gathers` or `Post` each means.
 from msgspec import UNSET, Raw
 
 from ..protocol import errors
-from ..protocol.gather_messages import Broadcast, Broadcasted, Send
+from ..protocol.gather_messages import Broadcast, Broadcasted, Send, Sent
 from ..protocol.limits import TARGET_VALUES_COUNT_MAX
 from ..protocol.messages import Request
 from .core.call import Call, Target
@@ -92,6 +92,8 @@ class GatherRequests:
             self._asker.answer(Broadcasted(message.request_id, count))
         else:
             post.send(message.kind, data, encoding, sender, message.to)
+            if message.request_id is not None:
+                self._asker.answer(Sent(message.request_id))
 
 
 def _is_large(target: Target | None) -> bool:

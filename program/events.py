@@ -51,3 +51,24 @@ class UnknownVariable(Event, frozen=True):
     text: ClassVar[str] = "the environment variable {variable} is no setting, and changes nothing{hint}"
     variable: str
     hint: str
+
+
+class MessageHandlerFailed(Event, frozen=True):
+    """A handler of messages of the user's own has raised an exception. The message is lost."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "message {kind}: its handler raised {exception}: {error}"
+    same: ClassVar[tuple[str, ...] | None] = ("kind", "exception")
+    kind: str
+    exception: str
+    error: str
+
+
+class MessageDropped(Event, frozen=True):
+    """A message of the user's own was dropped: too many before it have not been handled yet."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "message {kind}: dropped, as {count} messages wait for their handlers"
+    same: ClassVar[tuple[str, ...] | None] = ("kind",)
+    kind: str
+    count: int

@@ -76,7 +76,7 @@ class Broadcasted(Struct, tag_field="type", tag="broadcast"):
 
 class Send(Struct, tag_field="type", tag="custom", omit_defaults=True):
     """Requester to broker: a message of the user's own, for one worker or connection; without `to`, for the broker's
-    plugins. Answered only if it is refused."""
+    plugins. Answered by `sent` if it has a request_id."""
 
     kind: Kind
     to: Address | None = None
@@ -84,8 +84,15 @@ class Send(Struct, tag_field="type", tag="custom", omit_defaults=True):
     request_id: RequestId | None = None
 
 
+class Sent(Struct, tag_field="type", tag="sent"):
+    """Broker to requester: a message of the user's own was passed on."""
+
+    request_id: str
+
+
 class Custom(Struct, tag_field="type", tag="custom", omit_defaults=True):
-    """Worker to broker: the same. Without a `kind` it is accepted, and nothing is done."""
+    """Worker to broker: the same. Answered only if it is refused. Without a `kind` it is accepted, and nothing is
+    done."""
 
     kind: Kind | None = None
     to: Address | None = None

@@ -32,7 +32,7 @@ from .field_types import (
     Token,
     Trace,
 )
-from .gather_messages import Broadcast, Broadcasted, Custom, Delivered, Gather, ItemMessage, Send
+from .gather_messages import Broadcast, Broadcasted, Custom, Delivered, Gather, ItemMessage, Send, Sent
 from .job_messages import (
     Ack,
     Await,
@@ -241,6 +241,7 @@ BrokerControl = (
     | TopicError
     | ItemMessage
     | Broadcasted
+    | Sent
     | Delivered
 )
 """Broker to requester: what is neither a response nor a failure."""

@@ -39,10 +39,12 @@ from ..protocol.errors import (
 )
 
 if TYPE_CHECKING:
-    from .answers import FailedAttempt, JobView, ScheduleView
+    from ..program.own_messages import Message
+    from .answers import FailedAttempt, GatheredItem, JobView, ScheduleView
     from .blocking import BlockingRequester
     from .blocking_stream import BlockingStream
     from .client import Requester
+    from .gather import Gathered
     from .jobs.blocking_job import BlockingJob
     from .jobs.inbox import EndedJob
     from .jobs.job import Job
@@ -69,6 +71,8 @@ __all__ = [
     "Expired",
     "FailedAttempt",
     "Forbidden",
+    "Gathered",
+    "GatheredItem",
     "HandlerError",
     "Job",
     "JobFilter",
@@ -78,6 +82,7 @@ __all__ = [
     "JobView",
     "JobsOff",
     "JournalFailed",
+    "Message",
     "NoAvailableWorkers",
     "NotRepresentable",
     "NotUnique",
@@ -114,11 +119,14 @@ _HOMES = {
     "BlockingStream": "blocking_stream",
     "EndedJob": "jobs.inbox",
     "FailedAttempt": "answers",
+    "Gathered": "gather",
+    "GatheredItem": "answers",
     "Job": "jobs.job",
     "JobFilter": "jobs.questions",
     "JobNotEnded": "jobs.questions",
     "JobReceipt": "jobs.receipts",
     "JobView": "answers",
+    "Message": ".program.own_messages",
     "Requester": "client",
     "Progress": "progress",
     "Response": "response",

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..protocol.gather_messages import Broadcasted, Sent
 from ..protocol.job_messages import Changed, Greeted, JobAssigned, JobEnded, Receipt
 from ..protocol.limits import ATTEMPTS_COUNT_DEFAULT
 from ..protocol.messages import Expiring, LoggedIn, Pong
@@ -138,15 +139,54 @@ class Chunk(Struct, tag_field="type", tag="chunk"):
     job_id: str | None = None
 
 
+class GatheredItem(Struct, frozen=True):
+    """How a gather ended at one worker. `error`, `code`, `delivery`: of a failure, as of a Response."""
+
+    worker_id: str
+    success: bool
+    data: Any = None
+    error: str | None = None
+    code: str | None = None
+    delivery: str | None = None
+
+
+class ItemAnswer(Struct, tag_field="type", tag="item", rename={"data": "item"}):
+    """An item of a gather: a part of what comes of it, as a chunk is."""
+
+    sequence: int
+    data: GatheredItem
+    request_id: str | None = None
+    attempt: int = 1
+
+
+class OwnMessage(Struct, tag_field="type", tag="custom", rename={"sender": "from"}):
+    """A message of the user's own, from a worker or another connection."""
+
+    kind: str
+    data: Any
+    sender: str
+
+
 class WorkerPortFault(Struct, tag_field="type", tag="error"):
     """What a broker's worker port says of a message that is no worker's."""
 
 
-Answer = Receipt | JobAnswer | Jobs | Changed | Schedules
+Answer = Receipt | JobAnswer | Jobs | Changed | Schedules | Broadcasted | Sent
 """The answer to a question, with its request_id."""
 
-Streamed = Progress | Chunk | Reset
+Streamed = Progress | Chunk | ItemAnswer | Reset
 """What comes of a request before its response."""
 
-Unusual = Answer | Streamed | JobAssigned | JobEnded | Greeted | Expiring | LoggedIn | Pong | WorkerPortFault
+Unusual = (
+    Answer
+    | Streamed
+    | OwnMessage
+    | JobAssigned
+    | JobEnded
+    | Greeted
+    | Expiring
+    | LoggedIn
+    | Pong
+    | WorkerPortFault
+)
 """Every message of a broker that is not a response."""

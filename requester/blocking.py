@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
+from ..program.own_messages import MessageHandlers
 from ..program.threads import check_threads
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
@@ -19,6 +20,7 @@ from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
 from .background import Background, BeginStream, ReadFeed, ReadInbox, ReadInlet, ThreadWaiter, Wanted
+from .blocking_gather import BlockingGatherCalls
 from .blocking_stream import BlockingStream
 from .blocking_window import QueuedWaiter, outcomes_of
 from .call_options import CallOptions, MapOptions, StreamOptions
@@ -39,7 +41,7 @@ from .wire import WIRES, OutgoingRequest, Target, Wire
 T = TypeVar("T")
 
 
-class BlockingRequester(BlockingJobCalls):
+class BlockingRequester(BlockingJobCalls, BlockingGatherCalls):
     """A connection to a broker that any number of threads use concurrently.
 
     ```python
@@ -264,6 +266,10 @@ class BlockingRequester(BlockingJobCalls):
     @property
     def _wire(self) -> Wire:
         return WIRES[self._arguments.encoding]
+
+    @property
+    def _handlers(self) -> MessageHandlers:
+        return self._arguments.handlers
 
     def _ask(self, question: Question) -> Any:
         return self._run(question, wants_response=False)

@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from ..configuration.url import without_secrets
 from ..credentials.source import Tokens, TokenSource
+from ..program.own_messages import MessageHandlers
 from ..protocol.encodings import Encoding
 from ..protocol.errors import TaskferryError
 from ..protocol.job_messages import JobEnded, Receipt, Submit
@@ -30,6 +31,7 @@ from .call_options import CallOptions, MapOptions, StreamOptions
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
 from .exchange import Exchange, exchange_for
+from .gather_calls import GatherCalls
 from .inlet import Inlet
 from .jobs.calls import JobCalls
 from .jobs.feed import Feed, News
@@ -45,7 +47,7 @@ from .wire import WIRES, OutgoingRequest, Target, Wire
 T = TypeVar("T")
 
 
-class Requester(JobCalls):
+class Requester(JobCalls, GatherCalls):
     """A connection to a broker, over which any number of coroutines send requests concurrently.
 
     ```python
@@ -381,6 +383,10 @@ class Requester(JobCalls):
     @property
     def _wire(self) -> Wire:
         return WIRES[self._arguments.encoding]
+
+    @property
+    def _handlers(self) -> MessageHandlers:
+        return self._arguments.handlers
 
     def _begin_stream(self, message: OutgoingRequest, inlet: Inlet) -> Exchange:
         exchange = self._exchange_here()

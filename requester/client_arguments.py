@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..credentials.source import TokenSource
 from ..program.device import check_device
+from ..program.own_messages import MessageHandlers
 from ..protocol.encodings import Encoding
 from ..transport.connect import ConnectError, check_login, check_url
 from .jobs.inbox import check_client_id
@@ -23,6 +24,7 @@ class Arguments(NamedTuple):
     client_id: str | None
     device: Mapping[str, str] | None
     retries: int
+    handlers: MessageHandlers
 
 
 def checked_arguments(
@@ -52,4 +54,14 @@ def checked_arguments(
     check_device(device)
     if not 0 <= retries <= RETRIES_COUNT_MAX:
         raise ValueError(f"retries: {retries} is not from 0 to {RETRIES_COUNT_MAX}")
-    return Arguments(url, Encoding(encoding), in_flight_count_max, tokens, tls, client_id, device, retries)
+    return Arguments(
+        url,
+        Encoding(encoding),
+        in_flight_count_max,
+        tokens,
+        tls,
+        client_id,
+        device,
+        retries,
+        MessageHandlers(),
+    )

@@ -21,6 +21,7 @@ from ..configuration.url import without_secrets
 from ..credentials.token import Token
 from ..log.event import log_event, without_quoted
 from ..program.device import device_facts
+from ..program.own_messages import MessageHandlers
 from ..protocol.codec import DECODE_ERRORS, describe
 from ..protocol.encodings import Encoding
 from ..protocol.errors import (
@@ -42,7 +43,7 @@ from ..protocol.stream_messages import Reset
 from ..transport.connect import BLOCKED
 from ..transport.group import LinkGroup
 from ..transport.link import Link
-from .answers import Answer, Chunk, Progress, Streamed, WorkerPortFault
+from .answers import Answer, Chunk, ItemAnswer, OwnMessage, Progress, Streamed, WorkerPortFault
 from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
 from .endings import crowded_out, lost, overdue
@@ -102,6 +103,7 @@ class Exchange:
         "greeting",
         "greeting_id",
         "group",
+        "handlers",
         "inbox",
         "is_closed",
         "link",
@@ -145,6 +147,7 @@ class Exchange:
         self._lines = (self._requests, self._followed)
         self._id_prefix = secrets.token_hex(6) + "-"
         self.greeting_id = f"{self._id_prefix}hello"
+        self.handlers = MessageHandlers()
         self.is_closed = False
         self._made_count = 0
         self._deadline_timer = DeadlineTimer(self._end_overdue)
@@ -259,6 +262,7 @@ class Exchange:
         """End every request with Cancelled, and the link."""
         requests = [request for line in self._lines for request in line.clear()]
         self._deadline_timer.close()
+        self.handlers.close()
         self.is_closed = True
         if self.link is not None:
             self.link.close()
@@ -477,7 +481,9 @@ class Exchange:
                     self.inbox.received(message)
             case JobAssigned() | JobEnded():
                 self.feeds.received(message)
-            case Progress() | Chunk() | Reset():
+            case OwnMessage():
+                self.handlers.received(message.kind, message.data, message.sender)
+            case Progress() | Chunk() | ItemAnswer() | Reset():
                 self._receive_streamed(message, len(payload))
             case Greeted():
                 pass
@@ -501,7 +507,7 @@ class Exchange:
         if not isinstance(inlet, Inlet) or inlet.done():
             return  # no longer needed; or it is of a job
         match message:
-            case Chunk():
+            case Chunk() | ItemAnswer():
                 inlet.chunk(message, size_bytes)
             case Progress():
                 inlet.progress(message.attempt, message.data)
@@ -582,6 +588,7 @@ class Exchange:
 def exchange_for(arguments: Arguments) -> Exchange:
     """The exchange of a requester that was made with these arguments. Call it inside the running loop."""
     exchange = Exchange(arguments.url, arguments.encoding, arguments.in_flight_count_max, arguments.retries)
+    exchange.handlers = arguments.handlers
     if arguments.client_id is not None:
         exchange.inbox = Inbox()
     if arguments.client_id is not None or arguments.device is not None:

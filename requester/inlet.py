@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from ..protocol.errors import TaskferryError
 from ..protocol.limits import STREAM_CHUNKS_COUNT_MAX, STREAM_SIZE_BYTES_MAX
-from .answers import Chunk
+from .answers import Chunk, ItemAnswer
 from .in_flight import InFlight, Waiter
 from .progress import Progress, progress_of
 from .response import Response, failed_response
@@ -100,7 +100,7 @@ class Inlet:
         assert isinstance(exception, TaskferryError)
         self.set_result(failed_response("", exception))
 
-    def chunk(self, message: Chunk, size_bytes: int) -> None:
+    def chunk(self, message: Chunk | ItemAnswer, size_bytes: int) -> None:
         """A chunk has come, in a message of this size."""
         self._came(message.attempt)
         self._chunks.append((message.sequence, size_bytes, message.data))

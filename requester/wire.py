@@ -16,6 +16,7 @@ from ..protocol.encodings import Encoding
 from ..protocol.errors import BadRequest, NotRepresentable, TooLarge
 from ..protocol.field_types import Hedge, Label
 from ..protocol.field_types import Target as Labels
+from ..protocol.gather_messages import Gather
 from ..protocol.limits import ENVELOPE_SIZE_BYTES_MAX, MESSAGE_SIZE_BYTES_MAX, TIMEOUT_S_MAX
 from ..protocol.messages import Auth, Cancel
 from ..protocol.stream_messages import Credit, Stream
@@ -57,6 +58,7 @@ class OutgoingRequest(Struct, omit_defaults=True):
     hedge: float | str | None = None
     otherwise: str | None = None
     stream: Stream = False
+    gather: Gather | None = None
 
 
 class _Routing(Struct):

@@ -3,16 +3,18 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..program.own_messages import Message
     from .context import Context
     from .failure import CommandError, Dead, Retry
     from .worker import Worker
 
-__all__ = ["CommandError", "Context", "Dead", "Retry", "Worker"]
+__all__ = ["CommandError", "Context", "Dead", "Message", "Retry", "Worker"]
 
 _HOMES = {
     "CommandError": "failure",
     "Context": "context",
     "Dead": "failure",
+    "Message": ".program.own_messages",
     "Retry": "failure",
     "Worker": "worker",
 }

@@ -17,6 +17,7 @@ from ..credentials.settings import unprotected
 from ..credentials.source import NO_TOKEN, TokenError, TokenSource
 from ..log.event import log_event
 from ..program.device import device_facts, sdk
+from ..program.own_messages import MessageHandlers
 from ..protocol.codec import CODECS
 from ..protocol.encodings import Encoding
 from ..protocol.errors import BadMessage, CannotConnect, Forbidden, WorkerIdTaken
@@ -30,6 +31,7 @@ from .executors import Executors
 from .failure_log import FailureLog
 from .loop_watch import LoopWatch
 from .name import default_name
+from .own_message import own_message
 from .runner import Runner
 from .session import Session
 from .settings import LINK_SETTINGS, WorkerSettings
@@ -49,8 +51,10 @@ class Service:
         "_ends_at",
         "_executors",
         "_grace_s",
+        "_handlers",
         "_hello",
         "_last_trouble",
+        "_loop",
         "_public_url",
         "_runner",
         "_session",
@@ -59,14 +63,17 @@ class Service:
         "_url",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  a service needs all of these
         self,
         url: str,
         commands: Mapping[str, Command],
         settings: WorkerSettings,
         tokens: TokenSource,
         tls: ssl.SSLContext | None,
+        handlers: MessageHandlers,
     ) -> None:
+        self._handlers = handlers
+        self._loop = asyncio.get_running_loop()
         self._tokens = tokens
         self._tls = tls
         self._url = url
@@ -105,6 +112,15 @@ class Service:
         self._last_trouble: str | None = None
         self._session: Session | None = None
 
+    def send(self, kind: str, data: object, to: str | None) -> None:
+        """Send a message of the user's own, from any thread. Raises BadRequest and TooLarge."""
+        encoded = own_message(kind, data, to, CODECS[self._encoding])
+        self._loop.call_soon_threadsafe(self._send, encoded)
+
+    def _send(self, encoded: bytes) -> None:
+        if self._session is not None:
+            self._session.send_encoded(encoded)
+
     def drain(self) -> None:
         """Make `run` take nothing new, finish what runs within the grace, and return."""
         if not self._draining.done():
@@ -130,6 +146,7 @@ class Service:
                     await self._pause(wait_s)
         finally:
             watch.stop()
+            self._handlers.close()
             try:
                 await self._stop()
             finally:
@@ -167,6 +184,7 @@ class Service:
             tokens=self._tokens,
             public_url=self._public_url,
             is_draining=self._draining.done(),
+            handlers=self._handlers,
         )
         try:
             if not await self._open(session, group):

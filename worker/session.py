@@ -15,14 +15,17 @@ from ..credentials.renewal import Renewal
 from ..credentials.source import TokenSource
 from ..credentials.token import Token
 from ..log.event import log_event, without_quoted
+from ..program.own_messages import MessageHandlers
 from ..protocol import errors, messages
 from ..protocol import limits as wire
 from ..protocol.codec import CODECS, DECODE_ERRORS, Codec, describe
+from ..protocol.gather_messages import Delivered
 from ..protocol.stream_messages import WorkerCredit
 from ..tracing.switch import SWITCH
 from ..transport.group import LinkGroup
 from ..transport.link import Link
 from . import events, limits
+from .own_message import value_of
 from .runner import Runner
 from .steps import Steps
 
@@ -48,6 +51,7 @@ class Session:
         "_codec",
         "_disconnected",
         "_group",
+        "_handlers",
         "_heartbeat_interval_s",
         "_hello",
         "_is_draining",
@@ -79,7 +83,9 @@ class Session:
         tokens: TokenSource,
         public_url: str,
         is_draining: bool,
+        handlers: MessageHandlers,
     ) -> None:
+        self._handlers = handlers
         self._loop = asyncio.get_running_loop()
         self._hello = hello
         self._runner = runner
@@ -151,6 +157,11 @@ class Session:
         if not self.closed.done():
             self.closed.set_result(reason)
 
+    def send_encoded(self, encoded: bytes) -> None:
+        """Send a message of the user's own, if the broker has registered this worker."""
+        if self._link is not None and self._is_welcomed:
+            self._link.send(encoded)
+
     # --- ending ---
 
     async def drain(self, grace_s: float, ends_at: float) -> None:
@@ -210,6 +221,8 @@ class Session:
                 self._runner.cancel(message.msg_id, message.data.reason or "by the broker")
             case messages.Settled():
                 self._runner.settle(message.msg_id)
+            case Delivered():
+                self._handle(message)
             case messages.Heartbeat():
                 pass  # the link has noted that the broker is alive
             case messages.Connected():
@@ -225,6 +238,18 @@ class Session:
                 self._renewal.answered(None if login.success else login.error or login.code or "refused")
             case messages.AssignmentMessage():
                 raise AssertionError("assignments are handled before")
+
+    def _handle(self, message: Delivered) -> None:
+        """A message of the user's own."""
+        if not self._handlers.has(message.kind):
+            self._handlers.ignored_count += 1
+            return
+        try:
+            data = value_of(message.data, self._codec.encoding)
+        except DECODE_ERRORS as error:
+            self._refuse(f"data: {describe(error, self._codec.encoding)}", None)
+        else:
+            self._handlers.received(message.kind, data, message.sender)
 
     def _credit(self, message: WorkerCredit) -> None:
         try:

@@ -11,6 +11,7 @@ from ..credentials.source import Tokens, TokenSource
 from ..log.settings import LogSettings
 from ..log.setup import set_up_logging
 from ..program.interrupts import handlers_restored
+from ..program.own_messages import MessageHandlers
 from ..program.threads import check_threads
 from ..protocol.limits import COMMANDS_COUNT_MAX
 from .canary import check_canary
@@ -60,6 +61,7 @@ class Worker:
     def __init__(self, **settings: Any) -> None:
         self.settings: WorkerSettings = checked(WorkerSettings, settings)
         self._commands: dict[str, Command] = {}
+        self._messages = MessageHandlers()
         self._service: Service | None = None
 
     @property
@@ -112,6 +114,35 @@ class Worker:
 
         return register
 
+    def message(self, kind: str) -> Callable[[Handler], Handler]:
+        """Handle messages of this kind, which requesters and other workers send to this worker or broadcast, with the
+        decorated function. It is called with a Message: `kind`, `data` and `sender`, a worker_id or the id of a
+        connection.
+
+        An `async def` runs in the event loop; any other function in a thread, one message after the other. What it
+        returns is not used, and what it raises is logged. Messages of other kinds are counted (`ignored_count`) and
+        ignored; those beyond 1,000 that wait for their handlers are dropped, which is logged.
+
+        Raises ValueError if this kind has a handler.
+        """
+        return self._messages.on(kind)
+
+    @property
+    def ignored_count(self) -> int:
+        """Messages that have come and that no handler was registered for."""
+        return self._messages.ignored_count
+
+    def send(self, kind: str, data: object = None, *, to: str | None = None) -> None:
+        """Send a message of your own to a worker (its worker_id) or a connection (its id, such as the `sender` of a
+        message); without `to`, to the broker's plugins. From any thread.
+
+        It is sent once, and not kept: without a connection it is lost, and what the broker refuses is logged. Raises
+        RuntimeError if the worker is not serving, BadRequest for an argument that breaks a bound, and TooLarge.
+        """
+        if self._service is None:
+            raise RuntimeError("the worker is not serving")
+        self._service.send(kind, data, to)
+
     def run(
         self, url: str = BROKER_URL_DEFAULT, *, token: Tokens = None, tls: ssl.SSLContext | None = None
     ) -> None:
@@ -163,7 +194,7 @@ class Worker:
             check_canary(self.settings.canary, self._commands)
         if self._service is not None:
             raise RuntimeError("the worker is already serving")
-        self._service = Service(url, self._commands, self.settings, tokens, tls)
+        self._service = Service(url, self._commands, self.settings, tokens, tls, self._messages)
         try:
             await self._service.run()
         finally:

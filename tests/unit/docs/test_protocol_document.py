@@ -152,6 +152,7 @@ TABLES: dict[str, type[Struct]] = {
     "Broadcast (from the requester)": gather_messages.Broadcast,
     "Broadcast (from the broker)": gather_messages.Broadcasted,
     "Custom (from the requester)": gather_messages.Send,
+    "Sent": gather_messages.Sent,
     "Custom (from the broker)": gather_messages.Delivered,
     "Ping": messages.Ping,
     "Pong": messages.Pong,
