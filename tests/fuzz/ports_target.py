@@ -285,7 +285,8 @@ class World:
         self.loop.run_until_complete(self._start())
 
     async def _start(self) -> None:
-        self.broker = Broker(BrokerSettings(worker_port=0, requester_port=0, message_size_bytes_max=65536))
+        ports = BrokerSettings(worker_port=0, requester_port=0, api_port=0, message_size_bytes_max=65536)
+        self.broker = Broker(ports)
         await self.broker.start()
         group, settings = LinkGroup(), LinkSettings()
         for encoding in Encoding:

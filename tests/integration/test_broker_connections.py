@@ -68,6 +68,7 @@ async def test_a_handshake_that_is_never_finished_is_dropped(programs: Programs)
         wait_for_the_end(broker.requester_url, half),
         wait_for_the_end(broker.worker_url, b""),
         wait_for_the_end(broker.worker_url, half),
+        wait_for_the_end(broker.api_url, half),
         never_say_connect(),
     )
     for seconds in ends_s:
@@ -248,7 +249,7 @@ def test_all_addresses_are_the_same_for_all_ports(programs: Programs, address: s
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     broker = programs.start_broker("--host", "::", "--insecure")
-    for url in (broker.worker_url, broker.requester_url, broker.http_url):
+    for url in (broker.worker_url, broker.requester_url, broker.http_url, broker.api_url):
         number = int(url.rpartition(":")[2])
         with socket.create_connection((address.strip("[]"), number), timeout=5):
             pass

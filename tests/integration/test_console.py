@@ -142,7 +142,7 @@ def own_broker_of(console_pid: int) -> psutil.Process:
 
     def listens() -> bool:
         with contextlib.suppress(psutil.Error):
-            found.extend(child for child in psutil.Process(console_pid).children() if ports_count(child) >= 3)
+            found.extend(child for child in psutil.Process(console_pid).children() if ports_count(child) >= 4)
         return bool(found)
 
     wait_until(listens, "the console's broker")
@@ -155,7 +155,7 @@ def ports_count(process: psutil.Process) -> int:
 
 BROKER_WITH_CONSOLE = (
     sys.executable, "-m", "taskferry.cli", "broker", "--console", "--journal", "none",
-    "--worker-port", "0", "--requester-port", "0", "--http-port", "0",
+    "--worker-port", "0", "--requester-port", "0", "--http-port", "0", "--api-port", "0",
 )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ async def requester(broker: Broker) -> AsyncIterator[Requester]:
 @asynccontextmanager
 async def broker_here() -> AsyncIterator[Broker]:
     """A broker in this event loop."""
-    broker = Broker(BrokerSettings(worker_port=0, requester_port=0, start_wait_s=0.1))
+    broker = Broker(BrokerSettings(worker_port=0, requester_port=0, api_port=0, start_wait_s=0.1))
     await broker.start()
     try:
         yield broker

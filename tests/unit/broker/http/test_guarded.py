@@ -28,6 +28,7 @@ VIEWS: Final = (
     "/metrics",
     "/api/workers",
     "/api/commands",
+    "/api/connections",
     "/api/status",
     "/api/requests",
     "/api/requests/r1",
@@ -103,7 +104,7 @@ async def test_a_wrong_token_is_refused_and_not_repeated() -> None:
     ("name", "view_status", "drain_status"),
     [("observer", 200, 403), ("operator", 200, 200), ("requester", 403, 403)],
 )
-async def test_views_need_the_right_to_observe_and_draining_that_to_operate(
+async def test_views_need_the_right_to_observe_and_changes_that_to_operate(
     name: str, view_status: int, drain_status: int
 ) -> None:
     async with guarded_shell() as shell, client_of(shell, name) as client:
@@ -118,6 +119,10 @@ async def test_views_need_the_right_to_observe_and_draining_that_to_operate(
             assert drained.json() == {"error": f"{name} may not operate: no rule grants it"}
         is_drained = shell.core.roster.workers["w1"].state is WorkerState.DRAINING
         assert is_drained is (drain_status == 200)
+        (entrant,) = shell.entrance.connections
+        kicked = await client.post(f"/api/connections/{entrant.connection_id}/kick", json={})
+        assert kicked.status_code == drain_status
+        assert entrant.is_over is (drain_status == 200)
 
 
 async def test_a_certificate_is_a_login_as_well() -> None:
