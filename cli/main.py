@@ -28,6 +28,10 @@ ENTRIES: Final = {
     "broker": Entry("taskferry.cli.console.with_broker", "broker", "Run a broker."),
     "worker": Entry("taskferry.worker.cli", "worker", "Serve commands to a broker."),
     "request": Entry("taskferry.requester.cli", "request", "Send a request and print its result."),
+    "gather": Entry(
+        "taskferry.requester.gather_cli", "gather", "Send a request to every worker and print their results."
+    ),
+    "broadcast": Entry("taskferry.requester.gather_cli", "broadcast", "Send a message to every worker."),
     "submit": Entry(
         "taskferry.requester.jobs.submit_cli", "submit", "Submit a job, or one for each line of a file."
     ),

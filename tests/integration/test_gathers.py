@@ -1,7 +1,10 @@
 """Gathers, broadcasts and messages of the user's own, through real processes."""
 
 import asyncio
+import json
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,8 @@ from taskferry.requester import (
 
 from tests.integration.peers import eventually
 from tests.processes import Broker, Program, Programs, programs_in, wait_until
+from tests.terminals import run_at_terminal
+from tests.unit.layout.source_tree import ROOT
 
 WORKER = """
 import asyncio
@@ -261,3 +266,129 @@ async def test_a_handler_that_fails_is_logged_and_what_nobody_handles_is_counted
         requester.send("count", to="near-1")
         await eventually(lambda: len(counts) == 2, "it has ignored one more")
         assert counts[1] == counts[0] + 1
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+def taskferry(*words: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "taskferry.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.usefixtures("workers")
+def test_in_a_pipe_each_item_is_a_line_of_json(broker: Broker) -> None:
+    where = ("--broker", broker.requester_url)
+    code, out, err = taskferry("gather", "gather_name", "wait=0.01", *where, "--batch", "50%")
+    items = [json.loads(line) for line in out.splitlines()]
+    assert sorted(item["worker_id"] for item in items) == sorted(NAMES)
+    assert all(item == {"worker_id": item["data"], "success": True, "data": item["data"]} for item in items)
+    assert (code, err) == (0, "")
+    code, out, err = taskferry("gather", "gather_odd", *where)
+    assert {json.loads(line)["worker_id"]: json.loads(line).get("code") for line in out.splitlines()} == {
+        "near-1": None, "near-2": None, "far-1": "not_here",
+    }  # fmt: skip
+    assert (code, err) == (1, "")
+
+
+@pytest.mark.usefixtures("workers")
+def test_what_is_missing_is_named(broker: Broker) -> None:
+    where = ("--broker", broker.requester_url)
+    code, out, err = taskferry("gather", "gather_slow", *where, "--timeout", "0.5")
+    assert (code, len(out.splitlines())) == (3, 2)
+    assert err == "incomplete: 2 of 3 workers have succeeded; no answer from far-1\n"
+    code, out, err = taskferry("gather", "gather_slow", *where, "--expect", "2")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert err == "complete: 2 of 3 workers have succeeded; no answer from far-1\n"
+    code, out, err = taskferry("gather", "gather_odd", *where, "--expect", "3", "--target", "zone=far")
+    assert code == 1
+    assert err == "incomplete: 0 of 1 workers have succeeded\n"
+
+
+@pytest.mark.usefixtures("workers")
+def test_on_a_terminal_a_table_grows(broker: Broker) -> None:
+    code, seen = run_at_terminal(
+        [sys.executable, "-m", "taskferry.cli", "gather", "gather_odd", "--broker", broker.requester_url]
+    )
+    assert code == 1
+    for text in ("worker", "near-1", "near-2", "no such thing here"):
+        assert text in seen
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_broadcast_by_hand(programs: Programs, broker: Broker) -> None:
+    where = ("--broker", broker.requester_url)
+    note = programs.folder / "far-1.note"
+    note.unlink(missing_ok=True)
+    code, out, _ = taskferry(
+        "broadcast", "lunch", "is", "ready", "--kind", "note", "--label", "zone=far", *where
+    )
+    assert (code, json.loads(out)) == (0, {"count": 1})
+    wait_until(lambda: note.exists() and note.read_text().startswith("lunch is ready from "), "it is noted")
+    code, out, _ = taskferry("broadcast", '{"n": 1}', "--json", *where)
+    assert (code, json.loads(out)) == (0, {"count": 3})
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("gather", "c", "--expect", "most"), "--expect: 'most' is no number, no share such as 50% or 0.5"),
+        (("gather", "c", "{"), "DATA: "),
+        (("gather", "c", "--target", "w", "--label", "a=b"), "--target names one worker"),
+        (("broadcast", "{"), "MESSAGE: "),
+        (("broadcast",), "Missing argument"),
+    ],
+)
+def test_a_wrong_word_is_one_line(words: tuple[str, ...], text: str) -> None:
+    code, out, err = taskferry(*words)
+    assert (code, out) == (2, "")
+    assert text in err
+
+
+def test_errors_of_the_broker_are_one_line(broker: Broker) -> None:
+    where = ("--broker", broker.requester_url)
+    code, out, err = taskferry("gather", "nobody", *where)
+    assert (code, out, err.count("\n")) == (4, "", 1)
+    assert err.startswith("error: No available workers: no worker serves 'nobody'")
+    code, _, err = taskferry("gather", "gather_name", "--expect", "0", *where)
+    assert code == 1
+    assert err.startswith("error: gather: Expected `int` >= 1")
+
+
+# --- the example ----------------------------------------------------------------------------------------------------
+
+
+def test_the_example_follows_files_on_many_machines(
+    programs: Programs, broker: Broker, tmp_path: Path
+) -> None:
+    script = str(ROOT / "examples" / "tail_everywhere.py")
+    logs = [tmp_path / f"{number}.log" for number in range(2)]
+    serving = []
+    for path in logs:
+        path.write_text("old\n")
+        serving.append(programs.start(script, "serve", broker.worker_url, str(path)))
+    wait_until(lambda: len(broker.workers()) >= 2, "both serve")
+    tail = programs.start(script, broker.requester_url)
+    for number in range(3):
+
+        def is_shown(number: int = number) -> bool:
+            """Lines that were written before it began to follow are not shown."""
+            for log in logs:
+                with log.open("a") as file:
+                    file.write(f"line {number} of {log.name}\n")
+            return all(f": line {number} of {log.name}" in tail.stdout for log in logs)
+
+        wait_until(is_shown, "the lines of both are shown")
+    assert "old" not in tail.stdout
+    shown = tail.stdout.splitlines()
+    assert len({line.partition(": ")[0] for line in shown}) == 2
+    for program in (tail, *serving):
+        program.interrupt()
+        program.wait()
