@@ -1,7 +1,7 @@
 """The streams of one requester: what it is sent before the response of its requests, and what it has taken of that.
 
-Progress that its link has not yet passed on gives way to what is newer. A chunk counts as taken once it has left the
-broker, or when the requester says so.
+Progress that its link has not yet passed on gives way to what is newer; the last is sent before the response. A chunk
+counts as taken once it has left the broker, or when the requester says so.
 """
 
 import asyncio
@@ -67,8 +67,10 @@ class RequestStreams:
         self._by_id[request_id] = _Stream(frame, is_by_credit=stream == BY_CREDIT)
 
     def closed(self, request_id: str) -> None:
-        """It is answered: nothing of it may follow."""
-        self._by_id.pop(request_id, None)
+        """It is about to be answered, and nothing of it may follow: send the progress that still waits."""
+        stream = self._by_id.pop(request_id, None)
+        if stream is not None and stream.report is not None:
+            self._send_report(request_id, stream)
         self._unsettled.pop(request_id, None)
 
     def clear(self) -> None:

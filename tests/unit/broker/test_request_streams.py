@@ -217,6 +217,21 @@ async def test_progress_that_is_not_passed_on_yet_gives_way_to_what_is_newer() -
         assert (await requester.receive())["success"]
 
 
+async def test_the_last_progress_is_sent_before_the_response() -> None:
+    async with open_shell() as shell:
+        worker, requester = await shell.worker(), await shell.requester()
+        for result in ({"success": True, "result": 1}, {"success": False, "error": "no"}):
+            msg_id = await begin(shell, worker, requester)
+            for number in range(100):
+                report(worker, msg_id, number)
+            worker.send({"type": "response", "msg_id": msg_id, "data": result})
+            last = -1
+            while "success" not in (message := await requester.receive()):
+                assert message["data"] > last
+                last = message["data"]
+            assert (last, message["success"]) == (99, result["success"])
+
+
 async def test_progress_over_its_bound_is_refused() -> None:
     async with open_shell() as shell:
         worker, requester = await shell.worker(), await shell.requester()
