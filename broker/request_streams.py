@@ -56,9 +56,6 @@ class RequestStreams:
         self._loop = asyncio.get_running_loop()
         link.resumed = self._look
 
-    def __len__(self) -> int:
-        return len(self._by_id)
-
     # --- from the session ---
 
     def opened(self, request_id: str, stream: bool | str) -> None:
@@ -72,11 +69,6 @@ class RequestStreams:
         if stream is not None and stream.report is not None:
             self._send_report(request_id, stream)
         self._unsettled.pop(request_id, None)
-
-    def clear(self) -> None:
-        """The requester is gone."""
-        self._by_id.clear()
-        self._unsettled.clear()
 
     def taken(self, credit: Credit) -> None:
         """The requester has taken chunks."""

@@ -24,6 +24,7 @@ from taskferry.protocol.large import (
     find_value,
 )
 from taskferry.protocol.messages import Request, WorkerResponse
+from taskferry.protocol.stream_messages import WorkerChunk
 
 from tests.each_case import each_case
 from tests.fuzz.json_target import DEPTH_AT_THE_LIMIT
@@ -268,6 +269,13 @@ FROM_WORKER = [
     b'{"type":"custom","data":{"result":%s}}' % BIG,
     b'{"type":"connect","data":{"commands":["a"],"result":%s}}' % BIG,
     b'{"type":"response","msg_id":"m","data":%s}' % BIG,
+    b'{"type":"chunk","msg_id":"m","sequence":1,"data":%s}' % BIG,
+    b'{"type":"chunk","sequence":1,"data":%s,"msg_id":"m","timestamp":1.5}' % BIG,
+    b'{"type":"chunk","msg_id":"m","sequence":0,"data":%s}' % BIG,
+    b'{"type":"chunk","msg_id":"m","sequence":1,"data":%s}' % BIG[:-1],
+    b'{"type":"chunk","msg_id":"%s","sequence":1}' % (b"x" * 3000),
+    b'{"type":"chunk","msg_id":"m","type":"custom","data":%s}' % BIG,
+    b'{"msg_id":"m","type":"chunk","sequence":1,"data":{"result":%s}}' % BIG,
 ]
 
 
@@ -292,6 +300,11 @@ def test_the_value_is_there() -> None:
     assert isinstance(request, Request)
     assert isinstance(response, WorkerResponse)
     assert request.data == Raw(BIG)
+    chunk = LARGE_FROM_WORKER_DECODERS[Encoding.JSON](
+        b'{"type":"chunk","msg_id":"m","sequence":1,"data":%s}' % BIG
+    )
+    assert isinstance(chunk, WorkerChunk)
+    assert chunk.data == Raw(BIG)
     assert response.data.result == Raw(BIG)
 
 
