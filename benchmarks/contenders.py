@@ -86,7 +86,7 @@ def floors() -> list[Contender]:
         Contender(
             name=f"{name} floor",
             command=(sys.executable, "-m", f"benchmarks.floors.{name}_relay"),
-            find_addresses=_find_floor_addresses,
+            find_addresses=find_floor_addresses,
             make_requester=make_requester,
             make_worker=make_worker,
         )
@@ -123,7 +123,8 @@ def _find_taskferry_addresses(printed: str) -> Addresses | None:
     return Addresses(requesters=(HOST, int(requesters[1])), workers=(HOST, int(workers[1])))
 
 
-def _find_floor_addresses(printed: str) -> Addresses | None:
+def find_floor_addresses(printed: str) -> Addresses | None:
+    """Where a program of floors/ listens, from what it has printed; None if it is not ready."""
     ready = re.search(r"ready: workers \S+:(\d+)  requesters \S+:(\d+)\n", printed)
     if ready is None:
         return None

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from .contenders import TASKFERRY
 from .formats import number
 from .results import Case, Results
-from .sections import jobs
+from .sections import events, gather, jobs, streams
 from .sections.section import Table
 
 
@@ -85,6 +85,14 @@ def _beside_jobs(per_s: int, phase: str, where: str) -> Target:
     return Target(text, Reading("jobs", "beside_p99_ms", case), "at most", 1.5, base=base)
 
 
+def _event(figure: str, subscriber_count: int) -> Reading:
+    return Reading("events", figure, {"subscribers": subscriber_count, "broker": TASKFERRY})
+
+
+def _chunks(stream: str, way: str = TASKFERRY) -> Reading:
+    return Reading("streams", "chunks_per_s", {"stream": stream, "way": way})
+
+
 def _start(program: str) -> Reading:
     return Reading("start-up", "wall_ms", {"program": program})
 
@@ -156,6 +164,40 @@ TARGETS: Final = (
         _beside_jobs(per_s, phase, where)
         for per_s in jobs.FLOODS_PER_S
         for phase, where in (("elsewhere", "that with the same flood at another broker"), ("alone", "alone"))
+    ),
+    Target(
+        "One event to 1,000 subscribers: p99 until the last has it",
+        _event("p99_ms", 1_000),
+        "at most",
+        20.0,
+        "ms",
+    ),
+    *(
+        Target(
+            f"Events delivered to {count:,} subscribers, by one core",
+            _event("delivered_per_s", count),
+            "at least",
+            100_000.0,
+            "/s",
+        )
+        for count in events.COUNTS
+    ),
+    *(
+        Target(
+            f"{text} of 64 KiB chunks: rate beside a bare link's in two hops",
+            _chunks(name),
+            "at least",
+            0.5,
+            base=_chunks(name, streams.TWO_HOPS),
+        )
+        for text, name in (("One stream", "64k-text"), ("Eight streams", "64k-text-8"))
+    ),
+    Target(
+        "Gather over 1,000 workers: p99",
+        Reading("gather", "p99_ms", {"workers": 1_000, "way": gather.AT_ONCE}),
+        "at most",
+        150.0,
+        "ms",
     ),
     *(
         target

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from .answers import FailedAttempt, GatheredItem, JobView, ScheduleView
     from .blocking import BlockingRequester
     from .blocking_stream import BlockingStream
-    from .blocking_subscription import BlockingSubscription
     from .client import Requester
     from .gather import Gathered
     from .jobs.blocking_job import BlockingJob
@@ -55,8 +54,6 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .response import Response
     from .stream import Stream
-    from .subscription import Subscription
-    from .topic_events import Gap, TopicEvent
 
 __all__ = [
     "AfterFailed",
@@ -65,7 +62,6 @@ __all__ = [
     "BlockingJob",
     "BlockingRequester",
     "BlockingStream",
-    "BlockingSubscription",
     "BrokerStopped",
     "Cancelled",
     "CannotConnect",
@@ -75,7 +71,6 @@ __all__ = [
     "Expired",
     "FailedAttempt",
     "Forbidden",
-    "Gap",
     "Gathered",
     "GatheredItem",
     "HandlerError",
@@ -101,11 +96,9 @@ __all__ = [
     "ShuttingDown",
     "Stream",
     "SubmitOptions",
-    "Subscription",
     "TaskferryError",
     "Terms",
     "TooLarge",
-    "TopicEvent",
     "Unauthenticated",
     "UniqueTerms",
     "UnknownAssignment",
@@ -124,10 +117,8 @@ _HOMES = {
     "BlockingJob": "jobs.blocking_job",
     "BlockingRequester": "blocking",
     "BlockingStream": "blocking_stream",
-    "BlockingSubscription": "blocking_subscription",
     "EndedJob": "jobs.inbox",
     "FailedAttempt": "answers",
-    "Gap": "topic_events",
     "Gathered": "gather",
     "GatheredItem": "answers",
     "Job": "jobs.job",
@@ -143,9 +134,7 @@ _HOMES = {
     "ScheduleView": "answers",
     "Stream": "stream",
     "SubmitOptions": "jobs.submission",
-    "Subscription": "subscription",
     "Terms": "jobs.submission",
-    "TopicEvent": "topic_events",
     "UniqueTerms": "jobs.submission",
 }
 

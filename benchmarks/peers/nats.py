@@ -1,13 +1,14 @@
 """Requesters and workers of the load on nats-server, in the NATS client protocol (docs.nats.io, "NATS Protocol").
 
 They use what request and reply need: a requester listens on its own inbox and publishes with a reply subject, workers
-share the queue group `workers`.
+share the queue group `workers`. Subscribers and a publisher of events use a subject and nothing else.
 """
 
 from abc import abstractmethod
 from secrets import token_hex
 
 from ..connection import Connection
+from ..event_stream import EventStream
 from ..load import Load
 from ..request_stream import Lanes, RequestStream
 
@@ -106,3 +107,50 @@ class NatsWorker(NatsConnection):
 
     def take_message(self, words: list[bytearray]) -> None:
         self.send(b"PUB " + words[3] + self._after_reply)
+
+
+class NatsSubscriber(NatsConnection):
+    """A subscriber that counts the events of the subject `news`."""
+
+    __slots__ = ("_delivered", "_event")
+
+    def __init__(self, load: Load, stream: EventStream) -> None:
+        super().__init__(load, stream)
+        self._event = b"MSG news 1 %d\r\n%b\r\n" % (len(load.data), load.data)
+        self._delivered = stream.delivered
+
+    def subscription(self) -> bytes:
+        return b"SUB news 1\r\n"
+
+    def receive(self, buffer: bytearray, end: int) -> int:
+        # All events are the same: here they fill the buffer, with nothing in between.
+        count = end // len(self._event)
+        taken = count * len(self._event)
+        if count and buffer.count(self._event, 0, taken) == count:
+            self._delivered(count)
+            return taken
+        return super().receive(buffer, end)
+
+    def take_message(self, words: list[bytearray]) -> None:
+        self._delivered(1)
+
+
+class NatsPublisher(NatsConnection):
+    """Publishes the load's data to the subject `news`; nothing is answered."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, load: Load, stream: EventStream) -> None:
+        super().__init__(load, stream)
+        self._message = b"PUB news %d\r\n%b\r\n" % (len(load.data), load.data)
+
+    def publish(self, event_count: int) -> None:
+        """Publish so many events in one write."""
+        self.send(self._message * event_count)
+        self.flush()
+
+    def subscription(self) -> bytes:
+        return b""
+
+    def take_message(self, words: list[bytearray]) -> None:
+        self.fail("a publisher was sent an event")

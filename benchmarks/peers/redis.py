@@ -3,12 +3,13 @@
 They speak RESP (redis.io/docs/latest/develop/reference/protocol-spec). It is the leanest pattern that a careful user
 would write: BLMPOP (Redis 7) takes all waiting requests in one command, BRPOP just one; PUBLISH hands an answer
 straight to a requester that subscribes, a list of answers would take two more commands; and RESP3 lets that requester
-push its requests on the same connection.
+push its requests on the same connection. Events are published to a channel.
 """
 
 from secrets import token_hex
 
 from ..connection import Connection
+from ..event_stream import EventStream
 from ..load import IN_FLIGHT_COUNT_PER_REQUESTER, WORKER_CONCURRENCY, Load
 from ..request_stream import Lanes, RequestStream
 
@@ -150,6 +151,79 @@ class RedisWorker(RedisConnection):
         self._untaken_count -= 1
         if self._untaken_count == 0:
             self.send(self._take)
+
+
+class RedisSubscriber(RedisConnection):
+    """A subscriber that counts the events of the channel `news`."""
+
+    __slots__ = ("_delivered", "_event", "_is_subscribed")
+
+    def __init__(self, load: Load, stream: EventStream) -> None:
+        super().__init__(load, stream)
+        self._event = command(b"message", b"news", load.data)
+        self._delivered = stream.delivered
+        self._is_subscribed = False
+
+    def greet(self) -> None:
+        self.send(command(b"SUBSCRIBE", b"news"))
+
+    def receive(self, buffer: bytearray, end: int) -> int:
+        start = 0 if self._is_subscribed else self._take_welcome(buffer, end)
+        # All events are the same, and nothing else follows the welcome.
+        count = (end - start) // len(self._event)
+        after = start + count * len(self._event)
+        if not count:
+            return start
+        if buffer.count(self._event, start, after) != count:
+            self.refused(buffer, start, end)
+            return end
+        self._delivered(count)
+        return after
+
+    def _take_welcome(self, buffer: bytearray, end: int) -> int:
+        if buffer.startswith(b"-"):
+            self.refused(buffer, 0, end)
+            return end
+        subscribed = b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n"
+        if end < len(subscribed):
+            return 0
+        if not buffer.startswith(subscribed):
+            self.refused(buffer, 0, end)
+            return end
+        self._is_subscribed = True
+        self.welcomed()
+        return len(subscribed)
+
+
+class RedisPublisher(RedisConnection):
+    """Publishes the load's data to the channel `news`; each event is answered with the number of its receivers."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, load: Load, stream: EventStream) -> None:
+        super().__init__(load, stream)
+        self._message = command(b"PUBLISH", b"news", load.data)
+
+    def publish(self, event_count: int) -> None:
+        """Publish so many events in one write."""
+        self.send(self._message * event_count)
+        self.flush()
+
+    def greet(self) -> None:
+        self.send(command(b"PING"))
+
+    def receive(self, buffer: bytearray, end: int) -> int:
+        position = 0
+        while True:
+            line_end = buffer.find(b"\r\n", position, end)
+            if line_end < 0:
+                return position
+            if buffer[position] == 0x2B:  # the + of PONG
+                self.welcomed()
+            elif buffer[position] != 0x3A:  # the : of a number
+                self.refused(buffer, position, end)
+                return end
+            position = line_end + 2
 
 
 def command(*words: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from . import cost, idle, job_peers, jobs, latency, processes, queue, scale, start_up
+from . import cost, events, gather, idle, job_peers, jobs, latency, processes, queue, scale, start_up, streams
 from .section import Section
 
 SECTIONS: Final[tuple[Section, ...]] = (
@@ -12,6 +12,9 @@ SECTIONS: Final[tuple[Section, ...]] = (
     latency.SECTION,
     jobs.SECTION,
     job_peers.SECTION,
+    events.SECTION,
+    streams.SECTION,
+    gather.SECTION,
     idle.SECTION,
     processes.SECTION,
     start_up.SECTION,

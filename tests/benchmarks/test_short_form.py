@@ -105,7 +105,18 @@ def test_an_error_is_one_clear_line(arguments: tuple[str, ...], said: str, tmp_p
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("--rounds", "0"), ("--only", "nonsense"), ("--loads", "nonsense")])
+def test_sections_are_named_with_spaces_or_commas_between_them(tmp_path: Path) -> None:
+    json = tmp_path / "results.json"
+    names = ("--only", "start-up,gather", "streams", "--json", str(json))
+    done = run("--quick", "--rounds", "1", *names)
+    assert done.returncode == 0, done.stderr
+    assert set(from_text(json.read_bytes())) == {"start-up", "gather", "streams"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--rounds", "0"), ("--only", "nonsense"), ("--only", "idle,nonsense"), ("--loads", "nonsense")],
+)
 def test_options_out_of_bounds_are_refused(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
