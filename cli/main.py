@@ -39,6 +39,9 @@ ENTRIES: Final = {
     "job": Entry(
         "taskferry.requester.jobs.jobs_cli", "job", "Show, cancel or retry a job, or wait for its result."
     ),
+    "watch": Entry(
+        "taskferry.requester.watch_cli", "watch", "Show what happens to requests, jobs and workers, live."
+    ),
     "schedule": Entry("taskferry.requester.jobs.schedule_cli", "schedule", "Submit a job again and again."),
     "workers": Entry("taskferry.cli.inspection", "workers", "List the workers of a running broker."),
     "connections": Entry(

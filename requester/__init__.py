@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .answers import FailedAttempt, GatheredItem, JobView, ScheduleView
     from .blocking import BlockingRequester
     from .blocking_stream import BlockingStream
+    from .blocking_subscription import BlockingSubscription
     from .client import Requester
     from .gather import Gathered
     from .jobs.blocking_job import BlockingJob
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .response import Response
     from .stream import Stream
+    from .subscription import Subscription
+    from .topic_events import Gap, TopicEvent
 
 __all__ = [
     "AfterFailed",
@@ -62,6 +65,7 @@ __all__ = [
     "BlockingJob",
     "BlockingRequester",
     "BlockingStream",
+    "BlockingSubscription",
     "BrokerStopped",
     "Cancelled",
     "CannotConnect",
@@ -71,6 +75,7 @@ __all__ = [
     "Expired",
     "FailedAttempt",
     "Forbidden",
+    "Gap",
     "Gathered",
     "GatheredItem",
     "HandlerError",
@@ -96,9 +101,11 @@ __all__ = [
     "ShuttingDown",
     "Stream",
     "SubmitOptions",
+    "Subscription",
     "TaskferryError",
     "Terms",
     "TooLarge",
+    "TopicEvent",
     "Unauthenticated",
     "UniqueTerms",
     "UnknownAssignment",
@@ -117,8 +124,10 @@ _HOMES = {
     "BlockingJob": "jobs.blocking_job",
     "BlockingRequester": "blocking",
     "BlockingStream": "blocking_stream",
+    "BlockingSubscription": "blocking_subscription",
     "EndedJob": "jobs.inbox",
     "FailedAttempt": "answers",
+    "Gap": "topic_events",
     "Gathered": "gather",
     "GatheredItem": "answers",
     "Job": "jobs.job",
@@ -134,7 +143,9 @@ _HOMES = {
     "ScheduleView": "answers",
     "Stream": "stream",
     "SubmitOptions": "jobs.submission",
+    "Subscription": "subscription",
     "Terms": "jobs.submission",
+    "TopicEvent": "topic_events",
     "UniqueTerms": "jobs.submission",
 }
 

@@ -14,6 +14,7 @@ from ..protocol.job_messages import Changed, Greeted, JobAssigned, JobEnded, Rec
 from ..protocol.limits import ATTEMPTS_COUNT_DEFAULT
 from ..protocol.messages import Expiring, LoggedIn, Pong
 from ..protocol.stream_messages import Reset
+from ..protocol.topic_messages import Offset, TopicFault
 
 
 class FailedAttempt(Struct, frozen=True):
@@ -167,26 +168,28 @@ class OwnMessage(Struct, tag_field="type", tag="custom", rename={"sender": "from
     sender: str
 
 
-class WorkerPortFault(Struct, tag_field="type", tag="error"):
-    """What a broker's worker port says of a message that is no worker's."""
+class Published(Struct, tag_field="type", tag="published", rename={"request_id": "id"}):
+    """An event was published."""
+
+    data: Offset
+    request_id: str | None = None
 
 
-Answer = Receipt | JobAnswer | Jobs | Changed | Schedules | Broadcasted | Sent
+class Fault(Struct, tag_field="type", tag="error", rename={"request_id": "id", "fault": "error"}):
+    """What is wrong with a message about topics. Without a `fault`: what a broker's worker port says of a message that
+    is no worker's."""
+
+    request_id: str | None = None
+    fault: TopicFault | None = None
+
+
+Answer = Receipt | JobAnswer | Jobs | Changed | Schedules | Broadcasted | Sent | Published
 """The answer to a question, with its request_id."""
 
 Streamed = Progress | Chunk | ItemAnswer | Reset
 """What comes of a request before its response."""
 
 Unusual = (
-    Answer
-    | Streamed
-    | OwnMessage
-    | JobAssigned
-    | JobEnded
-    | Greeted
-    | Expiring
-    | LoggedIn
-    | Pong
-    | WorkerPortFault
+    Answer | Streamed | OwnMessage | JobAssigned | JobEnded | Greeted | Expiring | LoggedIn | Pong | Fault
 )
 """Every message of a broker that is not a response."""

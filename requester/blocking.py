@@ -19,9 +19,11 @@ from ..protocol.errors import TaskferryError
 from ..protocol.job_messages import Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
+from .answers import Published
 from .background import Background, BeginStream, ReadFeed, ReadInbox, ReadInlet, ThreadWaiter, Wanted
 from .blocking_gather import BlockingGatherCalls
 from .blocking_stream import BlockingStream
+from .blocking_subscription import BlockingSubscription
 from .blocking_window import QueuedWaiter, outcomes_of
 from .call_options import CallOptions, MapOptions, StreamOptions
 from .client_arguments import checked_arguments
@@ -32,6 +34,7 @@ from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
 from .options import BROKER_URL_DEFAULT, CONCURRENCY_DEFAULT
 from .progress import OnProgress
+from .publishing import publication
 from .question import Question
 from .response import Response, response_error
 from .stream import BY_CREDIT, ONLY_PROGRESS, OnReset, progress_reported
@@ -177,6 +180,26 @@ class BlockingRequester(BlockingJobCalls, BlockingGatherCalls):
         return BlockingStream(
             self._arrivals, message, self._wire, on_progress=on_progress, on_reset=on_reset, type_=type
         )
+
+    def subscribe(
+        self,
+        *topics: str,
+        timeout: float = CONNECT_TIMEOUT_S_DEFAULT,
+    ) -> BlockingSubscription:
+        """The events of these topics, as Requester.subscribe gives them.
+
+        ```python
+        with requester.subscribe("task:*") as events:
+            for event in events:
+        ```
+        """
+        self._check_usable()
+        return BlockingSubscription(self._arguments, topics, timeout_s=timeout)
+
+    def publish(self, topic: str, data: object = None, *, timeout: float = TIMEOUT_S_DEFAULT) -> int | None:
+        """Send `data` to all that have subscribed to `topic`, as Requester.publish does."""
+        published: Published = self._ask(publication(topic, data, timeout))
+        return published.data.offset
 
     def request(
         self,

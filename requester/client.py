@@ -27,6 +27,7 @@ from ..protocol.job_messages import JobEnded, Receipt, Submit
 from ..protocol.limits import IN_FLIGHT_COUNT_MAX, TIMEOUT_S_DEFAULT
 from ..tracing.switch import SWITCH
 from ..transport.settings import LinkSettings
+from .answers import Published
 from .call_options import CallOptions, MapOptions, StreamOptions
 from .client_arguments import checked_arguments
 from .connection import CONNECT_TIMEOUT_S_DEFAULT, Connection
@@ -38,9 +39,11 @@ from .jobs.feed import Feed, News
 from .jobs.inbox import EndedJob, ended_job
 from .options import BROKER_URL_DEFAULT, CONCURRENCY_DEFAULT
 from .progress import OnProgress
+from .publishing import publication
 from .question import Question
 from .response import Response, response_error
 from .stream import BY_CREDIT, ONLY_PROGRESS, OnReset, Stream, arrivals, progress_reported
+from .subscription import Subscription
 from .window import check_concurrency, results_of
 from .wire import WIRES, OutgoingRequest, Target, Wire
 
@@ -262,6 +265,42 @@ class Requester(JobCalls, GatherCalls):
         return Stream(
             self._begin_stream, message, self._wire, on_progress=on_progress, on_reset=on_reset, type_=type
         )
+
+    def subscribe(
+        self,
+        *topics: str,
+        timeout: float = CONNECT_TIMEOUT_S_DEFAULT,
+    ) -> Subscription:
+        """The events of these topics, as they come: names, or patterns in which each `*` stands for any text.
+
+        ```python
+        async with requester.subscribe("task:*", "worker:*") as events:
+            async for event in events:
+        ```
+
+        Each is a TopicEvent, or a Gap where some are missing. The subscription has a connection of its own, which is
+        kept up until the block ends; after a reconnect what was missed comes first. `timeout`: for the first answer of
+        the broker. Raises ValueError for topics that no broker takes.
+        """
+        if self._is_closed:
+            raise RuntimeError("this requester is closed")
+        return Subscription(self._arguments, topics, timeout_s=timeout)
+
+    async def publish(
+        self,
+        topic: str,
+        data: object = None,
+        *,
+        timeout: float = TIMEOUT_S_DEFAULT,  # noqa: ASYNC109 - as in call
+    ) -> int | None:
+        """Send `data`, anything that the encoding can hold, to all that have subscribed to `topic`. Returns the offset
+        of the event; None if nobody has.
+
+        Raises Forbidden without the right, and for a topic of the broker's own; BadRequest for one with a `*`, TooLarge
+        over 64 KiB.
+        """
+        published: Published = await self._ask(publication(topic, data, timeout))
+        return published.data.offset
 
     async def request(
         self,

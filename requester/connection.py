@@ -8,20 +8,24 @@ import logging
 import random
 import ssl
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from ..credentials.renewal import Renewal
 from ..credentials.settings import unprotected
 from ..credentials.source import TokenError, TokenSource
 from ..credentials.token import Token
 from ..log.event import log_event
+from ..protocol.encodings import Encoding
 from ..protocol.errors import Cancelled, CannotConnect
 from ..protocol.messages import Expiring, LoggedIn
 from ..transport.backoff import BACKOFF_MAX_S, Backoff
 from ..transport.connect import ConnectError, connect
+from ..transport.group import LinkGroup
+from ..transport.link import Link
+from ..transport.receiver import Receiver
 from ..transport.settings import LinkSettings
 from .events import ConnectedAgain, ConnectionFailed, LinkLost
-from .exchange import Exchange
 from .refusal import Refusal, refusal_of
 
 logger = logging.getLogger(__name__)
@@ -32,9 +36,35 @@ CONNECT_TIMEOUT_S_DEFAULT: Final = 10.0
 _CANCELLED: Final = "the task that keeps the connection was cancelled; make a new requester"
 
 
+class Kept(Receiver, Protocol):
+    """Whose link is kept up: a receiver that knows where to connect, and notes whether there is a link. `public_url`:
+    as it is logged. `link_gone` is set while there is none, and `no_link_reason` says why. `about_login` is called with
+    what the broker says of the login."""
+
+    url: str
+    public_url: str
+    encoding: Encoding
+    group: LinkGroup
+    link: Link | None
+    link_gone: asyncio.Event
+    no_link_reason: str
+    refusal: Refusal | None
+    is_closed: bool
+    about_login: Callable[[LoggedIn | Expiring], None]
+
+    def refuse(self, refusal: Refusal) -> None:
+        """A broker does not accept this client; tried again all the same."""
+
+    def send_auth(self, token: Token) -> None:
+        """Renew the login."""
+
+    def close(self) -> None:
+        """End all that waits, and the link."""
+
+
 class Connection:
-    """The link of one exchange, reopened whenever it breaks, each time with a fresh one of the `tokens`. Made inside
-    the running loop; `close` ends it."""
+    """The link of one exchange or subscription, reopened whenever it breaks, each time with a fresh one of the
+    `tokens`. Made inside the running loop; `close` ends it."""
 
     __slots__ = (
         "_attempt_ended",
@@ -49,7 +79,7 @@ class Connection:
     )
 
     def __init__(
-        self, exchange: Exchange, settings: LinkSettings, tokens: TokenSource, tls: ssl.SSLContext | None
+        self, exchange: Kept, settings: LinkSettings, tokens: TokenSource, tls: ssl.SSLContext | None
     ) -> None:
         self._exchange = exchange
         self._settings = settings

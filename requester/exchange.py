@@ -43,7 +43,7 @@ from ..protocol.stream_messages import Reset
 from ..transport.connect import BLOCKED
 from ..transport.group import LinkGroup
 from ..transport.link import Link
-from .answers import Answer, Chunk, ItemAnswer, OwnMessage, Progress, Streamed, WorkerPortFault
+from .answers import Answer, Chunk, Fault, ItemAnswer, OwnMessage, Progress, Streamed
 from .client_arguments import Arguments
 from .deadline_timer import DeadlineTimer
 from .endings import crowded_out, lost, overdue
@@ -52,6 +52,7 @@ from .in_flight import InFlight, Line, Waiter
 from .inlet import Inlet
 from .jobs.feed import Feeds
 from .jobs.inbox import Inbox
+from .publishing import error_of
 from .question import IfLost, Question
 from .refusal import Refusal
 from .response import Response, kept_response, response_error
@@ -487,7 +488,7 @@ class Exchange:
                 self._receive_streamed(message, len(payload))
             case Greeted():
                 pass
-            case WorkerPortFault():
+            case Fault() if message.fault is None:
                 self._wrong_port()
             case _:
                 self._receive_answer(message)
@@ -530,14 +531,16 @@ class Exchange:
         if self.inbox is not None:
             self.inbox.failed(response_error(response))
 
-    def _receive_answer(self, answer: Answer) -> None:
+    def _receive_answer(self, answer: Answer | Fault) -> None:
         request = self._requests.in_flight.get(answer.request_id or "")
         if request is None:
             return  # no longer needed
         self._requests.remove(request)
         if request.waiter.done():
             return
-        if request.wants_response and isinstance(answer, Receipt):
+        if isinstance(answer, Fault) and answer.fault is not None:
+            request.fail(error_of(answer.fault))
+        elif request.wants_response and isinstance(answer, Receipt):
             request.waiter.set_result(kept_response(request.request_id, answer.job_id))
         else:
             request.waiter.set_result(answer)

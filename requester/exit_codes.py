@@ -45,6 +45,16 @@ JOB_MEANINGS: Final = {
 }
 """That of the commands about jobs."""
 
+WATCH_MEANINGS: Final = {
+    COMMAND_FAILED: "the broker refused, or has no room for more subscriptions",
+    USAGE: "wrong options or PATTERN",
+    NO_CONNECTION: "cannot connect to the broker",
+    REFUSED: MEANINGS[REFUSED],
+    RATE_LIMITED: MEANINGS[RATE_LIMITED],
+    INTERRUPTED: MEANINGS[INTERRUPTED],
+}
+"""That of `taskferry watch`, which never ends by itself."""
+
 _EXIT_CODES: Final = {
     WorkerTimeout.code: TIMEOUT,
     NoAvailableWorkers.code: NO_WORKER,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from .assignment import Assignment
 from .outlet import DONE, Outlet
 from .progress import Reports, word_of
+from .publishing import Publishes
 
 
 class Context:
@@ -16,9 +17,17 @@ class Context:
     `attempt` and `is_last_attempt`.
     """
 
-    __slots__ = ("_assignment", "_outlet", "_reports", "worker_id")
+    __slots__ = ("_assignment", "_outlet", "_publishes", "_reports", "worker_id")
 
-    def __init__(self, assignment: Assignment, worker_id: str, reports: Reports, outlet: Outlet) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        worker_id: str,
+        reports: Reports,
+        outlet: Outlet,
+        publishes: Publishes,
+    ) -> None:
+        self._publishes = publishes
         self._assignment = assignment
         self._reports = reports
         self._outlet = outlet
@@ -98,6 +107,17 @@ class Context:
         TypeError if nothing is given.
         """
         self._reports.report(self._assignment, word_of(share, text, current, total))
+        return DONE
+
+    def publish(self, topic: str, data: object = None) -> Awaitable[None]:
+        """Send `data`, anything that a result can be, to all that have subscribed to `topic`.
+
+        From coroutines, threads and processes. It waits for nothing; what it returns can be awaited or not. News are
+        worth nothing later: without a connection they are dropped. Raises CommandError if the data cannot be written,
+        or is over 64 KiB; ValueError for a topic over 160 characters, or with a `*`. A topic that is the broker's own,
+        or not this worker's to publish to, is refused by the broker, which the worker's log says.
+        """
+        self._publishes.publish(topic, data)
         return DONE
 
     def send(self, chunk: object) -> Awaitable[None]:

@@ -22,12 +22,16 @@ from .context import Context
 from .generators import run_generator
 from .outlet import DONE, ChunkWriter, Collected, Outlet, Pace, Unwanted
 from .progress import Word
+from .publishing import event_bytes
 
 CHUNK: Final = b"c"
 """From the process: the first byte of a message with a chunk, encoded."""
 
 PROGRESS: Final = b"p"
 """From the process: the first byte of a message with a Word, as MessagePack."""
+
+EVENT: Final = b"e"
+"""From the process: the first byte of a message with a topic and an event's data, which is encoded."""
 
 UNWANTED: Final = Cancellation("its result is no longer needed")
 """A process is not told why."""
@@ -36,6 +40,7 @@ _OUTLET: Final[ContextVar[Outlet]] = ContextVar("outlet")
 """Of the handler that runs."""
 
 read_word: Final = msgpack.Decoder(Word).decode
+read_event: Final = msgpack.Decoder(tuple[str, bytes]).decode
 _write_word: Final = msgpack.Encoder().encode
 
 
@@ -153,10 +158,25 @@ class ChannelStream:
         self._credits.put(0)
 
 
+class Announcer:
+    """Sends what a handler publishes, by `write`. A forked child sends nothing."""
+
+    __slots__ = ("_codec", "_fork_depth", "_write")
+
+    def __init__(self, encoding: Encoding, write: Callable[[bytes], None]) -> None:
+        self._codec = CODECS[encoding]
+        self._write = write
+        self._fork_depth = forked.depth()
+
+    def publish(self, topic: str, data: object) -> None:
+        if forked.depth() == self._fork_depth:
+            self._write(EVENT + _write_word((topic, event_bytes(self._codec, topic, data))))
+
+
 class RunningHere:
     """One call in its process: its context, and what it says. `write` sends a message over the channel."""
 
-    __slots__ = ("_assignment", "_reporter", "_setting", "_stream", "outlet")
+    __slots__ = ("_announcer", "_assignment", "_reporter", "_setting", "_stream", "outlet")
 
     def __init__(
         self,
@@ -168,6 +188,7 @@ class RunningHere:
     ) -> None:
         self._setting = setting
         self._reporter = reporter
+        self._announcer = Announcer(encoding, write)
         self._assignment = Assignment(
             "", setting.request_id, setting.command, setting.trace, deadline, setting.job
         )
@@ -189,7 +210,9 @@ class RunningHere:
         name = self._setting.context_name
         if name is None:
             return given
-        context = Context(self._assignment, self._setting.worker_id, self._reporter, self.outlet)
+        context = Context(
+            self._assignment, self._setting.worker_id, self._reporter, self.outlet, self._announcer
+        )
         return {**given, name: context}
 
     def credit(self, sequence: int) -> None:

@@ -50,8 +50,9 @@ from .generators import await_generator, run_generator
 from .handlers import Handlers, Run, close_coroutine
 from .kept import KeptResults
 from .outlet import ChunkWriter, Collected, Outlet, Pace, Unwanted
-from .process_outlet import PROGRESS, Setting, read_word, run_generator_here
+from .process_outlet import EVENT, PROGRESS, Setting, read_event, read_word, run_generator_here
 from .progress import Progress, Word
+from .publishing import Publisher
 from .steps import Steps
 from .stream import Stream
 
@@ -85,6 +86,7 @@ class Runner:
         "_loop_thread_id",
         "_message_size_bytes_max",
         "_progress",
+        "_publisher",
         "_result_size_bytes_max",
         "_send",
         "_served",
@@ -126,6 +128,7 @@ class Runner:
         self._result_size_bytes_max = 0
         self._steps: Steps | None = None
         self._progress = Progress()
+        self._publisher = Publisher(codec)
         self._idle: asyncio.Future[None] | None = None
         self.in_flight: dict[str, Assignment] = {}
         self._deadlines = Deadlines(self.in_flight)
@@ -160,11 +163,13 @@ class Runner:
             if assignment.stream is not None:
                 assignment.stream.link_opened()
         self._progress.link_opened(self._send_progress)
+        self._publisher.link_opened(send)
 
     def link_closed(self) -> None:
         """From here on nothing can be said. Attempts of jobs go on; the others are cancelled, and get no response."""
         self._send = _send_nowhere
         self._progress.link_closed()
+        self._publisher.link_closed()
         for assignment in tuple(self.in_flight.values()):
             if assignment.job is None:
                 self._abandon(assignment, LINK_LOST)
@@ -280,7 +285,7 @@ class Runner:
         if context_name is not None:
             keywords = {
                 **keywords,
-                context_name: Context(assignment, self._worker_id, self._progress, outlet),
+                context_name: Context(assignment, self._worker_id, self._progress, outlet, self._publisher),
             }
         if is_generator:
             run = await_generator if execution is Execution.COROUTINE else run_generator
@@ -443,6 +448,8 @@ class Runner:
         """A handler in a process has sent a chunk, or reported progress. Raises if it may not send that."""
         if message[:1] == PROGRESS:
             self._progress.report(assignment, read_word(message[1:]))
+        elif message[:1] == EVENT:
+            self._publisher.relay(*read_event(message[1:]))
         elif assignment.stream is None:
             raise ValueError("a process has sent a chunk that is not wanted")
         else:
