@@ -1,10 +1,12 @@
-"""What a person sees of a gather: a table that grows while workers answer. Imports rich, which is slow to load."""
+"""What a person sees of a gather: a table that grows while workers answer, above how many have. Imports rich, which is
+slow to load."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -19,13 +21,19 @@ def live_table() -> Iterator[Callable[[GatheredItem], None]]:
     table = Table(box=None, pad_edge=False)
     table.add_column("worker", style="dim", no_wrap=True)
     table.add_column("result")
-    with Live(table, console=Console(), refresh_per_second=10, vertical_overflow="visible") as live:
+    spinner = Spinner("dots", "no answer yet")
+    with Live(
+        Group(table, spinner), console=Console(), refresh_per_second=10, vertical_overflow="visible"
+    ) as live:
 
         def add(item: GatheredItem) -> None:
             table.add_row(Text(printable(item.worker_id)), _result(item))
-            live.update(table)
+            spinner.update(text=f"{table.row_count} answered")
 
-        yield add
+        try:
+            yield add
+        finally:
+            live.update(table)
 
 
 def _result(item: GatheredItem) -> Text:

@@ -73,8 +73,10 @@ def bar() -> Iterator[Callable[[Progress], None]]:
 
 def _print_chunk(chunk: object, order: Order) -> None:
     line = output.data_line(chunk, raw=order.raw)
-    is_for_people = sys.stdout.isatty() and order.raw
-    click.echo(printable_lines(line) if is_for_people else line, color=True)
+    if not sys.stdout.isatty():
+        click.echo(line, color=True)
+    else:  # click would write past what the bar has put in the place of standard output
+        sys.stdout.write((printable_lines(line) if order.raw else line) + "\n")
 
 
 def _print_reset(attempt: int) -> None:
