@@ -42,7 +42,17 @@ class _Stream:
 class RequestStreams:
     """By request_id, from a request's arrival to its response."""
 
-    __slots__ = ("_by_id", "_core", "_encode", "_is_look_due", "_link", "_loop", "_requester", "_unsettled")
+    __slots__ = (
+        "_by_id",
+        "_core",
+        "_encode",
+        "_is_look_due",
+        "_link",
+        "_loop",
+        "_requester",
+        "_seen_count",
+        "_unsettled",
+    )
 
     def __init__(self, core: Core, requester: Requester, link: Link) -> None:
         self._core = core
@@ -53,6 +63,7 @@ class RequestStreams:
         self._unsettled: dict[str, _Stream] = {}
         """Those of which something has not been passed on."""
         self._is_look_due = False
+        self._seen_count = link.written_count
         self._loop = asyncio.get_running_loop()
         link.resumed = self._look
 
@@ -137,6 +148,9 @@ class RequestStreams:
         """See what the link has passed on."""
         self._is_look_due = False
         written_count = self._link.written_count
+        if written_count == self._seen_count:  # of what waits nothing can have changed, however much it is
+            return
+        self._seen_count = written_count
         for request_id, stream in tuple(self._unsettled.items()):
             unwritten, sequence = stream.unwritten, 0
             while unwritten and unwritten[0][0] <= written_count:
