@@ -194,7 +194,10 @@ class ApiSession:
 
     def _greet(self, message: Greeting) -> None:
         entrant = self._entrant
-        entrant.device = message.device
+        fault = entrant.describe_device(message.device)
+        if fault is not None:
+            self._refuse(message.request_id, TopicFault(errors.BadRequest.code, fault))
+            return
         entrant.client_id = message.client_id or entrant.client_id
         self._send(Greeted(message.request_id, entrant.client_id))
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ..protocol.limits import DEVICE_LENGTH_MAX
 from ..protocol.messages import Login as LoginReport
 from ..transport.link import Link
 from .access.addresses import Address
@@ -83,6 +84,15 @@ class Entrant:
         self.link = link
         self.opened_at = time.monotonic()
         self.connection_id = self._entrance.connections.opened(self)
+
+    def describe_device(self, device: Mapping[str, str]) -> str | None:
+        """What the peer says of its device, instead of what it said before. Returns what is wrong with it, for people:
+        then nothing has changed."""
+        length = sum(len(name) + len(fact) for name, fact in device.items())
+        if length > DEVICE_LENGTH_MAX:
+            return f"device: {length} characters, at most {DEVICE_LENGTH_MAX} (DEVICE_LENGTH_MAX)"
+        self.device = device
+        return None
 
     def renew(self, token: str) -> LoginReport:
         """Log in again with another token of the same identity. Returns what to answer. If that fails, the earlier

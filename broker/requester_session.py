@@ -510,7 +510,10 @@ class RequesterSession:
     def _greet(self, message: Greeting) -> None:
         """It says who it is. With a name it has an inbox, if this broker keeps jobs."""
         entrant = self._entrant
-        entrant.device = message.device
+        fault = entrant.describe_device(message.device)
+        if fault is not None:
+            self._core.refuse(self._requester, message.request_id, failure_of(errors.BadRequest(fault)))
+            return
         if message.client_id is not None:
             entrant.client_id = message.client_id
             self._jobs.take(message)

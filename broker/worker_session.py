@@ -31,7 +31,7 @@ from .core.core import Core
 from .core.delivery.delivery import EPOCH_END
 from .core.failure import Failure
 from .core.fleet.worker import Worker
-from .core.offer import Offer, PlacesOffer
+from .core.offer import Offer
 from .core.ports import CancelReason
 from .core.request import Request
 from .core_timer import CoreTimer
@@ -41,6 +41,7 @@ from .session_context import SessionContext
 from .topic_requests import EVENT, check
 from .topic_sources import own_data
 from .topics.sources import Source
+from .worker_offer import contradiction_in, offer_of
 
 logger = logging.getLogger(__name__)
 
@@ -355,14 +356,9 @@ class WorkerSession:
             self._complain(errors.BadMessage("type: connect was sent already on this connection"), payload)
             return
         hello = message.data
-        self._entrant.device = hello.device
-        if hello.canary is not None and hello.canary not in hello.commands:
-            text = f"data.canary: {hello.canary!r} is not among its commands"
-            self._complain(errors.BadMessage(text), payload)
-            return
-        if hello.places is not None and not set(hello.places.commands) <= set(hello.commands):
-            name = next(name for name in hello.places.commands if name not in hello.commands)
-            self._complain(errors.BadMessage(f"data.places: {name!r} is not among its commands"), payload)
+        fault = contradiction_in(hello) or self._entrant.describe_device(hello.device)
+        if fault is not None:
+            self._complain(errors.BadMessage(f"data.{fault}"), payload)
             return
         self._hello_msg_id = message.msg_id
         worker_id = hello.name or f"worker-{uuid.uuid4().hex[:8]}"
@@ -581,20 +577,3 @@ def _rate_limited(limited: Failure, field: str = "") -> TaskferryError:
     error = errors.RateLimited(f"{field}{limited.text}")
     error.retry_after_s = limited.retry_after_s
     return error
-
-
-def offer_of(hello: messages.Hello, commands: list[str]) -> Offer:
-    """What a worker offers, in the core's terms: of what it wants to serve, these commands. A canary that is not among
-    them is none; nor is an empty token one, which any two programs could have in common."""
-    return Offer(
-        commands,
-        concurrency=hello.concurrency,
-        weight=hello.weight,
-        labels=hello.labels,
-        instance=hello.instance or None,
-        canary=hello.canary if hello.canary in commands else None,
-        places=None
-        if hello.places is None
-        else PlacesOffer(frozenset(hello.places.commands), hello.places.count),
-        sdk=hello.sdk,
-    )

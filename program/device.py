@@ -8,13 +8,17 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from ..protocol.limits import DEVICE_FACT_LENGTH_MAX, DEVICE_FACTS_COUNT_MAX
+from ..protocol.limits import DEVICE_FACT_LENGTH_MAX, DEVICE_FACTS_COUNT_MAX, DEVICE_LENGTH_MAX
 
 OWN_FACTS_COUNT: Final = 5
 """Those that every program gives by itself."""
 
 GIVEN_FACTS_COUNT_MAX: Final = DEVICE_FACTS_COUNT_MAX - OWN_FACTS_COUNT
-"""Facts that a user may add."""
+GIVEN_LENGTH_MAX: Final = 1500
+"""Facts that a user may add, and the characters of their names and texts together."""
+
+OWN_FACT_LENGTH_MAX: Final = (DEVICE_LENGTH_MAX - GIVEN_LENGTH_MAX) // OWN_FACTS_COUNT - len("python")
+"""Characters of a program's own facts, so that there is room for the others."""
 
 
 def sdk() -> str:
@@ -28,7 +32,7 @@ def sdk() -> str:
 
 
 def device_facts(given: Mapping[str, str]) -> dict[str, str]:
-    """`host`, `system`, `python`, `pid` and `sdk`, each of at most DEVICE_FACT_LENGTH_MAX characters; what is `given`
+    """`host`, `system`, `python`, `pid` and `sdk`, each of at most OWN_FACT_LENGTH_MAX characters; what is `given`
     takes the place of its own."""
     import platform  # noqa: PLC0415  see above
 
@@ -39,7 +43,7 @@ def device_facts(given: Mapping[str, str]) -> dict[str, str]:
         "pid": str(os.getpid()),
         "sdk": sdk(),
     }
-    return {**{name: fact[:DEVICE_FACT_LENGTH_MAX] for name, fact in own.items()}, **given}
+    return {**{name: fact[:OWN_FACT_LENGTH_MAX] for name, fact in own.items()}, **given}
 
 
 def check_device(given: object) -> None:
@@ -53,3 +57,5 @@ def check_device(given: object) -> None:
             raise ValueError(
                 f"device: expected names and texts of at most {DEVICE_FACT_LENGTH_MAX} characters"
             )
+    if sum(len(name) + len(fact) for name, fact in given.items()) > GIVEN_LENGTH_MAX:
+        raise ValueError(f"device: expected at most {GIVEN_LENGTH_MAX} characters in all")

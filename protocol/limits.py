@@ -66,8 +66,10 @@ TARGET_VALUES_COUNT_MAX: Final = 64
 
 DEVICE_FACTS_COUNT_MAX: Final = 16
 DEVICE_FACT_LENGTH_MAX: Final = 256
-"""Facts that a program gives about the device that it runs on, and the characters of a fact's name or value: long
-enough for what a browser calls itself. Each connection keeps its own."""
+DEVICE_LENGTH_MAX: Final = 2048
+"""Facts that a program gives about the device that it runs on; the characters of a fact's name or value, long enough
+for what a browser calls itself; and those of all facts together. Each connection keeps its own, and lists of
+connections have them all."""
 
 HEDGE_S_MIN: Final = 0.001
 """The shortest wait before a request is hedged: the resolution of the broker's timers."""

@@ -15,7 +15,7 @@ from taskferry.broker.core.ports import CancelReason, Piece
 from taskferry.broker.core.request import Request
 from taskferry.broker.core.settings import CoreSettings
 from taskferry.broker.event_log import EventLog
-from taskferry.broker.worker_session import offer_of
+from taskferry.broker.worker_offer import offer_of
 from taskferry.loadbalance.choice import StrategyChoice
 from taskferry.loadbalance.registry import STRATEGIES
 from taskferry.protocol.encodings import Encoding

@@ -71,6 +71,11 @@ async def test_an_unknown_type_is_repeated_up_to_a_length() -> None:
         assert error["error"]["details"] == {"type": "x" * TYPE_SHOWN_LENGTH_MAX}
         assert await code_of(peer, {"type": 7}) == "bad_request"
         assert await code_of(peer, [1]) == "bad_request"
+        device = {f"{number}": "x" * 256 for number in range(8)}
+        peer.send({"type": "hello", "device": device, "request_id": "h"})
+        error = await peer.receive()
+        assert (error["id"], error["error"]["code"]) == ("h", "bad_request")
+        assert error["error"]["message"] == "device: 2056 characters, at most 2048 (DEVICE_LENGTH_MAX)"
 
 
 async def test_messages_that_do_not_decode_close_it_in_the_end_and_good_ones_do_not() -> None:

@@ -11,7 +11,7 @@ from taskferry.broker.events import ConnectionKicked
 from taskferry.broker.operations import Operations
 from taskferry.broker.page import Page
 from taskferry.protocol.encodings import Encoding
-from taskferry.protocol.limits import DEVICE_FACT_LENGTH_MAX, DEVICE_FACTS_COUNT_MAX
+from taskferry.protocol.limits import DEVICE_FACT_LENGTH_MAX, DEVICE_FACTS_COUNT_MAX, DEVICE_LENGTH_MAX
 
 from tests.unit.broker.access_files import policy
 from tests.unit.broker.shell import Peer, Shell, open_shell
@@ -79,14 +79,31 @@ async def test_a_name_holds_without_an_inbox_and_until_the_next_one() -> None:
 async def test_facts_at_their_bounds_are_taken_and_beyond_them_nothing_is(encoding: Encoding) -> None:
     async with open_shell() as shell:
         requester = await shell.requester(encoding)
-        most = {f"{number:0{DEVICE_FACT_LENGTH_MAX}}": "ü" * DEVICE_FACT_LENGTH_MAX for number in range(16)}
+        longest = {"x" * DEVICE_FACT_LENGTH_MAX: "ü" * DEVICE_FACT_LENGTH_MAX}
+        assert (await greet(requester, device=longest))["type"] == "hello"
+        most = {f"{number:02}": "ü" * (DEVICE_LENGTH_MAX // 16 - 2) for number in range(16)}
         assert len(most) == DEVICE_FACTS_COUNT_MAX
         assert (await greet(requester, device=most))["type"] == "hello"
-        for more in ({**most, "one": "more"}, {"x" * 257: ""}, {"x": "x" * 257}, {"cores": 8}):
+        too_long = {**most, "00": most["00"] + "x"}
+        for more in (too_long, {**most, "one": "more"}, {"x" * 257: ""}, {"x": "x" * 257}, {"cores": 8}):
             answer = await greet(requester, device=more)
             assert (answer["code"], answer["error"].partition(":")[0][:6]) == ("bad_request", "device")
         (row,) = await rows(shell)
         assert row.device == most
+
+
+async def test_a_worker_that_says_too_much_of_itself_may_say_less() -> None:
+    async with open_shell() as shell:
+        peer = await shell.worker_connection()
+        facts = {f"{number}": "x" * DEVICE_FACT_LENGTH_MAX for number in range(8)}
+        peer.send({"type": "connect", "data": {"commands": ["work"], "device": facts}})
+        error = (await peer.receive())["data"]
+        text = "data.device: 2056 characters, at most 2048 (DEVICE_LENGTH_MAX)"
+        assert (error["code"], error["error"]) == ("bad_message", text)
+        del facts["0"]
+        peer.send({"type": "connect", "data": {"commands": ["work"], "device": facts}})
+        assert (await peer.receive())["type"] == "connect"
+        assert (await rows(shell))[0].device == facts
 
 
 async def test_lists_come_in_pages_and_one_client_can_be_asked_for() -> None:

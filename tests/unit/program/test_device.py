@@ -1,14 +1,23 @@
 """What programs say of the device that they run on: always within the bounds of the wire."""
 
 import os
+import platform
 import socket
 from typing import Any
 
 import msgspec
 import pytest
-from taskferry.program.device import GIVEN_FACTS_COUNT_MAX, OWN_FACTS_COUNT, check_device, device_facts, sdk
+from taskferry.program.device import (
+    GIVEN_FACTS_COUNT_MAX,
+    GIVEN_LENGTH_MAX,
+    OWN_FACT_LENGTH_MAX,
+    OWN_FACTS_COUNT,
+    check_device,
+    device_facts,
+    sdk,
+)
 from taskferry.protocol.field_types import Device
-from taskferry.protocol.limits import DEVICE_FACT_LENGTH_MAX
+from taskferry.protocol.limits import DEVICE_LENGTH_MAX
 
 from tests.each_case import each_case
 
@@ -23,15 +32,20 @@ def test_a_program_knows_where_it_runs() -> None:
 
 def test_what_is_given_takes_the_place_of_its_own_and_all_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "h" * 1000)
-    assert device_facts({})["host"] == "h" * DEVICE_FACT_LENGTH_MAX
+    assert device_facts({})["host"] == "h" * OWN_FACT_LENGTH_MAX
     given = {"host": "desk", **{str(number): "v" for number in range(GIVEN_FACTS_COUNT_MAX - 1)}}
     check_device(given)
     facts = device_facts(given)
     assert facts["host"] == "desk"
-    others = {f"{number:0{DEVICE_FACT_LENGTH_MAX}}": "v" * DEVICE_FACT_LENGTH_MAX for number in range(11)}
+    others = {f"{number:03}": "v" * (GIVEN_LENGTH_MAX // 11 - 3) for number in range(11)}
+    others["000"] += "v" * (GIVEN_LENGTH_MAX - sum(len(name) + len(fact) for name, fact in others.items()))
     check_device(others)
     assert len(others) == GIVEN_FACTS_COUNT_MAX
-    assert msgspec.convert(device_facts(others), Device) == device_facts(others)
+    monkeypatch.setattr(platform, "release", lambda: "r" * 1000)
+    monkeypatch.setattr(platform, "python_version", lambda: "3" * 1000)
+    facts = device_facts(others)
+    assert msgspec.convert(facts, Device) == facts
+    assert sum(len(name) + len(fact) for name, fact in facts.items()) <= DEVICE_LENGTH_MAX
 
 
 @each_case(
@@ -46,6 +60,7 @@ def test_what_is_given_takes_the_place_of_its_own_and_all_fits(monkeypatch: pyte
         ({8: "cores"}, "device: expected names and texts of at most 256 characters"),
         ({"x" * 257: ""}, "device: expected names and texts of at most 256 characters"),
         ({"x": "x" * 257}, "device: expected names and texts of at most 256 characters"),
+        ({f"{number}": "x" * 250 for number in range(6)}, "device: expected at most 1500 characters in all"),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(given: Any, text: str) -> None:
