@@ -25,6 +25,7 @@ COMPILED = (
     "broker/request_streams.py",
     "broker/requester_session.py",
     "broker/session_context.py",
+    "broker/topics/**/*.py",
     "broker/worker_session.py",
     "loadbalance/**/*.py",
     "protocol/chunk_frames.py",

@@ -19,7 +19,7 @@ class Event:
     `timestamp_ms`: since 1970. `latest_of`: while it waits for a slow reader, a later event with the same one, and
     the same topics, replaces it; None: all are sent."""
 
-    __slots__ = ("_offers", "data", "encoding", "id", "latest_of", "offset", "timestamp_ms", "topics", "type")
+    __slots__ = ("data", "encoding", "id", "latest_of", "offset", "timestamp_ms", "topics", "type")
 
     def __init__(  # noqa: PLR0917  an event is all of these
         self,
@@ -40,23 +40,16 @@ class Event:
         self.encoding = encoding
         self.timestamp_ms = timestamp_ms
         self.latest_of = latest_of
-        self._offers: dict[str, Offer] = {}
 
     @property
     def size_bytes(self) -> int:
-        """What it counts for against bounds."""
-        return len(self.data) + EVENT_OVERHEAD_SIZE_BYTES
-
-    def under(self, topic: str) -> "Offer":
-        """The event as those see it that have subscribed to this one of its topics."""
-        offer = self._offers.get(topic)
-        if offer is None:
-            offer = self._offers[topic] = Offer(self, topic)
-        return offer
+        """What it counts for against bounds: its data, and the same as it is sent."""
+        return 2 * len(self.data) + EVENT_OVERHEAD_SIZE_BYTES
 
 
 class Offer:
-    """An event under one of its topics."""
+    """An event under one of its topics. It knows its event, and not the other way round: a cycle would keep the data
+    until the garbage collector finds it."""
 
     __slots__ = ("_payloads", "event", "topic")
 

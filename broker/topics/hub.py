@@ -227,8 +227,9 @@ class Hub:
         self.counts.published_count += 1
         event = Event(f"{self.epoch}-{offset}", offset, type, topics, data, encoding, timestamp_ms, latest_of)
         seen: set[Subscriber] | None = set() if len(found) > 1 else None
+        offers = {topic: Offer(event, topic) for topic in found.values()}
         for channel, topic in found.items():
-            offer = event.under(topic)
+            offer = offers[topic]
             self._keep(channel, offer, now)
             for subscriber in channel.subscribers:
                 if seen is not None:
@@ -362,7 +363,7 @@ class Hub:
             for topic in event.topics:
                 others = [one for one in self._channels.of(topic) if event.offset > channels.get(one, NEVER)]
                 if others:
-                    subscriber.add(event.under(topic), others[0])
+                    subscriber.add(Offer(event, topic), others[0])
                     break
         patterns = {channel.pattern for channel in channels}
         for loss in [loss for loss in subscriber.losses if loss[0] not in patterns]:

@@ -225,3 +225,23 @@ def test_rights_can_become_everything_and_be_restricted_again() -> None:
     gate.renew(Identity("alice", RESIZE))
     assert gate.allowed == set()
     assert gate.call("echo", None) is not None
+
+
+def test_what_was_subscribed_to_may_be_lost() -> None:
+    watching = Rights(grants={Action.WATCH: ["task:*", "news"]})
+    gate = gate_of(watching)
+    assert gate.watch(["task:*", "news"]) is None
+    refusal = gate.watch(["news", "job:*"])
+    assert refusal is not None
+    assert refusal.text == "alice may not watch 'job:*': no rule grants it"
+    assert forbidden(gate) == {Action.WATCH: 1}
+    gate.watched.update(dict.fromkeys(["task:*", "news"]))
+    assert gate.lost(watching.joined_with(RESIZE)) is None
+    assert gate.lost(Rights(grants={Action.WATCH: ["task:*"]})) == "watch 'news': no rule grants it"
+
+
+def test_one_that_only_subscribes_keeps_its_connection_if_everything_else_goes() -> None:
+    gate = gate_of(EVERYTHING)
+    gate.watched["news"] = None
+    assert gate.lost(Rights(grants={Action.WATCH: ["*"]})) is None
+    assert gate.lost(Rights(grants={Action.CALL: ["*"]})) == "watch 'news': no rule grants it"

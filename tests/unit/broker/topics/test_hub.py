@@ -1,9 +1,12 @@
 """Who gets which event, joined how, and what becomes of it if they do not read."""
 
+import gc
+
 import pytest
 from msgspec import Raw
 from taskferry.broker.topics import bounds
 from taskferry.broker.topics.channels import Channels
+from taskferry.broker.topics.event import Event
 from taskferry.broker.topics.sources import Source, is_of_broker, sources_of
 from taskferry.protocol import errors
 from taskferry.protocol.encodings import Encoding
@@ -267,7 +270,7 @@ def test_what_waits_is_bounded_in_bytes_too() -> None:
     rig.turn()
     assert subscriber.waiting_count == 1, "one may always wait"
     for _ in range(3):
-        rig.publish("news", data="x" * (bounds.WAITING_SIZE_BYTES_MAX // 2))
+        rig.publish("news", data="x" * (bounds.WAITING_SIZE_BYTES_MAX // 4))
     assert subscriber.size_bytes <= bounds.WAITING_SIZE_BYTES_MAX
     assert subscriber.waiting_count == 1
 
@@ -543,6 +546,22 @@ def test_bounds_of_subscriptions_and_their_errors(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("taskferry.broker.topics.hub.SUBSCRIBERS_COUNT_MAX", len(rig.hub.subscribers))
     with pytest.raises(errors.Overloaded, match="SUBSCRIBERS_COUNT_MAX"):
         rig.join()
+
+
+def test_an_event_that_nobody_needs_is_freed_at_once() -> None:
+    rig = Rig()
+    peer, _ = rig.join("news", "n*")
+    gc.collect()
+    gc.disable()
+    try:
+        rig.publish("news", "next", data="x" * 1000)
+        rig.turn()
+        assert [one for one in gc.get_objects() if isinstance(one, Event)]
+        rig.sleep(70.0)
+        assert not [one for one in gc.get_objects() if isinstance(one, Event)]
+    finally:
+        gc.enable()
+    assert len(peer.events) == 1
 
 
 def test_one_that_leaves_while_it_stalls_is_not_counted_any_more() -> None:
