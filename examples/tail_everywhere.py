@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from taskferry.requester import GatheredItem, Requester
+from taskferry.requester import GatheredItem, NoAvailableWorkers, Requester
 from taskferry.worker import Worker
 
 WAIT_S = 1.0
@@ -58,7 +58,10 @@ async def follow(url: str) -> None:
 
     async with Requester(url) as requester:
         while True:  # each round has the machines that there are then
-            await requester.gather("tail", {"since": since}, timeout=10, on_item=show)
+            try:
+                await requester.gather("tail", {"since": since}, timeout=10, on_item=show)
+            except NoAvailableWorkers:
+                await asyncio.sleep(WAIT_S)
 
 
 if __name__ == "__main__":

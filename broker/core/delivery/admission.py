@@ -74,8 +74,7 @@ class Admission:
         elif command is self._roster.unknown:
             route = command.route
         elif requester.names_workers:
-            assert isinstance(target, str), "it names a worker"
-            route = self._roster.named(command, target)
+            route = command.makeshift
         else:
             route = self._roster.targeted(command, target)
         attempt = call.attempt
@@ -126,19 +125,19 @@ class Admission:
         no use: nothing gives way to a call that nobody can take."""
         account = requester.account
         text = f"{account.name} has {account.in_flight_count_max} requests in flight (account_in_flight_count_max)"
-        if self._may_be_taken(call) and self._room.make_in_account(requester, text, now):
+        if self._may_be_taken(requester, call) and self._room.make_in_account(requester, text, now):
             return None
         self._counts.account_refused_count += 1
         return Failure(errors.Overloaded.code, text, RETRY_AFTER_S, errors.NOT_DELIVERED)
 
-    def _may_be_taken(self, call: Call) -> bool:
+    def _may_be_taken(self, requester: Requester, call: Call) -> bool:
         """Whether there is a worker for it, or may be before the first ones are back."""
         gathering = self._roster.gathering
         command = self._roster.commands.get(call.command) or gathering.command(call.command)
         target = call.target
         if target is not None and values_count(target) > TARGET_VALUES_COUNT_MAX:
             return False
-        if gathering.is_on:
+        if gathering.is_on and not requester.names_workers:
             return command is not gathering.unknown
         if target is None:
             return command.route.pool is not None

@@ -53,7 +53,12 @@ class Crowding:
         elif (failure := self.give_route(request, now)) is not None:
             self._ending.fail(request, failure, now)
         else:
-            self._delivery.line_up(request, now)
+            pool = request.route.pool
+            worker = None if pool is None else pool.strategy.pick(request.call.affinity)
+            if worker is not None:  # that is trusted among those of the target alone
+                self._delivery.place(request, worker, request.timeout_s, now)
+            else:
+                self._delivery.line_up(request, now)
 
     def give_route(self, request: Request, now: float) -> Failure | None:
         """Give a request the route of its target, for which another target may have to be given up. The failure if

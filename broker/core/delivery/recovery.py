@@ -65,8 +65,10 @@ class Recovery:
                 continue
             assignment.request = None
             if not self._recover(request, assignment, LOST, now):
+                request.route.is_awaited = True  # others may need a route meanwhile
                 unplaced.append(request)
         for request in reversed(unplaced):  # each goes to the head of its line, so the oldest must go last
+            request.route.is_awaited = False
             self._delivery.wait(request, now, is_first=True)
 
     def crashed(self, assignment: Assignment, failure: Failure, now: float) -> None:
@@ -117,7 +119,9 @@ class Recovery:
         """Find the route of a request with a target again: it may have been removed meanwhile, and other workers may
         match. A failure if there is no room for that route."""
         target, command = request.call.target, request.command
-        if target is None or request.route.pool is not None or command.route.pool is None:
+        if target is None or request.route.pool is not None:
+            return None
+        if command.route.pool is None and not self._roster.gathering.holds(request):
             return None
         return self._crowding.give_route(request, now)
 

@@ -21,6 +21,7 @@ class Command:
     """
 
     __slots__ = (
+        "_makeshift",
         "batch",
         "broker_duration",
         "duration",
@@ -43,6 +44,7 @@ class Command:
         self.is_listed = False
         self.strategy = ""
         self.route = Route(self)
+        self._makeshift: Route | None = None
         self.targeted: dict[object, Route] = {}
         self.outcomes: defaultdict[str, int] = defaultdict(int)
         self.duration = Histogram()
@@ -54,6 +56,15 @@ class Command:
         self.batch = Batch(self, BEFORE)
         self.workers_count = 0
         self.log_duration_s: float | None = None
+
+    @property
+    def makeshift(self) -> Route:
+        """A makeshift route for requests that name their worker: most find it free, and need no route of their own."""
+        route = self._makeshift
+        if route is None:
+            route = self._makeshift = Route(self)
+            route.is_makeshift = True
+        return route
 
     @property
     def waiting_count(self) -> int:

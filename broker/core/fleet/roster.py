@@ -252,7 +252,9 @@ class Roster:
 
     def _forget_a_target(self) -> bool:
         """Remove the least recently used target without waiting requests. False if there is none."""
-        route = next((route for route in self._targeted if not route.waiting.count), None)
+        route = next(
+            (route for route in self._targeted if not (route.waiting.count or route.is_awaited)), None
+        )
         if route is None:
             return False
         self._remove(route, self._targeted.pop(route))
@@ -261,7 +263,7 @@ class Roster:
     def _forget_named(self, count: int) -> None:
         """Look at the first `count` routes of named workers, and remove those on which nothing waits."""
         for route in list(islice(self._named, count)):
-            if route.waiting.count:
+            if route.waiting.count or route.is_awaited:
                 self._named.move_to_end(route)
             else:
                 self._remove(route, self._named.pop(route))

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 class Route:
     """The route of one command's requests with one target, or without. `pool` is None while no worker serves it. One
-    that `is_makeshift` is of one request, because there are too many targets: it has no pool, and nothing waits on
-    it."""
+    that `is_makeshift` is of requests that have no route yet, because there are too many targets, or because most of
+    them need none: it has no pool, and nothing waits on it. One that `is_awaited` is kept for a request that will wait
+    on it at once."""
 
-    __slots__ = ("command", "is_makeshift", "pool", "target", "waiting")
+    __slots__ = ("command", "is_awaited", "is_makeshift", "pool", "target", "waiting")
 
     def __init__(self, command: "Command", target: Target | None = None) -> None:
         self.command = command
@@ -29,6 +30,7 @@ class Route:
         self.pool: Pool | None = None
         self.waiting = WaitingLine()
         self.is_makeshift = False
+        self.is_awaited = False
 
 
 def mismatch(worker: "Worker", target: Target | None) -> str | None:
