@@ -78,6 +78,7 @@ def report_bar() -> Iterator[Callable[[Report], None]]:
         text = " ".join(word for word in words if word)
         progress.update(bar, total=total, completed=report.share or 0.0, description=text)
         progress.start()
+        progress.refresh()  # now, for the next look may come after the end
 
     try:
         yield show

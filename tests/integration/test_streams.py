@@ -327,5 +327,5 @@ def test_on_a_terminal_there_is_a_bar_for_progress(served: Broker) -> None:
     for line in LINES[:3]:
         assert line.strip() in seen
         assert not re.search(rf"\d%[^\r\n]*{re.escape(line.strip())}", seen), "above the bar, not behind it"
-    assert "2/3 line\\x1b[31m" in seen
-    assert "67%" in seen
+    # Of reports that come faster than they are taken the latest is shown.
+    assert re.search(r"(33|67|100)% [123]/3 line\\x1b\[31m", seen)
