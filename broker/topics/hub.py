@@ -42,6 +42,7 @@ from .channels import Channels
 from .counts import TopicCounts
 from .event import Event, Offer
 from .sources import Source, sources_of
+from .subscriber import NEVER as NO_OFFSET
 from .subscriber import NOT_REPRESENTABLE, Subscriber, SubscriberPort
 
 NEVER: Final = float("inf")
@@ -361,7 +362,9 @@ class Hub:
                 continue
             event = offer.event
             for topic in event.topics:
-                others = [one for one in self._channels.of(topic) if event.offset > channels.get(one, NEVER)]
+                others = [
+                    one for one in self._channels.of(topic) if event.offset > channels.get(one, NO_OFFSET)
+                ]
                 if others:
                     subscriber.add(Offer(event, topic), others[0])
                     break

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from taskferry.broker.topics import hub
 from taskferry.broker.topics.sources import Source
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.limits import EVENT_SIZE_BYTES_MAX
@@ -307,7 +308,7 @@ async def test_who_comes_back_on_another_connection_gets_what_it_has_missed() ->
 async def test_one_that_stops_reading_is_closed_and_others_get_everything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("taskferry.broker.topics.hub.STALLED_S_MAX", 0.3)
+    monkeypatch.setattr(hub, "STALLED_S_MAX", 0.3)
     async with open_shell() as shell:
         slow, fast, other = await shell.requester(), await shell.requester(), await shell.requester()
         for peer in (slow, fast):

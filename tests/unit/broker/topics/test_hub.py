@@ -4,7 +4,7 @@ import gc
 
 import pytest
 from msgspec import Raw
-from taskferry.broker.topics import bounds
+from taskferry.broker.topics import bounds, channel, channels, hub
 from taskferry.broker.topics.channels import Channels
 from taskferry.broker.topics.event import Event
 from taskferry.broker.topics.sources import Source, is_of_broker, sources_of
@@ -276,7 +276,7 @@ def test_what_waits_is_bounded_in_bytes_too() -> None:
 
 
 def test_all_that_waits_for_those_that_take_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskferry.broker.topics.hub.STALLED_SIZE_BYTES_MAX", 20_000)
+    monkeypatch.setattr(hub, "STALLED_SIZE_BYTES_MAX", 20_000)
     rig = Rig()
     peers = [rig.join("news") for _ in range(4)]
     for peer, _ in peers:
@@ -393,8 +393,8 @@ def test_another_epoch_and_an_offset_that_was_not_reached_are_a_gap(epoch: str, 
 
 
 def test_rings_are_bounded_in_bytes_each_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskferry.broker.topics.channel.RING_SIZE_BYTES_MAX", 10_000)
-    monkeypatch.setattr("taskferry.broker.topics.hub.RINGS_SIZE_BYTES_MAX", 25_000)
+    monkeypatch.setattr(channel, "RING_SIZE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(hub, "RINGS_SIZE_BYTES_MAX", 25_000)
     rig = Rig()
     rig.join("a", "b", "c", "d")
     for _ in range(30):
@@ -533,17 +533,17 @@ def test_bounds_of_subscriptions_and_their_errors(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(errors.Overloaded, match="TOPICS_COUNT_MAX"):
         rig.subscribe(subscriber, "t0", "one more")
     assert len(peer.answers()) == 2
-    monkeypatch.setattr("taskferry.broker.topics.channels.CHANNELS_COUNT_MAX", TOPICS_COUNT_MAX + 1)
+    monkeypatch.setattr(channels, "CHANNELS_COUNT_MAX", TOPICS_COUNT_MAX + 1)
     rig.join("one more", "t0")
     with pytest.raises(errors.Overloaded, match="CHANNELS_COUNT_MAX"):
         rig.join("another")
     monkeypatch.undo()
-    monkeypatch.setattr("taskferry.broker.topics.channels.WILD_COUNT_MAX", 2)
+    monkeypatch.setattr(channels, "WILD_COUNT_MAX", 2)
     rig.join("a*b", "*c", "a*", "*")
     rig.join("a*b")
     with pytest.raises(errors.Overloaded, match="WILD_COUNT_MAX"):
         rig.join("*d")
-    monkeypatch.setattr("taskferry.broker.topics.hub.SUBSCRIBERS_COUNT_MAX", len(rig.hub.subscribers))
+    monkeypatch.setattr(hub, "SUBSCRIBERS_COUNT_MAX", len(rig.hub.subscribers))
     with pytest.raises(errors.Overloaded, match="SUBSCRIBERS_COUNT_MAX"):
         rig.join()
 
