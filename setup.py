@@ -25,6 +25,8 @@ COMPILED = (
     "broker/request_streams.py",
     "broker/requester_session.py",
     "broker/session_context.py",
+    "broker/topic_desk.py",
+    "broker/topic_requests.py",
     "broker/topics/**/*.py",
     "broker/worker_session.py",
     "loadbalance/**/*.py",

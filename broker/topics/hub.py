@@ -8,7 +8,7 @@ Events for one subscriber are joined: the first after a quiet time is sent with 
 take `now` (seconds, monotonic), which must not go backwards, and must not be nested.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Raw
@@ -57,6 +57,8 @@ class Hub:
     each turn in which `is_ready`, call `flush`; call `advance` at `next_at`."""
 
     __slots__ = (
+        "_batch",
+        "_batch_payloads",
         "_changed",
         "_channels",
         "_lingering",
@@ -86,6 +88,9 @@ class Hub:
         self._ready: dict[Subscriber, None] = {}
         self._resting: dict[Subscriber, float] = {}
         """To whom something was sent, or tried to be, a moment ago, and when, in that order."""
+        self._batch: list[tuple[Offer, Channel]] = []
+        """What was sent last, since most subscribers of a topic are sent the same; and its message, by encoding."""
+        self._batch_payloads: dict[Encoding, bytes] = {}
         self._rings_size_bytes = 0
         self._stalled_size_bytes = 0
         self._source_counts: dict[Source, int] = dict.fromkeys(Source, 0)
@@ -245,15 +250,19 @@ class Hub:
         ready, self._ready = self._ready, {}
         for subscriber in ready:
             self._send(subscriber, now)
+        self._forget_batch()
 
     def advance(self, now: float) -> None:
         """Send what has waited long enough, close who takes nothing, and drop what is too old."""
         rest_s = self._rest_s
         resting = self._resting
-        while resting:
-            subscriber, sent_at = next(iter(resting.items()))
+        # Not one by one: to find the first of a dict takes longer with each that was removed before it.
+        due: list[Subscriber] = []
+        for subscriber, sent_at in resting.items():
             if now < sent_at + rest_s:
                 break
+            due.append(subscriber)
+        for subscriber in due:
             del resting[subscriber]
             if not subscriber.has_something:
                 subscriber.stalled_since = None  # what waited is not wanted any more
@@ -263,6 +272,8 @@ class Hub:
             else:
                 self._ready.pop(subscriber, None)
                 self._send(subscriber, now)
+        if due:
+            self._forget_batch()
         if now >= self._look_at:
             self._look(now)
 
@@ -428,22 +439,39 @@ class Hub:
         self._resting.pop(subscriber, None)
         self._resting[subscriber] = now
 
-    def _send_batch(self, subscriber: Subscriber, batch: Iterable[tuple[Offer, Channel]]) -> None:
+    def _send_batch(self, subscriber: Subscriber, batch: list[tuple[Offer, Channel]]) -> None:
         port = subscriber.port
         encoding = port.encoding
+        is_last = batch == self._batch
+        payload = self._batch_payloads.get(encoding) if is_last else None
+        if payload is not None:
+            self.counts.delivered_count += len(batch)
+            port.send(payload)
+            return
         payloads: list[bytes] = []
         for offer, channel in batch:
-            payload = offer.payload(encoding)
-            if payload is None:
+            single = offer.payload(encoding)
+            if single is None:
                 subscriber.lose(offer, channel, NOT_REPRESENTABLE)
                 self.counts.dropped_count += 1
             else:
-                payloads.append(payload)
+                payloads.append(single)
+        if not payloads:
+            return
         self.counts.delivered_count += len(payloads)
-        if len(payloads) == 1:
-            port.send(payloads[0])
-        elif payloads:
-            port.send(CODECS[encoding].encode(BatchMessage([Raw(payload) for payload in payloads])))
+        payload = payloads[0]
+        if len(payloads) > 1:
+            payload = CODECS[encoding].encode(BatchMessage([Raw(one) for one in payloads]))
+        if len(payloads) == len(batch):
+            if not is_last:
+                self._batch = batch
+                self._batch_payloads = {}
+            self._batch_payloads[encoding] = payload
+        port.send(payload)
+
+    def _forget_batch(self) -> None:
+        self._batch = []
+        self._batch_payloads = {}
 
     def _send_losses(self, subscriber: Subscriber) -> None:
         for message in subscriber.take_losses():

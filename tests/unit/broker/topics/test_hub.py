@@ -262,6 +262,33 @@ def test_one_that_has_lost_events_and_takes_nothing_for_long_is_closed() -> None
     rig.hub.leave(subscriber, rig.now)
 
 
+def test_events_are_joined_once_for_all_that_are_sent_the_same() -> None:
+    rig = Rig(batch_count_max=3)
+    peers = [rig.join("news", encoding=encoding)[0] for encoding in (*Encoding, *Encoding, *Encoding)]
+    other, _ = rig.join("news", "weather")
+    for number in range(3):
+        rig.publish("news", data=number)
+    rig.hub.publish("event", ("weather",), Raw(b'"rain"'), Encoding.JSON, rig.now, rig.timestamp_ms)
+    rig.turn()
+    for peer in peers:
+        assert [event["data"] for event in peer.events] == [0, 1, 2]
+        assert peer.payloads[-1] is next(one for one in peers if one.encoding is peer.encoding).payloads[-1]
+    assert [event["data"] for event in other.events] == [0, 1, 2, "rain"]
+    assert rig.hub.counts.delivered_count == 3 * len(peers) + 4
+
+
+def test_what_cannot_be_represented_is_left_out_of_the_batches_of_one_encoding() -> None:
+    rig = Rig()
+    peers = [rig.join("news", encoding=encoding)[0] for encoding in (*Encoding, *Encoding)]
+    for data in (b"\x01", b"\xc4\x01x", b"\x02"):  # in the middle bytes, which JSON has not
+        rig.hub.publish("event", ("news",), Raw(data), Encoding.MSGPACK, rig.now, rig.timestamp_ms)
+    rig.sleep(0.2)
+    for peer in peers:
+        packed = peer.encoding is Encoding.MSGPACK
+        assert [event["data"] for event in peer.events] == ([1, b"x", 2] if packed else [1, 2])
+        assert [gap["data"]["dropped"] for gap in peer.gaps] == ([] if packed else [1])
+
+
 def test_what_waits_is_bounded_in_bytes_too() -> None:
     rig = Rig()
     slow, subscriber = rig.join("news")
