@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
-from taskferry.broker.core.fleet import roster
+from msgspec import Raw
+from taskferry.broker.core.fleet import directory, roster
+from taskferry.broker.core.ports import Piece
 from taskferry.broker.gather import gather, gathers
 from taskferry.protocol.encodings import Encoding
 from taskferry.protocol.errors import MAY_HAVE_RUN, NOT_DELIVERED
@@ -403,3 +405,73 @@ def test_a_bound_of_the_account_fails_what_is_beyond_it() -> None:
     rig.sleep(20.0)
     (item,) = asker.answers["g"]["items"]
     assert (item["worker_id"], item["code"], item["delivery"]) == ("w", "overloaded", NOT_DELIVERED)
+
+
+def test_an_ejected_worker_is_asked_as_well() -> None:
+    asker = Asker(rig := Rig())
+    sick, *others = rig.workers("sick", "u", "v", "w")
+    rig.world.eject(sick)
+    asker.gather()
+    for worker in (sick, *others):
+        worker.succeed(asked(worker))
+    assert len(asker.answers["g"]["items"]) == 4
+
+
+def test_others_may_wait_on_the_route_of_a_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "TARGETS_COUNT_MAX", 0)
+    asker = Asker(rig := Rig())
+    (w,) = rig.workers("w")
+    other = rig.world.anyone()
+    other.submit(request_id="busy")
+    asker.gather()
+    waiting = other.submit(target="w")
+    assert other.outcome(waiting) is None
+    w.succeed("busy")
+    w.succeed("g:0")
+    w.succeed(waiting)
+    assert asker.answers["g"]["complete"]
+
+
+def test_routes_on_which_nothing_waits_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "NAMED_COUNT_MAX", 2)
+    monkeypatch.setattr(roster, "TARGETS_COUNT_MAX", 0)
+    asker = Asker(rig := Rig())
+    workers = rig.workers("u", "v", "w")
+    for worker in workers:
+        rig.world.anyone().submit(request_id=f"busy-{worker.worker_id}", target=worker.worker_id)
+    targeted = rig.world.core.roster.commands["echo"].targeted
+    for worker in workers[:2]:
+        asker.gather(worker.worker_id, target=worker.worker_id)
+        worker.succeed(f"busy-{worker.worker_id}")
+    assert list(targeted) == ["u", "v"]
+    asker.gather("w", target="w")
+    assert list(targeted) == ["w"]
+    rig.sleep(1.0)
+    assert list(targeted) == ["w"], "something waits there"
+    workers[-1].leave()
+    assert not targeted
+
+
+def test_a_route_goes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "COMMANDS_KNOWN_COUNT_MAX", 0)
+    asker = Asker(rig := Rig())
+    stuck, last = rig.world.worker("stuck", is_stuck=True), rig.world.worker("last")
+    asker.gather(target="stuck")
+    stuck.leave()
+    assert list(rig.world.core.roster.commands["echo"].targeted) == ["stuck"]
+    last.leave()
+    assert "echo" not in rig.world.core.roster.commands
+
+
+def test_its_port_is_not_told_of_assignments_nor_chunks() -> None:
+    asker = Asker(rig := Rig())
+    (w,) = rig.workers("w")
+    asker.gather()
+    opened = rig.gathers.of(asker)["g"]
+    opened.progress("g:0", Piece("w", 1, 0, Raw(b"1"), Encoding.JSON))
+    opened.reset("g:0", 2)
+    with pytest.raises(AssertionError):
+        opened.assigned("g:0", "w", "1")
+    with pytest.raises(AssertionError):
+        opened.chunk("g:0", Piece("w", 1, 1, Raw(b"1"), Encoding.JSON))
+    w.succeed("g:0")
