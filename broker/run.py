@@ -22,6 +22,7 @@ from .broker import Broker
 from .events import BrokerDraining, BrokerStarted, BrokerStopped
 from .identity.access_file import read_policy
 from .identity.policy import OPEN, Policy
+from .plugins import load_plugins
 from .settings import BROKER, BrokerSettings
 from .tls import ServerTls, tls_of
 
@@ -51,6 +52,7 @@ async def _serve(sources: Sources, configuration: Configuration) -> None:
         (hurrying if stopping.is_set() else stopping).set()
 
     reload = Reload(sources, configuration, BROKER)
+    load_plugins(reload.settings.plugins)
     tls = tls_of(reload.settings)
     context = tls.context if tls else None
     broker = Broker(reload.settings, _policy(reload.settings), context)

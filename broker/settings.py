@@ -75,6 +75,17 @@ def _of_jobs(name: str, key: str, kind: Kind, help: str) -> Any:
     return setting(getattr(_JOBS, name), kind, help, key=key, is_live=True)
 
 
+MODULE_LENGTH_MAX: Final = 200
+PLUGINS_COUNT_MAX: Final = 100
+"""Characters of a module's name, and how many there may be: more is a mistake."""
+
+
+def check_module(name: str) -> None:
+    """Raise ValueError unless it can be the name of a module."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError("expected the name of a Python module: package.module")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
     """All settings of a broker."""
@@ -315,6 +326,12 @@ class BrokerSettings:
         is_live=True,
     )
 
+    plugins: tuple[str, ...] = setting(
+        (),
+        List(Text(MODULE_LENGTH_MAX, length_min=1, check=check_module), PLUGINS_COUNT_MAX),
+        "Python module that adds to the broker: handlers of messages that are sent to it. May be repeated.",
+        option="--plugin",
+    )
     journal: str | None = setting(
         None,
         Text(PATH_LENGTH_MAX, length_min=1, is_path=True, no_path=NO_JOURNAL),

@@ -391,3 +391,44 @@ def test_the_example_follows_files_on_many_machines(programs: Programs, tmp_path
     for program in (tail, *serving):
         program.interrupt()
         program.wait()
+
+
+# --- plugins --------------------------------------------------------------------------------------------------------
+
+PLUGIN = """
+from pathlib import Path
+from taskferry.broker.plugins import on_message
+
+@on_message("audit")
+def audit(message):
+    Path(__file__).with_name("audit.txt").write_text(f"{message.data} from {message.sender}")
+
+@on_message("audit-soon")
+async def audit_soon(message):
+    Path(__file__).with_name("soon.txt").write_text(repr(message.data))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_plugin_handles_messages_that_are_sent_to_the_broker(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "audit_plugin.py").write_text(PLUGIN)
+    with programs_in(tmp_path) as programs:
+        broker = programs.start_broker(
+            "--journal", "none", "--plugin", "audit_plugin", environment={"PYTHONPATH": str(tmp_path)}
+        )
+        async with Requester(broker.requester_url, encoding=encoding) as requester:
+            await requester.send("audit", {"n": 1})
+            await eventually((tmp_path / "audit.txt").exists, "it is noted")
+            await requester.send("audit-soon", [None])
+            await eventually((tmp_path / "soon.txt").exists, "that is noted, too")
+            with pytest.raises(UnknownMessageType):
+                await requester.send("other")
+
+
+def test_a_plugin_that_cannot_be_imported_is_one_line(tmp_path: Path) -> None:
+    code, out, err = taskferry("broker", "--plugin", "there.is.none")
+    assert (code, out) == (2, "")
+    assert "plugins: 'there.is.none' cannot be imported: ModuleNotFoundError: No module named 'there'" in err
+    code, _, err = taskferry("broker", "--plugin", "no module")
+    assert code == 2
+    assert "expected the name of a Python module" in err

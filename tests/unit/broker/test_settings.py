@@ -112,6 +112,7 @@ LIVE = {
 LIST_OPTIONS = {
     "ready_commands": "--ready-command",
     "allowed_hosts": "--allowed-host",
+    "plugins": "--plugin",
     "allowed_origins": "--allowed-origin",
     "trusted_proxies": "--trusted-proxy",
 }
