@@ -228,7 +228,7 @@ soak: $(READY) ## the long tests: mixed traffic, flat memory; CHURN_S seconds of
 	@CHURN_S=$(CHURN_S) $(BIN)/pytest tests/faults/test_churn.py
 	@CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/pytest -s tests/faults/test_jobs_crash.py
 
-bench: wheel .venv/.bench ## measure speed, a quarter of an hour; writes docs/benchmarks.md and its plots
+bench: wheel .venv/.bench ## measure speed, 25 minutes; writes docs/benchmarks.md and its plots
 	@mkdir -p "$$TMPDIR"
 	@$(WHEEL_BIN)/python -m benchmarks --docs docs --json docs/benchmarks.json \
 		$(if $(wildcard docs/benchmarks.json),--merge docs/benchmarks.json)
