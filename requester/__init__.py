@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from .jobs.inbox import EndedJob
     from .jobs.job import Job
     from .jobs.questions import JobFilter, JobNotEnded
-    from .jobs.receipts import JobReceipt
+    from .jobs.receipts import JobChunk, JobReceipt
     from .jobs.submission import ScheduleOptions, SubmitOptions, Terms, UniqueTerms
     from .progress import Progress
     from .response import Response
@@ -80,6 +80,7 @@ __all__ = [
     "GatheredItem",
     "HandlerError",
     "Job",
+    "JobChunk",
     "JobFilter",
     "JobIdConflict",
     "JobNotEnded",
@@ -133,6 +134,7 @@ _HOMES = {
     "Job": "jobs.job",
     "JobFilter": "jobs.questions",
     "JobNotEnded": "jobs.questions",
+    "JobChunk": "jobs.receipts",
     "JobReceipt": "jobs.receipts",
     "JobView": "answers",
     "Message": ".program.own_messages",

@@ -298,8 +298,8 @@ class BlockingRequester(BlockingJobCalls, BlockingGatherCalls):
         return self._run(question, wants_response=False)
 
     @contextmanager
-    def _open_feed(self, job_id: str) -> Iterator[Callable[[], News]]:
-        feed = Feed(job_id)
+    def _open_feed(self, job_id: str, wants_pieces: bool) -> Iterator[Callable[[], News]]:
+        feed = Feed(job_id, wants_pieces=wants_pieces)
 
         def next_news() -> News:
             self._check_usable()

@@ -473,9 +473,9 @@ class Requester(JobCalls, GatherCalls):
             raise
 
     @contextmanager
-    def _open_feed(self, job_id: str) -> Iterator[Callable[[], Awaitable[News]]]:
+    def _open_feed(self, job_id: str, wants_pieces: bool) -> Iterator[Callable[[], Awaitable[News]]]:
         feeds = self._exchange_here().feeds
-        feed = Feed(job_id)
+        feed = Feed(job_id, wants_pieces=wants_pieces)
         feeds.add(feed)
         try:
             yield feed.next

@@ -502,11 +502,14 @@ class Exchange:
             self._receive_streamed(message, len(payload))
 
     def _receive_streamed(self, message: Streamed, size_bytes: int) -> None:
-        """Something comes of a request before its response."""
+        """Something comes of a request before its response, or of a job that is followed."""
+        if isinstance(message, Progress | Chunk) and message.job_id is not None:
+            self.feeds.received(message, size_bytes)
+            return
         request = self._requests.in_flight.get(message.request_id or "")
         inlet = None if request is None else request.waiter
         if not isinstance(inlet, Inlet) or inlet.done():
-            return  # no longer needed; or it is of a job
+            return  # no longer needed
         match message:
             case Chunk() | ItemAnswer():
                 inlet.chunk(message, size_bytes)

@@ -34,7 +34,7 @@ class BlockingJobCalls(ABC):
         """Ask it, and return the message that answers it. Raises the TaskferryError that it ends with."""
 
     @abstractmethod
-    def _open_feed(self, job_id: str) -> AbstractContextManager[Callable[[], News]]:
+    def _open_feed(self, job_id: str, wants_pieces: bool) -> AbstractContextManager[Callable[[], News]]:
         """Inside, each call returns the next news of this job, once the broker is asked for them."""
 
     @property

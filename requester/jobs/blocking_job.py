@@ -1,6 +1,6 @@
 """One job, as a program without an event loop holds it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire
 from . import questions
 from .feed import News
-from .receipts import JobReceipt, Steps
+from .receipts import Happening, JobReceipt, Steps
 from .times import Duration
 
 
@@ -22,7 +22,7 @@ class BlockingJob:
     def __init__(
         self,
         ask: Callable[[Question], Any],
-        open_feed: Callable[[str], AbstractContextManager[Callable[[], News]]],
+        open_feed: Callable[[str, bool], AbstractContextManager[Callable[[], News]]],
         wire: Wire,
         job_id: str,
         state: str | None = None,
@@ -52,19 +52,29 @@ class BlockingJob:
 
     def receipts(self) -> Iterator[JobReceipt]:
         """As Job.receipts: each step of the job as it happens, in order."""
+        for receipt in self._happenings(wants_pieces=False):
+            assert isinstance(receipt, JobReceipt), "no pieces are wanted"
+            yield receipt
+
+    def follow(self) -> Iterator[Happening]:
+        """As Job.follow: the same, and in between the progress and the chunks of its attempts, from now on."""
+        return self._happenings(wants_pieces=True)
+
+    def _happenings(self, *, wants_pieces: bool) -> Iterator[Happening]:
         steps = Steps(self.job_id)
-        with self._open_feed(self.job_id) as next_news:
+        with self._open_feed(self.job_id, wants_pieces) as next_news:
             while True:
                 answer: JobAnswer = self._ask(questions.follow(self.job_id))
-                receipts: list[JobReceipt] | None = steps.of_view(answer.job)
-                while receipts is not None:
-                    for receipt in receipts:
-                        self.state = receipt.state
-                        yield receipt
-                        if receipt.has_ended:
+                happenings: Sequence[Happening] | None = steps.of_view(answer.job)
+                while happenings is not None:
+                    for happening in happenings:
+                        if isinstance(happening, JobReceipt):
+                            self.state = happening.state
+                        yield happening
+                        if isinstance(happening, JobReceipt) and happening.has_ended:
                             return
                     news = next_news()
-                    receipts = None if news is None else steps.of_news(news)
+                    happenings = None if news is None else steps.happening(news)
 
     def refresh(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> JobView:
         """Ask the broker for everything that it knows of this job."""

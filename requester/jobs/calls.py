@@ -34,7 +34,9 @@ class JobCalls(ABC):
         """Ask it, and return the message that answers it. Raises the TaskferryError that it ends with."""
 
     @abstractmethod
-    def _open_feed(self, job_id: str) -> AbstractContextManager[Callable[[], Awaitable[News]]]:
+    def _open_feed(
+        self, job_id: str, wants_pieces: bool
+    ) -> AbstractContextManager[Callable[[], Awaitable[News]]]:
         """Inside, each call returns the next news of this job, once the broker is asked for them."""
 
     @property

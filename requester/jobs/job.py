@@ -1,7 +1,7 @@
 """One job, as an asynchronous program holds it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
 from typing import Any
 
 from ...protocol.errors import WorkerTimeout
@@ -10,11 +10,12 @@ from ..question import ANSWER_TIMEOUT_S_DEFAULT, Question
 from ..wire import Wire
 from . import questions
 from .feed import News
-from .receipts import JobReceipt, Steps
+from .receipts import Happening, JobReceipt, Steps
 from .times import Duration
 
-OpenFeed = Callable[[str], AbstractContextManager[Callable[[], Awaitable[News]]]]
-"""Takes a job_id. Inside, each call returns the next news of the job, once the broker is asked for them."""
+OpenFeed = Callable[[str, bool], AbstractContextManager[Callable[[], Awaitable[News]]]]
+"""Takes a job_id, and whether its progress and chunks are wanted. Inside, each call returns the next news of the job,
+once the broker is asked for them."""
 
 
 class Job:
@@ -74,19 +75,33 @@ class Job:
         may follow a job. Raises UnknownJob if there is no such job, or none any more, and what else a question may end
         with: Overloaded (the broker has too many followers), Forbidden, JobsOff, JournalFailed.
         """
+        async with aclosing(self._happenings(wants_pieces=False)) as happenings:
+            async for receipt in happenings:
+                assert isinstance(receipt, JobReceipt), "no pieces are wanted"
+                yield receipt
+
+    def follow(self) -> AsyncGenerator[Happening, None]:
+        """The same, and in between what the attempts report of their progress and send as chunks, from now on: each
+        item is a JobReceipt, a Progress or a JobChunk. The job does not wait for whoever follows it; where a chunk is
+        missing, `sequence` shows it.
+        """
+        return self._happenings(wants_pieces=True)
+
+    async def _happenings(self, *, wants_pieces: bool) -> AsyncGenerator[Happening, None]:
         steps = Steps(self.job_id)
-        with self._open_feed(self.job_id) as next_news:
+        with self._open_feed(self.job_id, wants_pieces) as next_news:
             while True:
                 answer: JobAnswer = await self._ask(questions.follow(self.job_id))
-                receipts: list[JobReceipt] | None = steps.of_view(answer.job)
-                while receipts is not None:
-                    for receipt in receipts:
-                        self.state = receipt.state
-                        yield receipt
-                        if receipt.has_ended:
+                happenings: Sequence[Happening] | None = steps.of_view(answer.job)
+                while happenings is not None:
+                    for happening in happenings:
+                        if isinstance(happening, JobReceipt):
+                            self.state = happening.state
+                        yield happening
+                        if isinstance(happening, JobReceipt) and happening.has_ended:
                             return
                     news = await next_news()
-                    receipts = None if news is None else steps.of_news(news)
+                    happenings = None if news is None else steps.happening(news)
 
     async def refresh(self, *, timeout: Duration = ANSWER_TIMEOUT_S_DEFAULT) -> JobView:  # noqa: ASYNC109
         """Ask the broker for everything that it knows of this job."""

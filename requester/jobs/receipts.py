@@ -4,10 +4,16 @@ The broker sends steps as they happen, over one link. What happened before, or w
 to the question what is known of the job; so the steps are put together from both.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from msgspec import Struct
 
 from ...protocol.job_messages import JobAssigned, JobEnded
-from ..answers import ENDED_STATES, JobView
+from ..answers import ENDED_STATES, Chunk, JobView
+from ..answers import Progress as Report
+from ..progress import Progress, progress_of
+from .feed import Piece
 
 
 class JobReceipt(Struct, frozen=True):
@@ -29,6 +35,20 @@ class JobReceipt(Struct, frozen=True):
     def has_ended(self) -> bool:
         """It is the last one."""
         return self.state in ENDED_STATES
+
+
+class JobChunk(Struct, frozen=True):
+    """What an attempt of a job has sent before its end. `sequence`: 1, 2, 3 ... within the attempt; where one is
+    missing, it came while nobody listened, or faster than it was read."""
+
+    job_id: str
+    attempt: int
+    sequence: int
+    data: Any
+
+
+Happening = JobReceipt | JobChunk | Progress
+"""What `follow` gives."""
 
 
 class Steps:
@@ -55,6 +75,16 @@ class Steps:
         if view.has_ended:
             receipts.append(self._ended(view.state, view.code, view.error))
         return receipts
+
+    def happening(self, news: JobAssigned | JobEnded | Piece) -> Sequence[Happening]:
+        """What `of_news` gives, or what has come of an attempt."""
+        match news:
+            case Chunk():
+                return [JobChunk(self._job_id, news.attempt, news.sequence, news.data)]
+            case Report():
+                return [progress_of(news.data, news.attempt)]
+            case _:
+                return self.of_news(news)
 
     def of_news(self, news: JobAssigned | JobEnded) -> list[JobReceipt]:
         """The receipt of what happens now, unless it has been heard of."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,8 +14,11 @@ from taskferry.requester import (
     EndedJob,
     HandlerError,
     Job,
+    JobChunk,
     JobIdConflict,
     JobNotEnded,
+    JobReceipt,
+    Progress,
     Requester,
     UnknownJob,
     WrongState,
@@ -26,7 +30,7 @@ from tests.processes import Broker, Programs, programs_in, wait_until
 WORKER = """
 import asyncio
 from pathlib import Path
-from taskferry.worker import CommandError, Worker
+from taskferry.worker import CommandError, Context, Worker
 
 worker = Worker(concurrency=16)
 
@@ -39,6 +43,15 @@ async def until(path: str) -> str:
     while not Path(path).exists():
         await asyncio.sleep(0.01)
     return "there"
+
+@worker.command("job_pages")
+async def pages(context: Context, until: str) -> str:
+    while not Path(until).exists():
+        await asyncio.sleep(0.01)
+    for number in (1, 2, 3):
+        await context.progress(current=number, total=3)
+        await context.send({"page": number})
+    return "read"
 
 @worker.command("job_fail")
 async def fail() -> None:
@@ -213,3 +226,39 @@ def test_the_command_line(served: Broker, programs: Programs) -> None:
     ended = run("submit", "job_add", f"@{lines}", "--wait")
     assert sorted(json.loads(line)["data"] for line in ended.splitlines()) == list(range(1, 51))
     assert run("job", "remove", job_id) == f"{job_id}: removed\n"
+
+
+async def test_a_job_is_followed_with_its_progress_and_its_chunks(served: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "begin"
+    seen: list[JobReceipt | JobChunk | Progress] = []
+    async with Requester(served.requester_url) as requester:
+        job = await requester.submit("job_pages", {"until": str(file)})
+        async for happening in job.follow():
+            seen.append(happening)
+            if isinstance(happening, JobReceipt) and happening.state == "assigned":
+                file.touch()
+        assert_pages(seen)
+        assert await job.result() == "read"
+
+
+def test_a_job_is_followed_from_a_thread(served: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "begin"
+    seen: list[JobReceipt | JobChunk | Progress] = []
+    with BlockingRequester(served.requester_url) as requester:
+        for happening in requester.submit("job_pages", {"until": str(file)}).follow():
+            seen.append(happening)
+            if isinstance(happening, JobReceipt) and happening.state == "assigned":
+                file.touch()
+    assert_pages(seen)
+
+
+def assert_pages(seen: list[JobReceipt | JobChunk | Progress]) -> None:
+    states = [happening.state for happening in seen if isinstance(happening, JobReceipt)]
+    assert states == ["accepted", "assigned", "done"]
+    chunks = [happening for happening in seen if isinstance(happening, JobChunk)]
+    assert [(chunk.attempt, chunk.sequence, chunk.data) for chunk in chunks] == [
+        (1, number, {"page": number}) for number in (1, 2, 3)
+    ]
+    reports = [happening for happening in seen if isinstance(happening, Progress)]
+    assert (reports[-1].current, reports[-1].total) == (3, 3)
+    assert seen[-1] == JobReceipt(seen[-1].job_id, "done", 1, seen[-1].worker_id)  # type: ignore[union-attr]
