@@ -76,7 +76,6 @@ days, and live requests must not wait for it."""
 FOLLOWED_SIZE_BYTES_MAX: Final = 8 * 1024 * 1024
 """Bytes of what awaits them: more than the longest ids take."""
 
-
 WORKER_PORT: Final = "that is the port of workers; requesters connect to another one, by default 8766"
 
 
@@ -441,9 +440,7 @@ class Exchange:
 
     def _send_again(self, request: InFlight) -> None:
         is_due = self._line_of(request).in_flight.get(request.request_id) is request and not request.number
-        if (
-            is_due and self.link is not None
-        ):  # else it is sent over the next link, has been sent, or has ended
+        if is_due and self.link is not None:  # else it is sent over the next link, was sent, or has ended
             self._send(request)
 
     def _refuse_soon(self) -> None:
