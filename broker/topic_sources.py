@@ -29,8 +29,8 @@ class Report(Struct):
 
     progress: float | None = None
     text: str | None = None
-    current: float | None = None
-    total: float | None = None
+    current: int | float | None = None
+    total: int | float | None = None
 
 
 class TaskProgress(Struct, omit_defaults=True):
@@ -42,8 +42,8 @@ class TaskProgress(Struct, omit_defaults=True):
     completed: bool = msgspec.field(default=False)
     percentage: float | None = None
     text: str | None = None
-    current: float | None = None
-    total: float | None = None
+    current: int | float | None = None
+    total: int | float | None = None
 
 
 _DECODE: Final = {

@@ -91,9 +91,10 @@ async def test_the_steps_and_the_progress_of_a_request(worker_encoding: Encoding
             "worker_id": "w",
             "percentage": 40.0,
             "text": "page 4 of 10",
-            "current": 4.0,
-            "total": 10.0,
+            "current": 4,
+            "total": 10,
         }
+        assert str(progress["data"]["current"]) == "4", "a count is no fraction"
         for bad in ("half", {"progress": "half"}):
             worker.send({"type": "notification", "msg_id": msg_id, "data": bad})
         worker.send({"type": "notification", "msg_id": "none", "data": report})
