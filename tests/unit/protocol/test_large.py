@@ -274,6 +274,7 @@ FROM_WORKER = [
     b'{"type":"chunk","msg_id":"m","sequence":0,"data":%s}' % BIG,
     b'{"type":"chunk","msg_id":"m","sequence":1,"data":%s}' % BIG[:-1],
     b'{"type":"chunk","msg_id":"%s","sequence":1}' % (b"x" * 3000),
+    b'{"type":"chunk","msg_id":"m","sequence":1,"d\\u0061ta":%s}' % BIG,
     b'{"type":"chunk","msg_id":"m","type":"custom","data":%s}' % BIG,
     b'{"msg_id":"m","type":"chunk","sequence":1,"data":{"result":%s}}' % BIG,
 ]
