@@ -52,7 +52,8 @@ NEEDED: Final[Mapping[str, tuple[Action, ...]]] = {
     REQUESTER_PORT: (Action.CALL, Action.WATCH, Action.PUBLISH),
     API_PORT: (Action.WATCH, Action.PUBLISH),
 }
-"""The actions of which some must be granted to connect to a port at all."""
+"""The actions of which some must be granted to connect to a port at all. To publish is none of them for whoever may
+serve: workers publish over their own port."""
 
 STRANGER_PREFIX: Final = f"{ANONYMOUS} at "
 """Starts the account of a stranger; its address follows. The name of an identity has no spaces."""
@@ -329,7 +330,11 @@ class Entrance:
             raise errors.Unauthenticated(str(refused)) from None
 
     def _may_enter(self, port: str, login: Login) -> bool:
-        return any(login.identity.rights.has_any(action) for action in NEEDED[port])
+        rights = login.identity.rights
+        is_worker = rights.has_any(Action.SERVE)
+        return any(
+            rights.has_any(action) for action in NEEDED[port] if action is not Action.PUBLISH or not is_worker
+        )
 
     def _forbidden(self, login: Login, text: str) -> Refusal:
         """The refusal of an identity that lacks a right. A stranger may have it once it has logged in."""

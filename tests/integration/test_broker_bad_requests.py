@@ -58,7 +58,7 @@ BAD_JSON: list[tuple[str, str | None, str]] = [
     (with_field("trace", f'"{LONG * 2}"'), "r", "trace: Expected `str` of length <= 256"),
     (with_field("data", "[" * 50_000 + "]" * 50_000), None, "message: nested too deeply"),
     (with_field("data", "[" * 50_000), None, "message: nested too deeply"),
-    ('{"type":"subscribe"}', None, "type: Invalid value 'subscribe'"),
+    ('{"type":"conscribe"}', None, "type: Invalid value 'conscribe'"),
     ('{"type":7,"request_id":"r"}', "r", "type: Expected `str`, got `int`"),
     ('{"type":"cancel"}', None, "request_id: missing"),
     ('{"type":"cancel","request_id":""}', "", "request_id: Expected `str` of length >= 1"),

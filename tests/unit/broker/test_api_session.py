@@ -12,6 +12,7 @@ from taskferry.broker.broker import API_SIZE_BYTES_MAX, Broker
 from taskferry.broker.entrant import FAILED_RENEWALS_COUNT_MAX
 from taskferry.broker.identity.policy import OPEN, Policy
 from taskferry.broker.settings import BrokerSettings
+from taskferry.broker.topics import hub
 from taskferry.credentials.token import Token
 from taskferry.protocol.api_messages import TYPE_SHOWN_LENGTH_MAX
 from taskferry.protocol.encodings import Encoding
@@ -165,7 +166,7 @@ async def test_topics_of_the_url_are_subscribed_and_left_with_the_connection() -
 async def test_a_page_that_takes_nothing_is_closed_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("taskferry.broker.topics.hub.STALLED_S_MAX", 0.3)
+    monkeypatch.setattr(hub, "STALLED_S_MAX", 0.3)
     async with rig(event_batch_s=0.0) as here:
         slow, fast = await here.page("?topics=big"), await here.page("?topics=big")
         for peer in (slow, fast):
