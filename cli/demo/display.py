@@ -64,6 +64,8 @@ class LiveTable:
         self._live.stop()
         for line in verdict(snapshot, outcome):
             self._console.print(line)
+        # Once more: a terminal discards what it has not shown yet when Ctrl-C is typed, perhaps this very sign.
+        self._console.show_cursor()
 
     def drop(self) -> None:
         self._live.stop()
