@@ -1,6 +1,7 @@
 """What the broker publishes itself: the steps of requests, their progress, workers, jobs, and its own state.
 
-A task is a request, by its request_id, or a job, by its job_id. Data and results are nobody's business here.
+A task is a request, by its request_id, or a job, by its job_id. Data and results are nobody's business here, but for
+the chunks of those whose topic somebody subscribes to.
 """
 
 from typing import Final
@@ -44,6 +45,17 @@ class TaskProgress(Struct, omit_defaults=True):
     text: str | None = None
     current: int | float | None = None
     total: int | float | None = None
+
+
+class TaskChunk(Struct):
+    """The data of `task_chunk`. `sequence`: 1, 2, 3 ... within the attempt."""
+
+    task_id: str
+    command: str
+    worker_id: str
+    attempt: int
+    sequence: int
+    data: Raw
 
 
 _DECODE: Final = {
@@ -223,6 +235,20 @@ class TopicObserver:
             report.total,
         )
         self._desk.publish("task_progress", (TASK_PROGRESS, f"task:{task_id}"), progress, task_id)
+
+    def sent(self, worker: Worker, msg_id: str, sequence: int, data: Raw, encoding: Encoding) -> None:
+        """A handler has sent a chunk. Call it only if Source.CHUNKS is wanted."""
+        assignment = worker.assignments.get(msg_id)
+        request = None if assignment is None else assignment.request
+        if request is None:
+            return
+        call = request.call
+        topic = f"chunk:{call.request_id}"
+        if self._desk.hub.has_topic(topic):
+            chunk = TaskChunk(
+                call.request_id, call.command, worker.worker_id, request.attempt_number, sequence, data
+            )
+            self._desk.publish_raw("task_chunk", (topic,), Raw(CODECS[encoding].encode(chunk)), encoding)
 
     # --- from the broker ---
 

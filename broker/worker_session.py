@@ -469,6 +469,8 @@ class WorkerSession:
             if len(payload) - size_bytes > limits.ENVELOPE_SIZE_BYTES_MAX:
                 data = data.copy()  # a Raw keeps its whole message in memory
             fault = self._core.chunk(worker, chunk.msg_id, chunk.sequence, data, now)
+            if fault is None and self._context.topics.wants(Source.CHUNKS):
+                self._context.observer.sent(worker, chunk.msg_id, chunk.sequence, data, self.encoding)
         if fault is not None:
             self._complain(errors.BadMessage(fault), payload)
 

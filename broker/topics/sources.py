@@ -10,7 +10,7 @@ TASK_STATUS: Final = "task:status"
 TASK_PROGRESS: Final = "task:progress"
 BROKER_STATUS: Final = "broker:status"
 
-FAMILIES: Final = ("task:", "worker:", "job:", "broker:")
+FAMILIES: Final = ("task:", "chunk:", "worker:", "job:", "broker:")
 """What the broker's own topics begin with. Nobody else publishes there."""
 
 
@@ -21,6 +21,8 @@ class Source(enum.Enum):
     """Each step of each request, and of each attempt of a job."""
     PROGRESS = "progress"
     """What handlers report."""
+    CHUNKS = "chunks"
+    """What handlers send before they end."""
     WORKERS = "workers"
     JOBS = "jobs"
     BROKER = "broker"
@@ -35,6 +37,7 @@ def sources_of(pattern: str) -> list[Source]:
         if pattern not in (TASK_LIST, TASK_STATUS):
             sources.append(Source.PROGRESS)
     for family, source in (
+        ("chunk:", Source.CHUNKS),
         ("worker:", Source.WORKERS),
         ("job:", Source.JOBS),
         ("broker:", Source.BROKER),

@@ -108,6 +108,41 @@ async def test_the_steps_and_the_progress_of_a_request(worker_encoding: Encoding
         assert removed["data"]["action"] == "removed"
 
 
+@pytest.mark.parametrize("worker_encoding", Encoding)
+async def test_chunks_are_events_for_those_who_ask_for_them(worker_encoding: Encoding) -> None:
+    async with open_shell() as shell:
+        watcher, other, requester = [await shell.requester() for _ in range(3)]
+        worker = await shell.worker(worker_encoding, name="w")
+        subscribe(watcher, "chunk:r1")
+        await watcher.receive()
+        assert shell.attached == [(Source.CHUNKS, True)]
+        subscribe(other, "task:*")
+        await other.receive()
+        for request_id in ("r1", "r2"):
+            requester.send({"request_id": request_id, "command": "work", "stream": True})
+            while (assignment := await worker.receive())["type"] != "request":
+                pass  # credit
+            msg_id = assignment["msg_id"]
+            worker.send({"type": "chunk", "msg_id": msg_id, "sequence": 1, "data": {"line": "ü"}})
+            assert (await requester.receive())["type"] == "chunk"
+            worker.send({"type": "response", "msg_id": msg_id, "data": {"success": True}})
+            assert (await requester.receive())["success"]
+            worker.send({"type": "chunk", "msg_id": msg_id, "sequence": 2, "data": "late"})
+        (event,) = await events(watcher, 1)
+        assert (event["type"], event["topic"]) == ("task_chunk", "chunk:r1")
+        assert event["data"] == {
+            "task_id": "r1",
+            "command": "work",
+            "worker_id": "w",
+            "attempt": 1,
+            "sequence": 1,
+            "data": {"line": "ü"},
+        }
+        watcher.send({"type": "ping", "request_id": "p"})
+        assert (await watcher.receive())["type"] == "pong", "no chunk of r2, and none that came late"
+        assert {event["type"] for event in await events(other, 10)} == {"task_list", "task_status"}
+
+
 async def test_one_task_alone_and_how_requests_can_end() -> None:
     async with open_shell() as shell:
         watcher, requester = await shell.requester(), await shell.requester()

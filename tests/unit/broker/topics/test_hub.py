@@ -62,6 +62,7 @@ def test_two_prefixes_of_one_length_are_two_patterns() -> None:
         ("task:*", {Source.STEPS, Source.PROGRESS}),
         ("t*", {Source.STEPS, Source.PROGRESS}),
         ("*", set(Source)),
+        ("chunk:1", {Source.CHUNKS}),
         ("worker:*", {Source.WORKERS}),
         ("worker", set()),
         ("job:7", {Source.JOBS}),
@@ -74,7 +75,7 @@ def test_a_pattern_needs_the_sources_that_it_may_match(pattern: str, sources: se
 
 
 def test_what_is_the_brokers_own() -> None:
-    assert all(is_of_broker(topic) for topic in ("task:x", "worker:", "job:1", "broker:status"))
+    assert all(is_of_broker(topic) for topic in ("task:x", "chunk:x", "worker:", "job:1", "broker:status"))
     assert not any(is_of_broker(topic) for topic in ("task", "tasks:x", "news", "my:task:x"))
 
 
