@@ -46,7 +46,12 @@ def ignore_signals() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in HANDLED:
             if signal.getsignal(number) not in _kept:
-                signal.signal(number, _ignore)
+                ignore_signal(number)
+
+
+def ignore_signal(number: int) -> None:
+    """This one changes nothing from now on. In the main thread."""
+    signal.signal(number, _ignore)
 
 
 @contextlib.contextmanager

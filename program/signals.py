@@ -12,7 +12,7 @@ from typing import Final
 
 from .forks import signals_restored_in_forks
 from .hangup import SIGHUP, Terminal, receive_hangups
-from .interrupts import HANDLED, ignore_signals
+from .interrupts import HANDLED, ignore_signal
 
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,10 +21,11 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 def signals_handled(
     on_stop: Callable[[signal.Signals], None],
     on_reload: Callable[[], None],
-    afterwards: Callable[[], None] = ignore_signals,
+    afterwards: Callable[[int], None] = ignore_signal,
 ) -> Iterator[None]:
     """Within the block, call `on_stop` in the running loop at each SIGINT and SIGTERM, and `on_reload` at SIGHUP. After
-    it they change nothing, unless `afterwards` sees to something else: the program is about to end.
+    it they change nothing, unless `afterwards`, called with each of them, sees to something else: the program is about
+    to end.
 
     SIGHUP from a terminal that was closed counts as SIGTERM. Has no effect outside the main thread, where Python cannot
     handle signals.
@@ -34,20 +35,25 @@ def signals_handled(
         return
     loop = asyncio.get_running_loop()
     terminal = Terminal()
+    is_over = False
+
+    def stop(number: signal.Signals) -> None:
+        if not is_over:
+            on_stop(number)
 
     def hang_up() -> None:
         if terminal.is_gone:
-            on_stop(signal.SIGTERM)
-        else:
+            stop(signal.SIGTERM)
+        elif not is_over:
             on_reload()
 
     def stop_in_loop(number: int, _: object) -> None:
-        loop.call_soon_threadsafe(on_stop, signal.Signals(number))
+        loop.call_soon_threadsafe(stop, signal.Signals(number))
 
     with signals_restored_in_forks(HANDLED):
         for number in STOPPING:
             try:
-                loop.add_signal_handler(number, on_stop, number)
+                loop.add_signal_handler(number, stop, number)
             except NotImplementedError:  # event loops on Windows handle no signals
                 signal.signal(number, stop_in_loop)
         if SIGHUP is not None:
@@ -56,11 +62,15 @@ def signals_handled(
         try:
             yield
         finally:
+            is_over = True
             with _signals_blocked():  # in between they would end the process
                 for number in HANDLED:
-                    with contextlib.suppress(NotImplementedError):
-                        loop.remove_signal_handler(number)
-                afterwards()
+                    # uvloop changes nothing any more once it has stopped. While it runs, to remove a handler brings the
+                    # default back for a moment, and another thread, where the signal is not blocked, may get it then.
+                    if isinstance(loop, asyncio.BaseEventLoop):
+                        with contextlib.suppress(NotImplementedError):
+                            loop.remove_signal_handler(number)
+                    afterwards(number)
 
 
 @contextlib.contextmanager

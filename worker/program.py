@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..log.event import log_event
 from ..program.events import ReloadRefused
-from ..program.interrupts import ignore_signals, keep_to_the_end
+from ..program.interrupts import ignore_signal, keep_to_the_end
 from ..program.loop import new_event_loop
 from ..program.signals import STOPPING, signals_handled
 from .events import SourceChanged, WorkerDraining
@@ -128,7 +128,7 @@ class _Run:
         if self._sources is not None:
             watching = asyncio.ensure_future(self._drain_when_changed(self._sources))
         try:
-            with signals_handled(self._receive, on_reload, self._signals_released):
+            with signals_handled(self._receive, on_reload, self._signal_released):
                 self._note_signals()
                 await serve()
         except asyncio.CancelledError:
@@ -148,12 +148,14 @@ class _Run:
         else:
             self._last_moment.loop_closed()
 
-    def _signals_released(self) -> None:
-        """The event loop handles them no more."""
-        ignore_signals()
-        if self._is_whole:
-            self._note_signals()
-            keep_to_the_end(self._arrive)
+    def _signal_released(self, number: int) -> None:
+        """The event loop handles it no more."""
+        if not self._is_whole or number not in STOPPING:
+            ignore_signal(number)
+            return
+        self._handlers[number] = None
+        signal.signal(number, self._arrive)
+        keep_to_the_end(self._arrive)
 
     def _note_signals(self) -> None:
         """Note each at once, also while the event loop is blocked, which learns of them in its own way."""
