@@ -34,7 +34,7 @@ def test_the_build_installs_everything_that_it_needs_to_run(tmp_path: Path) -> N
     # The steps of the first stage, with a folder of the copied files as its context and this Python as its base.
     source = tmp_path / "source"
     source.mkdir()
-    for name in (*package_roots(), "pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in (*package_roots(), "namespace", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
         (source / name).symlink_to(ROOT / name)
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
