@@ -99,10 +99,9 @@ class Place:
     """One process. Making one starts it; raises OSError if it cannot be started.
 
     `said` is called with each chunk, and word of progress, of the call that it was given: with the message; `reported`
-    when that call has ended; `ended`, once, when the process has ended and there
-    is nothing more to come from it. `how` then says how it ended, to follow a noun, and `is_unread` whether it had not
-    read all that it was sent. `calls_count` is the number of calls that it was given; `is_ready`: it has been able to
-    run one.
+    when that call has ended; `ended`, once, when the process has ended and there is nothing more to come from it. `how`
+    then says how it ended, to follow a noun, and `is_call_unread` whether it certainly had not read its last call.
+    `calls_count` is the number of calls that it was given; `is_ready`: it has been able to run one.
     """
 
     __slots__ = (
@@ -110,6 +109,7 @@ class Place:
         "_connecting",
         "_ended",
         "_has_exited",
+        "_is_call_last",
         "_is_channel_closed",
         "_is_retiring",
         "_loop",
@@ -121,8 +121,8 @@ class Place:
         "_timer",
         "calls_count",
         "how",
+        "is_call_unread",
         "is_ready",
-        "is_unread",
     )
 
     def __init__(
@@ -137,8 +137,10 @@ class Place:
         self._ended = ended
         self.calls_count = 0
         self.is_ready = False
-        self.is_unread = False
+        self.is_call_unread = False
         self.how = ""
+        self._is_call_last = False
+        """Nothing was sent after the call, so that what has not been read is of it."""
         self._timer: asyncio.TimerHandle | None = None
         self._has_exited = False
         self._is_channel_closed = False
@@ -173,14 +175,17 @@ class Place:
     def run(self, payload: bytes) -> None:
         """Run this pickled call. One at once."""
         self.calls_count += 1
+        self._is_call_last = True
         self._channel.send(payload)
 
     def credit(self, sequence: int) -> None:
         """The broker has taken the chunks of its call up to this one."""
+        self._is_call_last = False
         self._channel.send(CREDIT + b"%d" % sequence)
 
     def cancel(self) -> None:
         """Interrupt the handler, and kill the process a little later."""
+        self._is_call_last = False
         self._channel.send(CANCEL)
         self._kill_later()
 
@@ -236,7 +241,7 @@ class Place:
 
     def _channel_closed(self, is_unread: bool) -> None:
         open_to_forks(self._socket_descriptor)
-        self.is_unread = is_unread
+        self.is_call_unread = is_unread and self._is_call_last
         self._is_channel_closed = True
         if self._has_exited:
             self._finish()

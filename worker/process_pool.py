@@ -177,7 +177,7 @@ class ProcessPool:
             self._idle.remove(place)
         if call is not None:
             del self._calls[call]
-            if place.is_ready and place.is_unread and not call.is_cancelled:
+            if place.is_ready and place.is_call_unread and not call.is_cancelled:
                 # It was idle when it died, and that was not known yet. The call has not run: it is the next to run.
                 self._waiting = {call: None, **self._waiting}
                 call = None

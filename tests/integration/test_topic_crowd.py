@@ -4,6 +4,7 @@ import resource
 import selectors
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from taskferry.requester import BlockingRequester
@@ -40,7 +41,7 @@ def read_until(ones: list[PlainSubscriber], is_done: Callable[[PlainSubscriber],
 
 
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1200, reason="needs descriptors")
-def test_a_thousand_subscribers_get_each_event_once(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_thousand_subscribers_get_each_event_once(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     with programs_in(tmp_path) as programs:

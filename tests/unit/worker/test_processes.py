@@ -62,6 +62,14 @@ async def gone(process: psutil.Process) -> None:
             await asyncio.sleep(0.01)
 
 
+async def stopped(process: psutil.Process) -> None:
+    """Stop the process, and return once it stands still: each of its threads stops when it next runs."""
+    process.suspend()
+    async with asyncio.timeout(PATIENCE_S):
+        while {psutil.Process(thread.id).status() for thread in process.threads()} != {"stopped"}:
+            await asyncio.sleep(0.01)
+
+
 async def file_written(path: Path) -> int:
     """The number in the file, once it is there."""
     async with asyncio.timeout(PATIENCE_S):
@@ -195,12 +203,28 @@ async def test_a_call_that_a_dead_process_has_not_read_is_run_by_another() -> No
     try:
         first = await result_of(call)
         process = psutil.Process(first["pid"])
-        process.suspend()
-        async with asyncio.timeout(PATIENCE_S):  # each thread stops when it next runs
-            while {psutil.Process(thread.id).status() for thread in process.threads()} != {"stopped"}:
-                await asyncio.sleep(0.01)
+        await stopped(process)
         second = await result_of(call, process.kill)
         assert (second["square"], second["pid"] == first["pid"]) == (9, False)
+    finally:
+        pool.close()
+
+
+async def test_a_call_that_has_run_is_lost_although_what_was_sent_after_it_was_not_read(
+    tmp_path: Path,
+) -> None:
+    pool = ProcessPool(count_max=1)
+    file = tmp_path / "running"
+    deadline = time.monotonic() + PATIENCE_S
+    call = ProcessCall(process_handlers.sleep_until_gone, (str(file),), {}, Encoding.JSON, deadline)
+    ended = asyncio.get_running_loop().create_future()
+    try:
+        running = pool.submit(packed(call), lambda _: None, ended.set_result)
+        process = psutil.Process(await file_written(file))
+        await stopped(process)
+        running.credit(1)
+        process.kill()
+        assert (await asyncio.wait_for(ended, PATIENCE_S)).is_lost
     finally:
         pool.close()
 
